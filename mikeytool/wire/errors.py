@@ -18,9 +18,7 @@ class WireError(MikeyError):
     from the start of the message; both are None when the input is no message at all.
     """
 
-    def __init__(
-        self, text: str, *, payload: str | None = None, offset: int | None = None
-    ) -> None:
+    def __init__(self, text: str, *, payload: str | None = None, offset: int | None = None) -> None:
         super().__init__(text)
         self.text = text
         self.payload = payload
@@ -29,8 +27,10 @@ class WireError(MikeyError):
     def __str__(self) -> str:
         if self.offset is None:
             return self.text
-        where = f"octet {self.offset}" if self.payload is None else (
-            f"{self.payload} at octet {self.offset}"
+        where = (
+            f"octet {self.offset}"
+            if self.payload is None
+            else (f"{self.payload} at octet {self.offset}")
         )
         return f"{where}: {self.text}"
 

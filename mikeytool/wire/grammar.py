@@ -1,0 +1,285 @@
+"""How a payload's grammar is declared: a class whose attributes are `construct` fields.
+
+Each payload is a `Record` subclass that lists its fields once, in wire order. From that one
+list come the attributes with their types, the `construct` grammar in `struct` that parses
+and builds, the names in `--json`, and, through `flatten`, a parser for bulk work that yields
+byte ranges too.
+
+    class IDR(Payload, number=14, section="RFC 6043 6.6"):
+        id_role: int = uint8(names=IdRole)
+        id_len: int | None = length_of("id_data", Int16ub, default=None)
+        id_data: bytes = octets(this.id_len)
+
+Lengths, counts and next payload numbers that are None when a record is built are made right;
+where they are given they are written as given, so that broken messages can be made too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform
+
+import construct
+from construct import BitsInteger, BitStruct, Default, If, Int8ub, Int16ub, Int32ub, Struct, this
+
+from mikeytool.wire.registry import Namespace
+
+__all__ = [
+    "Field",
+    "Int8ub",
+    "Int16ub",
+    "Int32ub",
+    "Octets",
+    "Record",
+    "Records",
+    "bits",
+    "count_of",
+    "length_of",
+    "octets",
+    "records",
+    "this",
+    "uint8",
+    "uint16",
+    "uint32",
+]
+
+Condition = Callable[[Any], Any]
+
+
+class Field(NamedTuple):
+    """One field of a record: its grammar, and how people and JSON see it.
+
+    `names` is the registry of an enumerated field, `show` how a value is printed ("hex" for
+    identifiers such as SSRCs, "flag", "time", "id"), `holds` what an octet string contains
+    in its turn.
+    """
+
+    grammar: Any
+    bit_length: int = 0
+    names: type[Namespace] | None = None
+    show: str = ""
+    holds: str = ""
+    default: Any = ...
+
+
+class Octets(construct.Construct):  # type: ignore[misc]
+    """An octet string whose length another field gives; building writes what there is.
+
+    Unlike `construct.Bytes`, it can be built with a length field that is wrong on purpose.
+    """
+
+    def __init__(self, length: Any) -> None:
+        super().__init__()
+        self.length = length
+
+    def _parse(self, stream: Any, context: Any, path: str) -> bytes:
+        size = construct.core.evaluate(self.length, context)
+        data: bytes = construct.stream_read(stream, size, path)
+        return data
+
+    def _build(self, obj: bytes, stream: Any, context: Any, path: str) -> bytes:
+        construct.stream_write(stream, obj, len(obj), path)
+        return obj
+
+
+class Records(construct.Construct):  # type: ignore[misc]
+    """A list of records (or of single octets, `of` None): `count` of them, or all in `length`.
+
+    Building writes every item that there is, whatever the count or length field says.
+    """
+
+    def __init__(self, of: type[Record] | None, count: Any = None, length: Any = None) -> None:
+        super().__init__()
+        self.of = of
+        self.count = count
+        self.length = length
+        self.item = Int8ub if of is None else of.struct
+
+    def _parse(self, stream: Any, context: Any, path: str) -> list[Any]:
+        items = []
+        if self.count is not None:
+            count = construct.core.evaluate(self.count, context)
+            items = [self.item._parsereport(stream, context, path) for _ in range(count)]
+        else:
+            end = stream.tell() + construct.core.evaluate(self.length, context)
+            while stream.tell() < end:
+                items.append(self.item._parsereport(stream, context, path))
+            if stream.tell() > end:
+                raise construct.StreamError("an item runs over the end of its list", path=path)
+        return items if self.of is None else [self.of._from_container(item) for item in items]
+
+    def _build(self, obj: Iterable[Any], stream: Any, context: Any, path: str) -> Any:
+        for item in obj:
+            value = item if self.of is None else item._values()
+            self.item._build(value, stream, context, path)
+        return obj
+
+
+def _field(grammar: Any, when: Condition | None, **how: Any) -> Any:
+    return Field(grammar if when is None else If(when, grammar), **how)
+
+
+def uint8(*, when: Condition | None = None, default: Any = ..., **how: Any) -> Any:
+    """An 8-bit unsigned integer."""
+    return _field(Int8ub, when, default=default, **how)
+
+
+def uint16(*, when: Condition | None = None, default: Any = ..., **how: Any) -> Any:
+    """A 16-bit unsigned integer."""
+    return _field(Int16ub, when, default=default, **how)
+
+
+def uint32(*, when: Condition | None = None, default: Any = ..., **how: Any) -> Any:
+    """A 32-bit unsigned integer."""
+    return _field(Int32ub, when, default=default, **how)
+
+
+def bits(length: int, *, default: Any = ..., **how: Any) -> Any:
+    """An unsigned integer of `length` bits; neighbours must add up to whole octets."""
+    return Field(BitsInteger(length), bit_length=length, default=default, **how)
+
+
+def octets(length: Any, *, when: Condition | None = None, default: Any = ..., **how: Any) -> Any:
+    """An octet string of `length` octets."""
+    return _field(Octets(length), when, default=default, **how)
+
+
+def length_of(other: str, size: Any, *, when: Condition | None = None, default: None = None) -> Any:
+    """The length in octets of what field `other` holds, in an integer like `size` or of
+    `size` bits.
+    """
+    bit_length = size if isinstance(size, int) else 0
+    number = BitsInteger(size) if bit_length else size
+    grammar = Default(number, lambda ctx: _octet_count(ctx[other]))
+    return _field(grammar, when, bit_length=bit_length, default=default)
+
+
+def _octet_count(value: bytes | list[Record]) -> int:
+    return len(value) if isinstance(value, bytes) else sum(len(item.build()) for item in value)
+
+
+def count_of(other: str, *, bit_length: int = 0, default: None = None) -> Any:
+    """How many items the list `other` holds, in one octet or `bit_length` bits."""
+    size = BitsInteger(bit_length) if bit_length else Int8ub
+    grammar = Default(size, lambda ctx: len(ctx[other]))
+    return Field(grammar, bit_length=bit_length, default=default)
+
+
+def records(grammar: Any, **how: Any) -> Any:
+    """A list: `grammar` is a `Records`, or a `construct.Switch` among several."""
+    return Field(grammar, **how)
+
+
+@dataclass_transform(
+    kw_only_default=True,
+    field_specifiers=(
+        uint8,
+        uint16,
+        uint32,
+        bits,
+        octets,
+        length_of,
+        count_of,
+        records,
+    ),
+)
+class Record:
+    """Something on the wire with named fields; a subclass declares them."""
+
+    fields: ClassVar[dict[str, Field]] = {}
+    struct: ClassVar[Any]
+    _bit_groups: ClassVar[list[str]]
+    _tail: ClassVar[bool] = False
+
+    def __init_subclass__(cls, *, tail: bool = False) -> None:
+        """Turn the declared fields into attributes and the `construct` grammar.
+
+        Inherited fields come before the class's own, those of a `tail` base behind them.
+        """
+        own = {key: value for key, value in vars(cls).items() if isinstance(value, Field)}
+        fields: dict[str, Field] = {}
+        for base in cls.__bases__:
+            fields |= {} if base._tail else base.fields  # type: ignore[attr-defined]
+        fields |= own
+        for base in cls.__bases__:
+            fields |= base.fields if base._tail else {}  # type: ignore[attr-defined]
+        for key, value in own.items():
+            if value.default is ...:
+                delattr(cls, key)
+            else:
+                setattr(cls, key, value.default)
+        cls._tail, cls.fields = tail, fields
+        cls.struct, cls._bit_groups = _grammar(fields)
+
+    def __init__(self, **values: Any) -> None:
+        """Set the fields given; the others take their defaults.
+
+        Raises TypeError for a name that is no field and for a field without a value.
+        """
+        for key in values:
+            if key not in self.fields:
+                raise TypeError(f"{type(self).__name__} has no field {key!r}")
+        self.__dict__.update(values)
+        for key in self.fields:
+            if not hasattr(self, key):
+                raise TypeError(f"{type(self).__name__} needs {key!r}")
+
+    def __getitem__(self, key: str) -> Any:
+        """The field `key`, as `construct` expressions ask for it."""
+        return getattr(self, key)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal when of the same class with the same fields."""
+        return type(self) is type(other) and self._values() == other._values()
+
+    def __repr__(self) -> str:
+        """Names, never values: a record may hold a key."""
+        return f"<{type(self).__name__}: {', '.join(self.fields)}>"
+
+    def build(self) -> bytes:
+        """The octets of this record.
+
+        Raises `construct.ConstructError` when a value does not fit its field.
+        """
+        data: bytes = self.struct.build(self._values())
+        return data
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read a record that fills `data` from its start, with `construct` itself.
+
+        Raises `construct.ConstructError`. This is the reference for `flatten.parser`.
+        """
+        return cls._from_container(cls.struct.parse(data))
+
+    def _values(self) -> dict[str, Any]:
+        values = {key: getattr(self, key) for key in self.fields}
+        for group in self._bit_groups:
+            values[group] = dict(values)
+        return values
+
+    @classmethod
+    def _from_container(cls, container: Mapping[str, Any]) -> Self:
+        values = {key: value for key, value in container.items() if key in cls.fields}
+        for group in cls._bit_groups:
+            values.update((k, v) for k, v in container[group].items() if k in cls.fields)
+        return cls(**values)
+
+
+def _grammar(fields: Mapping[str, Field]) -> tuple[Any, list[str]]:
+    """The `construct` grammar of `fields`; neighbouring bit fields share a `BitStruct`."""
+    members: list[Any] = []
+    groups: list[str] = []
+    pending: list[Any] = []
+    width = 0
+    for key, field in fields.items():
+        if not field.bit_length:
+            members.append(key / field.grammar)
+            continue
+        pending.append(key / field.grammar)
+        width += field.bit_length
+        if width % 8 == 0:
+            groups.append(f"_bits{len(groups)}")
+            members.append(groups[-1] / BitStruct(*pending))
+            pending, width = [], 0
+    return Struct(*members), groups
