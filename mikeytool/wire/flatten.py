@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import construct
@@ -28,14 +27,17 @@ Spans = list[tuple[str, int, int]]
 Parser = Callable[[bytes, int, int, "Spans | None"], tuple[Any, int]]
 
 
-@cache
+_PARSERS: dict[type[Record], Parser] = {}
+
+
 def parser(record: type[Record]) -> Parser:
     """The flat parser of `record`, made at the first call."""
-    code = _Code(record)
-    source = code.function()
-    namespace = code.constants
-    exec(compile(source, f"<parser of {record.__name__}>", "exec"), namespace)  # noqa: S102
-    made: Parser = namespace["parse"]
+    made = _PARSERS.get(record)
+    if made is None:
+        code = _Code(record)
+        source, namespace = code.function(), code.constants
+        exec(compile(source, f"<parser of {record.__name__}>", "exec"), namespace)  # noqa: S102
+        made = _PARSERS[record] = namespace["parse"]
     return made
 
 

@@ -224,6 +224,10 @@ class Record:
             if not hasattr(self, key):
                 raise TypeError(f"{type(self).__name__} needs {key!r}")
 
+    def copy(self, **changes: Any) -> Self:
+        """A record with the same fields but for `changes`."""
+        return type(self)(**{**{key: getattr(self, key) for key in self.fields}, **changes})
+
     def __getitem__(self, key: str) -> Any:
         """The field `key`, as `construct` expressions ask for it."""
         return getattr(self, key)

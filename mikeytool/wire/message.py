@@ -73,7 +73,7 @@ class Message:
         try:
             for payload in chain(data, header.next_payload, pos, len(data)):
                 payloads.append(payload)
-                pos = payload.offset + payload.length  # type: ignore[operator]
+                pos = payload.offset + payload.length
         except WireError as error:
             message.error = error
         message.trailing = data[pos:]
@@ -162,7 +162,7 @@ def key_data(data: bytes, *, base: int = 0) -> Iterator[KeyData]:
 def _whole(data: bytes, first: int | None, pos: int, base: int) -> Iterator[Payload]:
     for payload in chain(data, first, pos, len(data), base=base):
         yield payload
-        pos = payload.offset + payload.length - base  # type: ignore[operator]
+        pos = payload.offset + payload.length - base
     if pos < len(data):
         raise WireError(
             f"{len(data) - pos} octets stand behind the last payload in it", offset=base + pos
@@ -178,7 +178,7 @@ def nested(payload: Payload) -> dict[str, list[Payload]]:
     found: dict[str, list[Payload]] = {}
     for name, reader, data in _holds(payload):
         inside = found[name] = []
-        base = (payload.offset or 0) + getattr(payload, f"{name}_at", 0)
+        base = payload.offset + getattr(payload, f"{name}_at", 0)
         try:
             for item in reader(data, base=base):
                 inside.append(item)
@@ -214,9 +214,7 @@ def _linked(record: Any, rest: Sequence[Payload]) -> Any:
     """`record`, or a copy of it that names the first of `rest` as the next payload."""
     if not isinstance(record, HDR | Chained) or record.next_payload is not None:
         return record
-    copy = type(record)(**{key: getattr(record, key) for key in record.fields})
-    copy.next_payload = rest[0].number if rest else NextPayload.LAST.value
-    return copy
+    return record.copy(next_payload=rest[0].number if rest else NextPayload.LAST.value)
 
 
 def _octets(record: HDR | Payload) -> bytes:

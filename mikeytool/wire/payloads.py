@@ -63,8 +63,8 @@ class Payload(Record):
 
     number: ClassVar[int] = 0
     label: ClassVar[str] = ""
-    offset: int | None
-    length: int | None
+    offset: int = 0
+    length: int = 0
 
     def __init_subclass__(cls, *, number: NextPayload | None = None, tail: bool = False) -> None:
         """Register the class under its next payload number."""

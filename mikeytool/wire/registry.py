@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 from functools import cache
-from typing import Self
+from typing import NamedTuple, Self
 
 MIKEY_VERSION = 1
 
@@ -21,7 +21,7 @@ class Namespace(IntEnum):
     label: str
     length: int
 
-    def __new__(cls, value: int, label: str, length: int = 0) -> Self:
+    def __new__(cls, value: int, label: str = "", length: int = 0) -> Self:
         """Make a member; the label and the length ride along with the number."""
         member = int.__new__(cls, value)
         member._value_ = value
@@ -272,6 +272,17 @@ class TicketType(Namespace):
     BASE_3GPP = 2, "3GPP Base Ticket"
 
 
+class TicketForm(NamedTuple):
+    """Ticket Type, Subtype and Version: what tells how Ticket Data is made (RFC 6043 6.10)."""
+
+    number: int
+    subtype: int
+    version: int
+
+
+BASE_TICKET = TicketForm(TicketType.MIKEY_BASE.value, 1, 1)
+
+
 class TicketFlag(IntFlag):
     """The flags of TP and TICKET as one 12-bit word, D first (RFC 6043 6.10)."""
 
@@ -291,7 +302,7 @@ class TicketFlag(IntFlag):
     @property
     def letters(self) -> str:
         """The letters of the flags that are set, in the RFC's order."""
-        return "".join(flag.name or "" for flag in reversed(list(TicketFlag)) if flag in self)
+        return "".join(flag.name or "" for flag in TicketFlag if flag in self)
 
     @classmethod
     def from_letters(cls, letters: str) -> TicketFlag:

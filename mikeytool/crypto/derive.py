@@ -1,0 +1,149 @@
+"""Every key derivation of MIKEY-TICKET (RFC 6043 5.1, 6.10, A.2; constants of RFC 3830 4.1).
+
+Lengths are in octets. A "label" is what the RFCs call so: constant, CS ID, CSB ID, and what
+binds the key to its use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mikeytool.crypto.prf import prf
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.registry import EncrAlg, ErrorNo, MacAlg, labels, lengths
+
+# RFC 3830 4.1.4: keys that protect messages
+_ENCR = bytes.fromhex("150533e1")
+_AUTH = bytes.fromhex("2d22ac75")
+_SALT = bytes.fromhex("29b88916")
+# RFC 3830 4.1.3: keys for crypto sessions
+_CS_TEK = bytes.fromhex("2ad01c64")
+_CS_AUTH = bytes.fromhex("1b5c7973")
+_CS_ENCR = bytes.fromhex("15798cef")
+_CS_SALT = bytes.fromhex("39a2c14b")
+# RFC 6043 tables 5.1 and A.1
+_MPKR_FORKED = bytes.fromhex("2b288856")
+_TGK_FORKED = bytes.fromhex("1512b54a")
+_MPKI = bytes.fromhex("220e99a2")
+_MPKR = bytes.fromhex("1f4d675b")
+
+_NO_CS = b"\xff"
+_NO_CSB = b"\xff\xff\xff\xff"
+
+_SALT_LENGTH = {EncrAlg.AES_CM_128.value: 14, EncrAlg.AES_CM_256.value: 14}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MessageKeys:
+    """The keys that protect one message or ticket, derived when they are asked for."""
+
+    prf: int
+    inkey: bytes
+    label: bytes
+
+    def encr_key(self, encr_alg: int) -> bytes:
+        """The encryption key of the length that the algorithm takes (interpretation 3)."""
+        length = lengths(EncrAlg)[encr_alg]
+        return prf(self.prf, self.inkey, _ENCR + self.label, length)
+
+    def auth_key(self, mac_alg: int) -> bytes:
+        """The authentication key, as long as the MAC; Refused for NULL and unknown ones."""
+        length = lengths(MacAlg).get(mac_alg, 0)
+        if not length:
+            name = labels(MacAlg).get(mac_alg, mac_alg)
+            raise Refused(f"MAC algorithm {name} is not accepted", ErrorNo.INVALID_MAC)
+        return prf(self.prf, self.inkey, _AUTH + self.label, length)
+
+    def salt_key(self, encr_alg: int) -> bytes:
+        """The salting key of the length that the algorithm takes (interpretation 3)."""
+        return prf(self.prf, self.inkey, _SALT + self.label, _SALT_LENGTH[encr_alg])
+
+
+def message_keys(
+    func: int,
+    inkey: bytes,
+    csb_id: int,
+    *,
+    response: bool,
+    randr_i: bytes = b"",
+    randr_r: bytes = b"",
+) -> MessageKeys:
+    """Keys from a pre-shared key, envelope key or MPK (RFC 6043 5.1.2)."""
+    step = b"\x02" if response else b"\x01"
+    label = _NO_CS + csb_id.to_bytes(4) + step + _rands(randr_i, randr_r)
+    return MessageKeys(func, inkey, label)
+
+
+def ticket_keys(func: int, tpk: bytes, rand: bytes) -> MessageKeys:
+    """Keys that protect a MIKEY base ticket, from its TPK (RFC 6043 A.2.1)."""
+    return MessageKeys(func, tpk, _NO_CS + _NO_CSB + b"\x05" + _with_length(rand))
+
+
+def initiator_data_keys(func: int, mpkr: bytes) -> MessageKeys:
+    """The keys whose auth_key makes Vr, from the MPKr that is not forked (RFC 6043 6.10)."""
+    return MessageKeys(func, mpkr, _NO_CS + _NO_CSB + b"\x04")
+
+
+def split_mpk(func: int, mpk: bytes, rand: bytes) -> tuple[bytes, bytes]:
+    """MPKi and MPKr from the MPK in a base ticket, as long as it (RFC 6043 A.2.2)."""
+    label = _NO_CS + _NO_CSB + b"\x06" + _with_length(rand)
+    return prf(func, mpk, _MPKI + label, len(mpk)), prf(func, mpk, _MPKR + label, len(mpk))
+
+
+def fork_mpkr(func: int, mpkr: bytes, id_data: bytes, randr_kms: bytes) -> bytes:
+    """MPKr' for the responder of that ID Data (RFC 6043 5.1.1)."""
+    return prf(func, mpkr, _MPKR_FORKED + _modifier(id_data, randr_kms), len(mpkr))
+
+
+def fork_tgk(func: int, tgk: bytes, id_data: bytes, randr_kms: bytes) -> bytes:
+    """TGK' for the responder of that ID Data (RFC 6043 5.1.1)."""
+    return prf(func, tgk, _TGK_FORKED + _modifier(id_data, randr_kms), len(tgk))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SessionKeys:
+    """What a TGK or GTGK gives one crypto session (RFC 6043 5.1.3)."""
+
+    prf: int
+    tgk: bytes
+    label: bytes
+
+    def tek(self, length: int) -> bytes:
+        """The traffic encryption key; for SRTP the master key."""
+        return prf(self.prf, self.tgk, _CS_TEK + self.label, length)
+
+    def salt(self, length: int) -> bytes:
+        """The salting key; for SRTP the master salt. Not used where the TGK brings a salt."""
+        return prf(self.prf, self.tgk, _CS_SALT + self.label, length)
+
+    def encr_key(self, length: int) -> bytes:
+        """An encryption key, for protocols that derive none of their own."""
+        return prf(self.prf, self.tgk, _CS_ENCR + self.label, length)
+
+    def auth_key(self, length: int) -> bytes:
+        """An authentication key, for protocols that derive none of their own."""
+        return prf(self.prf, self.tgk, _CS_AUTH + self.label, length)
+
+
+def session_keys(
+    func: int, tgk: bytes, cs_id: int, *, randr_i: bytes = b"", randr_r: bytes = b""
+) -> SessionKeys:
+    """Keys of a crypto session from a TGK, TGK' or GTGK (RFC 6043 5.1.3).
+
+    Which RANDs go in, the H and G flags of the Ticket Policy say.
+    """
+    label = bytes([cs_id]) + _NO_CSB + b"\x03" + _rands(randr_i, randr_r)
+    return SessionKeys(func, tgk, label)
+
+
+def _rands(randr_i: bytes, randr_r: bytes) -> bytes:
+    return _with_length(randr_i) + _with_length(randr_r)
+
+
+def _with_length(rand: bytes) -> bytes:
+    return bytes([len(rand)]) + rand
+
+
+def _modifier(id_data: bytes, randr_kms: bytes) -> bytes:
+    identity = len(id_data).to_bytes(2) + id_data
+    return _NO_CS + _NO_CSB + b"\x00" + identity + _with_length(randr_kms)

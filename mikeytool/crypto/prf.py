@@ -1,0 +1,38 @@
+"""The MIKEY pseudo-random functions (RFC 3830 4.1.2, RFC 6043 6.1)."""
+
+from __future__ import annotations
+
+import hmac
+
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.registry import ErrorNo, PrfFunc
+
+_BLOCK = 32
+"""The inkey is split into blocks of 256 bits, for either hash."""
+
+_HASH = {PrfFunc.MIKEY_1.value: ("sha1", 20), PrfFunc.HMAC_SHA_256.value: ("sha256", 32)}
+
+
+def prf(func: int, inkey: bytes, label: bytes, length: int) -> bytes:
+    """`length` octets of PRF(inkey, label), with the function of that PRF func number.
+
+    Raises Refused (Invalid PRF) for a number that is not MIKEY-1 or PRF-HMAC-SHA-256.
+    """
+    if func not in _HASH:
+        raise Refused(f"PRF func {func} is not supported", ErrorNo.INVALID_PRF)
+    digest, size = _HASH[func]
+    blocks = -(-length // size)
+    outkey = 0
+    for at in range(0, len(inkey), _BLOCK):
+        outkey ^= int.from_bytes(_p(digest, inkey[at : at + _BLOCK], label, blocks))
+    return outkey.to_bytes(blocks * size)[:length]
+
+
+def _p(digest: str, s: bytes, label: bytes, m: int) -> bytes:
+    """P(s, label, m) of RFC 3830 4.1.2."""
+    a = label
+    out = bytearray()
+    for _ in range(m):
+        a = hmac.digest(s, a, digest)
+        out += hmac.digest(s, a + label, digest)
+    return bytes(out)

@@ -1,0 +1,92 @@
+"""Error messages (RFC 6043 5.4, interpretation 32)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mikeytool.crypto.derive import MessageKeys
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.profile import profile_of
+from mikeytool.exchange.protection import check_mac, protect
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.header import HDR
+from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import ERR, SP, Payload, T, V
+from mikeytool.wire.registry import CsIdMapType, DataType, ErrorNo, label
+
+_TRANSFER = (DataType.TRANSFER_INIT, DataType.TRANSFER_RESP)
+
+
+class ErrorReceived(Refused):
+    """The other side answered with an Error message; `verified` tells whether its MAC was
+    checked, otherwise it is no more than a hint.
+    """
+
+    def __init__(self, text: str, error_no: int, *, verified: bool) -> None:
+        super().__init__(text, error_no)
+        self.verified = verified
+
+
+def error_message(
+    env: Environment,
+    about: HDR,
+    error_no: int,
+    keys: MessageKeys | None,
+    supported: Sequence[SP] = (),
+) -> bytes:
+    """An Error message about a message with the header `about`.
+
+    `keys` are those of the message in which the error occurred, None for an Error message
+    without a MAC. `supported` are policies to name when security policies are refused.
+    """
+    t = env.timestamp()
+    transfer = about.data_type in _TRANSFER
+    header = HDR(
+        data_type=DataType.ERROR.value,
+        prf=about.prf,
+        csb_id=about.csb_id,
+        cs_id_map_type=(CsIdMapType.GENERIC_ID if transfer else CsIdMapType.EMPTY).value,
+        cs_id_map=[],
+    )
+    payloads: list[Payload] = [
+        T(ts_type=int(t.ts_type), ts_value=t.value),
+        ERR(error_no=int(error_no)),
+        *supported,
+    ]
+    if keys is None:
+        return Message(header, payloads).build()
+    return protect(header, payloads, profile_of(about.prf), keys, b"")
+
+
+def raise_if_error(
+    env: Environment, data: bytes, initial: Incoming, keys: MessageKeys | None
+) -> None:
+    """Raise ErrorReceived when `data` is an Error message that answers `initial`.
+
+    It counts as verified only with a valid MAC under `keys`, the CSB ID of `initial` and
+    an acceptable T; otherwise the text calls it a hint. Raises WireError and Refused when
+    it cannot be read.
+    """
+    if Message.read(data).header.data_type != DataType.ERROR:
+        return
+    error = Incoming.read(data, DataType.ERROR)
+    numbers = [p.error_no for p in error.message.all(ERR)]
+    names = ", ".join(f"{label(ErrorNo, number)} ({number})" for number in numbers) or "none"
+    try:
+        error.check_answers(initial)
+        env.check_fresh(error.t)
+        if keys is None or error.message.find(V) is None:
+            raise Refused("it has no MAC")
+        check_mac(error, keys, b"")
+    except Refused as reason:
+        raise ErrorReceived(
+            f"an Error message came that is not authenticated ({reason}); its hint is: {names}",
+            numbers[0] if numbers else ErrorNo.UNSPECIFIED,
+            verified=False,
+        ) from None
+    raise ErrorReceived(
+        f"the answer to {initial.data_type.label} is an Error message: {names}",
+        numbers[0] if numbers else ErrorNo.UNSPECIFIED,
+        verified=True,
+    )

@@ -1,0 +1,151 @@
+"""What every role checks of a message before it looks closer (RFC 3830 5.3, RFC 6043 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mikeytool.exchange.profile import Profile, profile_of
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import (
+    CHASH,
+    IDR,
+    KEMAC,
+    PKE,
+    RANDR,
+    SIGN,
+    SP,
+    TICKET,
+    TP,
+    Payload,
+    T,
+    V,
+)
+from mikeytool.wire.registry import (
+    MIKEY_VERSION,
+    CsIdMapType,
+    DataType,
+    ErrorNo,
+    IdRole,
+    RandRole,
+    label,
+)
+from mikeytool.wire.timestamp import Timestamp
+
+P = TypeVar("P", bound=Payload)
+
+_ONCE = (T, TP, TICKET, KEMAC, CHASH, PKE, V, SIGN)
+
+
+def only(payloads: Sequence[Payload], kind: type[P], where: str, error_no: ErrorNo) -> P:
+    """The one payload of a kind; raises Refused when there is none or a second one."""
+    found = [payload for payload in payloads if type(payload) is kind]
+    if len(found) != 1:
+        many = "misses" if not found else f"has {len(found)} of"
+        raise Refused(f"{where} {many} the payload {kind.label}", error_no)
+    return found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that was read to its last octet and holds nothing twice; not yet verified."""
+
+    message: Message
+    data_type: DataType
+    profile: Profile
+    t: Timestamp
+    raw: bytes
+
+    @classmethod
+    def read(cls, data: bytes, *expected: DataType) -> Incoming:
+        """Read a message of one of the `expected` data types.
+
+        Raises WireError when it cannot be read, Refused for another version or data type,
+        an unknown PRF, a missing T, payloads that may stand once and stand twice, and
+        for a V or SIGN that is not last (interpretation 25).
+        """
+        message = Message.parse(data)
+        header = message.header
+        if header.version != MIKEY_VERSION:
+            raise Refused(f"MIKEY version {header.version} is not supported")
+        if header.data_type not in expected:
+            wanted = " or ".join(kind.label for kind in expected)
+            got = label(DataType, header.data_type)
+            raise Refused(f"this is {got}, {wanted} is expected", ErrorNo.INVALID_DT)
+        _refuse_duplicates(message)
+        t = only(message.payloads, T, "the message", ErrorNo.UNSPECIFIED)
+        kind = DataType(header.data_type)
+        return cls(message, kind, profile_of(header.prf), Timestamp.of(t), data)
+
+    @property
+    def csb_id(self) -> int:
+        """The CSB ID of the header."""
+        return self.message.header.csb_id
+
+    def identity(self, role: IdRole) -> Identity | None:
+        """The identity of a role in the message, None when it is left out."""
+        found = [p for p in self.message.all(IDR) if p.id_role == role]
+        return Identity.of(found[0]) if found else None
+
+    def rand(self, role: RandRole) -> bytes | None:
+        """The RAND of a role, None when it is left out."""
+        found = [p for p in self.message.all(RANDR) if p.rand_role == role]
+        return found[0].rand if found else None
+
+    def need_rand(self, role: RandRole) -> bytes:
+        """The RAND of a role; raises Refused without one."""
+        rand = self.rand(role)
+        if not rand:
+            raise Refused(f"{self.data_type.label} misses {role.label}")
+        return rand
+
+    def only(self, kind: type[P], error_no: ErrorNo = ErrorNo.UNSPECIFIED) -> P:
+        """The one payload of a kind; raises Refused when it is not there once."""
+        return only(self.message.payloads, kind, self.data_type.label, error_no)
+
+    @property
+    def v(self) -> V:
+        """The V payload; raises Refused when the message is not protected by one."""
+        return self.only(V, ErrorNo.AUTH_FAILURE)
+
+    def check_no_crypto_sessions(self) -> None:
+        """Refuse crypto sessions where there can be none (4.2.1.1, 4.2.3.1)."""
+        header = self.message.header
+        if header.cs_count or header.cs_id_map_type != CsIdMapType.EMPTY:
+            raise Refused(
+                f"{self.data_type.label} has an Empty map with #CS 0, and no other (4.2.1.1)"
+            )
+
+    def check_answers(self, initial: Incoming) -> None:
+        """Refuse a response that does not echo PRF func and CSB ID of the initial message."""
+        mine, theirs = self.message.header, initial.message.header
+        for name in ("version", "prf", "csb_id"):
+            if getattr(mine, name) != getattr(theirs, name):
+                raise Refused(
+                    f"{self.data_type.label} does not answer this {initial.data_type.label}:"
+                    f" another {name} ({getattr(mine, name):#x},"
+                    f" not {getattr(theirs, name):#x})"
+                )
+
+
+def _refuse_duplicates(message: Message) -> None:
+    for kind in _ONCE:
+        if len(message.all(kind)) > 1:
+            raise Refused(f"the message has {kind.label} more than once")
+    _refuse_repeated("ID role", (p.id_role for p in message.all(IDR)))
+    _refuse_repeated("RAND role", (p.rand_role for p in message.all(RANDR)))
+    _refuse_repeated("policy number", (p.policy_no for p in message.all(SP)))
+    for at, payload in enumerate(message.payloads):
+        if isinstance(payload, V | SIGN) and at != len(message.payloads) - 1:
+            raise Refused(f"{payload.label} is not the last payload")
+
+
+def _refuse_repeated(what: str, numbers: Iterable[int]) -> None:
+    seen: set[int] = set()
+    for number in numbers:
+        if number in seen:
+            raise Refused(f"the message has two payloads of {what} {number}")
+        seen.add(number)

@@ -1,0 +1,239 @@
+"""The Ticket Policy: what TP and TICKET say to everyone (RFC 6043 6.10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from mikeytool.exchange.environment import NS
+from mikeytool.wire.errors import Refused, WireError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import build_chain, build_leading, key_data, leading_chain
+from mikeytool.wire.payloads import IDR, KEMAC, TICKET, TP, TR, KeyData, Payload
+from mikeytool.wire.registry import (
+    BASE_TICKET,
+    EncrAlg,
+    ErrorNo,
+    IdRole,
+    KeyType,
+    KeyValidity,
+    MacAlg,
+    TicketFlag,
+    TicketType,
+    TsRole,
+    TsType,
+    label,
+)
+from mikeytool.wire.timestamp import Timestamp
+
+F = TicketFlag
+
+
+@dataclass(frozen=True, slots=True)
+class TicketPolicy:
+    """A Ticket Policy. Optional parts are None or empty when they are left out.
+
+    `rekey` is the rekeying interval in seconds. `keys` is what a TP asks for: None leaves
+    it to the KMS, an empty tuple asks for no key (interpretation 10).
+    """
+
+    prf: int
+    flags: TicketFlag
+    responders: tuple[Identity, ...]
+    kms: Identity | None = None
+    initiator: Identity | None = None
+    valid_from: Timestamp | None = None
+    valid_to: Timestamp | None = None
+    rekey: int | None = None
+    apps: tuple[Identity, ...] = ()
+    keys: tuple[KeyData, ...] | None = None
+    ticket_type: int = BASE_TICKET.number
+    subtype: int = BASE_TICKET.subtype
+    version: int = BASE_TICKET.version
+
+    @classmethod
+    def of(cls, payload: TP) -> Self:
+        """Read the policy in a TP or TICKET payload.
+
+        Raises WireError for TP Data that cannot be read, Refused (Invalid TPpar) for
+        payloads that may stand there only once and stand there twice, and for a KEMAC
+        in a granted policy. Payloads that are not expected are ignored.
+        """
+        base = payload.offset + getattr(payload, "tp_data_at", 0)
+        inside = list(leading_chain(payload.tp_data, base=base))
+        ids = _by_role(inside)
+        times = _times(inside)
+        rekey = times.get(TsRole.REKEY)
+        return cls(
+            prf=payload.prf,
+            flags=payload.flag,
+            kms=_single(ids, IdRole.KMS),
+            initiator=_single(ids, IdRole.INITIATOR),
+            valid_from=times.get(TsRole.START),
+            valid_to=times.get(TsRole.END),
+            rekey=None if rekey is None else rekey.interval,
+            keys=_wanted_keys(inside, granted=isinstance(payload, TICKET)),
+            apps=tuple(ids.get(IdRole.APPLICATION, ())),
+            responders=tuple(ids.get(IdRole.RESPONDER, ())),
+            ticket_type=payload.ticket_type,
+            subtype=payload.subtype,
+            version=payload.version,
+        )
+
+    def tp(self) -> TP:
+        """The policy as a TP payload, what it asks for included."""
+        return TP(**self._fields(self.keys))
+
+    def ticket(self, ticket_data: bytes) -> TICKET:
+        """The policy as the granted one of a TICKET payload, without Initiator Data."""
+        return TICKET(**self._fields(None), ticket_data=ticket_data)
+
+    def _fields(self, keys: tuple[KeyData, ...] | None) -> dict[str, Any]:
+        return {
+            "ticket_type": self.ticket_type,
+            "subtype": self.subtype,
+            "version": self.version,
+            "prf": int(self.prf),
+            "flags": int(self.flags),
+            "tp_data": build_leading(self._payloads(keys)),
+        }
+
+    def _payloads(self, keys: tuple[KeyData, ...] | None) -> list[Payload]:
+        """TP Data in the order that RFC 6043 6.10 gives."""
+        made: list[Payload] = []
+        if self.kms is not None:
+            made.append(self.kms.idr(IdRole.KMS))
+        if self.initiator is not None:
+            made.append(self.initiator.idr(IdRole.INITIATOR))
+        rekey = None
+        if self.rekey is not None:
+            rekey = Timestamp(TsType.NTP_UTC_32, self.rekey.to_bytes(4))
+        for role, t in (
+            (TsRole.START, self.valid_from),
+            (TsRole.END, self.valid_to),
+            (TsRole.REKEY, rekey),
+        ):
+            if t is not None:
+                made.append(TR(ts_role=role.value, ts_type=int(t.ts_type), ts_value=t.value))
+        if keys is not None:
+            made.append(KEMAC(encr_alg=EncrAlg.NULL.value, encr_data=build_chain(keys)))
+        made += [app.idr(IdRole.APPLICATION) for app in self.apps]
+        made += [responder.idr(IdRole.RESPONDER) for responder in self.responders]
+        return made
+
+    def check_flags(self) -> None:
+        """Raise Refused (Invalid TPpar) when the flags contradict each other (6.10)."""
+        for broken, text in flag_faults(self.flags):
+            if broken:
+                raise Refused(
+                    f"the flags {self.flags.letters} contradict each other: {text} (RFC 6043 6.10)",
+                    ErrorNo.INVALID_TPPAR,
+                )
+
+    def check_base_ticket(self) -> None:
+        """Raise Refused (Invalid TICKET) for a Ticket Type other than the base ticket."""
+        if (self.ticket_type, self.subtype, self.version) != BASE_TICKET:
+            raise Refused(
+                f"ticket type {label(TicketType, self.ticket_type)} subtype {self.subtype}"
+                f" version {self.version} is not supported",
+                ErrorNo.INVALID_TICKET,
+            )
+
+    def check_validity(self, now_ns: int) -> None:
+        """Raise Refused (Invalid TICKET) outside of TRs to TRe (interpretation 20)."""
+        for t in (self.valid_from, self.valid_to):
+            if t is not None and t.unix_ns is None:
+                raise Refused(
+                    "a validity period cannot be given with a COUNTER or an unknown TS type",
+                    ErrorNo.INVALID_TPPAR,
+                )
+        if self.valid_from is not None and now_ns < (self.valid_from.unix_ns or 0):
+            raise Refused(
+                f"the ticket is valid only from {self.valid_from.utc}", ErrorNo.INVALID_TICKET
+            )
+        if self.valid_to is not None and now_ns > (self.valid_to.unix_ns or 0):
+            raise Refused(
+                f"the ticket expired at {self.valid_to.utc}; request a new one",
+                ErrorNo.INVALID_TICKET,
+            )
+
+    @property
+    def seconds(self) -> int | None:
+        """How long the policy is valid, None without an end or with unknown times."""
+        start = self.valid_from.unix_ns if self.valid_from else None
+        end = self.valid_to.unix_ns if self.valid_to else None
+        return None if start is None or end is None else (end - start) // NS
+
+    def granted(self) -> TicketPolicy:
+        """The policy without what only a request says."""
+        return replace(self, keys=None)
+
+
+def flag_faults(flags: TicketFlag) -> Iterable[tuple[bool, str]]:
+    """The dependencies of RFC 6043 6.10, each with whether `flags` breaks it."""
+    yield F.D not in flags and F.L not in flags, "without D there must be L"
+    yield F.G in flags and F.F not in flags, "G needs F"
+    yield F.G not in flags and F.H not in flags, "there must be G or H"
+    yield F.I in flags and F.E not in flags, "I needs E"
+    yield F.K in flags and F.D not in flags, "K needs D"
+    yield F.M in flags and F.F not in flags, "M needs F"
+
+
+def wanted_key(kind: KeyType, length: int, salt_length: int, spi: bytes | None = None) -> KeyData:
+    """What a TP asks for: a key of that type and length, all zero (RFC 6043 6.10)."""
+    return KeyData(
+        type=kind.value,
+        kv=(KeyValidity.NULL if spi is None else KeyValidity.SPI).value,
+        key=bytes(length),
+        salt=bytes(salt_length) if KeyType.salted(kind) else None,
+        spi=spi,
+    )
+
+
+def _by_role(inside: list[Payload]) -> dict[int, list[Identity]]:
+    found: dict[int, list[Identity]] = {}
+    for payload in inside:
+        if isinstance(payload, IDR):
+            found.setdefault(payload.id_role, []).append(Identity.of(payload))
+    return found
+
+
+def _single(ids: dict[int, list[Identity]], role: IdRole) -> Identity | None:
+    given = ids.get(role, [])
+    if len(given) > 1:
+        raise Refused(
+            f"the Ticket Policy has {len(given)} {role.label}, one is allowed",
+            ErrorNo.INVALID_TPPAR,
+        )
+    return given[0] if given else None
+
+
+def _times(inside: list[Payload]) -> dict[int, Timestamp]:
+    times: dict[int, Timestamp] = {}
+    for payload in inside:
+        if not isinstance(payload, TR):
+            continue
+        if payload.ts_role in times:
+            name = label(TsRole, payload.ts_role)
+            raise Refused(f"the Ticket Policy has {name} twice", ErrorNo.INVALID_TPPAR)
+        times[payload.ts_role] = Timestamp.of(payload)
+    return times
+
+
+def _wanted_keys(inside: list[Payload], *, granted: bool) -> tuple[KeyData, ...] | None:
+    kemacs = [p for p in inside if isinstance(p, KEMAC)]
+    if not kemacs:
+        return None
+    if granted or len(kemacs) > 1:
+        many = "a granted Ticket Policy" if granted else "a Ticket Policy with two"
+        raise Refused(f"a KEMAC must not stand in {many}", ErrorNo.INVALID_TPPAR)
+    kemac = kemacs[0]
+    if kemac.encr_alg != EncrAlg.NULL or kemac.mac_alg != MacAlg.NULL:
+        raise Refused(
+            "the KEMAC in a TP is neither encrypted nor has it a MAC", ErrorNo.INVALID_TPPAR
+        )
+    try:
+        return tuple(key_data(kemac.encr_data))
+    except WireError as error:
+        raise WireError(error.text, payload="KEMAC in TP", offset=kemac.offset) from None

@@ -1,0 +1,58 @@
+"""MACs over messages: what they cover, making and checking them (RFC 6043 5.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mikeytool.crypto.derive import MessageKeys
+from mikeytool.crypto.mac import mac, mac_is_good
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.profile import Profile, check_mac_alg
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.header import HDR
+from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import TICKET, Payload, V
+from mikeytool.wire.registry import DataType, ErrorNo
+
+
+def covered(message: Message, raw: bytes, mac_length: int) -> bytes:
+    """The octets of a message that its MAC covers, before what table 5.2 puts behind them.
+
+    That is all but the MAC itself, and in TRANSFER_INIT also not the Initiator Data with
+    its length field.
+    """
+    end = len(raw) - mac_length
+    ticket = message.find(TICKET)
+    if message.header.data_type != DataType.TRANSFER_INIT or ticket is None:
+        return raw[:end]
+    after = ticket.offset + ticket.length
+    before = after - len(ticket.initiator_data) - 2
+    return raw[:before] + raw[after:end]
+
+
+def protect(
+    header: HDR, payloads: Sequence[Payload], profile: Profile, keys: MessageKeys, behind: bytes
+) -> bytes:
+    """The message with a V payload at its end.
+
+    `behind` is what table 5.2 puts behind the message: identities of an initial message,
+    the whole initial message of a response.
+    """
+    length = profile.mac_alg.length
+    v = V(auth_alg=profile.mac_alg.value, ver_data=bytes(length))
+    raw = Message(header, [*payloads, v]).build()
+    covers = covered(Message.parse(raw), raw, length) + behind
+    return raw[:-length] + mac(profile.mac_alg, keys, covers)
+
+
+def check_mac(incoming: Incoming, keys: MessageKeys, behind: bytes) -> None:
+    """Verify the V of a message; raises Refused (Auth failure) when it is wrong."""
+    v = incoming.v
+    check_mac_alg(incoming.profile, v.auth_alg)
+    covers = covered(incoming.message, incoming.raw, len(v.ver_data)) + behind
+    if not mac_is_good(v.auth_alg, keys, covers, v.ver_data):
+        raise Refused(
+            f"the MAC of {incoming.data_type.label} is wrong: another key, other identities,"
+            " or a changed message",
+            ErrorNo.AUTH_FAILURE,
+        )

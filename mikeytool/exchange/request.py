@@ -1,0 +1,230 @@
+"""The Ticket Request exchange with a pre-shared key (RFC 6043 4.2.1).
+
+Initiator: `request_init`, then `accept_request_resp`. KMS: `read_request_init`,
+`verify_request`, then `request_resp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mikeytool.crypto.derive import MessageKeys, message_keys
+from mikeytool.crypto.kemac import open_kemac, seal_kemac
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.error import raise_if_error
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.profile import Profile, check_encr_alg, rand_length
+from mikeytool.exchange.protection import check_mac, protect
+from mikeytool.exchange.ticket import TicketKeys
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.header import HDR
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import KEMAC, RANDR, TICKET, TP, KeyData, Payload, T
+from mikeytool.wire.registry import CsIdMapType, DataType, ErrorNo, IdRole, RandRole, TicketFlag
+from mikeytool.wire.timestamp import Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTicket:
+    """A ticket in its initiator's hands, with the keys that came with it."""
+
+    ticket: TICKET
+    policy: TicketPolicy
+    keys: TicketKeys
+
+
+def request_init(
+    env: Environment,
+    profile: Profile,
+    policy: TicketPolicy,
+    *,
+    initiator: Identity,
+    kms: Identity,
+    psk: bytes,
+    psk_id: Identity | None = None,
+) -> bytes:
+    """REQUEST_INIT_PSK that asks for a ticket of that policy (4.2.1.1, 4.2.1.2).
+
+    Draws the CSB ID and RANDRi. Raises Refused for flags that contradict each other.
+    """
+    policy.check_flags()
+    t = env.timestamp()
+    header = empty_header(DataType.REQUEST_INIT_PSK, profile, int.from_bytes(env.random(4)), v=1)
+    randr_i = env.random(rand_length(psk))
+    payloads: list[Payload] = [
+        T(ts_type=int(t.ts_type), ts_value=t.value),
+        RANDR(rand_role=RandRole.INITIATOR.value, rand=randr_i),
+        initiator.idr(IdRole.INITIATOR),
+        kms.idr(IdRole.KMS),
+        policy.tp(),
+    ]
+    if psk_id is not None:
+        payloads.append(psk_id.idr(IdRole.PSK))
+    keys = message_keys(profile.prf, psk, header.csb_id, response=False, randr_i=randr_i)
+    return protect(header, payloads, profile, keys, initiator.data + kms.data)
+
+
+def empty_header(data_type: DataType, profile: Profile, csb_id: int, *, v: int) -> HDR:
+    """The header of a message between a user and a KMS: #CS 0 and an Empty map."""
+    return HDR(
+        data_type=data_type.value,
+        v=v,
+        prf=profile.prf.value,
+        csb_id=csb_id,
+        cs_id_map_type=CsIdMapType.EMPTY.value,
+        cs_id_map=[],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInit:
+    """A REQUEST_INIT_PSK as the KMS reads it. Nothing in it is true before it is verified."""
+
+    incoming: Incoming
+    policy: TicketPolicy
+    randr_i: bytes
+    initiator: Identity | None
+    kms: Identity | None
+    psk_id: Identity | None
+
+    def keys(self, psk: bytes, *, response: bool) -> MessageKeys:
+        """The keys that protect the request, or the response to it."""
+        inc = self.incoming
+        return message_keys(
+            inc.profile.prf, psk, inc.csb_id, response=response, randr_i=self.randr_i
+        )
+
+
+def read_request_init(data: bytes) -> RequestInit:
+    """Read REQUEST_INIT_PSK (4.2.1.4); raises WireError and Refused."""
+    incoming = Incoming.read(data, DataType.REQUEST_INIT_PSK)
+    incoming.check_no_crypto_sessions()
+    return RequestInit(
+        incoming,
+        TicketPolicy.of(incoming.only(TP)),
+        incoming.need_rand(RandRole.INITIATOR),
+        incoming.identity(IdRole.INITIATOR),
+        incoming.identity(IdRole.KMS),
+        incoming.identity(IdRole.PSK),
+    )
+
+
+def verify_request(request: RequestInit, psk: bytes, initiator: Identity, kms: Identity) -> None:
+    """Check the MAC; raises Refused. The identities stand in for those left out."""
+    behind = (request.initiator or initiator).data + (request.kms or kms).data
+    check_mac(request.incoming, request.keys(psk, response=False), behind)
+
+
+def request_resp(
+    env: Environment,
+    request: RequestInit,
+    psk: bytes,
+    kms: Identity,
+    ticket: TICKET,
+    keys: TicketKeys,
+) -> bytes:
+    """REQUEST_RESP with a ticket and its keys (4.2.1.5)."""
+    inc = request.incoming
+    profile = inc.profile
+    protection = request.keys(psk, response=True)
+    t = env.timestamp()
+    payloads: list[Payload] = [
+        T(ts_type=int(t.ts_type), ts_value=t.value),
+        kms.idr(IdRole.KMS),
+        ticket,
+        seal_kemac(profile.encr_alg, keys.sub_payloads(), protection, inc.csb_id, t),
+    ]
+    header = empty_header(DataType.REQUEST_RESP, profile, inc.csb_id, v=0)
+    return protect(header, payloads, profile, protection, inc.raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What came of a request; `asked` is the policy that the request asked for."""
+
+    held: HeldTicket
+    asked: TicketPolicy
+    kms: Identity | None = field(default=None)
+
+    @property
+    def differences(self) -> list[str]:
+        """How the granted policy differs from the one asked for, a line each."""
+        return policy_differences(self.asked, self.held)
+
+
+def accept_request_resp(env: Environment, init: bytes, psk: bytes, data: bytes) -> Granted:
+    """Verify the answer to the request `init` and take its ticket (4.2.1.6).
+
+    Raises ErrorReceived when the KMS refused, Refused when the answer does not verify,
+    WireError when it cannot be read. Whether the granted policy is acceptable is for the
+    caller to say, who sees its differences.
+    """
+    request = read_request_init(init)
+    raise_if_error(env, data, request.incoming, request.keys(psk, response=False))
+    incoming = Incoming.read(data, DataType.REQUEST_RESP)
+    incoming.check_answers(request.incoming)
+    incoming.check_no_crypto_sessions()
+    protection = request.keys(psk, response=True)
+    check_mac(incoming, protection, init)
+    env.check_fresh(incoming.t)
+    kemac = incoming.only(KEMAC)
+    check_encr_alg(incoming.profile, kemac.encr_alg)
+    ticket = bare_ticket(incoming.only(TICKET, ErrorNo.INVALID_TICKET))
+    policy = TicketPolicy.of(ticket)
+    policy.check_flags()
+    sub_payloads = open_kemac(kemac, protection, incoming.csb_id, incoming.t)
+    keys = TicketKeys.of(sub_payloads, policy.flags)
+    check_spis(keys.keys)
+    held = HeldTicket(ticket, policy, keys)
+    return Granted(held, request.policy, incoming.identity(IdRole.KMS))
+
+
+def bare_ticket(ticket: TICKET) -> TICKET:
+    """A TICKET as the KMS makes it; raises Refused when it has Initiator Data already."""
+    if ticket.initiator_data:
+        raise Refused("a ticket from the KMS has no Initiator Data", ErrorNo.INVALID_TICKET)
+    return ticket.copy(next_payload=None)
+
+
+def check_spis(keys: Sequence[KeyData]) -> None:
+    """Refuse keys whose SPIs are not distinct (interpretation 25)."""
+    spis = [spi for key in keys if (spi := key.spi)]
+    if len(set(spis)) != len(spis):
+        raise Refused("two keys have the same SPI")
+
+
+def policy_differences(asked: TicketPolicy, held: HeldTicket) -> list[str]:
+    """How a granted policy differs from the one asked for, a line each, for people."""
+    granted = held.policy
+    lines = []
+    flags = asked.flags & ~TicketFlag.K, granted.flags & ~TicketFlag.K
+    if flags[0] != flags[1]:
+        lines.append(f"flags: {flags[0].letters} asked, {flags[1].letters} granted")
+    for name, old, new in (
+        ("initiator", asked.initiator, granted.initiator),
+        ("KMS", asked.kms, granted.kms),
+        ("valid from", _utc(asked.valid_from), _utc(granted.valid_from)),
+        ("valid to", _utc(asked.valid_to), _utc(granted.valid_to)),
+        ("rekeying interval", asked.rekey, granted.rekey),
+        ("PRF", int(asked.prf), int(granted.prf)),
+        ("applications", _texts(asked.apps), _texts(granted.apps)),
+        ("responders", _texts(asked.responders), _texts(granted.responders)),
+    ):
+        if old != new and not (name == "KMS" and old is None):
+            lines.append(f"{name}: {old} asked, {new} granted")
+    if asked.keys is not None:
+        wanted = [(key.type, len(key.key), len(key.salt or b"")) for key in asked.keys]
+        got = [(key.type, len(key.key), len(key.salt or b"")) for key in held.keys.keys]
+        if wanted != got:
+            lines.append(f"keys: {len(wanted)} asked, {len(got)} granted, or of other types")
+    return lines
+
+
+def _utc(t: Timestamp | None) -> str | None:
+    return None if t is None else t.utc or t.value.hex()
+
+
+def _texts(identities: Sequence[Identity]) -> str:
+    return ", ".join(map(str, identities)) or "none"

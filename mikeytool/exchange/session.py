@@ -1,0 +1,186 @@
+"""A crypto session bundle as it stands after Ticket Transfer, and its media keys.
+
+Both ends build the same `Session`; what differs is the role, which tells them which crypto
+sessions are theirs to send (interpretation 14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from mikeytool.crypto.derive import session_keys
+from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.profile import profile_of
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.header import GenericIdEntry, srtp_session_data
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import SP, KeyData
+from mikeytool.wire.registry import (
+    ErrorNo,
+    IdRole,
+    KeyType,
+    ProtType,
+    SrtpParam,
+    TicketFlag,
+)
+
+DEFAULT_TEK_LENGTH = 16
+DEFAULT_SALT_LENGTH = 14
+"""In octets: RFC 3711's 128-bit master key and 112-bit master salt (interpretation 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CryptoSession:
+    """One negotiated crypto session; `policy` is None only under an Empty map.
+
+    `by_initiator` tells whose it is to send.
+    """
+
+    entry: GenericIdEntry
+    policy: SP | None
+    by_initiator: bool
+
+    @property
+    def ssrc(self) -> int | None:
+        """The SSRC, None when its Session Data has none."""
+        data = srtp_session_data(self.entry)
+        return None if data is None else data[0]
+
+    @property
+    def roc(self) -> int:
+        """The rollover counter at the start, 0 unless the Session Data gives it."""
+        data = srtp_session_data(self.entry)
+        return 0 if data is None or data[1] is None else data[1]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaKey:
+    """What protects the packets of one crypto session: for SRTP master key and salt."""
+
+    spi: bytes
+    key: bytes = field(repr=False)
+    salt: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A crypto session bundle in the hands of one end.
+
+    `keys` are the session keys as they are used: TGKs of the ticket are forked already.
+    `mpk` protected the last message of the exchange and will protect updates (5.2);
+    `modifier` is what the TGKs were forked with, as IDRr and RANDRkms.
+    """
+
+    csb_id: int
+    role: IdRole
+    local: Identity
+    remote: Identity
+    policy: TicketPolicy
+    randr_i: bytes
+    randr_r: bytes
+    mpk: bytes = field(repr=False)
+    keys: tuple[KeyData, ...] = field(repr=False)
+    crypto_sessions: tuple[CryptoSession, ...]
+
+    def key_of(self, crypto_session: CryptoSession) -> KeyData:
+        """The key that the SPI of a crypto session names; raises Refused when none has it."""
+        for key in self.keys:
+            if key.spi == crypto_session.entry.spi:
+                return key
+        spi, cs_id = crypto_session.entry.spi.hex(), crypto_session.entry.cs_id
+        raise Refused(f"crypto session {cs_id} names the SPI {spi or 'none'}, no key has it")
+
+    def media_key(self, crypto_session: CryptoSession) -> MediaKey:
+        """TEK and salt of a crypto session (5.1.3); raises Refused when it has no key."""
+        key = self.key_of(crypto_session)
+        tek_length, salt_length = key_lengths(crypto_session)
+        if key.type in (KeyType.TEK, KeyType.TEK_SALT):
+            # A TEK without a salt leaves SRTP with its default, a salt of zeros.
+            return MediaKey(key.spi or b"", key.key, key.salt or bytes(salt_length))
+        flags = self.policy.flags
+        derived = session_keys(
+            self.policy.prf,
+            key.key,
+            crypto_session.entry.cs_id,
+            randr_i=self.randr_i if TicketFlag.H in flags else b"",
+            randr_r=self.randr_r if TicketFlag.G in flags else b"",
+        )
+        salt = derived.salt(salt_length) if key.salt is None else key.salt
+        return MediaKey(key.spi or b"", derived.tek(tek_length), salt)
+
+    def is_local(self, crypto_session: CryptoSession) -> bool:
+        """Whether a crypto session is this end's to send."""
+        return crypto_session.by_initiator == (self.role == IdRole.INITIATOR)
+
+    def check(self) -> None:
+        """Refuse a bundle that cannot work: a session without key, or one key stream twice."""
+        streams: set[tuple[bytes, int]] = set()
+        for crypto_session in self.crypto_sessions:
+            media = self.media_key(crypto_session)
+            check_key_lengths(crypto_session, media)
+            ssrc = crypto_session.ssrc
+            if ssrc is None:
+                continue
+            if (media.key, ssrc) in streams:
+                raise Refused(
+                    f"two crypto sessions have the SSRC {ssrc:#010x} under one key;"
+                    " their key streams would be the same"
+                )
+            streams.add((media.key, ssrc))
+
+
+def sp_value(policy: SP | None, kind: SrtpParam) -> int | None:
+    """A parameter of an SRTP policy as a number, None when it is not set."""
+    params = () if policy is None else policy.policy_param
+    return next((int.from_bytes(p.value) for p in params if p.type == kind), None)
+
+
+def key_lengths(crypto_session: CryptoSession) -> tuple[int, int]:
+    """TEK and salt length in octets that a crypto session takes (interpretation 3)."""
+    if crypto_session.entry.protocol != ProtType.SRTP:
+        return DEFAULT_TEK_LENGTH, DEFAULT_SALT_LENGTH
+    tek = sp_value(crypto_session.policy, SrtpParam.ENCR_KEY_LENGTH)
+    salt = sp_value(crypto_session.policy, SrtpParam.SALT_KEY_LENGTH)
+    return (
+        DEFAULT_TEK_LENGTH if tek is None else tek,
+        DEFAULT_SALT_LENGTH if salt is None else salt,
+    )
+
+
+def check_key_lengths(crypto_session: CryptoSession, media: MediaKey) -> None:
+    """Refuse a TEK or salt of another length than the policy has."""
+    if crypto_session.entry.protocol != ProtType.SRTP:
+        return
+    for name, wanted, have in zip(
+        ("key", "salt"), key_lengths(crypto_session), (media.key, media.salt), strict=True
+    ):
+        if len(have) != wanted:
+            raise Refused(
+                f"the policy of crypto session {crypto_session.entry.cs_id} takes a {name} of"
+                f" {wanted} octets, the one with SPI {media.spi.hex()} has {len(have)}",
+                ErrorNo.INVALID_SPPAR,
+            )
+
+
+def check_session_keys(keys: Iterable[KeyData], prf: int) -> None:
+    """Refuse session keys that are too short or too long for the profile (12.1)."""
+    profile = profile_of(prf)
+    for key in keys:
+        if len(key.key) < 16:
+            raise Refused("a session key is shorter than 128 bits (RFC 6043 12.1)")
+        if len(key.key) > 16 and profile.bits == 128:
+            raise Refused(
+                f"a session key of {8 * len(key.key)} bits needs the 256-bit profile"
+                " (RFC 6043 12.1)"
+            )
+
+
+def choose_spi(keys: Sequence[KeyData], entries: Iterable[GenericIdEntry]) -> bytes:
+    """The SPI for one more crypto session: a key that none uses yet, else the first.
+
+    Empty when there is no key.
+    """
+    used = {entry.spi for entry in entries}
+    spis = [key.spi or b"" for key in keys]
+    return next((spi for spi in spis if spi not in used), spis[0] if spis else b"")

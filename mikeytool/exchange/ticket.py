@@ -1,0 +1,201 @@
+"""The MIKEY base ticket (RFC 6043 appendix A) and the keys that a ticket hands out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mikeytool.crypto.derive import fork_mpkr, fork_tgk, split_mpk, ticket_keys
+from mikeytool.crypto.kemac import TICKET_CSB_ID, open_kemac, seal_kemac
+from mikeytool.crypto.mac import mac, mac_is_good
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.incoming import only
+from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.profile import check_encr_alg, check_mac_alg, profile_of, rand_length
+from mikeytool.wire.errors import Refused, WireError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import build_chain, ticket_data
+from mikeytool.wire.payloads import IDR, KEMAC, RAND, THDR, TICKET, KeyData, Payload, T, V
+from mikeytool.wire.registry import ErrorNo, IdRole, KeyType, KeyValidity, TicketFlag
+from mikeytool.wire.timestamp import Timestamp
+
+_TGK_TYPES = (KeyType.TGK, KeyType.TGK_SALT)
+
+
+@dataclass(frozen=True, slots=True)
+class TicketKeys:
+    """The keys that a ticket encodes, as the KMS hands them out in a KEMAC.
+
+    `mpkr` is None without key forking; for a responder it is the forked one, as are the
+    TGKs among `keys`.
+    """
+
+    mpki: KeyData = field(repr=False)
+    mpkr: KeyData | None = field(repr=False)
+    keys: tuple[KeyData, ...] = field(repr=False)
+
+    def sub_payloads(self) -> list[KeyData]:
+        """MPKi, MPKr and the others, in the order that KEMAC has them (4.2.1.5, 4.2.3.5)."""
+        first = [self.mpki] if self.mpkr is None else [self.mpki, self.mpkr]
+        return [*first, *self.keys]
+
+    @classmethod
+    def of(cls, sub_payloads: Sequence[KeyData], flags: TicketFlag) -> TicketKeys:
+        """Sort what a KEMAC from the KMS holds.
+
+        Raises Refused unless there is one MPK without forking, two with it, before all
+        other keys (interpretation 19).
+        """
+        mpks = [key for key in sub_payloads if key.type == KeyType.MPK]
+        wanted = 2 if TicketFlag.I in flags else 1
+        if len(mpks) != wanted or list(sub_payloads[:wanted]) != mpks:
+            raise Refused(
+                f"the KEMAC holds {len(mpks)} MPKs; the I flag of the ticket asks for"
+                f" {wanted}, before all other keys",
+            )
+        mpki, mpkr = (mpks[0], mpks[1]) if wanted == 2 else (mpks[0], None)
+        return cls(mpki, mpkr, tuple(sub_payloads[wanted:]))
+
+    def forked(self, prf: int, id_data: bytes, randr_kms: bytes) -> TicketKeys:
+        """MPKr' and the TGKs' for one responder; no other key changes (5.1.1)."""
+        mpkr = self.mpkr
+        if mpkr is not None:
+            mpkr = _with_key(mpkr, fork_mpkr(prf, mpkr.key, id_data, randr_kms))
+        keys = tuple(
+            _with_key(key, fork_tgk(prf, key.key, id_data, randr_kms))
+            if key.type in _TGK_TYPES
+            else key
+            for key in self.keys
+        )
+        return TicketKeys(self.mpki, mpkr, keys)
+
+
+def _with_key(key: KeyData, octets: bytes) -> KeyData:
+    """A copy of a key data sub-payload with other key octets; salt and SPI stay."""
+    return key.copy(key=octets, key_data_len=None)
+
+
+def new_key(kind: KeyType, key: bytes, salt: bytes | None, spi: bytes) -> KeyData:
+    """A key with its SPI, which every key that is handed out has (6.2.1)."""
+    return KeyData(type=kind.value, kv=KeyValidity.SPI.value, key=key, salt=salt, spi=spi)
+
+
+def make_ticket(
+    env: Environment,
+    policy: TicketPolicy,
+    keys: Sequence[KeyData],
+    tpk: bytes,
+    tpk_id: Identity | None,
+) -> tuple[TICKET, TicketKeys]:
+    """A base ticket for a granted policy, and what its maker gets of it (A.1, A.2).
+
+    Draws the MPK and its SPI, the RAND, then the SPIs of MPKi and MPKr.
+    """
+    profile = profile_of(policy.prf)
+    taken = {key.spi for key in keys if key.spi is not None}
+    mpk = new_key(KeyType.MPK, env.random(profile.key_length), None, env.spi(taken))
+    rand = env.random(rand_length(tpk, mpk.key))
+    t = env.timestamp()
+    protection = ticket_keys(policy.prf, tpk, rand)
+    inside: list[Payload] = [
+        THDR(),
+        T(ts_type=int(t.ts_type), ts_value=t.value),
+        RAND(rand=rand),
+        seal_kemac(profile.encr_alg, [mpk, *keys], protection, TICKET_CSB_ID, t),
+    ]
+    if tpk_id is not None:
+        inside.append(tpk_id.idr(IdRole.PSK))
+    inside.append(V(auth_alg=profile.mac_alg.value, ver_data=bytes(profile.mac_alg.length)))
+    ticket = policy.ticket(build_chain(inside))
+    covered = covered_by_ticket_mac(ticket, profile.mac_alg.length)
+    tag = mac(profile.mac_alg, protection, covered)
+    ticket = policy.ticket(ticket.ticket_data[: -len(tag)] + tag)
+    return ticket, _split(env, policy, mpk, rand, tuple(keys), taken)
+
+
+def _split(
+    env: Environment,
+    policy: TicketPolicy,
+    mpk: KeyData,
+    rand: bytes,
+    keys: tuple[KeyData, ...],
+    taken: set[bytes],
+) -> TicketKeys:
+    mpki, mpkr = split_mpk(policy.prf, mpk.key, rand)
+    first = new_key(KeyType.MPK, mpki, None, env.spi(taken))
+    second = None
+    if TicketFlag.I in policy.flags:
+        second = new_key(KeyType.MPK, mpkr, None, env.spi(taken))
+    return TicketKeys(first, second, keys)
+
+
+def covered_by_ticket_mac(ticket: TICKET, mac_length: int) -> bytes:
+    """What the MAC of a base ticket covers: Ticket Type up to the MAC (A.1)."""
+    bare = ticket.copy(next_payload=0, initiator_data=b"", initiator_data_length=None)
+    return bare.build()[1 : -2 - mac_length]
+
+
+@dataclass(frozen=True, slots=True)
+class BaseTicket:
+    """The Ticket Data of a base ticket, read but not yet verified."""
+
+    ticket: TICKET
+    policy: TicketPolicy
+    t: Timestamp
+    rand: bytes
+    kemac: KEMAC
+    v: V
+    tpk_id: Identity | None
+
+    @classmethod
+    def of(cls, ticket: TICKET) -> BaseTicket:
+        """Read Ticket Data.
+
+        Raises Refused (Invalid TICKET) for another Ticket Type or missing payloads,
+        WireError for what cannot be read.
+        """
+        policy = TicketPolicy.of(ticket)
+        policy.check_base_ticket()
+        base = ticket.offset + getattr(ticket, "ticket_data_at", 0)
+        inside = list(ticket_data(ticket.ticket_data, base=base))
+        tpk_ids = [p for p in inside if isinstance(p, IDR) and p.id_role == IdRole.PSK]
+        if len(tpk_ids) > 1 or not isinstance(inside[-1], V):
+            raise Refused(
+                "Ticket Data ends with V and names one key at most", ErrorNo.INVALID_TICKET
+            )
+        return cls(
+            ticket,
+            policy,
+            Timestamp.of(only(inside, T, "Ticket Data", ErrorNo.INVALID_TICKET)),
+            only(inside, RAND, "Ticket Data", ErrorNo.INVALID_TICKET).rand,
+            only(inside, KEMAC, "Ticket Data", ErrorNo.INVALID_TICKET),
+            only(inside, V, "Ticket Data", ErrorNo.INVALID_TICKET),
+            Identity.of(tpk_ids[0]) if tpk_ids else None,
+        )
+
+    def open(self, tpk: bytes) -> TicketKeys:
+        """Verify the ticket with its TPK and give its keys, MPKr not forked.
+
+        Raises Refused (Invalid TICKET) when the MAC is wrong or algorithms are mixed.
+        The SPIs of MPKi and MPKr are those of the MPK: nobody ever names them.
+        """
+        profile = profile_of(self.policy.prf)
+        check_mac_alg(profile, self.v.auth_alg)
+        protection = ticket_keys(self.policy.prf, tpk, self.rand)
+        covered = covered_by_ticket_mac(self.ticket, len(self.v.ver_data))
+        if not mac_is_good(self.v.auth_alg, protection, covered, self.v.ver_data):
+            raise Refused(
+                "the MAC of the ticket is wrong: it was changed, or made with another TPK",
+                ErrorNo.INVALID_TICKET,
+            )
+        check_encr_alg(profile, self.kemac.encr_alg)
+        try:
+            inside = open_kemac(self.kemac, protection, TICKET_CSB_ID, self.t)
+        except WireError as error:
+            raise Refused(str(error), ErrorNo.INVALID_TICKET) from None
+        if not inside or inside[0].type != KeyType.MPK:
+            raise Refused("the ticket holds no MPK in first place", ErrorNo.INVALID_TICKET)
+        mpk = inside[0]
+        mpki, mpkr = split_mpk(self.policy.prf, mpk.key, self.rand)
+        second = _with_key(mpk, mpkr) if TicketFlag.I in self.policy.flags else None
+        return TicketKeys(_with_key(mpk, mpki), second, tuple(inside[1:]))

@@ -1,0 +1,48 @@
+"""Identities as they stand in ID and IDR payloads (RFC 3830 6.7, RFC 6043 6.5 and 6.6)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Self
+
+from mikeytool.wire.payloads import ID, IDR
+from mikeytool.wire.registry import IdRole, IdType
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """ID Data with its ID Type; two are equal when the octets of the ID Data are."""
+
+    data: bytes
+    id_type: int = field(default=IdType.URI, compare=False)
+
+    @classmethod
+    def of(cls, payload: ID | IDR) -> Self:
+        """The identity in an ID or IDR payload."""
+        return cls(payload.id_data, payload.id_type)
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """A URI, or for `user@host` without a scheme a Network Access Identifier."""
+        nai = "@" in text and not _SCHEME.match(text)
+        return cls(text.encode(), IdType.NAI if nai else IdType.URI)
+
+    @classmethod
+    def key_name(cls, text: str) -> Self:
+        """The name of a key, of ID Type byte string (RFC 6043 6.5)."""
+        return cls(text.encode(), IdType.BYTE_STRING)
+
+    def idr(self, role: IdRole) -> IDR:
+        """The identity as an IDR payload."""
+        return IDR(id_role=role.value, id_type=int(self.id_type), id_data=self.data)
+
+    def __str__(self) -> str:
+        """Text for people; octets that are no printable UTF-8 are shown in hex."""
+        try:
+            text = self.data.decode()
+        except UnicodeDecodeError:
+            return f"0x{self.data.hex()}"
+        return text if text.isprintable() else f"0x{self.data.hex()}"

@@ -1,0 +1,78 @@
+"""Timestamps and what they mean (RFC 3830 6.6, RFC 6043 6.3, RFC 4330 section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from mikeytool.wire.payloads import TR, T
+from mikeytool.wire.registry import TsType
+
+NTP_EPOCH = 2_208_988_800
+"""Seconds from 1900 to 1970, between the epochs of NTP and of Unix time."""
+
+_ERA = 1 << 32
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    """A TS type with its TS value, the octets as on the wire."""
+
+    ts_type: int
+    value: bytes
+
+    @classmethod
+    def of(cls, payload: T | TR) -> Self:
+        """The timestamp in a T or TR payload."""
+        return cls(payload.ts_type, payload.ts_value)
+
+    @classmethod
+    def at(cls, unix_ns: int, ts_type: TsType = TsType.NTP_UTC) -> Self:
+        """The NTP timestamp of a Unix time in nanoseconds, which must lie in 1968 to 2104."""
+        seconds, rest = divmod(unix_ns, 1_000_000_000)
+        ntp = (seconds + NTP_EPOCH) % _ERA
+        if ts_type == TsType.NTP_UTC_32:
+            return cls(ts_type, ntp.to_bytes(4))
+        return cls(ts_type, ((ntp << 32) + (rest << 32) // 1_000_000_000).to_bytes(8))
+
+    @property
+    def ntp64(self) -> bytes:
+        """The value as 64 bits, as IVs take it (interpretation 2)."""
+        if self.ts_type == TsType.NTP_UTC_32:
+            return self.value + bytes(4)
+        return self.value.rjust(8, b"\0")
+
+    @property
+    def counter(self) -> int | None:
+        """The value of a COUNTER, else None."""
+        return int.from_bytes(self.value) if self.ts_type == TsType.COUNTER else None
+
+    @property
+    def unix_ns(self) -> int | None:
+        """Unix time in nanoseconds; None for a COUNTER and for types without a known meaning.
+
+        Values with the top bit set are of 1968 to 2036, others of 2036 to 2104
+        (interpretation 30).
+        """
+        if self.ts_type not in (TsType.NTP_UTC, TsType.NTP, TsType.NTP_UTC_32):
+            return None
+        ntp = int.from_bytes(self.ntp64)
+        seconds, fraction = ntp >> 32, ntp & (_ERA - 1)
+        if not seconds >> 31:
+            seconds += _ERA
+        return (seconds - NTP_EPOCH) * 1_000_000_000 + (fraction * 1_000_000_000 >> 32)
+
+    @property
+    def utc(self) -> str | None:
+        """ISO 8601 in UTC with as many digits as it takes; None where `unix_ns` is None."""
+        if self.unix_ns is None:
+            return None
+        moment = _UNIX_EPOCH + timedelta(microseconds=self.unix_ns // 1000)
+        return moment.isoformat().replace("+00:00", "Z")
+
+    @property
+    def interval(self) -> int:
+        """The seconds of a rekeying interval, TRr (RFC 6043 6.10)."""
+        return int.from_bytes(self.value[:4])
