@@ -1,0 +1,144 @@
+"""Hex and base64, as people and other programs write them, to octets.
+
+Which of the two a text is in follows from the version octet of MIKEY (RFC 3830 6.1), which
+is 0x01. In hex a message begins with `01`; in base64 its first six bits are zero and the
+next two are 01, so that it begins with `A` and one of `Q` to `Z`, `a` to `f`. No text
+begins both ways: where both alphabets fit, the reading that gives version 1 wins. Where
+neither does, hex is taken, since a long base64 text of hex digits only is all but impossible.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+from mikeytool.wire.errors import WireError
+
+_HEX_PREFIX = re.compile(r"(?<![0-9A-Fa-f])0[xX](?=[0-9A-Fa-f])")
+_NOT_HEX = re.compile(r"[^0-9A-Fa-f:\s]")
+_LIKE_HEX = re.compile(r"01|0[xX]|(?:[0-9A-Fa-f]{2}[\s:]){2}")
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/_=-]")
+_BASE64_VERSION = re.compile(r"A[Q-Za-f]")
+_URL_SAFE = str.maketrans("-_", "+/")
+
+# Version 1, then a data type and a next payload below 32, where all assigned ones are; the
+# text may end before the third. In base64 the bits that are zero then make the second
+# character Q or R, the third a multiple of four and the fourth less than 32.
+_BEGIN_HEX = re.compile(r"01[01][0-9A-Fa-f](?:$|[01])")
+_BEGIN_BASE64 = re.compile(r"A[QR](?:$|=|[AEIMQUYcgkosw048](?:$|=|[A-Za-f]))")
+_BEGIN_LENGTH = len("0x01 0x0e 0x05")
+
+# What programs that wrap hex make of a line. A line that holds a whole message is longer
+# than the one, and a header torn off alone is hardly longer than the other.
+_WRAPPED_HEX = range(16, 161)
+
+
+def begins_message(text: str) -> bool:
+    """Whether hex or base64 text begins as the common header of MIKEY does (RFC 3830 6.1)."""
+    head = text[:_BEGIN_LENGTH]
+    digits = "".join(_HEX_PREFIX.sub("", head).replace(":", " ").split())
+    return bool(_BEGIN_BASE64.match(head) or _BEGIN_HEX.match(digits))
+
+
+def read_text(text: str) -> bytes:
+    """Octets of a text in hex (with white space, colons, `0x`) or in base64.
+
+    Raises WireError, with the column where one character is to blame.
+    """
+    digits = _HEX_PREFIX.sub("  ", text)
+    stray = _NOT_HEX.search(digits)
+    body = text.strip()
+    if stray is None and not _is_base64_of_version_1(body):
+        return _read_digits(digits)
+    if stray is not None and _LIKE_HEX.match(body):
+        raise WireError(
+            f"{_show(stray.group())} at column {stray.start() + 1} is no hex digit, in a text"
+            " that begins as hex; correct it there"
+        )
+    stray = _NOT_BASE64.search(body)
+    if stray is not None:
+        column = len(text) - len(text.lstrip()) + stray.start() + 1
+        raise WireError(
+            f"{_show(stray.group())} at column {column} is neither hex nor base64; give hex,"
+            " base64, an a=key-mgmt:mikey or KeyMgmt line, or the name of a file that exists"
+        )
+    return read_base64(body)
+
+
+def read_base64(text: str) -> bytes:
+    """Octets of base64 text: standard or URL-safe alphabet, padding whole, short or absent.
+
+    Raises WireError that counts characters from 1 at the start of `text`.
+    """
+    stray = _NOT_BASE64.search(text)
+    if stray is not None:
+        raise WireError(
+            f"{_show(stray.group())}, character {stray.start() + 1} of the base64, is none of"
+            " its alphabet; correct it there"
+        )
+    data = text.rstrip("=")
+    if "=" in data:
+        raise WireError(
+            f"'=', character {data.index('=') + 1} of the base64, is padding before the end;"
+            " give one message a line"
+        )
+    missing = -len(data) % 4
+    if missing == 3 or not data:
+        raise WireError(
+            f"base64 cannot have {len(data)} characters before the padding: one is lost or one"
+            " too many; copy the message again"
+        )
+    if len(text) - len(data) > missing:
+        raise WireError(
+            f"base64 of {len(data)} characters ends in {len(text) - len(data)} of '=' where"
+            f" {missing} belong; copy the message again"
+        )
+    return binascii.a2b_base64(data.translate(_URL_SAFE) + "=" * missing)
+
+
+def is_wrapped(lines: list[str]) -> bool:
+    """Whether lines, stripped, are one message in hex or base64 that was cut to a width.
+
+    So it is when all but the last have the same length, the last is not longer, and only
+    the first begins a message. For the first the version is enough: its data type may be
+    broken.
+    """
+    width = len(lines[0])
+    if len(lines) < 2 or len(lines[-1]) > width:
+        return False
+    if any(len(line) != width for line in lines[:-1]):
+        return False
+    if any(begins_message(line) for line in lines[1:]):
+        return False
+    if lines[0].startswith(("01", "0x01", "0X01")):
+        hexed = all(_NOT_HEX.search(_HEX_PREFIX.sub("", line)) is None for line in lines)
+        return hexed and width in _WRAPPED_HEX
+    if not _BASE64_VERSION.match(lines[0]) or any("=" in line for line in lines[:-1]):
+        return False
+    return not any(_NOT_BASE64.search(line) for line in lines)
+
+
+def _is_base64_of_version_1(text: str) -> bool:
+    return (
+        _BASE64_VERSION.match(text) is not None
+        and _NOT_BASE64.search(text) is None
+        and len(text.rstrip("=")) % 4 != 1
+    )
+
+
+def _read_digits(text: str) -> bytes:
+    digits = "".join(text.replace(":", " ").split())
+    if not digits:
+        raise WireError("no hex digit, only colons; give the message in hex or base64")
+    if len(digits) % 2:
+        raise WireError(
+            f"{len(digits)} hex digits, an odd number: one is lost or one too many; copy the"
+            " message again"
+        )
+    return bytes.fromhex(digits)
+
+
+def _show(character: str) -> str:
+    if character == " ":
+        return "a space"
+    return f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"

@@ -1,0 +1,74 @@
+"""The key-mgmt attribute of SDP and the KeyMgmt header of RTSP (RFC 4567 3.1 and 3.2)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+# RFC 5939 3.3.2 wraps an attribute into a=acap, behind a number.
+_ATTRIBUTE = re.compile(r"a=(acap:\d+[ \t]+)?key-mgmt:[ \t]*([^ \t]*)[ \t]*(.*)", re.DOTALL)
+_HEADER = re.compile(r"keymgmt[ \t]*:(.*)", re.DOTALL | re.IGNORECASE)
+_PIECE = re.compile(r'"[^"]*"|[^";,]+|[";,]')
+
+
+class Spec(NamedTuple):
+    """Key management data of one protocol: what the RFC calls key-mgmt-spec.
+
+    `carrier` is what held it ("a=key-mgmt", "a=acap", "KeyMgmt header"). `protocol` is the
+    KMPID as written, its case counts. `data` is base64, not yet read; it, `protocol` and
+    `uri` are empty where left out.
+    """
+
+    carrier: str
+    protocol: str
+    data: str
+    uri: str = ""
+
+
+def read_attribute(line: str) -> Spec | None:
+    """The content of an a=key-mgmt or a=acap line (RFC 4567 3.1), None for another line."""
+    match = _ATTRIBUTE.match(line)
+    if match is None:
+        return None
+    carrier = "a=acap" if match[1] else "a=key-mgmt"
+    return Spec(carrier, protocol=match[2], data=match[3].rstrip())
+
+
+def read_header(line: str) -> list[Spec] | None:
+    """The specifications of an unfolded KeyMgmt header (RFC 4567 3.2), None for another line.
+
+    Parameters may come in any order, quoted or not; those that the RFC does not know are
+    passed over. A header without any specification gives one that is empty.
+    """
+    match = _HEADER.match(line)
+    if match is None:
+        return None
+    specs = [_read_spec(parameters) for parameters in _split(match[1]) if any(parameters)]
+    return specs or [Spec("KeyMgmt header", protocol="", data="")]
+
+
+def _split(value: str) -> list[list[str]]:
+    """The parameters of each specification: cut at commas and semicolons outside quotes."""
+    specs: list[list[str]] = [[]]
+    pieces: list[str] = []
+    for piece in [*_PIECE.findall(value), ","]:
+        if piece not in (";", ","):
+            pieces.append(piece)
+            continue
+        specs[-1].append("".join(pieces).strip())
+        pieces.clear()
+        if piece == ",":
+            specs.append([])
+    return specs
+
+
+def _read_spec(parameters: list[str]) -> Spec:
+    values = {"prot": "", "data": "", "uri": ""}
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        value = value.strip()
+        if value.startswith('"'):
+            value = value[1:].partition('"')[0]
+        # Neither of the three has white space in it, except where a line was folded.
+        values[name.strip().lower()] = "".join(value.split())
+    return Spec("KeyMgmt header", values["prot"], values["data"], values["uri"])
