@@ -1,0 +1,74 @@
+"""Files that hold keys: mode 0600, written whole or not at all, never overwritten unasked."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mikeytool.wire.errors import StateError, WireError
+
+Json = dict[str, Any]
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Raise StateError when a file is in the way, before any work is done for it."""
+    if path.exists() and not force:
+        raise StateError(f"{path}: it exists already; choose another name or add --force")
+
+
+def write_private(path: Path, data: bytes, *, force: bool = False) -> None:
+    """Write a file of mode 0600 through a temporary one, synced and renamed.
+
+    Raises StateError when the file exists and `force` is not set, and when it cannot be
+    written; then nothing is left behind.
+    """
+    check_free(path, force=force)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent or Path())
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        if force:
+            temporary.replace(path)
+        else:
+            # A link, unlike a rename, fails when somebody made the file meanwhile.
+            os.link(temporary, path)
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, kind: str, content: Json, *, force: bool = False) -> None:
+    """Write a state file of a kind, as `write_private` does."""
+    text = json.dumps({"mikeytool": kind, **content}, indent=2)
+    write_private(path, text.encode() + b"\n", force=force)
+
+
+def read_json(path: Path, kind: str) -> Json:
+    """Read a state file of a kind; StateError without it, WireError when it is another."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    content = parse_json(data)
+    if content is None or content.get("mikeytool") != kind:
+        raise WireError(f"{path}: this is no {kind} file of mikeytool")
+    return content
+
+
+def parse_json(data: bytes) -> Json | None:
+    """The JSON object in `data`, None when it is something else."""
+    try:
+        content = json.loads(data)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,52 @@
+"""Ways to reach a KMS: a store on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from mikeytool.exchange.environment import Environment
+from mikeytool.kms.service import handle
+from mikeytool.kms.store import Store
+from mikeytool.wire.errors import Refused, Unreachable
+from mikeytool.wire.identity import Identity
+
+
+class Kms(Protocol):
+    """A KMS that answers messages."""
+
+    @property
+    def identity(self) -> Identity:
+        """The identity that goes into IDRkms."""
+
+    def answer(self, env: Environment, message: bytes) -> bytes:
+        """The answer to a message, which may be an Error message.
+
+        Raises Refused when there is none, Unreachable when the KMS cannot be reached.
+        """
+
+
+class StoreKms:
+    """A KMS whose store this process opens itself, for one person's tests."""
+
+    def __init__(self, path: Path) -> None:
+        self._store = Store(path)
+        self.identity = self._store.identity
+
+    def answer(self, env: Environment, message: bytes) -> bytes:
+        """The answer of the store; why it refuses shows, as the store is the caller's own."""
+        handled = handle(self._store, env, message)
+        if handled.refusal is not None:
+            raise Refused(f"the KMS refuses: {handled.refusal}", handled.refusal.error_no)
+        assert handled.answer is not None  # noqa: S101 - without a refusal there is one
+        return handled.answer
+
+
+def reach(where: str) -> Kms:
+    """The KMS at a store path; raises Unreachable for a URL, StateError for no store."""
+    if "://" in where:
+        raise Unreachable(
+            f"{where}: a KMS can be reached through its store only; give the path of one, or"
+            " pipe the message to `kms handle`"
+        )
+    return StoreKms(Path(where))

@@ -1,0 +1,165 @@
+"""Session files: a Ticket Transfer that waits for its answer, or what came of one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mikeytool.client.files import Json, read_json, write_json
+from mikeytool.client.tickets import (
+    TicketFile,
+    identity_json,
+    identity_of_json,
+    key_json,
+    key_of_json,
+    parse_ticket_octets,
+    ticket_octets,
+)
+from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.session import CryptoSession, Session
+from mikeytool.wire.errors import MikeyError, Refused, StateError, WireError
+from mikeytool.wire.header import GenericIdEntry
+from mikeytool.wire.payloads import SP
+from mikeytool.wire.registry import IdRole
+
+KIND = "session"
+WAITING = "waiting"
+ESTABLISHED = "established"
+
+_ROLES = {IdRole.INITIATOR: "initiator", IdRole.RESPONDER: "responder"}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFile:
+    """What a session file holds.
+
+    While the initiator waits, `waiting` is its TRANSFER_INIT and the ticket; afterwards
+    `session` is there. `sent` is the highest packet index used by each crypto session to
+    send, by "SPI SSRC" in hex, as a list of the SRTP and the SRTCP index.
+    """
+
+    session: Session | None = None
+    waiting: tuple[bytes, TicketFile] | None = None
+    sent: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """`waiting` or `established`."""
+        return WAITING if self.session is None else ESTABLISHED
+
+    def write(self, path: Path, *, force: bool = False) -> None:
+        """Write the session file."""
+        write_json(path, KIND, {"state": self.state, **self._json()}, force=force)
+
+    def _json(self) -> Json:
+        if self.session is not None:
+            return {**_session_json(self.session), "sent": self.sent}
+        if self.waiting is not None:
+            init, ticket = self.waiting
+            return {"init": init.hex(), "ticket": ticket.json()}
+        raise AssertionError("a session file holds a session or what waits for one")
+
+    @classmethod
+    def read(cls, path: Path) -> SessionFile:
+        """Read a session file; raises StateError without it, WireError when it is broken."""
+        content = read_json(path, KIND)
+        try:
+            if content["state"] == WAITING:
+                ticket = TicketFile.of_json(content["ticket"])
+                return cls(waiting=(bytes.fromhex(content["init"]), ticket))
+            return cls(session=_session_of_json(content), sent=content["sent"])
+        except (KeyError, ValueError, TypeError, StopIteration, MikeyError):
+            raise WireError(f"{path}: the session in it is broken; set it up again") from None
+
+    @property
+    def established(self) -> Session:
+        """The session; raises Refused while the answer is waited for."""
+        if self.session is None:
+            raise Refused("the session waits for its TRANSFER_RESP; give it to transfer finish")
+        return self.session
+
+
+def _session_json(session: Session) -> Json:
+    policy = session.policy
+    return {
+        "csb_id": session.csb_id,
+        "role": _ROLES[session.role],
+        "local": identity_json(session.local),
+        "remote": identity_json(session.remote),
+        "ticket_policy": ticket_octets(policy.ticket(b"")).hex(),
+        "randr_i": session.randr_i.hex(),
+        "randr_r": session.randr_r.hex(),
+        "mpk": session.mpk.hex(),
+        "keys": [key_json(key) for key in session.keys],
+        "crypto_sessions": [
+            {
+                "entry": crypto_session.entry.build().hex(),
+                "policy": _sp_hex(crypto_session.policy),
+                "by_initiator": crypto_session.by_initiator,
+            }
+            for crypto_session in session.crypto_sessions
+        ],
+    }
+
+
+def _sp_hex(policy: SP | None) -> str | None:
+    return None if policy is None else policy.copy(next_payload=0).build().hex()
+
+
+def _session_of_json(content: Json) -> Session:
+    return Session(
+        csb_id=content["csb_id"],
+        role=next(role for role, name in _ROLES.items() if name == content["role"]),
+        local=identity_of_json(content["local"]),
+        remote=identity_of_json(content["remote"]),
+        policy=TicketPolicy.of(parse_ticket_octets(bytes.fromhex(content["ticket_policy"]))),
+        randr_i=bytes.fromhex(content["randr_i"]),
+        randr_r=bytes.fromhex(content["randr_r"]),
+        mpk=bytes.fromhex(content["mpk"]),
+        keys=tuple(key_of_json(key) for key in content["keys"]),
+        crypto_sessions=tuple(
+            CryptoSession(
+                GenericIdEntry.parse(bytes.fromhex(one["entry"])),
+                None if one["policy"] is None else SP.parse(bytes.fromhex(one["policy"])),
+                one["by_initiator"],
+            )
+            for one in content["crypto_sessions"]
+        ),
+    )
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[SessionFile]:
+    """Read a session file and keep other processes from doing so until the end.
+
+    Writing renames a new file over the old one, so the lock counts only while the file
+    that is locked is still the one of that name.
+    """
+    while True:
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise StateError(f"{path}: {error.strerror}") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if _same_file(handle, path):
+                yield SessionFile.read(path)
+                return
+        finally:
+            os.close(handle)
+
+
+def _same_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
+
+
+def with_sent(session_file: SessionFile, sent: dict[str, list[int]]) -> SessionFile:
+    """The session file with new highest packet indices."""
+    return replace(session_file, sent={**session_file.sent, **sent})

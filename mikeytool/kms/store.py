@@ -1,0 +1,182 @@
+"""The KMS store: users, ticket protection keys, replay cache and log in one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from mikeytool.exchange.profile import PROFILE_256, PROFILES, Profile
+from mikeytool.kms import replay
+from mikeytool.kms.database import Database
+from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.wire.identity import Identity
+
+MIN_PSK = 16
+"""In octets: keys have 128 bits or more (RFC 6043 12.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Someone who may ask the KMS; `psk_id` names the key in IDRpsk, if it has a name."""
+
+    identity: Identity
+    psk: bytes = field(repr=False)
+    psk_id: Identity | None
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tpk:
+    """A ticket protection key and the name under which tickets refer to it."""
+
+    name: Identity
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What someone asked for and what came of it. Times are Unix nanoseconds."""
+
+    at_ns: int
+    exchange: str
+    user: str
+    about: str
+    outcome: str
+    reason: str
+
+
+class Store(Database):
+    """A KMS store. Raises StateError for whatever goes wrong with the file."""
+
+    kind = 0x6D6B6D73  # "mkms"
+    name = "KMS store"
+    schema = (
+        """
+        CREATE TABLE kms (id BLOB NOT NULL, id_type INTEGER NOT NULL, profile INTEGER NOT NULL);
+        CREATE TABLE users (
+            id BLOB PRIMARY KEY, id_type INTEGER NOT NULL, psk BLOB NOT NULL,
+            psk_id BLOB UNIQUE, enabled INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
+        CREATE TABLE tpks (name BLOB PRIMARY KEY, tpk BLOB NOT NULL, current INTEGER NOT NULL);
+        CREATE TABLE log (
+            at_ns INTEGER NOT NULL, exchange TEXT NOT NULL, user TEXT NOT NULL,
+            about TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL);
+        """
+        + replay.SCHEMA
+    )
+
+    @classmethod
+    def init(cls, path: Path, identity: Identity, profile: Profile, tpk: Tpk) -> Self:
+        """Make the store of a KMS with one ticket protection key.
+
+        `profile` is the strongest that it serves; its TPK must be as long (12.1).
+        """
+        if len(tpk.key) < profile.key_length:
+            raise UsageError(
+                f"the ticket protection key has {len(tpk.key)} octets, the {profile.bits}-bit"
+                f" profile takes {profile.key_length} or more"
+            )
+        store = cls.create(path)
+        with store.transaction() as db:
+            db.execute(
+                "INSERT INTO kms VALUES (?, ?, ?)",
+                (identity.data, int(identity.id_type), profile.bits),
+            )
+            db.execute("INSERT INTO tpks VALUES (?, ?, 1)", (tpk.name.data, tpk.key))
+        return store
+
+    @property
+    def identity(self) -> Identity:
+        """The identity of the KMS."""
+        data, id_type, _ = self._kms()
+        return Identity(data, id_type)
+
+    @property
+    def profile(self) -> Profile:
+        """The strongest profile that the KMS serves."""
+        return PROFILES.get(self._kms()[2], PROFILE_256)
+
+    def _kms(self) -> tuple[bytes, int, int]:
+        with self._errors():
+            row: tuple[bytes, int, int] | None = self._db.execute(
+                "SELECT id, id_type, profile FROM kms"
+            ).fetchone()
+        if row is None:
+            raise StateError(f"{self.path}: its making was cut short; make it anew")
+        return row
+
+    def add_user(self, identity: Identity, psk: bytes, psk_id: Identity | None = None) -> None:
+        """Add a user; raises UsageError for a key under 16 octets, StateError if there is one."""
+        if len(psk) < MIN_PSK:
+            raise UsageError(
+                f"the pre-shared key has {len(psk)} octets, it takes {MIN_PSK} or more"
+                " (RFC 6043 12.1)"
+            )
+        name = None if psk_id is None else psk_id.data
+        with self.transaction() as db:
+            try:
+                db.execute(
+                    "INSERT INTO users (id, id_type, psk, psk_id) VALUES (?, ?, ?, ?)",
+                    (identity.data, int(identity.id_type), psk, name),
+                )
+            except sqlite3.IntegrityError:
+                raise StateError(
+                    f"{self.path}: the user {identity} or the key name {psk_id} is there already"
+                ) from None
+
+    def users(self) -> list[User]:
+        """Every user, in the order of their identities."""
+        return list(self._users("ORDER BY id", ()))
+
+    def user(self, identity: Identity) -> User | None:
+        """The user of an identity."""
+        return next(self._users("WHERE id = ?", (identity.data,)), None)
+
+    def user_of_key(self, psk_id: Identity) -> User | None:
+        """The user whose key has a name."""
+        return next(self._users("WHERE psk_id = ?", (psk_id.data,)), None)
+
+    def _users(self, where: str, values: tuple[bytes, ...]) -> Iterator[User]:
+        query = f"SELECT id, id_type, psk, psk_id, enabled FROM users {where}"  # noqa: S608
+        with self._errors():
+            rows = self._db.execute(query, values).fetchall()
+        for data, id_type, psk, psk_id, enabled in rows:
+            name = None if psk_id is None else Identity(psk_id)
+            yield User(Identity(data, id_type), psk, name, bool(enabled))
+
+    def tpk(self, name: Identity | None = None) -> Tpk | None:
+        """The ticket protection key of a name, or the current one."""
+        where, values = ("current = 1", ()) if name is None else ("name = ?", (name.data,))
+        with self._errors():
+            row = self._db.execute(
+                f"SELECT name, tpk FROM tpks WHERE {where}",  # noqa: S608
+                values,
+            ).fetchone()
+        return None if row is None else Tpk(Identity(row[0], 2), row[1])
+
+    def write_log(self, db: sqlite3.Connection, entry: LogEntry) -> None:
+        """Add to the log, within a transaction."""
+        db.execute(
+            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                entry.at_ns,
+                entry.exchange,
+                entry.user,
+                entry.about,
+                entry.outcome,
+                entry.reason,
+            ),
+        )
+
+    def log(self, since_ns: int = 0) -> Iterator[LogEntry]:
+        """The log from a moment on, oldest first."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT at_ns, exchange, user, about, outcome, reason FROM log"
+                " WHERE at_ns >= ? ORDER BY rowid",
+                (since_ns,),
+            )
+            for row in rows:
+                yield LogEntry(*row)
