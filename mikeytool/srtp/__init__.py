@@ -1,0 +1,26 @@
+"""SRTP and SRTCP: protecting and reading media packets with a master key (RFC 3711, RFC 6188).
+
+A `Sender` or `Receiver` is made from a `suite` and one or several `MasterKey`s. Packets go
+in and come out as bytes, RTP and RTCP alike; nothing here reads a file, a socket or a clock.
+"""
+
+from mikeytool.srtp.context import Highest, MasterKey
+from mikeytool.srtp.index import Replayed
+from mikeytool.srtp.packet import is_rtcp, parse_rtcp, parse_rtp
+from mikeytool.srtp.receiver import Receiver
+from mikeytool.srtp.sender import Sender
+from mikeytool.srtp.suites import SUITES, Suite, suite
+
+__all__ = [
+    "SUITES",
+    "Highest",
+    "MasterKey",
+    "Receiver",
+    "Replayed",
+    "Sender",
+    "Suite",
+    "is_rtcp",
+    "parse_rtcp",
+    "parse_rtp",
+    "suite",
+]

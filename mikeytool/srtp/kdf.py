@@ -1,0 +1,63 @@
+"""From a master key to session keys (RFC 3711 4.3; RFC 6188 3 for 256-bit master keys).
+
+The key derivation rate is 0 throughout: keys are derived once, before the first packet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from mikeytool.srtp.suites import Suite
+
+
+class Label(IntEnum):
+    """What a derived key is for (RFC 3711 4.3.1 and 4.3.2)."""
+
+    RTP_ENCRYPTION = 0
+    RTP_AUTHENTICATION = 1
+    RTP_SALT = 2
+    RTCP_ENCRYPTION = 3
+    RTCP_AUTHENTICATION = 4
+    RTCP_SALT = 5
+
+
+@dataclass(frozen=True)
+class SessionKeys:
+    """k_e, k_a and k_s of one direction of RTP, or of RTCP; printing it shows none of them."""
+
+    encryption: bytes = field(repr=False)
+    authentication: bytes = field(repr=False)
+    salt: bytes = field(repr=False)
+
+
+def derive(master_key: bytes, master_salt: bytes, label: int, length: int) -> bytes:
+    """Return `length` octets of AES-CM PRF output for `label` (RFC 3711 4.3.1, 4.3.3).
+
+    `master_key` has 16 or 32 octets, which picks AES-128 or AES-256; `master_salt` has 14.
+    """
+    x = int.from_bytes(master_salt, "big") ^ label << 48
+    start = x.to_bytes(14, "big") + bytes(2)
+    return Cipher(AES(master_key), CTR(start)).encryptor().update(bytes(length))
+
+
+def rtp_keys(suite: Suite, master_key: bytes, master_salt: bytes) -> SessionKeys:
+    """Return the session keys that protect RTP packets, in the lengths of `suite`."""
+    return SessionKeys(
+        derive(master_key, master_salt, Label.RTP_ENCRYPTION, suite.key_length),
+        derive(master_key, master_salt, Label.RTP_AUTHENTICATION, suite.auth_key_length),
+        derive(master_key, master_salt, Label.RTP_SALT, suite.salt_length),
+    )
+
+
+def rtcp_keys(suite: Suite, master_key: bytes, master_salt: bytes) -> SessionKeys:
+    """Return the session keys that protect RTCP packets, in the lengths of `suite`."""
+    return SessionKeys(
+        derive(master_key, master_salt, Label.RTCP_ENCRYPTION, suite.key_length),
+        derive(master_key, master_salt, Label.RTCP_AUTHENTICATION, suite.auth_key_length),
+        derive(master_key, master_salt, Label.RTCP_SALT, suite.salt_length),
+    )

@@ -1,0 +1,74 @@
+"""Where things are in an RTP or RTCP packet: just what protection needs (RFC 3550 5.1, 6.4).
+
+Packets come from a network or a file, so every length that a packet claims is held
+against the octets that are there.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from mikeytool.wire.errors import WireError
+
+RTP_HEADER = 12
+RTCP_HEADER = 8
+
+# Sequence number and SSRC.
+rtp_fields = struct.Struct("!xxHxxxxI").unpack_from
+_rtcp_fixed = struct.Struct("!BxxxI").unpack_from
+
+
+def is_rtcp(packet: bytes) -> bool:
+    """Say whether the second octet makes this RTCP, on a port shared with RTP (RFC 5761 4)."""
+    return len(packet) > 1 and 192 <= packet[1] <= 223
+
+
+def parse_rtp(packet: bytes) -> tuple[int, int, int]:
+    """Return SSRC, sequence number and the length of the header in octets.
+
+    The header takes in the CSRC list and the extension; what follows it is encrypted.
+    Raises WireError if the version is not 2 or the packet ends inside its header.
+    """
+    if len(packet) < RTP_HEADER:
+        raise _too_short("RTP header", len(packet), RTP_HEADER)
+    sequence, ssrc = rtp_fields(packet)
+    first = packet[0]
+    if first >> 6 != 2:
+        raise _wrong_version("RTP header", first)
+    length = RTP_HEADER + 4 * (first & 0x0F)
+    if first & 0x10:
+        words = packet[length + 2 : length + 4]
+        length += 4 + 4 * int.from_bytes(words, "big")
+    if len(packet) < length:
+        raise _too_short("RTP header", len(packet), length)
+    return ssrc, sequence, length
+
+
+def parse_rtcp(packet: bytes) -> int:
+    """Return the SSRC in the first header of the compound packet.
+
+    Raises WireError if the version is not 2 or the header of 8 octets is not all there.
+    """
+    if len(packet) < RTCP_HEADER:
+        raise _too_short("RTCP header", len(packet), RTCP_HEADER)
+    first, ssrc = _rtcp_fixed(packet)
+    if first >> 6 != 2:
+        raise _wrong_version("RTCP header", first)
+    return int(ssrc)
+
+
+def _too_short(what: str, found: int, needed: int) -> WireError:
+    return WireError(
+        f"the packet ends after {found} octets and this takes at least {needed}; "
+        "leave the packet out or capture it whole",
+        payload=what,
+        offset=found,
+    )
+
+
+def _wrong_version(what: str, first: int) -> WireError:
+    return WireError(
+        f"version {first >> 6} where RTP and RTCP have 2; leave the packet out",
+        payload=what,
+        offset=0,
+    )

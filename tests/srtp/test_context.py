@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from mikeytool.srtp import MasterKey, Receiver, Sender, suite
+from mikeytool.wire.errors import UsageError
+
+
+def test_printing_a_master_key_shows_its_name_only() -> None:
+    assert repr(MasterKey(b"K" * 16, b"S" * 14, b"\x01")) == "MasterKey(mki=b'\\x01')"
+
+
+@pytest.mark.parametrize("key", [0, 15, 30])
+def test_a_key_of_no_suites_length_is_wrong_usage(key: int) -> None:
+    master = MasterKey(b"K" * key, b"S" * 14)
+    for make in (
+        lambda: Sender(suite("AES_CM_128_HMAC_SHA1_80"), master),
+        lambda: Receiver(suite("AES_CM_128_HMAC_SHA1_80"), [master]),
+    ):
+        with pytest.raises(UsageError, match=f"{key} octets.*needs 16 and 14.*no suite") as caught:
+            make()
+        assert "KKK" not in str(caught.value)
+
+
+def test_a_key_of_another_suites_length_names_that_suite() -> None:
+    with pytest.raises(UsageError, match=r"32 octets.*use AES_256_CM_HMAC_SHA1_80 or AES_256"):
+        Sender(suite("AES_CM_128_HMAC_SHA1_80"), MasterKey(bytes(32), bytes(14)))
+    with pytest.raises(UsageError, match=r"salt of 14.*use AES_CM_128_HMAC_SHA1_80"):
+        Receiver(suite("AES_256_CM_HMAC_SHA1_32"), [MasterKey(bytes(16), bytes(14))])
+
+
+def test_a_salt_of_the_wrong_length_is_wrong_usage() -> None:
+    with pytest.raises(UsageError, match=r"salt of 12"):
+        Sender(suite("AES_CM_128_HMAC_SHA1_80"), MasterKey(bytes(16), bytes(12)))

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mikeytool.srtp import Highest, MasterKey, Receiver, Replayed, Sender, Suite, suite
+from mikeytool.srtp.kdf import rtp_keys
+from mikeytool.srtp.transform import rtp_sealer
+from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
+
+from .media import SSRC, master_key, packets, rtcp, rtp, suites
+
+SUITE = suite("AES_CM_128_HMAC_SHA1_80")
+KEY = master_key(SUITE)
+OLD = master_key(SUITE, 2, b"\x01")
+NEW = master_key(SUITE, 3, b"\x02")
+
+
+@given(suites, packets, st.binary(max_size=4))
+def test_protect_then_unprotect_is_the_identity(suite: Suite, packet: bytes, mki: bytes) -> None:
+    key = master_key(suite, mki=mki)
+    protected = Sender(suite, key, mki=bool(mki)).protect(packet)
+    assert Receiver(suite, [key]).unprotect(protected) == packet
+
+
+@given(suites, packets, st.data())
+def test_one_flipped_bit_is_refused(suite: Suite, packet: bytes, data: st.DataObject) -> None:
+    key = master_key(suite)
+    protected = bytearray(Sender(suite, key).protect(packet))
+    bit = data.draw(st.integers(0, 8 * len(protected) - 1))
+    protected[bit // 8] ^= 1 << bit % 8
+    receiver = Receiver(suite, [key])
+    with pytest.raises((Refused, WireError)):
+        receiver.unprotect(bytes(protected))
+    assert receiver.highest == {}
+
+
+@pytest.mark.parametrize("packet", [rtp(1, csrcs=(2,), extension=bytes(4)), rtcp()])
+def test_every_flipped_bit_is_refused(packet: bytes) -> None:
+    protected = Sender(SUITE, KEY).protect(packet)
+    receiver = Receiver(SUITE, [KEY])
+    for bit in range(8 * len(protected)):
+        flipped = bytearray(protected)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(MikeyError):
+            receiver.unprotect(bytes(flipped))
+    assert receiver.unprotect(protected) == packet
+
+
+@given(st.integers(0, 0xFFFF), st.permutations(range(1, 64)), st.sampled_from([rtp, rtcp]))
+def test_any_order_inside_the_window_gives_the_same_packets(
+    start: int, order: list[int], kind: object
+) -> None:
+    clear = [rtp(start + n, bytes([n])) if kind is rtp else rtcp(filler=n) for n in range(64)]
+    protected = list(Sender(SUITE, KEY).protect_all(clear))
+    receiver = Receiver(SUITE, [KEY])
+    assert receiver.unprotect(protected[0]) == clear[0]
+    got = list(receiver.unprotect_all(protected[n] for n in order))
+    assert got == [clear[n] for n in order]
+    for each in receiver.unprotect_all(protected):
+        assert isinstance(each, Replayed)
+
+
+def test_a_packet_from_before_the_first_one_is_late_and_not_replayed() -> None:
+    early, first = Sender(SUITE, KEY).protect_all([rtp(500), rtp(510)])
+    receiver = Receiver(SUITE, [KEY])
+    receiver.unprotect(first)
+    assert receiver.unprotect(early) == rtp(500)
+
+
+@pytest.mark.parametrize("window", [64, 128, 32768])
+def test_the_window_ends_where_it_says(window: int) -> None:
+    sender = Sender(SUITE, KEY)
+    protected = list(sender.protect_all(rtp(n) for n in range(window + 1)))
+    receiver = Receiver(SUITE, [KEY], window=window)
+    receiver.unprotect(protected[-1])
+    with pytest.raises(Replayed, match="wider window"):
+        receiver.unprotect(protected[0])
+    assert receiver.unprotect(protected[1]) == rtp(1)
+
+
+def test_a_replay_is_told_from_a_forgery() -> None:
+    protected = Sender(SUITE, KEY).protect(rtp(1))
+    receiver = Receiver(SUITE, [KEY])
+    receiver.unprotect(protected)
+    with pytest.raises(Replayed):
+        receiver.unprotect(protected)
+    with pytest.raises(Refused, match="does not verify") as caught:
+        receiver.unprotect(protected[:-1] + bytes([protected[-1] ^ 1]))
+    assert not isinstance(caught.value, Replayed)
+
+
+def test_a_batch_has_errors_in_the_place_of_bad_packets() -> None:
+    good = list(Sender(SUITE, KEY).protect_all([rtp(1), rtcp(), rtp(2)]))
+    forged = good[1][:-1] + bytes([good[1][-1] ^ 1])
+    batch = [good[0], b"", good[0], forged, good[1], good[2]]
+    got = list(Receiver(SUITE, [KEY]).unprotect_all(batch))
+    assert [got[0], got[4], got[5]] == [rtp(1), rtcp(), rtp(2)]
+    assert [type(got[1]), type(got[2]), type(got[3])] == [WireError, Replayed, Refused]
+
+
+@pytest.mark.parametrize("packet", [rtp(1, csrcs=(1, 2), extension=bytes(8)), rtcp()])
+@pytest.mark.parametrize("name", ["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"])
+def test_a_packet_cut_anywhere_raises_nothing_but_mikey_errors(packet: bytes, name: str) -> None:
+    key = MasterKey(KEY.key, KEY.salt, b"\x01\x02\x03")
+    protected = Sender(suite(name), key, mki=True).protect(packet)
+    receiver = Receiver(suite(name), [key])
+    for length in range(len(protected)):
+        with pytest.raises(MikeyError):
+            receiver.unprotect(protected[:length])
+    assert receiver.highest == {}
+    assert receiver.unprotect(protected) == packet
+
+
+def test_a_packet_without_room_for_the_tag_is_unreadable() -> None:
+    for packet in (rtp(1, b"") + bytes(9), rtcp(0) + bytes(13)):
+        with pytest.raises(WireError, match="authentication tag"):
+            Receiver(SUITE, [KEY]).unprotect(packet)
+
+
+def test_a_header_that_reaches_into_the_tag_is_unreadable_though_authentic() -> None:
+    cut = rtp(1, b"", extension=bytes(4))[:-4]
+    sealed = rtp_sealer(rtp_keys(SUITE, KEY.key, KEY.salt), 10, b"")(cut, len(cut), SSRC, 1)
+    with pytest.raises(WireError, match="authentication tag"):
+        Receiver(SUITE, [KEY]).unprotect(sealed)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=20))
+def test_noise_raises_nothing_but_mikey_errors(noise: list[bytes]) -> None:
+    receiver = Receiver(SUITE, [OLD, NEW])
+    assert all(isinstance(each, MikeyError) for each in receiver.unprotect_all(noise))
+    assert receiver.highest == {}
+
+
+@pytest.mark.parametrize("mki", [False, True])
+def test_the_key_is_found_with_and_without_mki(mki: bool) -> None:
+    receiver = Receiver(SUITE, [OLD, NEW])
+    first, second = Sender(SUITE, OLD, mki=mki), Sender(SUITE, NEW, mki=mki)
+    for number, sender in enumerate((first, second, first, second)):
+        assert receiver.unprotect(sender.protect(rtp(number))) == rtp(number)
+    # The SRTCP index goes on over a change of keys (RFC 3711 3.4).
+    assert receiver.unprotect(first.protect(rtcp())) == rtcp()
+    goes_on = Sender(SUITE, NEW, mki=mki, highest=first.highest)
+    assert receiver.unprotect(goes_on.protect(rtcp())) == rtcp()
+
+
+def test_octets_that_look_like_an_mki_are_only_one_if_the_tag_says_so() -> None:
+    protected = Sender(SUITE, KEY).protect(rtp(1))
+    looks_like_it = MasterKey(KEY.key, KEY.salt, protected[-12:-10])
+    assert Receiver(SUITE, [looks_like_it]).unprotect(protected) == rtp(1)
+
+
+def test_an_unknown_key_is_refused_and_no_key_is_wrong_usage() -> None:
+    with pytest.raises(Refused, match=r"0xcafebabe.*7.*check the key"):
+        Receiver(SUITE, [OLD, NEW]).unprotect(Sender(SUITE, KEY).protect(rtp(7)))
+    with pytest.raises(UsageError, match="at least one"):
+        Receiver(SUITE, [])
+
+
+def test_only_allowed_ssrcs_are_let_in() -> None:
+    sender = Sender(SUITE, KEY)
+    receiver = Receiver(SUITE, [KEY], ssrcs=frozenset({SSRC}))
+    assert receiver.unprotect(sender.protect(rtp(1))) == rtp(1)
+    assert receiver.unprotect(sender.protect(rtcp())) == rtcp()
+    for packet in (rtp(1, ssrc=5), rtcp(ssrc=5)):
+        with pytest.raises(Refused, match="0x00000005"):
+            receiver.unprotect(sender.protect(packet))
+
+
+def test_who_joins_late_needs_the_roc() -> None:
+    sender = Sender(SUITE, KEY, highest={SSRC: Highest((7 << 16) + 99)})
+    protected = sender.protect(rtp(100))
+    with pytest.raises(Refused, match="taken to be 0"):
+        Receiver(SUITE, [KEY]).unprotect(protected)
+    receiver = Receiver(SUITE, [KEY], roc={SSRC: 7})
+    assert receiver.unprotect(protected) == rtp(100)
+    assert receiver.highest == {SSRC: Highest((7 << 16) + 100)}
+
+
+def test_a_roc_out_of_range_is_wrong_usage() -> None:
+    for roc in (-1, 1 << 32):
+        with pytest.raises(UsageError, match="ROC"):
+            Receiver(SUITE, [KEY], roc={SSRC: roc})
+    with pytest.raises(UsageError, match="window"):
+        Receiver(SUITE, [KEY], window=63)
+
+
+def test_late_packets_from_before_a_wrap_keep_their_roc() -> None:
+    source = random.Random(11)
+    clear = [rtp(0xFFF0 + n, bytes([n])) for n in range(40)]
+    protected = list(Sender(SUITE, KEY).protect_all(clear))
+    order = sorted(range(40), key=lambda n: n + source.uniform(0, 20) * bool(n))
+    receiver = Receiver(SUITE, [KEY])
+    assert list(receiver.unprotect_all(protected[n] for n in order)) == [clear[n] for n in order]
+
+
+def test_a_high_sequence_number_in_roc_0_is_ahead_and_not_behind() -> None:
+    receiver = Receiver(SUITE, [KEY])
+    receiver.unprotect(Sender(SUITE, KEY).protect(rtp(10)))
+    assert receiver.unprotect(Sender(SUITE, KEY).protect(rtp(0xFFF0))) == rtp(0xFFF0)
+
+
+@pytest.mark.parametrize("sequence", [0, 1])
+def test_after_the_last_index_comes_nothing(sequence: int) -> None:
+    last = Sender(SUITE, KEY, highest={SSRC: Highest((1 << 48) - 2)}).protect(rtp(0xFFFF))
+    receiver = Receiver(SUITE, [KEY], roc={SSRC: (1 << 32) - 1})
+    receiver.unprotect(last)
+    with pytest.raises(Refused, match="new key"):
+        receiver.unprotect(Sender(SUITE, KEY).protect(rtp(sequence)))
