@@ -140,9 +140,7 @@ def _decide(store: Store, env: Environment, who: _Authenticated) -> bytes:
     return _resolve_ticket(store, env, who.request, who.user)
 
 
-def _grant_ticket(
-    store: Store, env: Environment, request: RequestInit, user: User
-) -> bytes:
+def _grant_ticket(store: Store, env: Environment, request: RequestInit, user: User) -> bytes:
     """REQUEST_RESP with a new ticket (4.2.1.5)."""
     asked, kms = request.policy, store.identity
     if asked.prf != request.incoming.profile.prf:
@@ -158,9 +156,7 @@ def _grant_ticket(
     return request_resp(env, request, user.psk, kms, ticket, handed_out)
 
 
-def _resolve_ticket(
-    store: Store, env: Environment, request: ResolveInit, user: User
-) -> bytes:
+def _resolve_ticket(store: Store, env: Environment, request: ResolveInit, user: User) -> bytes:
     """RESOLVE_RESP with the keys of a ticket (4.2.3.5)."""
     base = BaseTicket.of(request.ticket)
     tpk = store.tpk(base.tpk_id)

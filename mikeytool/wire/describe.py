@@ -18,9 +18,13 @@ from mikeytool.wire.message import Message, key_data, leading_chain, ticket_data
 from mikeytool.wire.payloads import KEMAC, SP, TP, TR, KeyData, Payload, PolicyParam
 from mikeytool.wire.registry import (
     EncrAlg,
+    FecOrder,
     Namespace,
     ProtType,
+    SrtpAuthAlg,
+    SrtpEncrAlg,
     SrtpParam,
+    SrtpPrf,
     TicketFlag,
     TsRole,
     label,
@@ -140,15 +144,24 @@ def _open_nested(described: Json, payload: TP, show_keys: bool) -> None:
             described[name] = [describe_payload(item, show_keys) for item in inside]
 
 
+_PARAM_NAMES: dict[int, type[Namespace]] = {
+    SrtpParam.ENCR_ALG: SrtpEncrAlg,
+    SrtpParam.AUTH_ALG: SrtpAuthAlg,
+    SrtpParam.PRF: SrtpPrf,
+    SrtpParam.FEC_ORDER: FecOrder,
+}
+
+
 def _param(policy: SP, param: PolicyParam) -> Json:
-    number = str(param.type)
-    if policy.protocol == ProtType.SRTP:
-        number = label(SrtpParam, param.type)
+    """A policy parameter; `meaning` is the registry name of an enumerated value."""
+    srtp = policy.protocol == ProtType.SRTP
+    names = _PARAM_NAMES.get(param.type) if srtp else None
     return {
-        "type": number,
+        "type": label(SrtpParam, param.type) if srtp else str(param.type),
         "type_value": param.type,
         "length": param.length,
         "value": param.value.hex(),
+        "meaning": None if names is None else label(names, int.from_bytes(param.value)),
     }
 
 
@@ -176,7 +189,12 @@ def _shower(name: str, field: Field) -> Callable[[Any, Record, Json], None]:
     special = {"time": _show_time, "id": _show_id}.get(field.show)
     if special is not None:
         return special
-    convert = {"hex": "{:#010x}".format, "flags": "{:#05x}".format, "flag": bool}.get(field.show)
+    converters: dict[str, Callable[[Any], Any]] = {
+        "hex": "{:#010x}".format,
+        "flags": "{:#05x}".format,
+        "flag": bool,
+    }
+    convert = converters.get(field.show)
 
     def show(value: Any, _record: Record, described: Json) -> None:
         if isinstance(value, bytes):

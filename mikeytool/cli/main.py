@@ -1,0 +1,155 @@
+"""The command `mikeytool`: its groups, and what becomes of errors.
+
+Commands are loaded when they are called for, because a tool that is run in pipes is started
+often: `decode` shall not pay for the cryptography of the others.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from mikeytool import __version__
+from mikeytool.wire.errors import (
+    MikeyError,
+    Refused,
+    StateError,
+    Unreachable,
+    UsageError,
+    WireError,
+)
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_UNREADABLE = 3
+EXIT_STATE = 4
+EXIT_UNREACHABLE = 5
+EXIT_INTERRUPT = 130
+EXIT_PIPE = 141
+
+_CODES: tuple[tuple[type[MikeyError], int], ...] = (
+    (UsageError, EXIT_USAGE),
+    (WireError, EXIT_UNREADABLE),
+    (StateError, EXIT_STATE),
+    (Unreachable, EXIT_UNREACHABLE),
+    (Refused, EXIT_REFUSED),
+)
+_WORST_FIRST = (EXIT_USAGE, EXIT_UNREADABLE, EXIT_STATE, EXIT_UNREACHABLE, EXIT_REFUSED)
+
+
+def exit_code(error: MikeyError) -> int:
+    """The exit code that goes with an error."""
+    return next(code for kind, code in _CODES if isinstance(error, kind))
+
+
+def worst(codes: set[int]) -> int:
+    """The exit code of a batch: when several apply, 2 before 3, 4, 5 and 1; else 0."""
+    return next((code for code in _WORST_FIRST if code in codes), 0)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported by name: `lazy` says which module holds each.
+
+    `lazy` maps a command to its module and to the line that `--help` has for it.
+    """
+
+    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which they are given."""
+        return list(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of a name."""
+        if cmd_name not in self._lazy:
+            return None
+        module = importlib.import_module(self._lazy[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in `--help`, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self._lazy.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    lazy={
+        "decode": ("mikeytool.cli.decode", "Show what is in a MIKEY message."),
+        "keygen": ("mikeytool.cli.keygen", "Make a key."),
+        "kms": ("mikeytool.cli.kms", "Run a key management service on one file."),
+        "ticket": ("mikeytool.cli.ticket", "Request, accept, resolve and show tickets."),
+        "transfer": ("mikeytool.cli.transfer", "Send tickets and set up sessions."),
+        "srtp": ("mikeytool.cli.srtp", "Encrypt and decrypt media packets."),
+        "demo": ("mikeytool.cli.demo", "The whole story in a temporary folder."),
+    },
+)
+@click.version_option(__version__, prog_name="mikeytool")
+def cli() -> None:
+    """Craft and inspect MIKEY-TICKET messages (RFC 6043) and use the keys they carry.
+
+    Messages are read and written as base64, hex, binary or a=key-mgmt lines, so that
+    commands can be piped into each other. --debug, anywhere, adds the traceback of an error.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        code = run(arguments, debug=debug)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing of it may be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_PIPE
+    sys.exit(code)
+
+
+def run(arguments: list[str], *, debug: bool = False) -> int:
+    """Run one command and give its exit code; errors are one line on standard error."""
+    try:
+        result = cli.main(arguments, prog_name="mikeytool", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        return EXIT_USAGE
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "mikeytool"
+        complain(f"{_one_line(error.format_message())} (see {where} --help)")
+        return EXIT_USAGE
+    except click.ClickException as error:
+        complain(_one_line(error.format_message()))
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPT
+    except BrokenPipeError:
+        raise
+    except MikeyError as error:
+        if debug:
+            raise
+        complain(str(error))
+        return exit_code(error)
+    except OSError as error:
+        if debug:
+            raise
+        complain(f"{error.filename or 'the file'}: {error.strerror}")
+        return EXIT_STATE
+    return result if isinstance(result, int) else 0
+
+
+def complain(text: str) -> None:
+    """One line on standard error."""
+    click.echo(f"mikeytool: {text}", err=True)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
