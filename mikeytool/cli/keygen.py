@@ -3,55 +3,148 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mikeytool.cli.common import (
+    IDENTITY,
     KeyFormat,
+    clock,
     force_option,
     format_key,
     quiet_option,
     random,
     write_output,
 )
-from mikeytool.client.files import write_private
+from mikeytool.client.files import check_free, write_private
 from mikeytool.srtp import suite
 from mikeytool.wire.errors import UsageError
+from mikeytool.wire.identity import Identity
 
-_KINDS = ("psk", "tpk", "tgk", "tek", "salt")
-_LENGTHS = {"psk": 16, "tpk": 32, "tgk": 16, "tek": 16, "salt": 14}
+_PATH = click.Path(dir_okay=False, path_type=Path)
+# What a key is for, and how long it is unless it is told otherwise, in octets.
+_KINDS = {
+    "psk": ("a user and the KMS", 16),
+    "tpk": ("the KMS to protect tickets", 32),
+    "tgk": ("deriving traffic keys", 16),
+    "tek": ("traffic; for SRTP the master key", 16),
+    "salt": ("salting; for SRTP the master salt", 14),
+}
 
 
-@click.command()
-@click.argument("kind", type=click.Choice(_KINDS))
-@click.option("--bytes", "length", type=click.IntRange(8, 255), help="Length in octets.")
-@click.option("--suite", "suite_name", metavar="NAME", help="The lengths of an SRTP suite.")
+@click.group()
+def keygen() -> None:
+    """Make a key."""
+
+
+def _symmetric(kind: str) -> click.Command:
+    purpose, usual = _KINDS[kind]
+
+    @click.option("--bytes", "length", type=click.IntRange(8, 255), help="Length in octets.")
+    @click.option("--suite", "suite_name", metavar="NAME", help="The length of an SRTP suite.")
+    @click.option(
+        "-f", "--format", "fmt", type=click.Choice(["hex", "b64", "raw"]), default="hex",
+        show_default=True, help="How the key is written.",
+    )  # fmt: skip
+    @click.option("-o", "--output", type=_PATH, metavar="FILE", help="Write to FILE, mode 0600.")
+    @force_option
+    @quiet_option
+    def make(
+        length: int | None, suite_name: str | None, fmt: KeyFormat, output: Path | None, force: bool
+    ) -> None:
+        if length is not None and suite_name is not None:
+            raise UsageError("--bytes and --suite both give the length; give one")
+        if suite_name is not None:
+            chosen = suite(suite_name)
+            length = chosen.salt_length if kind == "salt" else chosen.key_length
+        data = format_key(random(length or usual), fmt)
+        if output is None:
+            write_output(data, None)
+        else:
+            write_private(output, data, force=force)
+
+    return click.command(kind, help=f"A key for {purpose}; {usual} octets.")(make)
+
+
+for _kind in _KINDS:
+    keygen.add_command(_symmetric(_kind))
+
+
+@keygen.command()
 @click.option(
-    "-f", "--format", "fmt", type=click.Choice(["hex", "b64", "raw"]), default="hex",
-    show_default=True, help="How the key is written.",
-)  # fmt: skip
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to FILE, mode 0600.")
+    "--identity",
+    type=IDENTITY,
+    required=True,
+    metavar="URI",
+    help="Whose it is: the subjectAltName of the certificate.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=_PATH,
+    required=True,
+    metavar="PEM",
+    help="Where the private key goes, mode 0600.",
+)
+@click.option(
+    "--cert-out", type=_PATH, required=True, metavar="PEM", help="Where the certificate goes."
+)
+@click.option("--bits", type=click.IntRange(2048, 8192), default=3072, show_default=True)
+@click.option("--ca-cert", type=_PATH, metavar="PEM", help="Who signs; default: itself.")
+@click.option("--ca-key", type=_PATH, metavar="PEM", help="The key of --ca-cert.")
 @force_option
 @quiet_option
-def keygen(
-    kind: str,
-    length: int | None,
-    suite_name: str | None,
-    fmt: KeyFormat,
-    output: str | None,
-    force: bool,
-) -> None:
-    """Make a key of KIND: psk (of a user and the KMS), tpk (protects tickets), tgk, tek, salt.
+def rsa(output: Path, cert_out: Path, force: bool, **options: Any) -> None:
+    """An RSA key pair with a certificate for an identity, valid for a year."""
+    for path in (output, cert_out):
+        check_free(path, force=force)
+    key_pem, cert_pem = _make_rsa(**options)
+    write_private(output, key_pem, force=force)
+    write_private(cert_out, cert_pem, force=force)
 
-    Without --bytes or --suite: 16 octets, 32 for a tpk, 14 for a salt.
-    """
-    if length is not None and suite_name is not None:
-        raise UsageError("--bytes and --suite both give the length; give one")
-    if suite_name is not None:
-        chosen = suite(suite_name)
-        length = chosen.salt_length if kind == "salt" else chosen.key_length
-    data = format_key(random(length or _LENGTHS[kind]), fmt)
-    if output is None:
-        write_output(data, None)
-    else:
-        write_private(Path(output), data, force=force)
+
+def _make_rsa(
+    identity: Identity, bits: int, ca_cert: Path | None, ca_key: Path | None
+) -> tuple[bytes, bytes]:
+    """A private key and its certificate, both PEM (interpretation 34)."""
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+
+    if (ca_cert is None) != (ca_key is None):
+        raise UsageError("--ca-cert and --ca-key go together")
+    key = generate_private_key(public_exponent=65537, key_size=bits)
+    text = identity.data.decode()
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text[:64])])
+    issuer, signer = subject, key
+    if ca_cert is not None and ca_key is not None:
+        try:
+            issuer = x509.load_pem_x509_certificate(ca_cert.read_bytes()).subject
+            loaded = serialization.load_pem_private_key(ca_key.read_bytes(), None)
+        except (ValueError, TypeError):
+            raise UsageError("--ca-cert or --ca-key: this is no PEM without a passphrase") from None
+        if not isinstance(loaded, RSAPrivateKey):
+            raise UsageError(f"--ca-key {ca_key}: an RSA key is expected")
+        signer = loaded
+    start = datetime.fromtimestamp(clock()() // 1_000_000_000, UTC)
+    name = x509.RFC822Name(text) if identity.id_type == 0 else x509.UniformResourceIdentifier(text)
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start - timedelta(minutes=5))
+        .not_valid_after(start + timedelta(days=365))
+        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=ca_cert is None, path_length=None), critical=True)
+        .sign(signer, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private, cert.public_bytes(pem)

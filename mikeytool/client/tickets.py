@@ -14,7 +14,7 @@ from typing import Any
 from mikeytool.client.files import Json, parse_json, read_json, write_json
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.policy import TicketPolicy
-from mikeytool.exchange.request import Granted, HeldTicket, accept_request_resp
+from mikeytool.exchange.request import Difference, HeldTicket, accept_request_resp
 from mikeytool.exchange.resolve import (
     Modifier,
     ResolvedTicket,
@@ -26,7 +26,7 @@ from mikeytool.wire.errors import MikeyError, Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message, read_payload
 from mikeytool.wire.payloads import TICKET, KeyData
-from mikeytool.wire.registry import DataType, ErrorNo, KeyType, TicketFlag, label, labels
+from mikeytool.wire.registry import DataType, ErrorNo, KeyType, label, labels
 
 KIND = "ticket"
 PENDING = "pending request"
@@ -77,6 +77,7 @@ class TicketFile:
             content["resolved_by"] = identity_json(self.resolved_by)
         if self.modifier is not None:
             content["randr_kms"] = self.modifier.randr_kms.hex()
+            content["initiator_data"] = self.ticket.initiator_data.hex()
         return content
 
     @classmethod
@@ -94,6 +95,8 @@ class TicketFile:
             resolved_by = identity_of_json(content["resolved_by"])
             if content.get("randr_kms"):
                 modifier = Modifier(resolved_by, bytes.fromhex(content["randr_kms"]))
+                sent = bytes.fromhex(content["initiator_data"])
+                ticket = ticket.copy(initiator_data=sent, initiator_data_length=None)
         return cls(ticket, policy, keys, bool(content["used"]), resolved_by, modifier)
 
     def write(self, path: Path, *, force: bool) -> None:
@@ -221,7 +224,7 @@ class Pending:
         except (KeyError, ValueError, TypeError):
             raise WireError(f"{path}: it is broken; make the request again") from None
 
-    def accept(self, env: Environment, answer: bytes) -> tuple[TicketFile, Sequence[str]]:
+    def accept(self, env: Environment, answer: bytes) -> tuple[TicketFile, Sequence[Difference]]:
         """Verify the answer; the ticket, and how it differs from what was asked for.
 
         Raises ErrorReceived, Refused or WireError.
@@ -233,14 +236,5 @@ class Pending:
                 raise Refused("the request does not name who resolves", ErrorNo.INVALID_ID)
             return TicketFile.of_resolved(asked.ticket, resolved, asked.responder), ()
         granted = accept_request_resp(env, self.init, self.psk, answer)
-        return TicketFile(granted.held.ticket, granted.held.policy, granted.held.keys), (
-            changes(granted)
-        )
-
-
-def changes(granted: Granted) -> Sequence[str]:
-    """How a granted ticket differs from what was asked for, when it does (K flag)."""
-    differences = granted.differences
-    if TicketFlag.K not in granted.held.policy.flags and not differences:
-        return ()
-    return differences or ["the KMS says that it changed the policy (K), but it is the same"]
+        held = granted.held
+        return TicketFile(held.ticket, held.policy, held.keys), granted.differences

@@ -13,6 +13,7 @@ from mikeytool.client.state import open_state
 from mikeytool.client.tickets import read_ticket
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.error import error_message
 from mikeytool.exchange.resolve import ResolvedTicket
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.transfer import (
@@ -103,8 +104,9 @@ def respond(
 ) -> tuple[bytes | None, Session]:
     """Answer a TRANSFER_INIT and write the session file before the answer is given.
 
-    In this order: what can be refused without the KMS, resolving, the MAC, the replay
-    cache, the answer. Raises Refused, WireError or StateError.
+    In this order: what can be refused without the KMS, resolving, the MAC, what is to be
+    answered, the replay cache, the session file. Raises WireError, StateError, and Refused,
+    with an Error message in its `answer` once the caller is authenticated.
     """
     check_free(session_path, force=force)
     init = read_transfer_init(message)
@@ -114,20 +116,28 @@ def respond(
         raise Refused(f"calls from {caller} are not accepted (--accept-from)", ErrorNo.UNSPECIFIED)
     resolved = resolve(init)
     verified = verify_transfer_init(init, resolved, local)
-    state = open_state()
+    mpki = resolved.keys.mpki.key
     try:
-        state.remember(env, init.incoming, verified.initiator, resolved.keys.mpki.key)
-    finally:
-        state.close()
-    answer, session = transfer_resp(
-        env,
-        verified,
-        accept_policy,
-        local=local,
-        crypto_sessions=media.crypto_sessions,
-        policies=media.policies,
-        kemac_keys=media.kemac_keys,
-    )
+        answer, session = transfer_resp(
+            env,
+            verified,
+            accept_policy,
+            local=local,
+            crypto_sessions=media.crypto_sessions,
+            policies=media.policies,
+            kemac_keys=media.kemac_keys,
+        )
+        state = open_state()
+        try:
+            state.remember(env, init.incoming, verified.initiator, mpki)
+        finally:
+            state.close()
+    except Refused as refusal:
+        # The caller is authenticated, so it is told, under the key of its own message (5.4).
+        keys = init.keys(mpki, response=False)
+        header = init.incoming.message.header
+        refusal.answer = error_message(env, header, refusal.error_no, keys)
+        raise
     SessionFile(session=session).write(session_path, force=force)
     return answer, session
 

@@ -7,7 +7,8 @@ Initiator: `request_init`, then `accept_request_resp`. KMS: `read_request_init`,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from mikeytool.crypto.derive import MessageKeys, message_keys
 from mikeytool.crypto.kemac import open_kemac, seal_kemac
@@ -22,8 +23,19 @@ from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KEMAC, RANDR, TICKET, TP, KeyData, Payload, T
-from mikeytool.wire.registry import CsIdMapType, DataType, ErrorNo, IdRole, RandRole, TicketFlag
+from mikeytool.wire.registry import (
+    CsIdMapType,
+    DataType,
+    ErrorNo,
+    IdRole,
+    KeyType,
+    RandRole,
+    TicketFlag,
+    label,
+)
 from mikeytool.wire.timestamp import Timestamp
+
+F = TicketFlag
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +152,23 @@ def request_resp(
     return protect(header, payloads, profile, protection, inc.raw)
 
 
+class Difference(NamedTuple):
+    """How a granted policy differs from the one asked for; less time is no `harm`."""
+
+    text: str
+    harm: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
     """What came of a request; `asked` is the policy that the request asked for."""
 
     held: HeldTicket
     asked: TicketPolicy
-    kms: Identity | None = field(default=None)
 
     @property
-    def differences(self) -> list[str]:
-        """How the granted policy differs from the one asked for, a line each."""
+    def differences(self) -> list[Difference]:
+        """How the granted policy differs from the one asked for."""
         return policy_differences(self.asked, self.held)
 
 
@@ -178,7 +196,7 @@ def accept_request_resp(env: Environment, init: bytes, psk: bytes, data: bytes) 
     keys = TicketKeys.of(sub_payloads, policy.flags)
     check_spis(keys.keys)
     held = HeldTicket(ticket, policy, keys)
-    return Granted(held, request.policy, incoming.identity(IdRole.KMS))
+    return Granted(held, request.policy)
 
 
 def bare_ticket(ticket: TICKET) -> TICKET:
@@ -195,31 +213,41 @@ def check_spis(keys: Sequence[KeyData]) -> None:
         raise Refused("two keys have the same SPI")
 
 
-def policy_differences(asked: TicketPolicy, held: HeldTicket) -> list[str]:
-    """How a granted policy differs from the one asked for, a line each, for people."""
+def policy_differences(asked: TicketPolicy, held: HeldTicket) -> list[Difference]:
+    """How a granted policy differs from the one asked for, in words for people."""
     granted = held.policy
-    lines = []
-    flags = asked.flags & ~TicketFlag.K, granted.flags & ~TicketFlag.K
-    if flags[0] != flags[1]:
-        lines.append(f"flags: {flags[0].letters} asked, {flags[1].letters} granted")
+    found = []
     for name, old, new in (
+        ("flags", (asked.flags & ~F.K).letters, (granted.flags & ~F.K).letters),
         ("initiator", asked.initiator, granted.initiator),
-        ("KMS", asked.kms, granted.kms),
-        ("valid from", _utc(asked.valid_from), _utc(granted.valid_from)),
-        ("valid to", _utc(asked.valid_to), _utc(granted.valid_to)),
+        ("KMS", asked.kms or granted.kms, granted.kms),
         ("rekeying interval", asked.rekey, granted.rekey),
         ("PRF", int(asked.prf), int(granted.prf)),
         ("applications", _texts(asked.apps), _texts(granted.apps)),
         ("responders", _texts(asked.responders), _texts(granted.responders)),
+        ("keys", _kinds(asked.keys), _kinds(held.keys.keys)),
     ):
-        if old != new and not (name == "KMS" and old is None):
-            lines.append(f"{name}: {old} asked, {new} granted")
-    if asked.keys is not None:
-        wanted = [(key.type, len(key.key), len(key.salt or b"")) for key in asked.keys]
-        got = [(key.type, len(key.key), len(key.salt or b"")) for key in held.keys.keys]
-        if wanted != got:
-            lines.append(f"keys: {len(wanted)} asked, {len(got)} granted, or of other types")
-    return lines
+        if old not in (new, None):
+            found.append(Difference(f"{name}: {old} asked, {new} granted", True))
+    start, end = asked.valid_from, asked.valid_to
+    if _utc(start) != _utc(granted.valid_from):
+        longer = _moment(granted.valid_from, 0) < _moment(start, 0)
+        found.append(_validity("valid from", start, granted.valid_from, longer))
+    if _utc(end) != _utc(granted.valid_to):
+        longer = _moment(granted.valid_to, _FOREVER) > _moment(end, _FOREVER)
+        found.append(_validity("valid to", end, granted.valid_to, longer))
+    return found
+
+
+_FOREVER = 1 << 64
+
+
+def _validity(name: str, old: Timestamp | None, new: Timestamp | None, longer: bool) -> Difference:
+    return Difference(f"{name}: {_utc(old)} asked, {_utc(new)} granted", longer)
+
+
+def _moment(t: Timestamp | None, default: int) -> int:
+    return default if t is None or t.unix_ns is None else t.unix_ns
 
 
 def _utc(t: Timestamp | None) -> str | None:
@@ -228,3 +256,10 @@ def _utc(t: Timestamp | None) -> str | None:
 
 def _texts(identities: Sequence[Identity]) -> str:
     return ", ".join(map(str, identities)) or "none"
+
+
+def _kinds(keys: Sequence[KeyData] | None) -> str | None:
+    """Types and lengths of keys; None when a request leaves them to the KMS."""
+    if keys is None:
+        return None
+    return ", ".join(f"{label(KeyType, k.type)} of {len(k.key)} octets" for k in keys) or "none"

@@ -24,7 +24,7 @@ from mikeytool.exchange.request import HeldTicket, check_spis
 from mikeytool.exchange.resolve import Modifier, ResolvedTicket, initiator_data, read_modifier
 from mikeytool.exchange.session import CryptoSession, Session, check_session_keys
 from mikeytool.exchange.ticket import TicketKeys
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import HDR, GenericIdEntry
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message, build_leading
@@ -354,8 +354,8 @@ def _complete(
         return answer_map(
             env, init.entries, init.policies, keys, accept_policy, crypto_sessions, policies
         )
-    if crypto_sessions or policies:
-        raise Refused("the ticket has no F flag: there is no answer to put anything in")
+    if crypto_sessions:
+        raise UsageError("the ticket has no F flag: there is no answer to put anything in")
     return [CryptoSession(e, init.policies[e.policies[0]], True) for e in init.entries]
 
 

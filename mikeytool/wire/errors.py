@@ -38,12 +38,14 @@ class WireError(MikeyError):
 class Refused(MikeyError):
     """Readable, but a check failed: MAC, replay, authorization, validity, policy, SSRC.
 
-    `error_no` is the number that an Error message would carry (RFC 3830 6.12, RFC 6043 6.9).
+    `error_no` is the number that an Error message would carry (RFC 3830 6.12, RFC 6043 6.9);
+    `answer` is that message where the other side is to be told.
     """
 
     def __init__(self, text: str, error_no: int = 12) -> None:
         super().__init__(text)
         self.error_no = error_no
+        self.answer: bytes | None = None
 
 
 class StateError(MikeyError):

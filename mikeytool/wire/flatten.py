@@ -21,7 +21,7 @@ from typing import Any
 import construct
 
 from mikeytool.wire.errors import WireError
-from mikeytool.wire.grammar import Octets, Record, Records
+from mikeytool.wire.grammar import BitGroup, Octets, Record, Records
 
 Spans = list[tuple[str, int, int]]
 Parser = Callable[[bytes, int, int, "Spans | None"], tuple[Any, int]]
@@ -92,9 +92,9 @@ class _Code:
         if isinstance(con, construct.FormatField):
             self.run.append((name, con.fmtstr[-1], con.length, []))
             return
-        if isinstance(con, construct.Transformed):
+        if isinstance(con, BitGroup):
             size = con.sizeof()
-            inner = [(bit.name, bit.subcon.sizeof()) for bit in con.subcon.subcons]
+            inner = [(bit.name, bit.subcon.sizeof()) for bit in con.subcon.subcon.subcons]
             self.run.append((name, f"{size}s", size, inner))
             return
         self._flush(indent)

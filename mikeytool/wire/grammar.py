@@ -82,6 +82,15 @@ class Octets(construct.Construct):  # type: ignore[misc]
         return obj
 
 
+class BitGroup(construct.Subconstruct):  # type: ignore[misc]
+    """Bit fields that share octets; expressions behind them see each by its own name."""
+
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
+        values = self.subcon._parsereport(stream, context, path)
+        context.update(values)
+        return values
+
+
 class Records(construct.Construct):  # type: ignore[misc]
     """A list of records (or of single octets, `of` None): `count` of them, or all in `length`.
 
@@ -284,6 +293,6 @@ def _grammar(fields: Mapping[str, Field]) -> tuple[Any, list[str]]:
         width += field.bit_length
         if width % 8 == 0:
             groups.append(f"_bits{len(groups)}")
-            members.append(groups[-1] / BitStruct(*pending))
+            members.append(groups[-1] / BitGroup(BitStruct(*pending)))
             pending, width = [], 0
     return Struct(*members), groups

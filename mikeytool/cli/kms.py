@@ -1,0 +1,227 @@
+"""`kms`: a key management service on one file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mikeytool.capture.text import Format
+from mikeytool.cli.common import (
+    IDENTITY,
+    KEY,
+    KEY_HELP,
+    format_key,
+    index_option,
+    json_option,
+    message_argument,
+    message_options,
+    one_message,
+    parse_time,
+    quiet_option,
+    random,
+    say,
+    write_message,
+    write_output,
+)
+from mikeytool.cli.environment import environment
+from mikeytool.cli.main import EXIT_REFUSED, complain
+from mikeytool.cli.table import print_table
+from mikeytool.client.files import check_free, write_private
+from mikeytool.exchange.profile import PROFILES
+from mikeytool.kms.service import handle as handle_message
+from mikeytool.kms.store import LogEntry, Store, Tpk
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.registry import TsType
+from mikeytool.wire.timestamp import Timestamp
+
+store_argument = click.argument("store", type=click.Path(dir_okay=False, path_type=Path))
+
+
+@click.group()
+def kms() -> None:
+    """Run a key management service on one file, the STORE.
+
+    Whoever can read STORE has every user's key.
+    """
+
+
+@kms.command()
+@store_argument
+@click.option(
+    "--id",
+    "identity",
+    type=IDENTITY,
+    required=True,
+    metavar="KMS_ID",
+    help="Identity of the KMS, as in sip:kms.example.com.",
+)
+@click.option("--tpk", type=KEY, metavar="KEY", help=f"Ticket protection key: {KEY_HELP}.")
+@click.option(
+    "--profile",
+    type=click.Choice(["128", "256"]),
+    default="256",
+    show_default=True,
+    help="The strongest algorithms that are served.",
+)
+@quiet_option
+def init(store: Path, identity: Identity, tpk: bytes | None, profile: str) -> None:
+    """Make the STORE of a KMS."""
+    chosen = PROFILES[int(profile)]
+    key = tpk or random(chosen.key_length)
+    made = Store.init(store, identity, chosen, Tpk(Identity.key_name("tpk-1"), key))
+    made.close()
+    say(f"{store}: KMS {identity}, {profile}-bit profile")
+
+
+@kms.command()
+@store_argument
+@json_option
+def show(store: Path, as_json: bool) -> None:
+    """Show what a STORE is."""
+    opened = Store(store)
+    content = {
+        "kms": str(opened.identity),
+        "profile": opened.profile.bits,
+        "users": len(opened.users()),
+        "log_entries": sum(1 for _ in opened.log()),
+    }
+    if as_json:
+        print(json.dumps(content))
+    else:
+        print_table([("", ""), *((name.replace("_", " "), str(v)) for name, v in content.items())])
+
+
+@kms.group()
+def user() -> None:
+    """Users of the KMS and their keys."""
+
+
+@user.command("add")
+@store_argument
+@click.argument("uri", type=IDENTITY)
+@click.option("--psk", type=KEY, metavar="KEY", help=f"The key to use: {KEY_HELP}.")
+@click.option("--psk-id", metavar="TEXT", help="A name for the key, as messages carry it.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the key to FILE, mode 0600.",
+)
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@quiet_option
+def add(
+    store: Path,
+    uri: Identity,
+    psk: bytes | None,
+    psk_id: str | None,
+    output: Path | None,
+    force: bool,
+) -> None:
+    """Add the user URI. Without --psk a key is made and printed in hex, alone."""
+    if output is not None:
+        check_free(output, force=force)
+    opened = Store(store)
+    key = psk or random(opened.profile.key_length)
+    opened.add_user(uri, key, None if psk_id is None else Identity.key_name(psk_id))
+    if output is not None:
+        write_private(output, format_key(key, "hex"), force=force)
+    elif psk is None:
+        write_output(format_key(key, "hex"), None)
+    say(f"{store}: added {uri}")
+
+
+@user.command("list")
+@store_argument
+@json_option
+def list_users(store: Path, as_json: bool) -> None:
+    """List the users, without their keys."""
+    users = Store(store).users()
+    if as_json:
+        print(
+            json.dumps(
+                [
+                    {
+                        "uri": str(one.identity),
+                        "psk_id": None if one.psk_id is None else str(one.psk_id),
+                        "enabled": one.enabled,
+                    }
+                    for one in users
+                ]
+            )
+        )
+        return
+    rows = [
+        (
+            str(one.identity),
+            "" if one.psk_id is None else str(one.psk_id),
+            "enabled" if one.enabled else "disabled",
+        )
+        for one in users
+    ]
+    print_table([("user", "key name", "state"), *rows])
+
+
+@kms.command()
+@store_argument
+@message_argument
+@index_option
+@click.option(
+    "--send-errors",
+    is_flag=True,
+    help="Answer senders that were not authenticated with an Error message too.",
+)
+@message_options
+@quiet_option
+def handle(
+    store: Path,
+    message: str | None,
+    index: int | None,
+    send_errors: bool,
+    fmt: Format,
+    output: str | None,
+) -> int:
+    """Answer a REQUEST_INIT or RESOLVE_INIT: the message in, the answer out."""
+    data = one_message(message, index)
+    handled = handle_message(Store(store), environment(), data, send_errors=send_errors)
+    if handled.answer is not None:
+        write_message(handled.answer, fmt, output)
+    if handled.refusal is None:
+        return 0
+    complain(str(handled.refusal))
+    return EXIT_REFUSED
+
+
+@kms.command()
+@store_argument
+@json_option
+@click.option("--since", metavar="T", help="Only from then on: ISO 8601, Unix seconds, now-D.")
+def log(store: Path, as_json: bool, since: str | None) -> None:
+    """Show who asked for what, and what came of it."""
+    since_ns = 0 if since is None else parse_time(since, environment().clock())
+    entries = Store(store).log(since_ns)
+    if as_json:
+        for entry in entries:
+            print(json.dumps(_entry_json(entry)))
+        return
+    rows = [
+        (str(_utc(entry)), entry.exchange, entry.user, entry.about, entry.outcome, entry.reason)
+        for entry in entries
+    ]
+    print_table([("time", "exchange", "by", "for", "outcome", "reason"), *rows])
+
+
+def _entry_json(entry: LogEntry) -> dict[str, str | None]:
+    return {
+        "time": _utc(entry),
+        "exchange": entry.exchange,
+        "by": entry.user,
+        "for": entry.about,
+        "outcome": entry.outcome,
+        "reason": entry.reason or None,
+    }
+
+
+def _utc(entry: LogEntry) -> str | None:
+    return Timestamp.at(entry.at_ns, TsType.NTP_UTC_32).utc

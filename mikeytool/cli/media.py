@@ -1,0 +1,169 @@
+"""Options that describe media: crypto sessions, suites, keys for a KEMAC; and sessions shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mikeytool.cli.common import parse_key, parse_number, parse_spec, random, single
+from mikeytool.client.transfer import Media
+from mikeytool.exchange.crypto_sessions import CsSpec
+from mikeytool.exchange.session import DEFAULT_SALT_LENGTH, CryptoSession, MediaKey, Session
+from mikeytool.exchange.ticket import new_key
+from mikeytool.srtp import Suite, suite
+from mikeytool.srtp.policy import policy_for, suite_of
+from mikeytool.wire.describe import masked
+from mikeytool.wire.errors import UsageError
+from mikeytool.wire.payloads import SP, KeyData
+from mikeytool.wire.registry import IdRole, KeyType, ProtType, label
+
+_CS_NAMES = {"dir", "id", "ssrc", "prot", "roc", "seq", "spi", "policy"}
+_KEMAC_NAMES = {"key", "salt", "spi"}
+CALL = (CsSpec(send=True), CsSpec(send=False))
+"""What a call has unless it is told otherwise: one stream each way."""
+
+
+def media_of(
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    *,
+    default: Sequence[CsSpec],
+    default_suite: Suite | None,
+) -> Media:
+    """What `--cs`, `--suite` and `--kemac` say; raises UsageError.
+
+    Without `--suite`, `default_suite` is offered, if there is one.
+    """
+    chosen = [suite(name) for name in suites] or ([default_suite] if default_suite else [])
+    specs = tuple(parse_cs(text) for text in cs) or default
+    length = chosen[0].key_length if chosen else 16
+    return Media(
+        crypto_sessions=specs,
+        policies=[policy_for(one, number) for number, one in enumerate(chosen)],
+        kemac_keys=[parse_kemac(text, length) for text in kemac],
+    )
+
+
+def parse_cs(text: str) -> CsSpec:
+    """A `--cs` SPEC, `dir=send,ssrc=…`; raises UsageError."""
+    spec = parse_spec(text, "--cs", _CS_NAMES, head=False)
+
+    def number(name: str, bits: int) -> int | None:
+        value = single(spec, name, f"--cs {text}")
+        return None if value is None else parse_number(value, f"--cs {name}", bits)
+
+    direction = single(spec, "dir", f"--cs {text}")
+    if direction not in ("send", "recv"):
+        raise UsageError(f"--cs {text}: dir=send or dir=recv is needed")
+    protocol = single(spec, "prot", f"--cs {text}") or "srtp"
+    spi = single(spec, "spi", f"--cs {text}")
+    return CsSpec(
+        send=direction == "send",
+        cs_id=number("id", 8),
+        ssrc=number("ssrc", 32),
+        protocol=ProtType.SRTP.value
+        if protocol.lower() == "srtp"
+        else parse_number(protocol, "--cs prot", 8),
+        roc=number("roc", 32),
+        seq=number("seq", 16),
+        spi=None if spi is None else parse_key(spi, "--cs spi"),
+        policies=tuple(
+            parse_number(value, "--cs policy", 8) for value in spec.values.get("policy", [])
+        ),
+    )
+
+
+def parse_kemac(text: str, length: int) -> KeyData:
+    """A `--kemac` SPEC, `TYPE[,key=KEY][,salt=KEY][,spi=HEX]`; raises UsageError.
+
+    What is left out is drawn: a key of `length` octets, a salt, an SPI of 4 octets.
+    """
+    spec = parse_spec(text, "--kemac", _KEMAC_NAMES, head=True)
+    kind = next((k for k in KeyType if k.label.lower() == (spec.head or "").lower()), None)
+    if kind is None or kind == KeyType.MPK:
+        raise UsageError(f"--kemac {spec.head}: tgk, tek or gtgk, with +salt behind it or without")
+
+    def octets(name: str, size: int) -> bytes:
+        value = single(spec, name, "--kemac")
+        return random(size) if value is None else parse_key(value, f"--kemac {name}")
+
+    salted = KeyType.salted(kind)
+    if not salted and "salt" in spec.values:
+        raise UsageError(f"--kemac {spec.head} has no salt; {spec.head}+salt has")
+    salt = octets("salt", DEFAULT_SALT_LENGTH) if salted else None
+    return new_key(kind, octets("key", length), salt, octets("spi", 4))
+
+
+def accepts(suites: Sequence[str]) -> Any:
+    """What policies are accepted: those of `suites`, or every one that the tool can do."""
+    names = {suite(name).name for name in suites}
+
+    def accept(policy: SP) -> bool:
+        found = suite_of(policy)
+        if policy.protocol != ProtType.SRTP:
+            return True
+        return found is not None and (not names or found.name in names)
+
+    return accept
+
+
+# --- sessions ---------------------------------------------------------------------------------
+
+
+def session_json(session: Session, *, show_keys: bool) -> dict[str, Any]:
+    """A session as `transfer show --json` prints it."""
+    return {
+        "csb_id": f"{session.csb_id:#010x}",
+        "role": "initiator" if session.role == IdRole.INITIATOR else "responder",
+        "local": str(session.local),
+        "remote": str(session.remote),
+        "state": "established",
+        "crypto_sessions": [
+            _crypto_session_json(session, one, show_keys=show_keys)
+            for one in session.crypto_sessions
+        ],
+    }
+
+
+def _crypto_session_json(
+    session: Session, crypto_session: CryptoSession, *, show_keys: bool
+) -> dict[str, Any]:
+    entry = crypto_session.entry
+    media = session.media_key(crypto_session)
+    suite_name = None
+    if crypto_session.policy is not None:
+        found = suite_of(crypto_session.policy)
+        suite_name = None if found is None else found.name
+    ssrc = crypto_session.ssrc
+    key = _key_json(entry.protocol, media, show_keys=show_keys)
+    spi = {"spi": media.spi.hex()}
+    return {
+        "cs_id": entry.cs_id,
+        "protocol": label(ProtType, entry.protocol),
+        "direction": "send" if session.is_local(crypto_session) else "recv",
+        "ssrc": None if ssrc is None else f"{ssrc:#010x}",
+        "roc": crypto_session.roc,
+        "mki": media.spi.hex(),
+        "suite": suite_name,
+        **key,
+        "keys": [{**spi, **key, "state": "active"}],
+    }
+
+
+def _key_json(protocol: int, media: MediaKey, *, show_keys: bool) -> dict[str, str]:
+    show = bytes.hex if show_keys else masked
+    if protocol != ProtType.SRTP:
+        return {"key": show(media.key), "key_id": media.spi.hex()}
+    return {"master_key": show(media.key), "master_salt": show(media.salt)}
+
+
+def srtp_suite(crypto_session: CryptoSession) -> Suite:
+    """The suite of an SRTP crypto session; raises UsageError when the tool has none for it."""
+    found = None if crypto_session.policy is None else suite_of(crypto_session.policy)
+    if found is None:
+        raise UsageError(
+            f"the security policy of crypto session {crypto_session.entry.cs_id} is of no suite"
+            " that is supported"
+        )
+    return found

@@ -1,0 +1,467 @@
+"""`ticket`: tickets for their initiators and responders."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mikeytool.capture.text import Format
+from mikeytool.cli.common import (
+    IDENTITY,
+    KEY,
+    KEY_HELP,
+    force_option,
+    index_option,
+    json_option,
+    message_argument,
+    message_options,
+    messages_of,
+    need_key,
+    one_message,
+    parse_duration,
+    parse_time,
+    quiet_option,
+    read_input,
+    say,
+    show_keys_option,
+    write_message,
+)
+from mikeytool.cli.environment import environment
+from mikeytool.cli.table import print_table
+from mikeytool.client.files import check_free
+from mikeytool.client.kms import reach
+from mikeytool.client.tickets import (
+    Pending,
+    find_ticket,
+    policy_json,
+    read_ticket,
+    ticket_octets,
+)
+from mikeytool.exchange.environment import NS
+from mikeytool.exchange.policy import TicketPolicy, wanted_key
+from mikeytool.exchange.profile import PROFILES, profile_of
+from mikeytool.exchange.request import request_init
+from mikeytool.exchange.resolve import resolve_init
+from mikeytool.wire.describe import masked
+from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import KeyData
+from mikeytool.wire.registry import KeyType, TicketFlag, TsType
+from mikeytool.wire.timestamp import Timestamp
+
+DEFAULT_FLAGS = "DEFGHIJNO"
+_PATH = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def ticket() -> None:
+    """Request, accept, resolve and show tickets.
+
+    With --kms the exchange with the KMS is done at once. With --pending the message for the
+    KMS is printed, and `ticket accept` takes the answer.
+    """
+
+
+def user_options(command: Any) -> Any:
+    """Who talks to the KMS, and how it is reached."""
+    for option in reversed(
+        (
+            click.option(
+                "--as",
+                "local",
+                type=IDENTITY,
+                required=True,
+                metavar="URI",
+                envvar="MIKEYTOOL_AS",
+                help="Who you are.",
+            ),
+            click.option(
+                "--psk",
+                type=KEY,
+                metavar="KEY",
+                envvar="MIKEYTOOL_PSK",
+                help=f"Your key with the KMS: {KEY_HELP}.",
+            ),
+            click.option("--psk-id", metavar="TEXT", help="The name of that key, if it has one."),
+            click.option(
+                "--kms",
+                "kms_where",
+                metavar="STORE",
+                envvar="MIKEYTOOL_KMS",
+                help="A KMS store, for one person's tests: it holds every user's key.",
+            ),
+            click.option(
+                "--kms-id",
+                type=IDENTITY,
+                metavar="ID",
+                envvar="MIKEYTOOL_KMS_ID",
+                help="The identity of the KMS.",
+            ),
+            click.option("--save", type=_PATH, metavar="FILE", help="Where the ticket goes."),
+            click.option(
+                "--pending",
+                type=_PATH,
+                metavar="FILE",
+                help="Print the message; FILE keeps what `ticket accept` needs.",
+            ),
+            force_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+accept_changed_option = click.option(
+    "--accept-changed",
+    is_flag=True,
+    help="Take the ticket even if the KMS granted something else than was asked for.",
+)
+
+
+@ticket.command()
+@user_options
+@click.option(
+    "--to",
+    "responders",
+    type=IDENTITY,
+    multiple=True,
+    required=True,
+    metavar="URI",
+    help="Who may resolve the ticket; several times for several.",
+)
+@click.option("--valid-for", default="8h", show_default=True, metavar="D", help="How long.")
+@click.option("--not-before", default="now", metavar="T", help="From when on.")
+@click.option("--rekey-every", metavar="D", help="How often keys must change.")
+@click.option("--app", "apps", multiple=True, metavar="ID", help="Only for that application.")
+@click.option(
+    "--key-type",
+    "key_types",
+    multiple=True,
+    metavar="TYPE[:BYTES]",
+    help="none, tgk, tgk+salt, tek, tek+salt, gtgk or gtgk+salt; default tgk.",
+)
+@click.option(
+    "--flags",
+    default=DEFAULT_FLAGS,
+    show_default=True,
+    metavar="LETTERS",
+    help="Flags of RFC 6043 6.10, or changes to the default, as in --flags=+LM-J.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["128", "256"]),
+    default="128",
+    show_default=True,
+    help="Bits of the algorithms.",
+)
+@click.option(
+    "--ticket-type",
+    type=click.IntRange(0, 65535),
+    default=1,
+    metavar="N",
+    help="Another Ticket Type than the base ticket.",
+)
+@accept_changed_option
+@message_options
+@quiet_option
+def request(
+    local: Identity,
+    psk: bytes | None,
+    psk_id: str | None,
+    kms_where: str | None,
+    kms_id: Identity | None,
+    save: Path | None,
+    pending: Path | None,
+    force: bool,
+    responders: tuple[Identity, ...],
+    accept_changed: bool,
+    fmt: Format,
+    output: str | None,
+    **policy_options: Any,
+) -> None:
+    """Request a ticket and keys from the KMS."""
+    env = environment()
+    policy = _policy(env.clock(), local, responders, **policy_options)
+    key = need_key(psk, "--psk")
+    way = _way(kms_where, kms_id, save, pending, force=force)
+    message = request_init(
+        env,
+        profile_of(policy.prf),
+        replace(policy, kms=way.kms_id),
+        initiator=local,
+        kms=way.kms_id,
+        psk=key,
+        psk_id=_key_name(psk_id),
+    )
+    asked = Pending(message, key, way.kms_id)
+    _exchange(env, asked, way, fmt, output, force=force, accept_changed=accept_changed)
+
+
+def _key_name(psk_id: str | None) -> Identity | None:
+    return None if psk_id is None else Identity.key_name(psk_id)
+
+
+def _policy(
+    now_ns: int,
+    local: Identity,
+    responders: Sequence[Identity],
+    *,
+    valid_for: str,
+    not_before: str,
+    rekey_every: str | None,
+    apps: Sequence[str],
+    key_types: Sequence[str],
+    flags: str,
+    profile: str,
+    ticket_type: int,
+) -> TicketPolicy:
+    """The Ticket Policy that the options describe."""
+    start = parse_time(not_before, now_ns)
+    chosen = PROFILES[int(profile)]
+    policy = TicketPolicy(
+        prf=chosen.prf,
+        flags=parse_flags(flags),
+        responders=tuple(responders),
+        initiator=local,
+        valid_from=Timestamp.at(start, TsType.NTP_UTC_32),
+        valid_to=Timestamp.at(start + parse_duration(valid_for) * NS, TsType.NTP_UTC_32),
+        rekey=None if rekey_every is None else parse_duration(rekey_every),
+        apps=tuple(Identity.from_text(app) for app in apps),
+        keys=parse_key_types(key_types or ["tgk"], chosen.key_length),
+        ticket_type=ticket_type,
+    )
+    try:
+        policy.check_flags()
+    except Refused as error:
+        raise UsageError(f"--flags: {error}") from None
+    return policy
+
+
+def parse_flags(text: str) -> TicketFlag:
+    """`DEFGHIJNO`, or changes to the default such as `+LM-J`; raises UsageError."""
+    try:
+        if not text.startswith(("+", "-")):
+            return TicketFlag.from_letters(text)
+        flags = TicketFlag.from_letters(DEFAULT_FLAGS)
+        for sign, letters in re.findall(r"([+-])([A-Z]+)", text):
+            change = TicketFlag.from_letters(letters)
+            flags = flags | change if sign == "+" else flags & ~change
+        if re.fullmatch(r"([+-][A-Z]+)+", text):
+            return flags
+    except KeyError:
+        pass
+    raise UsageError(f"--flags {text}: letters D to O, or changes such as --flags=+LM-J")
+
+
+def parse_key_types(types: Sequence[str], length: int) -> tuple[KeyData, ...]:
+    """What `--key-type` asks for; raises UsageError."""
+    if list(types) == ["none"]:
+        return ()
+    wanted = []
+    for text in types:
+        name, colon, size = text.partition(":")
+        kind = next((k for k in KeyType if k.label.lower() == name.lower()), None)
+        if kind is None or kind == KeyType.MPK:
+            raise UsageError(
+                f"--key-type {text}: none, tgk, tek or gtgk, with +salt behind it or without"
+            )
+        if colon and not (size.isdecimal() and 16 <= int(size) <= 255):
+            raise UsageError(f"--key-type {text}: the length is in octets, 16 to 255")
+        wanted.append(wanted_key(kind, int(size) if colon else length, 14))
+    return tuple(wanted)
+
+
+class _Way:
+    """How the answer of the KMS comes: at once from a store, or later by `ticket accept`."""
+
+    def __init__(self, kms: Any, kms_id: Identity, target: Path) -> None:
+        self.kms, self.kms_id, self.target = kms, kms_id, target
+
+
+def _way(
+    kms_where: str | None,
+    kms_id: Identity | None,
+    save: Path | None,
+    pending: Path | None,
+    *,
+    force: bool,
+) -> _Way:
+    if pending is not None:
+        if save is not None:
+            raise UsageError("--pending prints the message; give --save to `ticket accept` then")
+        if kms_id is None:
+            raise UsageError("--pending needs --kms-id, the identity of the KMS")
+        check_free(pending, force=force)
+        return _Way(None, kms_id, pending)
+    if kms_where is None or save is None:
+        raise UsageError("give --kms STORE with --save FILE, or --pending FILE with --kms-id ID")
+    check_free(save, force=force)
+    kms = reach(kms_where)
+    return _Way(kms, kms_id or kms.identity, save)
+
+
+def _exchange(
+    env: Any,
+    asked: Pending,
+    way: _Way,
+    fmt: Format,
+    output: str | None,
+    *,
+    force: bool,
+    accept_changed: bool = False,
+) -> None:
+    """Write the pending file and print the message, or do the exchange and save the ticket."""
+    if way.kms is None:
+        asked.write(way.target, force=force)
+        write_message(asked.init, fmt, output)
+        return
+    _save(env, asked, way.kms.answer(env, asked.init), way.target, accept_changed, force=force)
+
+
+def _save(
+    env: Any, asked: Pending, answer: bytes, target: Path, accept_changed: bool, *, force: bool
+) -> None:
+    accepted, differences = asked.accept(env, answer)
+    for difference in differences:
+        say(f"changed by the KMS: {difference.text}")
+    if any(difference.harm for difference in differences) and not accept_changed:
+        raise Refused("the KMS changed the Ticket Policy; look at it and add --accept-changed")
+    accepted.write(target, force=force)
+    say(f"{target}: ticket of {accepted.policy.initiator}")
+
+
+@ticket.command()
+@message_argument
+@click.option("--pending", type=_PATH, required=True, metavar="FILE", help="From the request.")
+@click.option("--save", type=_PATH, required=True, metavar="FILE", help="Where the ticket goes.")
+@accept_changed_option
+@index_option
+@force_option
+@quiet_option
+def accept(
+    message: str | None,
+    pending: Path,
+    save: Path,
+    accept_changed: bool,
+    index: int | None,
+    force: bool,
+) -> None:
+    """Take the answer of the KMS, REQUEST_RESP or RESOLVE_RESP, to a pending request."""
+    answer = one_message(message, index)
+    check_free(save, force=force)
+    _save(environment(), Pending.read(pending), answer, save, accept_changed, force=force)
+
+
+@ticket.command()
+@message_argument
+@user_options
+@click.option("--profile", type=click.Choice(["128", "256"]), help="Default: the ticket's.")
+@message_options
+@quiet_option
+def resolve(
+    message: str | None,
+    local: Identity,
+    psk: bytes | None,
+    psk_id: str | None,
+    kms_where: str | None,
+    kms_id: Identity | None,
+    save: Path | None,
+    pending: Path | None,
+    force: bool,
+    profile: str | None,
+    fmt: Format,
+    output: str | None,
+) -> None:
+    """Let the KMS resolve the ticket in a TRANSFER_INIT, a TICKET payload or a ticket file."""
+    found = find_ticket(_one_input(message))
+    if found is None:
+        raise WireError(
+            "there is no ticket in this: give a TRANSFER_INIT, a TICKET payload"
+            " from Ticket Type on, or a ticket file"
+        )
+    policy = TicketPolicy.of(found)
+    key = need_key(psk, "--psk")
+    kms_id = kms_id or (policy.kms if pending is not None else None)
+    way = _way(kms_where, kms_id, save, pending, force=force)
+    env = environment()
+    raw = resolve_init(
+        env,
+        PROFILES[int(profile)] if profile else profile_of(policy.prf),
+        found,
+        responder=local,
+        kms=way.kms_id,
+        psk=key,
+        psk_id=_key_name(psk_id),
+    )
+    _exchange(env, Pending(raw, key, way.kms_id), way, fmt, output, force=force)
+
+
+def _one_input(argument: str | None) -> bytes:
+    """The one message in some input, or a ticket file as it is."""
+    data = read_input(argument)
+    if data.lstrip().startswith(b"{"):
+        return data
+    found = messages_of(data)
+    if len(found) > 1:
+        raise UsageError(f"there are {len(found)} messages and one is taken")
+    if isinstance(found[0], WireError):
+        raise found[0]
+    return found[0].message
+
+
+@ticket.command()
+@message_argument
+@json_option
+@show_keys_option
+def show(message: str | None, as_json: bool, show_keys: bool) -> None:
+    """Show a ticket FILE, or the ticket in a message."""
+    content = _shown(message)
+    if not show_keys:
+        for name in ("mpki", "mpkr"):
+            if content[name]:
+                content[name] = masked(bytes.fromhex(content[name]))
+        for key in content["keys"]:
+            for name in ("key", "salt"):
+                if key[name]:
+                    key[name] = masked(bytes.fromhex(key[name]))
+    if as_json:
+        print(json.dumps(content))
+        return
+    rows = [(name.replace("_", " "), _text(value)) for name, value in content.items()]
+    print_table([("", ""), *(row for row in rows if row[1])])
+
+
+def _shown(argument: str | None) -> dict[str, Any]:
+    data = _one_input(argument)
+    if data.lstrip().startswith(b"{") and argument not in (None, "-"):
+        return read_ticket(Path(str(argument))).json()
+    try:
+        found = find_ticket(data)
+    except (MikeyError, KeyError, ValueError, TypeError):
+        found = None
+    if found is None:
+        raise WireError("there is no ticket in this")
+    return {
+        **policy_json(TicketPolicy.of(found)),
+        "mpki": None,
+        "mpkr": None,
+        "keys": [],
+        "used": None,
+        "ticket": ticket_octets(found).hex(),
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(map(_text, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {inner}" for name, inner in value.items() if inner)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)

@@ -1,0 +1,399 @@
+"""`transfer`: from a ticket to a session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mikeytool.capture.text import Format, format_message
+from mikeytool.cli.common import (
+    IDENTITY,
+    KEY,
+    KEY_HELP,
+    force_option,
+    index_option,
+    json_option,
+    message_argument,
+    message_options,
+    need_key,
+    one_message,
+    quiet_option,
+    say,
+    show_keys_option,
+    write_message,
+)
+from mikeytool.cli.environment import environment
+from mikeytool.cli.media import CALL, accepts, media_of, session_json
+from mikeytool.cli.table import print_table
+from mikeytool.client import transfer as client
+from mikeytool.client.kms import reach
+from mikeytool.client.sessions import WAITING, SessionFile
+from mikeytool.client.tickets import read_ticket, ticket_octets
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.profile import profile_of
+from mikeytool.exchange.resolve import ResolvedTicket, accept_resolve_resp, resolve_init
+from mikeytool.exchange.transfer import TransferInit, read_transfer_init
+from mikeytool.srtp import SUITES, Suite
+from mikeytool.wire.errors import Refused, UsageError
+from mikeytool.wire.identity import Identity
+
+_PATH = click.Path(dir_okay=False, path_type=Path)
+_PROFILE_SUITES = {128: "AES_CM_128_HMAC_SHA1_80", 256: "AES_256_CM_HMAC_SHA1_80"}
+
+
+@click.group()
+def transfer() -> None:
+    """Send a ticket to a responder and set up a session, the SESSION file."""
+
+
+session_option = click.option(
+    "--session", "session_path", type=_PATH, required=True, metavar="SESSION",
+    help="The session file.",
+)  # fmt: skip
+
+
+def media_options(command: Any) -> Any:
+    """What both sides can say about media."""
+    for option in reversed(
+        (
+            click.option(
+                "--cs",
+                multiple=True,
+                metavar="SPEC",
+                help="A crypto session: dir=send|recv[,id=N][,ssrc=…][,prot=srtp|N]"
+                "[,roc=…,seq=…][,spi=HEX][,policy=N].",
+            ),
+            click.option(
+                "--suite",
+                "suites",
+                multiple=True,
+                metavar="NAME",
+                help=f"An SRTP suite: {', '.join(SUITES)}.",
+            ),
+            click.option(
+                "--kemac",
+                multiple=True,
+                metavar="SPEC",
+                help="A key of one's own: TYPE[,key=KEY][,salt=KEY][,spi=HEX].",
+            ),
+            click.option(
+                "--app",
+                "apps",
+                multiple=True,
+                metavar="ID",
+                help="The application that this is for.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _default_suite(prf: int) -> Suite:
+    """A suite as strong as the ticket's profile."""
+    return SUITES[_PROFILE_SUITES[profile_of(prf).bits]]
+
+
+@transfer.command()
+@click.option(
+    "--ticket",
+    "ticket_path",
+    type=_PATH,
+    required=True,
+    metavar="FILE",
+    help="The ticket file; it is marked as used.",
+)
+@click.option(
+    "--as",
+    "local",
+    type=IDENTITY,
+    metavar="URI",
+    envvar="MIKEYTOOL_AS",
+    help="Who calls; default: who requested the ticket.",
+)
+@click.option("--to", "remote", type=IDENTITY, required=True, metavar="URI", help="Who is called.")
+@session_option
+@media_options
+@message_options
+@force_option
+@quiet_option
+def init(
+    ticket_path: Path,
+    local: Identity | None,
+    remote: Identity,
+    session_path: Path,
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    apps: Sequence[str],
+    fmt: Format,
+    output: str | None,
+    force: bool,
+) -> None:
+    """Print TRANSFER_INIT for a ticket."""
+    ticket = read_ticket(ticket_path)
+    policy = ticket.policy
+    _check_apps(apps, policy.apps)
+    if remote not in policy.responders:
+        say(f"note: {remote} is not among the responders of the ticket by name")
+    default = _default_suite(policy.prf)
+    calls = CALL if "F" in policy.flags.letters else CALL[:1]
+    media = media_of(cs, suites, kemac, default=calls, default_suite=default)
+    message = client.start(
+        environment(),
+        ticket_path,
+        session_path,
+        initiator=local,
+        responder=remote,
+        media=media,
+        force=force,
+    )
+    write_message(message, fmt, output)
+
+
+def _check_apps(apps: Sequence[str], allowed: Sequence[Identity]) -> None:
+    wrong = [app for app in apps if allowed and Identity.from_text(app) not in allowed]
+    if wrong:
+        names = ", ".join(map(str, allowed))
+        raise Refused(f"the ticket is for the applications {names}, not for {wrong[0]}")
+
+
+@transfer.command()
+@message_argument
+@session_option
+@click.option(
+    "--as",
+    "local",
+    type=IDENTITY,
+    required=True,
+    metavar="URI",
+    envvar="MIKEYTOOL_AS",
+    help="Who answers.",
+)
+@click.option(
+    "--psk",
+    type=KEY,
+    metavar="KEY",
+    envvar="MIKEYTOOL_PSK",
+    help=f"Your key with the KMS: {KEY_HELP}.",
+)
+@click.option("--psk-id", metavar="TEXT", help="The name of that key, if it has one.")
+@click.option(
+    "--kms",
+    "kms_where",
+    metavar="STORE",
+    envvar="MIKEYTOOL_KMS",
+    help="A KMS store, for one person's tests: it holds every user's key.",
+)
+@click.option(
+    "--kms-id",
+    type=IDENTITY,
+    metavar="ID",
+    envvar="MIKEYTOOL_KMS_ID",
+    help="The identity of the KMS.",
+)
+@click.option(
+    "--ticket",
+    "ticket_path",
+    type=_PATH,
+    metavar="FILE",
+    help="The ticket, resolved before with `ticket resolve`.",
+)
+@click.option(
+    "--accept-from",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only calls from such URIs, as in sip:*@example.com.",
+)
+@media_options
+@index_option
+@json_option
+@show_keys_option
+@message_options
+@force_option
+@quiet_option
+def respond(
+    message: str | None,
+    session_path: Path,
+    local: Identity,
+    psk: bytes | None,
+    psk_id: str | None,
+    kms_where: str | None,
+    kms_id: Identity | None,
+    ticket_path: Path | None,
+    accept_from: Sequence[str],
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    apps: Sequence[str],
+    index: int | None,
+    as_json: bool,
+    show_keys: bool,
+    fmt: Format,
+    output: str | None,
+    force: bool,
+) -> None:
+    """Answer a TRANSFER_INIT with TRANSFER_RESP, if its ticket asks for one.
+
+    The ticket is resolved by the KMS, or was before (--ticket).
+    """
+    data = one_message(message, index)
+    env = environment()
+    if ticket_path is not None:
+        resolve = _resolved_before(ticket_path)
+    elif kms_where is not None:
+        key = need_key(psk, "--psk")
+        resolve = _resolver(env, kms_where, kms_id, key, psk_id, local)
+    else:
+        raise UsageError("give --kms STORE with --psk KEY, or --ticket FILE")
+    default = _default_suite(read_transfer_init(data).policy.prf)
+    media = media_of(cs, suites, kemac, default=(), default_suite=default)
+    try:
+        answer, session = client.respond(
+            env,
+            data,
+            session_path,
+            local=local,
+            resolve=resolve,
+            accept_policy=accepts(suites),
+            accept_from=accept_from,
+            apps=[Identity.from_text(app) for app in apps],
+            media=media,
+            force=force,
+        )
+    except Refused as refusal:
+        if refusal.answer is not None:
+            write_message(refusal.answer, fmt, output)
+        raise
+    if as_json:
+        content = session_json(session, show_keys=show_keys)
+        text = None if answer is None else format_message(answer, "b64").decode().strip()
+        print(json.dumps({**content, "message": text}))
+    elif answer is not None:
+        write_message(answer, fmt, output)
+    else:
+        say("the ticket asks for no answer (F is 0); the session is set up")
+
+
+def _resolved_before(path: Path) -> client.Resolve:
+    ticket = read_ticket(path)
+
+    def resolve(init: TransferInit) -> ResolvedTicket:
+        if ticket.resolved_by is None:
+            raise Refused(
+                f"{path}: this ticket is for calling; give the one that `ticket resolve` saved"
+            )
+        if ticket_octets(ticket.ticket) != ticket_octets(init.ticket):
+            raise Refused(f"{path}: the message has another ticket; resolve that one")
+        if ticket.ticket.initiator_data != init.ticket.initiator_data and ticket.modifier:
+            raise Refused(
+                f"{path}: it was resolved for another TRANSFER_INIT; with key forking"
+                " each takes a resolving of its own"
+            )
+        return ticket.resolved
+
+    return resolve
+
+
+def _resolver(
+    env: Environment,
+    where: str,
+    kms_id: Identity | None,
+    psk: bytes,
+    psk_id: str | None,
+    local: Identity,
+) -> client.Resolve:
+    kms = reach(where)
+    identity = kms_id or kms.identity
+
+    def resolve(init: TransferInit) -> ResolvedTicket:
+        request = resolve_init(
+            env,
+            profile_of(init.policy.prf),
+            init.ticket,
+            responder=local,
+            kms=identity,
+            psk=psk,
+            psk_id=None if psk_id is None else Identity.key_name(psk_id),
+        )
+        return accept_resolve_resp(env, request, psk, kms.answer(env, request))
+
+    return resolve
+
+
+@transfer.command()
+@message_argument
+@session_option
+@click.option(
+    "--suite", "suites", multiple=True, metavar="NAME", help="Take no other suite than these."
+)
+@index_option
+@json_option
+@show_keys_option
+@quiet_option
+def finish(
+    message: str | None,
+    session_path: Path,
+    suites: Sequence[str],
+    index: int | None,
+    as_json: bool,
+    show_keys: bool,
+) -> None:
+    """Take TRANSFER_RESP: the session of `transfer init` is set up."""
+    data = one_message(message, index)
+    session = client.finish(environment(), data, session_path, accepts(suites))
+    if as_json:
+        print(json.dumps(session_json(session, show_keys=show_keys)))
+    else:
+        say(f"{session_path}: session with {session.remote} is set up")
+
+
+@transfer.command()
+@click.argument("session_path", metavar="SESSION", type=_PATH)
+@json_option
+@show_keys_option
+def show(session_path: Path, as_json: bool, show_keys: bool) -> None:
+    """Show a session: who, which crypto sessions, which keys."""
+    content = _shown(SessionFile.read(session_path), show_keys=show_keys)
+    if as_json:
+        print(json.dumps(content))
+        return
+    names = ("csb_id", "role", "local", "remote", "state")
+    print_table([("", ""), *((name.replace("_", " "), content[name]) for name in names)])
+    columns = (
+        "cs_id",
+        "protocol",
+        "direction",
+        "ssrc",
+        "suite",
+        "master_key",
+        "master_salt",
+        "mki",
+    )
+    sessions = content["crypto_sessions"]
+    if sessions:
+        print()
+        print_table(
+            [
+                [name.replace("_", " ") for name in columns],
+                *([str(one.get(name) or "") for name in columns] for one in sessions),
+            ]
+        )
+
+
+def _shown(session_file: SessionFile, *, show_keys: bool) -> dict[str, Any]:
+    if session_file.waiting is None:
+        return session_json(session_file.established, show_keys=show_keys)
+    init = read_transfer_init(session_file.waiting[0])
+    return {
+        "csb_id": f"{init.incoming.csb_id:#010x}",
+        "role": "initiator",
+        "local": str(init.initiator),
+        "remote": str(init.responder),
+        "state": WAITING,
+        "crypto_sessions": [],
+    }
