@@ -118,7 +118,7 @@ def _values(payload: Json) -> list[str]:
             continue
         elif field == "encr_data" and payload.get("keys"):
             continue  # the keys in it are shown, or masked, behind this line
-        elif f"{field}_value" in payload or field == "id":
+        elif field == "id" or (f"{field}_value" in payload and not field.endswith("_alg")):
             shown.append(str(value))
         elif field == "flags_set":
             shown.append(f"flags {value}")
