@@ -6,7 +6,6 @@ import base64
 import binascii
 import os
 import re
-import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -299,7 +298,7 @@ def clock() -> Callable[[], int]:
 
 def random(length: int) -> bytes:
     """Octets from the system's generator."""
-    return secrets.token_bytes(length)
+    return os.urandom(length)
 
 
 class Spec(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,12 +21,14 @@ from mikeytool.cli.common import (
 )
 from mikeytool.cli.keyring import key_ring, opening_options
 from mikeytool.cli.main import EXIT_REFUSED, EXIT_UNREADABLE, complain, worst
-from mikeytool.exchange.opening import KeyRing, open_message
 from mikeytool.wire.describe import describe, describe_keys
 from mikeytool.wire.errors import UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import IdRole
+
+if TYPE_CHECKING:
+    from mikeytool.exchange.opening import KeyRing
 
 Json = dict[str, Any]
 _ROLES = {"i": IdRole.INITIATOR, "r": IdRole.RESPONDER, "kms": IdRole.KMS}
@@ -90,7 +92,7 @@ class _Opener:
 
     def __init__(
         self,
-        ring: KeyRing,
+        ring: KeyRing | None,
         init: Message | None,
         identities: dict[IdRole, Identity],
         show_keys: bool,
@@ -102,8 +104,10 @@ class _Opener:
         """The described message, and whether a check failed."""
         described = describe(message, show_keys=self._show_keys)
         described["opened"] = None
-        if not self._ring:
+        if self._ring is None:
             return described, False
+        from mikeytool.exchange.opening import open_message
+
         opened = open_message(message, self._ring, self._init, self._identities)
         described["opened"] = {
             "mac": opened.mac,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mikeytool.cli.common import KEY, KEY_HELP, parse_key, parse_number
-from mikeytool.exchange.opening import KeyRing
 from mikeytool.wire.errors import StateError, WireError
+
+if TYPE_CHECKING:
+    from mikeytool.exchange.opening import KeyRing
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -39,8 +41,14 @@ def key_ring(
     mpkr: tuple[bytes, ...],
     tpk: tuple[bytes, ...],
     key_files: tuple[str, ...],
-) -> KeyRing:
-    """Every key of the options and the key tabs."""
+) -> KeyRing | None:
+    """Every key of the options and the key tabs; None without any."""
+    if not (psk or mpki or mpkr or tpk or key_files):
+        return None
+    # Loaded here because looking at messages without keys, the most frequent use, does
+    # without all of the cryptography.
+    from mikeytool.exchange.opening import KeyRing
+
     ring = KeyRing(
         [(None, key) for key in psk],
         [(None, key) for key in tpk],

@@ -103,22 +103,39 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    if "_MIKEYTOOL_COMPLETE" in os.environ:
+        cli.main(prog_name="mikeytool")
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
         code = run(arguments, debug=debug)
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            complain(f"the output: {error.strerror}")
+            code = EXIT_STATE
+            _discard_output()
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing of it may be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_PIPE
+        _discard_output()
     sys.exit(code)
+
+
+def _discard_output() -> None:
+    """What is left in the buffer would fail again when Python flushes it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run one command and give its exit code; errors are one line on standard error."""
     try:
-        result = cli.main(arguments, prog_name="mikeytool", standalone_mode=False)
+        # Not cli.main(), which would take a closed pipe for a failure of the command.
+        with cli.make_context("mikeytool", arguments) as context:
+            result = cli.invoke(context)
+    except click.exceptions.Exit as error:
+        return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return EXIT_USAGE
@@ -134,16 +151,21 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except BrokenPipeError:
         raise
     except MikeyError as error:
-        if debug:
-            raise
+        _show_traceback(debug)
         complain(str(error))
         return exit_code(error)
     except OSError as error:
-        if debug:
-            raise
-        complain(f"{error.filename or 'the file'}: {error.strerror}")
+        _show_traceback(debug)
+        complain(f"{error.filename or 'the output'}: {error.strerror}")
         return EXIT_STATE
     return result if isinstance(result, int) else 0
+
+
+def _show_traceback(debug: bool) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
 
 
 def complain(text: str) -> None:

@@ -46,10 +46,6 @@ class KeyRing:
     mpki: list[tuple[int | None, bytes]] = field(default_factory=list, repr=False)
     mpkr: list[tuple[int | None, bytes]] = field(default_factory=list, repr=False)
 
-    def __bool__(self) -> bool:
-        """Whether there is any key."""
-        return bool(self.psks or self.tpks or self.mpki or self.mpkr)
-
 
 @dataclass(slots=True)
 class Opened:

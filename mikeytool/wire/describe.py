@@ -7,7 +7,6 @@ can be read to the last octet, and hex otherwise.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,6 +36,8 @@ Json = dict[str, Any]
 
 def masked(secret: bytes) -> str:
     """What stands for a key that is not to be shown: the begin of its SHA-256."""
+    import hashlib  # loads OpenSSL, which most messages do not need
+
     return f"sha256:{hashlib.sha256(secret).hexdigest()[:8]}"
 
 
