@@ -78,6 +78,8 @@ class Octets(construct.Construct):  # type: ignore[misc]
         return data
 
     def _build(self, obj: bytes, stream: Any, context: Any, path: str) -> bytes:
+        if not isinstance(obj, bytes):
+            raise construct.StreamError(f"octets are needed, not {type(obj).__name__}", path=path)
         construct.stream_write(stream, obj, len(obj), path)
         return obj
 
@@ -164,6 +166,8 @@ def length_of(other: str, size: Any, *, when: Condition | None = None, default: 
 
 
 def _octet_count(value: bytes | list[Record]) -> int:
+    if not isinstance(value, bytes | list):
+        raise construct.StreamError(f"octets are needed, not {type(value).__name__}")
     return len(value) if isinstance(value, bytes) else sum(len(item.build()) for item in value)
 
 

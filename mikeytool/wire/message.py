@@ -41,8 +41,8 @@ class Message:
 
     header: HDR
     payloads: list[Payload]
-    trailing: bytes = b""
-    raw: bytes = b""
+    trailing: bytes = field(default=b"", repr=False)
+    raw: bytes = field(default=b"", repr=False)
     error: WireError | None = field(default=None, compare=False)
 
     @classmethod
@@ -220,6 +220,6 @@ def _linked(record: Any, rest: Sequence[Payload]) -> Any:
 def _octets(record: HDR | Payload) -> bytes:
     try:
         return record.build()
-    except construct.ConstructError as error:
+    except (construct.ConstructError, WireError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise UsageError(f"{record.label} cannot be written: {reason}") from None

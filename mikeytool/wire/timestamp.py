@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from mikeytool.wire.errors import UsageError
 from mikeytool.wire.payloads import TR, T
 from mikeytool.wire.registry import TsType
 
@@ -30,7 +31,12 @@ class Timestamp:
 
     @classmethod
     def at(cls, unix_ns: int, ts_type: TsType = TsType.NTP_UTC) -> Self:
-        """The NTP timestamp of a Unix time in nanoseconds, which must lie in 1968 to 2104."""
+        """The NTP timestamp of a Unix time in nanoseconds, which must lie in 1968 to 2104.
+
+        Raises UsageError for a COUNTER, which is no time.
+        """
+        if ts_type == TsType.COUNTER:
+            raise UsageError("a COUNTER cannot be made from a time")
         seconds, rest = divmod(unix_ns, 1_000_000_000)
         ntp = (seconds + NTP_EPOCH) % _ERA
         if ts_type == TsType.NTP_UTC_32:

@@ -1,0 +1,19 @@
+"""Every example runs as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.shell import Shell
+from tests.support import TESTS
+
+EXAMPLES = sorted((TESTS.parent / "examples").glob("*.sh"))
+
+
+def test_there_are_examples() -> None:
+    assert EXAMPLES
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_runs_as_it_is(shell: Shell, example: object) -> None:
+    shell.ok(f"TMPDIR=$PWD sh {example}")

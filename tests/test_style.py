@@ -1,0 +1,62 @@
+"""Types and style are checked like everything else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import TESTS
+
+ROOT = TESTS.parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["mypy"], ["ruff", "check"], ["ruff", "format", "--check"]],
+    ids=" ".join,
+)
+def test_the_tree_is_clean(command: list[str]) -> None:
+    tool, *options = command
+    ran = subprocess.run(
+        [sys.executable, "-m", tool, *options], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_library_loads_neither_click_nor_rich() -> None:
+    code = (
+        "import mikeytool, sys; from mikeytool.exchange import transfer, request, resolve;"
+        "from mikeytool import kms, client, srtp, capture;"
+        "assert not {'click', 'rich'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_decode_loads_no_cryptography() -> None:
+    code = (
+        "import sys; from mikeytool.cli.main import run;"
+        "run(['decode', '--json', '01000000000000010001']);"
+        "assert not {'cryptography', 'rich', 'sqlite3'} & set(sys.modules), sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_rooms_import_only_what_they_may() -> None:
+    rooms = {
+        "wire": set(),
+        "crypto": {"wire"},
+        "exchange": {"wire", "crypto"},
+        "kms": {"wire", "crypto", "exchange"},
+        "client": {"wire", "crypto", "exchange", "kms"},
+        "srtp": {"wire"},
+        "capture": {"wire"},
+    }
+    for room, allowed in rooms.items():
+        for path in (ROOT / "mikeytool" / room).glob("*.py"):
+            for line in path.read_text().splitlines():
+                words = line.split()
+                if words[:1] == ["from"] and words[1].startswith("mikeytool."):
+                    other = words[1].split(".")[1]
+                    assert other == room or other in allowed, f"{path}: {line}"
