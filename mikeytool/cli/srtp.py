@@ -24,7 +24,7 @@ from mikeytool.cli.common import (
 )
 from mikeytool.cli.main import complain, exit_code, worst
 from mikeytool.cli.media import srtp_suite
-from mikeytool.client.sessions import SessionFile, locked, with_sent
+from mikeytool.client.sessions import SessionFile, locked_session, with_sent
 from mikeytool.exchange.session import CryptoSession, Session
 from mikeytool.srtp import (
     SUITES,
@@ -241,7 +241,7 @@ def encrypt(
     keys.check()
     data = read_input(source)
     with ExitStack() as stack:
-        files = [(path, stack.enter_context(locked(path))) for path in keys.sessions]
+        files = [(path, stack.enter_context(locked_session(path))) for path in keys.sessions]
         if files:
             streams = [
                 _Stream(path, content, one)

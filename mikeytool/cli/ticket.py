@@ -34,14 +34,14 @@ from mikeytool.cli.common import (
 )
 from mikeytool.cli.environment import environment
 from mikeytool.cli.table import print_table
-from mikeytool.client.files import check_free
+from mikeytool.client.files import check_free, parse_json
 from mikeytool.client.kms import reach
 from mikeytool.client.tickets import (
     Pending,
     find_ticket,
     policy_json,
-    read_ticket,
     ticket_octets,
+    ticket_of_json,
 )
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.policy import TicketPolicy, wanted_key
@@ -49,7 +49,7 @@ from mikeytool.exchange.profile import PROFILES, profile_of
 from mikeytool.exchange.request import request_init
 from mikeytool.exchange.resolve import resolve_init
 from mikeytool.wire.describe import masked
-from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
+from mikeytool.wire.errors import Refused, UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
 from mikeytool.wire.registry import KeyType, TicketFlag, TsType
@@ -356,6 +356,8 @@ def accept(
     answer = one_message(message, index)
     check_free(save, force=force)
     _save(environment(), Pending.read(pending), answer, save, accept_changed, force=force)
+    # It holds the user's key, and a second answer to it would be a second ticket.
+    pending.unlink()
 
 
 @ticket.command()
@@ -439,12 +441,10 @@ def show(message: str | None, as_json: bool, show_keys: bool) -> None:
 
 def _shown(argument: str | None) -> dict[str, Any]:
     data = _one_input(argument)
-    if data.lstrip().startswith(b"{") and argument not in (None, "-"):
-        return read_ticket(Path(str(argument))).json()
-    try:
-        found = find_ticket(data)
-    except (MikeyError, KeyError, ValueError, TypeError):
-        found = None
+    content = parse_json(data)
+    if content is not None:
+        return ticket_of_json(content, argument or "the input").json()
+    found = find_ticket(data)
     if found is None:
         raise WireError("there is no ticket in this")
     return {

@@ -137,7 +137,6 @@ def init(
     """Print TRANSFER_INIT for a ticket."""
     ticket = read_ticket(ticket_path)
     policy = ticket.policy
-    _check_apps(apps, policy.apps)
     if remote not in policy.responders:
         say(f"note: {remote} is not among the responders of the ticket by name")
     default = _default_suite(policy.prf)
@@ -150,16 +149,10 @@ def init(
         initiator=local,
         responder=remote,
         media=media,
+        apps=[Identity.from_text(app) for app in apps],
         force=force,
     )
     write_message(message, fmt, output)
-
-
-def _check_apps(apps: Sequence[str], allowed: Sequence[Identity]) -> None:
-    wrong = [app for app in apps if allowed and Identity.from_text(app) not in allowed]
-    if wrong:
-        names = ", ".join(map(str, allowed))
-        raise Refused(f"the ticket is for the applications {names}, not for {wrong[0]}")
 
 
 @transfer.command()
@@ -331,6 +324,9 @@ def _resolver(
 @click.option(
     "--suite", "suites", multiple=True, metavar="NAME", help="Take no other suite than these."
 )
+@click.option(
+    "--save-as", type=_PATH, metavar="FILE", help="Write the session to FILE, not to SESSION."
+)
 @index_option
 @json_option
 @show_keys_option
@@ -339,17 +335,21 @@ def finish(
     message: str | None,
     session_path: Path,
     suites: Sequence[str],
+    save_as: Path | None,
     index: int | None,
     as_json: bool,
     show_keys: bool,
 ) -> None:
-    """Take TRANSFER_RESP: the session of `transfer init` is set up."""
+    """Take TRANSFER_RESP: the session of `transfer init` is set up.
+
+    A call that was forked to several may get several answers; --save-as takes one more.
+    """
     data = one_message(message, index)
-    session = client.finish(environment(), data, session_path, accepts(suites))
+    session = client.finish(environment(), data, session_path, accepts(suites), save_as)
     if as_json:
         print(json.dumps(session_json(session, show_keys=show_keys)))
     else:
-        say(f"{session_path}: session with {session.remote} is set up")
+        say(f"{save_as or session_path}: session with {session.remote} is set up")
 
 
 @transfer.command()
@@ -386,7 +386,7 @@ def show(session_path: Path, as_json: bool, show_keys: bool) -> None:
 
 
 def _shown(session_file: SessionFile, *, show_keys: bool) -> dict[str, Any]:
-    if session_file.waiting is None:
+    if session_file.waiting is None or session_file.session is not None:
         return session_json(session_file.established, show_keys=show_keys)
     init = read_transfer_init(session_file.waiting[0])
     return {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +44,48 @@ def write_private(path: Path, data: bytes, *, force: bool = False) -> None:
         else:
             # A link, unlike a rename, fails when somebody made the file meanwhile.
             os.link(temporary, path)
+        _sync_folder(path)
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(path: Path) -> None:
+    """Have a new name on disk too, not only the octets behind it."""
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from changing a file that is there; raises StateError without it.
+
+    Writing renames a new file over the old one, so the lock counts only while the file
+    that is locked is still the one of that name.
+    """
+    while True:
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise StateError(f"{path}: {error.strerror}") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if _same_file(handle, path):
+                yield
+                return
+        finally:
+            os.close(handle)
+
+
+def _same_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
 
 
 def write_json(path: Path, kind: str, content: Json, *, force: bool = False) -> None:
@@ -69,6 +110,6 @@ def parse_json(data: bytes) -> Json | None:
     """The JSON object in `data`, None when it is something else."""
     try:
         content = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mikeytool.client.files import Json, read_json, write_json
+from construct import ConstructError
+
+from mikeytool.client.files import Json, locked, read_json, write_json
 from mikeytool.client.tickets import (
     TicketFile,
     identity_json,
@@ -21,7 +21,7 @@ from mikeytool.client.tickets import (
 )
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.session import CryptoSession, Session
-from mikeytool.wire.errors import MikeyError, Refused, StateError, WireError
+from mikeytool.wire.errors import MikeyError, Refused, WireError
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.payloads import SP
 from mikeytool.wire.registry import IdRole
@@ -37,9 +37,9 @@ _ROLES = {IdRole.INITIATOR: "initiator", IdRole.RESPONDER: "responder"}
 class SessionFile:
     """What a session file holds.
 
-    While the initiator waits, `waiting` is its TRANSFER_INIT and the ticket; afterwards
-    `session` is there. `sent` is the highest packet index used by each crypto session to
-    send, by "SPI SSRC" in hex, as a list of the SRTP and the SRTCP index.
+    `waiting` is the initiator's TRANSFER_INIT and its ticket; it stays when `session` is
+    there, because a forked call may get more than one answer. `sent` is the highest packet
+    index of each stream to send, as a list of the SRTP and the SRTCP index.
     """
 
     session: Session | None = None
@@ -56,23 +56,27 @@ class SessionFile:
         write_json(path, KIND, {"state": self.state, **self._json()}, force=force)
 
     def _json(self) -> Json:
-        if self.session is not None:
-            return {**_session_json(self.session), "sent": self.sent}
+        content: Json = {}
         if self.waiting is not None:
             init, ticket = self.waiting
-            return {"init": init.hex(), "ticket": ticket.json()}
-        raise AssertionError("a session file holds a session or what waits for one")
+            content |= {"init": init.hex(), "ticket": ticket.json()}
+        if self.session is not None:
+            content |= {**_session_json(self.session), "sent": self.sent}
+        return content
 
     @classmethod
     def read(cls, path: Path) -> SessionFile:
         """Read a session file; raises StateError without it, WireError when it is broken."""
         content = read_json(path, KIND)
         try:
-            if content["state"] == WAITING:
+            waiting = None
+            if "init" in content:
                 ticket = TicketFile.of_json(content["ticket"])
-                return cls(waiting=(bytes.fromhex(content["init"]), ticket))
-            return cls(session=_session_of_json(content), sent=content["sent"])
-        except (KeyError, ValueError, TypeError, StopIteration, MikeyError):
+                waiting = (bytes.fromhex(content["init"]), ticket)
+            if content["state"] == WAITING and waiting is not None:
+                return cls(waiting=waiting)
+            return cls(_session_of_json(content), waiting, content["sent"])
+        except (KeyError, ValueError, TypeError, StopIteration, ConstructError, MikeyError):
             raise WireError(f"{path}: the session in it is broken; set it up again") from None
 
     @property
@@ -133,31 +137,10 @@ def _session_of_json(content: Json) -> Session:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[SessionFile]:
-    """Read a session file and keep other processes from doing so until the end.
-
-    Writing renames a new file over the old one, so the lock counts only while the file
-    that is locked is still the one of that name.
-    """
-    while True:
-        try:
-            handle = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise StateError(f"{path}: {error.strerror}") from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if _same_file(handle, path):
-                yield SessionFile.read(path)
-                return
-        finally:
-            os.close(handle)
-
-
-def _same_file(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except OSError:
-        return False
+def locked_session(path: Path) -> Iterator[SessionFile]:
+    """Read a session file and keep other processes from changing it until the end."""
+    with locked(path):
+        yield SessionFile.read(path)
 
 
 def with_sent(session_file: SessionFile, sent: dict[str, list[int]]) -> SessionFile:

@@ -2,28 +2,64 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sqlite3
 from pathlib import Path
 
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.session import Session
+from mikeytool.exchange.transfer import VerifiedInit
 from mikeytool.kms import replay
 from mikeytool.kms.database import Database
-from mikeytool.wire.errors import StateError
+from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
 
 
 class ClientState(Database):
-    """The client's own state file."""
+    """The client's own state file: a replay cache, and the streams that it has sent.
+
+    A stream is an SSRC under a key. Two of the same, in two sessions, would be encrypted
+    with one key stream.
+    """
 
     kind = 0x6D6B636C  # "mkcl"
     name = "client state"
-    schema = replay.SCHEMA
+    schema = replay.SCHEMA + "CREATE TABLE streams (stream BLOB PRIMARY KEY) WITHOUT ROWID;"
 
-    def remember(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
-        """Refuse a TRANSFER_INIT seen before, whatever the session; else write it down."""
+    def refuse_seen(self, message: Incoming, sender: Identity) -> None:
+        """Refuse a TRANSFER_INIT that was seen before, without writing anything."""
+        with self._errors():
+            replay.refuse_seen(self._db, message, sender)
+
+    def remember(self, env: Environment, verified: VerifiedInit) -> None:
+        """Refuse a verified TRANSFER_INIT that was seen before, else write it down.
+
+        Refuses a ticket without the J flag, too, that came with another one.
+        """
+        init = verified.init
+        mpki = verified.resolved.keys.mpki.key
         with self.transaction() as db:
-            replay.remember(db, env, message, sender, key)
+            replay.remember(db, env, init.incoming, verified.initiator, mpki)
+            replay.use_once(db, init.ticket, init.policy, b"", init.incoming.v.ver_data)
+
+    def claim_streams(self, session: Session) -> None:
+        """Write down the streams that a session sends; refuse one that another session sends."""
+        with self.transaction() as db:
+            for crypto_session in session.crypto_sessions:
+                ssrc = crypto_session.ssrc
+                if ssrc is None or not session.is_local(crypto_session):
+                    continue
+                media = session.media_key(crypto_session)
+                secret = media.key + media.salt + ssrc.to_bytes(4)
+                try:
+                    db.execute("INSERT INTO streams VALUES (?)", (hashlib.sha256(secret).digest(),))
+                except sqlite3.IntegrityError:
+                    raise Refused(
+                        f"another session sends SSRC {ssrc:#010x} under the same key; their key"
+                        " streams would be the same"
+                    ) from None
 
 
 def open_state() -> ClientState:

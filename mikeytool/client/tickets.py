@@ -31,19 +31,26 @@ from mikeytool.wire.registry import DataType, ErrorNo, KeyType, label, labels
 KIND = "ticket"
 PENDING = "pending request"
 
+_BROKEN = (KeyError, ValueError, TypeError, StopIteration, MikeyError)
+"""What reading a file that was tampered with may raise."""
+
 _MPK_SPI = b"\0"
 """MPKs have an SPI on the wire that nothing refers to; files do without."""
 
 
 @dataclass(frozen=True, slots=True)
 class TicketFile:
-    """A ticket with its keys. `modifier` is set when a responder resolved a forked one."""
+    """A ticket with its keys, `resolved_by` a responder unless it is the initiator's.
+
+    `responder` is the IDRr that the KMS returned, `modifier` what a forked ticket needs.
+    """
 
     ticket: TICKET
     policy: TicketPolicy
     keys: TicketKeys
     used: bool = False
     resolved_by: Identity | None = None
+    responder: Identity | None = None
     modifier: Modifier | None = None
 
     @property
@@ -54,13 +61,14 @@ class TicketFile:
     @property
     def resolved(self) -> ResolvedTicket:
         """The ticket as its responder uses it."""
-        return ResolvedTicket(self.policy, self.keys, self.resolved_by, self.modifier)
+        return ResolvedTicket(self.policy, self.keys, self.responder, self.modifier)
 
     @classmethod
     def of_resolved(cls, ticket: TICKET, resolved: ResolvedTicket, by: Identity) -> TicketFile:
         """What a responder keeps of a ticket that it resolved."""
-        responder = resolved.responder or by
-        return cls(ticket, resolved.policy, resolved.keys, False, responder, resolved.modifier)
+        return cls(
+            ticket, resolved.policy, resolved.keys, False, by, resolved.responder, resolved.modifier
+        )
 
     def json(self) -> Json:
         """What `ticket show --json` prints, with keys, and what the file holds."""
@@ -75,6 +83,8 @@ class TicketFile:
         }
         if self.resolved_by is not None:
             content["resolved_by"] = identity_json(self.resolved_by)
+        if self.responder is not None:
+            content["responder"] = identity_json(self.responder)
         if self.modifier is not None:
             content["randr_kms"] = self.modifier.randr_kms.hex()
             content["initiator_data"] = self.ticket.initiator_data.hex()
@@ -90,14 +100,16 @@ class TicketFile:
             _mpk(content["mpkr"]) if content["mpkr"] else None,
             tuple(key_of_json(key) for key in content["keys"]),
         )
-        resolved_by = modifier = None
-        if content.get("resolved_by"):
-            resolved_by = identity_of_json(content["resolved_by"])
-            if content.get("randr_kms"):
-                modifier = Modifier(resolved_by, bytes.fromhex(content["randr_kms"]))
-                sent = bytes.fromhex(content["initiator_data"])
-                ticket = ticket.copy(initiator_data=sent, initiator_data_length=None)
-        return cls(ticket, policy, keys, bool(content["used"]), resolved_by, modifier)
+        resolved_by, responder = (
+            identity_of_json(content[name]) if content.get(name) else None
+            for name in ("resolved_by", "responder")
+        )
+        modifier = None
+        if responder is not None and content.get("randr_kms"):
+            modifier = Modifier(responder, bytes.fromhex(content["randr_kms"]))
+            sent = bytes.fromhex(content["initiator_data"])
+            ticket = ticket.copy(initiator_data=sent, initiator_data_length=None)
+        return cls(ticket, policy, keys, bool(content["used"]), resolved_by, responder, modifier)
 
     def write(self, path: Path, *, force: bool) -> None:
         """Write the ticket file."""
@@ -167,11 +179,15 @@ def parse_ticket_octets(data: bytes) -> TICKET:
 
 def read_ticket(path: Path) -> TicketFile:
     """Read a ticket file; raises StateError without it, WireError when it is something else."""
-    content = read_json(path, KIND)
+    return ticket_of_json(read_json(path, KIND), str(path))
+
+
+def ticket_of_json(content: Json, where: str) -> TicketFile:
+    """The ticket file of that content; raises WireError when it is broken."""
     try:
         return TicketFile.of_json(content)
-    except (KeyError, ValueError, TypeError, StopIteration, MikeyError):
-        raise WireError(f"{path}: the ticket in it is broken; request a new one") from None
+    except _BROKEN:
+        raise WireError(f"{where}: the ticket in it is broken; request a new one") from None
 
 
 def find_ticket(data: bytes) -> TICKET | None:
@@ -181,8 +197,11 @@ def find_ticket(data: bytes) -> TICKET | None:
     because that holds the Initiator Data.
     """
     content = parse_json(data)
-    if content is not None and content.get("mikeytool") == KIND:
-        return TicketFile.of_json(content).ticket
+    if content is not None:
+        try:
+            return TicketFile.of_json(content).ticket
+        except _BROKEN:
+            return None
     try:
         found = Message.parse(data).find(TICKET)
         if found is not None:

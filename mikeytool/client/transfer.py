@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mikeytool.client.files import check_free
-from mikeytool.client.sessions import SessionFile, locked
+from mikeytool.client.files import check_free, locked
+from mikeytool.client.sessions import SessionFile, locked_session
 from mikeytool.client.state import open_state
 from mikeytool.client.tickets import read_ticket
 from mikeytool.exchange.crypto_sessions import CsSpec
@@ -19,7 +20,9 @@ from mikeytool.exchange.session import Session
 from mikeytool.exchange.transfer import (
     AcceptPolicy,
     TransferInit,
+    VerifiedInit,
     check_acceptable,
+    check_apps,
     finish_transfer,
     read_transfer_init,
     session_of_init,
@@ -27,10 +30,10 @@ from mikeytool.exchange.transfer import (
     transfer_resp,
     verify_transfer_init,
 )
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import SP, KeyData
-from mikeytool.wire.registry import ErrorNo, TicketFlag
+from mikeytool.wire.registry import TicketFlag
 
 Resolve = Callable[[TransferInit], ResolvedTicket]
 
@@ -52,6 +55,7 @@ def start(
     initiator: Identity | None,
     responder: Identity,
     media: Media,
+    apps: Sequence[Identity] = (),
     force: bool,
 ) -> bytes:
     """Make TRANSFER_INIT from a ticket file, mark the ticket used, write the session file.
@@ -60,33 +64,40 @@ def start(
     never used twice, whatever goes wrong after. Raises Refused for a second use.
     """
     check_free(session_path, force=force)
-    ticket = read_ticket(ticket_path)
-    if ticket.resolved_by is not None:
-        raise Refused(
-            f"{ticket_path}: this ticket was resolved by {ticket.resolved_by}, it is"
-            " for answering, not for calling"
+    with locked(ticket_path):
+        ticket = read_ticket(ticket_path)
+        if ticket.resolved_by is not None:
+            raise Refused(
+                f"{ticket_path}: this ticket was resolved by {ticket.resolved_by}; it"
+                " is for answering, not for calling"
+            )
+        if ticket.used and TicketFlag.J not in ticket.policy.flags:
+            raise Refused(f"{ticket_path}: this ticket was used and has no J flag; request another")
+        check_apps(ticket.policy, apps)
+        caller = initiator or ticket.policy.initiator
+        if caller is None:
+            raise Refused("the ticket names no initiator; say who calls with --as")
+        message = transfer_init(
+            env,
+            ticket.held,
+            initiator=caller,
+            responder=responder,
+            crypto_sessions=media.crypto_sessions,
+            policies=media.policies,
+            kemac_keys=media.kemac_keys,
         )
-    if ticket.used and TicketFlag.J not in ticket.policy.flags:
-        raise Refused(f"{ticket_path}: this ticket was used and has no J flag; request another")
-    caller = initiator or ticket.policy.initiator
-    if caller is None:
-        raise Refused("the ticket names no initiator; say who calls with --as")
-    message = transfer_init(
-        env,
-        ticket.held,
-        initiator=caller,
-        responder=responder,
-        crypto_sessions=media.crypto_sessions,
-        policies=media.policies,
-        kemac_keys=media.kemac_keys,
-    )
-    if TicketFlag.F in ticket.policy.flags:
         content = SessionFile(waiting=(message, ticket))
-    else:
-        content = SessionFile(session=session_of_init(ticket.held, message))
-    replace(ticket, used=True).write(ticket_path, force=True)
+        if TicketFlag.F not in ticket.policy.flags:
+            content = SessionFile(session=session_of_init(ticket.held, message))
+            _claim_streams(content.established)
+        replace(ticket, used=True).write(ticket_path, force=True)
     content.write(session_path, force=force)
     return message
+
+
+def _claim_streams(session: Session) -> None:
+    with closing(open_state()) as state:
+        state.claim_streams(session)
 
 
 def respond(
@@ -104,52 +115,82 @@ def respond(
 ) -> tuple[bytes | None, Session]:
     """Answer a TRANSFER_INIT and write the session file before the answer is given.
 
-    In this order: what can be refused without the KMS, resolving, the MAC, what is to be
-    answered, the replay cache, the session file. Raises WireError, StateError, and Refused,
-    with an Error message in its `answer` once the caller is authenticated.
+    In this order: what can be refused without the KMS, a replay included; resolving; the
+    MAC; the replay cache; what the message holds and the answer. Raises WireError,
+    StateError, and Refused, with an Error message in its `answer` once the caller is
+    authenticated.
     """
     check_free(session_path, force=force)
     init = read_transfer_init(message)
     check_acceptable(env, init, accept_policy, apps)
-    caller = init.initiator or init.policy.initiator
-    if accept_from and not any(fnmatchcase(str(caller), pattern) for pattern in accept_from):
-        raise Refused(f"calls from {caller} are not accepted (--accept-from)", ErrorNo.UNSPECIFIED)
-    resolved = resolve(init)
-    verified = verify_transfer_init(init, resolved, local)
-    mpki = resolved.keys.mpki.key
-    try:
-        answer, session = transfer_resp(
-            env,
-            verified,
-            accept_policy,
-            local=local,
-            crypto_sessions=media.crypto_sessions,
-            policies=media.policies,
-            kemac_keys=media.kemac_keys,
-        )
-        state = open_state()
+    _check_caller(init, accept_from)
+    with closing(open_state()) as state:
+        caller = init.initiator or init.policy.initiator
+        if caller is not None:
+            state.refuse_seen(init.incoming, caller)
+        verified = verify_transfer_init(init, resolve(init), local)
         try:
-            state.remember(env, init.incoming, verified.initiator, mpki)
-        finally:
-            state.close()
-    except Refused as refusal:
-        # The caller is authenticated, so it is told, under the key of its own message (5.4).
-        keys = init.keys(mpki, response=False)
-        header = init.incoming.message.header
-        refusal.answer = error_message(env, header, refusal.error_no, keys)
-        raise
+            state.remember(env, verified)
+            answer, session = transfer_resp(
+                env,
+                verified,
+                accept_policy,
+                local=local,
+                crypto_sessions=media.crypto_sessions,
+                policies=media.policies,
+                kemac_keys=media.kemac_keys,
+            )
+            state.claim_streams(session)
+        except (Refused, WireError) as error:
+            raise _told(env, verified, error) from None
     SessionFile(session=session).write(session_path, force=force)
     return answer, session
 
 
+def _check_caller(init: TransferInit, accept_from: Sequence[str]) -> None:
+    """Refuse callers that no pattern fits: who claims to call, and whose ticket it is.
+
+    Without key forking anybody who may resolve the ticket can claim to be anyone
+    (interpretation 18), so the name that the KMS vouches for must fit as well.
+    """
+    for name in {init.initiator or init.policy.initiator, init.policy.initiator}:
+        if accept_from and not any(fnmatchcase(str(name), pattern) for pattern in accept_from):
+            raise Refused(f"calls from {name} are not accepted (--accept-from)")
+
+
+def _told(env: Environment, verified: VerifiedInit, error: Refused | WireError) -> Refused:
+    """The refusal with an Error message, under the key of the caller's own message (5.4)."""
+    refusal = error if isinstance(error, Refused) else Refused(str(error))
+    init = verified.init
+    keys = init.keys(verified.resolved.keys.mpki.key, response=False)
+    header = init.incoming.message.header
+    refusal.answer = error_message(env, header, refusal.error_no, keys)
+    return refusal
+
+
 def finish(
-    env: Environment, answer: bytes, session_path: Path, accept_policy: AcceptPolicy
+    env: Environment,
+    answer: bytes,
+    session_path: Path,
+    accept_policy: AcceptPolicy,
+    another: Path | None = None,
 ) -> Session:
-    """Take the answer to one's own TRANSFER_INIT into the session file."""
-    with locked(session_path) as waiting:
-        if waiting.waiting is None:
+    """Take the answer to one's own TRANSFER_INIT into the session file, or into `another`.
+
+    A forked call may get several answers, each of which is a session of its own
+    (interpretation 28).
+    """
+    with locked_session(session_path) as content:
+        if content.waiting is None:
             raise Refused(f"{session_path}: this session does not wait for an answer")
-        init, ticket = waiting.waiting
+        if content.session is not None and another is None:
+            raise Refused(
+                f"{session_path}: it has its answer; if this is one more answer to a forked"
+                " call, write its session to another file with --save-as"
+            )
+        init, ticket = content.waiting
         session = finish_transfer(env, ticket.held, init, answer, accept_policy)
-        SessionFile(session=session).write(session_path, force=True)
+        _claim_streams(session)
+        made = SessionFile(session, content.waiting)
+        made.write(another or session_path, force=another is None)
     return session

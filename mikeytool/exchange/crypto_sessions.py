@@ -64,7 +64,8 @@ def offer_map(
         entry = _entry(cs_id, spec.protocol, numbers, spi)
         if spec.send:
             _set_session_data(env, entry, spec, entries)
-        if complete and not (entry.spi and entry.session_data):
+        srtp = entry.protocol == ProtType.SRTP
+        if complete and not (entry.spi and (entry.session_data or not srtp)):
             raise UsageError(
                 f"without the F flag crypto session {cs_id} needs a key and Session Data"
             )
@@ -138,8 +139,10 @@ def read_map(
     header = incoming.message.header
     policies = {sp.policy_no: sp for sp in incoming.message.all(SP)}
     if header.cs_id_map_type == CsIdMapType.EMPTY:
-        if policies:
-            raise Refused("an Empty map goes without SP (RFC 4563 5)", ErrorNo.INVALID_SP)
+        if policies or header.cs_count:
+            raise Refused(
+                "an Empty map goes without SP and with #CS 0 (RFC 4563 5)", ErrorNo.INVALID_SP
+            )
         return [], {}
     if header.cs_id_map_type != CsIdMapType.GENERIC_ID:
         raise Refused("Ticket Transfer takes a GENERIC-ID map (RFC 6043 6.1)")
@@ -189,14 +192,19 @@ def answer_map(
     they are missing, and `specs` set the responder's own SSRCs: one with the CS ID of an
     offered session is for that one, another adds a session to send.
     """
-    own = _renumbered(own_policies, offered_policies)
+    needed = own_policies if any(not entry.policies for entry in offered) or specs else ()
+    own = _renumbered(needed, offered_policies)
     by_id = {spec.cs_id: spec for spec in specs if spec.cs_id is not None}
-    unnamed = iter([spec for spec in specs if spec.cs_id is None and spec.send])
+    unnamed = [spec for spec in specs if spec.cs_id is None and spec.send]
     chosen: list[CryptoSession] = []
     taken = list(offered)
     for entry in offered:
         ours = not entry.session_data
-        spec = by_id.pop(entry.cs_id, None) or (next(unnamed, None) if ours else None)
+        fitting = [one for one in unnamed if ours and one.protocol == entry.protocol]
+        spec = by_id.pop(entry.cs_id, None)
+        if spec is None and fitting:
+            spec = fitting[0]
+            unnamed.remove(spec)
         spec = spec or CsSpec(send=ours)
         policy = _choose(entry.policies, offered_policies, own, entry.protocol, accept_policy)
         spi = entry.spi or choose_spi(keys, taken)
@@ -228,8 +236,10 @@ def answer_map(
 
 def _renumbered(own: Sequence[SP], offered: Mapping[int, SP]) -> list[SP]:
     """Own policies under numbers that the initiator did not use (interpretation 25)."""
-    free = (number for number in range(256) if number not in offered)
-    return [sp.copy(policy_no=next(free)) for sp in own]
+    free = [number for number in range(256) if number not in offered]
+    if len(free) < len(own):
+        raise Refused("the offer leaves no policy number for the answer", ErrorNo.INVALID_SP)
+    return [sp.copy(policy_no=number) for sp, number in zip(own, free, strict=False)]
 
 
 def _choose(

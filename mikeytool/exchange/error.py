@@ -43,6 +43,7 @@ def error_message(
     t = env.timestamp()
     transfer = about.data_type in _TRANSFER
     header = HDR(
+        version=about.version,
         data_type=DataType.ERROR.value,
         prf=about.prf,
         csb_id=about.csb_id,

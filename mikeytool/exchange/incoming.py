@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mikeytool.exchange.profile import Profile, profile_of
+from mikeytool.exchange.profile import MIN_RAND, Profile, profile_of
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
@@ -96,10 +96,12 @@ class Incoming:
         return found[0].rand if found else None
 
     def need_rand(self, role: RandRole) -> bytes:
-        """The RAND of a role; raises Refused without one."""
+        """The RAND of a role; raises Refused without one and for less than 128 bits (12.1)."""
         rand = self.rand(role)
-        if not rand:
+        if rand is None:
             raise Refused(f"{self.data_type.label} misses {role.label}")
+        if len(rand) < MIN_RAND:
+            raise Refused(f"{role.label} has {len(rand)} octets, {MIN_RAND} are the least")
         return rand
 
     def only(self, kind: type[P], error_no: ErrorNo = ErrorNo.UNSPECIFIED) -> P:

@@ -217,6 +217,8 @@ def _times(inside: list[Payload]) -> dict[int, Timestamp]:
         if payload.ts_role in times:
             name = label(TsRole, payload.ts_role)
             raise Refused(f"the Ticket Policy has {name} twice", ErrorNo.INVALID_TPPAR)
+        if payload.ts_role == TsRole.REKEY and payload.ts_type != TsType.NTP_UTC_32:
+            raise Refused("TRr is given in NTP-UTC-32 and no other way", ErrorNo.INVALID_TPPAR)
         times[payload.ts_role] = Timestamp.of(payload)
     return times
 

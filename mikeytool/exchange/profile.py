@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.registry import EncrAlg, ErrorNo, MacAlg, PrfFunc, label
 
 
@@ -56,6 +56,20 @@ def check_encr_alg(profile: Profile, encr_alg: int) -> None:
         )
 
 
+MIN_RAND = 16
+"""In octets: with keys of 128 bits or more, no shorter RAND is enough (12.1)."""
+
+
+def check_key(key: bytes, what: str) -> None:
+    """Raise UsageError for a key under 128 bits (12.1)."""
+    if len(key) < MIN_KEY:
+        raise UsageError(f"the {what} has {len(key)} octets, {MIN_KEY} are the least (12.1)")
+
+
+MIN_KEY = 16
+"""In octets (12.1)."""
+
+
 def rand_length(*keys: bytes) -> int:
     """How long a RAND must be to go with these keys: at least 16 octets (RFC 6043 12.1)."""
-    return min(max(16, *map(len, keys)), 255)
+    return min(max(MIN_RAND, *map(len, keys)), 255)

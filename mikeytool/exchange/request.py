@@ -16,7 +16,7 @@ from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import raise_if_error
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.policy import TicketPolicy
-from mikeytool.exchange.profile import Profile, check_encr_alg, rand_length
+from mikeytool.exchange.profile import Profile, check_encr_alg, check_key, rand_length
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.ticket import TicketKeys
 from mikeytool.wire.errors import Refused
@@ -59,9 +59,11 @@ def request_init(
 ) -> bytes:
     """REQUEST_INIT_PSK that asks for a ticket of that policy (4.2.1.1, 4.2.1.2).
 
-    Draws the CSB ID and RANDRi. Raises Refused for flags that contradict each other.
+    Draws the CSB ID and RANDRi. Raises Refused for flags that contradict each other,
+    UsageError for a key under 128 bits.
     """
     policy.check_flags()
+    check_key(psk, "pre-shared key")
     t = env.timestamp()
     header = empty_header(DataType.REQUEST_INIT_PSK, profile, int.from_bytes(env.random(4)), v=1)
     randr_i = env.random(rand_length(psk))
@@ -192,6 +194,10 @@ def accept_request_resp(env: Environment, init: bytes, psk: bytes, data: bytes) 
     ticket = bare_ticket(incoming.only(TICKET, ErrorNo.INVALID_TICKET))
     policy = TicketPolicy.of(ticket)
     policy.check_flags()
+    if policy.prf != request.policy.prf:
+        raise Refused(
+            "the ticket is of another strength than was asked for (12.1)", ErrorNo.INVALID_PRF
+        )
     sub_payloads = open_kemac(kemac, protection, incoming.csb_id, incoming.t)
     keys = TicketKeys.of(sub_payloads, policy.flags)
     check_spis(keys.keys)
@@ -222,13 +228,15 @@ def policy_differences(asked: TicketPolicy, held: HeldTicket) -> list[Difference
         ("initiator", asked.initiator, granted.initiator),
         ("KMS", asked.kms or granted.kms, granted.kms),
         ("rekeying interval", asked.rekey, granted.rekey),
-        ("PRF", int(asked.prf), int(granted.prf)),
+        ("ticket type", _form(asked), _form(granted)),
         ("applications", _texts(asked.apps), _texts(granted.apps)),
         ("responders", _texts(asked.responders), _texts(granted.responders)),
         ("keys", _kinds(asked.keys), _kinds(held.keys.keys)),
     ):
         if old not in (new, None):
             found.append(Difference(f"{name}: {old} asked, {new} granted", True))
+    if asked.rekey is None and granted.rekey is not None:
+        found.append(Difference(f"rekeying interval: {granted.rekey} s granted", False))
     start, end = asked.valid_from, asked.valid_to
     if _utc(start) != _utc(granted.valid_from):
         longer = _moment(granted.valid_from, 0) < _moment(start, 0)
@@ -240,6 +248,10 @@ def policy_differences(asked: TicketPolicy, held: HeldTicket) -> list[Difference
 
 
 _FOREVER = 1 << 64
+
+
+def _form(policy: TicketPolicy) -> str:
+    return f"{policy.ticket_type}.{policy.subtype}.{policy.version}"
 
 
 def _validity(name: str, old: Timestamp | None, new: Timestamp | None, longer: bool) -> Difference:

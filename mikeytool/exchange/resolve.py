@@ -15,7 +15,14 @@ from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import raise_if_error
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.policy import TicketPolicy
-from mikeytool.exchange.profile import Profile, check_encr_alg, profile_of, rand_length
+from mikeytool.exchange.profile import (
+    MIN_RAND,
+    Profile,
+    check_encr_alg,
+    check_key,
+    profile_of,
+    rand_length,
+)
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.request import check_spis, empty_header
 from mikeytool.exchange.ticket import BaseTicket, TicketKeys, new_key
@@ -58,6 +65,7 @@ def resolve_init(
 
     Draws the CSB ID and RANDRr.
     """
+    check_key(psk, "pre-shared key")
     t = env.timestamp()
     header = empty_header(DataType.RESOLVE_INIT_PSK, profile, int.from_bytes(env.random(4)), v=1)
     randr_r = env.random(rand_length(psk))
@@ -227,9 +235,18 @@ def accept_resolve_resp(env: Environment, init: bytes, psk: bytes, data: bytes) 
     sub_payloads = open_kemac(kemac, protection, incoming.csb_id, incoming.t)
     keys = TicketKeys.of(sub_payloads, policy.flags)
     check_spis(keys.keys)
-    return ResolvedTicket(
-        policy, keys, incoming.identity(IdRole.RESPONDER), read_modifier(incoming, policy)
-    )
+    modifier = read_modifier(incoming, policy)
+    if modifier is not None:
+        check_modifier(modifier, keys)
+    return ResolvedTicket(policy, keys, incoming.identity(IdRole.RESPONDER), modifier)
+
+
+def check_modifier(modifier: Modifier, keys: TicketKeys) -> None:
+    """Refuse a RANDRkms shorter than the longest key that it forked (12.1)."""
+    forked = [key.key for key in keys.keys if key.type in (KeyType.TGK, KeyType.TGK_SALT)]
+    longest = max(map(len, (keys.mpki.key, *forked)))
+    if len(modifier.randr_kms) < longest:
+        raise Refused(f"RANDRkms has fewer octets than the keys it forks, {longest} (12.1)")
 
 
 def read_modifier(incoming: Incoming, policy: TicketPolicy) -> Modifier | None:
@@ -243,6 +260,6 @@ def read_modifier(incoming: Incoming, policy: TicketPolicy) -> Modifier | None:
         if randr_kms is not None:
             raise Refused("RANDRkms came, but the ticket has no I flag")
         return None
-    if responder is None or not randr_kms:
-        raise Refused("the ticket has the I flag, but IDRr or RANDRkms is missing")
+    if responder is None or randr_kms is None or len(randr_kms) < MIN_RAND:
+        raise Refused("the ticket has the I flag, but IDRr or RANDRkms is missing or short")
     return Modifier(responder, randr_kms)

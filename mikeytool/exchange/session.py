@@ -25,6 +25,7 @@ from mikeytool.wire.registry import (
     TicketFlag,
 )
 
+MAX_SALT = 32
 DEFAULT_TEK_LENGTH = 16
 DEFAULT_SALT_LENGTH = 14
 """In octets: RFC 3711's 128-bit master key and 112-bit master salt (interpretation 3)."""
@@ -117,6 +118,8 @@ class Session:
         """Refuse a bundle that cannot work: a session without key, or one key stream twice."""
         streams: set[tuple[bytes, int]] = set()
         for crypto_session in self.crypto_sessions:
+            if crypto_session.policy is not None:
+                check_policies([crypto_session.policy], self.policy.prf)
             media = self.media_key(crypto_session)
             check_key_lengths(crypto_session, media)
             ssrc = crypto_session.ssrc
@@ -146,6 +149,27 @@ def key_lengths(crypto_session: CryptoSession) -> tuple[int, int]:
         DEFAULT_TEK_LENGTH if tek is None else tek,
         DEFAULT_SALT_LENGTH if salt is None else salt,
     )
+
+
+def check_policies(policies: Iterable[SP], prf: int) -> None:
+    """Refuse SRTP policies with keys that no cipher has, or too long for the profile (12.1)."""
+    most = profile_of(prf).key_length
+    for policy in policies:
+        if policy.protocol != ProtType.SRTP:
+            continue
+        length = sp_value(policy, SrtpParam.ENCR_KEY_LENGTH)
+        salt = sp_value(policy, SrtpParam.SALT_KEY_LENGTH)
+        if not 16 <= (DEFAULT_TEK_LENGTH if length is None else length) <= most:
+            raise Refused(
+                f"policy {policy.policy_no} takes keys of {length} octets; with the"
+                f" {8 * most}-bit profile they have 16 to {most} (12.1); a ticket requested"
+                " with --profile 256 allows longer ones",
+                ErrorNo.INVALID_SPPAR,
+            )
+        if salt is not None and salt > MAX_SALT:
+            raise Refused(
+                f"policy {policy.policy_no} takes a salt of {salt} octets", ErrorNo.INVALID_SPPAR
+            )
 
 
 def check_key_lengths(crypto_session: CryptoSession, media: MediaKey) -> None:

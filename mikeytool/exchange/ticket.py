@@ -11,7 +11,13 @@ from mikeytool.crypto.mac import mac, mac_is_good
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import only
 from mikeytool.exchange.policy import TicketPolicy
-from mikeytool.exchange.profile import check_encr_alg, check_mac_alg, profile_of, rand_length
+from mikeytool.exchange.profile import (
+    MIN_KEY,
+    check_encr_alg,
+    check_mac_alg,
+    profile_of,
+    rand_length,
+)
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import build_chain, ticket_data
@@ -53,6 +59,8 @@ class TicketKeys:
                 f"the KEMAC holds {len(mpks)} MPKs; the I flag of the ticket asks for"
                 f" {wanted}, before all other keys",
             )
+        if any(len(key.key) < MIN_KEY for key in mpks):
+            raise Refused(f"an MPK has fewer than {MIN_KEY} octets (12.1)")
         mpki, mpkr = (mpks[0], mpks[1]) if wanted == 2 else (mpks[0], None)
         return cls(mpki, mpkr, tuple(sub_payloads[wanted:]))
 
@@ -193,8 +201,12 @@ class BaseTicket:
             inside = open_kemac(self.kemac, protection, TICKET_CSB_ID, self.t)
         except WireError as error:
             raise Refused(str(error), ErrorNo.INVALID_TICKET) from None
-        if not inside or inside[0].type != KeyType.MPK:
-            raise Refused("the ticket holds no MPK in first place", ErrorNo.INVALID_TICKET)
+        mpks = [key for key in inside if key.type == KeyType.MPK]
+        if len(mpks) != 1 or inside[0] is not mpks[0] or len(mpks[0].key) < profile.key_length:
+            raise Refused(
+                "the ticket must hold one MPK as long as its profile, before all other keys",
+                ErrorNo.INVALID_TICKET,
+            )
         mpk = inside[0]
         mpki, mpkr = split_mpk(self.policy.prf, mpk.key, self.rand)
         second = _with_key(mpk, mpkr) if TicketFlag.I in self.policy.flags else None

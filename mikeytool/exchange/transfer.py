@@ -8,7 +8,7 @@ asked, `verify_transfer_init` once the ticket is resolved, then `transfer_resp`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mikeytool.crypto.derive import MessageKeys, fork_mpkr, initiator_data_keys, message_keys
 from mikeytool.crypto.kemac import open_kemac, seal_kemac
@@ -21,8 +21,14 @@ from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import Profile, check_encr_alg, profile_of, rand_length
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.request import HeldTicket, check_spis
-from mikeytool.exchange.resolve import Modifier, ResolvedTicket, initiator_data, read_modifier
-from mikeytool.exchange.session import CryptoSession, Session, check_session_keys
+from mikeytool.exchange.resolve import (
+    Modifier,
+    ResolvedTicket,
+    check_modifier,
+    initiator_data,
+    read_modifier,
+)
+from mikeytool.exchange.session import CryptoSession, Session, check_policies, check_session_keys
 from mikeytool.exchange.ticket import TicketKeys
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import HDR, GenericIdEntry
@@ -34,6 +40,7 @@ from mikeytool.wire.registry import (
     DataType,
     ErrorNo,
     IdRole,
+    KeyType,
     NextPayload,
     RandRole,
     TicketFlag,
@@ -62,17 +69,20 @@ def transfer_init(
     policy = held.policy
     check_usable(policy, env, initiator, F.N)
     profile = profile_of(policy.prf)
-    check_session_keys((*kemac_keys, *held.keys.keys), policy.prf)
-    check_spis((*kemac_keys, *held.keys.keys))
+    session_keys = (*kemac_keys, *held.keys.keys)
+    check_session_keys(session_keys, policy.prf)
+    check_forked_tgk(policy, held.keys)
+    check_spis(session_keys)
+    check_policies(policies, policy.prf)
     t = env.timestamp()
     csb_id = int.from_bytes(env.random(4))
-    randr_i = env.random(rand_length(held.keys.mpki.key, *(k.key for k in held.keys.keys)))
+    randr_i = env.random(_rand_length(held.keys, session_keys))
     keys = message_keys(policy.prf, held.keys.mpki.key, csb_id, response=False, randr_i=randr_i)
     entries = offer_map(
         env,
         crypto_sessions,
         policies,
-        [*kemac_keys, *held.keys.keys],
+        session_keys,
         complete=F.F not in policy.flags,
     )
     payloads: list[Payload] = [
@@ -93,6 +103,21 @@ def transfer_init(
     header = _header(DataType.TRANSFER_INIT, profile, csb_id, entries, v=F.F in policy.flags)
     raw = protect(header, payloads, profile, keys, initiator.data + responder.data)
     return raw if held.keys.mpkr is None else _with_initiator_data(raw, held.keys.mpkr.key)
+
+
+def _rand_length(ticket_keys: TicketKeys, session_keys: Sequence[KeyData]) -> int:
+    """How long RANDRi and RANDRr are: as long as the longest key that they go with (12.1)."""
+    return rand_length(ticket_keys.mpki.key, *(key.key for key in session_keys))
+
+
+def check_forked_tgk(policy: TicketPolicy, keys: TicketKeys) -> None:
+    """Refuse a forked TGK without an answer, which would have to bring the modifier (6.10)."""
+    forks = F.I in policy.flags and any(
+        key.type in (KeyType.TGK, KeyType.TGK_SALT) for key in keys.keys
+    )
+    refuse_unless(
+        not forks or F.F in policy.flags, "a ticket with a TGK and the I flag needs the F flag"
+    )
 
 
 def refuse_unless(condition: bool, text: str) -> None:
@@ -191,6 +216,8 @@ def read_transfer_init(data: bytes) -> TransferInit:
         )
     if incoming.message.find(KEMAC) is not None:
         refuse_unless(F.L in policy.flags, "a KEMAC came, but the ticket has no L flag")
+    if F.I not in policy.flags and ticket.initiator_data:
+        raise Refused("the ticket has Initiator Data, but no I flag", ErrorNo.INVALID_TICKET)
     entries, policies = read_map(incoming, complete=F.F not in policy.flags)
     return TransferInit(
         incoming,
@@ -217,17 +244,8 @@ def check_acceptable(
     """
     check_usable(init.policy, env, init.initiator, F.O)
     env.check_fresh(init.incoming.t)
-    if init.policy.apps and apps and not set(apps) & set(init.policy.apps):
-        names = ", ".join(map(str, init.policy.apps))
-        raise Refused(f"the ticket is for the applications {names} only", ErrorNo.INVALID_TPPAR)
-    if F.I in init.policy.flags:
-        vi, _ = initiator_data(init.ticket)
-        if (vi.auth_alg, vi.ver_data) != (init.incoming.v.auth_alg, init.incoming.v.ver_data):
-            raise Refused(
-                "Vi in the ticket is not the V of this message: the ticket was taken from"
-                " another one",
-                ErrorNo.AUTH_FAILURE,
-            )
+    check_apps(init.policy, apps)
+    check_vi(init)
     for entry in init.entries:
         offered = [init.policies[number] for number in entry.policies]
         if offered and not any(map(accept_policy, offered)):
@@ -237,35 +255,54 @@ def check_acceptable(
             )
 
 
+def check_apps(policy: TicketPolicy, apps: Sequence[Identity]) -> None:
+    """Refuse a ticket for applications, none of which is among `apps` (IDRapp, 6.10)."""
+    if policy.apps and not set(apps) & set(policy.apps):
+        names = ", ".join(map(str, policy.apps))
+        raise Refused(
+            f"the ticket is for the application {names}; say with --app which this is",
+            ErrorNo.INVALID_TPPAR,
+        )
+
+
+def check_vi(init: TransferInit) -> None:
+    """With key forking, refuse a ticket whose Vi is not the V of the message (4.2.3.6)."""
+    if F.I not in init.policy.flags:
+        return
+    vi, _ = initiator_data(init.ticket)
+    if (vi.auth_alg, vi.ver_data) != (init.incoming.v.auth_alg, init.incoming.v.ver_data):
+        raise Refused(
+            "Vi in the ticket is not the V of this message: the ticket was taken from another",
+            ErrorNo.AUTH_FAILURE,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class VerifiedInit:
-    """A TRANSFER_INIT that verified, with the ticket resolved and its own KEMAC opened."""
+    """A TRANSFER_INIT that verified, with the ticket that it carries resolved."""
 
     init: TransferInit
     resolved: ResolvedTicket
     initiator: Identity
-    responder: Identity
-    kemac_keys: tuple[KeyData, ...] = field(repr=False)
 
 
 def verify_transfer_init(
     init: TransferInit, resolved: ResolvedTicket, local: Identity
 ) -> VerifiedInit:
-    """Verify TRANSFER_INIT with MPKi, then open its KEMAC (4.2.3.6). Raises Refused.
+    """Verify TRANSFER_INIT with MPKi (4.2.3.6). Raises Refused.
 
     `local` stands in for an IDRr that was left out, the ticket's IDRi for IDRi.
     """
+    if resolved.policy != init.policy:
+        raise Refused("another ticket was resolved than this message carries")
     initiator = init.initiator or init.policy.initiator
     if initiator is None:
         raise Refused("neither the message nor its ticket names the initiator", ErrorNo.INVALID_ID)
     responder = init.responder or local
     keys = init.keys(resolved.keys.mpki.key, response=False)
     check_mac(init.incoming, keys, initiator.data + responder.data)
-    kemac_keys = _open_own_kemac(init.incoming, keys)
-    known = (*kemac_keys, *resolved.keys.keys)
-    check_spis(known)
-    check_session_keys(known, init.policy.prf)
-    return VerifiedInit(init, resolved, initiator, responder, kemac_keys)
+    check_vi(init)
+    return VerifiedInit(init, resolved, initiator)
 
 
 def _open_own_kemac(incoming: Incoming, keys: MessageKeys) -> tuple[KeyData, ...]:
@@ -273,7 +310,10 @@ def _open_own_kemac(incoming: Incoming, keys: MessageKeys) -> tuple[KeyData, ...
     if kemac is None:
         return ()
     check_encr_alg(incoming.profile, kemac.encr_alg)
-    return tuple(open_kemac(kemac, keys, incoming.csb_id, incoming.t))
+    found = tuple(open_kemac(kemac, keys, incoming.csb_id, incoming.t))
+    if any(key.type == KeyType.MPK for key in found):
+        raise Refused("a KEMAC in Ticket Transfer holds no MPK (5.2)")
+    return found
 
 
 def transfer_resp(
@@ -288,7 +328,8 @@ def transfer_resp(
 ) -> tuple[bytes | None, Session]:
     """TRANSFER_RESP (None when the F flag wants no answer) and the responder's session.
 
-    `local` is IDRr of the answer unless the KMS gave one. `policies` are used where the
+    Opens the KEMAC of the initiator first. `local` is IDRr of the answer unless the KMS gave
+    one, which then is echoed. `policies` are used where the
     initiator offered none; `kemac_keys` need the M flag (4.2.2.3). Draws RANDRr if the G
     flag asks for it, then an SSRC for each crypto session without one.
     """
@@ -298,12 +339,18 @@ def transfer_resp(
         not kemac_keys or F.M in flags, "the ticket has no M flag: the responder must not send keys"
     )
     modifier = resolved.modifier
-    answering = local if modifier is None else modifier.responder
+    answering = resolved.responder or local
     mpk = resolved.keys.mpki.key if resolved.keys.mpkr is None else resolved.keys.mpkr.key
-    session_keys = (*kemac_keys, *verified.kemac_keys, *resolved.keys.keys)
+    init_keys = init.keys(resolved.keys.mpki.key, response=False)
+    session_keys = (
+        *kemac_keys,
+        *_open_own_kemac(init.incoming, init_keys),
+        *resolved.keys.keys,
+    )
     check_spis(session_keys)
-    check_session_keys(kemac_keys, policy.prf)
-    randr_r = env.random(len(init.randr_i)) if F.G in flags else b""
+    check_session_keys(session_keys, policy.prf)
+    check_forked_tgk(policy, resolved.keys)
+    randr_r = env.random(_rand_length(resolved.keys, session_keys)) if F.G in flags else b""
     chosen = _complete(env, init, session_keys, accept_policy, crypto_sessions, policies)
     session = Session(
         init.incoming.csb_id,
@@ -404,12 +451,14 @@ def finish_transfer(
     raise_if_error(env, data, init.incoming, first_keys)
     incoming = Incoming.read(data, DataType.TRANSFER_RESP)
     incoming.check_answers(init.incoming)
+    init.policy.check_validity(env.clock())
     modifier = read_modifier(incoming, init.policy)
     mpk, ticket_keys = _forked(held.keys, init.policy.prf, modifier)
     randr_r = incoming.need_rand(RandRole.RESPONDER) if F.G in init.policy.flags else b""
     keys = init.keys(mpk, response=True, randr_r=randr_r)
     check_mac(incoming, keys, init_raw)
     env.check_fresh(incoming.t)
+    answering = _who_answered(incoming, init, responder)
     if incoming.message.find(KEMAC) is not None:
         refuse_unless(F.M in init.policy.flags, "a KEMAC came, but the ticket has no M flag")
     sent_keys = _open_own_kemac(incoming, keys)
@@ -420,7 +469,7 @@ def finish_transfer(
         incoming.csb_id,
         IdRole.INITIATOR,
         initiator,
-        incoming.identity(IdRole.RESPONDER) or responder,
+        answering,
         init.policy,
         init.randr_i,
         randr_r,
@@ -432,10 +481,26 @@ def finish_transfer(
     return session
 
 
+def _who_answered(incoming: Incoming, init: TransferInit, called: Identity) -> Identity:
+    """IDRr of the answer, which with key forking the KMS vouches for through MPKr'.
+
+    Without, whoever may resolve the ticket could write any name there: only that of the
+    one who was called, or one that the ticket names, is believed.
+    """
+    answering = incoming.identity(IdRole.RESPONDER) or called
+    if F.I not in init.policy.flags and answering not in (called, *init.policy.responders):
+        raise Refused(
+            f"{answering} answers, who was not called and is not named in the ticket",
+            ErrorNo.INVALID_ID,
+        )
+    return answering
+
+
 def _forked(keys: TicketKeys, prf: int, modifier: Modifier | None) -> tuple[bytes, TicketKeys]:
     """What the answer is protected with, MPKi or MPKr', and the keys as the responder has them."""
     if modifier is None or keys.mpkr is None:
         return keys.mpki.key, keys
+    check_modifier(modifier, keys)
     id_data, randr_kms = modifier.responder.data, modifier.randr_kms
     return (
         fork_mpkr(prf, keys.mpkr.key, id_data, randr_kms),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,17 +49,25 @@ class Database:
     def create(cls, path: Path) -> Self:
         """Make the file and open it; raises StateError when it is there already."""
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except FileExistsError:
-            raise StateError(f"{path}: it exists already; choose another name") from None
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         except OSError as error:
             raise StateError(f"{path}: {error.strerror}") from None
-        db = sqlite3.connect(path, isolation_level=None)
-        db.executescript(
-            f"BEGIN; PRAGMA application_id={cls.kind}; PRAGMA user_version={cls.version};"
-            f" {cls.schema} COMMIT;"
-        )
-        db.close()
+        os.close(handle)
+        try:
+            db = sqlite3.connect(name, isolation_level=None)
+            db.executescript(
+                f"BEGIN; PRAGMA application_id={cls.kind}; PRAGMA user_version={cls.version};"
+                f" {cls.schema} COMMIT;"
+            )
+            db.close()
+            # A link gives the finished file its name, or fails when there is one.
+            os.link(name, path)
+        except FileExistsError:
+            raise StateError(f"{path}: it exists already; choose another name") from None
+        except (OSError, sqlite3.Error) as error:
+            raise StateError(f"{path}: {error}") from None
+        finally:
+            Path(name).unlink()
         return cls(path)
 
     @contextmanager
@@ -68,10 +77,10 @@ class Database:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file."""

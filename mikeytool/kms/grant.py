@@ -8,19 +8,22 @@ from dataclasses import replace
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.policy import TicketPolicy, wanted_key
 from mikeytool.exchange.profile import Profile, profile_of
-from mikeytool.exchange.session import check_session_keys
+from mikeytool.exchange.session import MAX_SALT, check_session_keys
 from mikeytool.exchange.ticket import new_key
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
 from mikeytool.wire.registry import ErrorNo, KeyType, KeyValidity, TicketFlag, TsType
-from mikeytool.wire.timestamp import Timestamp
+from mikeytool.wire.timestamp import LAST_MOMENT, Timestamp
 
 MAX_VALIDITY = 24 * 3600
 """Seconds that a ticket is valid at most."""
 
 MAX_KEYS = 64
 """More keys than any crypto session bundle has use for."""
+
+MAX_KEY = 64
+"""In octets: no security protocol takes more, and RANDs must be as long as keys (12.1)."""
 
 F = TicketFlag
 
@@ -95,6 +98,11 @@ def wanted_keys(asked: TicketPolicy) -> tuple[KeyData, ...]:
             raise Refused(
                 "an MPK or a key for an interval cannot be asked for", ErrorNo.INVALID_TPPAR
             )
+        if len(key.key) > MAX_KEY or not 8 <= len(key.salt or bytes(8)) <= MAX_SALT:
+            raise Refused(
+                f"keys have {MAX_KEY} octets at most, salts 8 to {MAX_SALT}",
+                ErrorNo.INVALID_TPPAR,
+            )
     spis = [key.spi for key in asked.keys if key.spi]
     if len(set(spis)) != len(spis):
         raise Refused("two keys are asked for with one SPI", ErrorNo.INVALID_TPPAR)
@@ -124,6 +132,8 @@ def _end(env: Environment, asked: TicketPolicy) -> Timestamp:
     now = env.clock()
     start = max(_moment(asked.valid_from) or now, now)
     latest = start + MAX_VALIDITY * NS
+    if latest >= LAST_MOMENT:
+        raise Refused("the validity period goes beyond what NTP can tell", ErrorNo.INVALID_TPPAR)
     end = _moment(asked.valid_to)
     if end is not None and end <= start:
         raise Refused(

@@ -11,9 +11,11 @@ import sqlite3
 
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.registry import ErrorNo
+from mikeytool.wire.payloads import TICKET
+from mikeytool.wire.registry import ErrorNo, TicketFlag
 
 SCHEMA = """
 CREATE TABLE replay (
@@ -22,6 +24,7 @@ CREATE TABLE replay (
 CREATE INDEX replay_until ON replay (until_ns);
 CREATE TABLE replay_horizon (forgotten_ns INTEGER NOT NULL);
 INSERT INTO replay_horizon VALUES (0);
+CREATE TABLE single_use (ticket BLOB PRIMARY KEY, transfer BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE counters (scope BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -39,21 +42,44 @@ def remember(
     if message.t.counter is not None:
         _count(db, sender, key, message.t.counter)
         return
+    now = env.clock()
     until = (message.t.unix_ns or 0) + env.skew * NS
     horizon = db.execute("SELECT forgotten_ns FROM replay_horizon").fetchone()[0]
-    if until <= horizon:
+    # The clock has gone on since the message was found fresh, and entries that are too old
+    # may be forgotten below: what is not to be remembered any more is not taken either.
+    if until < now or until <= horizon:
         raise Refused(
             "its timestamp is older than what is remembered of past messages; check the clock",
             ErrorNo.INVALID_TS,
         )
-    _forget(db, env.clock())
-    try:
-        db.execute("INSERT INTO replay VALUES (?, ?, ?)", (sender.data, message.v.ver_data, until))
-    except sqlite3.IntegrityError:
-        raise Refused(
-            f"this {message.data_type.label} was seen before (replay); it takes a new one",
-            ErrorNo.AUTH_FAILURE,
-        ) from None
+    if seen(db, message, sender):
+        raise _replayed(message)
+    db.execute("INSERT INTO replay VALUES (?, ?, ?)", (sender.data, message.v.ver_data, until))
+    _forget(db, now)
+
+
+def seen(db: sqlite3.Connection, message: Incoming, sender: Identity) -> bool:
+    """Whether a message with this sender and MAC is remembered."""
+    return (
+        db.execute(
+            "SELECT 1 FROM replay WHERE sender = ? AND mac = ?",
+            (sender.data, message.v.ver_data),
+        ).fetchone()
+        is not None
+    )
+
+
+def refuse_seen(db: sqlite3.Connection, message: Incoming, sender: Identity) -> None:
+    """Raise Refused for a message seen before, without writing anything."""
+    if seen(db, message, sender):
+        raise _replayed(message)
+
+
+def _replayed(message: Incoming) -> Refused:
+    return Refused(
+        f"this {message.data_type.label} was seen before (replay); it takes a new one",
+        ErrorNo.AUTH_FAILURE,
+    )
 
 
 def _count(db: sqlite3.Connection, sender: Identity, key: bytes, counter: int) -> None:
@@ -70,6 +96,28 @@ def _count(db: sqlite3.Connection, sender: Identity, key: bytes, counter: int) -
 
 
 def _forget(db: sqlite3.Connection, now_ns: int) -> None:
-    gone = db.execute("DELETE FROM replay WHERE until_ns < ?", (now_ns,)).rowcount
-    if gone:
-        db.execute("UPDATE replay_horizon SET forgotten_ns = max(forgotten_ns, ?)", (now_ns - 1,))
+    """Forget what is too old to be accepted, and remember how far back that went."""
+    db.execute(
+        "UPDATE replay_horizon SET forgotten_ns = max(forgotten_ns,"
+        " (SELECT ifnull(max(until_ns), 0) FROM replay WHERE until_ns < ?))",
+        (now_ns,),
+    )
+    db.execute("DELETE FROM replay WHERE until_ns < ?", (now_ns,))
+
+
+def use_once(
+    db: sqlite3.Connection, ticket: TICKET, policy: TicketPolicy, by: bytes, transfer: bytes
+) -> None:
+    """Refuse a ticket without the J flag that was used for another transfer (5.3).
+
+    `by` is who uses it, empty where that makes no difference; `transfer` tells one
+    TRANSFER_INIT from another. Within a transaction; the ticket is remembered.
+    """
+    if TicketFlag.J in policy.flags:
+        return
+    digest = hashlib.sha256(ticket.ticket_data + b"\0" + by).digest()
+    row = db.execute("SELECT transfer FROM single_use WHERE ticket = ?", (digest,)).fetchone()
+    if row is None:
+        db.execute("INSERT INTO single_use VALUES (?, ?)", (digest, transfer))
+    elif row[0] != transfer:
+        raise Refused("this ticket was used before and has no J flag", ErrorNo.INVALID_TICKET)

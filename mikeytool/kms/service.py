@@ -7,6 +7,9 @@ answer leaves only when its replay entry is on disk.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import sqlite3
 from dataclasses import dataclass
 
 from mikeytool.crypto.derive import MessageKeys
@@ -26,10 +29,11 @@ from mikeytool.exchange.ticket import BaseTicket, make_ticket
 from mikeytool.kms import replay
 from mikeytool.kms.grant import grant, make_keys, wanted_keys
 from mikeytool.kms.store import LogEntry, Store, User
-from mikeytool.wire.errors import Refused, WireError
+from mikeytool.wire.errors import Refused, UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
-from mikeytool.wire.registry import DataType, ErrorNo
+from mikeytool.wire.payloads import TICKET
+from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +125,25 @@ def _answer(store: Store, env: Environment, who: _Authenticated) -> bytes:
         try:
             env.check_fresh(who.incoming.t)
             replay.remember(db, env, who.incoming, who.user.identity, who.user.psk)
-            answer = _decide(store, env, who)
+            answer = _decide(store, db, env, who)
         except Refused as error:
             refusal = error
         except WireError as error:
             refusal = Refused(str(error), ErrorNo.INVALID_TICKET)
+        except UsageError as error:
+            refusal = Refused(str(error), ErrorNo.INVALID_TPPAR)
         store.write_log(db, _log_entry(env, who, refusal))
     if refusal is not None:
         raise refusal
     return answer
 
 
-def _decide(store: Store, env: Environment, who: _Authenticated) -> bytes:
+def _decide(store: Store, db: sqlite3.Connection, env: Environment, who: _Authenticated) -> bytes:
     if not who.user.enabled:
         raise Refused(f"the user {who.user.identity} is disabled")
     if isinstance(who.request, RequestInit):
         return _grant_ticket(store, env, who.request, who.user)
-    return _resolve_ticket(store, env, who.request, who.user)
+    return _resolve_ticket(store, db, env, who.request, who.user)
 
 
 def _grant_ticket(store: Store, env: Environment, request: RequestInit, user: User) -> bytes:
@@ -156,7 +162,9 @@ def _grant_ticket(store: Store, env: Environment, request: RequestInit, user: Us
     return request_resp(env, request, user.psk, kms, ticket, handed_out)
 
 
-def _resolve_ticket(store: Store, env: Environment, request: ResolveInit, user: User) -> bytes:
+def _resolve_ticket(
+    store: Store, db: sqlite3.Connection, env: Environment, request: ResolveInit, user: User
+) -> bytes:
     """RESOLVE_RESP with the keys of a ticket (4.2.3.5)."""
     base = BaseTicket.of(request.ticket)
     tpk = store.tpk(base.tpk_id)
@@ -176,7 +184,23 @@ def _resolve_ticket(store: Store, env: Environment, request: ResolveInit, user: 
     if user.identity not in policy.responders:
         names = ", ".join(map(str, policy.responders)) or "nobody"
         raise Refused(f"{user.identity} may not resolve a ticket for {names}")
+    owner = None if policy.initiator is None else store.user(policy.initiator)
+    if owner is not None and not owner.enabled:
+        raise Refused(f"the user {owner.identity}, who requested the ticket, is disabled")
+    _use_once(db, request.ticket, policy, user)
     return resolve_resp(env, request, user.psk, store.identity, policy, keys, user.identity)
+
+
+def _use_once(db: sqlite3.Connection, ticket: TICKET, policy: TicketPolicy, user: User) -> None:
+    """A ticket without the J flag is good for one TRANSFER_INIT (interpretation 22).
+
+    With key forking the Initiator Data tells one from another, and each responder that a
+    call is forked to may resolve it; without, each responder may do so once.
+    """
+    if TicketFlag.I in policy.flags:
+        replay.use_once(db, ticket, policy, b"", hashlib.sha256(ticket.initiator_data).digest())
+    else:
+        replay.use_once(db, ticket, policy, user.identity.data, os.urandom(16))
 
 
 def _log_entry(env: Environment, who: _Authenticated, refusal: Refused | None) -> LogEntry:

@@ -14,6 +14,10 @@ NTP_EPOCH = 2_208_988_800
 """Seconds from 1900 to 1970, between the epochs of NTP and of Unix time."""
 
 _ERA = 1 << 32
+
+LAST_MOMENT = ((3 << 31) - NTP_EPOCH) * 1_000_000_000
+"""Unix nanoseconds, in 2104, from which on NTP's 32-bit seconds would mean 1968 again."""
+
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

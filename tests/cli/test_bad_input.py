@@ -156,12 +156,29 @@ def test_a_flipped_bit_is_refused_on_the_command_line(shell: Shell) -> None:
 def test_replays_are_refused_whatever_the_session(shell: Shell) -> None:
     with_sessions(shell)
     respond = f"mikeytool transfer respond transfer-init {BOB} --kms kms.db --session"
-    ran = shell.fails(f"{respond} other.session", 1, "replay")
+    logged = shell.ok("mikeytool kms log kms.db")
+    assert shell.fails(f"{respond} other.session", 1, "replay").out == ""
     assert not shell.path("other.session").exists()
-    error = json.loads(shell.ok(f"mikeytool decode --json {ran.out}"))
-    assert error["cs_id_map_type"] == "GENERIC-ID"
-    assert error["payloads"][1]["error_no"] == "Auth failure"
     shell.fails(f"{respond} bob.session --force", 1, "replay")
+    assert shell.ok("mikeytool kms log kms.db") == logged, "the KMS is not troubled by it"
+
+
+def test_a_refused_caller_is_told_under_the_key_of_the_call(shell: Shell) -> None:
+    with_ticket(shell, "--key-type none --flags=+M").ok(
+        "mikeytool transfer init --ticket alice.ticket --to sip:bob@example.com"
+        " --session alice.session > init"
+    )
+    # Bob has no key to give, so no crypto session has one.
+    ran = shell.fails(
+        f"mikeytool transfer respond init {BOB} --kms kms.db --session b", 1, "no key"
+    )
+    assert not shell.path("b").exists()
+    error = json.loads(shell.ok(f"mikeytool decode --json {ran.out.strip()}"))
+    assert error["cs_id_map_type"] == "GENERIC-ID"
+    told = shell.fails(
+        f"mikeytool transfer finish {ran.out.strip()} --session alice.session", 1, "Error message"
+    )
+    assert "not authenticated" not in told.err
 
 
 def test_who_may_not_resolve(shell: Shell) -> None:
@@ -209,7 +226,8 @@ def test_keys_need_their_flags(shell: Shell) -> None:
     shell.fails(f"{init} --kemac mpk", 2, "--kemac")
     shell.fails(f"{init} --cs dir=recv,ssrc=5", 2, "SSRC")
     shell.fails(f"{init} --cs ssrc=5", 2, "dir=")
-    shell.fails(f"{init} --suite AES_256_CM_HMAC_SHA1_80 --cs dir=send,spi=99", 2, "SPI")
+    shell.fails(f"{init} --cs dir=send,spi=99", 2, "SPI")
+    shell.fails(f"{init} --suite AES_256_CM_HMAC_SHA1_80", 1, "--profile 256")
     assert not shell.path("a").exists()
 
 
