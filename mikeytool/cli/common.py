@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 import sys
@@ -18,9 +17,13 @@ import click
 from mikeytool.capture.text import Format, Found, find_messages, format_message
 from mikeytool.wire.errors import StateError, UsageError, WireError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.timestamp import FIRST_MOMENT, LAST_MOMENT
 
 C = TypeVar("C", bound=Callable[..., Any])
 _QUIET = "mikeytool.quiet"
+_SQLITE = b"SQLite format 3\0"
+_SHORTEST = 10
+"""Octets of a header with an Empty map, the least that a message has."""
 _CAPTURES = (
     b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d",
     b"\x0a\x0d\x0d\x0a",
@@ -48,7 +51,7 @@ quiet_option = click.option(
 force_option = click.option("--force", is_flag=True, help="Overwrite files that exist.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 show_keys_option = click.option(
-    "--show-keys", is_flag=True, help="Print keys, not the begin of their SHA-256."
+    "--show-keys", is_flag=True, help="Print keys, not the beginning of their SHA-256."
 )
 
 
@@ -58,39 +61,79 @@ show_keys_option = click.option(
 def read_input(argument: str | None) -> bytes:
     """The octets that an argument means: none or `-` standard input, a file, or itself."""
     if argument is None or argument == "-":
+        if sys.stdin is None:
+            raise WireError("standard input is closed; give the message as an argument")
         if sys.stdin.isatty():
             say("reading from the terminal; end with Ctrl-D")
         return sys.stdin.buffer.read()
+    if not argument:
+        return b""
+    path = Path(argument)
+    if not _exists(path):
+        return os.fsencode(argument)
+    if path.is_dir():
+        raise WireError(f"{argument}: this is a folder, a message is expected")
     try:
-        path = Path(argument)
-        if path.is_file() or path.is_fifo():
-            return path.read_bytes()
-        if path.is_dir():
-            raise WireError(f"{argument}: this is a folder, a message is expected")
+        return path.read_bytes()
     except OSError as error:
-        if error.errno is not None and len(argument) < 256:
-            raise StateError(f"{argument}: {error.strerror}") from None
-    except ValueError:
-        pass  # text with a null octet is no path
-    return argument.encode("utf-8", "surrogateescape")
+        raise StateError(f"{argument}: {error.strerror}") from None
 
 
-def messages_of(data: bytes, *, lines: bool = False) -> list[Found | WireError]:
-    """Every message in some input; raises WireError when there is none."""
+def _exists(path: Path) -> bool:
+    """Whether a path exists; what is too long or too odd to be one does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def check_kind(data: bytes) -> None:
+    """Raise WireError for files that are taken for messages by mistake."""
     if data.startswith(_CAPTURES):
-        raise WireError(
-            "this is a packet capture; give the message itself, as a line of text or as octets"
-        )
-    return find_messages(data, lines=lines)
+        raise WireError("this is a packet capture; give what is in it, as text or as octets")
+    if data.startswith(_SQLITE):
+        raise WireError("this is a database, a store or the client's state; see kms show")
+    if match := re.match(rb'\s*\{\s*"mikeytool": "([a-z ]+)"', data):
+        raise WireError(f"this is a {match[1].decode()} file of mikeytool; see its show command")
+
+
+def messages_of(argument: str | None, *, lines: bool = False) -> list[Found | WireError]:
+    """Every message in the input that an argument means; raises WireError without any."""
+    data = read_input(argument)
+    check_kind(data)
+    found = find_messages(data, lines=lines)
+    if len(found) == 1 and argument and _looks_like_a_name(argument):
+        found[0] = _or_no_file(found[0], argument)
+    return found
+
+
+def _looks_like_a_name(argument: str) -> bool:
+    return len(argument) < 64 and argument != "-" and not _exists(Path(argument))
+
+
+def _or_no_file(item: Found | WireError, argument: str) -> Found | WireError:
+    """For a short text that is no message: perhaps a file was meant."""
+    text = str(item) if isinstance(item, WireError) else ""
+    if isinstance(item, Found) and len(item.message) < _SHORTEST:
+        text = "this is too short for a message"
+    return WireError(f"{text}; and there is no file {argument!r}") if text else item
 
 
 def one_message(argument: str | None, index: int | None = None, *, what: str = "MESSAGE") -> bytes:
     """The one message that a command takes; raises WireError or UsageError."""
-    found = messages_of(read_input(argument))
+    return pick_message(messages_of(argument), index, what=what)
+
+
+def pick_message(
+    found: list[Found | WireError], index: int | None, *, what: str = "MESSAGE"
+) -> bytes:
+    """The one message of several; raises WireError or UsageError."""
+    good = [item for item in found if isinstance(item, Found)]
+    if not good and isinstance(found[0], WireError):
+        raise found[0]
     if index is None and len(found) > 1:
-        raise UsageError(
-            f"{what} holds {len(found)} messages and one is taken; choose with --index N"
-        )
+        how = "choose with --index N" if what == "MESSAGE" else "give it alone"
+        raise UsageError(f"{what} holds {len(found)} messages and one is taken; {how}")
     chosen = found[pick(index, len(found))]
     if isinstance(chosen, WireError):
         raise chosen
@@ -130,12 +173,32 @@ def write_message(message: bytes, fmt: Format, output: str | None) -> None:
     write_output(format_message(message, fmt), output)
 
 
+def check_output(output: str | None) -> None:
+    """Raise StateError when the output cannot go there, before anything else is changed.
+
+    State files are never overwritten with a message.
+    """
+    if output is None or output == "-":
+        return
+    from mikeytool.client.files import check_folder
+
+    path = Path(output)
+    check_folder(path)
+    try:
+        begin = path.read_bytes()[:64] if path.is_file() else b""
+    except OSError as error:
+        raise StateError(f"{output}: {error.strerror}") from None
+    if path.is_dir() or begin.startswith(_SQLITE) or b'"mikeytool"' in begin:
+        raise StateError(f"{output}: a folder or a state file is in the way; choose another name")
+
+
 def write_output(data: bytes, output: str | None) -> None:
     """Write octets to standard output, or to a file."""
     if output is None or output == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
+    check_output(output)
     try:
         Path(output).write_bytes(data)
     except OSError as error:
@@ -174,12 +237,16 @@ def _hex_key(text: str, what: str) -> bytes:
 def _base64_key(text: str, what: str) -> bytes:
     try:
         return _not_empty(base64.b64decode(text + "=" * (-len(text) % 4), validate=True), what)
-    except binascii.Error:
+    except ValueError:
         raise UsageError(f"{what}: this is no base64") from None
 
 
 def _text_key(text: str, what: str) -> bytes:
-    if re.fullmatch(r"([0-9A-Fa-f]{2})+", text):
+    """All hex, else base64; either may be wrapped."""
+    text = "".join(text.split())
+    if re.fullmatch(r"[0-9A-Fa-f]+", text):
+        if len(text) % 2:
+            raise UsageError(f"{what}: {len(text)} hex digits, an odd number: one is missing")
         return bytes.fromhex(text)
     return _base64_key(text, what)
 
@@ -190,10 +257,9 @@ def _file_key(path: str, what: str) -> bytes:
         data = Path(path).read_bytes()
     except OSError as error:
         raise StateError(f"{what}: {path}: {error.strerror}") from None
-    try:
-        return _text_key(data.decode("ascii").strip(), what)
-    except (UnicodeDecodeError, UsageError):
+    if not re.fullmatch(rb"[0-9A-Za-z+/_=\s-]+", data):
         return _not_empty(data, what)
+    return _text_key(data.decode("ascii"), what)
 
 
 def _not_empty(key: bytes, what: str) -> bytes:
@@ -225,10 +291,10 @@ def need_key(key: bytes | None, what: str) -> bytes:
     if key is not None:
         return key
     try:
-        with Path("/dev/tty").open("r+") as terminal:
-            import getpass
+        os.close(os.open("/dev/tty", os.O_RDWR))
+        import getpass
 
-            return parse_key(getpass.getpass(f"{what} (hex): ", terminal), what)
+        return parse_key(getpass.getpass(f"{what} (hex): "), what)
     except OSError:
         raise UsageError(
             f"{what} is needed: give it as env:NAME or file:PATH, there is no terminal to ask on"
@@ -268,7 +334,17 @@ def parse_duration(text: str) -> int:
 
 
 def parse_time(text: str, now_ns: int) -> int:
-    """The Unix nanoseconds of ISO 8601, Unix seconds, or `now`, `now+D`, `now-D`."""
+    """The Unix nanoseconds of ISO 8601, Unix seconds, or `now`, `now+D`, `now-D`.
+
+    Raises UsageError for what is none of them, and for what NTP cannot tell.
+    """
+    moment = _parse_time(text, now_ns)
+    if not FIRST_MOMENT <= moment < LAST_MOMENT:
+        raise UsageError(f"{text}: this is not between 1968 and 2104, as NTP times are")
+    return moment
+
+
+def _parse_time(text: str, now_ns: int) -> int:
     if match := re.fullmatch(r"now(?:([+-])(\w+))?", text):
         offset = parse_duration(match[2]) if match[2] else 0
         return now_ns + (-offset if match[1] == "-" else offset) * 1_000_000_000

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,7 @@ from typing import NamedTuple
 
 import click
 
-from mikeytool.client.files import check_free
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import DataType, label
 
@@ -91,8 +91,8 @@ export MIKEYTOOL_STATE
               help="Leave the files there, and demo.sh with the commands.")  # fmt: skip
 def demo(keep: Path | None) -> None:
     """Show the whole story: a KMS, a ticket, a call, media both ways, and what must fail."""
-    if keep is not None and keep.is_dir() and any(keep.iterdir()):
-        check_free(keep, force=False)
+    if keep is not None and keep.exists() and not (keep.is_dir() and not any(keep.iterdir())):
+        raise StateError(f"{keep}: this is no empty folder; choose another name")
     with _folder(keep) as folder:
         print("Messages between the three, with their sizes in octets\n")
         print("".join(name.ljust(_WIDTH + 8) for name in _LANES).rstrip())
@@ -143,8 +143,10 @@ def _play(step: Step, folder: Path) -> None:
         raise Refused(f"demo: {step.command}: {words[-1] if words else ran.stdout}")
     if step.arrow is not None:
         print(_arrow(folder, *step.arrow))
+    elif "accept" in step.command or "finish" in step.command:
+        print("  verified")
     elif step.refused or "srtp decrypt" in step.command:
-        print(f"  {words[-1]}")
+        print(textwrap.fill(words[-1], 78, initial_indent="  ", subsequent_indent="  "))
 
 
 def _arrow(folder: Path, sender: str, receiver: str, name: str) -> str:

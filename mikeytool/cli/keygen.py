@@ -21,8 +21,9 @@ from mikeytool.client.files import check_free, write_private
 from mikeytool.srtp import suite
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.registry import IdType
 
-_PATH = click.Path(dir_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
 # What a key is for, and how long it is unless it is told otherwise, in octets.
 _KINDS = {
     "psk": ("a user and the KMS", 16),
@@ -117,7 +118,7 @@ def _make_rsa(
     if (ca_cert is None) != (ca_key is None):
         raise UsageError("--ca-cert and --ca-key go together")
     key = generate_private_key(public_exponent=65537, key_size=bits)
-    text = identity.data.decode()
+    text = identity.data.decode("utf-8", "replace")
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text[:64])])
     issuer, signer = subject, key
     if ca_cert is not None and ca_key is not None:
@@ -130,7 +131,11 @@ def _make_rsa(
             raise UsageError(f"--ca-key {ca_key}: an RSA key is expected")
         signer = loaded
     start = datetime.fromtimestamp(clock()() // 1_000_000_000, UTC)
-    name = x509.RFC822Name(text) if identity.id_type == 0 else x509.UniformResourceIdentifier(text)
+    try:
+        mail = identity.id_type == IdType.NAI
+        name = x509.RFC822Name(text) if mail else x509.UniformResourceIdentifier(text)
+    except ValueError:
+        raise UsageError("--identity: a certificate takes ASCII alone, escape the rest") from None
     cert = (
         x509.CertificateBuilder()
         .subject_name(subject)

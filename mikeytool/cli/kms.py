@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,8 @@ from mikeytool.cli.common import (
     IDENTITY,
     KEY,
     KEY_HELP,
+    check_output,
+    force_option,
     format_key,
     index_option,
     json_option,
@@ -26,9 +29,10 @@ from mikeytool.cli.common import (
     write_output,
 )
 from mikeytool.cli.environment import environment
-from mikeytool.cli.main import EXIT_REFUSED, complain
+from mikeytool.cli.main import complain, exit_code
 from mikeytool.cli.table import print_table
 from mikeytool.client.files import check_free, write_private
+from mikeytool.client.tickets import time_json
 from mikeytool.exchange.profile import PROFILES
 from mikeytool.kms.service import handle as handle_message
 from mikeytool.kms.store import LogEntry, Store, Tpk
@@ -36,7 +40,8 @@ from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import TsType
 from mikeytool.wire.timestamp import Timestamp
 
-store_argument = click.argument("store", type=click.Path(dir_okay=False, path_type=Path))
+_PATH = click.Path(path_type=Path)
+store_argument = click.argument("store", type=_PATH)
 
 
 @click.group()
@@ -65,10 +70,13 @@ def kms() -> None:
     show_default=True,
     help="The strongest algorithms that are served.",
 )
+@force_option
 @quiet_option
-def init(store: Path, identity: Identity, tpk: bytes | None, profile: str) -> None:
+def init(store: Path, identity: Identity, tpk: bytes | None, profile: str, force: bool) -> None:
     """Make the STORE of a KMS."""
     chosen = PROFILES[int(profile)]
+    if force and store.exists():
+        Store(store).remove()
     key = tpk or random(chosen.key_length)
     made = Store.init(store, identity, chosen, Tpk(Identity.key_name("tpk-1"), key))
     made.close()
@@ -106,7 +114,7 @@ def user() -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_PATH,
     help="Write the key to FILE, mode 0600.",
 )
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
@@ -124,11 +132,16 @@ def add(
         check_free(output, force=force)
     opened = Store(store)
     key = psk or random(opened.profile.key_length)
-    opened.add_user(uri, key, None if psk_id is None else Identity.key_name(psk_id))
-    if output is not None:
-        write_private(output, format_key(key, "hex"), force=force)
-    elif psk is None:
-        write_output(format_key(key, "hex"), None)
+
+    def deliver() -> None:
+        if output is not None:
+            write_private(output, format_key(key, "hex"), force=force)
+        elif psk is None:
+            write_output(format_key(key, "hex"), None)
+
+    name = None if psk_id is None else Identity.key_name(psk_id)
+    # The key is out before the user is in: nobody is added whose key is lost.
+    opened.add_user(uri, key, name, before_commit=deliver)
     say(f"{store}: added {uri}")
 
 
@@ -139,18 +152,15 @@ def list_users(store: Path, as_json: bool) -> None:
     """List the users, without their keys."""
     users = Store(store).users()
     if as_json:
-        print(
-            json.dumps(
-                [
-                    {
-                        "uri": str(one.identity),
-                        "psk_id": None if one.psk_id is None else str(one.psk_id),
-                        "enabled": one.enabled,
-                    }
-                    for one in users
-                ]
-            )
-        )
+        listed = [
+            {
+                "uri": str(one.identity),
+                "psk_id": None if one.psk_id is None else str(one.psk_id),
+                "enabled": one.enabled,
+            }
+            for one in users
+        ]
+        print(json.dumps({"users": listed}))
         return
     rows = [
         (
@@ -184,13 +194,14 @@ def handle(
 ) -> int:
     """Answer a REQUEST_INIT or RESOLVE_INIT: the message in, the answer out."""
     data = one_message(message, index)
+    check_output(output)
     handled = handle_message(Store(store), environment(), data, send_errors=send_errors)
     if handled.answer is not None:
         write_message(handled.answer, fmt, output)
     if handled.refusal is None:
         return 0
     complain(str(handled.refusal))
-    return EXIT_REFUSED
+    return exit_code(handled.refusal)
 
 
 @kms.command()
@@ -206,15 +217,22 @@ def log(store: Path, as_json: bool, since: str | None) -> None:
             print(json.dumps(_entry_json(entry)))
         return
     rows = [
-        (str(_utc(entry)), entry.exchange, entry.user, entry.about, entry.outcome, entry.reason)
+        (
+            str(_time(entry).utc),
+            entry.exchange,
+            entry.user,
+            entry.about,
+            entry.outcome,
+            entry.reason,
+        )
         for entry in entries
     ]
     print_table([("time", "exchange", "by", "for", "outcome", "reason"), *rows])
 
 
-def _entry_json(entry: LogEntry) -> dict[str, str | None]:
+def _entry_json(entry: LogEntry) -> dict[str, Any]:
     return {
-        "time": _utc(entry),
+        "time": time_json(_time(entry)),
         "exchange": entry.exchange,
         "by": entry.user,
         "for": entry.about,
@@ -223,5 +241,5 @@ def _entry_json(entry: LogEntry) -> dict[str, str | None]:
     }
 
 
-def _utc(entry: LogEntry) -> str | None:
-    return Timestamp.at(entry.at_ns, TsType.NTP_UTC_32).utc
+def _time(entry: LogEntry) -> Timestamp:
+    return Timestamp.at(entry.at_ns, TsType.NTP_UTC_32)

@@ -22,6 +22,7 @@ from mikeytool.wire.errors import (
     UsageError,
     WireError,
 )
+from mikeytool.wire.registry import ErrorNo
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
@@ -42,7 +43,12 @@ _WORST_FIRST = (EXIT_USAGE, EXIT_UNREADABLE, EXIT_STATE, EXIT_UNREACHABLE, EXIT_
 
 
 def exit_code(error: MikeyError) -> int:
-    """The exit code that goes with an error."""
+    """The exit code that goes with an error.
+
+    A message of another type than expected is not what it should be, whatever it is.
+    """
+    if isinstance(error, Refused) and error.error_no == ErrorNo.INVALID_DT:
+        return EXIT_UNREADABLE
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 
@@ -103,6 +109,11 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the process ends
+    if sys.stdout is None:
+        complain("standard output is closed")
+        sys.exit(EXIT_STATE)
     if "_MIKEYTOOL_COMPLETE" in os.environ:
         cli.main(prog_name="mikeytool")
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
@@ -158,6 +169,10 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         _show_traceback(debug)
         complain(f"{error.filename or 'the output'}: {error.strerror}")
         return EXIT_STATE
+    except Exception as error:
+        _show_traceback(debug)
+        complain(f"this is a bug, {type(error).__name__}; run it again with --debug to see more")
+        return EXIT_REFUSED
     return result if isinstance(result, int) else 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from mikeytool.cli.common import parse_key, parse_number, parse_spec, random, single
 from mikeytool.client.transfer import Media
 from mikeytool.exchange.crypto_sessions import CsSpec
+from mikeytool.exchange.profile import check_key
 from mikeytool.exchange.session import DEFAULT_SALT_LENGTH, CryptoSession, MediaKey, Session
 from mikeytool.exchange.ticket import new_key
 from mikeytool.srtp import Suite, suite
@@ -38,9 +39,16 @@ def media_of(
     chosen = [suite(name) for name in suites] or ([default_suite] if default_suite else [])
     specs = tuple(parse_cs(text) for text in cs) or default
     length = chosen[0].key_length if chosen else 16
+    policies = [policy_for(one, number) for number, one in enumerate(chosen)]
+    # Other protocols have no parameters here, but a policy each crypto session must have.
+    others = dict.fromkeys(s.protocol for s in specs if s.protocol != ProtType.SRTP)
+    policies += [
+        SP(policy_no=number, protocol=protocol, policy_param=[])
+        for number, protocol in enumerate(others, len(policies))
+    ]
     return Media(
         crypto_sessions=specs,
-        policies=[policy_for(one, number) for number, one in enumerate(chosen)],
+        policies=policies,
         kemac_keys=[parse_kemac(text, length) for text in kemac],
     )
 
@@ -92,7 +100,9 @@ def parse_kemac(text: str, length: int) -> KeyData:
     if not salted and "salt" in spec.values:
         raise UsageError(f"--kemac {spec.head} has no salt; {spec.head}+salt has")
     salt = octets("salt", DEFAULT_SALT_LENGTH) if salted else None
-    return new_key(kind, octets("key", length), salt, octets("spi", 4))
+    key = octets("key", length)
+    check_key(key, f"key of --kemac {spec.head}")
+    return new_key(kind, key, salt, octets("spi", 4))
 
 
 def accepts(suites: Sequence[str]) -> Any:

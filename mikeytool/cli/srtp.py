@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from mikeytool.capture.packets import PacketLine, packet_lines
 from mikeytool.cli.common import (
     KEY,
     KEY_HELP,
+    check_kind,
+    check_output,
     parse_key,
     parse_number,
     quiet_option,
@@ -25,6 +27,7 @@ from mikeytool.cli.common import (
 from mikeytool.cli.main import complain, exit_code, worst
 from mikeytool.cli.media import srtp_suite
 from mikeytool.client.sessions import SessionFile, locked_session, with_sent
+from mikeytool.client.state import claim_stream, open_state
 from mikeytool.exchange.session import CryptoSession, Session
 from mikeytool.srtp import (
     SUITES,
@@ -40,11 +43,11 @@ from mikeytool.srtp import (
     suite,
 )
 from mikeytool.srtp.context import check_ssrc
-from mikeytool.wire.errors import MikeyError, UsageError, WireError
+from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
 from mikeytool.wire.header import srtp_session_data
 from mikeytool.wire.registry import ProtType
 
-_PATH = click.Path(dir_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
 
 
 class _OptionalValue(click.Command):
@@ -134,8 +137,8 @@ class _Keys:
         """Refuse options that do not go together."""
         if bool(self.sessions) == (self.key is not None):
             raise UsageError("give --session SESSION, or --suite NAME with --key KEY")
-        if self.sessions and (self.suite_name or self.salt):
-            raise UsageError("--suite and --salt go with --key, a session has its own")
+        if self.sessions and (self.suite_name or self.salt or self.mki):
+            raise UsageError("--suite, --salt and --mki=HEX go with --key, a session has its own")
 
     @property
     def only(self) -> frozenset[int] | None:
@@ -240,6 +243,8 @@ def encrypt(
     keys = _Keys(**options)
     keys.check()
     data = read_input(source)
+    check_kind(data)
+    check_output(output)
     with ExitStack() as stack:
         files = [(path, stack.enter_context(locked_session(path))) for path in keys.sessions]
         if files:
@@ -259,7 +264,9 @@ def encrypt(
         out, result = _run(protector, data, on_error)
         # Written before any packet leaves, so that no index is ever used twice.
         for path, content in files:
-            with_sent(content, protector.sent(path)).write(path, force=True)
+            sent = protector.sent(path)
+            _claim_new(path, content, sent, protector)
+            with_sent(content, sent).write(path, force=True)
     write_output(out, output)
     result.show("encrypted", report)
     return worst(result.codes)
@@ -286,11 +293,25 @@ def decrypt(
     keys = _Keys(**options)
     keys.check()
     data = read_input(source)
+    check_kind(data)
     protector = _SessionReceiver(keys, window) if keys.sessions else _BareReceiver(keys, window)
     out, result = _run(protector, data, on_error)
     write_output(out, output)
     result.show("decrypted", report)
     return worst(result.codes)
+
+
+def _claim_new(
+    path: Path, content: SessionFile, sent: dict[str, list[int]], protector: _Protector
+) -> None:
+    """Claim SSRCs beyond the session's own, so that no other session sends them as well."""
+    for stream in protector.streams(path):
+        for name in sent:
+            ssrc = int(name.rpartition(" ")[2], 16)
+            if name not in content.sent and name == stream.name(ssrc) and ssrc != stream.ssrc:
+                master = stream.master()
+                with closing(open_state()) as state, state.transaction() as db:
+                    claim_stream(db, master.key, master.salt, ssrc)
 
 
 def _run(protector: _Protector, data: bytes, on_error: str) -> tuple[bytes, _Report]:
@@ -335,6 +356,10 @@ class _Protector:
     def sent(self, path: Path) -> dict[str, list[int]]:
         """The highest indices used of the session in a file."""
         return {}
+
+    def streams(self, path: Path) -> list[_Stream]:
+        """The streams of the session in a file that are encrypted."""
+        return []
 
 
 class _BareSender(_Protector):
@@ -408,7 +433,8 @@ class _BySsrc(_Protector):
         if found is None and self._any and self._first is not None:
             return self._first
         if found is None:
-            check_ssrc(ssrc, self._by_ssrc.keys())
+            known = ", ".join(f"{one:#010x}" for one in self._by_ssrc)
+            raise Refused(f"SSRC {ssrc:#010x} is not of the session, which has {known}")
         return found
 
 
@@ -418,7 +444,15 @@ class _SessionSender(_BySsrc):
         if not streams:
             raise UsageError("the session has no SRTP stream to send")
         self._streams = streams
+        self._remote = {
+            one.ssrc
+            for stream in streams
+            for one in stream.content.established.crypto_sessions
+            if not stream.content.established.is_local(one)
+        }
         for stream in streams:
+            if stream.ssrc in self._by_ssrc:
+                raise UsageError(f"two sessions send SSRC {stream.ssrc:#010x}; take one at a time")
             sender = Sender(
                 srtp_suite(stream.crypto_session),
                 stream.master(),
@@ -429,8 +463,14 @@ class _SessionSender(_BySsrc):
             self._first = self._first or sender
 
     def process(self, packet: bytes) -> bytes:
+        ssrc = _ssrc_of(packet)
+        if ssrc in self._remote:
+            raise Refused(f"SSRC {ssrc:#010x} is the other end's to send; its key stream is used")
         protected: bytes = self._find(packet).protect(packet)
         return protected
+
+    def streams(self, path: Path) -> list[_Stream]:
+        return [stream for stream in self._streams if stream.path == path]
 
     def sent(self, path: Path) -> dict[str, list[int]]:
         return {

@@ -11,21 +11,22 @@ from typing import Any
 
 import click
 
-from mikeytool.capture.text import Format
+from mikeytool.capture.text import Format, find_messages
 from mikeytool.cli.common import (
     IDENTITY,
     KEY,
     KEY_HELP,
+    check_output,
     force_option,
     index_option,
     json_option,
     message_argument,
     message_options,
-    messages_of,
     need_key,
     one_message,
     parse_duration,
     parse_time,
+    pick_message,
     quiet_option,
     read_input,
     say,
@@ -38,6 +39,7 @@ from mikeytool.client.files import check_free, parse_json
 from mikeytool.client.kms import reach
 from mikeytool.client.tickets import (
     Pending,
+    TicketFile,
     find_ticket,
     policy_json,
     ticket_octets,
@@ -51,12 +53,12 @@ from mikeytool.exchange.resolve import resolve_init
 from mikeytool.wire.describe import masked
 from mikeytool.wire.errors import Refused, UsageError, WireError
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.payloads import KeyData
+from mikeytool.wire.payloads import TICKET, KeyData
 from mikeytool.wire.registry import KeyType, TicketFlag, TsType
 from mikeytool.wire.timestamp import Timestamp
 
 DEFAULT_FLAGS = "DEFGHIJNO"
-_PATH = click.Path(dir_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
 
 
 @click.group()
@@ -79,6 +81,7 @@ def user_options(command: Any) -> Any:
                 required=True,
                 metavar="URI",
                 envvar="MIKEYTOOL_AS",
+                show_envvar=True,
                 help="Who you are.",
             ),
             click.option(
@@ -86,6 +89,7 @@ def user_options(command: Any) -> Any:
                 type=KEY,
                 metavar="KEY",
                 envvar="MIKEYTOOL_PSK",
+                show_envvar=True,
                 help=f"Your key with the KMS: {KEY_HELP}.",
             ),
             click.option("--psk-id", metavar="TEXT", help="The name of that key, if it has one."),
@@ -94,6 +98,7 @@ def user_options(command: Any) -> Any:
                 "kms_where",
                 metavar="STORE",
                 envvar="MIKEYTOOL_KMS",
+                show_envvar=True,
                 help="A KMS store, for one person's tests: it holds every user's key.",
             ),
             click.option(
@@ -101,6 +106,7 @@ def user_options(command: Any) -> Any:
                 type=IDENTITY,
                 metavar="ID",
                 envvar="MIKEYTOOL_KMS_ID",
+                show_envvar=True,
                 help="The identity of the KMS.",
             ),
             click.option("--save", type=_PATH, metavar="FILE", help="Where the ticket goes."),
@@ -135,8 +141,19 @@ accept_changed_option = click.option(
     metavar="URI",
     help="Who may resolve the ticket; several times for several.",
 )
-@click.option("--valid-for", default="8h", show_default=True, metavar="D", help="How long.")
-@click.option("--not-before", default="now", metavar="T", help="From when on.")
+@click.option(
+    "--valid-for",
+    default="8h",
+    show_default=True,
+    metavar="D",
+    help="How long: 90s, 15m, 8h or 7d.",
+)
+@click.option(
+    "--not-before",
+    default="now",
+    metavar="T",
+    help="From when on: ISO 8601, Unix seconds, now, now+D or now-D.",
+)
 @click.option("--rekey-every", metavar="D", help="How often keys must change.")
 @click.option("--app", "apps", multiple=True, metavar="ID", help="Only for that application.")
 @click.option(
@@ -186,6 +203,7 @@ def request(
     **policy_options: Any,
 ) -> None:
     """Request a ticket and keys from the KMS."""
+    check_output(output)
     env = environment()
     policy = _policy(env.clock(), local, responders, **policy_options)
     key = need_key(psk, "--psk")
@@ -364,10 +382,12 @@ def accept(
 @message_argument
 @user_options
 @click.option("--profile", type=click.Choice(["128", "256"]), help="Default: the ticket's.")
+@index_option
 @message_options
 @quiet_option
 def resolve(
     message: str | None,
+    index: int | None,
     local: Identity,
     psk: bytes | None,
     psk_id: str | None,
@@ -381,12 +401,14 @@ def resolve(
     output: str | None,
 ) -> None:
     """Let the KMS resolve the ticket in a TRANSFER_INIT, a TICKET payload or a ticket file."""
-    found = find_ticket(_one_input(message))
-    if found is None:
+    found = _ticket_in(message, index)
+    if isinstance(found, TicketFile):
+        found = found.ticket
+    if TicketFlag.I in found.flag and not found.initiator_data:
         raise WireError(
-            "there is no ticket in this: give a TRANSFER_INIT, a TICKET payload"
-            " from Ticket Type on, or a ticket file"
+            "with key forking the KMS needs Initiator Data as well: give the whole TRANSFER_INIT"
         )
+    check_output(output)
     policy = TicketPolicy.of(found)
     key = need_key(psk, "--psk")
     kms_id = kms_id or (policy.kms if pending is not None else None)
@@ -404,26 +426,29 @@ def resolve(
     _exchange(env, Pending(raw, key, way.kms_id), way, fmt, output, force=force)
 
 
-def _one_input(argument: str | None) -> bytes:
-    """The one message in some input, or a ticket file as it is."""
+def _ticket_in(argument: str | None, index: int | None) -> TICKET | TicketFile:
+    """The ticket in a message, bare from Ticket Type on, or in a ticket file."""
     data = read_input(argument)
-    if data.lstrip().startswith(b"{"):
-        return data
-    found = messages_of(data)
-    if len(found) > 1:
-        raise UsageError(f"there are {len(found)} messages and one is taken")
-    if isinstance(found[0], WireError):
-        raise found[0]
-    return found[0].message
+    content = parse_json(data)
+    if content is not None:
+        return ticket_of_json(content, argument or "the input")
+    found = find_ticket(pick_message(find_messages(data), index))
+    if found is None:
+        raise WireError(
+            "there is no ticket in this: give a TRANSFER_INIT, a TICKET payload from Ticket"
+            " Type on, or a ticket file"
+        )
+    return found
 
 
 @ticket.command()
 @message_argument
+@index_option
 @json_option
 @show_keys_option
-def show(message: str | None, as_json: bool, show_keys: bool) -> None:
+def show(message: str | None, index: int | None, as_json: bool, show_keys: bool) -> None:
     """Show a ticket FILE, or the ticket in a message."""
-    content = _shown(message)
+    content = _shown(message, index)
     if not show_keys:
         for name in ("mpki", "mpkr"):
             if content[name]:
@@ -439,14 +464,10 @@ def show(message: str | None, as_json: bool, show_keys: bool) -> None:
     print_table([("", ""), *(row for row in rows if row[1])])
 
 
-def _shown(argument: str | None) -> dict[str, Any]:
-    data = _one_input(argument)
-    content = parse_json(data)
-    if content is not None:
-        return ticket_of_json(content, argument or "the input").json()
-    found = find_ticket(data)
-    if found is None:
-        raise WireError("there is no ticket in this")
+def _shown(argument: str | None, index: int | None) -> dict[str, Any]:
+    found = _ticket_in(argument, index)
+    if isinstance(found, TicketFile):
+        return found.json()
     return {
         **policy_json(TicketPolicy.of(found)),
         "mpki": None,
@@ -458,6 +479,8 @@ def _shown(argument: str | None) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict) and "utc" in value:
+        return str(value["utc"] or value["value"])
     if isinstance(value, list):
         return "\n".join(map(_text, value))
     if isinstance(value, dict):

@@ -14,6 +14,7 @@ from mikeytool.cli.common import (
     IDENTITY,
     KEY,
     KEY_HELP,
+    check_output,
     force_option,
     index_option,
     json_option,
@@ -41,7 +42,7 @@ from mikeytool.srtp import SUITES, Suite
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 
-_PATH = click.Path(dir_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
 _PROFILE_SUITES = {128: "AES_CM_128_HMAC_SHA1_80", 256: "AES_256_CM_HMAC_SHA1_80"}
 
 
@@ -64,8 +65,9 @@ def media_options(command: Any) -> Any:
                 "--cs",
                 multiple=True,
                 metavar="SPEC",
-                help="A crypto session: dir=send|recv[,id=N][,ssrc=…][,prot=srtp|N]"
-                "[,roc=…,seq=…][,spi=HEX][,policy=N].",
+                help="A crypto session, as in dir=send,ssrc=0x11111111: dir=send or dir=recv, and"
+                " id, ssrc, prot (srtp or a number), roc with seq, spi, policy. A call has one of"
+                " each direction unless it is told otherwise.",
             ),
             click.option(
                 "--suite",
@@ -113,6 +115,7 @@ def _default_suite(prf: int) -> Suite:
     type=IDENTITY,
     metavar="URI",
     envvar="MIKEYTOOL_AS",
+    show_envvar=True,
     help="Who calls; default: who requested the ticket.",
 )
 @click.option("--to", "remote", type=IDENTITY, required=True, metavar="URI", help="Who is called.")
@@ -135,8 +138,8 @@ def init(
     force: bool,
 ) -> None:
     """Print TRANSFER_INIT for a ticket."""
-    ticket = read_ticket(ticket_path)
-    policy = ticket.policy
+    check_output(output)
+    policy = read_ticket(ticket_path).policy
     if remote not in policy.responders:
         say(f"note: {remote} is not among the responders of the ticket by name")
     default = _default_suite(policy.prf)
@@ -165,6 +168,7 @@ def init(
     required=True,
     metavar="URI",
     envvar="MIKEYTOOL_AS",
+    show_envvar=True,
     help="Who answers.",
 )
 @click.option(
@@ -172,6 +176,7 @@ def init(
     type=KEY,
     metavar="KEY",
     envvar="MIKEYTOOL_PSK",
+    show_envvar=True,
     help=f"Your key with the KMS: {KEY_HELP}.",
 )
 @click.option("--psk-id", metavar="TEXT", help="The name of that key, if it has one.")
@@ -180,6 +185,7 @@ def init(
     "kms_where",
     metavar="STORE",
     envvar="MIKEYTOOL_KMS",
+    show_envvar=True,
     help="A KMS store, for one person's tests: it holds every user's key.",
 )
 @click.option(
@@ -187,6 +193,7 @@ def init(
     type=IDENTITY,
     metavar="ID",
     envvar="MIKEYTOOL_KMS_ID",
+    show_envvar=True,
     help="The identity of the KMS.",
 )
 @click.option(
@@ -235,9 +242,12 @@ def respond(
     The ticket is resolved by the KMS, or was before (--ticket).
     """
     data = one_message(message, index)
+    check_output(output)
+    if as_json and output is not None:
+        raise UsageError('--json has the answer in it, under "message"; -o is for the answer alone')
     env = environment()
     if ticket_path is not None:
-        resolve = _resolved_before(ticket_path)
+        resolve = _resolved_before(ticket_path, local)
     elif kms_where is not None:
         key = need_key(psk, "--psk")
         resolve = _resolver(env, kms_where, kms_id, key, psk_id, local)
@@ -259,21 +269,28 @@ def respond(
             force=force,
         )
     except Refused as refusal:
-        if refusal.answer is not None:
+        if refusal.answer is not None and as_json:
+            print(json.dumps({"error": str(refusal), "message": _base64(refusal.answer)}))
+        elif refusal.answer is not None:
             write_message(refusal.answer, fmt, output)
         raise
     if as_json:
         content = session_json(session, show_keys=show_keys)
-        text = None if answer is None else format_message(answer, "b64").decode().strip()
-        print(json.dumps({**content, "message": text}))
+        print(json.dumps({**content, "message": None if answer is None else _base64(answer)}))
     elif answer is not None:
         write_message(answer, fmt, output)
     else:
         say("the ticket asks for no answer (F is 0); the session is set up")
 
 
-def _resolved_before(path: Path) -> client.Resolve:
+def _base64(message: bytes) -> str:
+    return format_message(message, "b64").decode().strip()
+
+
+def _resolved_before(path: Path, local: Identity) -> client.Resolve:
     ticket = read_ticket(path)
+    if ticket.resolved_by is not None and ticket.resolved_by != local:
+        raise Refused(f"{path}: {ticket.resolved_by} resolved this ticket, not {local}")
 
     def resolve(init: TransferInit) -> ResolvedTicket:
         if ticket.resolved_by is None:
@@ -364,25 +381,14 @@ def show(session_path: Path, as_json: bool, show_keys: bool) -> None:
         return
     names = ("csb_id", "role", "local", "remote", "state")
     print_table([("", ""), *((name.replace("_", " "), content[name]) for name in names)])
-    columns = (
-        "cs_id",
-        "protocol",
-        "direction",
-        "ssrc",
-        "suite",
-        "master_key",
-        "master_salt",
-        "mki",
-    )
-    sessions = content["crypto_sessions"]
-    if sessions:
+    for one in content["crypto_sessions"]:
         print()
-        print_table(
-            [
-                [name.replace("_", " ") for name in columns],
-                *([str(one.get(name) or "") for name in columns] for one in sessions),
-            ]
-        )
+        rows = [
+            (name.replace("_", " "), str(value))
+            for name, value in one.items()
+            if value is not None and name not in ("keys", "mki")
+        ]
+        print_table([("", ""), *rows, ("spi", one["mki"])])
 
 
 def _shown(session_file: SessionFile, *, show_keys: bool) -> dict[str, Any]:

@@ -31,10 +31,17 @@ _NO_WIDTH = 1 << 18
 _STYLES = {"verified": "green", "FAILED": "bold red", "not checked": "dim"}
 
 
+class _Console(Console):
+    """A console that leaves a closed pipe to whoever runs the command."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Standard output; into a pipe it is plain, and no line is folded or cut."""
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _NO_WIDTH
-    return Console(highlight=False, emoji=False, markup=False, width=width)
+    return _Console(highlight=False, emoji=False, markup=False, width=width)
 
 
 def show_tree(described: Json) -> None:
@@ -44,12 +51,13 @@ def show_tree(described: Json) -> None:
 
 def message_tree(described: Json) -> Tree:
     """The tree of a described message."""
-    flags = ", V" if described["v"] else ""
+    facts = [f"CSB ID {described['csb_id']}", described["prf"]]
+    facts += ["V"] if described["v"] else []
+    facts += [] if described["version"] == 1 else [f"version {described['version']}"]
+    name = described["data_type"]
     tree = Tree(
         _line(
-            described["data_type"],
-            f"CSB ID {described['csb_id']}, {described['prf']}{flags}",
-            style="bold cyan",
+            f"data type {name}" if name.isdecimal() else name, ", ".join(facts), style="bold cyan"
         ),
         guide_style="dim",
     )
@@ -133,10 +141,15 @@ def _key(key: Json) -> Text:
 
 
 def _line(head: str, rest: str, *, style: str = "") -> Text:
-    text = Text(head, style=style)
+    text = Text(_printable(head), style=style)
     if rest:
-        text.append(f"  {rest}", style="not bold default")
+        text.append(f"  {_printable(rest)}", style="not bold default")
     return text
+
+
+def _printable(text: str) -> str:
+    """Octets from the wire must not steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _result(line: Any, result: str | None) -> None:

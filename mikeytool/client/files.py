@@ -20,15 +20,25 @@ def check_free(path: Path, *, force: bool) -> None:
     """Raise StateError when a file is in the way, before any work is done for it."""
     if path.exists() and not force:
         raise StateError(f"{path}: it exists already; choose another name or add --force")
+    check_folder(path)
 
 
-def write_private(path: Path, data: bytes, *, force: bool = False) -> None:
+def check_folder(path: Path) -> None:
+    """Raise StateError when no file can be made beside a path."""
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise StateError(f"{path}: its folder is not there or not writable")
+
+
+def write_private(path: Path, data: bytes, *, force: bool = False, kind: str | None = None) -> None:
     """Write a file of mode 0600 through a temporary one, synced and renamed.
 
-    Raises StateError when the file exists and `force` is not set, and when it cannot be
-    written; then nothing is left behind.
+    Raises StateError when the file exists and `force` is not set, when it is a device or
+    a state file of another `kind`, and when it cannot be written; then nothing is left
+    behind.
     """
+    path = Path(os.path.realpath(path))
     check_free(path, force=force)
+    _check_replaceable(path, kind)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent or Path())
     except OSError as error:
@@ -49,6 +59,22 @@ def write_private(path: Path, data: bytes, *, force: bool = False) -> None:
         raise StateError(f"{path}: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _check_replaceable(path: Path, kind: str | None) -> None:
+    """Refuse to put a file over a device, a store, or a state file of another kind."""
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise StateError(f"{path}: this is no ordinary file")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    content = parse_json(data) or {}
+    other = "database" if data.startswith(b"SQLite format 3") else content.get("mikeytool")
+    if other is not None and other != kind:
+        raise StateError(f"{path}: this is a {other} file; remove it yourself")
 
 
 def _sync_folder(path: Path) -> None:
@@ -91,7 +117,7 @@ def _same_file(handle: int, path: Path) -> bool:
 def write_json(path: Path, kind: str, content: Json, *, force: bool = False) -> None:
     """Write a state file of a kind, as `write_private` does."""
     text = json.dumps({"mikeytool": kind, **content}, indent=2)
-    write_private(path, text.encode() + b"\n", force=force)
+    write_private(path, text.encode() + b"\n", force=force, kind=kind)
 
 
 def read_json(path: Path, kind: str) -> Json:

@@ -11,6 +11,7 @@ from construct import ConstructError
 
 from mikeytool.client.files import Json, locked, read_json, write_json
 from mikeytool.client.tickets import (
+    BROKEN,
     TicketFile,
     identity_json,
     identity_of_json,
@@ -21,7 +22,7 @@ from mikeytool.client.tickets import (
 )
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.session import CryptoSession, Session
-from mikeytool.wire.errors import MikeyError, Refused, WireError
+from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.payloads import SP
 from mikeytool.wire.registry import IdRole
@@ -75,8 +76,9 @@ class SessionFile:
                 waiting = (bytes.fromhex(content["init"]), ticket)
             if content["state"] == WAITING and waiting is not None:
                 return cls(waiting=waiting)
-            return cls(_session_of_json(content), waiting, content["sent"])
-        except (KeyError, ValueError, TypeError, StopIteration, ConstructError, MikeyError):
+            sent = {name: [int(rtp), int(rtcp)] for name, (rtp, rtcp) in content["sent"].items()}
+            return cls(_session_of_json(content), waiting, sent)
+        except (*BROKEN, ConstructError):
             raise WireError(f"{path}: the session in it is broken; set it up again") from None
 
     @property
@@ -116,8 +118,8 @@ def _sp_hex(policy: SP | None) -> str | None:
 
 def _session_of_json(content: Json) -> Session:
     return Session(
-        csb_id=content["csb_id"],
-        role=next(role for role, name in _ROLES.items() if name == content["role"]),
+        csb_id=int(content["csb_id"]),
+        role={name: role for role, name in _ROLES.items()}[content["role"]],
         local=identity_of_json(content["local"]),
         remote=identity_of_json(content["remote"]),
         policy=TicketPolicy.of(parse_ticket_octets(bytes.fromhex(content["ticket_policy"]))),

@@ -52,14 +52,19 @@ class ClientState(Database):
                 if ssrc is None or not session.is_local(crypto_session):
                     continue
                 media = session.media_key(crypto_session)
-                secret = media.key + media.salt + ssrc.to_bytes(4)
-                try:
-                    db.execute("INSERT INTO streams VALUES (?)", (hashlib.sha256(secret).digest(),))
-                except sqlite3.IntegrityError:
-                    raise Refused(
-                        f"another session sends SSRC {ssrc:#010x} under the same key; their key"
-                        " streams would be the same"
-                    ) from None
+                claim_stream(db, media.key, media.salt, ssrc)
+
+
+def claim_stream(db: sqlite3.Connection, key: bytes, salt: bytes, ssrc: int) -> None:
+    """Write down an SSRC under a key, within a transaction; refuse one that is there."""
+    stream = hashlib.sha256(key + salt + ssrc.to_bytes(4)).digest()
+    try:
+        db.execute("INSERT INTO streams VALUES (?)", (stream,))
+    except sqlite3.IntegrityError:
+        raise Refused(
+            f"another session sends SSRC {ssrc:#010x} under the same key; their key streams"
+            " would be the same"
+        ) from None
 
 
 def open_state() -> ClientState:

@@ -27,11 +27,12 @@ from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message, read_payload
 from mikeytool.wire.payloads import TICKET, KeyData
 from mikeytool.wire.registry import DataType, ErrorNo, KeyType, label, labels
+from mikeytool.wire.timestamp import Timestamp
 
 KIND = "ticket"
 PENDING = "pending request"
 
-_BROKEN = (KeyError, ValueError, TypeError, StopIteration, MikeyError)
+BROKEN = (KeyError, ValueError, TypeError, AttributeError, RuntimeError, MikeyError)
 """What reading a file that was tampered with may raise."""
 
 _MPK_SPI = b"\0"
@@ -127,11 +128,16 @@ def policy_json(policy: TicketPolicy) -> Json:
         "initiator": None if policy.initiator is None else str(policy.initiator),
         "responders": [str(responder) for responder in policy.responders],
         "flags": policy.flags.letters,
-        "valid_from": policy.valid_from.utc if policy.valid_from else None,
-        "valid_to": policy.valid_to.utc if policy.valid_to else None,
+        "valid_from": time_json(policy.valid_from),
+        "valid_to": time_json(policy.valid_to),
         "rekey": policy.rekey,
         "apps": [str(app) for app in policy.apps],
     }
+
+
+def time_json(t: Timestamp | None) -> Json | None:
+    """A time as `--json` has it."""
+    return None if t is None else {"value": t.value.hex(), "utc": t.utc}
 
 
 def identity_json(identity: Identity) -> Json:
@@ -141,7 +147,7 @@ def identity_json(identity: Identity) -> Json:
 
 def identity_of_json(content: Json) -> Identity:
     """The reverse of `identity_json`; raises KeyError or ValueError for other content."""
-    return Identity(bytes.fromhex(content["id_hex"]), content["id_type"])
+    return Identity(bytes.fromhex(content["id_hex"]), int(content["id_type"]))
 
 
 def key_json(key: KeyData) -> dict[str, Any]:
@@ -156,7 +162,7 @@ def key_json(key: KeyData) -> dict[str, Any]:
 
 def key_of_json(content: dict[str, Any]) -> KeyData:
     """The reverse of `key_json`; raises KeyError or ValueError for other content."""
-    kind = next(number for number, name in labels(KeyType).items() if name == content["type"])
+    kind = {name: number for number, name in labels(KeyType).items()}[content["type"]]
     salt = None if content["salt"] is None else bytes.fromhex(content["salt"])
     spi = bytes.fromhex(content["spi"] or "")
     return new_key(KeyType(kind), bytes.fromhex(content["key"]), salt, spi)
@@ -186,7 +192,7 @@ def ticket_of_json(content: Json, where: str) -> TicketFile:
     """The ticket file of that content; raises WireError when it is broken."""
     try:
         return TicketFile.of_json(content)
-    except _BROKEN:
+    except BROKEN:
         raise WireError(f"{where}: the ticket in it is broken; request a new one") from None
 
 
@@ -200,7 +206,7 @@ def find_ticket(data: bytes) -> TICKET | None:
     if content is not None:
         try:
             return TicketFile.of_json(content).ticket
-        except _BROKEN:
+        except BROKEN:
             return None
     try:
         found = Message.parse(data).find(TICKET)

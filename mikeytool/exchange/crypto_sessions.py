@@ -193,6 +193,8 @@ def answer_map(
     offered session is for that one, another adds a session to send.
     """
     needed = own_policies if any(not entry.policies for entry in offered) or specs else ()
+    if any(spec.cs_id is None and not spec.send for spec in specs):
+        raise UsageError("a responder can add streams that it sends, and no others")
     own = _renumbered(needed, offered_policies)
     by_id = {spec.cs_id: spec for spec in specs if spec.cs_id is not None}
     unnamed = [spec for spec in specs if spec.cs_id is None and spec.send]

@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mikeytool.crypto.derive import MessageKeys, initiator_data_keys, message_keys
+from mikeytool.crypto.derive import (
+    MessageKeys,
+    fork_mpkr,
+    initiator_data_keys,
+    message_keys,
+)
 from mikeytool.crypto.kemac import open_kemac
 from mikeytool.crypto.mac import mac_is_good
 from mikeytool.exchange.protection import covered
@@ -19,15 +24,13 @@ from mikeytool.wire.errors import MikeyError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import IDR, KEMAC, RANDR, TICKET, KeyData, T, V
-from mikeytool.wire.registry import DataType, EncrAlg, IdRole, RandRole
+from mikeytool.wire.registry import DataType, EncrAlg, IdRole, RandRole, TicketFlag
 from mikeytool.wire.timestamp import Timestamp
 
 VERIFIED = "verified"
 FAILED = "FAILED"
 NOT_CHECKED = "not checked"
 
-_REQUESTS = (DataType.REQUEST_INIT_PSK, DataType.REQUEST_RESP)
-_RESOLVES = (DataType.RESOLVE_INIT_PSK, DataType.RESOLVE_RESP)
 _TRANSFERS = (DataType.TRANSFER_INIT, DataType.TRANSFER_RESP)
 _RESPONSES = (DataType.REQUEST_RESP, DataType.TRANSFER_RESP, DataType.RESOLVE_RESP)
 
@@ -37,8 +40,8 @@ class KeyRing:
     """Keys that may open a message. Several of a kind are tried one after the other.
 
     `psks` are keys of users with their KMS, by URI or key name where that is known, else
-    under None. `mpki` and `mpkr` go by CSB ID, or under None for any message; `mpkr` is the
-    forked one for TRANSFER_RESP and the original for Initiator Data.
+    under None. `mpki` and `mpkr` go by CSB ID, or under None for any message; `mpkr` is forked
+    one or the original.
     """
 
     psks: list[tuple[bytes | None, bytes]] = field(default_factory=list, repr=False)
@@ -49,12 +52,17 @@ class KeyRing:
 
 @dataclass(slots=True)
 class Opened:
-    """What the keys said of a message. `keys` are the key data that could be decrypted."""
+    """What the keys said of a message.
+
+    `keys` is all key data that could be had, MPKi and MPKr of a ticket included; `kemacs`
+    what each KEMAC holds, by its offset.
+    """
 
     mac: str | None = None
     ticket: str | None = None
     initiator_data: str | None = None
     keys: list[KeyData] = field(default_factory=list, repr=False)
+    kemacs: dict[int, list[KeyData]] = field(default_factory=dict, repr=False)
 
     @property
     def failed(self) -> bool:
@@ -71,24 +79,28 @@ def open_message(
     """Verify and decrypt what the keys of `ring` allow.
 
     `init` is the initial message that the MAC of a response covers; `identities` stand in
-    for those that the message leaves out.
+    for those that the message leaves out. An `init` with another CSB ID is no help.
     """
     opened = Opened()
+    if init is not None and init.header.csb_id != message.header.csb_id:
+        init = None
     ticket = message.find(TICKET)
     from_ticket = None
     if ticket is not None:
-        opened.ticket, from_ticket = _open_ticket(ticket, ring)
-        if from_ticket is not None:
-            opened.keys += from_ticket.keys
+        opened.ticket, from_ticket = _open_ticket(ticket, ring, opened)
         if ticket.initiator_data:
             opened.initiator_data = _check_initiator_data(message, ticket, ring, from_ticket)
+    if from_ticket is None and init is not None and (sent := init.find(TICKET)) is not None:
+        _, from_ticket = _open_ticket(sent, ring, Opened())
     v = message.payloads[-1] if message.payloads else None
     if isinstance(v, V):
-        opened.mac = _check_mac(message, v, ring, init, identities or {}, from_ticket, opened)
+        behind = _behind(message, init, identities or {})
+        candidates = list(_candidates(message, init, ring, from_ticket))
+        opened.mac = _check_mac(message, v, behind, candidates, opened)
     return opened
 
 
-def _open_ticket(ticket: TICKET, ring: KeyRing) -> tuple[str, TicketKeys | None]:
+def _open_ticket(ticket: TICKET, ring: KeyRing, opened: Opened) -> tuple[str, TicketKeys | None]:
     try:
         base = BaseTicket.of(ticket)
     except MikeyError:
@@ -99,9 +111,12 @@ def _open_ticket(ticket: TICKET, ring: KeyRing) -> tuple[str, TicketKeys | None]
             continue
         tried = True
         try:
-            return VERIFIED, base.open(tpk)
+            opened.kemacs[base.kemac.offset] = base.decrypt(tpk)
+            keys = base.open(tpk)
         except MikeyError:
             continue
+        opened.keys += keys.sub_payloads()
+        return VERIFIED, keys
     return FAILED if tried else NOT_CHECKED, None
 
 
@@ -109,9 +124,7 @@ def _check_initiator_data(
     message: Message, ticket: TICKET, ring: KeyRing, from_ticket: TicketKeys | None
 ) -> str:
     """Vr under MPKr, and in TRANSFER_INIT that Vi is the V of the message (6.10)."""
-    keys = [key for _, key in ring.mpkr]
-    if from_ticket is not None and from_ticket.mpkr is not None:
-        keys.append(from_ticket.mpkr.key)
+    keys = _original_mpkrs(message, ring, from_ticket)
     if not keys:
         return NOT_CHECKED
     try:
@@ -129,17 +142,17 @@ def _check_initiator_data(
     return VERIFIED if good else FAILED
 
 
+def _original_mpkrs(message: Message, ring: KeyRing, from_ticket: TicketKeys | None) -> list[bytes]:
+    """The MPKrs at hand, which may be forked ones as well."""
+    keys = [key for csb_id, key in ring.mpkr if csb_id in (None, message.header.csb_id)]
+    if from_ticket is not None and from_ticket.mpkr is not None:
+        keys.append(from_ticket.mpkr.key)
+    return keys
+
+
 def _check_mac(
-    message: Message,
-    v: V,
-    ring: KeyRing,
-    init: Message | None,
-    identities: dict[IdRole, Identity],
-    from_ticket: TicketKeys | None,
-    opened: Opened,
+    message: Message, v: V, behind: bytes | None, candidates: list[MessageKeys], opened: Opened
 ) -> str:
-    behind = _behind(message, init, identities)
-    candidates = list(_candidates(message, ring, init, from_ticket))
     if behind is None or not candidates:
         return NOT_CHECKED
     covers = covered(message, message.raw, len(v.ver_data)) + behind
@@ -163,20 +176,20 @@ def _behind(
         return None if init is None else init.raw
     if kind == DataType.ERROR:
         return b""
-    roles = {
-        DataType.REQUEST_INIT_PSK: (IdRole.INITIATOR, IdRole.KMS),
-        DataType.TRANSFER_INIT: (IdRole.INITIATOR, IdRole.RESPONDER),
-        DataType.RESOLVE_INIT_PSK: (IdRole.RESPONDER, IdRole.KMS),
-    }.get(DataType(kind) if kind in list(DataType) else DataType.ERROR)
-    if roles is None:
-        return None
     behind = b""
-    for role in roles:
+    for role in _COVERED_IDENTITIES.get(kind, ()):
         found = _identity(message, role) or identities.get(role)
         if found is None:
             return None
         behind += found.data
-    return behind
+    return behind if kind in _COVERED_IDENTITIES else None
+
+
+_COVERED_IDENTITIES: dict[int, tuple[IdRole, IdRole]] = {
+    DataType.REQUEST_INIT_PSK: (IdRole.INITIATOR, IdRole.KMS),
+    DataType.TRANSFER_INIT: (IdRole.INITIATOR, IdRole.RESPONDER),
+    DataType.RESOLVE_INIT_PSK: (IdRole.RESPONDER, IdRole.KMS),
+}
 
 
 def _identity(message: Message, role: IdRole) -> Identity | None:
@@ -184,38 +197,55 @@ def _identity(message: Message, role: IdRole) -> Identity | None:
 
 
 def _candidates(
-    message: Message, ring: KeyRing, init: Message | None, from_ticket: TicketKeys | None
+    message: Message, init: Message | None, ring: KeyRing, from_ticket: TicketKeys | None
 ) -> Iterator[MessageKeys]:
-    """The keys that may protect a message, likely ones first (5.1.2)."""
-    first = message if init is None else init
+    """The keys that may protect a message (5.1.2).
+
+    Responses and Error messages take the RANDs of their initial message; without it there
+    are none.
+    """
     kind = message.header.data_type
-    basis = first.header.data_type if kind in (DataType.ERROR, *_RESPONSES) else kind
-    randr_i, randr_r = _rand(first, RandRole.INITIATOR), _rand(first, RandRole.RESPONDER)
-    if kind == DataType.TRANSFER_RESP:
-        randr_r = _rand(message, RandRole.RESPONDER)
-    for inkey in _inkeys(first, basis, message, ring, from_ticket):
+    response = kind in _RESPONSES
+    first = init if response or kind == DataType.ERROR else message
+    if first is None:
+        return
+    transfer = first.header.data_type in _TRANSFERS
+    randr_r = _rand(message if kind == DataType.TRANSFER_RESP else first, RandRole.RESPONDER)
+    inkeys = _mpks(message, first, ring, from_ticket) if transfer else _psks(first, ring)
+    for inkey in inkeys:
         yield message_keys(
             message.header.prf,
             inkey,
             message.header.csb_id,
-            response=kind in _RESPONSES,
-            randr_i=randr_i if basis not in _RESOLVES else b"",
-            randr_r=randr_r if basis not in _REQUESTS else b"",
+            response=response,
+            randr_i=_rand(first, RandRole.INITIATOR),
+            randr_r=randr_r,
         )
 
 
-def _inkeys(
-    first: Message, basis: int, message: Message, ring: KeyRing, from_ticket: TicketKeys | None
+def _psks(first: Message, ring: KeyRing) -> Iterator[bytes]:
+    names = {p.id_data for p in first.all(IDR)}
+    return (key for name, key in ring.psks if name is None or name in names)
+
+
+def _mpks(
+    message: Message, first: Message, ring: KeyRing, from_ticket: TicketKeys | None
 ) -> Iterator[bytes]:
-    if basis in _TRANSFERS or message.header.data_type in _TRANSFERS:
+    """MPKi; for the answer to a forked ticket the MPKrs, as they are and forked."""
+    ticket = first.find(TICKET)
+    forked = ticket is not None and TicketFlag.I in ticket.flag
+    if message.header.data_type != DataType.TRANSFER_RESP or not forked:
         if from_ticket is not None:
             yield from_ticket.mpki.key
-        for csb_id, key in (*ring.mpki, *ring.mpkr):
-            if csb_id in (None, message.header.csb_id):
-                yield key
-    if basis not in _TRANSFERS:
-        names = {p.id_data for p in first.all(IDR)}
-        yield from (key for name, key in ring.psks if name is None or name in names)
+        csb_id = message.header.csb_id
+        yield from (key for known, key in ring.mpki if known in (None, csb_id))
+        return
+    responder = _identity(message, IdRole.RESPONDER)
+    for mpkr in _original_mpkrs(message, ring, from_ticket):
+        yield mpkr
+        if responder is not None and ticket is not None:
+            randr_kms = _rand(message, RandRole.KMS)
+            yield fork_mpkr(ticket.prf, mpkr, responder.data, randr_kms)
 
 
 def _rand(message: Message, role: RandRole) -> bytes:
@@ -226,4 +256,6 @@ def _open_kemac(message: Message, keys: MessageKeys, opened: Opened) -> None:
     kemac, t = message.find(KEMAC), message.find(T)
     if kemac is None or t is None or kemac.encr_alg == EncrAlg.NULL:
         return
-    opened.keys += open_kemac(kemac, keys, message.header.csb_id, Timestamp.of(t))
+    inside = open_kemac(kemac, keys, message.header.csb_id, Timestamp.of(t))
+    opened.kemacs[kemac.offset] = inside
+    opened.keys += inside

@@ -184,8 +184,19 @@ class BaseTicket:
     def open(self, tpk: bytes) -> TicketKeys:
         """Verify the ticket with its TPK and give its keys, MPKr not forked.
 
-        Raises Refused (Invalid TICKET) when the MAC is wrong or algorithms are mixed.
-        The SPIs of MPKi and MPKr are those of the MPK: nobody ever names them.
+        Raises as `decrypt` does. The SPIs of MPKi and MPKr are those of the MPK: nobody
+        ever names them.
+        """
+        mpk, *keys = self.decrypt(tpk)
+        mpki, mpkr = split_mpk(self.policy.prf, mpk.key, self.rand)
+        second = _with_key(mpk, mpkr) if TicketFlag.I in self.policy.flags else None
+        return TicketKeys(_with_key(mpk, mpki), second, tuple(keys))
+
+    def decrypt(self, tpk: bytes) -> list[KeyData]:
+        """Verify the ticket with its TPK and give what its KEMAC holds, the MPK first.
+
+        Raises Refused (Invalid TICKET) when the MAC is wrong, algorithms are mixed, or
+        the KEMAC does not hold one MPK.
         """
         profile = profile_of(self.policy.prf)
         check_mac_alg(profile, self.v.auth_alg)
@@ -207,7 +218,4 @@ class BaseTicket:
                 "the ticket must hold one MPK as long as its profile, before all other keys",
                 ErrorNo.INVALID_TICKET,
             )
-        mpk = inside[0]
-        mpki, mpkr = split_mpk(self.policy.prf, mpk.key, self.rand)
-        second = _with_key(mpk, mpkr) if TicketFlag.I in self.policy.flags else None
-        return TicketKeys(_with_key(mpk, mpki), second, tuple(inside[1:]))
+        return inside

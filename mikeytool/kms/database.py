@@ -29,7 +29,7 @@ class Database:
     name: str
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
+        if not path.is_file():
             raise StateError(f"{path}: there is no such {self.name}")
         self.path = path
         with self._errors():
@@ -41,8 +41,7 @@ class Database:
                 raise StateError(
                     f"{path}: it was written by another version of mikeytool; use that one"
                 )
-            # WAL lets readers in while one writes; FULL has an entry on disk once committed.
-            self._db.execute("PRAGMA journal_mode=WAL")
+            # FULL has an entry on disk once it is committed.
             self._db.execute("PRAGMA synchronous=FULL")
 
     @classmethod
@@ -59,6 +58,7 @@ class Database:
                 f"BEGIN; PRAGMA application_id={cls.kind}; PRAGMA user_version={cls.version};"
                 f" {cls.schema} COMMIT;"
             )
+            db.execute("PRAGMA journal_mode=WAL")  # lets readers in while one writes
             db.close()
             # A link gives the finished file its name, or fails when there is one.
             os.link(name, path)
@@ -81,6 +81,12 @@ class Database:
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+
+    def remove(self) -> None:
+        """Close the file and remove it with what SQLite keeps beside it."""
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -107,8 +107,17 @@ class Store(Database):
             raise StateError(f"{self.path}: its making was cut short; make it anew")
         return row
 
-    def add_user(self, identity: Identity, psk: bytes, psk_id: Identity | None = None) -> None:
-        """Add a user; raises UsageError for a key under 16 octets, StateError if there is one."""
+    def add_user(
+        self,
+        identity: Identity,
+        psk: bytes,
+        psk_id: Identity | None = None,
+        before_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Add a user; raises UsageError for a key under 16 octets, StateError if there is one.
+
+        What `before_commit` raises leaves the store as it was.
+        """
         if len(psk) < MIN_PSK:
             raise UsageError(
                 f"the pre-shared key has {len(psk)} octets, it takes {MIN_PSK} or more"
@@ -122,9 +131,9 @@ class Store(Database):
                     (identity.data, int(identity.id_type), psk, name),
                 )
             except sqlite3.IntegrityError:
-                raise StateError(
-                    f"{self.path}: the user {identity} or the key name {psk_id} is there already"
-                ) from None
+                what = f"the user {identity}" if self.user(identity) else f"the key name {psk_id}"
+                raise StateError(f"{self.path}: {what} is there already") from None
+            before_commit()
 
     def users(self) -> list[User]:
         """Every user, in the order of their identities."""

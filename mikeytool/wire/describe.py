@@ -35,7 +35,7 @@ Json = dict[str, Any]
 
 
 def masked(secret: bytes) -> str:
-    """What stands for a key that is not to be shown: the begin of its SHA-256."""
+    """What stands for a key that is not to be shown: the beginning of its SHA-256."""
     import hashlib  # loads OpenSSL, which most messages do not need
 
     return f"sha256:{hashlib.sha256(secret).hexdigest()[:8]}"

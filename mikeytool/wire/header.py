@@ -31,6 +31,8 @@ from mikeytool.wire.registry import (
 class SrtpIdEntry(Record):
     """One crypto session of an SRTP-ID map (RFC 3830 6.1.1); its CS ID is its position."""
 
+    label = "CS ID map"
+
     policy_no: int = uint8()
     ssrc: int = uint32(show="hex")
     roc: int = uint32()
@@ -38,6 +40,8 @@ class SrtpIdEntry(Record):
 
 class GenericIdEntry(Record):
     """One crypto session of a GENERIC-ID map (RFC 6043 6.1.1)."""
+
+    label = "CS ID map"
 
     cs_id: int = uint8()
     protocol: int = uint8(names=ProtType)

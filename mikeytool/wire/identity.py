@@ -12,6 +12,11 @@ from mikeytool.wire.registry import IdRole, IdType
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
+def _octets(text: str) -> bytes:
+    """UTF-8, and the octets themselves where a command line had others."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """ID Data with its ID Type; two are equal when the octets of the ID Data are."""
@@ -28,12 +33,12 @@ class Identity:
     def from_text(cls, text: str) -> Self:
         """A URI, or for `user@host` without a scheme a Network Access Identifier."""
         nai = "@" in text and not _SCHEME.match(text)
-        return cls(text.encode(), IdType.NAI if nai else IdType.URI)
+        return cls(_octets(text), IdType.NAI if nai else IdType.URI)
 
     @classmethod
     def key_name(cls, text: str) -> Self:
         """The name of a key, of ID Type byte string (RFC 6043 6.5)."""
-        return cls(text.encode(), IdType.BYTE_STRING)
+        return cls(_octets(text), IdType.BYTE_STRING)
 
     def idr(self, role: IdRole) -> IDR:
         """The identity as an IDR payload."""

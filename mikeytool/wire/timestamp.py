@@ -15,6 +15,9 @@ NTP_EPOCH = 2_208_988_800
 
 _ERA = 1 << 32
 
+FIRST_MOMENT = ((1 << 31) - NTP_EPOCH) * 1_000_000_000
+"""Unix nanoseconds, in 1968, of the first NTP time with the top bit set."""
+
 LAST_MOMENT = ((3 << 31) - NTP_EPOCH) * 1_000_000_000
 """Unix nanoseconds, in 2104, from which on NTP's 32-bit seconds would mean 1968 again."""
 
@@ -41,6 +44,8 @@ class Timestamp:
         """
         if ts_type == TsType.COUNTER:
             raise UsageError("a COUNTER cannot be made from a time")
+        if not FIRST_MOMENT <= unix_ns < LAST_MOMENT:
+            raise UsageError("NTP times lie between 1968 and 2104")
         seconds, rest = divmod(unix_ns, 1_000_000_000)
         ntp = (seconds + NTP_EPOCH) % _ERA
         if ts_type == TsType.NTP_UTC_32:
