@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from mikeytool.capture.text import Found
-from mikeytool.cli.common import (
-    IDENTITY,
-    json_option,
-    messages_of,
-    one_message,
-    pick,
-    quiet_option,
-    say,
-    show_keys_option,
-)
 from mikeytool.cli.keyring import key_ring, opening_options
 from mikeytool.cli.main import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
+from mikeytool.cli.messages import messages_of, one_message, pick
+from mikeytool.cli.values import IDENTITY
+from mikeytool.cli.words import json_option, quiet_option, say, show_keys_option
 from mikeytool.wire.describe import describe, describe_keys
 from mikeytool.wire.errors import MikeyError, UsageError
 from mikeytool.wire.identity import Identity

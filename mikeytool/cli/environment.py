@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mikeytool.cli.common import clock, random
+from mikeytool.cli.values import clock, random
 from mikeytool.exchange.environment import Environment
 
 

@@ -7,16 +7,10 @@ from typing import Any
 
 import click
 
-from mikeytool.cli.common import (
-    IDENTITY,
-    KeyFormat,
-    clock,
-    force_option,
-    format_key,
-    quiet_option,
-    random,
-    write_output,
-)
+from mikeytool.cli.keys import KeyFormat, format_key
+from mikeytool.cli.messages import write_output
+from mikeytool.cli.values import IDENTITY, clock, random
+from mikeytool.cli.words import force_option, quiet_option
 from mikeytool.client.files import check_free, write_private
 from mikeytool.srtp import suite
 from mikeytool.wire.errors import UsageError

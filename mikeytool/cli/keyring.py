@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mikeytool.cli.common import KEY, KEY_HELP, parse_key, parse_number
+from mikeytool.cli.keys import KEY, KEY_HELP, parse_key
+from mikeytool.cli.values import parse_number
 from mikeytool.wire.errors import StateError, WireError
 
 if TYPE_CHECKING:

@@ -9,28 +9,21 @@ from typing import Any
 import click
 
 from mikeytool.capture.text import Format
-from mikeytool.cli.common import (
-    IDENTITY,
-    KEY,
-    KEY_HELP,
+from mikeytool.cli.environment import environment
+from mikeytool.cli.keys import KEY, KEY_HELP, format_key
+from mikeytool.cli.main import complain, exit_code
+from mikeytool.cli.messages import (
     check_output,
-    force_option,
-    format_key,
     index_option,
-    json_option,
     message_argument,
     message_options,
     one_message,
-    parse_time,
-    quiet_option,
-    random,
-    say,
     write_message,
     write_output,
 )
-from mikeytool.cli.environment import environment
-from mikeytool.cli.main import complain, exit_code
 from mikeytool.cli.table import print_table
+from mikeytool.cli.values import IDENTITY, parse_time, random
+from mikeytool.cli.words import force_option, json_option, quiet_option, say
 from mikeytool.client.files import check_free, write_private
 from mikeytool.client.tickets import time_json
 from mikeytool.exchange.profile import PROFILES

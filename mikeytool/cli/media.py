@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mikeytool.cli.common import parse_key, parse_number, parse_spec, random, single
+from mikeytool.cli.keys import parse_key
+from mikeytool.cli.values import parse_number, parse_spec, random, single
 from mikeytool.client.transfer import Media
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.profile import check_key

@@ -12,29 +12,21 @@ from typing import Any
 import click
 
 from mikeytool.capture.text import Format, find_messages
-from mikeytool.cli.common import (
-    IDENTITY,
-    KEY,
-    KEY_HELP,
+from mikeytool.cli.environment import environment
+from mikeytool.cli.keys import KEY, KEY_HELP, need_key
+from mikeytool.cli.messages import (
     check_output,
-    force_option,
     index_option,
-    json_option,
     message_argument,
     message_options,
-    need_key,
     one_message,
-    parse_duration,
-    parse_time,
     pick_message,
-    quiet_option,
     read_input,
-    say,
-    show_keys_option,
     write_message,
 )
-from mikeytool.cli.environment import environment
 from mikeytool.cli.table import print_table
+from mikeytool.cli.values import IDENTITY, parse_duration, parse_time
+from mikeytool.cli.words import force_option, json_option, quiet_option, say, show_keys_option
 from mikeytool.client.files import check_free, parse_json
 from mikeytool.client.kms import reach
 from mikeytool.client.tickets import (

@@ -10,26 +10,20 @@ from typing import Any
 import click
 
 from mikeytool.capture.text import Format, format_message
-from mikeytool.cli.common import (
-    IDENTITY,
-    KEY,
-    KEY_HELP,
+from mikeytool.cli.environment import environment
+from mikeytool.cli.keys import KEY, KEY_HELP, need_key
+from mikeytool.cli.media import CALL, accepts, media_of, session_json
+from mikeytool.cli.messages import (
     check_output,
-    force_option,
     index_option,
-    json_option,
     message_argument,
     message_options,
-    need_key,
     one_message,
-    quiet_option,
-    say,
-    show_keys_option,
     write_message,
 )
-from mikeytool.cli.environment import environment
-from mikeytool.cli.media import CALL, accepts, media_of, session_json
 from mikeytool.cli.table import print_table
+from mikeytool.cli.values import IDENTITY
+from mikeytool.cli.words import force_option, json_option, quiet_option, say, show_keys_option
 from mikeytool.client import transfer as client
 from mikeytool.client.kms import reach
 from mikeytool.client.sessions import WAITING, SessionFile

@@ -12,7 +12,7 @@ from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR
 from mikeytool.wire.message import Message
-from mikeytool.wire.payloads import ERR, SP, Payload, T, V
+from mikeytool.wire.payloads import ERR, SP, Payload, V
 from mikeytool.wire.registry import CsIdMapType, DataType, ErrorNo, label
 
 _TRANSFER = (DataType.TRANSFER_INIT, DataType.TRANSFER_RESP)
@@ -51,7 +51,7 @@ def error_message(
         cs_id_map=[],
     )
     payloads: list[Payload] = [
-        T(ts_type=int(t.ts_type), ts_value=t.value),
+        t.payload(),
         ERR(error_no=int(error_no)),
         *supported,
     ]

@@ -22,7 +22,7 @@ from mikeytool.exchange.ticket import TicketKeys
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.payloads import KEMAC, RANDR, TICKET, TP, KeyData, Payload, T
+from mikeytool.wire.payloads import KEMAC, RANDR, TICKET, TP, KeyData, Payload
 from mikeytool.wire.registry import (
     CsIdMapType,
     DataType,
@@ -68,7 +68,7 @@ def request_init(
     header = empty_header(DataType.REQUEST_INIT_PSK, profile, int.from_bytes(env.random(4)), v=1)
     randr_i = env.random(rand_length(psk))
     payloads: list[Payload] = [
-        T(ts_type=int(t.ts_type), ts_value=t.value),
+        t.payload(),
         RANDR(rand_role=RandRole.INITIATOR.value, rand=randr_i),
         initiator.idr(IdRole.INITIATOR),
         kms.idr(IdRole.KMS),
@@ -145,7 +145,7 @@ def request_resp(
     protection = request.keys(psk, response=True)
     t = env.timestamp()
     payloads: list[Payload] = [
-        T(ts_type=int(t.ts_type), ts_value=t.value),
+        t.payload(),
         kms.idr(IdRole.KMS),
         ticket,
         seal_kemac(profile.encr_alg, keys.sub_payloads(), protection, inc.csb_id, t),

@@ -29,7 +29,7 @@ from mikeytool.exchange.ticket import BaseTicket, TicketKeys, new_key
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import leading_chain
-from mikeytool.wire.payloads import KEMAC, RANDR, TICKET, Payload, T, V
+from mikeytool.wire.payloads import KEMAC, RANDR, TICKET, Payload, V
 from mikeytool.wire.registry import DataType, ErrorNo, IdRole, KeyType, RandRole, TicketFlag
 
 
@@ -70,7 +70,7 @@ def resolve_init(
     header = empty_header(DataType.RESOLVE_INIT_PSK, profile, int.from_bytes(env.random(4)), v=1)
     randr_r = env.random(rand_length(psk))
     payloads: list[Payload] = [
-        T(ts_type=int(t.ts_type), ts_value=t.value),
+        t.payload(),
         RANDR(rand_role=RandRole.RESPONDER.value, rand=randr_r),
         responder.idr(IdRole.RESPONDER),
         kms.idr(IdRole.KMS),
@@ -197,7 +197,7 @@ def resolve_resp(
     protection = request.keys(psk, response=True)
     t = env.timestamp()
     payloads: list[Payload] = [
-        T(ts_type=int(t.ts_type), ts_value=t.value),
+        t.payload(),
         kms.idr(IdRole.KMS),
         seal_kemac(inc.profile.encr_alg, keys.sub_payloads(), protection, inc.csb_id, t),
         *modifier,

@@ -107,7 +107,7 @@ def make_ticket(
     protection = ticket_keys(policy.prf, tpk, rand)
     inside: list[Payload] = [
         THDR(),
-        T(ts_type=int(t.ts_type), ts_value=t.value),
+        t.payload(),
         RAND(rand=rand),
         seal_kemac(profile.encr_alg, [mpk, *keys], protection, TICKET_CSB_ID, t),
     ]

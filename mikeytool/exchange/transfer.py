@@ -34,7 +34,7 @@ from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import HDR, GenericIdEntry
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message, build_leading
-from mikeytool.wire.payloads import KEMAC, RANDR, SP, TICKET, KeyData, Payload, T, V
+from mikeytool.wire.payloads import KEMAC, RANDR, SP, TICKET, KeyData, Payload, V
 from mikeytool.wire.registry import (
     CsIdMapType,
     DataType,
@@ -86,7 +86,7 @@ def transfer_init(
         complete=F.F not in policy.flags,
     )
     payloads: list[Payload] = [
-        T(ts_type=int(t.ts_type), ts_value=t.value),
+        t.payload(),
         RANDR(rand_role=RandRole.INITIATOR.value, rand=randr_i),
         initiator.idr(IdRole.INITIATOR),
         responder.idr(IdRole.RESPONDER),
@@ -374,7 +374,7 @@ def transfer_resp(
         for c in chosen
         if c.policy is not None and c.policy.policy_no not in init.policies
     }
-    payloads: list[Payload] = [T(ts_type=int(t.ts_type), ts_value=t.value)]
+    payloads: list[Payload] = [t.payload()]
     if randr_r:
         payloads.append(RANDR(rand_role=RandRole.RESPONDER.value, rand=randr_r))
     payloads.append(answering.idr(IdRole.RESPONDER))

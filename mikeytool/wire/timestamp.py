@@ -52,6 +52,10 @@ class Timestamp:
             return cls(ts_type, ntp.to_bytes(4))
         return cls(ts_type, ((ntp << 32) + (rest << 32) // 1_000_000_000).to_bytes(8))
 
+    def payload(self) -> T:
+        """The timestamp as a T payload."""
+        return T(ts_type=int(self.ts_type), ts_value=self.value)
+
     @property
     def ntp64(self) -> bytes:
         """The value as 64 bits, as IVs take it (interpretation 2)."""

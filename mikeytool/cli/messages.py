@@ -1,0 +1,169 @@
+"""Messages in and out: arguments, files, standard streams, in any encoding."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mikeytool.capture.text import Format, Found, find_messages, format_message
+from mikeytool.cli.words import say
+from mikeytool.wire.errors import StateError, UsageError, WireError
+
+C = TypeVar("C", bound=Callable[..., Any])
+_SQLITE = b"SQLite format 3\0"
+_SHORTEST = 10
+"""Octets of a header with an Empty map, the least that a message has."""
+_CAPTURES = (
+    b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d",
+    b"\x0a\x0d\x0d\x0a",
+)  # fmt: skip
+
+
+def read_input(argument: str | None) -> bytes:
+    """The octets that an argument means: none or `-` standard input, a file, or itself."""
+    if argument is None or argument == "-":
+        if sys.stdin is None:
+            raise WireError("standard input is closed; give the message as an argument")
+        if sys.stdin.isatty():
+            say("reading from the terminal; end with Ctrl-D")
+        return sys.stdin.buffer.read()
+    if not argument:
+        return b""
+    path = Path(argument)
+    if not _exists(path):
+        return os.fsencode(argument)
+    if path.is_dir():
+        raise WireError(f"{argument}: this is a folder, a message is expected")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StateError(f"{argument}: {error.strerror}") from None
+
+
+def _exists(path: Path) -> bool:
+    """Whether a path exists; what is too long or too odd to be one does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def check_kind(data: bytes) -> None:
+    """Raise WireError for files that are taken for messages by mistake."""
+    if data.startswith(_CAPTURES):
+        raise WireError("this is a packet capture; give what is in it, as text or as octets")
+    if data.startswith(_SQLITE):
+        raise WireError("this is a database, a store or the client's state; see kms show")
+    if match := re.match(rb'\s*\{\s*"mikeytool": "([a-z ]+)"', data):
+        raise WireError(f"this is a {match[1].decode()} file of mikeytool; see its show command")
+
+
+def messages_of(argument: str | None, *, lines: bool = False) -> list[Found | WireError]:
+    """Every message in the input that an argument means; raises WireError without any."""
+    data = read_input(argument)
+    check_kind(data)
+    found = find_messages(data, lines=lines)
+    if len(found) == 1 and argument and _looks_like_a_name(argument):
+        found[0] = _or_no_file(found[0], argument)
+    return found
+
+
+def _looks_like_a_name(argument: str) -> bool:
+    return len(argument) < 64 and argument != "-" and not _exists(Path(argument))
+
+
+def _or_no_file(item: Found | WireError, argument: str) -> Found | WireError:
+    """For a short text that is no message: perhaps a file was meant."""
+    text = str(item) if isinstance(item, WireError) else ""
+    if isinstance(item, Found) and len(item.message) < _SHORTEST:
+        text = "this is too short for a message"
+    return WireError(f"{text}; and there is no file {argument!r}") if text else item
+
+
+def one_message(argument: str | None, index: int | None = None, *, what: str = "MESSAGE") -> bytes:
+    """The one message that a command takes; raises WireError or UsageError."""
+    return pick_message(messages_of(argument), index, what=what)
+
+
+def pick_message(
+    found: list[Found | WireError], index: int | None, *, what: str = "MESSAGE"
+) -> bytes:
+    """The one message of several; raises WireError or UsageError."""
+    good = [item for item in found if isinstance(item, Found)]
+    if not good and isinstance(found[0], WireError):
+        raise found[0]
+    if index is None and len(found) > 1:
+        how = "choose with --index N" if what == "MESSAGE" else "give it alone"
+        raise UsageError(f"{what} holds {len(found)} messages and one is taken; {how}")
+    chosen = found[pick(index, len(found))]
+    if isinstance(chosen, WireError):
+        raise chosen
+    return chosen.message
+
+
+def pick(index: int | None, count: int) -> int:
+    """The position from 0 that `--index` means; raises UsageError."""
+    if index is None:
+        return 0
+    if not 1 <= index <= count:
+        raise UsageError(f"--index {index}: there are {count} messages, counted from 1")
+    return index - 1
+
+
+message_argument = click.argument("message", required=False)
+index_option = click.option("--index", type=int, help="Which message of several, from 1.")
+
+
+def message_options(command: C) -> C:
+    """`-f` and `-o`, for commands that print a message."""
+    formats = click.Choice(["b64", "hex", "raw", "sdp"])
+    command = click.option(
+        "-o", "--output", type=click.Path(dir_okay=False), help="Write to FILE."
+    )(command)
+    return click.option(
+        "-f", "--format", "fmt", type=formats, default="b64", show_default=True,
+        help="How the message is written.",
+    )(command)  # fmt: skip
+
+
+def write_message(message: bytes, fmt: Format, output: str | None) -> None:
+    """Print a message, or write it to a file."""
+    write_output(format_message(message, fmt), output)
+
+
+def check_output(output: str | None) -> None:
+    """Raise StateError when the output cannot go there, before anything else is changed.
+
+    State files are never overwritten with a message.
+    """
+    if output is None or output == "-":
+        return
+    from mikeytool.client.files import check_folder
+
+    path = Path(output)
+    check_folder(path)
+    try:
+        begin = path.read_bytes()[:64] if path.is_file() else b""
+    except OSError as error:
+        raise StateError(f"{output}: {error.strerror}") from None
+    if path.is_dir() or begin.startswith(_SQLITE) or b'"mikeytool"' in begin:
+        raise StateError(f"{output}: a folder or a state file is in the way; choose another name")
+
+
+def write_output(data: bytes, output: str | None) -> None:
+    """Write octets to standard output, or to a file."""
+    if output is None or output == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    check_output(output)
+    try:
+        Path(output).write_bytes(data)
+    except OSError as error:
+        raise StateError(f"{output}: {error.strerror}") from None

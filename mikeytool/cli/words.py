@@ -1,0 +1,29 @@
+"""Words for people on standard error, and options that every command has."""
+
+from __future__ import annotations
+
+import click
+
+_QUIET = "mikeytool.quiet"
+
+
+def say(text: str) -> None:
+    """A line for people on standard error, unless -q."""
+    context = click.get_current_context(silent=True)
+    if context is None or not context.meta.get(_QUIET):
+        click.echo(text, err=True)
+
+
+def _set_quiet(context: click.Context, _param: click.Parameter, value: bool) -> None:
+    context.meta[_QUIET] = value
+
+
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_quiet,
+    help="No words for people on standard error.",
+)  # fmt: skip
+force_option = click.option("--force", is_flag=True, help="Overwrite files that exist.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+show_keys_option = click.option(
+    "--show-keys", is_flag=True, help="Print keys, not the beginning of their SHA-256."
+)
