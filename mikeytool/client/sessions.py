@@ -100,6 +100,7 @@ def _session_json(session: Session) -> Json:
         "randr_i": session.randr_i.hex(),
         "randr_r": session.randr_r.hex(),
         "mpk": session.mpk.hex(),
+        "last_t": session.last_t,
         "keys": [key_json(key) for key in session.keys],
         "crypto_sessions": [
             {
@@ -127,6 +128,7 @@ def _session_of_json(content: Json) -> Session:
         randr_r=bytes.fromhex(content["randr_r"]),
         mpk=bytes.fromhex(content["mpk"]),
         keys=tuple(key_of_json(key) for key in content["keys"]),
+        last_t=int(content["last_t"]),
         crypto_sessions=tuple(
             CryptoSession(
                 GenericIdEntry.parse(bytes.fromhex(one["entry"])),

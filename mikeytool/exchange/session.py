@@ -70,7 +70,7 @@ class Session:
 
     `keys` are the session keys as they are used: TGKs of the ticket are forked already.
     `mpk` protected the last message of the exchange and will protect updates (5.2);
-    `modifier` is what the TGKs were forked with, as IDRr and RANDRkms.
+    `last_t` is the largest T, as 64 bits, that was sent or seen under that key.
     """
 
     csb_id: int
@@ -83,6 +83,7 @@ class Session:
     mpk: bytes = field(repr=False)
     keys: tuple[KeyData, ...] = field(repr=False)
     crypto_sessions: tuple[CryptoSession, ...]
+    last_t: int = 0
 
     def key_of(self, crypto_session: CryptoSession) -> KeyData:
         """The key that the SPI of a crypto session names; raises Refused when none has it."""

@@ -8,7 +8,7 @@ asked, `verify_transfer_init` once the ticket is resolved, then `transfer_resp`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mikeytool.crypto.derive import MessageKeys, fork_mpkr, initiator_data_keys, message_keys
 from mikeytool.crypto.kemac import open_kemac, seal_kemac
@@ -45,6 +45,7 @@ from mikeytool.wire.registry import (
     RandRole,
     TicketFlag,
 )
+from mikeytool.wire.timestamp import Timestamp
 
 F = TicketFlag
 AcceptPolicy = Callable[[SP], bool]
@@ -103,6 +104,11 @@ def transfer_init(
     header = _header(DataType.TRANSFER_INIT, profile, csb_id, entries, v=F.F in policy.flags)
     raw = protect(header, payloads, profile, keys, initiator.data + responder.data)
     return raw if held.keys.mpkr is None else _with_initiator_data(raw, held.keys.mpkr.key)
+
+
+def as_number(t: Timestamp) -> int:
+    """A timestamp as 64 bits, to compare it with others of its type."""
+    return int.from_bytes(t.ntp64)
 
 
 def _rand_length(ticket_keys: TicketKeys, session_keys: Sequence[KeyData]) -> int:
@@ -363,12 +369,14 @@ def transfer_resp(
         mpk,
         session_keys,
         tuple(chosen),
+        as_number(init.incoming.t),
     )
     session.check()
     if F.F not in flags:
         return None, session
     keys = init.keys(mpk, response=True, randr_r=randr_r)
     t = env.timestamp()
+    session = replace(session, last_t=max(session.last_t, as_number(t)))
     new = {
         c.policy.policy_no: c.policy
         for c in chosen
@@ -422,6 +430,7 @@ def session_of_init(held: HeldTicket, init_raw: bytes) -> Session:
         held.keys.mpki.key,
         (*_open_own_kemac(init.incoming, keys), *held.keys.keys),
         tuple(CryptoSession(e, init.policies[e.policies[0]], True) for e in init.entries),
+        as_number(init.incoming.t),
     )
     session.check()
     return session
@@ -476,6 +485,7 @@ def finish_transfer(
         mpk,
         session_keys,
         tuple(_agreed(init, incoming, accept_policy)),
+        max(as_number(init.incoming.t), as_number(incoming.t)),
     )
     session.check()
     return session

@@ -306,15 +306,17 @@ def sent_keys(run: Run, message: str) -> tuple[KeyData, ...]:
     """The keys that TRANSFER_INIT or TRANSFER_RESP carries in its own KEMAC, as listed."""
     if not run.case[message] or Message.parse(run.raw(message)).find(KEMAC) is None:
         return ()
-    return tuple(
-        KeyData(
-            type=next(t.value for t in KeyType if t.label == key["type"]),
-            kv=1,
-            key=bytes.fromhex(key["key"]),
-            salt=bytes.fromhex(key["salt"]),
-            spi=bytes.fromhex(key["spi"]),
-        )
-        for key in run.case["transfer_kemac_keys"]
+    return tuple(key_octets(key) for key in run.case["transfer_kemac_keys"])
+
+
+def key_octets(key: dict[str, Any]) -> KeyData:
+    """A listed key as key data with its SPI."""
+    return KeyData(
+        type=next(t.value for t in KeyType if t.label == key["type"]),
+        kv=1,
+        key=bytes.fromhex(key["key"]),
+        salt=bytes.fromhex(key["salt"]),
+        spi=bytes.fromhex(key["spi"]),
     )
 
 

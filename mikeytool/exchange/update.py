@@ -1,0 +1,344 @@
+"""CSB updating: new keys and crypto sessions for a session that stands (RFC 6043 5.2).
+
+Either end starts with `update_init`; the other end answers with `answer_update`, and the
+first ends with `finish_update`. Both messages are protected with the keys of the last
+message of the initial exchange, so T alone keeps their IVs apart (interpretations 1, 29).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from mikeytool.crypto.derive import MessageKeys, message_keys
+from mikeytool.crypto.kemac import open_kemac, seal_kemac
+from mikeytool.exchange.crypto_sessions import CsSpec, answer_map, offer_map, read_map
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.profile import check_encr_alg, profile_of
+from mikeytool.exchange.protection import check_mac, protect
+from mikeytool.exchange.request import check_spis
+from mikeytool.exchange.session import CryptoSession, Session, check_session_keys
+from mikeytool.exchange.transfer import AcceptPolicy, as_number, refuse_unless
+from mikeytool.wire.errors import Refused, UsageError
+from mikeytool.wire.header import HDR, GenericIdEntry
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import IDR, KEMAC, RAND, RANDR, SP, TICKET, KeyData, Payload
+from mikeytool.wire.registry import (
+    CsIdMapType,
+    DataType,
+    ErrorNo,
+    IdRole,
+    KeyType,
+    TicketFlag,
+    TsType,
+)
+from mikeytool.wire.timestamp import Timestamp
+
+F = TicketFlag
+_KINDS = (DataType.TRANSFER_INIT, DataType.TRANSFER_RESP)
+
+
+def update_init(
+    env: Environment,
+    session: Session,
+    *,
+    crypto_sessions: Sequence[CsSpec] = (),
+    policies: Sequence[SP] = (),
+    kemac_keys: Sequence[KeyData] = (),
+) -> tuple[bytes, Session]:
+    """TRANSFER_INIT of an update, and the session that has sent it.
+
+    New keys go to every crypto session unless `crypto_sessions` says otherwise; specs with
+    a CS ID that is there change that session, others add one. The session that comes back
+    is still the old one, but for its `last_t`. Raises Refused for what the Ticket Policy
+    does not allow, UsageError for an update of nothing.
+    """
+    if not (crypto_sessions or kemac_keys):
+        raise UsageError("an update takes new keys or crypto sessions")
+    _check_may_send(session, session.role, kemac_keys)
+    session.policy.check_validity(env.clock())
+    check_session_keys(kemac_keys, session.policy.prf)
+    check_spis((*kemac_keys, *session.keys))
+    entries = _offered(env, session, crypto_sessions, policies, kemac_keys)
+    t = _next_t(env, session)
+    initiator, responder = _parties(session)
+    identities: list[Payload] = [
+        initiator.idr(IdRole.INITIATOR),
+        responder.idr(IdRole.RESPONDER),
+    ]
+    if session.role == IdRole.RESPONDER:
+        identities.reverse()
+    behind = initiator.data + responder.data
+    message = _message(
+        session, DataType.TRANSFER_INIT, t, entries, identities, policies, kemac_keys, behind
+    )
+    return message, replace(session, last_t=as_number(t))
+
+
+def answer_update(
+    env: Environment,
+    session: Session,
+    data: bytes,
+    accept_policy: AcceptPolicy,
+    *,
+    crypto_sessions: Sequence[CsSpec] = (),
+    policies: Sequence[SP] = (),
+    kemac_keys: Sequence[KeyData] = (),
+) -> tuple[bytes | None, Session]:
+    """The answer to the other end's update (None when it wants none), and the new session.
+
+    Raises Refused when it does not verify, is old or one's own, or is not acceptable,
+    WireError when it cannot be read.
+    """
+    incoming = read_update(env, session, data, DataType.TRANSFER_INIT)
+    initiator, responder = _parties(session)
+    check_mac(incoming, update_keys(session), initiator.data + responder.data)
+    session = replace(session, last_t=as_number(incoming.t))
+    session = _with_keys(session, _sent_keys(session, incoming, peer_of(session)))
+    _check_may_send(session, session.role, kemac_keys)
+    check_spis((*kemac_keys, *session.keys))
+    session = _with_keys(session, kemac_keys)
+    known = _policies(session)
+    entries, new = read_map(incoming, complete=False, known=known)
+    by_initiator = peer_of(session) == IdRole.INITIATOR
+    agreed = answer_map(
+        env,
+        entries,
+        {**known, **new},
+        session.keys,
+        accept_policy,
+        crypto_sessions,
+        policies,
+    )
+    session = _merged(session, agreed, by_initiator=by_initiator)
+    session.check()
+    if not incoming.message.header.v:
+        return None, session
+    t = _next_t(env, session)
+    ours = session.local.idr(session.role)
+    added = [one.policy for one in agreed if one.policy is not None
+             and one.policy.policy_no not in {**known, **new}]  # fmt: skip
+    answer = _message(
+        session, DataType.TRANSFER_RESP, t, [one.entry for one in agreed], [ours], added,
+        kemac_keys, data,
+    )  # fmt: skip
+    return answer, replace(session, last_t=as_number(t))
+
+
+def finish_update(
+    env: Environment,
+    session: Session,
+    init_raw: bytes,
+    data: bytes,
+    accept_policy: AcceptPolicy,
+) -> Session:
+    """Take the answer to one's own update: the new session. Raises as `answer_update` does."""
+    init = Incoming.read(init_raw, DataType.TRANSFER_INIT)
+    incoming = read_update(env, session, data, DataType.TRANSFER_RESP)
+    incoming.check_answers(init)
+    check_mac(incoming, update_keys(session), init_raw)
+    session = replace(session, last_t=max(session.last_t, as_number(incoming.t)))
+    session = _with_keys(session, _sent_keys(session, init, session.role))
+    session = _with_keys(session, _sent_keys(session, incoming, peer_of(session)))
+    known = _policies(session)
+    offered, new = read_map(init, complete=False, known=known)
+    entries, added = read_map(incoming, complete=True, known={**known, **new})
+    if missing := {one.cs_id for one in offered} - {one.cs_id for one in entries}:
+        raise Refused(f"the answer drops crypto session {min(missing)}")
+    everything = {**known, **new, **added}
+    mine = {one.cs_id for one in offered if one.session_data}
+    agreed = []
+    for entry in entries:
+        policy = everything[entry.policies[0]]
+        if not accept_policy(policy):
+            raise Refused("a policy in the answer is not supported", ErrorNo.INVALID_SPPAR)
+        agreed.append(CryptoSession(entry, policy, by_initiator=entry.cs_id in mine))
+    session = _merged(session, agreed, by_initiator=session.role == IdRole.INITIATOR)
+    session.check()
+    return session
+
+
+def update_keys(session: Session) -> MessageKeys:
+    """The keys of both messages of an update, in both directions (interpretation 29)."""
+    return message_keys(
+        session.policy.prf,
+        session.mpk,
+        session.csb_id,
+        response=F.F in session.policy.flags,
+        randr_i=session.randr_i,
+        randr_r=session.randr_r if F.G in session.policy.flags else b"",
+    )
+
+
+def peer_of(session: Session) -> IdRole:
+    """The role of the other end in the crypto session bundle."""
+    return IdRole.RESPONDER if session.role == IdRole.INITIATOR else IdRole.INITIATOR
+
+
+def is_update(data: bytes) -> bool:
+    """Whether a message is of an update: of Ticket Transfer, but without ticket and RANDs."""
+    incoming = Incoming.read(data, *_KINDS)
+    return not any(incoming.message.find(kind) for kind in (TICKET, RANDR))
+
+
+def read_update(env: Environment, session: Session, data: bytes, kind: DataType) -> Incoming:
+    """Read a message of an update from the other end; its MAC is not verified yet.
+
+    Raises Refused for another CSB ID, a T that is not above every one before or is of this
+    end's own kind, for new RANDs or tickets, and for identities other than the session's.
+    """
+    incoming = Incoming.read(data, kind)
+    if incoming.csb_id != session.csb_id:
+        raise Refused(f"it is of the bundle {incoming.csb_id:#010x}, not {session.csb_id:#010x}")
+    if any(incoming.message.find(kind) for kind in (TICKET, RANDR, RAND)):
+        raise Refused("an update brings no new ticket and no new RAND (5.2)")
+    session.policy.check_validity(env.clock())
+    env.check_fresh(incoming.t)
+    if as_number(incoming.t) <= session.last_t:
+        raise Refused("its T is not above every one before: it was seen already",
+                      ErrorNo.INVALID_TS)  # fmt: skip
+    if _is_of_responder(incoming.t) != (peer_of(session) == IdRole.RESPONDER):
+        raise Refused("this update is one's own; it is for the other end", ErrorNo.AUTH_FAILURE)
+    initiator, responder = _parties(session)
+    named: dict[int, Identity] = {IdRole.INITIATOR: initiator, IdRole.RESPONDER: responder}
+    for payload in incoming.message.all(IDR):
+        if named.get(payload.id_role) != Identity.of(payload):
+            raise Refused("it names other parties than the session has", ErrorNo.INVALID_ID)
+    return incoming
+
+
+def _parties(session: Session) -> tuple[Identity, Identity]:
+    """Initiator and responder of the bundle, whoever starts the update."""
+    if session.role == IdRole.INITIATOR:
+        return session.local, session.remote
+    return session.remote, session.local
+
+
+def _is_of_responder(t: Timestamp) -> bool:
+    """Whose T it is: the lowest bit is 0 from the initiator of the bundle, else 1."""
+    return bool(t.value[-1] & 1)
+
+
+def _next_t(env: Environment, session: Session) -> Timestamp:
+    """A T above every one before, with this end's lowest bit."""
+    now = env.timestamp()
+    last = session.last_t >> (32 if now.ts_type == TsType.NTP_UTC_32 else 0)
+    bit = int(session.role == IdRole.RESPONDER)
+    value = max(int.from_bytes(now.value), last + 1) & ~1 | bit
+    if value <= last:
+        value += 2
+    return Timestamp(now.ts_type, value.to_bytes(len(now.value)))
+
+
+def _check_may_send(session: Session, role: IdRole, keys: Sequence[KeyData]) -> None:
+    flag = F.L if role == IdRole.INITIATOR else F.M
+    refuse_unless(
+        not keys or flag in session.policy.flags,
+        f"the ticket has no {flag.name} flag: this end must not send keys",
+    )
+
+
+def _sent_keys(session: Session, incoming: Incoming, role: IdRole) -> Sequence[KeyData]:
+    """The keys in the KEMAC of a verified message that the end of a role has sent."""
+    kemac = incoming.message.find(KEMAC)
+    if kemac is None:
+        return ()
+    flag = F.L if role == IdRole.INITIATOR else F.M
+    refuse_unless(
+        flag in session.policy.flags, f"a KEMAC came, but the ticket has no {flag.name} flag"
+    )
+    check_encr_alg(incoming.profile, kemac.encr_alg)
+    keys = open_kemac(kemac, update_keys(session), incoming.csb_id, incoming.t)
+    if any(key.type == KeyType.MPK for key in keys):
+        raise Refused("a KEMAC in an update holds no MPK (5.2)")
+    check_session_keys(keys, session.policy.prf)
+    return keys
+
+
+def _with_keys(session: Session, keys: Sequence[KeyData]) -> Session:
+    """The session with new keys in front, which are not forked (5.2)."""
+    check_spis((*keys, *session.keys))
+    return replace(session, keys=(*keys, *session.keys))
+
+
+def _policies(session: Session) -> dict[int, SP]:
+    return {
+        one.policy.policy_no: one.policy
+        for one in session.crypto_sessions
+        if one.policy is not None
+    }
+
+
+def _offered(
+    env: Environment,
+    session: Session,
+    specs: Sequence[CsSpec],
+    policies: Sequence[SP],
+    new_keys: Sequence[KeyData],
+) -> list[GenericIdEntry]:
+    """The map of an update: what changes and what is new, by CS ID."""
+    present = {one.entry.cs_id: one.entry for one in session.crypto_sessions}
+    if not specs:
+        spis = [key.spi or b"" for key in new_keys]
+        return [
+            entry.copy(spi=spis[at % len(spis)], spi_length=None)
+            for at, entry in enumerate(present.values())
+        ]
+    known = {**_policies(session), **{sp.policy_no: sp for sp in policies}}
+    changed = [spec for spec in specs if spec.cs_id in present]
+    fresh = _with_free_ids([spec for spec in specs if spec.cs_id not in present], present)
+    keys = [*new_keys, *session.keys]
+    entries = offer_map(env, fresh, list(known.values()), keys, complete=False)
+    for spec in changed:
+        entry = present[spec.cs_id or 0]
+        spi = spec.spi or (new_keys[0].spi if new_keys else None) or entry.spi
+        entries.append(entry.copy(spi=spi, spi_length=None))
+    return entries
+
+
+def _with_free_ids(specs: Sequence[CsSpec], present: Mapping[int, GenericIdEntry]) -> list[CsSpec]:
+    taken = {*present, *(spec.cs_id for spec in specs)}
+    free = (number for number in range(1, 256) if number not in taken)
+    return [spec if spec.cs_id else replace(spec, cs_id=next(free, 255)) for spec in specs]
+
+
+def _merged(session: Session, agreed: Sequence[CryptoSession], *, by_initiator: bool) -> Session:
+    """The session with the crypto sessions of an update put in, by CS ID.
+
+    What is known keeps its direction. In a new one, who gave its SSRC sends: the end that
+    started the update, which `by_initiator` tells, or else the one that answered.
+    """
+    present = {one.entry.cs_id: one for one in session.crypto_sessions}
+    for one in agreed:
+        before = present.get(one.entry.cs_id)
+        given = one.by_initiator == by_initiator
+        sender = given if before is None else before.by_initiator
+        present[one.entry.cs_id] = replace(one, by_initiator=sender)
+    return replace(session, crypto_sessions=tuple(present.values()))
+
+
+def _message(
+    session: Session,
+    kind: DataType,
+    t: Timestamp,
+    entries: Sequence[GenericIdEntry],
+    identities: Sequence[Payload],
+    policies: Sequence[SP],
+    kemac_keys: Sequence[KeyData],
+    behind: bytes,
+) -> bytes:
+    profile = profile_of(session.policy.prf)
+    keys = update_keys(session)
+    payloads: list[Payload] = [t.payload(), *identities, *policies]
+    if kemac_keys:
+        payloads.append(seal_kemac(profile.encr_alg, kemac_keys, keys, session.csb_id, t))
+    header = HDR(
+        data_type=kind.value,
+        v=int(kind == DataType.TRANSFER_INIT),
+        prf=profile.prf.value,
+        csb_id=session.csb_id,
+        cs_id_map_type=CsIdMapType.GENERIC_ID.value,
+        cs_id_map=list(entries),
+    )
+    return protect(header, payloads, profile, keys, behind)
