@@ -158,8 +158,24 @@ def _crypto_session_json(
         "mki": media.spi.hex(),
         "suite": suite_name,
         **key,
-        "keys": [{**spi, **key, "state": "active"}],
+        "keys": [{**spi, **key, "state": "active"}, *_replaced(session, crypto_session, show_keys)],
     }
+
+
+def _replaced(
+    session: Session, crypto_session: CryptoSession, show_keys: bool
+) -> list[dict[str, str]]:
+    """The keys that updates have replaced, which packets in flight may still have."""
+    protocol = crypto_session.entry.protocol
+    replaced = [session.media_key(crypto_session, spi) for spi in crypto_session.previous]
+    return [
+        {
+            "spi": media.spi.hex(),
+            **_key_json(protocol, media, show_keys=show_keys),
+            "state": "overlap",
+        }
+        for media in replaced
+    ]
 
 
 def _key_json(protocol: int, media: MediaKey, *, show_keys: bool) -> dict[str, str]:

@@ -145,18 +145,26 @@ class Stream:
 
     def master(self) -> MasterKey:
         """Its master key and salt, with the SPI as MKI."""
-        media = self.content.established.media_key(self.crypto_session)
-        return MasterKey(media.key, media.salt, media.spi)
+        return self.masters()[-1]
+
+    def masters(self) -> list[MasterKey]:
+        """Its master keys, those that updates have replaced first."""
+        session, one = self.content.established, self.crypto_session
+        spis = [*reversed(one.previous), one.entry.spi]
+        found = [session.media_key(one, spi) for spi in spis]
+        return [MasterKey(media.key, media.salt, media.spi) for media in found]
 
     def highest(self, roc: dict[int, int]) -> dict[int, Highest]:
         """The indices used before; at first what ROC and SEQ of the Session Data say."""
         _, start, seq = srtp_session_data(self.crypto_session.entry) or (0, 0, 0)
         first = Highest(((roc.get(self.ssrc, start or 0) << 16) | (seq or 0)) - 1)
-        before = {
-            int(name.rpartition(" ")[2], 16): Highest(*indices)
-            for name, indices in self.content.sent.items()
-            if name == self.name(int(name.rpartition(" ")[2], 16))
-        }
+        before: dict[int, Highest] = {}
+        for name, indices in self.content.sent.items():
+            cs_id, _, ssrc = name.split()
+            # A stream goes on in its packet index when an update gives it another key.
+            if int(cs_id) == self.crypto_session.entry.cs_id:
+                number = int(ssrc, 16)
+                before[number] = max(before.get(number, first), Highest(*indices))
         return {self.ssrc: first, **before}
 
 
@@ -246,7 +254,7 @@ class SessionReceiver(_BySsrc):
                 stream = Stream(path, content, crypto_session)
                 receiver = Receiver(
                     srtp_suite(crypto_session),
-                    [stream.master()],
+                    stream.masters(),
                     window=window,
                     roc={stream.ssrc: crypto_session.roc, **keys.roc},
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ from mikeytool.client.tickets import read_ticket, ticket_octets
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.resolve import ResolvedTicket, accept_resolve_resp, resolve_init
+from mikeytool.exchange.session import Session
 from mikeytool.exchange.transfer import TransferInit, read_transfer_init
+from mikeytool.exchange.update import is_update
 from mikeytool.srtp import SUITES, Suite
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
@@ -76,17 +79,15 @@ def media_options(command: Any) -> Any:
                 metavar="SPEC",
                 help="A key of one's own: TYPE[,key=KEY][,salt=KEY][,spi=HEX].",
             ),
-            click.option(
-                "--app",
-                "apps",
-                multiple=True,
-                metavar="ID",
-                help="The application that this is for.",
-            ),
         )
     ):
         command = option(command)
     return command
+
+
+app_option = click.option(
+    "--app", "apps", multiple=True, metavar="ID", help="The application that this is for."
+)
 
 
 def _default_suite(prf: int) -> Suite:
@@ -115,6 +116,7 @@ def _default_suite(prf: int) -> Suite:
 @click.option("--to", "remote", type=IDENTITY, required=True, metavar="URI", help="Who is called.")
 @session_option
 @media_options
+@app_option
 @message_options
 @force_option
 @quiet_option
@@ -159,7 +161,6 @@ def init(
     "--as",
     "local",
     type=IDENTITY,
-    required=True,
     metavar="URI",
     envvar="MIKEYTOOL_AS",
     show_envvar=True,
@@ -204,6 +205,7 @@ def init(
     help="Only calls from such URIs, as in sip:*@example.com.",
 )
 @media_options
+@app_option
 @index_option
 @json_option
 @show_keys_option
@@ -213,55 +215,28 @@ def init(
 def respond(
     message: str | None,
     session_path: Path,
-    local: Identity,
-    psk: bytes | None,
-    psk_id: str | None,
-    kms_where: str | None,
-    kms_id: Identity | None,
-    ticket_path: Path | None,
-    accept_from: Sequence[str],
-    cs: Sequence[str],
-    suites: Sequence[str],
-    kemac: Sequence[str],
-    apps: Sequence[str],
     index: int | None,
     as_json: bool,
     show_keys: bool,
     fmt: Format,
     output: str | None,
-    force: bool,
+    **options: Any,
 ) -> None:
-    """Answer a TRANSFER_INIT with TRANSFER_RESP, if its ticket asks for one.
+    """Answer a TRANSFER_INIT with TRANSFER_RESP, if it asks for one.
 
-    The ticket is resolved by the KMS, or was before (--ticket).
+    The ticket is resolved by the KMS, or was before (--ticket). The update of a session needs
+    nothing but SESSION.
     """
     data = one_message(message, index)
     check_output(output)
     if as_json and output is not None:
         raise UsageError('--json has the answer in it, under "message"; -o is for the answer alone')
     env = environment()
-    if ticket_path is not None:
-        resolve = _resolved_before(ticket_path, local)
-    elif kms_where is not None:
-        key = need_key(psk, "--psk")
-        resolve = _resolver(env, kms_where, kms_id, key, psk_id, local)
-    else:
-        raise UsageError("give --kms STORE with --psk KEY, or --ticket FILE")
-    default = _default_suite(read_transfer_init(data).policy.prf)
-    media = media_of(cs, suites, kemac, default=(), default_suite=default)
     try:
-        answer, session = client.respond(
-            env,
-            data,
-            session_path,
-            local=local,
-            resolve=resolve,
-            accept_policy=accepts(suites),
-            accept_from=accept_from,
-            apps=[Identity.from_text(app) for app in apps],
-            media=media,
-            force=force,
-        )
+        if is_update(data):
+            answer, session = _respond_to_update(env, data, session_path, **options)
+        else:
+            answer, session = _respond_to_call(env, data, session_path, **options)
     except Refused as refusal:
         if refusal.answer is not None and as_json:
             print(json.dumps({"error": str(refusal), "message": _base64(refusal.answer)}))
@@ -274,7 +249,105 @@ def respond(
     elif answer is not None:
         write_message(answer, fmt, output)
     else:
-        say("the ticket asks for no answer (F is 0); the session is set up")
+        say("no answer is asked for; the session is set up")
+
+
+def _respond_to_update(
+    env: Environment,
+    data: bytes,
+    session_path: Path,
+    *,
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    **_: Any,
+) -> tuple[bytes | None, Session]:
+    return client.respond_to_update(
+        env,
+        data,
+        session_path,
+        accept_policy=accepts(suites),
+        media=_media_of_session(session_path, cs, suites, kemac),
+    )
+
+
+def _respond_to_call(
+    env: Environment,
+    data: bytes,
+    session_path: Path,
+    *,
+    local: Identity | None,
+    psk: bytes | None,
+    psk_id: str | None,
+    kms_where: str | None,
+    kms_id: Identity | None,
+    ticket_path: Path | None,
+    accept_from: Sequence[str],
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    apps: Sequence[str],
+    force: bool,
+) -> tuple[bytes | None, Session]:
+    if local is None:
+        raise UsageError("say who answers with --as URI")
+    if ticket_path is not None:
+        resolve = _resolved_before(ticket_path, local)
+    elif kms_where is not None:
+        key = need_key(psk, "--psk")
+        resolve = _resolver(env, kms_where, kms_id, key, psk_id, local)
+    else:
+        raise UsageError("give --kms STORE with --psk KEY, or --ticket FILE")
+    default = _default_suite(read_transfer_init(data).policy.prf)
+    return client.respond(
+        env,
+        data,
+        session_path,
+        local=local,
+        resolve=resolve,
+        accept_policy=accepts(suites),
+        accept_from=accept_from,
+        apps=[Identity.from_text(app) for app in apps],
+        media=media_of(cs, suites, kemac, default=(), default_suite=default),
+        force=force,
+    )
+
+
+def _media_of_session(
+    session_path: Path, cs: Sequence[str], suites: Sequence[str], kemac: Sequence[str]
+) -> client.Media:
+    """What the options say for an update; keys are as long as the session's own."""
+    session = SessionFile.read(session_path).established
+    default = _default_suite(session.policy.prf)
+    media = media_of(cs, suites or [default.name], kemac, default=(), default_suite=None)
+    if suites:
+        taken = [c.policy.policy_no for c in session.crypto_sessions if c.policy is not None]
+        first = max(taken, default=-1) + 1
+        policies = [sp.copy(policy_no=first + at) for at, sp in enumerate(media.policies)]
+        return replace(media, policies=policies)
+    return replace(media, policies=())
+
+
+@transfer.command()
+@session_option
+@media_options
+@message_options
+@quiet_option
+def update(
+    session_path: Path,
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    fmt: Format,
+    output: str | None,
+) -> None:
+    """Print an update of a session: new keys (--kemac), new or changed crypto sessions (--cs).
+
+    The other end answers with `transfer respond`, and `transfer finish` takes the answer.
+    """
+    check_output(output)
+    media = _media_of_session(session_path, cs, suites, kemac)
+    write_message(client.update(environment(), session_path, media), fmt, output)
 
 
 def _base64(message: bytes) -> str:

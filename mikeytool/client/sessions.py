@@ -39,13 +39,15 @@ class SessionFile:
     """What a session file holds.
 
     `waiting` is the initiator's TRANSFER_INIT and its ticket; it stays when `session` is
-    there, because a forked call may get more than one answer. `sent` is the highest packet
+    there, because a forked call may get more than one answer. `update` is one's own update
+    that waits for its answer. `sent` is the highest packet
     index of each stream to send, as a list of the SRTP and the SRTCP index.
     """
 
     session: Session | None = None
     waiting: tuple[bytes, TicketFile] | None = None
     sent: dict[str, list[int]] = field(default_factory=dict)
+    update: bytes | None = None
 
     @property
     def state(self) -> str:
@@ -63,6 +65,7 @@ class SessionFile:
             content |= {"init": init.hex(), "ticket": ticket.json()}
         if self.session is not None:
             content |= {**_session_json(self.session), "sent": self.sent}
+            content["update"] = None if self.update is None else self.update.hex()
         return content
 
     @classmethod
@@ -77,7 +80,8 @@ class SessionFile:
             if content["state"] == WAITING and waiting is not None:
                 return cls(waiting=waiting)
             sent = {name: [int(rtp), int(rtcp)] for name, (rtp, rtcp) in content["sent"].items()}
-            return cls(_session_of_json(content), waiting, sent)
+            update = None if content["update"] is None else bytes.fromhex(content["update"])
+            return cls(_session_of_json(content), waiting, sent, update)
         except (*BROKEN, ConstructError):
             raise WireError(f"{path}: the session in it is broken; set it up again") from None
 
@@ -107,6 +111,7 @@ def _session_json(session: Session) -> Json:
                 "entry": crypto_session.entry.build().hex(),
                 "policy": _sp_hex(crypto_session.policy),
                 "by_initiator": crypto_session.by_initiator,
+                "previous": [spi.hex() for spi in crypto_session.previous],
             }
             for crypto_session in session.crypto_sessions
         ],
@@ -134,6 +139,7 @@ def _session_of_json(content: Json) -> Session:
                 GenericIdEntry.parse(bytes.fromhex(one["entry"])),
                 None if one["policy"] is None else SP.parse(bytes.fromhex(one["policy"])),
                 one["by_initiator"],
+                tuple(bytes.fromhex(spi) for spi in one["previous"]),
             )
             for one in content["crypto_sessions"]
         ),

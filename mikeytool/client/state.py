@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from mikeytool.exchange.environment import Environment
@@ -44,15 +45,23 @@ class ClientState(Database):
             replay.remember(db, env, init.incoming, verified.initiator, mpki)
             replay.use_once(db, init.ticket, init.policy, b"", init.incoming.v.ver_data)
 
-    def claim_streams(self, session: Session) -> None:
-        """Write down the streams that a session sends; refuse one that another session sends."""
+    def claim_streams(self, session: Session, before: Session | None = None) -> None:
+        """Write down the streams that a session sends; refuse one that another session sends.
+
+        `before` is the session as it was before an update: what it sent is its own.
+        """
+        mine = set() if before is None else set(_streams(before))
         with self.transaction() as db:
-            for crypto_session in session.crypto_sessions:
-                ssrc = crypto_session.ssrc
-                if ssrc is None or not session.is_local(crypto_session):
-                    continue
-                media = session.media_key(crypto_session)
-                claim_stream(db, media.key, media.salt, ssrc)
+            for key, salt, ssrc in set(_streams(session)) - mine:
+                claim_stream(db, key, salt, ssrc)
+
+
+def _streams(session: Session) -> Iterator[tuple[bytes, bytes, int]]:
+    """Key, salt and SSRC of every stream that a session sends."""
+    for crypto_session in session.crypto_sessions:
+        if crypto_session.ssrc is not None and session.is_local(crypto_session):
+            media = session.media_key(crypto_session)
+            yield media.key, media.salt, crypto_session.ssrc
 
 
 def claim_stream(db: sqlite3.Connection, key: bytes, salt: bytes, ssrc: int) -> None:

@@ -30,6 +30,7 @@ from mikeytool.exchange.transfer import (
     transfer_resp,
     verify_transfer_init,
 )
+from mikeytool.exchange.update import answer_update, finish_update, update_init
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import SP, KeyData
@@ -95,9 +96,9 @@ def start(
     return message
 
 
-def _claim_streams(session: Session) -> None:
+def _claim_streams(session: Session, before: Session | None = None) -> None:
     with closing(open_state()) as state:
-        state.claim_streams(session)
+        state.claim_streams(session, before)
 
 
 def respond(
@@ -181,6 +182,8 @@ def finish(
     (interpretation 28).
     """
     with locked_session(session_path) as content:
+        if content.session is not None and content.update is not None:
+            return _finish_update(env, answer, session_path, content, accept_policy)
         if content.waiting is None:
             raise Refused(f"{session_path}: this session does not wait for an answer")
         if content.session is not None and another is None:
@@ -193,4 +196,63 @@ def finish(
         _claim_streams(session)
         made = SessionFile(session, content.waiting)
         made.write(another or session_path, force=another is None)
+    return session
+
+
+def update(env: Environment, session_path: Path, media: Media) -> bytes:
+    """TRANSFER_INIT of an update of a session (5.2), which waits for its answer then.
+
+    One that was not answered may be followed by another.
+    """
+    with locked_session(session_path) as content:
+        message, session = update_init(
+            env,
+            content.established,
+            crypto_sessions=media.crypto_sessions,
+            policies=media.policies,
+            kemac_keys=media.kemac_keys,
+        )
+        replace(content, session=session, update=message).write(session_path, force=True)
+    return message
+
+
+def respond_to_update(
+    env: Environment,
+    message: bytes,
+    session_path: Path,
+    *,
+    accept_policy: AcceptPolicy,
+    media: Media,
+) -> tuple[bytes | None, Session]:
+    """Answer the other end's update of a session; the file has the new one before.
+
+    Raises Refused, WireError or StateError.
+    """
+    with locked_session(session_path) as content:
+        before = content.established
+        answer, session = answer_update(
+            env,
+            before,
+            message,
+            accept_policy,
+            crypto_sessions=media.crypto_sessions,
+            policies=media.policies,
+            kemac_keys=media.kemac_keys,
+        )
+        _claim_streams(session, before)
+        replace(content, session=session).write(session_path, force=True)
+    return answer, session
+
+
+def _finish_update(
+    env: Environment,
+    answer: bytes,
+    session_path: Path,
+    content: SessionFile,
+    accept_policy: AcceptPolicy,
+) -> Session:
+    before = content.established
+    session = finish_update(env, before, content.update or b"", answer, accept_policy)
+    _claim_streams(session, before)
+    replace(content, session=session, update=None).write(session_path, force=True)
     return session

@@ -35,12 +35,14 @@ DEFAULT_SALT_LENGTH = 14
 class CryptoSession:
     """One negotiated crypto session; `policy` is None only under an Empty map.
 
-    `by_initiator` tells whose it is to send.
+    `by_initiator` tells whose it is to send; `previous` are the SPIs of keys that an update
+    has replaced, latest first.
     """
 
     entry: GenericIdEntry
     policy: SP | None
     by_initiator: bool
+    previous: tuple[bytes, ...] = ()
 
     @property
     def ssrc(self) -> int | None:
@@ -85,17 +87,20 @@ class Session:
     crypto_sessions: tuple[CryptoSession, ...]
     last_t: int = 0
 
-    def key_of(self, crypto_session: CryptoSession) -> KeyData:
-        """The key that the SPI of a crypto session names; raises Refused when none has it."""
+    def _key_of(self, crypto_session: CryptoSession, spi: bytes) -> KeyData:
         for key in self.keys:
-            if key.spi == crypto_session.entry.spi:
+            if key.spi == spi and spi:
                 return key
-        spi, cs_id = crypto_session.entry.spi.hex(), crypto_session.entry.cs_id
-        raise Refused(f"crypto session {cs_id} names the SPI {spi or 'none'}, no key has it")
+        cs_id = crypto_session.entry.cs_id
+        named = f"names the SPI {spi.hex()}, no key has it" if spi else "has no key"
+        raise Refused(f"crypto session {cs_id} {named}; a key comes in the ticket or a KEMAC")
 
-    def media_key(self, crypto_session: CryptoSession) -> MediaKey:
-        """TEK and salt of a crypto session (5.1.3); raises Refused when it has no key."""
-        key = self.key_of(crypto_session)
+    def media_key(self, crypto_session: CryptoSession, spi: bytes | None = None) -> MediaKey:
+        """TEK and salt of a crypto session under its key, or the key of an SPI (5.1.3).
+
+        Raises Refused when there is no such key.
+        """
+        key = self._key_of(crypto_session, crypto_session.entry.spi if spi is None else spi)
         tek_length, salt_length = key_lengths(crypto_session)
         if key.type in (KeyType.TEK, KeyType.TEK_SALT):
             # A TEK without a salt leaves SRTP with its default, a salt of zeros.

@@ -314,8 +314,18 @@ def _merged(session: Session, agreed: Sequence[CryptoSession], *, by_initiator: 
         before = present.get(one.entry.cs_id)
         given = one.by_initiator == by_initiator
         sender = given if before is None else before.by_initiator
-        present[one.entry.cs_id] = replace(one, by_initiator=sender)
+        present[one.entry.cs_id] = replace(
+            one, by_initiator=sender, previous=_previous(before, one.entry.spi)
+        )
     return replace(session, crypto_sessions=tuple(present.values()))
+
+
+def _previous(before: CryptoSession | None, spi: bytes) -> tuple[bytes, ...]:
+    """The SPIs that a crypto session had before, when it now has this one."""
+    if before is None:
+        return ()
+    had = before.entry.spi, *before.previous
+    return tuple(one for one in had if one != spi)
 
 
 def _message(

@@ -1,0 +1,68 @@
+"""Updating a session from the shell (RFC 6043 5.2): new keys, new streams, packets across."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cli.shell import Shell, with_sessions
+
+PACKET = "8000{seq:04x}000000a0{ssrc}68656c6c6f"
+
+
+def session(shell: Shell, name: str) -> dict[str, Any]:
+    shown: dict[str, Any] = json.loads(
+        shell.ok(f"mikeytool transfer show {name}.session --json --show-keys")
+    )
+    return shown
+
+
+def rekey(shell: Shell, starter: str, other: str, options: str = "--kemac tek+salt") -> None:
+    shell.ok(
+        f"mikeytool transfer update --session {starter}.session {options} > update\n"
+        f"mikeytool transfer respond update --session {other}.session > answer\n"
+        f"mikeytool transfer finish answer --session {starter}.session"
+    )
+
+
+@pytest.mark.parametrize(("starter", "other"), [("alice", "bob"), ("bob", "alice")])
+def test_media_goes_on_under_a_new_key(shell: Shell, starter: str, other: str) -> None:
+    with_sessions(shell, "--flags=+LM")
+    ssrc = session(shell, "alice")["crypto_sessions"][0]["ssrc"][2:]
+
+    def send(seq: int) -> str:
+        shell.path("packet").write_text(PACKET.format(seq=seq, ssrc=ssrc) + "\n")
+        return shell.ok("mikeytool srtp encrypt packet --session alice.session")
+
+    before, late = send(0xFFFE), send(0xFFFF)
+    rekey(shell, starter, other)
+    after = send(0)
+    shell.path("all").write_text(f"{before}\n{after}\n{late}\n")
+    clear = shell.ok("mikeytool srtp decrypt all --session bob.session").splitlines()
+    assert clear == [PACKET.format(seq=seq, ssrc=ssrc) for seq in (0xFFFE, 0, 0xFFFF)]
+    old, new = (session(shell, name)["crypto_sessions"][0] for name in ("alice", "bob"))
+    assert old["master_key"] == new["master_key"]
+    assert [key["state"] for key in new["keys"]] == ["active", "overlap"]
+    shell.fails("mikeytool srtp encrypt packet --session alice.session", 1, "packet index")
+
+
+def test_a_stream_is_added(shell: Shell) -> None:
+    with_sessions(shell)
+    rekey(shell, "bob", "alice", "--cs dir=send,ssrc=0x99")
+    alice, bob = session(shell, "alice"), session(shell, "bob")
+    assert [one["direction"] for one in bob["crypto_sessions"]] == ["recv", "send", "send"]
+    assert [one["direction"] for one in alice["crypto_sessions"]] == ["send", "recv", "recv"]
+    assert alice["crypto_sessions"][2]["ssrc"] == "0x00000099"
+    assert alice["crypto_sessions"][2]["master_key"] == bob["crypto_sessions"][2]["master_key"]
+
+
+def test_what_is_refused(shell: Shell) -> None:
+    with_sessions(shell)
+    shell.fails("mikeytool transfer update --session alice.session --kemac tek", 1, "no L flag")
+    shell.fails("mikeytool transfer update --session alice.session", 2, "update")
+    rekey(shell, "alice", "bob", "--cs dir=send")
+    shell.fails("mikeytool transfer respond update --session bob.session", 1, "seen already")
+    shell.fails("mikeytool transfer respond update --session alice.session", 1, "seen already")
+    shell.fails("mikeytool transfer finish answer --session alice.session", 1, "has its answer")
