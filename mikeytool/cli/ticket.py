@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +22,9 @@ from mikeytool.cli.messages import (
     read_input,
     write_message,
 )
+from mikeytool.cli.policy import CREATE_FLAGS, DEFAULT_FLAGS, policy_of, policy_options
 from mikeytool.cli.table import print_table
-from mikeytool.cli.values import IDENTITY, parse_duration, parse_time
+from mikeytool.cli.values import IDENTITY
 from mikeytool.cli.words import force_option, json_option, quiet_option, say, show_keys_option
 from mikeytool.client.files import check_free, parse_json
 from mikeytool.client.kms import reach
@@ -37,19 +36,18 @@ from mikeytool.client.tickets import (
     ticket_octets,
     ticket_of_json,
 )
-from mikeytool.exchange.environment import NS
-from mikeytool.exchange.policy import TicketPolicy, wanted_key
+from mikeytool.exchange.modes import create_ticket, resolve_alone
+from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import PROFILES, profile_of
 from mikeytool.exchange.request import request_init
 from mikeytool.exchange.resolve import resolve_init
+from mikeytool.kms.grant import make_keys
 from mikeytool.wire.describe import masked
 from mikeytool.wire.errors import Refused, UsageError, WireError
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.payloads import TICKET, KeyData
-from mikeytool.wire.registry import KeyType, TicketFlag, TsType
-from mikeytool.wire.timestamp import Timestamp
+from mikeytool.wire.payloads import TICKET
+from mikeytool.wire.registry import TicketFlag
 
-DEFAULT_FLAGS = "DEFGHIJNO"
 _PATH = click.Path(path_type=Path)
 
 
@@ -124,58 +122,7 @@ accept_changed_option = click.option(
 
 @ticket.command()
 @user_options
-@click.option(
-    "--to",
-    "responders",
-    type=IDENTITY,
-    multiple=True,
-    required=True,
-    metavar="URI",
-    help="Who may resolve the ticket; several times for several.",
-)
-@click.option(
-    "--valid-for",
-    default="8h",
-    show_default=True,
-    metavar="D",
-    help="How long: 90s, 15m, 8h or 7d.",
-)
-@click.option(
-    "--not-before",
-    default="now",
-    metavar="T",
-    help="From when on: ISO 8601, Unix seconds, now, now+D or now-D.",
-)
-@click.option("--rekey-every", metavar="D", help="How often keys must change.")
-@click.option("--app", "apps", multiple=True, metavar="ID", help="Only for that application.")
-@click.option(
-    "--key-type",
-    "key_types",
-    multiple=True,
-    metavar="TYPE[:BYTES]",
-    help="none, tgk, tgk+salt, tek, tek+salt, gtgk or gtgk+salt; default tgk.",
-)
-@click.option(
-    "--flags",
-    default=DEFAULT_FLAGS,
-    show_default=True,
-    metavar="LETTERS",
-    help="Flags of RFC 6043 6.10, or changes to the default, as in --flags=+LM-J.",
-)
-@click.option(
-    "--profile",
-    type=click.Choice(["128", "256"]),
-    default="128",
-    show_default=True,
-    help="Bits of the algorithms.",
-)
-@click.option(
-    "--ticket-type",
-    type=click.IntRange(0, 65535),
-    default=1,
-    metavar="N",
-    help="Another Ticket Type than the base ticket.",
-)
+@policy_options(DEFAULT_FLAGS)
 @accept_changed_option
 @message_options
 @quiet_option
@@ -197,7 +144,7 @@ def request(
     """Request a ticket and keys from the KMS."""
     check_output(output)
     env = environment()
-    policy = _policy(env.clock(), local, responders, **policy_options)
+    policy = policy_of(env.clock(), local, responders, **policy_options)
     key = need_key(psk, "--psk")
     way = _way(kms_where, kms_id, save, pending, force=force)
     message = request_init(
@@ -215,76 +162,6 @@ def request(
 
 def _key_name(psk_id: str | None) -> Identity | None:
     return None if psk_id is None else Identity.key_name(psk_id)
-
-
-def _policy(
-    now_ns: int,
-    local: Identity,
-    responders: Sequence[Identity],
-    *,
-    valid_for: str,
-    not_before: str,
-    rekey_every: str | None,
-    apps: Sequence[str],
-    key_types: Sequence[str],
-    flags: str,
-    profile: str,
-    ticket_type: int,
-) -> TicketPolicy:
-    """The Ticket Policy that the options describe."""
-    start = parse_time(not_before, now_ns)
-    chosen = PROFILES[int(profile)]
-    policy = TicketPolicy(
-        prf=chosen.prf,
-        flags=parse_flags(flags),
-        responders=tuple(responders),
-        initiator=local,
-        valid_from=Timestamp.at(start, TsType.NTP_UTC_32),
-        valid_to=Timestamp.at(start + parse_duration(valid_for) * NS, TsType.NTP_UTC_32),
-        rekey=None if rekey_every is None else parse_duration(rekey_every),
-        apps=tuple(Identity.from_text(app) for app in apps),
-        keys=parse_key_types(key_types or ["tgk"], chosen.key_length),
-        ticket_type=ticket_type,
-    )
-    try:
-        policy.check_flags()
-    except Refused as error:
-        raise UsageError(f"--flags: {error}") from None
-    return policy
-
-
-def parse_flags(text: str) -> TicketFlag:
-    """`DEFGHIJNO`, or changes to the default such as `+LM-J`; raises UsageError."""
-    try:
-        if not text.startswith(("+", "-")):
-            return TicketFlag.from_letters(text)
-        flags = TicketFlag.from_letters(DEFAULT_FLAGS)
-        for sign, letters in re.findall(r"([+-])([A-Z]+)", text):
-            change = TicketFlag.from_letters(letters)
-            flags = flags | change if sign == "+" else flags & ~change
-        if re.fullmatch(r"([+-][A-Z]+)+", text):
-            return flags
-    except KeyError:
-        pass
-    raise UsageError(f"--flags {text}: letters D to O, or changes such as --flags=+LM-J")
-
-
-def parse_key_types(types: Sequence[str], length: int) -> tuple[KeyData, ...]:
-    """What `--key-type` asks for; raises UsageError."""
-    if list(types) == ["none"]:
-        return ()
-    wanted = []
-    for text in types:
-        name, colon, size = text.partition(":")
-        kind = next((k for k in KeyType if k.label.lower() == name.lower()), None)
-        if kind is None or kind == KeyType.MPK:
-            raise UsageError(
-                f"--key-type {text}: none, tgk, tek or gtgk, with +salt behind it or without"
-            )
-        if colon and not (size.isdecimal() and 16 <= int(size) <= 255):
-            raise UsageError(f"--key-type {text}: the length is in octets, 16 to 255")
-        wanted.append(wanted_key(kind, int(size) if colon else length, 14))
-    return tuple(wanted)
 
 
 class _Way:
@@ -347,6 +224,59 @@ def _save(
 
 
 @ticket.command()
+@click.option(
+    "--as",
+    "local",
+    type=IDENTITY,
+    required=True,
+    metavar="URI",
+    envvar="MIKEYTOOL_AS",
+    show_envvar=True,
+    help="Who you are.",
+)
+@click.option(
+    "--tpk",
+    type=KEY,
+    metavar="KEY",
+    help=f"The key that protects the ticket, which who resolves it has too: {KEY_HELP}.",
+)
+@click.option("--tpk-id", metavar="TEXT", help="The name of that key, if it has one.")
+@click.option(
+    "--kms-id",
+    type=IDENTITY,
+    metavar="ID",
+    envvar="MIKEYTOOL_KMS_ID",
+    help="The KMS that can resolve the ticket (mode 3).",
+)
+@click.option("--save", type=_PATH, required=True, metavar="FILE", help="Where the ticket goes.")
+@policy_options(CREATE_FLAGS)
+@force_option
+@quiet_option
+def create(
+    local: Identity,
+    tpk: bytes | None,
+    tpk_id: str | None,
+    kms_id: Identity | None,
+    save: Path,
+    force: bool,
+    responders: tuple[Identity, ...],
+    **options: Any,
+) -> None:
+    """Make a ticket without the KMS (modes 3 and 4 of RFC 6043 4.1.1).
+
+    With the E flag the KMS resolves it, which must share the key; without, the responder.
+    """
+    check_free(save, force=force)
+    env = environment()
+    policy = replace(policy_of(env.clock(), local, responders, **options), kms=kms_id)
+    key = need_key(tpk, "--tpk")
+    keys = make_keys(env, policy.keys or ())
+    held = create_ticket(env, policy, keys, key, _key_name(tpk_id))
+    TicketFile(held.ticket, held.policy, held.keys).write(save, force=force)
+    say(f"{save}: ticket of {local}")
+
+
+@ticket.command()
 @message_argument
 @click.option("--pending", type=_PATH, required=True, metavar="FILE", help="From the request.")
 @click.option("--save", type=_PATH, required=True, metavar="FILE", help="Where the ticket goes.")
@@ -373,6 +303,12 @@ def accept(
 @ticket.command()
 @message_argument
 @user_options
+@click.option(
+    "--tpk",
+    type=KEY,
+    metavar="KEY",
+    help=f"Resolve the ticket here, with the key that protects it: {KEY_HELP}.",
+)
 @click.option("--profile", type=click.Choice(["128", "256"]), help="Default: the ticket's.")
 @index_option
 @message_options
@@ -380,6 +316,7 @@ def accept(
 def resolve(
     message: str | None,
     index: int | None,
+    tpk: bytes | None,
     local: Identity,
     psk: bytes | None,
     psk_id: str | None,
@@ -396,6 +333,9 @@ def resolve(
     found = _ticket_in(message, index)
     if isinstance(found, TicketFile):
         found = found.ticket
+    if tpk is not None:
+        _resolve_alone(found, tpk, local, save, force=force)
+        return
     if TicketFlag.I in found.flag and not found.initiator_data:
         raise WireError(
             "with key forking the KMS needs Initiator Data as well: give the whole TRANSFER_INIT"
@@ -416,6 +356,16 @@ def resolve(
         psk_id=_key_name(psk_id),
     )
     _exchange(env, Pending(raw, key, way.kms_id), way, fmt, output, force=force)
+
+
+def _resolve_alone(
+    found: TICKET, tpk: bytes, local: Identity, save: Path | None, *, force: bool
+) -> None:
+    if save is None:
+        raise UsageError("--tpk needs --save FILE")
+    resolved = resolve_alone(environment(), found, tpk)
+    TicketFile.of_resolved(found, resolved, local).write(save, force=force)
+    say(f"{save}: ticket of {resolved.policy.initiator}")
 
 
 def _ticket_in(argument: str | None, index: int | None) -> TICKET | TicketFile:

@@ -30,6 +30,7 @@ from mikeytool.client.kms import reach
 from mikeytool.client.sessions import WAITING, SessionFile
 from mikeytool.client.tickets import read_ticket, ticket_octets
 from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.modes import resolve_alone
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.resolve import ResolvedTicket, accept_resolve_resp, resolve_init
 from mikeytool.exchange.session import Session
@@ -199,6 +200,12 @@ def init(
     help="The ticket, resolved before with `ticket resolve`.",
 )
 @click.option(
+    "--tpk",
+    type=KEY,
+    metavar="KEY",
+    help=f"The key that protects the ticket, to resolve it without the KMS: {KEY_HELP}.",
+)
+@click.option(
     "--accept-from",
     multiple=True,
     metavar="PATTERN",
@@ -282,6 +289,7 @@ def _respond_to_call(
     kms_where: str | None,
     kms_id: Identity | None,
     ticket_path: Path | None,
+    tpk: bytes | None,
     accept_from: Sequence[str],
     cs: Sequence[str],
     suites: Sequence[str],
@@ -293,11 +301,13 @@ def _respond_to_call(
         raise UsageError("say who answers with --as URI")
     if ticket_path is not None:
         resolve = _resolved_before(ticket_path, local)
+    elif tpk is not None:
+        resolve = _resolver_alone(env, tpk)
     elif kms_where is not None:
         key = need_key(psk, "--psk")
         resolve = _resolver(env, kms_where, kms_id, key, psk_id, local)
     else:
-        raise UsageError("give --kms STORE with --psk KEY, or --ticket FILE")
+        raise UsageError("give --kms STORE with --psk KEY, --tpk KEY, or --ticket FILE")
     default = _default_suite(read_transfer_init(data).policy.prf)
     return client.respond(
         env,
@@ -374,6 +384,10 @@ def _resolved_before(path: Path, local: Identity) -> client.Resolve:
         return ticket.resolved
 
     return resolve
+
+
+def _resolver_alone(env: Environment, tpk: bytes) -> client.Resolve:
+    return lambda init: resolve_alone(env, init.ticket, tpk)
 
 
 def _resolver(

@@ -29,11 +29,18 @@ F = TicketFlag
 
 
 def grant(
-    env: Environment, asked: TicketPolicy, initiator: Identity, kms: Identity, served: Profile
+    env: Environment,
+    asked: TicketPolicy,
+    initiator: Identity,
+    kms: Identity,
+    served: Profile,
+    *,
+    shared: bool = False,
 ) -> TicketPolicy:
     """The policy granted to `initiator`, the verified sender; K is set where it differs.
 
-    Raises Refused when nothing like it can be granted.
+    `shared` tells that the responder has the key that will protect the ticket, and so may
+    resolve it alone (mode 2, 4.1.1). Raises Refused when nothing like it can be granted.
     """
     asked.check_base_ticket()
     if profile_of(asked.prf).bits > served.bits:
@@ -48,7 +55,7 @@ def grant(
     asked_flags = asked.flags & ~F.K
     granted = replace(
         asked,
-        flags=repaired(asked_flags, keys),
+        flags=repaired(asked_flags, keys, shared=shared),
         kms=kms,
         initiator=initiator,
         valid_to=_end(env, asked),
@@ -62,18 +69,18 @@ def grant(
     return granted if same else replace(granted, flags=granted.flags | F.K)
 
 
-def repaired(flags: TicketFlag, keys: Sequence[KeyData]) -> TicketFlag:
+def repaired(flags: TicketFlag, keys: Sequence[KeyData], *, shared: bool = False) -> TicketFlag:
     """The flags with their dependencies obeyed (6.10, interpretation 21).
 
-    D is set, because the KMS makes the ticket, and E, because no responder has the key that
-    protects it. Raises Refused (Invalid TPpar) when neither G nor H is there: which one
-    was meant, nobody can tell.
+    D is set, because the KMS makes the ticket, and E, unless the responder shares the key
+    that protects it and no key is to be forked. Raises Refused (Invalid TPpar) when neither
+    G nor H is there: which one was meant, nobody can tell.
     """
     if F.G not in flags and F.H not in flags:
         raise Refused(
             "neither G nor H is set: no RAND would go into the keys", ErrorNo.INVALID_TPPAR
         )
-    flags |= F.D | F.E
+    flags |= F.D if shared and F.I not in flags else F.D | F.E
     forks_tgk = F.I in flags and any(key.type in (KeyType.TGK, KeyType.TGK_SALT) for key in keys)
     if F.G in flags or F.M in flags or forks_tgk:
         flags |= F.F

@@ -17,6 +17,7 @@ from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import error_message
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.request import RequestInit, read_request_init, request_resp, verify_request
 from mikeytool.exchange.resolve import (
     ResolveInit,
@@ -28,7 +29,7 @@ from mikeytool.exchange.resolve import (
 from mikeytool.exchange.ticket import BaseTicket, make_ticket
 from mikeytool.kms import replay
 from mikeytool.kms.grant import grant, make_keys, wanted_keys
-from mikeytool.kms.store import LogEntry, Store, User
+from mikeytool.kms.store import LogEntry, Store, Tpk, User
 from mikeytool.wire.errors import Refused, UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
@@ -153,13 +154,45 @@ def _grant_ticket(store: Store, env: Environment, request: RequestInit, user: Us
         raise Refused(
             "the header and the Ticket Policy have PRFs of different strength", ErrorNo.INVALID_PRF
         )
-    policy = grant(env, asked, user.identity, kms, store.profile)
-    tpk = store.tpk()
-    if tpk is None:
-        raise Refused("the KMS has no ticket protection key")
+    tpk = _tpk_for(store, asked)
+    shared = tpk.shared_with is not None
+    policy = grant(env, asked, user.identity, kms, store.profile, shared=shared)
     keys = make_keys(env, wanted_keys(asked))
     ticket, handed_out = make_ticket(env, policy, keys, tpk.key, tpk.name)
     return request_resp(env, request, user.psk, kms, ticket, handed_out)
+
+
+def _tpk_for(store: Store, asked: TicketPolicy) -> Tpk:
+    """The key that protects a new ticket: shared with its one responder only on request."""
+    wants_shared = TicketFlag.E not in asked.flags and TicketFlag.I not in asked.flags
+    shared = None
+    if wants_shared and len(asked.responders) == 1:
+        shared = store.shared_tpk(asked.responders[0])
+    if shared is not None and len(shared.key) >= profile_of(asked.prf).key_length:
+        return shared
+    own = store.tpk()
+    if own is None:
+        raise Refused("the KMS has no ticket protection key")
+    return own
+
+
+def _check_maker(tpk: Tpk, policy: TicketPolicy) -> None:
+    """Whoever has a key can make tickets with it: believe each only what is theirs to say.
+
+    With the KMS's own key that is everything; with a key shared with a user, a ticket that
+    this user made (D is 0) and is the initiator of, or one that the KMS made for them.
+    """
+    if tpk.shared_with is None:
+        if TicketFlag.D not in policy.flags:
+            raise Refused("D is 0, but nobody else has this key", ErrorNo.INVALID_TICKET)
+        return
+    made_by_user = TicketFlag.D not in policy.flags and policy.initiator == tpk.shared_with
+    for_user = TicketFlag.E not in policy.flags and policy.responders == (tpk.shared_with,)
+    if not (made_by_user or for_user):
+        raise Refused(
+            f"the ticket is protected with the key of {tpk.shared_with}, who may not make it",
+            ErrorNo.INVALID_TICKET,
+        )
 
 
 def _resolve_ticket(
@@ -180,6 +213,7 @@ def _resolve_ticket(
             "the header and the Ticket Policy have PRFs of different strength", ErrorNo.INVALID_PRF
         )
     policy.check_flags()
+    _check_maker(tpk, policy)
     policy.check_validity(env.clock())
     if user.identity not in policy.responders:
         names = ", ".join(map(str, policy.responders)) or "nobody"

@@ -13,6 +13,7 @@ from mikeytool.kms import replay
 from mikeytool.kms.database import Database
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.registry import IdType
 
 MIN_PSK = 16
 """In octets: keys have 128 bits or more (RFC 6043 12.1)."""
@@ -30,10 +31,15 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Tpk:
-    """A ticket protection key and the name under which tickets refer to it."""
+    """A ticket protection key and the name under which tickets refer to it.
+
+    `shared_with` is the one user who has it too; the KMS's own keys are shared with nobody.
+    """
 
     name: Identity
     key: bytes = field(repr=False)
+    shared_with: Identity | None = None
+    current: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,9 @@ class Store(Database):
         CREATE TABLE users (
             id BLOB PRIMARY KEY, id_type INTEGER NOT NULL, psk BLOB NOT NULL,
             psk_id BLOB UNIQUE, enabled INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
-        CREATE TABLE tpks (name BLOB PRIMARY KEY, tpk BLOB NOT NULL, current INTEGER NOT NULL);
+        CREATE TABLE tpks (
+            name BLOB PRIMARY KEY, tpk BLOB NOT NULL, shared_with BLOB,
+            current INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE log (
             at_ns INTEGER NOT NULL, exchange TEXT NOT NULL, user TEXT NOT NULL,
             about TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL);
@@ -84,7 +92,7 @@ class Store(Database):
                 "INSERT INTO kms VALUES (?, ?, ?)",
                 (identity.data, int(identity.id_type), profile.bits),
             )
-            db.execute("INSERT INTO tpks VALUES (?, ?, 1)", (tpk.name.data, tpk.key))
+        store.add_tpk(tpk)
         return store
 
     @property
@@ -156,14 +164,47 @@ class Store(Database):
             yield User(Identity(data, id_type), psk, name, bool(enabled))
 
     def tpk(self, name: Identity | None = None) -> Tpk | None:
-        """The ticket protection key of a name, or the current one."""
-        where, values = ("current = 1", ()) if name is None else ("name = ?", (name.data,))
+        """The ticket protection key of a name, or the KMS's own that is current."""
+        if name is None:
+            return next(self._tpks("WHERE current = 1 AND shared_with IS NULL", ()), None)
+        return next(self._tpks("WHERE name = ?", (name.data,)), None)
+
+    def shared_tpk(self, party: Identity) -> Tpk | None:
+        """The current key that is shared with a party."""
+        return next(self._tpks("WHERE current = 1 AND shared_with = ?", (party.data,)), None)
+
+    def tpks(self) -> list[Tpk]:
+        """Every ticket protection key, in the order of their names."""
+        return list(self._tpks("ORDER BY name", ()))
+
+    def _tpks(self, where: str, values: tuple[bytes, ...]) -> Iterator[Tpk]:
+        query = f"SELECT name, tpk, shared_with, current FROM tpks {where}"  # noqa: S608
         with self._errors():
-            row = self._db.execute(
-                f"SELECT name, tpk FROM tpks WHERE {where}",  # noqa: S608
-                values,
-            ).fetchone()
-        return None if row is None else Tpk(Identity(row[0], 2), row[1])
+            rows = self._db.execute(query, values).fetchall()
+        for name, key, party, current in rows:
+            shared_with = None if party is None else Identity(party)
+            yield Tpk(Identity(name, IdType.BYTE_STRING), key, shared_with, bool(current))
+
+    def add_tpk(self, tpk: Tpk, before_commit: Callable[[], None] = lambda: None) -> None:
+        """Add a key, which becomes the current one for its party.
+
+        Those before it stay, so that their tickets can be resolved until they expire.
+        Raises UsageError for a key under 16 octets or shorter than the KMS's profile,
+        StateError when the name is taken; what `before_commit` raises leaves all as it was.
+        """
+        least = MIN_PSK if tpk.shared_with is not None else self.profile.key_length
+        if len(tpk.key) < least:
+            raise UsageError(
+                f"the ticket protection key has {len(tpk.key)} octets, it takes {least} or more"
+            )
+        party = None if tpk.shared_with is None else tpk.shared_with.data
+        with self.transaction() as db:
+            db.execute("UPDATE tpks SET current = 0 WHERE shared_with IS ?", (party,))
+            try:
+                db.execute("INSERT INTO tpks VALUES (?, ?, ?, 1)", (tpk.name.data, tpk.key, party))
+            except sqlite3.IntegrityError:
+                raise StateError(f"{self.path}: there is a key named {tpk.name} already") from None
+            before_commit()
 
     def write_log(self, db: sqlite3.Connection, entry: LogEntry) -> None:
         """Add to the log, within a transaction."""

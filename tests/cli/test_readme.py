@@ -40,10 +40,11 @@ def test_ci_runs_the_test_command() -> None:
 def test_every_command_has_help_of_80_columns(shell: Shell) -> None:
     groups = {
         "": "decode keygen kms ticket transfer srtp demo",
-        "kms": "init show user handle log",
+        "kms": "init show user tpk handle log",
+        "kms tpk": "add rotate list",
         "kms user": "add list",
-        "ticket": "request accept resolve show",
-        "transfer": "init respond finish show",
+        "ticket": "request accept create resolve show",
+        "transfer": "init respond finish update show",
         "srtp": "encrypt decrypt",
         "keygen": "psk tpk tgk tek salt rsa",
     }
