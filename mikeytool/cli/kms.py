@@ -29,6 +29,7 @@ from mikeytool.client.tickets import time_json
 from mikeytool.exchange.profile import PROFILES
 from mikeytool.kms.service import handle as handle_message
 from mikeytool.kms.store import LogEntry, Store, Tpk
+from mikeytool.wire.errors import StateError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import TsType
 from mikeytool.wire.timestamp import Timestamp
@@ -105,6 +106,13 @@ def user() -> None:
 @click.option("--psk", type=KEY, metavar="KEY", help=f"The key to use: {KEY_HELP}.")
 @click.option("--psk-id", metavar="TEXT", help="A name for the key, as messages carry it.")
 @click.option(
+    "--act-as",
+    multiple=True,
+    metavar="PATTERN",
+    help="Identities that the key speaks for as well, as in sip:*@conf.example.com;"
+    " messages then name the key with --psk-id.",
+)
+@click.option(
     "-o",
     "--output",
     type=_PATH,
@@ -117,6 +125,7 @@ def add(
     uri: Identity,
     psk: bytes | None,
     psk_id: str | None,
+    act_as: tuple[str, ...],
     output: Path | None,
     force: bool,
 ) -> None:
@@ -127,14 +136,11 @@ def add(
     key = psk or random(opened.profile.key_length)
 
     def deliver() -> None:
-        if output is not None:
-            write_private(output, format_key(key, "hex"), force=force)
-        elif psk is None:
-            write_output(format_key(key, "hex"), None)
+        _deliver(key, output, made=psk is None, force=force)
 
     name = None if psk_id is None else Identity.key_name(psk_id)
     # The key is out before the user is in: nobody is added whose key is lost.
-    opened.add_user(uri, key, name, before_commit=deliver)
+    opened.add_user(uri, key, name, act_as, before_commit=deliver)
     say(f"{store}: added {uri}")
 
 
@@ -164,6 +170,134 @@ def list_users(store: Path, as_json: bool) -> None:
         for one in users
     ]
     print_table([("user", "key name", "state"), *rows])
+
+
+@user.command("show")
+@store_argument
+@click.argument("uri", type=IDENTITY)
+@json_option
+def show_user(store: Path, uri: Identity, as_json: bool) -> None:
+    """Show a user: key name, state, groups, and whom they may act as."""
+    opened = Store(store)
+    found = opened.user(uri)
+    if found is None:
+        raise StateError(f"{store}: there is no user {uri}; see kms user list")
+    content = {
+        "uri": str(uri),
+        "psk_id": None if found.psk_id is None else str(found.psk_id),
+        "enabled": found.enabled,
+        "act_as": opened.act_as(uri),
+        "groups": [str(group) for group in opened.groups_of(uri)],
+    }
+    if as_json:
+        print(json.dumps(content))
+        return
+    rows = [
+        (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
+        for name, value in content.items()
+        if value not in (None, [])
+    ]
+    print_table([("", ""), *rows])
+
+
+@user.command("disable")
+@store_argument
+@click.argument("uri", type=IDENTITY)
+@quiet_option
+def disable_user(store: Path, uri: Identity) -> None:
+    """No new tickets for the user, no resolving, and none of the tickets of theirs either."""
+    Store(store).enable(uri, False)
+    say(f"{store}: {uri} is disabled")
+
+
+@user.command("enable")
+@store_argument
+@click.argument("uri", type=IDENTITY)
+@quiet_option
+def enable_user(store: Path, uri: Identity) -> None:
+    """Undo disable."""
+    Store(store).enable(uri, True)
+    say(f"{store}: {uri} is enabled")
+
+
+@user.command("remove")
+@store_argument
+@click.argument("uri", type=IDENTITY)
+@quiet_option
+def remove_user(store: Path, uri: Identity) -> None:
+    """Remove a user and the key."""
+    Store(store).remove_user(uri)
+    say(f"{store}: {uri} is removed")
+
+
+@user.command("rekey")
+@store_argument
+@click.argument("uri", type=IDENTITY)
+@click.option("--psk", type=KEY, metavar="KEY", help=f"The key to use: {KEY_HELP}.")
+@click.option("-o", "--output", type=_PATH, metavar="FILE", help="Write the key to FILE.")
+@force_option
+@quiet_option
+def rekey_user(
+    store: Path, uri: Identity, psk: bytes | None, output: Path | None, force: bool
+) -> None:
+    """Give a user another key. Without --psk it is made and printed in hex, alone."""
+    opened = Store(store)
+    key = psk or random(opened.profile.key_length)
+
+    def deliver() -> None:
+        _deliver(key, output, made=psk is None, force=force)
+
+    opened.rekey(uri, key, before_commit=deliver)
+    say(f"{store}: {uri} has another key")
+
+
+def _deliver(key: bytes, output: Path | None, *, made: bool, force: bool) -> None:
+    """Hand out a key: into a file, or printed in hex when it was made here."""
+    if output is not None:
+        write_private(output, format_key(key, "hex"), force=force)
+    elif made:
+        write_output(format_key(key, "hex"), None)
+
+
+@kms.group()
+def group() -> None:
+    """Groups: a group among a ticket's responders admits its members."""
+
+
+@group.command("add")
+@store_argument
+@click.argument("name", type=IDENTITY, metavar="GROUP")
+@click.argument("members", type=IDENTITY, nargs=-1, required=True, metavar="MEMBER...")
+@quiet_option
+def add_members(store: Path, name: Identity, members: tuple[Identity, ...]) -> None:
+    """Put members into a group."""
+    Store(store).add_members(name, members)
+    say(f"{store}: {len(members)} more in {name}")
+
+
+@group.command("remove")
+@store_argument
+@click.argument("name", type=IDENTITY, metavar="GROUP")
+@click.argument("members", type=IDENTITY, nargs=-1, required=True, metavar="MEMBER...")
+@quiet_option
+def remove_members(store: Path, name: Identity, members: tuple[Identity, ...]) -> None:
+    """Take members out of a group."""
+    Store(store).remove_members(name, members)
+    say(f"{store}: {len(members)} fewer in {name}")
+
+
+@group.command("list")
+@store_argument
+@json_option
+def list_groups(store: Path, as_json: bool) -> None:
+    """List the groups and their members."""
+    groups = Store(store).groups()
+    if as_json:
+        print(json.dumps({"groups": {str(g): list(map(str, m)) for g, m in groups.items()}}))
+        return
+    print_table(
+        [("group", "members"), *((str(g), ", ".join(map(str, m))) for g, m in groups.items())]
+    )
 
 
 @kms.group()
@@ -231,10 +365,8 @@ def _new_tpk(
     made = Tpk(Identity.key_name(name or fresh), octets, party)
 
     def deliver() -> None:
-        if party is not None and output is not None:
-            write_private(output, format_key(octets, "hex"), force=force)
-        elif party is not None and key is None:
-            write_output(format_key(octets, "hex"), None)
+        if party is not None:
+            _deliver(octets, output, made=key is None, force=force)
 
     store.add_tpk(made, before_commit=deliver)
     say(

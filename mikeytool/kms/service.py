@@ -28,6 +28,7 @@ from mikeytool.exchange.resolve import (
 )
 from mikeytool.exchange.ticket import BaseTicket, make_ticket
 from mikeytool.kms import replay
+from mikeytool.kms.authorization import acting_responder, may_act_as
 from mikeytool.kms.grant import grant, make_keys, wanted_keys
 from mikeytool.kms.store import LogEntry, Store, Tpk, User
 from mikeytool.wire.errors import Refused, UsageError, WireError
@@ -47,10 +48,13 @@ class Handled:
 
 @dataclass(frozen=True, slots=True)
 class _Authenticated:
-    """A verified request: who sent it, and the keys that an Error message is protected with."""
+    """A verified request: whose key it has, who they act as, and the keys that an Error
+    message is protected with.
+    """
 
     request: RequestInit | ResolveInit
     user: User
+    acting: Identity
     keys: MessageKeys
 
     @property
@@ -87,12 +91,14 @@ def _authenticate(store: Store, data: bytes) -> _Authenticated:
         user = _sender(store, resolve.psk_id, resolve.responder)
         _check_kms(resolve.kms, kms)
         verify_resolve(resolve, user.psk, user.identity, kms)
-        return _Authenticated(resolve, user, resolve.keys(user.psk, response=False))
+        acting = resolve.responder or user.identity
+        return _Authenticated(resolve, user, acting, resolve.keys(user.psk, response=False))
     request = read_request_init(data)
     user = _sender(store, request.psk_id, request.initiator)
     _check_kms(request.kms, kms)
     verify_request(request, user.psk, user.identity, kms)
-    return _Authenticated(request, user, request.keys(user.psk, response=False))
+    acting = request.initiator or user.identity
+    return _Authenticated(request, user, acting, request.keys(user.psk, response=False))
 
 
 def _sender(store: Store, psk_id: Identity | None, claimed: Identity | None) -> User:
@@ -105,7 +111,7 @@ def _sender(store: Store, psk_id: Identity | None, claimed: Identity | None) -> 
     if user is None:
         what = f"the key {psk_id}" if psk_id is not None else f"the user {claimed}"
         raise Refused(f"{what} is not known; see `kms user list`", ErrorNo.AUTH_FAILURE)
-    if claimed is not None and claimed != user.identity:
+    if claimed is not None and not may_act_as(store, user, claimed):
         raise Refused(
             f"the key {psk_id} is not that of {claimed}, whom it claims to be from",
             ErrorNo.AUTH_FAILURE,
@@ -125,7 +131,7 @@ def _answer(store: Store, env: Environment, who: _Authenticated) -> bytes:
     with store.transaction() as db:
         try:
             env.check_fresh(who.incoming.t)
-            replay.remember(db, env, who.incoming, who.user.identity, who.user.psk)
+            replay.remember(db, env, who.incoming, who.acting, who.user.psk)
             answer = _decide(store, db, env, who)
         except Refused as error:
             refusal = error
@@ -143,11 +149,13 @@ def _decide(store: Store, db: sqlite3.Connection, env: Environment, who: _Authen
     if not who.user.enabled:
         raise Refused(f"the user {who.user.identity} is disabled")
     if isinstance(who.request, RequestInit):
-        return _grant_ticket(store, env, who.request, who.user)
-    return _resolve_ticket(store, db, env, who.request, who.user)
+        return _grant_ticket(store, env, who.request, who)
+    return _resolve_ticket(store, db, env, who.request, who)
 
 
-def _grant_ticket(store: Store, env: Environment, request: RequestInit, user: User) -> bytes:
+def _grant_ticket(
+    store: Store, env: Environment, request: RequestInit, who: _Authenticated
+) -> bytes:
     """REQUEST_RESP with a new ticket (4.2.1.5)."""
     asked, kms = request.policy, store.identity
     if asked.prf != request.incoming.profile.prf:
@@ -156,10 +164,10 @@ def _grant_ticket(store: Store, env: Environment, request: RequestInit, user: Us
         )
     tpk = _tpk_for(store, asked)
     shared = tpk.shared_with is not None
-    policy = grant(env, asked, user.identity, kms, store.profile, shared=shared)
+    policy = grant(env, asked, who.acting, kms, store.profile, shared=shared)
     keys = make_keys(env, wanted_keys(asked))
     ticket, handed_out = make_ticket(env, policy, keys, tpk.key, tpk.name)
-    return request_resp(env, request, user.psk, kms, ticket, handed_out)
+    return request_resp(env, request, who.user.psk, kms, ticket, handed_out)
 
 
 def _tpk_for(store: Store, asked: TicketPolicy) -> Tpk:
@@ -196,7 +204,11 @@ def _check_maker(tpk: Tpk, policy: TicketPolicy) -> None:
 
 
 def _resolve_ticket(
-    store: Store, db: sqlite3.Connection, env: Environment, request: ResolveInit, user: User
+    store: Store,
+    db: sqlite3.Connection,
+    env: Environment,
+    request: ResolveInit,
+    who: _Authenticated,
 ) -> bytes:
     """RESOLVE_RESP with the keys of a ticket (4.2.3.5)."""
     base = BaseTicket.of(request.ticket)
@@ -215,17 +227,17 @@ def _resolve_ticket(
     policy.check_flags()
     _check_maker(tpk, policy)
     policy.check_validity(env.clock())
-    if user.identity not in policy.responders:
-        names = ", ".join(map(str, policy.responders)) or "nobody"
-        raise Refused(f"{user.identity} may not resolve a ticket for {names}")
+    responder = acting_responder(store, who.user, who.acting, policy)
     owner = None if policy.initiator is None else store.user(policy.initiator)
     if owner is not None and not owner.enabled:
         raise Refused(f"the user {owner.identity}, who requested the ticket, is disabled")
-    _use_once(db, request.ticket, policy, user)
-    return resolve_resp(env, request, user.psk, store.identity, policy, keys, user.identity)
+    _use_once(db, request.ticket, policy, responder)
+    return resolve_resp(env, request, who.user.psk, store.identity, policy, keys, responder)
 
 
-def _use_once(db: sqlite3.Connection, ticket: TICKET, policy: TicketPolicy, user: User) -> None:
+def _use_once(
+    db: sqlite3.Connection, ticket: TICKET, policy: TicketPolicy, responder: Identity
+) -> None:
     """A ticket without the J flag is good for one TRANSFER_INIT (interpretation 22).
 
     With key forking the Initiator Data tells one from another, and each responder that a
@@ -234,7 +246,7 @@ def _use_once(db: sqlite3.Connection, ticket: TICKET, policy: TicketPolicy, user
     if TicketFlag.I in policy.flags:
         replay.use_once(db, ticket, policy, b"", hashlib.sha256(ticket.initiator_data).digest())
     else:
-        replay.use_once(db, ticket, policy, user.identity.data, os.urandom(16))
+        replay.use_once(db, ticket, policy, responder.data, os.urandom(16))
 
 
 def _log_entry(env: Environment, who: _Authenticated, refusal: Refused | None) -> LogEntry:
@@ -244,7 +256,7 @@ def _log_entry(env: Environment, who: _Authenticated, refusal: Refused | None) -
         exchange, about = "resolve", _owner(who.request)
     outcome = "answered" if refusal is None else "refused"
     reason = "" if refusal is None else str(refusal)
-    return LogEntry(env.clock(), exchange, str(who.user.identity), about, outcome, reason)
+    return LogEntry(env.clock(), exchange, str(who.acting), about, outcome, reason)
 
 
 def _owner(request: ResolveInit) -> str:

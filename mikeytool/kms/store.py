@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -54,6 +54,13 @@ class LogEntry:
     reason: str
 
 
+def _check_psk(psk: bytes) -> None:
+    if len(psk) < MIN_PSK:
+        raise UsageError(
+            f"the pre-shared key has {len(psk)} octets, it takes {MIN_PSK} or more (RFC 6043 12.1)"
+        )
+
+
 class Store(Database):
     """A KMS store. Raises StateError for whatever goes wrong with the file."""
 
@@ -65,6 +72,12 @@ class Store(Database):
         CREATE TABLE users (
             id BLOB PRIMARY KEY, id_type INTEGER NOT NULL, psk BLOB NOT NULL,
             psk_id BLOB UNIQUE, enabled INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
+        CREATE TABLE act_as (
+            user BLOB NOT NULL REFERENCES users ON DELETE CASCADE, pattern TEXT NOT NULL,
+            PRIMARY KEY (user, pattern)) WITHOUT ROWID;
+        CREATE TABLE members (
+            member BLOB NOT NULL, grp BLOB NOT NULL, grp_type INTEGER NOT NULL,
+            PRIMARY KEY (member, grp)) WITHOUT ROWID;
         CREATE TABLE tpks (
             name BLOB PRIMARY KEY, tpk BLOB NOT NULL, shared_with BLOB,
             current INTEGER NOT NULL) WITHOUT ROWID;
@@ -120,17 +133,15 @@ class Store(Database):
         identity: Identity,
         psk: bytes,
         psk_id: Identity | None = None,
+        act_as: Sequence[str] = (),
         before_commit: Callable[[], None] = lambda: None,
     ) -> None:
-        """Add a user; raises UsageError for a key under 16 octets, StateError if there is one.
+        """Add a user who may act as whoever fits a pattern of `act_as`.
 
+        Raises UsageError for a key under 16 octets, StateError when the user is there.
         What `before_commit` raises leaves the store as it was.
         """
-        if len(psk) < MIN_PSK:
-            raise UsageError(
-                f"the pre-shared key has {len(psk)} octets, it takes {MIN_PSK} or more"
-                " (RFC 6043 12.1)"
-            )
+        _check_psk(psk)
         name = None if psk_id is None else psk_id.data
         with self.transaction() as db:
             try:
@@ -141,7 +152,89 @@ class Store(Database):
             except sqlite3.IntegrityError:
                 what = f"the user {identity}" if self.user(identity) else f"the key name {psk_id}"
                 raise StateError(f"{self.path}: {what} is there already") from None
+            db.executemany(
+                "INSERT OR IGNORE INTO act_as VALUES (?, ?)",
+                [(identity.data, pattern) for pattern in act_as],
+            )
             before_commit()
+
+    def act_as(self, identity: Identity) -> list[str]:
+        """The patterns of identities that a user may act as."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT pattern FROM act_as WHERE user = ? ORDER BY pattern", (identity.data,)
+            )
+            return [row[0] for row in rows]
+
+    def enable(self, identity: Identity, enabled: bool) -> None:
+        """Enable or disable a user; raises StateError when there is none."""
+        self._change_user("UPDATE users SET enabled = ? WHERE id = ?", enabled, identity)
+
+    def rekey(
+        self,
+        identity: Identity,
+        psk: bytes,
+        before_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Give a user another key; raises UsageError for a short one, StateError for no user."""
+        _check_psk(psk)
+        self._change_user("UPDATE users SET psk = ? WHERE id = ?", psk, identity, before_commit)
+
+    def remove_user(self, identity: Identity) -> None:
+        """Remove a user with what they may act as; raises StateError when there is none."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM act_as WHERE user = ?", (identity.data,))
+            gone = db.execute("DELETE FROM users WHERE id = ?", (identity.data,))
+            self._check_found(gone.rowcount, identity)
+
+    def _change_user(
+        self,
+        query: str,
+        value: bytes | bool,
+        identity: Identity,
+        before_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        with self.transaction() as db:
+            changed = db.execute(query, (value, identity.data))
+            self._check_found(changed.rowcount, identity)
+            before_commit()
+
+    def _check_found(self, count: int, identity: Identity) -> None:
+        if not count:
+            raise StateError(f"{self.path}: there is no user {identity}; see kms user list")
+
+    def add_members(self, group: Identity, members: Sequence[Identity]) -> None:
+        """Put members into a group: where a ticket names the group, it admits them."""
+        with self.transaction() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO members VALUES (?, ?, ?)",
+                [(member.data, group.data, int(group.id_type)) for member in members],
+            )
+
+    def remove_members(self, group: Identity, members: Sequence[Identity]) -> None:
+        """Take members out of a group."""
+        with self.transaction() as db:
+            db.executemany(
+                "DELETE FROM members WHERE member = ? AND grp = ?",
+                [(member.data, group.data) for member in members],
+            )
+
+    def groups_of(self, member: Identity) -> list[Identity]:
+        """The groups that someone is in."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT grp, grp_type FROM members WHERE member = ?", (member.data,)
+            )
+            return [Identity(data, id_type) for data, id_type in rows]
+
+    def groups(self) -> dict[Identity, list[Identity]]:
+        """Every group with its members."""
+        found: dict[Identity, list[Identity]] = {}
+        with self._errors():
+            rows = self._db.execute("SELECT grp, grp_type, member FROM members ORDER BY 1, 3")
+            for group, id_type, member in rows:
+                found.setdefault(Identity(group, id_type), []).append(Identity(member))
+        return found
 
     def users(self) -> list[User]:
         """Every user, in the order of their identities."""

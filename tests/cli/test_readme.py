@@ -40,9 +40,10 @@ def test_ci_runs_the_test_command() -> None:
 def test_every_command_has_help_of_80_columns(shell: Shell) -> None:
     groups = {
         "": "decode keygen kms ticket transfer srtp demo",
-        "kms": "init show user tpk handle log",
+        "kms": "init show user group tpk handle log",
+        "kms group": "add remove list",
         "kms tpk": "add rotate list",
-        "kms user": "add list",
+        "kms user": "add list show disable enable remove rekey",
         "ticket": "request accept create resolve show",
         "transfer": "init respond finish update show",
         "srtp": "encrypt decrypt",
