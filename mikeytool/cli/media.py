@@ -10,10 +10,17 @@ from mikeytool.cli.values import parse_number, parse_spec, random, single
 from mikeytool.client.transfer import Media
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.profile import check_key
-from mikeytool.exchange.session import DEFAULT_SALT_LENGTH, CryptoSession, MediaKey, Session
+from mikeytool.exchange.session import (
+    DEFAULT_SALT_LENGTH,
+    DEFAULT_TEK_LENGTH,
+    CryptoSession,
+    MediaKey,
+    Session,
+)
 from mikeytool.exchange.ticket import new_key
 from mikeytool.srtp import Suite, suite
 from mikeytool.srtp.policy import policy_for, suite_of
+from mikeytool.srtp.suites import Cipher
 from mikeytool.wire.describe import masked
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.payloads import SP, KeyData
@@ -39,7 +46,11 @@ def media_of(
     """
     chosen = [suite(name) for name in suites] or ([default_suite] if default_suite else [])
     specs = tuple(parse_cs(text) for text in cs) or default
-    length = chosen[0].key_length if chosen else 16
+    lengths = (
+        (chosen[0].key_length, chosen[0].salt_length)
+        if chosen
+        else (DEFAULT_TEK_LENGTH, DEFAULT_SALT_LENGTH)
+    )
     policies = [policy_for(one, number) for number, one in enumerate(chosen)]
     # Other protocols have no parameters here, but a policy each crypto session must have.
     others = dict.fromkeys(s.protocol for s in specs if s.protocol != ProtType.SRTP)
@@ -50,7 +61,7 @@ def media_of(
     return Media(
         crypto_sessions=specs,
         policies=policies,
-        kemac_keys=[parse_kemac(text, length) for text in kemac],
+        kemac_keys=[parse_kemac(text, *lengths) for text in kemac],
     )
 
 
@@ -83,10 +94,10 @@ def parse_cs(text: str) -> CsSpec:
     )
 
 
-def parse_kemac(text: str, length: int) -> KeyData:
+def parse_kemac(text: str, length: int, salt_length: int) -> KeyData:
     """A `--kemac` SPEC, `TYPE[,key=KEY][,salt=KEY][,spi=HEX]`; raises UsageError.
 
-    What is left out is drawn: a key of `length` octets, a salt, an SPI of 4 octets.
+    What is left out is drawn: key and salt of these lengths in octets, an SPI of 4.
     """
     spec = parse_spec(text, "--kemac", _KEMAC_NAMES, head=True)
     kind = next((k for k in KeyType if k.label.lower() == (spec.head or "").lower()), None)
@@ -100,21 +111,23 @@ def parse_kemac(text: str, length: int) -> KeyData:
     salted = KeyType.salted(kind)
     if not salted and "salt" in spec.values:
         raise UsageError(f"--kemac {spec.head} has no salt; {spec.head}+salt has")
-    salt = octets("salt", DEFAULT_SALT_LENGTH) if salted else None
+    salt = octets("salt", salt_length) if salted else None
     key = octets("key", length)
     check_key(key, f"key of --kemac {spec.head}")
     return new_key(kind, key, salt, octets("spi", 4))
 
 
 def accepts(suites: Sequence[str]) -> Any:
-    """What policies are accepted: those of `suites`, or every one that the tool can do."""
+    """What policies are accepted: those of `suites`, or every one that encrypts."""
     names = {suite(name).name for name in suites}
 
     def accept(policy: SP) -> bool:
         found = suite_of(policy)
         if policy.protocol != ProtType.SRTP:
             return True
-        return found is not None and (not names or found.name in names)
+        if found is None:
+            return False
+        return found.name in names if names else found.cipher != Cipher.NULL
 
     return accept
 

@@ -420,7 +420,11 @@ def _resolver(
 @message_argument
 @session_option
 @click.option(
-    "--suite", "suites", multiple=True, metavar="NAME", help="Take no other suite than these."
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME",
+    help="Of suites that were not offered, take only these.",
 )
 @click.option(
     "--save-as", type=_PATH, metavar="FILE", help="Write the session to FILE, not to SESSION."

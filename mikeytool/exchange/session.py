@@ -21,10 +21,13 @@ from mikeytool.wire.registry import (
     IdRole,
     KeyType,
     ProtType,
+    SrtpEncrAlg,
     SrtpParam,
     TicketFlag,
 )
 
+GCM_SALT_LENGTH = 12
+"""In octets (RFC 7714 12, interpretation 3)."""
 MAX_SALT = 32
 DEFAULT_TEK_LENGTH = 16
 DEFAULT_SALT_LENGTH = 14
@@ -151,10 +154,9 @@ def key_lengths(crypto_session: CryptoSession) -> tuple[int, int]:
         return DEFAULT_TEK_LENGTH, DEFAULT_SALT_LENGTH
     tek = sp_value(crypto_session.policy, SrtpParam.ENCR_KEY_LENGTH)
     salt = sp_value(crypto_session.policy, SrtpParam.SALT_KEY_LENGTH)
-    return (
-        DEFAULT_TEK_LENGTH if tek is None else tek,
-        DEFAULT_SALT_LENGTH if salt is None else salt,
-    )
+    gcm = sp_value(crypto_session.policy, SrtpParam.ENCR_ALG) == SrtpEncrAlg.AES_GCM
+    usual = GCM_SALT_LENGTH if gcm else DEFAULT_SALT_LENGTH
+    return DEFAULT_TEK_LENGTH if tek is None else tek, usual if salt is None else salt
 
 
 def check_policies(policies: Iterable[SP], prf: int) -> None:

@@ -521,7 +521,10 @@ def _forked(keys: TicketKeys, prf: int, modifier: Modifier | None) -> tuple[byte
 def _agreed(
     init: TransferInit, incoming: Incoming, accept_policy: AcceptPolicy
 ) -> list[CryptoSession]:
-    """The crypto sessions of an answer, held against those offered (4.2.2.3, 4.2.2.4)."""
+    """The crypto sessions of an answer, held against those offered (4.2.2.3, 4.2.2.4).
+
+    `accept_policy` is asked of policies that the answer brings; the others were offered.
+    """
     entries, added = read_map(incoming, complete=True, known=init.policies)
     if both := set(added) & set(init.policies):
         raise Refused(
@@ -538,7 +541,7 @@ def _agreed(
         if before is not None and entry.protocol != before.protocol:
             raise Refused(f"the answer changes the protocol of crypto session {entry.cs_id}")
         policy = init.policies.get(number) or added[number]
-        if not accept_policy(policy):
+        if number not in init.policies and not accept_policy(policy):
             raise Refused(
                 f"the policy in the answer for crypto session {entry.cs_id} is not supported",
                 ErrorNo.INVALID_SPPAR,

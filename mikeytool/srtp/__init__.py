@@ -1,4 +1,4 @@
-"""SRTP and SRTCP: protecting and reading media packets with a master key (RFC 3711, RFC 6188).
+"""SRTP and SRTCP: protecting and reading media packets with a master key (RFC 3711, 6188, 7714).
 
 A `Sender` or `Receiver` is made from a `suite` and one or several `MasterKey`s. Packets go
 in and come out as bytes, RTP and RTCP alike; nothing here reads a file, a socket or a clock.
@@ -9,10 +9,11 @@ from mikeytool.srtp.index import Replayed
 from mikeytool.srtp.packet import is_rtcp, parse_rtcp, parse_rtp
 from mikeytool.srtp.receiver import Receiver
 from mikeytool.srtp.sender import Sender
-from mikeytool.srtp.suites import SUITES, Suite, suite
+from mikeytool.srtp.suites import SUITES, Cipher, Suite, suite
 
 __all__ = [
     "SUITES",
+    "Cipher",
     "Highest",
     "MasterKey",
     "Receiver",

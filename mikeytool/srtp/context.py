@@ -10,8 +10,11 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mikeytool.srtp.suites import SUITES, Suite
+from mikeytool.srtp.suites import SUITES, Cipher, Suite
 from mikeytool.wire.errors import Refused, UsageError
+
+# The salt of every suite but those with AES-GCM, in octets.
+OTHER_SALT = 14
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,16 @@ def check_lengths(suite: Suite, master: MasterKey) -> None:
     given = len(master.key), len(master.salt)
     if given == (suite.key_length, suite.salt_length):
         return
+    # A suite that would leave media in the clear is no advice.
     fitting = [
-        name for name, each in SUITES.items() if (each.key_length, each.salt_length) == given
+        name
+        for name, each in SUITES.items()
+        if (each.key_length, each.salt_length) == given and each.cipher is not Cipher.NULL
     ]
+    gcm = suite.cipher is Cipher.AES_GCM and given[1] == OTHER_SALT
     raise UsageError(
         f"a master key of {given[0]} octets with a salt of {given[1]}; {suite.name} needs "
-        f"{suite.key_length} and {suite.salt_length}; "
-        + (f"use {' or '.join(fitting)}" if fitting else "no suite takes what was given")
+        f"{suite.key_length} and {suite.salt_length}"
+        + (f" (AES-GCM has a salt of {suite.salt_length}, the other suites {OTHER_SALT})" * gcm)
+        + (f"; use {' or '.join(fitting)}" if fitting else "; no suite takes what was given")
     )

@@ -1,6 +1,7 @@
-"""From a master key to session keys (RFC 3711 4.3; RFC 6188 3 for 256-bit master keys).
+"""From a master key to session keys (RFC 3711 4.3; RFC 6188 3 for 192 and 256 bits).
 
-The key derivation rate is 0 throughout: keys are derived once, before the first packet.
+Whatever the cipher of a suite is, AES in counter mode derives its keys. The key derivation
+rate is 0 throughout: keys are derived once, before the first packet.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ class Label(IntEnum):
 
 @dataclass(frozen=True)
 class SessionKeys:
-    """k_e, k_a and k_s of one direction of RTP, or of RTCP; printing it shows none of them."""
+    """k_e, k_a and k_s of one direction of RTP, or of RTCP; printing it shows none of them.
+
+    k_a is empty for AES-GCM, which has no key of its own for authentication.
+    """
 
     encryption: bytes = field(repr=False)
     authentication: bytes = field(repr=False)
@@ -38,9 +42,11 @@ class SessionKeys:
 def derive(master_key: bytes, master_salt: bytes, label: int, length: int) -> bytes:
     """Return `length` octets of AES-CM PRF output for `label` (RFC 3711 4.3.1, 4.3.3).
 
-    `master_key` has 16 or 32 octets, which picks AES-128 or AES-256; `master_salt` has 14.
+    `master_key` has 16, 24 or 32 octets, which picks AES-128, AES-192 or AES-256.
+    `master_salt` has 14, or the 12 of AES-GCM, to which zeros are added behind (RFC 7714 11
+    leaves the alignment open; this is the one in use).
     """
-    x = int.from_bytes(master_salt, "big") ^ label << 48
+    x = int.from_bytes(master_salt.ljust(14, b"\0"), "big") ^ label << 48
     start = x.to_bytes(14, "big") + bytes(2)
     return Cipher(AES(master_key), CTR(start)).encryptor().update(bytes(length))
 

@@ -12,6 +12,8 @@ from mikeytool.wire.errors import WireError
 
 RTP_HEADER = 12
 RTCP_HEADER = 8
+ENCRYPTED = 1 << 31  # the E flag, above the 31 bits of the SRTCP index
+TRAILER = 4  # octets of E flag and SRTCP index
 
 # Sequence number and SSRC.
 rtp_fields = struct.Struct("!xxHxxxxI").unpack_from

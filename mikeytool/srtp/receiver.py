@@ -6,26 +6,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mikeytool.srtp.context import Highest, MasterKey, check_lengths, check_ssrc
 from mikeytool.srtp.index import RTP_INDICES, WINDOW, ReplayWindow, check_window, estimate
-from mikeytool.srtp.kdf import rtcp_keys, rtp_keys
 from mikeytool.srtp.packet import (
     RTCP_HEADER,
     RTP_HEADER,
+    TRAILER,
     is_rtcp,
     parse_rtcp,
     parse_rtp,
     rtp_fields,
 )
 from mikeytool.srtp.suites import Suite
-from mikeytool.srtp.transform import TRAILER, rtcp_opener, rtp_opener
+from mikeytool.srtp.transform import rtcp_opener, rtp_opener
 from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
 
 
 class Receiver:
     """Verifies and decrypts the SRTP and SRTCP packets of any number of SSRCs.
 
-    A packet is read with the key whose MKI stands before the tag, if the tag verifies; else
-    without MKI, trying the newest key first. Nothing about an SSRC changes before one of its
-    packets has verified.
+    A packet is read with the key whose MKI stands in it, if the tag verifies; else without MKI,
+    trying the newest key first. Nothing about an SSRC changes before one of its packets has
+    verified.
     """
 
     def __init__(
@@ -61,14 +61,8 @@ class Receiver:
         newest_first = master_keys[::-1]
         attempts = [(each, each.mki) for each in newest_first if each.mki]
         attempts += [(each, b"") for each in newest_first]
-        self._rtp_openers = [
-            rtp_opener(rtp_keys(suite, each.key, each.salt), suite.rtp_tag_length, mki)
-            for each, mki in attempts
-        ]
-        self._rtcp_openers = [
-            rtcp_opener(rtcp_keys(suite, each.key, each.salt), suite.rtcp_tag_length, mki)
-            for each, mki in attempts
-        ]
+        self._rtp_openers = [rtp_opener(suite, each, mki) for each, mki in attempts]
+        self._rtcp_openers = [rtcp_opener(suite, each, mki) for each, mki in attempts]
         self._rtp: dict[int, ReplayWindow] = {}
         self._rtcp: dict[int, ReplayWindow] = {}
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from mikeytool.srtp.context import Highest, MasterKey, check_lengths, check_ssrc
 from mikeytool.srtp.index import RTCP_INDICES, RTP_INDICES, estimate
-from mikeytool.srtp.kdf import rtcp_keys, rtp_keys
 from mikeytool.srtp.packet import RTP_HEADER, is_rtcp, parse_rtcp, parse_rtp, rtp_fields
 from mikeytool.srtp.suites import Suite
 from mikeytool.srtp.transform import rtcp_sealer, rtp_sealer
@@ -44,9 +43,8 @@ class Sender:
         if mki and not master_key.mki:
             raise UsageError("the MKI is to be written and the master key has none; name one")
         written = master_key.mki if mki else b""
-        key, salt = master_key.key, master_key.salt
-        self._seal_rtp = rtp_sealer(rtp_keys(suite, key, salt), suite.rtp_tag_length, written)
-        self._seal_rtcp = rtcp_sealer(rtcp_keys(suite, key, salt), suite.rtcp_tag_length, written)
+        self._seal_rtp = rtp_sealer(suite, master_key, written)
+        self._seal_rtcp = rtcp_sealer(suite, master_key, written)
         self._ssrcs = ssrcs
         self._rtp: dict[int, int] = {}
         self._rtcp: dict[int, int] = {}
@@ -72,7 +70,7 @@ class Sender:
 
         Raises WireError if the header cannot be read, and Refused if the SSRC is not
         allowed, the index was used, the key's last index was, or the payload is too long
-        (2^20 octets); the packet then has used up no index.
+        for AES-CM (2^20 octets); the packet then has used up no index.
         """
         return next(self.protect_all([packet]))
 

@@ -326,7 +326,7 @@ class ProtType(Namespace):
 
 
 class SrtpParam(Namespace):
-    """Parameter types of the SRTP policy (RFC 3830 6.10.1)."""
+    """Parameter types of the SRTP policy (RFC 3830 6.10.1, RFC 7714 14.3)."""
 
     ENCR_ALG = 0, "Encryption algorithm"
     ENCR_KEY_LENGTH = 1, "Session Encr. key length"
@@ -341,14 +341,16 @@ class SrtpParam(Namespace):
     SRTP_AUTHENTICATION = 10, "SRTP authentication off/on"
     AUTH_TAG_LENGTH = 11, "Authentication tag length"
     PREFIX_LENGTH = 12, "SRTP prefix length"
+    AEAD_TAG_LENGTH = 20, "AEAD authentication tag length"
 
 
 class SrtpEncrAlg(Namespace):
-    """Values of the SRTP encryption algorithm (RFC 3830 6.10.1)."""
+    """Values of the SRTP encryption algorithm (RFC 3830 6.10.1, RFC 7714 14.3)."""
 
     NULL = 0, "NULL"
     AES_CM = 1, "AES-CM"
     AES_F8 = 2, "AES-F8"
+    AES_GCM = 6, "AES-GCM"
 
 
 class SrtpAuthAlg(Namespace):

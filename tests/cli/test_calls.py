@@ -203,3 +203,24 @@ def test_accepting_what_the_kms_changed(shell: Shell) -> None:
     shell.ok(f"{request} --flags=-E-I --save c.ticket --accept-changed")
     shown = json.loads(shell.ok("mikeytool ticket show c.ticket --json"))
     assert shown["flags"] == "DEFGHJKNO"
+
+
+@pytest.mark.parametrize(
+    "suite", ["AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES_192_CM_HMAC_SHA1_32",
+              "F8_128_HMAC_SHA1_80", "NULL_HMAC_SHA1_80"],
+)  # fmt: skip
+def test_every_suite_carries_media(shell: Shell, suite: str) -> None:
+    with_ticket(shell, "--profile 256").ok(
+        f"mikeytool transfer init --ticket alice.ticket --to sip:bob@example.com --suite {suite}"
+        " --cs dir=send,ssrc=0x11111111 --session alice.session > init"
+    )
+    respond = f"mikeytool transfer respond init {BOB} --kms kms.db --session bob.session"
+    if suite.startswith("NULL"):
+        shell.fails(respond, 1, "policy")  # it does not encrypt, so it is taken by name only
+    shell.ok(
+        f"{respond} --suite {suite} | mikeytool transfer finish --session alice.session\n"
+        "echo 80000001000000a01111111168656c6c6f20626f62 > rtp\n"
+        "mikeytool srtp encrypt rtp --session alice.session --mki > srtp\n"
+        "mikeytool srtp decrypt srtp --session bob.session | diff - rtp"
+    )
+    assert session(shell, "bob")["crypto_sessions"][0]["suite"] == suite

@@ -1,4 +1,4 @@
-"""Key derivation: the vectors of RFC 3711 B.3 and RFC 6188 7.2."""
+"""Key derivation: the vectors of RFC 3711 B.3, RFC 6188 7.2 and 7.4."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from mikeytool.srtp import suite
+from mikeytool.srtp import SUITES, Suite, suite
 from mikeytool.srtp.kdf import Label, derive, rtcp_keys, rtp_keys
+
+from .media import master_key
 
 KEY_128 = bytes.fromhex("E1F97A0D3E018BE0D64FA32C06DE4139")
 SALT_128 = bytes.fromhex("0EC675AD498AFEEBB6960B3AABE6")
@@ -21,6 +23,10 @@ KEY_256 = bytes.fromhex("f0f04914b513f2763a1b1fa130f10e2998f6f6e43e4309d1e622a0e
 SALT_256 = bytes.fromhex("3b04803de51ee7c96423ab5b78d2")
 ENCRYPTION_256 = bytes.fromhex("5ba1064e30ec51613cad926c5a28ef731ec7fb397f70a960653caf06554cd8c4")
 AUTH_256 = bytes.fromhex("fd9c32d39ed5fbb5a9dc96b30818454d1313dc05")
+KEY_192 = bytes.fromhex("73edc66c4fa15776fb57f9505c17136550ffda71f3e8e5f1")
+SALT_192 = bytes.fromhex("c8522f3acd4ce86d5add78edbb11")
+ENCRYPTION_192 = bytes.fromhex("31874736a8f1143870c26e4857d8a5b2c4a354407faadabb")
+AUTH_192 = bytes.fromhex("355b10973cd95b9eacf4061c7e1a7151e7cfbfcb")
 
 
 @pytest.mark.parametrize(
@@ -45,6 +51,42 @@ def test_rfc_3711_b_3(label: Label, expected: bytes) -> None:
 )
 def test_rfc_6188_7_2(label: Label, expected: bytes) -> None:
     assert derive(KEY_256, SALT_256, label, len(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        (Label.RTP_ENCRYPTION, ENCRYPTION_192),
+        (Label.RTP_SALT, bytes.fromhex("2372b82d639b6d8503a47adc0a6c")),
+        (Label.RTP_AUTHENTICATION, AUTH_192),
+    ],
+)
+def test_rfc_6188_7_4(label: Label, expected: bytes) -> None:
+    assert derive(KEY_192, SALT_192, label, len(expected)) == expected
+
+
+@pytest.mark.parametrize("each", SUITES.values(), ids=lambda each: each.name)
+def test_every_suite_has_six_different_keys_of_its_lengths(each: Suite) -> None:
+    key = master_key(each)
+    rtp = rtp_keys(each, key.key, key.salt)
+    rtcp = rtcp_keys(each, key.key, key.salt)
+    for keys in (rtp, rtcp):
+        assert len(keys.encryption) == each.key_length
+        assert len(keys.authentication) == each.auth_key_length
+        assert len(keys.salt) == each.salt_length
+    assert len({rtp.encryption, rtcp.encryption, rtp.salt, rtcp.salt}) == 4
+    assert not each.auth_key_length or rtp.authentication != rtcp.authentication
+
+
+@pytest.mark.parametrize("name", ["AEAD_AES_128_GCM", "AEAD_AES_256_GCM"])
+def test_a_salt_of_12_octets_is_one_of_14_that_ends_in_zeros(name: str) -> None:
+    key = master_key(suite(name))
+    short = rtp_keys(suite(name), key.key, key.salt)
+    assert short == rtp_keys(suite(name), key.key, key.salt + bytes(2))
+    # By hand: E(k, x * 2^16), the label in octet 7 of the salt.
+    x = bytearray(key.salt + bytes(4))
+    x[7] ^= Label.RTP_SALT
+    assert short.salt == Cipher(AES(key.key), ECB()).encryptor().update(bytes(x))[:12]
 
 
 def test_session_keys_have_the_lengths_of_the_suite() -> None:

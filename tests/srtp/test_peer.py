@@ -1,7 +1,7 @@
 """libsrtp at the other end: what it protects is read here, and the other way round.
 
-It has the two suites with 128-bit keys; those with 256 have the vectors of RFC 6188 and
-packets laid out by hand in test_transform.
+It has AES-CM with 128-bit keys and AES-GCM; the tests of each cipher have the RFCs' vectors
+and packets laid out by hand for the others.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from .media import master_key, random_rtp, rtcp
 PROFILES = [
     ("AES_CM_128_HMAC_SHA1_80", Policy.SRTP_PROFILE_AES128_CM_SHA1_80),
     ("AES_CM_128_HMAC_SHA1_32", Policy.SRTP_PROFILE_AES128_CM_SHA1_32),
+    ("AEAD_AES_128_GCM", Policy.SRTP_PROFILE_AEAD_AES_128_GCM),
+    ("AEAD_AES_256_GCM", Policy.SRTP_PROFILE_AEAD_AES_256_GCM),
 ]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mikeytool.srtp import Highest, MasterKey, Receiver, Sender, Suite, suite
+from mikeytool.srtp import SUITES, Cipher, Highest, Receiver, Sender, Suite, is_rtcp, suite
 from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
 
 from .media import SSRC, master_key, packets, rtcp, rtp, suites
@@ -18,8 +18,17 @@ KEY = master_key(SUITE)
 @given(suites, packets)
 def test_protection_adds_tag_and_index_and_hides_the_payload(suite: Suite, packet: bytes) -> None:
     protected = Sender(suite, master_key(suite)).protect(packet)
-    is_rtcp = 192 <= packet[1] <= 223
-    assert len(protected) - len(packet) == (14 if is_rtcp else suite.rtp_tag_length)
+    added = 4 + suite.rtcp_tag_length if is_rtcp(packet) else suite.rtp_tag_length
+    assert len(protected) - len(packet) == added
+    assert protected[:8] == packet[:8]
+
+
+@pytest.mark.parametrize("each", SUITES.values(), ids=lambda each: each.name)
+@pytest.mark.parametrize("packet", [rtp(1, csrcs=(1,), extension=bytes(4)), rtcp()])
+def test_only_the_null_cipher_leaves_the_payload_readable(each: Suite, packet: bytes) -> None:
+    payload = packet[-20:]
+    protected = Sender(each, master_key(each)).protect(packet)
+    assert (payload in protected) == (each.cipher is Cipher.NULL)
     assert protected[:8] == packet[:8]
 
 
@@ -32,9 +41,10 @@ def until_error(protected: Iterator[bytes]) -> list[bytes | str]:
     return got
 
 
-@given(st.lists(packets, max_size=10))
-def test_a_batch_is_the_packets_one_by_one(batch: list[bytes]) -> None:
-    one_by_one, at_once = Sender(SUITE, KEY), Sender(SUITE, KEY)
+@given(suites, st.lists(packets, max_size=10))
+def test_a_batch_is_the_packets_one_by_one(suite: Suite, batch: list[bytes]) -> None:
+    key = master_key(suite)
+    one_by_one, at_once = Sender(suite, key), Sender(suite, key)
     expected = until_error(map(one_by_one.protect, batch))
     assert until_error(at_once.protect_all(batch)) == expected
     assert at_once.highest == one_by_one.highest
@@ -57,12 +67,17 @@ def test_highest_counts_rollovers_and_rtcp() -> None:
     assert sender.highest == {5: Highest(-1, 0), SSRC: Highest(0x10009, 1)}
 
 
-@given(st.lists(st.lists(st.integers(0, 0xFFFF) | st.none(), max_size=12), min_size=2, max_size=4))
-def test_runs_that_save_highest_never_reuse_an_index(runs: list[list[int | None]]) -> None:
+@given(
+    suites.filter(lambda each: each.cipher is not Cipher.NULL),
+    st.lists(st.lists(st.integers(0, 0xFFFF) | st.none(), max_size=12), min_size=2, max_size=4),
+)
+def test_runs_that_save_highest_never_reuse_an_index(
+    suite: Suite, runs: list[list[int | None]]
+) -> None:
     highest: dict[int, Highest] = {}
     key_streams = []
     for run in runs:
-        sender = Sender(SUITE, KEY, highest=highest)
+        sender = Sender(suite, master_key(suite), highest=highest)
         for sequence in run:
             packet = rtp(sequence, bytes(16)) if sequence is not None else rtcp(4, filler=0)
             try:
@@ -105,13 +120,15 @@ def test_only_allowed_ssrcs_are_protected() -> None:
             sender.protect(packet)
 
 
-def test_the_mki_goes_before_the_tag() -> None:
-    named = MasterKey(KEY.key, KEY.salt, b"\xaa\xbb")
+@pytest.mark.parametrize("each", SUITES.values(), ids=lambda each: each.name)
+def test_the_mki_goes_before_the_tag_or_with_gcm_to_the_end(each: Suite) -> None:
+    named = master_key(each, mki=b"\xaa\xbb")
     for packet in (rtp(1), rtcp()):
-        plain = Sender(SUITE, named).protect(packet)
-        assert Sender(SUITE, named, mki=True).protect(packet) == (
-            plain[:-10] + b"\xaa\xbb" + plain[-10:]
-        )
+        plain = Sender(each, named).protect(packet)
+        tag = each.rtcp_tag_length if is_rtcp(packet) else each.rtp_tag_length
+        at = len(plain) if each.cipher is Cipher.AES_GCM else len(plain) - tag
+        expected = plain[:at] + b"\xaa\xbb" + plain[at:]
+        assert Sender(each, named, mki=True).protect(packet) == expected
 
 
 def test_an_mki_asked_for_must_exist() -> None:

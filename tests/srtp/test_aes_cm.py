@@ -1,4 +1,4 @@
-"""The transforms: the key streams of RFC 3711 B.2 and RFC 6188 7.1, and packets by hand."""
+"""AES-CM: the key streams of RFC 3711 B.2, RFC 6188 7.1 and 7.3, and packets by hand."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from mikeytool.srtp.kdf import SessionKeys
-from mikeytool.srtp.transform import (
+from mikeytool.srtp.aes_cm import (
     LONGEST_PAYLOAD,
     counter_mode,
     rtcp_opener,
@@ -18,6 +17,7 @@ from mikeytool.srtp.transform import (
     rtp_opener,
     rtp_sealer,
 )
+from mikeytool.srtp.kdf import SessionKeys
 from mikeytool.wire.errors import Refused
 
 from .media import SSRC, rtcp, rtp
@@ -41,13 +41,21 @@ VECTORS = [
         "6eb246913062a16891433e97dd01a57f",
         id="RFC 6188 7.1",
     ),
+    pytest.param(
+        "eab234764e517b2d3d160d587d8c86219740f65f99b6bcf7",
+        "35096cba4610028dc1b57503804ce37c 5de986291dcce161d5165ec4568f5c9a"
+        "474a40c77894bc17180202272a4c264d",
+        "d108d1a31a00bad6367ec23eb044b415 c8f57129fdeb970b59f917b257662d4c"
+        "a5dab625811034e8cebdfeb6dc158dd3",
+        id="RFC 6188 7.3",
+    ),
 ]
 KEYS = SessionKeys(bytes(range(32)), bytes(range(50, 70)), SALT)
 
 
 @pytest.mark.parametrize(("key", "head", "tail"), VECTORS)
 def test_key_stream(key: str, head: str, tail: str) -> None:
-    stream = counter_mode(bytes.fromhex(key), SALT)(0, 0, bytes(LENGTH))
+    stream = counter_mode(bytes.fromhex(key), SALT)(b"", 0, 0, bytes(LENGTH))
     assert stream[:48] == bytes.fromhex(head)
     assert stream[-48:] == bytes.fromhex(tail)
 

@@ -1,0 +1,110 @@
+"""AES in counter mode with HMAC-SHA1 (RFC 3711 4.1.1; RFC 6188 2 for 192 and 256 bits).
+
+The two for RTP spell out what those for RTCP call: media is many packets, control is few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hmac import compare_digest
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from mikeytool.srtp import hmac_sha1
+from mikeytool.srtp.interface import (
+    Crypt,
+    RtcpOpener,
+    RtcpSealer,
+    RtpOpener,
+    RtpSealer,
+)
+from mikeytool.srtp.kdf import SessionKeys
+from mikeytool.wire.errors import Refused
+
+# The low 16 bits of the counter number the blocks of a packet. One block more would be the
+# first of the next packet's key stream.
+LONGEST_PAYLOAD = 16 << 16
+
+
+def counter_mode(key: bytes, salt: bytes) -> Crypt:
+    """Return AES_CM with a session key of 16, 24 or 32 octets and a session salt of 14.
+
+    It raises Refused if the payload has more than 2^20 octets, the most that an index covers.
+    """
+    reset, update, salt_term = _aes(key, salt)
+
+    def crypt(packet: bytes, ssrc: int, index: int, data: bytes) -> bytes:
+        if len(data) > LONGEST_PAYLOAD:
+            raise _too_long(ssrc, index, len(data))
+        reset((salt_term ^ ssrc << 64 ^ index << 16).to_bytes(16, "big"))
+        return update(data)
+
+    return crypt
+
+
+def rtp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
+    """Return what makes an SRTP packet (RFC 3711 3.1) of packet, header length, SSRC, index."""
+    reset, update, salt_term = _aes(keys.encryption, keys.salt)
+    fresh = hmac_sha1.keyed(keys.authentication)
+
+    def seal(packet: bytes, start: int, ssrc: int, index: int) -> bytes:
+        if len(packet) - start > LONGEST_PAYLOAD:
+            raise _too_long(ssrc, index, len(packet) - start)
+        reset((salt_term ^ ssrc << 64 ^ index << 16).to_bytes(16, "big"))
+        sealed = packet[:start] + update(packet[start:])
+        running = fresh()
+        running.update(sealed + (index >> 16).to_bytes(4, "big"))
+        return sealed + mki + running.finalize()[:tag_length]
+
+    return seal
+
+
+def rtp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
+    """Return what makes an RTP packet of packet, header length, SSRC, index.
+
+    It returns None unless the packet has room for MKI and tag and both are right.
+    """
+    reset, update, salt_term = _aes(keys.encryption, keys.salt)
+    fresh = hmac_sha1.keyed(keys.authentication)
+    mki_length = len(mki)
+
+    def open_(packet: bytes, start: int, ssrc: int, index: int) -> bytes | None:
+        untagged = len(packet) - tag_length
+        end = untagged - mki_length
+        if end < start or (mki_length and packet[end:untagged] != mki):
+            return None
+        running = fresh()
+        running.update(packet[:end] + (index >> 16).to_bytes(4, "big"))
+        if not compare_digest(packet[untagged:], running.finalize()[:tag_length]):
+            return None
+        if end - start > LONGEST_PAYLOAD:
+            raise _too_long(ssrc, index, end - start)
+        reset((salt_term ^ ssrc << 64 ^ index << 16).to_bytes(16, "big"))
+        return packet[:start] + update(packet[start:end])
+
+    return open_
+
+
+def rtcp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
+    """Return what makes an SRTCP packet."""
+    return hmac_sha1.rtcp_sealer(counter_mode(keys.encryption, keys.salt), keys, tag_length, mki)
+
+
+def rtcp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
+    """Return what makes an RTCP packet of an SRTCP packet."""
+    return hmac_sha1.rtcp_opener(counter_mode(keys.encryption, keys.salt), keys, tag_length, mki)
+
+
+def _aes(key: bytes, salt: bytes) -> tuple[Callable[[bytes], None], Callable[[bytes], bytes], int]:
+    """Return what sets the counter, what encrypts, and the salt's term of the counter."""
+    encryptor = Cipher(AES(key), CTR(bytes(16))).encryptor()
+    return encryptor.reset_nonce, encryptor.update, int.from_bytes(salt, "big") << 16
+
+
+def _too_long(ssrc: int, index: int, length: int) -> Refused:
+    return Refused(
+        f"packet index {index} of SSRC 0x{ssrc:08x} has a payload of {length} octets "
+        f"and its key stream covers {LONGEST_PAYLOAD}; send it in smaller packets"
+    )

@@ -1,0 +1,89 @@
+"""AES-GCM, which encrypts and authenticates at once (RFC 7714 8, 9).
+
+The tag follows the ciphertext at once: in SRTP before the MKI, in SRTCP before the trailer
+of E flag and index, which the MKI then follows. What is not encrypted is authenticated, but
+for the MKI.
+"""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from mikeytool.srtp.interface import RtcpOpener, RtcpSealer, RtpOpener, RtpSealer
+from mikeytool.srtp.kdf import SessionKeys
+from mikeytool.srtp.packet import ENCRYPTED, RTCP_HEADER, TRAILER
+
+IV = 12  # octets
+# The tag has 16 octets with every key (RFC 7714 13.2); sealers need not be told.
+
+
+def rtp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
+    """Return what makes an SRTP packet (RFC 7714 8.2)."""
+    encrypt = AESGCM(keys.encryption).encrypt
+    salt = int.from_bytes(keys.salt, "big")
+
+    def seal(packet: bytes, start: int, ssrc: int, index: int) -> bytes:
+        header = packet[:start]
+        iv = (salt ^ ssrc << 48 ^ index).to_bytes(IV, "big")
+        return header + encrypt(iv, packet[start:], header) + mki
+
+    return seal
+
+
+def rtp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
+    """Return what makes an RTP packet of an SRTP packet (RFC 7714 8.2)."""
+    decrypt = AESGCM(keys.encryption).decrypt
+    salt = int.from_bytes(keys.salt, "big")
+
+    def open_(packet: bytes, start: int, ssrc: int, index: int) -> bytes | None:
+        end = len(packet) - len(mki)
+        if end < start + tag_length or packet[end:] != mki:
+            return None
+        header = packet[:start]
+        iv = (salt ^ ssrc << 48 ^ index).to_bytes(IV, "big")
+        try:
+            return header + decrypt(iv, packet[start:end], header)
+        except InvalidTag:
+            return None
+
+    return open_
+
+
+def rtcp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
+    """Return what makes an SRTCP packet (RFC 7714 9.2); E is always 1."""
+    encrypt = AESGCM(keys.encryption).encrypt
+    salt = int.from_bytes(keys.salt, "big")
+
+    def seal(packet: bytes, ssrc: int, index: int) -> bytes:
+        header = packet[:RTCP_HEADER]
+        trailer = (ENCRYPTED | index).to_bytes(TRAILER, "big")
+        iv = (salt ^ ssrc << 48 ^ index).to_bytes(IV, "big")
+        return header + encrypt(iv, packet[RTCP_HEADER:], header + trailer) + trailer + mki
+
+    return seal
+
+
+def rtcp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
+    """Return what makes an RTCP packet of an SRTCP packet (RFC 7714 9.2; 9.3 if E is 0)."""
+    decrypt = AESGCM(keys.encryption).decrypt
+    salt = int.from_bytes(keys.salt, "big")
+
+    def open_(packet: bytes, ssrc: int) -> tuple[bytes, int] | None:
+        end = len(packet) - len(mki)
+        tag_end = end - TRAILER
+        if tag_end < RTCP_HEADER + tag_length or packet[end:] != mki:
+            return None
+        trailer = packet[tag_end:end]
+        word = int.from_bytes(trailer, "big")
+        index = word & ~ENCRYPTED
+        # With E = 0 all is in the clear, and the ciphertext is the tag alone.
+        clear = RTCP_HEADER if word & ENCRYPTED else tag_end - tag_length
+        iv = (salt ^ ssrc << 48 ^ index).to_bytes(IV, "big")
+        try:
+            payload = decrypt(iv, packet[clear:tag_end], packet[:clear] + trailer)
+        except InvalidTag:
+            return None
+        return packet[:clear] + payload, index
+
+    return open_

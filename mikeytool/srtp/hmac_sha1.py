@@ -1,0 +1,106 @@
+"""HMAC-SHA1 (RFC 3711 4.2.1), and packets that a cipher encrypts and it authenticates.
+
+They are laid out as in figures 1 and 2 of RFC 3711: payload, trailer if RTCP, MKI, tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hmac import compare_digest
+
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from mikeytool.srtp.interface import (
+    Crypt,
+    RtcpOpener,
+    RtcpSealer,
+    RtpOpener,
+    RtpSealer,
+)
+from mikeytool.srtp.kdf import SessionKeys
+from mikeytool.srtp.packet import ENCRYPTED, RTCP_HEADER, TRAILER
+
+Sign = Callable[[bytes], bytes]
+
+
+def keyed(key: bytes) -> Callable[[], HMAC]:
+    """Return what makes a keyed HMAC-SHA1 that has seen nothing yet."""
+    return HMAC(key, SHA1()).copy  # noqa: S303 (the hash of each suite that has one)
+
+
+def signer(key: bytes, length: int) -> Sign:
+    """Return HMAC-SHA1 with a session key, cut to the first `length` octets."""
+    fresh = keyed(key)
+
+    def sign(authenticated: bytes) -> bytes:
+        running = fresh()
+        running.update(authenticated)
+        return running.finalize()[:length]
+
+    return sign
+
+
+def rtp_sealer(crypt: Crypt, keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
+    """Return what makes an SRTP packet (RFC 3711 3.1)."""
+    sign = signer(keys.authentication, tag_length)
+
+    def seal(packet: bytes, start: int, ssrc: int, index: int) -> bytes:
+        sealed = packet[:start] + crypt(packet, ssrc, index, packet[start:])
+        return sealed + mki + sign(sealed + (index >> 16).to_bytes(4, "big"))
+
+    return seal
+
+
+def rtp_opener(crypt: Crypt, keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
+    """Return what makes an RTP packet of an SRTP packet."""
+    sign = signer(keys.authentication, tag_length)
+
+    def open_(packet: bytes, start: int, ssrc: int, index: int) -> bytes | None:
+        untagged = len(packet) - tag_length
+        end = untagged - len(mki)
+        if end < start or packet[end:untagged] != mki:
+            return None
+        if not compare_digest(
+            packet[untagged:], sign(packet[:end] + (index >> 16).to_bytes(4, "big"))
+        ):
+            return None
+        return packet[:start] + crypt(packet, ssrc, index, packet[start:end])
+
+    return open_
+
+
+def rtcp_sealer(
+    crypt: Crypt, keys: SessionKeys, tag_length: int, mki: bytes, flag: int = ENCRYPTED
+) -> RtcpSealer:
+    """Return what makes an SRTCP packet (RFC 3711 3.4) with the E flag `flag`."""
+    sign = signer(keys.authentication, tag_length)
+
+    def seal(packet: bytes, ssrc: int, index: int) -> bytes:
+        sealed = packet[:RTCP_HEADER] + crypt(packet, ssrc, index, packet[RTCP_HEADER:])
+        sealed += (flag | index).to_bytes(TRAILER, "big")
+        return sealed + mki + sign(sealed)
+
+    return seal
+
+
+def rtcp_opener(crypt: Crypt, keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
+    """Return what makes an RTCP packet of an SRTCP packet, deciphered if its E flag is 1."""
+    sign = signer(keys.authentication, tag_length)
+
+    def open_(packet: bytes, ssrc: int) -> tuple[bytes, int] | None:
+        untagged = len(packet) - tag_length
+        end = untagged - len(mki)
+        payload_end = end - TRAILER
+        if payload_end < RTCP_HEADER or packet[end:untagged] != mki:
+            return None
+        if not compare_digest(packet[untagged:], sign(packet[:end])):
+            return None
+        trailer = int.from_bytes(packet[payload_end:end], "big")
+        index = trailer & ~ENCRYPTED
+        if not trailer & ENCRYPTED:
+            return packet[:payload_end], index
+        clear = crypt(packet, ssrc, index, packet[RTCP_HEADER:payload_end])
+        return packet[:RTCP_HEADER] + clear, index
+
+    return open_

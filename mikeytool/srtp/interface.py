@@ -1,0 +1,39 @@
+"""What every cipher's file has: four functions, and what the closures they return take.
+
+A sealer makes a protected packet of a clear one, an opener the reverse; both know where
+their transform puts tag and MKI and leave indices, replay and SSRCs to the caller. They are
+closures over a cipher and an HMAC that are set up once, for that costs more than a packet.
+An opener returns None unless the packet has room for MKI and tag and both are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mikeytool.srtp.kdf import SessionKeys
+
+# Packet, length of the header in octets, SSRC, index; the ROC is the index shifted right by 16.
+RtpSealer = Callable[[bytes, int, int, int], bytes]
+RtpOpener = Callable[[bytes, int, int, int], bytes | None]
+# Packet, SSRC, and for a sealer the index; an opener reads the index and returns it too.
+RtcpSealer = Callable[[bytes, int, int], bytes]
+RtcpOpener = Callable[[bytes, int], tuple[bytes, int] | None]
+# Packet, SSRC, index, and the part of the packet to encrypt or decrypt.
+Crypt = Callable[[bytes, int, int, bytes], bytes]
+
+
+class Transform(Protocol):
+    """A cipher's file, seen from outside; lengths are in octets, `mki` may be empty."""
+
+    def rtp_sealer(self, keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
+        """Return what makes an SRTP packet."""
+
+    def rtp_opener(self, keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
+        """Return what makes an RTP packet of an SRTP packet."""
+
+    def rtcp_sealer(self, keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
+        """Return what makes an SRTCP packet."""
+
+    def rtcp_opener(self, keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
+        """Return what makes an RTCP packet of an SRTCP packet."""

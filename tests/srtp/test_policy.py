@@ -1,0 +1,191 @@
+"""SP payloads and suites, both ways."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mikeytool.srtp import SUITES, Suite, suite
+from mikeytool.srtp.policy import policy_for, suite_of
+from mikeytool.wire.payloads import SP, PolicyParam
+from mikeytool.wire.registry import SrtpEncrAlg
+from mikeytool.wire.registry import SrtpParam as P
+
+from .media import suites
+
+EVERY = pytest.mark.parametrize("each", SUITES.values(), ids=lambda each: each.name)
+
+
+def sp(params: Iterable[tuple[int, int]], protocol: int = 0) -> SP:
+    return SP(
+        policy_no=0,
+        protocol=protocol,
+        policy_param=[PolicyParam(type=int(kind), value=bytes([value])) for kind, value in params],
+    )
+
+
+def values(policy: SP) -> dict[int, int]:
+    return {each.type: int.from_bytes(each.value) for each in policy.policy_param}
+
+
+@EVERY
+@pytest.mark.parametrize("number", [0, 255])
+def test_a_suite_comes_back_from_its_policy(each: Suite, number: int) -> None:
+    policy = policy_for(each, number)
+    assert (policy.policy_no, policy.protocol) == (number, 0)
+    assert suite_of(policy) == each
+
+
+@EVERY
+def test_lengths_are_said_outright(each: Suite) -> None:
+    said = values(policy_for(each, 0))
+    assert said[P.ENCR_KEY_LENGTH] == each.key_length
+    assert said[P.SALT_KEY_LENGTH] == each.salt_length
+    assert said[P.AUTH_KEY_LENGTH] == each.auth_key_length
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "AES_CM_128_HMAC_SHA1_80",
+            {0: 1, 1: 16, 2: 1, 3: 20, 4: 14, 7: 1, 8: 1, 10: 1, 11: 10},
+        ),
+        (
+            "AES_192_CM_HMAC_SHA1_32",
+            {0: 1, 1: 24, 2: 1, 3: 20, 4: 14, 7: 1, 8: 1, 10: 1, 11: 4},
+        ),
+        (
+            "F8_128_HMAC_SHA1_80",
+            {0: 2, 1: 16, 2: 1, 3: 20, 4: 14, 7: 1, 8: 1, 10: 1, 11: 10},
+        ),
+        (
+            "AEAD_AES_256_GCM",
+            {0: 6, 1: 32, 2: 0, 3: 0, 4: 12, 7: 1, 8: 1, 10: 1, 11: 0, 20: 16},
+        ),
+        (
+            "NULL_HMAC_SHA1_80",
+            {0: 0, 1: 16, 2: 1, 3: 20, 4: 14, 7: 0, 8: 0, 10: 1, 11: 10},
+        ),
+    ],
+)
+def test_parameters_are_written_in_order_of_type(name: str, expected: dict[int, int]) -> None:
+    written = [(each.type, each.value[0]) for each in policy_for(suite(name), 0).policy_param]
+    assert written == list(expected.items())
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({}, "AES_CM_128_HMAC_SHA1_80"),
+        ({P.AUTH_TAG_LENGTH: 4}, "AES_CM_128_HMAC_SHA1_32"),
+        ({P.ENCR_KEY_LENGTH: 24}, "AES_192_CM_HMAC_SHA1_80"),
+        ({P.ENCR_KEY_LENGTH: 24, P.AUTH_TAG_LENGTH: 4}, "AES_192_CM_HMAC_SHA1_32"),
+        ({P.ENCR_KEY_LENGTH: 32}, "AES_256_CM_HMAC_SHA1_80"),
+        ({P.ENCR_ALG: 2}, "F8_128_HMAC_SHA1_80"),
+        ({P.ENCR_ALG: 0}, "NULL_HMAC_SHA1_80"),
+        ({P.ENCR_ALG: SrtpEncrAlg.AES_GCM}, "AEAD_AES_128_GCM"),
+        ({P.ENCR_ALG: SrtpEncrAlg.AES_GCM, P.ENCR_KEY_LENGTH: 32}, "AEAD_AES_256_GCM"),
+        # What determines a suite with AES-GCM (RFC 7714 15).
+        (
+            {P.ENCR_ALG: SrtpEncrAlg.AES_GCM, P.ENCR_KEY_LENGTH: 16, P.AEAD_TAG_LENGTH: 16},
+            "AEAD_AES_128_GCM",
+        ),
+    ],
+)
+def test_what_is_not_said_is_the_default(params: dict[int, int], name: str) -> None:
+    assert suite_of(sp(params.items())) == suite(name)
+
+
+@pytest.mark.parametrize("name", ["NULL_HMAC_SHA1_80", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"])
+@pytest.mark.parametrize("on", [0, 1])
+def test_switches_of_a_null_algorithm_say_nothing(name: str, on: int) -> None:
+    switches = (
+        (P.SRTP_ENCRYPTION, P.SRTCP_ENCRYPTION) if "NULL" in name else (P.SRTP_AUTHENTICATION,)
+    )
+    given = values(policy_for(suite(name), 0))
+    for switch in switches:
+        assert suite_of(sp({**given, switch: on}.items())) == suite(name)
+        assert suite_of(sp({**given, switch: 2}.items())) is None
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (P.ENCR_ALG, 3),
+        (P.ENCR_ALG, 255),
+        (P.ENCR_KEY_LENGTH, 0),
+        (P.ENCR_KEY_LENGTH, 17),
+        (P.AUTH_ALG, 2),
+        (P.AUTH_KEY_LENGTH, 16),
+        (P.SALT_KEY_LENGTH, 0),
+        (P.SALT_KEY_LENGTH, 13),
+        (P.PRF, 1),
+        (P.KEY_DERIVATION_RATE, 1),
+        (P.SRTP_ENCRYPTION, 2),
+        (P.SRTCP_ENCRYPTION, 2),
+        (P.FEC_ORDER, 1),
+        (P.SRTP_AUTHENTICATION, 2),
+        (P.AUTH_TAG_LENGTH, 5),
+        (P.AUTH_TAG_LENGTH, 16),
+        (P.PREFIX_LENGTH, 1),
+        (P.AEAD_TAG_LENGTH, 8),
+        (13, 0),
+        (21, 16),
+        (255, 0),
+    ],
+)
+def test_an_odd_parameter_is_of_no_suite(each: Suite, kind: int, value: int) -> None:
+    odd = {**values(policy_for(each, 0)), kind: value}
+    assert suite_of(sp(odd.items())) is None
+
+
+@EVERY
+def test_a_tag_of_both_kinds_is_of_no_suite(each: Suite) -> None:
+    said = values(policy_for(each, 0))
+    said |= {P.AEAD_TAG_LENGTH: 16} if each.auth_key_length else {int(P.AUTH_ALG): 1}
+    assert suite_of(sp(said.items())) is None
+
+
+@pytest.mark.parametrize("kind", [P.SRTP_ENCRYPTION, P.SRTCP_ENCRYPTION])
+def test_a_cipher_that_is_switched_off_is_of_no_suite(kind: int) -> None:
+    for each in SUITES.values():
+        if each.name != "NULL_HMAC_SHA1_80":
+            assert suite_of(sp({**values(policy_for(each, 0)), kind: 0}.items())) is None
+
+
+@pytest.mark.parametrize("name", [name for name in SUITES if name.endswith(("_80", "_32"))])
+def test_packets_that_are_not_authenticated_are_of_no_suite(name: str) -> None:
+    said = values(policy_for(suite(name), 0))
+    assert suite_of(sp({**said, P.SRTP_AUTHENTICATION: 0}.items())) is None
+    assert suite_of(sp({**said, P.AUTH_ALG: 0}.items())) is None
+
+
+@EVERY
+def test_a_parameter_given_twice_is_of_no_suite(each: Suite) -> None:
+    said = list(values(policy_for(each, 0)).items())
+    for param in said:
+        assert suite_of(sp([*said, param])) is None
+
+
+@EVERY
+def test_another_protocol_has_no_suite(each: Suite) -> None:
+    assert suite_of(sp(values(policy_for(each, 0)).items(), protocol=1)) is None
+
+
+@given(suites, st.randoms(use_true_random=False))
+def test_the_order_of_parameters_says_nothing(suite: Suite, source: random.Random) -> None:
+    said = list(values(policy_for(suite, 0)).items())
+    source.shuffle(said)
+    assert suite_of(sp(said)) == suite
+
+
+@given(st.dictionaries(st.integers(0, 22), st.integers(0, 33), max_size=14))
+def test_any_policy_is_a_suite_or_none(params: dict[int, int]) -> None:
+    found = suite_of(sp(params.items()))
+    assert found is None or suite_of(policy_for(found, 0)) == found
