@@ -1,7 +1,8 @@
 """The Ticket Request exchange with a pre-shared key (RFC 6043 4.2.1).
 
 Initiator: `request_init`, then `accept_request_resp`. KMS: `read_request_init`,
-`verify_request`, then `request_resp`.
+`verify_request`, then `request_resp`. With a public key only REQUEST_INIT differs, see
+`public_key`: `request_resp` and `accept_request_resp` then take the envelope key for the PSK.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ from mikeytool.wire.registry import (
 from mikeytool.wire.timestamp import Timestamp
 
 F = TicketFlag
+
+REQUEST_INIT = (DataType.REQUEST_INIT_PSK, DataType.REQUEST_INIT_PK)
+"""The variants of REQUEST_INIT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def empty_header(data_type: DataType, profile: Profile, csb_id: int, *, v: int) 
 
 @dataclass(frozen=True, slots=True)
 class RequestInit:
-    """A REQUEST_INIT_PSK as the KMS reads it. Nothing in it is true before it is verified."""
+    """A REQUEST_INIT as the KMS reads it. Nothing in it is true before it is verified."""
 
     incoming: Incoming
     policy: TicketPolicy
@@ -111,9 +115,11 @@ class RequestInit:
         )
 
 
-def read_request_init(data: bytes) -> RequestInit:
-    """Read REQUEST_INIT_PSK (4.2.1.4); raises WireError and Refused."""
-    incoming = Incoming.read(data, DataType.REQUEST_INIT_PSK)
+def read_request_init(
+    data: bytes, variants: Sequence[DataType] = (DataType.REQUEST_INIT_PSK,)
+) -> RequestInit:
+    """Read REQUEST_INIT of one of these variants (4.2.1.4); raises WireError and Refused."""
+    incoming = Incoming.read(data, *variants)
     incoming.check_no_crypto_sessions()
     return RequestInit(
         incoming,
@@ -181,7 +187,7 @@ def accept_request_resp(env: Environment, init: bytes, psk: bytes, data: bytes) 
     WireError when it cannot be read. Whether the granted policy is acceptable is for the
     caller to say, who sees its differences.
     """
-    request = read_request_init(init)
+    request = read_request_init(init, REQUEST_INIT)
     raise_if_error(env, data, request.incoming, request.keys(psk, response=False))
     incoming = Incoming.read(data, DataType.REQUEST_RESP)
     incoming.check_answers(request.incoming)

@@ -1,11 +1,14 @@
 """The Ticket Resolve exchange with a pre-shared key (RFC 6043 4.2.3).
 
 Responder: `resolve_init`, then `accept_resolve_resp`. KMS: `read_resolve_init`,
-`verify_resolve`, `open_for_responder`, then `resolve_resp`.
+`verify_resolve`, `open_for_responder`, then `resolve_resp`. With a public key only RESOLVE_INIT
+differs, see `public_key`: `resolve_resp` and `accept_resolve_resp` then take the envelope key
+for the PSK.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mikeytool.crypto.derive import MessageKeys, initiator_data_keys, message_keys
@@ -31,6 +34,9 @@ from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import leading_chain
 from mikeytool.wire.payloads import KEMAC, RANDR, TICKET, Payload, V
 from mikeytool.wire.registry import DataType, ErrorNo, IdRole, KeyType, RandRole, TicketFlag
+
+RESOLVE_INIT = (DataType.RESOLVE_INIT_PSK, DataType.RESOLVE_INIT_PK)
+"""The variants of RESOLVE_INIT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ def resolve_init(
 
 @dataclass(frozen=True, slots=True)
 class ResolveInit:
-    """A RESOLVE_INIT_PSK as the KMS reads it. Nothing in it is true before it is verified."""
+    """A RESOLVE_INIT as the KMS reads it. Nothing in it is true before it is verified."""
 
     incoming: Incoming
     ticket: TICKET
@@ -101,9 +107,11 @@ class ResolveInit:
         )
 
 
-def read_resolve_init(data: bytes) -> ResolveInit:
-    """Read RESOLVE_INIT_PSK (4.2.3.4); raises WireError and Refused."""
-    incoming = Incoming.read(data, DataType.RESOLVE_INIT_PSK)
+def read_resolve_init(
+    data: bytes, variants: Sequence[DataType] = (DataType.RESOLVE_INIT_PSK,)
+) -> ResolveInit:
+    """Read RESOLVE_INIT of one of these variants (4.2.3.4); raises WireError and Refused."""
+    incoming = Incoming.read(data, *variants)
     incoming.check_no_crypto_sessions()
     return ResolveInit(
         incoming,
@@ -221,7 +229,7 @@ def accept_resolve_resp(env: Environment, init: bytes, psk: bytes, data: bytes) 
     Raises ErrorReceived when the KMS refused, Refused when the answer does not verify or
     misses half of the modifier, WireError when it cannot be read.
     """
-    request = read_resolve_init(init)
+    request = read_resolve_init(init, RESOLVE_INIT)
     raise_if_error(env, data, request.incoming, request.keys(psk, response=False))
     incoming = Incoming.read(data, DataType.RESOLVE_RESP)
     incoming.check_answers(request.incoming)

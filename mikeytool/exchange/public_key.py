@@ -1,0 +1,399 @@
+"""Ticket Request and Ticket Resolve with public keys (RFC 6043 4.2.1.3, 4.2.3.3).
+
+User: `check_recipient` once, `request_init_pk`, then `accept_request_resp`; `resolve_init_pk`, then
+`accept_resolve_resp`. KMS: `read_request_init_pk` or `read_resolve_init_pk`, `verify_pk`,
+`open_envelope`, then `request_resp` or `resolve_resp`. The answers are those of the variants
+with a pre-shared key, in whose place stands the envelope key. Since only `verify_pk` gives
+what `open_envelope` takes, nothing is decrypted for a sender who is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate
+
+from mikeytool.crypto.certificates import (
+    Use,
+    certificate_hash,
+    check_certificate,
+    identities,
+    is_of,
+    is_of_kms,
+    read_certificate,
+    rsa_key,
+)
+from mikeytool.crypto.envelope import seal_envelope, unseal_envelope
+from mikeytool.crypto.signature import check_signature, sign, signature_length
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.profile import Profile, rand_length
+from mikeytool.exchange.protection import covered
+from mikeytool.exchange.request import RequestInit, empty_header, read_request_init
+from mikeytool.exchange.resolve import ResolveInit, read_resolve_init
+from mikeytool.wire.errors import Refused, UsageError
+from mikeytool.wire.header import HDR
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import CERT, CHASH, PKE, RANDR, SIGN, TICKET, TP, Payload
+from mikeytool.wire.registry import (
+    CertType,
+    DataType,
+    ErrorNo,
+    HashFunc,
+    IdRole,
+    PrfFunc,
+    RandRole,
+    SType,
+    label,
+)
+
+Init = TypeVar("Init", RequestInit, ResolveInit)
+
+_HASH_FUNC = {
+    PrfFunc.MIKEY_1: HashFunc.SHA_1.value,
+    PrfFunc.HMAC_SHA_256: HashFunc.SHA_256.value,
+}
+_SIGNING = (CertType.X509V3, CertType.X509V3_SIGN)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """What a user signs with: a key, and the chain of certificates for it, own first.
+
+    Without `sends_chain` the KMS must have the chain from somewhere else.
+    """
+
+    private_key: RSAPrivateKey = field(repr=False)
+    chain: tuple[Certificate, ...]
+    s_type: SType = SType.RSA_PKCS1_V15
+    sends_chain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """The certificate of the KMS, checked by `check_recipient`, and how to encrypt to it.
+
+    `named` puts its hash into CHASH, for a KMS with several.
+    """
+
+    certificate: Certificate
+    oaep: bool = False
+    named: bool = False
+
+
+def check_recipient(
+    chain: Sequence[Certificate], anchors: Sequence[Certificate], now_ns: int, kms: Identity
+) -> None:
+    """Check that a chain, own certificate first, is that of the KMS and can be trusted.
+
+    Raises Refused (Invalid Cert).
+    """
+    check_certificate(chain, anchors, now_ns, Use.ENVELOPE)
+    if not is_of_kms(chain[0], kms):
+        raise Refused(
+            f"the subjectAltName of the certificate does not name the KMS {kms}",
+            ErrorNo.INVALID_CERT,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KmsKey:
+    """A key of the KMS with its certificate, and the padding that goes with it."""
+
+    private_key: RSAPrivateKey = field(repr=False)
+    certificate: Certificate
+    oaep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Enveloped:
+    """An initial message, and the envelope key that the answer is protected with."""
+
+    message: bytes
+    envelope_key: bytes = field(repr=False)
+
+
+def request_init_pk(
+    env: Environment,
+    profile: Profile,
+    policy: TicketPolicy,
+    *,
+    initiator: Identity,
+    kms: Identity,
+    signer: Signer,
+    recipient: Recipient,
+) -> Enveloped:
+    """REQUEST_INIT_PK that asks for a ticket of that policy (4.2.1.1, 4.2.1.3).
+
+    Draws the CSB ID, the envelope key and RANDRi. Raises Refused for flags that
+    contradict each other, (Invalid Cert) for an unusable certificate; UsageError for a key
+    or an identity that is not that of its certificate.
+    """
+    policy.check_flags()
+    return _init(
+        _Variant(DataType.REQUEST_INIT_PK, RandRole.INITIATOR, IdRole.INITIATOR),
+        env,
+        profile,
+        policy.tp(),
+        (initiator, kms),
+        signer,
+        recipient,
+    )
+
+
+def resolve_init_pk(
+    env: Environment,
+    profile: Profile,
+    ticket: TICKET,
+    *,
+    responder: Identity,
+    kms: Identity,
+    signer: Signer,
+    recipient: Recipient,
+) -> Enveloped:
+    """RESOLVE_INIT_PK for a ticket, its Initiator Data included (4.2.3.1, 4.2.3.3).
+
+    Draws the CSB ID, the envelope key and RANDRr; raises as `request_init_pk` does.
+    """
+    return _init(
+        _Variant(DataType.RESOLVE_INIT_PK, RandRole.RESPONDER, IdRole.RESPONDER),
+        env,
+        profile,
+        ticket.copy(next_payload=None),
+        (responder, kms),
+        signer,
+        recipient,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """What differs between the two initial messages, apart from TP and TICKET."""
+
+    data_type: DataType
+    rand_role: RandRole
+    id_role: IdRole
+
+
+def _init(
+    variant: _Variant,
+    env: Environment,
+    profile: Profile,
+    wanted: TP | TICKET,
+    parties: tuple[Identity, Identity],
+    signer: Signer,
+    recipient: Recipient,
+) -> Enveloped:
+    sender, kms = parties
+    _check_own(signer, sender)
+    if not is_of_kms(recipient.certificate, kms):
+        raise UsageError(f"the subjectAltName of the KMS's certificate does not name {kms}")
+    t = env.timestamp()
+    header = empty_header(variant.data_type, profile, int.from_bytes(env.random(4)), v=1)
+    envelope_key = env.random(profile.key_length)
+    rand = env.random(rand_length(envelope_key))
+    payloads: list[Payload] = [
+        t.payload(),
+        RANDR(rand_role=variant.rand_role.value, rand=rand),
+        sender.idr(variant.id_role),
+        *(_certs(signer) if signer.sends_chain else ()),
+        kms.idr(IdRole.KMS),
+        wanted,
+    ]
+    if recipient.named:
+        func = _HASH_FUNC[profile.prf]
+        payloads.append(CHASH(hash_func=func, hash=certificate_hash(func, recipient.certificate)))
+    payloads.append(
+        seal_envelope(rsa_key(recipient.certificate), envelope_key, oaep=recipient.oaep)
+    )
+    return Enveloped(
+        signed(header, payloads, profile, signer, sender.data + kms.data), envelope_key
+    )
+
+
+def _check_own(signer: Signer, sender: Identity) -> None:
+    if not signer.chain:
+        raise UsageError("a signature takes the certificate of its key")
+    own = signer.chain[0]
+    if rsa_key(own).public_numbers() != signer.private_key.public_key().public_numbers():
+        raise UsageError("the private key is not that of the first certificate")
+    if not is_of(own, sender):
+        raise UsageError(f"the subjectAltName of the certificate does not name {sender}")
+
+
+def _certs(signer: Signer) -> list[CERT]:
+    return [
+        CERT(cert_type=CertType.X509V3.value, cert_data=certificate.public_bytes(Encoding.DER))
+        for certificate in signer.chain
+    ]
+
+
+def signed(
+    header: HDR, payloads: Sequence[Payload], profile: Profile, signer: Signer, behind: bytes
+) -> bytes:
+    """The message with a SIGN payload at its end; `behind` is what table 5.2 puts there."""
+    length = signature_length(signer.private_key)
+    sign_payload = SIGN(s_type=signer.s_type.value, signature=bytes(length))
+    raw = Message(header, [*payloads, sign_payload]).build()
+    covers = covered(Message.parse(raw), raw, length) + behind
+    return raw[:-length] + sign(profile.prf, signer.private_key, signer.s_type, covers)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKeyInit(Generic[Init]):
+    """REQUEST_INIT_PK or RESOLVE_INIT_PK as the KMS reads it. Nothing in it is true yet.
+
+    `init` is what it has in common with the variant with a pre-shared key; `certs` is empty
+    when the certificates are left out.
+    """
+
+    init: Init
+    certs: tuple[CERT, ...]
+    chash: CHASH | None
+    pke: PKE
+    sign: SIGN
+
+    @property
+    def incoming(self) -> Incoming:
+        """The message itself."""
+        return self.init.incoming
+
+    @property
+    def sender(self) -> Identity | None:
+        """IDRi or IDRr, None when it is left out."""
+        init: RequestInit | ResolveInit = self.init
+        return init.initiator if isinstance(init, RequestInit) else init.responder
+
+
+def read_request_init_pk(data: bytes) -> PublicKeyInit[RequestInit]:
+    """Read REQUEST_INIT_PK (4.2.1.4); raises WireError and Refused."""
+    return _read(read_request_init(data, (DataType.REQUEST_INIT_PK,)))
+
+
+def read_resolve_init_pk(data: bytes) -> PublicKeyInit[ResolveInit]:
+    """Read RESOLVE_INIT_PK (4.2.3.4); raises WireError and Refused."""
+    return _read(read_resolve_init(data, (DataType.RESOLVE_INIT_PK,)))
+
+
+def _read(init: Init) -> PublicKeyInit[Init]:
+    incoming = init.incoming
+    return PublicKeyInit(
+        init,
+        tuple(incoming.message.all(CERT)),
+        incoming.message.find(CHASH),
+        incoming.only(PKE),
+        incoming.only(SIGN, ErrorNo.AUTH_FAILURE),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedPk(Generic[Init]):
+    """An initial message whose signature is that of `sender`, by a trusted certificate."""
+
+    request: PublicKeyInit[Init]
+    sender: Identity
+    certificate: Certificate
+
+
+def verify_pk(
+    request: PublicKeyInit[Init],
+    anchors: Sequence[Certificate],
+    now_ns: int,
+    kms: Identity,
+    *,
+    known: Certificate | None = None,
+    sender: Identity | None = None,
+) -> VerifiedPk[Init]:
+    """Verify chain, identity and signature; nothing is decrypted.
+
+    `kms` and `sender` stand in for identities that are left out; a sender named nowhere is
+    the one whom the certificate names. `known` is a certificate of the sender that is
+    trusted as it is, whether the message brings it or leaves it out; it vouches for no
+    other. Raises Refused (Invalid Cert) for a certificate that is not trusted or not the
+    sender's, (Auth failure) for a wrong signature, (Invalid HA) for one with another hash.
+    """
+    own = _trusted(request, anchors, now_ns, known)
+    who = request.sender or sender or _only_identity(own)
+    if not is_of(own, who):
+        raise Refused(
+            f"the subjectAltName of the certificate does not name {who}", ErrorNo.INVALID_CERT
+        )
+    incoming, signature = request.incoming, request.sign.signature
+    covers = covered(incoming.message, incoming.raw, len(signature))
+    check_signature(
+        incoming.profile.prf,
+        rsa_key(own),
+        request.sign.s_type,
+        covers + who.data + (request.init.kms or kms).data,
+        signature,
+    )
+    return VerifiedPk(request, who, own)
+
+
+def _trusted(
+    request: PublicKeyInit[Init],
+    anchors: Sequence[Certificate],
+    now_ns: int,
+    known: Certificate | None,
+) -> Certificate:
+    chain = _chain(request)
+    if known is not None and (not chain or chain[0] == known):
+        chain = anchors = (known,)
+    if not chain:
+        raise Refused(
+            "it brings no certificate, and none of its sender is known", ErrorNo.INVALID_CERT
+        )
+    check_certificate(chain, anchors, now_ns, Use.SIGNATURE)
+    return chain[0]
+
+
+def _chain(request: PublicKeyInit[Init]) -> tuple[Certificate, ...]:
+    """The certificates in a message; URLs are passed over, as nothing is fetched."""
+    found = []
+    for cert in request.certs:
+        if cert.cert_type == CertType.X509V3_URL:
+            continue
+        if cert.cert_type not in _SIGNING:
+            raise Refused(
+                f"a certificate of type {label(CertType, cert.cert_type)} signs nothing",
+                ErrorNo.INVALID_CERT,
+            )
+        found.append(read_certificate(cert.cert_data))
+    return tuple(found)
+
+
+def _only_identity(own: Certificate) -> Identity:
+    found = identities(own)
+    if len(found) != 1:
+        raise Refused(
+            f"it names no sender, and its certificate names {len(found)}", ErrorNo.INVALID_CERT
+        )
+    return found[0]
+
+
+def open_envelope(env: Environment, verified: VerifiedPk[Init], keys: Sequence[KmsKey]) -> bytes:
+    """The envelope key of a verified message, as long as its profile.
+
+    CHASH chooses among the `keys` of the KMS; without it, it is the first. Raises Refused
+    (Invalid Cert) when CHASH names none of them, (Invalid HA) for MD5, and never for what
+    comes out of PKE: a broken one gives a random key. Draws that key every time.
+    """
+    request = verified.request
+    key = _chosen(keys, request.chash)
+    length = request.incoming.profile.key_length
+    return unseal_envelope(
+        key.private_key, request.pke, length, instead=env.random(length), oaep=key.oaep
+    )
+
+
+def _chosen(keys: Sequence[KmsKey], chash: CHASH | None) -> KmsKey:
+    for key in keys:
+        if chash is None or certificate_hash(chash.hash_func, key.certificate) == chash.hash:
+            return key
+    raise Refused("CHASH names no certificate of this KMS", ErrorNo.INVALID_CERT)
