@@ -41,9 +41,15 @@ class ClientState(Database):
         """
         init = verified.init
         mpki = verified.resolved.keys.mpki.key
+        refusal: Refused | None = None
         with self.transaction() as db:
             replay.remember(db, env, init.incoming, verified.initiator, mpki)
-            replay.use_once(db, init.ticket, init.policy, b"", init.incoming.v.ver_data)
+            try:
+                replay.use_once(db, init.ticket, init.policy, b"", init.incoming.v.ver_data)
+            except Refused as error:
+                refusal = error  # the message was seen all the same
+        if refusal is not None:
+            raise refusal
 
     def claim_streams(self, session: Session, before: Session | None = None) -> None:
         """Write down the streams that a session sends; refuse one that another session sends.

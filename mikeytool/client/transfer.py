@@ -181,6 +181,8 @@ def finish(
     A forked call may get several answers, each of which is a session of its own
     (interpretation 28).
     """
+    if another is not None:
+        check_free(another, force=False)
     with locked_session(session_path) as content:
         if content.session is not None and content.update is not None:
             return _finish_update(env, answer, session_path, content, accept_policy)

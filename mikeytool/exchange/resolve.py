@@ -252,7 +252,9 @@ def accept_resolve_resp(env: Environment, init: bytes, psk: bytes, data: bytes) 
 def check_modifier(modifier: Modifier, keys: TicketKeys) -> None:
     """Refuse a RANDRkms shorter than the longest key that it forked (12.1)."""
     forked = [key.key for key in keys.keys if key.type in (KeyType.TGK, KeyType.TGK_SALT)]
-    longest = max(map(len, (keys.mpki.key, *forked)))
+    if keys.mpkr is not None:
+        forked.append(keys.mpkr.key)
+    longest = max(map(len, forked), default=0)
     if len(modifier.randr_kms) < longest:
         raise Refused(f"RANDRkms has fewer octets than the keys it forks, {longest} (12.1)")
 

@@ -140,7 +140,7 @@ def _split(
 def covered_by_ticket_mac(ticket: TICKET, mac_length: int) -> bytes:
     """What the MAC of a base ticket covers: Ticket Type up to the MAC (A.1)."""
     bare = ticket.copy(next_payload=0, initiator_data=b"", initiator_data_length=None)
-    return bare.build()[1 : -2 - mac_length]
+    return build_chain([bare])[1 : -2 - mac_length]
 
 
 @dataclass(frozen=True, slots=True)

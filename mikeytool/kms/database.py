@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -53,13 +53,12 @@ class Database:
             raise StateError(f"{path}: {error.strerror}") from None
         os.close(handle)
         try:
-            db = sqlite3.connect(name, isolation_level=None)
-            db.executescript(
-                f"BEGIN; PRAGMA application_id={cls.kind}; PRAGMA user_version={cls.version};"
-                f" {cls.schema} COMMIT;"
-            )
-            db.execute("PRAGMA journal_mode=WAL")  # lets readers in while one writes
-            db.close()
+            with closing(sqlite3.connect(name, isolation_level=None)) as db:
+                db.executescript(
+                    f"BEGIN; PRAGMA application_id={cls.kind};"
+                    f" PRAGMA user_version={cls.version}; {cls.schema} COMMIT;"
+                )
+                db.execute("PRAGMA journal_mode=WAL")  # lets readers in while one writes
             # A link gives the finished file its name, or fails when there is one.
             os.link(name, path)
         except FileExistsError:
@@ -67,7 +66,8 @@ class Database:
         except (OSError, sqlite3.Error) as error:
             raise StateError(f"{path}: {error}") from None
         finally:
-            Path(name).unlink()
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                Path(f"{name}{suffix}").unlink(missing_ok=True)
         return cls(path)
 
     @contextmanager

@@ -105,7 +105,7 @@ def wanted_keys(asked: TicketPolicy) -> tuple[KeyData, ...]:
             raise Refused(
                 "an MPK or a key for an interval cannot be asked for", ErrorNo.INVALID_TPPAR
             )
-        if len(key.key) > MAX_KEY or not 8 <= len(key.salt or bytes(8)) <= MAX_SALT:
+        if len(key.key) > MAX_KEY or (key.salt is not None and not 8 <= len(key.salt) <= MAX_SALT):
             raise Refused(
                 f"keys have {MAX_KEY} octets at most, salts 8 to {MAX_SALT}",
                 ErrorNo.INVALID_TPPAR,

@@ -207,3 +207,20 @@ def test_a_lock_is_for_the_file_of_that_name(tmp_path: Path) -> None:
     assert path.read_bytes() == b"60"
     with pytest.raises(StateError), locked(tmp_path / "nowhere"):
         pass
+
+
+def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The octets are synced; that a file system refuses its folders is no failure."""
+    synced: list[int] = []
+    real = os.fsync
+
+    def sync(handle: int) -> None:
+        synced.append(handle)
+        if len(synced) == 2:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_private(tmp_path / "secret", b"key")
+    assert (tmp_path / "secret").read_bytes() == b"key"
+    assert len(synced) == 2

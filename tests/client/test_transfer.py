@@ -264,13 +264,13 @@ def test_a_folder_that_is_not_there(world: World, tmp_path: Path) -> None:
 def test_a_ticket_for_one_use_comes_once(world: World, flags: str) -> None:
     """Interpretation 22: the responder remembers it, also if it does not ask the KMS."""
     held = world.held(flags)
-    first, second = world.call(held), world.call(held)
+    first, second, third = (world.call(held) for _ in range(3))
     resolved = world.resolved(first)
     world.respond(first, resolve=known(resolved))
     refusal = refused(world, second, told=True, resolve=known(resolved))
     assert refusal.error_no == ErrorNo.INVALID_TICKET
     assert "J flag" in str(refusal)
-    assert "J flag" in str(refused(world, second, told=False))  # the KMS says so, too
+    assert "J flag" in str(refused(world, third, told=False))  # the KMS says so, too
 
 
 def test_a_ticket_for_many_uses_comes_often(world: World) -> None:
@@ -593,3 +593,27 @@ def test_both_ends_have_the_same_keys(world: World) -> None:
         ]
         assert (ours.local, ours.remote) == (other.remote, other.local) == (ALICE, BOB)
         assert replace(ours, role=other.role).csb_id == other.csb_id
+
+
+def test_a_file_in_the_way_of_another_answer_costs_nothing(world: World) -> None:
+    """The answer can still be taken afterwards, into the session itself."""
+    ticket = world.ticket_file(world.held(FORKING))
+    session, busy = world.path(), world.path()
+    answer, _ = world.respond(world.start(ticket, session=session))
+    assert answer is not None
+    busy.write_bytes(b"mine")
+    with pytest.raises(StateError):
+        world.finish(answer, session, busy)
+    world.finish(answer, session)
+
+
+def test_a_refused_second_use_is_remembered(world: World) -> None:
+    """Interpretation 22: the KMS is not asked again for a message that was refused."""
+    held = world.held(PLAIN.replace("J", ""))
+    first, second = world.call(held), world.call(held)
+    resolved = world.resolved(first)
+    world.respond(first, resolve=lambda _: resolved)
+    with pytest.raises(Refused, match="J flag"):
+        world.respond(second, resolve=lambda _: resolved)
+    with pytest.raises(Refused, match="replay"):
+        world.respond(second, resolve=never)

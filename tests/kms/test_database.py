@@ -148,3 +148,17 @@ def test_two_stores_of_one_name(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="exists already"):
         Store.init(tmp_path / "kms.db", ALICE, PROFILE_256, tpk)
     assert (tmp_path / "kms.db").read_bytes() == before
+
+
+class Twice(Database):
+    """A file that cannot be made: its schema is wrong."""
+
+    kind = 1
+    name = "notebook"
+    schema = "CREATE TABLE n (t); CREATE TABLE n (t);"
+
+
+def test_a_file_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StateError):
+        Twice.create(tmp_path / "notes")
+    assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.kms.service import handle
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR
+from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import RANDR, TICKET, TP, TR, Payload
 from mikeytool.wire.registry import ErrorNo, KeyType, PrfFunc, TsRole, TsType
 from mikeytool.wire.timestamp import Timestamp
@@ -202,3 +203,20 @@ def test_a_ticket_that_is_not_valid_yet_is_not_resolved(world: World) -> None:
     with pytest.raises(Refused, match="only from") as caught:
         world.handled(world.resolving(later.ticket))
     assert caught.value.error_no == ErrorNo.INVALID_TICKET
+
+
+def test_a_policy_that_only_just_fits_is_refused(world: World) -> None:
+    """What the KMS adds does not fit into TP Data any more; nothing else may come of it."""
+    app = Identity(b"a" * (65_535 - 90))
+    asked = world.policy(apps=(app,), kms=None, initiator=None, valid_to=None, keys=None)
+    refusal = handle(world.store, world.env, world.asked(asked)).refusal
+    assert refusal is not None
+    assert refusal.error_no == ErrorNo.INVALID_TPPAR
+
+
+@pytest.mark.parametrize("kind", [KeyType.TGK_SALT, KeyType.TEK_SALT, KeyType.GTGK_SALT])
+def test_an_empty_salt_is_not_granted(world: World, kind: KeyType) -> None:
+    init = world.asked(world.policy(keys=(wanted_key(kind, 16, 0),)))
+    refusal = handle(world.store, world.env, init).refusal
+    assert refusal is not None
+    assert refusal.error_no == ErrorNo.INVALID_TPPAR
