@@ -200,7 +200,7 @@ def show_user(store: Path, uri: Identity, as_json: bool) -> None:
     print_table([("", ""), *rows])
 
 
-@user.command("disable")
+@user.command("disable", short_help="No tickets and no resolving for a user.")
 @store_argument
 @click.argument("uri", type=IDENTITY)
 @quiet_option
@@ -259,7 +259,7 @@ def _deliver(key: bytes, output: Path | None, *, made: bool, force: bool) -> Non
         write_output(format_key(key, "hex"), None)
 
 
-@kms.group()
+@kms.group(short_help="Groups of users, which tickets can name.")
 def group() -> None:
     """Groups: a group among a ticket's responders admits its members."""
 
@@ -300,7 +300,7 @@ def list_groups(store: Path, as_json: bool) -> None:
     )
 
 
-@kms.group()
+@kms.group(short_help="Ticket protection keys, own and shared.")
 def tpk() -> None:
     """Ticket protection keys: the KMS's own, and those shared with one user each."""
 
@@ -404,7 +404,7 @@ def list_tpks(store: Path, as_json: bool) -> None:
     print_table([("name", "shared with", "octets", ""), *rows])
 
 
-@kms.command()
+@kms.command(short_help="Answer a REQUEST_INIT or RESOLVE_INIT.")
 @store_argument
 @message_argument
 @index_option

@@ -223,7 +223,7 @@ def _save(
     say(f"{target}: ticket of {accepted.policy.initiator}")
 
 
-@ticket.command()
+@ticket.command(short_help="Make a ticket without the KMS.")
 @click.option(
     "--as",
     "local",
@@ -276,7 +276,7 @@ def create(
     say(f"{save}: ticket of {local}")
 
 
-@ticket.command()
+@ticket.command(short_help="Take the answer of the KMS.")
 @message_argument
 @click.option("--pending", type=_PATH, required=True, metavar="FILE", help="From the request.")
 @click.option("--save", type=_PATH, required=True, metavar="FILE", help="Where the ticket goes.")
@@ -300,7 +300,7 @@ def accept(
     pending.unlink()
 
 
-@ticket.command()
+@ticket.command(short_help="Let the KMS resolve a ticket.")
 @message_argument
 @user_options
 @click.option(

@@ -155,7 +155,7 @@ def init(
     write_message(message, fmt, output)
 
 
-@transfer.command()
+@transfer.command(short_help="Answer a TRANSFER_INIT or an update.")
 @message_argument
 @session_option
 @click.option(
@@ -338,7 +338,7 @@ def _media_of_session(
     return replace(media, policies=())
 
 
-@transfer.command()
+@transfer.command(short_help="New keys or streams for a session.")
 @session_option
 @media_options
 @message_options
@@ -416,7 +416,7 @@ def _resolver(
     return resolve
 
 
-@transfer.command()
+@transfer.command(short_help="Take the answer to init or update.")
 @message_argument
 @session_option
 @click.option(
