@@ -60,20 +60,23 @@ def ticket() -> None:
     """
 
 
+as_option = click.option(
+    "--as",
+    "local",
+    type=IDENTITY,
+    required=True,
+    metavar="URI",
+    envvar="MIKEYTOOL_AS",
+    show_envvar=True,
+    help="Who you are.",
+)
+
+
 def user_options(command: Any) -> Any:
     """Who talks to the KMS, and how it is reached."""
     for option in reversed(
         (
-            click.option(
-                "--as",
-                "local",
-                type=IDENTITY,
-                required=True,
-                metavar="URI",
-                envvar="MIKEYTOOL_AS",
-                show_envvar=True,
-                help="Who you are.",
-            ),
+            as_option,
             click.option(
                 "--psk",
                 type=KEY,
@@ -224,16 +227,7 @@ def _save(
 
 
 @ticket.command(short_help="Make a ticket without the KMS.")
-@click.option(
-    "--as",
-    "local",
-    type=IDENTITY,
-    required=True,
-    metavar="URI",
-    envvar="MIKEYTOOL_AS",
-    show_envvar=True,
-    help="Who you are.",
-)
+@as_option
 @click.option(
     "--tpk",
     type=KEY,

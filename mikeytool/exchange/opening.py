@@ -111,10 +111,11 @@ def _open_ticket(ticket: TICKET, ring: KeyRing, opened: Opened) -> tuple[str, Ti
             continue
         tried = True
         try:
-            opened.kemacs[base.kemac.offset] = base.decrypt(tpk)
-            keys = base.open(tpk)
+            inside = base.decrypt(tpk)
         except MikeyError:
             continue
+        keys = base.split(inside)
+        opened.kemacs[base.kemac.offset] = inside
         opened.keys += keys.sub_payloads()
         return VERIFIED, keys
     return FAILED if tried else NOT_CHECKED, None

@@ -187,7 +187,11 @@ class BaseTicket:
         Raises as `decrypt` does. The SPIs of MPKi and MPKr are those of the MPK: nobody
         ever names them.
         """
-        mpk, *keys = self.decrypt(tpk)
+        return self.split(self.decrypt(tpk))
+
+    def split(self, inside: Sequence[KeyData]) -> TicketKeys:
+        """The keys that come of what the KEMAC holds, MPKr not forked (A.2.2)."""
+        mpk, *keys = inside
         mpki, mpkr = split_mpk(self.policy.prf, mpk.key, self.rand)
         second = _with_key(mpk, mpkr) if TicketFlag.I in self.policy.flags else None
         return TicketKeys(_with_key(mpk, mpki), second, tuple(keys))

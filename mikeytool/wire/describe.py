@@ -13,7 +13,7 @@ from typing import Any
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.grammar import Field, Record
 from mikeytool.wire.header import GenericIdEntry, SrtpIdEntry, srtp_session_data
-from mikeytool.wire.message import Message, key_data, leading_chain, ticket_data
+from mikeytool.wire.message import Message, contents, key_data
 from mikeytool.wire.payloads import KEMAC, SP, TP, TR, KeyData, Payload, PolicyParam
 from mikeytool.wire.registry import (
     EncrAlg,
@@ -131,18 +131,13 @@ def _clear_keys(payload: KEMAC, show_keys: bool) -> list[Json] | None:
 
 def _open_nested(described: Json, payload: TP, show_keys: bool) -> None:
     """Put lists of payloads where TP Data, Ticket Data and Initiator Data can be read."""
-    for name, reader in (
-        ("tp_data", leading_chain),
-        ("ticket_data", ticket_data),
-        ("initiator_data", leading_chain),
-    ):
-        if described.get(name):
-            base = payload.offset + getattr(payload, f"{name}_at", 0)
-            try:
-                inside = list(reader(getattr(payload, name), base=base))
-            except WireError:
-                continue
+    for name, inside in contents(payload):
+        if not described[name]:
+            continue
+        try:
             described[name] = [describe_payload(item, show_keys) for item in inside]
+        except WireError:
+            continue
 
 
 _PARAM_NAMES: dict[int, type[Namespace]] = {

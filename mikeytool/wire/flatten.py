@@ -186,9 +186,11 @@ class _Code:
 
     def _switch(self, name: str, con: Any, indent: str) -> None:
         key = self._length(con.keyfunc)
-        self._emit(indent, f"case = {key}", "if False: pass")
+        self._emit(indent, f"case = {key}")
+        keyword = "if"
         for value, case in con.cases.items():
-            self._emit(indent, f"elif case == {value}:")
+            self._emit(indent, f"{keyword} case == {value}:")
+            keyword = "elif"
             self._field(name, case, indent + "    ")
         self._emit(
             indent,

@@ -172,29 +172,37 @@ def _whole(data: bytes, first: int | None, pos: int, base: int) -> Iterator[Payl
 def nested(payload: Payload) -> dict[str, list[Payload]]:
     """What can be read inside a payload without a key, by the name of its field.
 
-    Reads as far as it can; call `leading_chain`, `ticket_data` or `key_data` to learn of
-    a fault.
+    Reads as far as it can; call a reader of `contents` to learn of a fault.
     """
     found: dict[str, list[Payload]] = {}
-    for name, reader, data in _holds(payload):
-        inside = found[name] = []
-        base = payload.offset + getattr(payload, f"{name}_at", 0)
+    for name, inside in contents(payload):
+        items = found[name] = []
         try:
-            for item in reader(data, base=base):
-                inside.append(item)
+            for item in inside:
+                items.append(item)
         except WireError:
             pass
     return found
 
 
-def _holds(payload: Payload) -> Iterator[tuple[str, Any, bytes]]:
+def contents(payload: Payload) -> Iterator[tuple[str, Iterator[Payload]]]:
+    """The fields of a payload that hold payloads, each with what reads them.
+
+    Reading raises WireError where the content cannot be read to its last octet.
+    """
+    for name, reader in _readers(payload):
+        base = payload.offset + getattr(payload, f"{name}_at", 0)
+        yield name, reader(getattr(payload, name), base=base)
+
+
+def _readers(payload: Payload) -> Iterator[tuple[str, Any]]:
     if isinstance(payload, TP):
-        yield "tp_data", leading_chain, payload.tp_data
+        yield "tp_data", leading_chain
     if isinstance(payload, TICKET):
-        yield "ticket_data", ticket_data, payload.ticket_data
-        yield "initiator_data", leading_chain, payload.initiator_data
+        yield "ticket_data", ticket_data
+        yield "initiator_data", leading_chain
     if isinstance(payload, KEMAC) and payload.encr_alg == EncrAlg.NULL:
-        yield "encr_data", key_data, payload.encr_data
+        yield "encr_data", key_data
 
 
 def build_chain(payloads: Sequence[Payload]) -> bytes:
