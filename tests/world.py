@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mikeytool.client import transfer
+from mikeytool.client import responding, transfer
 from mikeytool.client.tickets import TicketFile
 from mikeytool.client.transfer import Media
 from mikeytool.crypto.derive import MessageKeys, initiator_data_keys, message_keys
@@ -22,6 +22,7 @@ from mikeytool.crypto.kemac import open_kemac, seal_kemac
 from mikeytool.crypto.mac import mac
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS, Environment
+from mikeytool.exchange.initiator import transfer_init
 from mikeytool.exchange.policy import TicketPolicy, wanted_key
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256, profile_of
 from mikeytool.exchange.protection import protect
@@ -31,16 +32,10 @@ from mikeytool.exchange.resolve import (
     accept_resolve_resp,
     resolve_init,
 )
+from mikeytool.exchange.responder import VerifiedInit, transfer_resp, verify_transfer_init
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import new_key
-from mikeytool.exchange.transfer import (
-    TransferInit,
-    VerifiedInit,
-    read_transfer_init,
-    transfer_init,
-    transfer_resp,
-    verify_transfer_init,
-)
+from mikeytool.exchange.transfer import TransferInit, read_transfer_init
 from mikeytool.kms.service import handle
 from mikeytool.kms.store import Store, Tpk
 from mikeytool.srtp.policy import policy_for
@@ -264,15 +259,14 @@ class World:
         **how: Any,
     ) -> bytes:
         """TRANSFER_INIT as `transfer init` makes it, with files."""
+        call = transfer.Call(how.pop("initiator", None), called, **how)
         return transfer.start(
             self.env,
             ticket,
             session or self.path(),
-            initiator=how.pop("initiator", None),
-            responder=called,
-            media=Media(crypto_sessions, (POLICY,)),
+            call,
+            lambda _policy: Media(crypto_sessions, (POLICY,)),
             force=False,
-            **how,
         )
 
     def respond(
@@ -280,22 +274,26 @@ class World:
         init: bytes,
         *,
         by: Identity = BOB,
-        resolve: transfer.Resolve | None = None,
+        resolve: responding.Resolve | None = None,
         session: Path | None = None,
         media: Media | None = None,
         **how: Any,
     ) -> tuple[bytes | None, Session]:
         """The answer as `transfer respond` makes it, with files."""
-        return transfer.respond(
-            how.pop("env", self.env),
-            init,
-            session or self.path(),
-            local=by,
-            resolve=resolve or (lambda read: self.resolved(read, by)),
-            accept_policy=how.pop("accept_policy", accept_all),
-            media=media or Media(),
-            force=False,
+        env = how.pop("env", self.env)
+        callee = responding.Callee(
+            by,
+            resolve or (lambda read: self.resolved(read, by)),
+            how.pop("accept_policy", accept_all),
             **how,
+        )
+        return responding.respond(
+            env,
+            read_transfer_init(init),
+            session or self.path(),
+            callee,
+            media or Media(),
+            force=False,
         )
 
     def finish(self, answer: bytes, session: Path, another: Path | None = None) -> Session:

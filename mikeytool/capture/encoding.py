@@ -100,15 +100,18 @@ def is_wrapped(lines: list[str]) -> bool:
     """Whether lines, stripped, are one message in hex or base64 that was cut to a width.
 
     So it is when all but the last have the same length, the last is not longer, and only
-    the first begins a message. For the first the version is enough: its data type may be
-    broken.
+    the first begins a message; or others do by chance, as an ID payload may, and all are
+    one message together to the last octet, where the first alone is none. For the first the
+    version is enough: its data type may be broken.
     """
     width = len(lines[0])
     if len(lines) < 2 or len(lines[-1]) > width:
         return False
     if any(len(line) != width for line in lines[:-1]):
         return False
-    if any(begins_message(line) for line in lines[1:]):
+    if any(begins_message(line) for line in lines[1:]) and (
+        _is_message(lines[0]) or not _is_message("".join(lines))
+    ):
         return False
     if lines[0].startswith(("01", "0x01", "0X01")):
         hexed = all(_NOT_HEX.search(_HEX_PREFIX.sub("", line)) is None for line in lines)
@@ -116,6 +119,17 @@ def is_wrapped(lines: list[str]) -> bool:
     if not _BASE64_VERSION.match(lines[0]) or any("=" in line for line in lines[:-1]):
         return False
     return not any(_NOT_BASE64.search(line) for line in lines)
+
+
+def _is_message(text: str) -> bool:
+    """Whether a text is one message to its last octet."""
+    from mikeytool.wire.message import Message  # few texts need it
+
+    try:
+        Message.parse(read_text(text))
+    except WireError:
+        return False
+    return True
 
 
 def _is_base64_of_version_1(text: str) -> bool:

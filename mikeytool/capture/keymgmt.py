@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from mikeytool.capture.encoding import read_base64
+from mikeytool.wire.errors import WireError
+
 # RFC 5939 3.3.2 wraps an attribute into a=acap, behind a number.
 _ATTRIBUTE = re.compile(r"a=(acap:\d+[ \t]+)?key-mgmt:[ \t]*([^ \t]*)[ \t]*(.*)", re.DOTALL)
 _HEADER = re.compile(r"keymgmt[ \t]*:(.*)", re.DOTALL | re.IGNORECASE)
+KEYMGMT_HEADER = "KeyMgmt header"
 _PIECE = re.compile(r'"[^"]*"|[^";,]+|[";,]')
 
 
@@ -35,16 +39,35 @@ def read_attribute(line: str) -> Spec | None:
 
 
 def read_header(line: str) -> list[Spec] | None:
-    """The specifications of an unfolded KeyMgmt header (RFC 4567 3.2), None for another line.
+    """The specifications of an unfolded KeyMgmt header (RFC 4567 3.2), None for another line."""
+    match = _HEADER.match(line)
+    return None if match is None else read_header_value(match[1])
+
+
+def read_header_value(value: str) -> list[Spec]:
+    """The specifications in the value of a KeyMgmt header (RFC 4567 3.2).
 
     Parameters may come in any order, quoted or not; those that the RFC does not know are
     passed over. A header without any specification gives one that is empty.
     """
-    match = _HEADER.match(line)
-    if match is None:
+    specs = [_read_spec(parameters) for parameters in _split(value) if any(parameters)]
+    return specs or [Spec(KEYMGMT_HEADER, protocol="", data="")]
+
+
+def message_of(spec: Spec) -> bytes | None:
+    """The octets of the MIKEY message in a specification; None for another protocol.
+
+    Raises WireError when the protocol or the data is left out, and when it is no base64.
+    """
+    if not spec.protocol:
+        raise WireError("no protocol is named; mikey belongs there")
+    if spec.protocol != "mikey":
         return None
-    specs = [_read_spec(parameters) for parameters in _split(match[1]) if any(parameters)]
-    return specs or [Spec("KeyMgmt header", protocol="", data="")]
+    if not spec.data:
+        raise WireError(
+            "no data is behind mikey; the base64 of the message belongs on the same line"
+        )
+    return read_base64(spec.data)
 
 
 def _split(value: str) -> list[list[str]]:
@@ -71,4 +94,4 @@ def _read_spec(parameters: list[str]) -> Spec:
             value = value[1:].partition('"')[0]
         # Neither of the three has white space in it, except where a line was folded.
         values[name.strip().lower()] = "".join(value.split())
-    return Spec("KeyMgmt header", values["prot"], values["data"], values["uri"])
+    return Spec(KEYMGMT_HEADER, values["prot"], values["data"], values["uri"])

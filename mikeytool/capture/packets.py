@@ -1,4 +1,8 @@
-"""Media packets as text: one a line, in hex or base64."""
+"""Media packets as text: one a line, in hex or base64.
+
+capture = PacketLines(file)
+for record in capture: ...          # see mikeytool.capture.record; link is BARE_PACKET
+"""
 
 from __future__ import annotations
 
@@ -6,40 +10,54 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from mikeytool.wire.errors import WireError
+from mikeytool.capture.record import BARE_PACKET, Capture, Record, make_record
+
+NO_LINE = -3
+"""In place of a link type: a line that is no packet."""
 
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
+_LONGEST_LINE = 1 << 18  # octets; twice the longest packet in hex
 
 
-class PacketLine(NamedTuple):
-    """A packet, the number of its line from 1, and whether it stood there in hex."""
-
-    packet: bytes
-    line: int
-    is_hex: bool
-
-    def like(self, packet: bytes) -> bytes:
-        """Another packet, written as this one was, with its newline."""
-        text = packet.hex().encode() if self.is_hex else base64.b64encode(packet)
-        return text + b"\n"
-
-
-def packet_lines(data: bytes) -> Iterator[PacketLine | WireError]:
-    """The packets in a text, and a WireError in the place of each line that is none.
+class PacketLines(Capture):
+    """A text with a packet a line. The number of a record is that of its line.
 
     A line of nothing but hex digits, an even number, is hex; packets are long enough that
-    base64 never looks so. Blank lines and lines with `#` first are passed over.
+    base64 never looks so. Blank lines and lines with `#` first are passed over. A line that
+    is no packet comes as a record with the link type NO_LINE.
     """
-    for number, line in enumerate(data.splitlines(), 1):
-        text = line.strip()
-        if not text or text.startswith(b"#"):
-            continue
-        if _HEX.fullmatch(text):
-            yield PacketLine(bytes.fromhex(text.decode()), number, True)
-            continue
-        try:
-            yield PacketLine(base64.b64decode(text, validate=True), number, False)
-        except binascii.Error:
-            yield WireError(f"line {number}: a packet in hex or base64 is expected")
+
+    def __iter__(self) -> Iterator[Record]:
+        """The packets, each followed in `raw` by the line as it was."""
+        number = 0
+        while line := self._file.readline(_LONGEST_LINE):
+            number += 1
+            text = line.strip()
+            if not text or text.startswith(b"#"):
+                continue
+            packet = _packet(text)
+            if packet is None:
+                yield make_record((number, None, NO_LINE, line, 0, 0, 0))
+            else:
+                size = len(packet)
+                yield make_record((number, None, BARE_PACKET, packet + line, 0, size, size))
+
+    def kept(self, record: Record) -> bytes:
+        """The line as it was, with a newline."""
+        return record.raw[record.end :].rstrip(b"\r\n") + b"\n"
+
+    def rewritten(self, record: Record, frame: bytes) -> bytes:
+        """Another packet, written as that of the record was, with a newline."""
+        if _HEX.fullmatch(record.raw[record.end :].strip()):
+            return frame.hex().encode() + b"\n"
+        return base64.b64encode(frame) + b"\n"
+
+
+def _packet(text: bytes) -> bytes | None:
+    if _HEX.fullmatch(text):
+        return binascii.unhexlify(text)
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return None

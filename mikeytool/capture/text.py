@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from itertools import groupby, takewhile
 from typing import Literal, NamedTuple
 
-from mikeytool.capture.encoding import begins_message, is_wrapped, read_base64, read_text
-from mikeytool.capture.keymgmt import Spec, read_attribute, read_header
+from mikeytool.capture.encoding import begins_message, is_wrapped, read_text
+from mikeytool.capture.keymgmt import Spec, message_of, read_attribute, read_header
+from mikeytool.capture.sdp import SESSION_LEVEL, media_level
 from mikeytool.wire.errors import WireError
 
 Format = Literal["b64", "hex", "raw", "sdp"]
@@ -35,7 +36,6 @@ _SIGNALLING = re.compile(
     r"|(?:SIP|RTSP)/\d\.\d \d{3}"
     r"|[A-Z_]+ \S+ (?:SIP|RTSP)/\d\.\d$"
 )
-_MEDIA = re.compile(r"m=([a-z]{1,20})[ \t]")
 _OTHER_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*[ \t]*:")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=-]+")
 _ENCODED = re.compile(_BASE64.pattern + r"|[0-9A-Fa-fxX:\s]+")
@@ -225,10 +225,9 @@ class _Reader:
             self._bad(line.number, "SDP, SIP or RTSP without MIKEY; leave out --lines")
         elif text.startswith("m="):
             self._media += 1
-            name = _MEDIA.match(text)
-            self._level = f"media {self._media}" + (f" ({name[1]})" if name else "")
+            self._level = media_level(self._media, text)
         elif text.startswith("v="):
-            self._level, self._media = "session level", 0
+            self._level, self._media = SESSION_LEVEL, 0
         elif text[1] != "=":
             self._level, self._media = None, 0
         elif text.startswith("a=crypto:"):
@@ -237,28 +236,17 @@ class _Reader:
     def _read_specs(self, number: int, specs: list[Spec]) -> None:
         """Take the MIKEY messages of an attribute or header, pass over other protocols."""
         for spec in specs:
-            if not spec.protocol:
-                self._bad(number, f"{spec.carrier} names no protocol; mikey belongs there")
-            elif spec.protocol != "mikey":
+            level = None if spec.carrier == "KeyMgmt header" else self._level
+            where = f"{spec.carrier}, line {number}" + (f", {level}" if level else "")
+            try:
+                message = message_of(spec)
+            except WireError as error:
+                self._found.append(WireError(f"{where}: {error.text}"))
+                continue
+            if message is None:
                 self._protocols[spec.protocol] = None
-            elif not spec.data:
-                self._bad(
-                    number,
-                    f"{spec.carrier} with mikey but no data; the base64 of the message belongs"
-                    " on the same line",
-                )
             else:
-                self._take_spec(number, spec)
-
-    def _take_spec(self, number: int, spec: Spec) -> None:
-        level = None if spec.carrier == "KeyMgmt header" else self._level
-        where = f"{spec.carrier}, line {number}" + (f", {level}" if level else "")
-        try:
-            message = read_base64(spec.data)
-        except WireError as error:
-            self._found.append(WireError(f"{where}: {error.text}"))
-        else:
-            self._found.append(Found(message, where, number, level, spec.uri or None))
+                self._found.append(Found(message, where, number, level, spec.uri or None))
 
     def _read_encoded(self, run: list[_Line]) -> None:
         """Take neighbouring lines of hex or base64: one message, or one a line."""

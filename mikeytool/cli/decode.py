@@ -4,73 +4,90 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import click
 
+from mikeytool.capture.files import HEAD, is_capture
 from mikeytool.capture.text import Found
+from mikeytool.cli.context import context_options, read_identities, read_init
 from mikeytool.cli.keyring import key_ring, opening_options
 from mikeytool.cli.main import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
-from mikeytool.cli.messages import messages_of, one_message, pick
-from mikeytool.cli.values import IDENTITY
-from mikeytool.cli.words import json_option, quiet_option, say, show_keys_option
-from mikeytool.wire.describe import describe, describe_keys
-from mikeytool.wire.errors import MikeyError, UsageError
-from mikeytool.wire.identity import Identity
+from mikeytool.cli.messages import open_input, pick, stream_of
+from mikeytool.cli.opening import Opener
+from mikeytool.cli.progress import progress
+from mikeytool.cli.words import json_option, quiet_option, show_keys_option
+from mikeytool.wire.describe import schema
+from mikeytool.wire.errors import MikeyError, UsageError, WireError
 from mikeytool.wire.message import Message
-from mikeytool.wire.registry import IdRole
 
 if TYPE_CHECKING:
-    from mikeytool.exchange.opening import KeyRing
+    from mikeytool.cli.captures import Captured
 
 Json = dict[str, Any]
-_ROLES = {"i": IdRole.INITIATOR, "r": IdRole.RESPONDER, "kms": IdRole.KMS}
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @json_option
+@click.option("--hex", "as_hex", is_flag=True, help="Print every octet beside its field.")
+@click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of --json.")
 @click.option("--lines", is_flag=True, help="Every line is a message of its own.")
 @click.option("--index", type=int, help="Only the message of that number, from 1.")
-@click.option("--init", metavar="MESSAGE", help="The initial message that a response answers.")
-@click.option(
-    "--identity", "identities", multiple=True, metavar="ROLE=ID",
-    help="An identity that the message leaves out; ROLE is i, r or kms.",
-)  # fmt: skip
+@click.option("--flow", is_flag=True, help="The exchanges in a capture as a ladder.")
+@context_options
 @opening_options
 @show_keys_option
 @quiet_option
 def decode(
     inputs: tuple[str, ...],
     as_json: bool,
+    as_hex: bool,
+    show_schema: bool,
     lines: bool,
     index: int | None,
+    flow: bool,
     init: str | None,
     identities: tuple[str, ...],
     show_keys: bool,
     **keys: Any,
 ) -> int:
-    """Show what is in MIKEY messages, as a tree or as JSON.
+    """Show what is in MIKEY messages, as a tree, as JSON or octet by octet.
 
     INPUT is a message, a file of messages or - for standard input: binary, hex, base64, an
-    a=key-mgmt or KeyMgmt line, or whole SDP, SIP and RTSP messages. With keys, every MAC and
-    ticket that they cover is verified.
+    a=key-mgmt or KeyMgmt line, or whole SDP, SIP and RTSP messages; or a pcap or pcapng file,
+    of which every message is listed. With keys, every MAC and ticket that they cover is
+    verified. Keys in the clear are masked without --show-keys, but not in the octets of
+    encr_data and of --hex.
     """
+    if show_schema:
+        print(json.dumps(schema(), indent=2))
+        return 0
+    if as_json and as_hex:
+        raise UsageError("--json and --hex: give one of them")
+    if flow and (as_json or as_hex or index is not None):
+        raise UsageError("--flow shows all messages, without --json, --hex and --index")
     inputs = inputs or ("-",)
     if (*inputs, init).count("-") > 1:
         raise UsageError("only one argument can be standard input")
     ring = key_ring(**keys)
-    initial = None if init is None else Message.parse(one_message(init, what="--init"))
-    opener = _Opener(ring, initial, _identities(identities), show_keys)
-    found = [item for one in inputs for item in _items(one, lines=lines, many=len(inputs) > 1)]
-    if len(found) == 1 and isinstance(found[0].content, MikeyError):
-        raise found[0].content
+    opener = Opener(ring, read_init(init), read_identities(identities), show_keys)
+    show = _show_json if as_json else _show_dump if as_hex else _show_tree
+    items = (item for one in inputs for item in _items(one, lines=lines, many=len(inputs) > 1))
     if index is not None:
-        found = [found[pick(index, len(found))]]
+        items = (item for item in [_chosen(items, index, opener)])
+    first = list(islice(items, 2))
+    many = len(first) > 1
+    if not many and isinstance(first[0].content, MikeyError) and first[0].captured is None:
+        raise first[0].content
+    if flow or (show is _show_tree and index is None and first[0].captured is not None):
+        return _overview(chain(first, items), opener, flow=flow, checked=ring is not None)
     codes: set[int] = set()
-    for at, item in enumerate(found):
-        codes.add(_decode_one(item, opener, as_json=as_json, at=at, many=len(found) > 1))
+    for at, item in enumerate(chain(first, items)):
+        codes.add(_decode_one(item, opener, show, at=at, many=many))
     return worst(codes)
 
 
@@ -79,95 +96,69 @@ class _Item(NamedTuple):
 
     content: bytes | MikeyError
     where: str
+    captured: Captured | None = None
+
+
+def _chosen(items: Iterator[_Item], index: int, opener: Opener) -> _Item:
+    """The item that `--index` means; raises UsageError."""
+    found = list(items)
+    at = pick(index, len(found))
+    for item in found[:at]:
+        if isinstance(item.content, bytes):
+            opener.remember(item.content)
+    return found[at]
 
 
 def _items(argument: str, *, lines: bool, many: bool) -> Iterator[_Item]:
     """The messages of one input; an input that cannot be read is one bad item."""
     name = f"{argument}: " if many else ""
     try:
-        for item in messages_of(argument, lines=lines):
-            if isinstance(item, Found):
-                yield _Item(item.message, name + item.where)
-            else:
-                yield _Item(item, name.removesuffix(": "))
+        with open_input(argument) as source, progress(source) as tick:
+            if is_capture(source.peek(HEAD)):
+                yield from _captured(source, tick, name)
+                return
+            for item in stream_of(source, argument, lines=lines):
+                tick()
+                if isinstance(item, Found):
+                    yield _Item(item.message, name + item.where)
+                else:
+                    yield _Item(item, name.removesuffix(": "))
     except MikeyError as error:
         yield _Item(error, "" if argument in str(error) else name.removesuffix(": "))
 
 
-def _identities(given: tuple[str, ...]) -> dict[IdRole, Identity]:
-    found = {}
-    for one in given:
-        role, _, text = one.partition("=")
-        if role not in _ROLES or not text:
-            raise UsageError(f"--identity {one}: give i=ID, r=ID or kms=ID")
-        found[_ROLES[role]] = IDENTITY.convert(text, None, None)
-    return found
+def _captured(source: BinaryIO, tick: Callable[[], None], name: str) -> Iterator[_Item]:
+    # Imported here: most inputs are no captures.
+    from mikeytool.cli.captures import captured_messages
+
+    for one in captured_messages(source, tick):
+        yield _Item(one.content, name + one.where, one)
 
 
-class _Opener:
-    """Opens messages with the keys of the command line and describes them."""
-
-    def __init__(
-        self,
-        ring: KeyRing | None,
-        init: Message | None,
-        identities: dict[IdRole, Identity],
-        show_keys: bool,
-    ) -> None:
-        self._ring, self._init, self._identities = ring, init, identities
-        self._show_keys = show_keys
-
-    def describe(self, message: Message) -> tuple[Json, bool]:
-        """The described message, and whether a check failed."""
-        described = describe(message, show_keys=self._show_keys)
-        described["opened"] = None
-        if self._ring is None:
-            return described, False
-        from mikeytool.exchange.opening import open_message
-
-        if self._init is not None and self._init.header.csb_id != message.header.csb_id:
-            say(f"note: --init is of another exchange, CSB ID {self._init.header.csb_id:#010x}")
-        opened = open_message(message, self._ring, self._init, self._identities)
-        described["opened"] = {
-            "mac": opened.mac,
-            "ticket": opened.ticket,
-            "initiator_data": opened.initiator_data,
-            "keys": describe_keys(opened.keys, show_keys=self._show_keys),
-        }
-        for offset, keys in opened.kemacs.items():
-            shown = describe_keys(keys, show_keys=self._show_keys)
-            _put_keys(described["payloads"], offset, shown)
-        return described, opened.failed
+Show = Callable[[Message, Json, str | None, bool], None]
 
 
-def _put_keys(payloads: Any, offset: int, keys: list[Json]) -> None:
-    """Put decrypted keys into the KEMAC at an offset, wherever it is nested."""
-    for payload in payloads if isinstance(payloads, list) else ():
-        if payload["payload"] == "KEMAC" and payload["offset"] == offset:
-            payload["keys"] = keys
-        for inside in ("tp_data", "ticket_data"):
-            _put_keys(payload.get(inside), offset, keys)
-
-
-def _decode_one(item: _Item, opener: _Opener, *, as_json: bool, at: int, many: bool) -> int:
-    """Print one message; gives its exit code."""
+def _decode_one(item: _Item, opener: Opener, show: Show, *, at: int, many: bool) -> int:
+    """Print one message, or what can be read of it; gives its exit code."""
     where = f"{item.where}: " if many and item.where else ""
     try:
         if isinstance(item.content, MikeyError):
             raise item.content
-        message = Message.read(item.content)
+        message = _read(item.content)
     except MikeyError as error:
-        if as_json:
-            print(json.dumps({"error": str(error)}))
+        if show is _show_json:
+            print(json.dumps({"error": str(error), **_facts(item)}))
         complain(f"{where}{error}")
         return exit_code(error)
-    described, failed = opener.describe(message)
-    if message.error is not None:
-        described["error"] = str(message.error)
-    if as_json:
-        print(json.dumps(described))
+    text, failed = opener.text(message) if show is _show_json else None, False
+    if text is not None:
+        facts = json.dumps(_facts(item))[1:-1]
+        sys.stdout.write(f"{{{text}{', ' if facts else ''}{facts}}}\n")
     else:
-        _print_tree(described, item.where if many else None, first=at == 0)
+        described: Json = {}
+        if show is not _show_dump or not opener.is_plain(message):
+            described, failed = opener.describe(message)
+        show(message, described | _facts(item), item.where if many else None, at == 0)
     if message.error is not None:
         sys.stdout.flush()
         complain(f"{where}{message.error}")
@@ -175,10 +166,72 @@ def _decode_one(item: _Item, opener: _Opener, *, as_json: bool, at: int, many: b
     return EXIT_REFUSED if failed else 0
 
 
-def _print_tree(described: Json, where: str | None, *, first: bool) -> None:
-    # Imported here: a pipe of JSON needs no rich.
+def _facts(item: _Item) -> Json:
+    return {} if item.captured is None else item.captured.facts
+
+
+def _overview(items: Iterator[_Item], opener: Opener, *, flow: bool, checked: bool) -> int:
+    """Print what is in captures, a line or an arrow a message; gives the exit code."""
+    from mikeytool.cli.capture_views import Row, result_of, show_flow, show_list
+
+    rows: list[Row] = []
+    errors: list[tuple[str, MikeyError]] = []
+    for item in items:
+        message, failed = None, False
+        described: Json = {}
+        error: MikeyError | None = None
+        try:
+            if isinstance(item.content, MikeyError):
+                raise item.content
+            message = _read(item.content)
+            described, failed = opener.describe(message)
+            error = message.error
+        except MikeyError as caught:
+            error = caught
+        if error is not None:
+            errors.append((item.where, error))
+        if item.captured is not None:
+            result = result_of(described, failed=failed, broken=error is not None)
+            rows.append(Row(len(rows) + 1, item.captured, message, result))
+        elif message is not None:
+            raise UsageError("captures, and --flow, go without other messages beside them")
+    (show_flow if flow else partial(show_list, checked=checked))(rows)
+    sys.stdout.flush()
+    for where, error in errors:
+        complain(f"{where}: {error}" if where else str(error))
+    codes = {exit_code(error) for _, error in errors}
+    return worst(codes | {EXIT_REFUSED for row in rows if row.result == "FAILED"})
+
+
+def _read(data: bytes) -> Message:
+    """A message, even one that has not all of a header."""
+    try:
+        return Message.read(data)
+    except WireError as error:
+        if error.partial is None:
+            raise
+        return error.partial
+
+
+def _show_json(_message: Message, described: Json, _where: str | None, _first: bool) -> None:
+    print(json.dumps(described))
+
+
+def _show_tree(_message: Message, described: Json, where: str | None, first: bool) -> None:
+    # Imported here, as in the next: a pipe of JSON needs no rich.
     from mikeytool.cli.tree import show_tree
 
+    _title(where, first)
+    show_tree(described)
+
+
+def _show_dump(message: Message, _described: Json, where: str | None, first: bool) -> None:
+    from mikeytool.cli.dump import show_dump
+
+    _title(where, first)
+    show_dump(message)
+
+
+def _title(where: str | None, first: bool) -> None:
     if where is not None:
         print(f"{'' if first else chr(10)}# {where}")
-    show_tree(described)

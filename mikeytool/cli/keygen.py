@@ -20,11 +20,11 @@ from mikeytool.wire.registry import IdType
 _PATH = click.Path(path_type=Path)
 # What a key is for, and how long it is unless it is told otherwise, in octets.
 _KINDS = {
-    "psk": ("a user and the KMS", 16),
-    "tpk": ("the KMS to protect tickets", 32),
-    "tgk": ("deriving traffic keys", 16),
-    "tek": ("traffic; for SRTP the master key", 16),
-    "salt": ("salting; for SRTP the master salt", 14),
+    "psk": ("A key for a user and the KMS; {} octets.", 16),
+    "tpk": ("A key for the KMS to protect tickets; {} octets.", 32),
+    "tgk": ("A key for deriving traffic keys; {} octets.", 16),
+    "tek": ("A key for traffic; for SRTP the master key; {} octets.", 16),
+    "salt": ("A salt; for SRTP the master salt; {} octets, 12 for AES-GCM.", 14),
 }
 
 
@@ -34,7 +34,7 @@ def keygen() -> None:
 
 
 def _symmetric(kind: str) -> click.Command:
-    purpose, usual = _KINDS[kind]
+    text, usual = _KINDS[kind]
 
     @click.option("--bytes", "length", type=click.IntRange(8, 255), help="Length in octets.")
     @click.option("--suite", "suite_name", metavar="NAME", help="The length of an SRTP suite.")
@@ -59,7 +59,7 @@ def _symmetric(kind: str) -> click.Command:
         else:
             write_private(output, data, force=force)
 
-    return click.command(kind, help=f"A key for {purpose}; {usual} octets.")(make)
+    return click.command(kind, help=text.format(usual))(make)
 
 
 for _kind in _KINDS:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.wire.registry import EncrAlg
 
 KeyFormat = Literal["hex", "b64", "raw"]
 
@@ -93,19 +94,45 @@ KEY = Key()
 KEY_HELP = "hex, b64:TEXT, file:PATH or env:NAME; prefer the last two, arguments show in ps"
 
 
+PASSPHRASE_VARIABLE = "MIKEYTOOL_KEY_PASSPHRASE"  # noqa: S105 - a name
+"""Where the passphrase of a private key is taken from before it is asked for."""
+
+
 def need_key(key: bytes | None, what: str) -> bytes:
     """The key, or what is typed on the terminal; raises UsageError without one."""
     if key is not None:
         return key
+    return parse_key(_typed(what, " (hex)", "give it as env:NAME or file:PATH"), what)
+
+
+def read_passphrase(prompt: str) -> bytes:
+    """The passphrase of a private key, from the environment or typed on the terminal."""
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    if given is None:
+        given = _typed(prompt, "", f"give it in {PASSPHRASE_VARIABLE}")
+    return os.fsencode(given)
+
+
+def _typed(what: str, form: str, instead: str) -> str:
+    """What is typed on the terminal, unseen; raises UsageError without a terminal."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR))
-        import getpass
-
-        return parse_key(getpass.getpass(f"{what} (hex): "), what)
     except OSError:
-        raise UsageError(
-            f"{what} is needed: give it as env:NAME or file:PATH, there is no terminal to ask on"
-        ) from None
+        raise UsageError(f"{what} is needed: {instead}, there is no terminal to ask on") from None
+    import getpass
+
+    return getpass.getpass(f"{what}{form}: ")
+
+
+key_wrap_option = click.option(
+    "--key-wrap", is_flag=True,
+    help="Encrypt keys with AES-KW-128, not AES-CM-128; SPIs are as long as that takes.",
+)  # fmt: skip
+
+
+def wrapping(key_wrap: bool) -> EncrAlg | None:
+    """The encryption algorithm that `--key-wrap` asks for."""
+    return EncrAlg.AES_KW_128 if key_wrap else None
 
 
 def format_key(key: bytes, fmt: KeyFormat) -> bytes:

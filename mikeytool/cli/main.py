@@ -90,11 +90,14 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     lazy={
         "decode": ("mikeytool.cli.decode", "Show what is in a MIKEY message."),
+        "encode": ("mikeytool.cli.encode", "Write a message from its JSON."),
+        "lint": ("mikeytool.cli.lint", "Say what is wrong with a message."),
         "keygen": ("mikeytool.cli.keygen", "Make a key."),
         "kms": ("mikeytool.cli.kms", "Run a key management service on one file."),
         "ticket": ("mikeytool.cli.ticket", "Request, accept, resolve and show tickets."),
         "transfer": ("mikeytool.cli.transfer", "Send tickets and set up sessions."),
         "srtp": ("mikeytool.cli.srtp", "Encrypt and decrypt media packets."),
+        "conference": ("mikeytool.cli.conference", "Run a conference system."),
         "demo": ("mikeytool.cli.demo", "The whole story in a temporary folder."),
     },
 )

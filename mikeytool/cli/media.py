@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mikeytool.cli.keys import parse_key
-from mikeytool.cli.values import parse_number, parse_spec, random, single
+from mikeytool.cli.values import now_ns, parse_number, parse_spec, random, single
+from mikeytool.client.sessions import ROLES
 from mikeytool.client.transfer import Media
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.profile import check_key
@@ -19,12 +20,11 @@ from mikeytool.exchange.session import (
 )
 from mikeytool.exchange.ticket import new_key
 from mikeytool.srtp import Suite, suite
-from mikeytool.srtp.policy import policy_for, suite_of
-from mikeytool.srtp.suites import Cipher
+from mikeytool.srtp.policy import policy_for, read_policy, suite_of
 from mikeytool.wire.describe import masked
-from mikeytool.wire.errors import UsageError
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.payloads import SP, KeyData
-from mikeytool.wire.registry import IdRole, KeyType, ProtType, label
+from mikeytool.wire.registry import KeyType, ProtType, label
 
 _CS_NAMES = {"dir", "id", "ssrc", "prot", "roc", "seq", "spi", "policy"}
 _KEMAC_NAMES = {"key", "salt", "spi"}
@@ -118,7 +118,7 @@ def parse_kemac(text: str, length: int, salt_length: int) -> KeyData:
 
 
 def accepts(suites: Sequence[str]) -> Any:
-    """What policies are accepted: those of `suites`, or every one that encrypts."""
+    """What policies are accepted: those of `suites`, or every one that protects."""
     names = {suite(name).name for name in suites}
 
     def accept(policy: SP) -> bool:
@@ -127,7 +127,7 @@ def accepts(suites: Sequence[str]) -> Any:
             return True
         if found is None:
             return False
-        return found.name in names if names else found.cipher != Cipher.NULL
+        return found.name in names if names else found.protects
 
     return accept
 
@@ -139,7 +139,7 @@ def session_json(session: Session, *, show_keys: bool) -> dict[str, Any]:
     """A session as `transfer show --json` prints it."""
     return {
         "csb_id": f"{session.csb_id:#010x}",
-        "role": "initiator" if session.role == IdRole.INITIATOR else "responder",
+        "role": ROLES[session.role],
         "local": str(session.local),
         "remote": str(session.remote),
         "state": "established",
@@ -159,14 +159,14 @@ def _crypto_session_json(
     if crypto_session.policy is not None:
         found = suite_of(crypto_session.policy)
         suite_name = None if found is None else found.name
-    ssrc = crypto_session.ssrc
+    ssrc, anyone = crypto_session.ssrc, session.admits_any(crypto_session)
     key = _key_json(entry.protocol, media, show_keys=show_keys)
     spi = {"spi": media.spi.hex()}
     return {
         "cs_id": entry.cs_id,
         "protocol": label(ProtType, entry.protocol),
         "direction": "send" if session.is_local(crypto_session) else "recv",
-        "ssrc": None if ssrc is None else f"{ssrc:#010x}",
+        "ssrc": "any" if anyone else None if ssrc is None else f"{ssrc:#010x}",
         "roc": crypto_session.roc,
         "mki": media.spi.hex(),
         "suite": suite_name,
@@ -181,11 +181,12 @@ def _replaced(
     """The keys that updates have replaced, which packets in flight may still have."""
     protocol = crypto_session.entry.protocol
     replaced = [session.media_key(crypto_session, spi) for spi in crypto_session.previous]
+    state = "overlap" if crypto_session.overlap(now_ns()) else "expired"
     return [
         {
             "spi": media.spi.hex(),
             **_key_json(protocol, media, show_keys=show_keys),
-            "state": "overlap",
+            "state": state,
         }
         for media in replaced
     ]
@@ -200,10 +201,10 @@ def _key_json(protocol: int, media: MediaKey, *, show_keys: bool) -> dict[str, s
 
 def srtp_suite(crypto_session: CryptoSession) -> Suite:
     """The suite of an SRTP crypto session; raises UsageError when the tool has none for it."""
-    found = None if crypto_session.policy is None else suite_of(crypto_session.policy)
-    if found is None:
-        raise UsageError(
-            f"the security policy of crypto session {crypto_session.entry.cs_id} is of no suite"
-            " that is supported"
-        )
-    return found
+    entry = crypto_session.entry
+    if crypto_session.policy is None:
+        raise UsageError(f"crypto session {entry.cs_id} has no security policy; it has no suite")
+    try:
+        return read_policy(crypto_session.policy)
+    except Refused as error:
+        raise UsageError(f"crypto session {entry.cs_id} has no suite: {error}") from None

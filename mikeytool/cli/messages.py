@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from mikeytool.capture.text import Format, Found, find_messages, format_message
+from mikeytool.capture.stream import stream_messages
+from mikeytool.capture.text import Format, Found, format_message
 from mikeytool.cli.words import say
 from mikeytool.wire.errors import StateError, UsageError, WireError
 
 C = TypeVar("C", bound=Callable[..., Any])
 _SQLITE = b"SQLite format 3\0"
+_MAGIC = 64
+"""Octets that tell what kind of file it is."""
+
 _SHORTEST = 10
 """Octets of a header with an Empty map, the least that a message has."""
 _CAPTURES = (
@@ -27,21 +32,30 @@ _CAPTURES = (
 
 def read_input(argument: str | None) -> bytes:
     """The octets that an argument means: none or `-` standard input, a file, or itself."""
+    with open_input(argument) as source:
+        try:
+            return source.read()
+        except OSError as error:
+            raise StateError(f"{argument}: {error.strerror}") from None
+
+
+def open_input(argument: str | None) -> BufferedReader:
+    """What `read_input` reads, to be read piece by piece; closing it is up to the caller."""
     if argument is None or argument == "-":
         if sys.stdin is None:
             raise WireError("standard input is closed; give the message as an argument")
         if sys.stdin.isatty():
             say("reading from the terminal; end with Ctrl-D")
-        return sys.stdin.buffer.read()
+        return open(sys.stdin.fileno(), "rb", closefd=False)
     if not argument:
-        return b""
+        return BufferedReader(BytesIO())
     path = Path(argument)
     if not _exists(path):
-        return os.fsencode(argument)
+        return BufferedReader(BytesIO(os.fsencode(argument)))
     if path.is_dir():
         raise WireError(f"{argument}: this is a folder, a message is expected")
     try:
-        return path.read_bytes()
+        return path.open("rb")
     except OSError as error:
         raise StateError(f"{argument}: {error.strerror}") from None
 
@@ -57,7 +71,10 @@ def _exists(path: Path) -> bool:
 def check_kind(data: bytes) -> None:
     """Raise WireError for files that are taken for messages by mistake."""
     if data.startswith(_CAPTURES):
-        raise WireError("this is a packet capture; give what is in it, as text or as octets")
+        raise WireError(
+            "this is a packet capture; decode lists its messages, and decode --json --index N"
+            " | mikeytool encode gives one of them"
+        )
     if data.startswith(_SQLITE):
         raise WireError("this is a database, a store or the client's state; see kms show")
     if match := re.match(rb'\s*\{\s*"mikeytool": "([a-z ]+)"', data):
@@ -66,11 +83,19 @@ def check_kind(data: bytes) -> None:
 
 def messages_of(argument: str | None, *, lines: bool = False) -> list[Found | WireError]:
     """Every message in the input that an argument means; raises WireError without any."""
-    data = read_input(argument)
-    check_kind(data)
-    found = find_messages(data, lines=lines)
-    if len(found) == 1 and argument and _looks_like_a_name(argument):
-        found[0] = _or_no_file(found[0], argument)
+    with open_input(argument) as source:
+        return list(stream_of(source, argument, lines=lines))
+
+
+def stream_of(
+    source: BufferedReader, argument: str | None, *, lines: bool = False
+) -> Iterator[Found | WireError]:
+    """The messages of an input that is open, in constant memory where every line is one."""
+    check_kind(source.peek(_MAGIC))
+    found = stream_messages(source, lines=lines)
+    if argument and _looks_like_a_name(argument):
+        several = list(found)
+        found = iter([_or_no_file(several[0], argument)] if len(several) == 1 else several)
     return found
 
 
@@ -149,11 +174,16 @@ def check_output(output: str | None) -> None:
     path = Path(output)
     check_folder(path)
     try:
-        begin = path.read_bytes()[:64] if path.is_file() else b""
+        begin = _begin(path) if path.is_file() else b""
     except OSError as error:
         raise StateError(f"{output}: {error.strerror}") from None
     if path.is_dir() or begin.startswith(_SQLITE) or b'"mikeytool"' in begin:
         raise StateError(f"{output}: a folder or a state file is in the way; choose another name")
+
+
+def _begin(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64)
 
 
 def write_output(data: bytes, output: str | None) -> None:

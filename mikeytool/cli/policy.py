@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
@@ -12,6 +12,7 @@ from mikeytool.cli.values import IDENTITY, parse_duration, parse_time
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.policy import TicketPolicy, wanted_key
 from mikeytool.exchange.profile import PROFILES
+from mikeytool.exchange.session import DEFAULT_SALT_LENGTH
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
@@ -60,6 +61,11 @@ def policy_options(flags: str) -> Callable[[C], C]:
             help="none, tgk, tgk+salt, tek, tek+salt, gtgk or gtgk+salt; default tgk.",
         ),
         click.option(
+            "--suite",
+            metavar="NAME",
+            help="The SRTP suite that the keys are for: TEKs and salts get its lengths.",
+        ),
+        click.option(
             "--flags",
             default=flags,
             show_default=True,
@@ -100,6 +106,7 @@ def policy_of(
     rekey_every: str | None,
     apps: Sequence[str],
     key_types: Sequence[str],
+    suite: str | None,
     flags: str,
     profile: str,
     ticket_type: int,
@@ -116,7 +123,7 @@ def policy_of(
         valid_to=Timestamp.at(start + parse_duration(valid_for) * NS, TsType.NTP_UTC_32),
         rekey=None if rekey_every is None else parse_duration(rekey_every),
         apps=tuple(Identity.from_text(app) for app in apps),
-        keys=parse_key_types(key_types or ["tgk"], chosen.key_length),
+        keys=parse_key_types(key_types or ["tgk"], _lengths(chosen.key_length, suite)),
         ticket_type=ticket_type,
     )
     try:
@@ -142,7 +149,25 @@ def parse_flags(text: str) -> TicketFlag:
     raise UsageError(f"--flags {text}: letters D to O, or changes such as --flags=+LM-J")
 
 
-def parse_key_types(types: Sequence[str], length: int) -> tuple[KeyData, ...]:
+class Lengths(NamedTuple):
+    """How long keys are unless they say so themselves, in octets."""
+
+    tgk: int
+    tek: int
+    salt: int
+
+
+def _lengths(length: int, suite: str | None) -> Lengths:
+    """Those of the profile, and of the suite if there is one."""
+    if suite is None:
+        return Lengths(length, length, DEFAULT_SALT_LENGTH)
+    from mikeytool.srtp import suite as suite_of_name
+
+    found = suite_of_name(suite)
+    return Lengths(length, found.key_length, found.salt_length)
+
+
+def parse_key_types(types: Sequence[str], lengths: Lengths) -> tuple[KeyData, ...]:
     """What `--key-type` asks for; raises UsageError."""
     if list(types) == ["none"]:
         return ()
@@ -156,5 +181,6 @@ def parse_key_types(types: Sequence[str], length: int) -> tuple[KeyData, ...]:
             )
         if colon and not (size.isdecimal() and 16 <= int(size) <= 255):
             raise UsageError(f"--key-type {text}: the length is in octets, 16 to 255")
-        wanted.append(wanted_key(kind, int(size) if colon else length, 14))
+        usual = lengths.tek if kind in (KeyType.TEK, KeyType.TEK_SALT) else lengths.tgk
+        wanted.append(wanted_key(kind, int(size) if colon else usual, lengths.salt))
     return tuple(wanted)

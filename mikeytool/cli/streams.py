@@ -1,58 +1,64 @@
-"""What SRTP packets go through: senders and receivers of sessions and of bare keys."""
+"""What packets go through: senders and receivers, made of the keys that the options give."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mikeytool.cli.keys import parse_key
-from mikeytool.cli.media import srtp_suite
-from mikeytool.cli.values import parse_number
-from mikeytool.client.sessions import SessionFile
-from mikeytool.exchange.session import CryptoSession, Session
-from mikeytool.srtp import (
-    Highest,
-    MasterKey,
-    Receiver,
-    Sender,
-    Suite,
-    is_rtcp,
-    parse_rtcp,
-    parse_rtp,
-    suite,
+from mikeytool.cli.numbers import parse_number
+from mikeytool.srtp import MasterKey, Receiver, Sender, Stream, Suite, sdes, suite
+from mikeytool.srtp.context import Notes
+from mikeytool.srtp.index import WINDOW
+from mikeytool.srtp.suites import split_key
+from mikeytool.wire.errors import UsageError
+
+HOW = (
+    "give --session SESSION, --suite NAME with --key KEY, --sdes LINE or --mikey MESSAGE, or a"
+    " capture that holds the signalling"
 )
-from mikeytool.srtp.context import check_ssrc
-from mikeytool.wire.errors import Refused, UsageError
-from mikeytool.wire.header import srtp_session_data
-from mikeytool.wire.registry import ProtType
 
 
 @dataclass
 class Keys:
     """What the options say of keys and SSRCs."""
 
-    sessions: Sequence[Path]
-    suite_name: str | None
-    key: bytes | None
-    salt: bytes | None
-    ssrcs: Sequence[str]
-    any_ssrc: bool
-    mki: str | None
-    rocs: Sequence[str]
+    sessions: Sequence[Path] = ()
+    suite_name: str | None = None
+    key: bytes | None = None
+    salt: bytes | None = None
+    sdes: Sequence[str] = ()
+    mikey: str | None = None
+    keytab: Path | None = None
+    ssrcs: Sequence[str] = ()
+    any_ssrc: bool = False
+    mki: str | None = None
+    rocs: Sequence[str] = ()
+    window: int | None = None
 
     def check(self) -> None:
         """Refuse options that do not go together."""
-        if bool(self.sessions) == (self.key is not None):
-            raise UsageError("give --session SESSION, or --suite NAME with --key KEY")
-        if self.sessions and (self.suite_name or self.salt or self.mki):
-            raise UsageError("--suite, --salt and --mki=HEX go with --key, a session has its own")
+        forms = [bool(self.sessions), self.key is not None, bool(self.sdes),
+                 self.mikey is not None, self.keytab is not None]  # fmt: skip
+        if sum(forms) > 1:
+            raise UsageError("keys come in one form; give one of --session, --key, --sdes, --mikey")
+        if (self.suite_name or self.salt) and self.key is None:
+            raise UsageError(f"--suite and --salt go with --key; {HOW}")
+        if self.mki and self.key is None:
+            raise UsageError("--mki=HEX goes with --key; other forms of keys have their own MKI")
+        if self.mki == "" and not self.sessions:
+            raise UsageError("--mki alone goes with --session; with --key give --mki=HEX")
+
+    @property
+    def given(self) -> bool:
+        """Whether there is a key among the options."""
+        return bool(self.sessions or self.key is not None or self.sdes or self.mikey is not None)
 
     @property
     def only(self) -> frozenset[int] | None:
         """The SSRCs of `--ssrc`, None for any."""
-        if not self.ssrcs:
+        if not self.ssrcs or self.any_ssrc:
             return None
         return frozenset(parse_number(text, "--ssrc", 32) for text in self.ssrcs)
 
@@ -72,198 +78,117 @@ class Keys:
         chosen = suite(self.suite_name or "AES_CM_128_HMAC_SHA1_80")
         key, salt = self.key or b"", self.salt or b""
         if not salt and len(key) == chosen.key_length + chosen.salt_length:
-            key, salt = key[: chosen.key_length], key[chosen.key_length :]
+            key, salt = split_key(chosen, key)
         mki = parse_key(self.mki, "--mki") if self.mki else b""
-        if self.mki == "":
-            raise UsageError("--mki alone goes with --session; with --key give --mki=HEX")
         return chosen, MasterKey(key, salt, mki)
 
 
-def ssrc_of(packet: bytes) -> int:
-    """The SSRC of an RTP or RTCP packet; raises WireError when it is neither."""
-    return parse_rtcp(packet) if is_rtcp(packet) else parse_rtp(packet)[0]
+Process = Callable[[bytes, str, str], bytes | None]
+"""A packet, its source and its destination; gives the other packet or raises MikeyError.
+
+None is given for a packet that is to be left alone.
+"""
 
 
-class Protector:
-    """Something that packets go through."""
+@dataclass(frozen=True)
+class Handler:
+    """A key, or several that live together, and the packets that are theirs.
 
-    def process(self, packet: bytes) -> bytes:
-        """The packet encrypted or decrypted; raises MikeyError."""
-        raise NotImplementedError
+    `name` is what the report calls it; without one it opens nothing and only says why.
 
-    def sent(self, path: Path) -> dict[str, list[int]]:
-        """The highest indices used of the session in a file."""
-        return {}
+    `ssrcs` are those that it takes, None for any but those `barred`. `ends` are the
+    destinations (`frames.destination_of`) of the flows that it is for, None for any; with
+    `guess` it may be tried on others, too, where no packet has to be for it.
+    """
 
-    def streams(self, path: Path) -> list[Stream]:
-        """The streams of the session in a file that are encrypted."""
-        return []
+    name: str
+    process: Process
+    notes: Notes
+    ssrcs: frozenset[int] | None = None
+    barred: frozenset[int] = frozenset()
+    ends: frozenset[bytes] | None = None
+    streams: Mapping[tuple[int, str], Stream] = field(default_factory=dict)
+    guess: bool = False
+    receiver: Receiver | None = None
 
-
-class BareSender(Protector):
-    """Encrypts with a key from the command line."""
-
-    def __init__(self, keys: Keys) -> None:
-        chosen, master = keys.bare()
-        start = {ssrc: Highest((roc << 16) - 1) for ssrc, roc in keys.roc.items()}
-        self._sender = Sender(chosen, master, mki=bool(master.mki), ssrcs=keys.only, highest=start)
-
-    def process(self, packet: bytes) -> bytes:
-        """The packet encrypted; raises MikeyError."""
-        return self._sender.protect(packet)
+    def takes(self, ssrc: int) -> bool:
+        """Whether packets of an SSRC are for it."""
+        return ssrc not in self.barred if self.ssrcs is None else ssrc in self.ssrcs
 
 
-class BareReceiver(Protector):
+def receiving(name: str, receiver: Receiver, ssrcs: frozenset[int] | None = None, *,
+              ends: frozenset[bytes] | None = None) -> Handler:  # fmt: skip
+    """The handler that a receiver makes."""
+    return Handler(
+        name,
+        receiver.unprotect,
+        receiver.notes,
+        ssrcs,
+        ends=ends,
+        streams=receiver.streams,
+        receiver=receiver,
+    )
+
+
+def sending(name: str, sender: Sender, ssrcs: frozenset[int] | None = None) -> Handler:
+    """The handler that a sender makes."""
+    return Handler(name, lambda packet, _source, _to: sender.protect(packet), sender.notes, ssrcs)
+
+
+# --- keys from the command line -----------------------------------------------------------------
+
+
+def bare_receiver(keys: Keys) -> Handler:
     """Decrypts with a key from the command line."""
-
-    def __init__(self, keys: Keys, window: int) -> None:
-        chosen, master = keys.bare()
-        self._receiver = Receiver(chosen, [master], ssrcs=keys.only, window=window, roc=keys.roc)
-
-    def process(self, packet: bytes) -> bytes:
-        """The packet decrypted; raises MikeyError."""
-        return self._receiver.unprotect(packet)
+    chosen, master = keys.bare()
+    receiver = Receiver(
+        chosen, [master], ssrcs=keys.only, window=keys.window or WINDOW, roc=keys.roc
+    )
+    return receiving("--key", receiver, keys.only)
 
 
-@dataclass
-class Stream:
-    """A crypto session of a session file, with what encrypts or decrypts its packets."""
-
-    path: Path
-    content: SessionFile
-    crypto_session: CryptoSession
-
-    @property
-    def ssrc(self) -> int:
-        """The SSRC of the crypto session."""
-        return self.crypto_session.ssrc or 0
-
-    def name(self, ssrc: int) -> str:
-        """The name of the indices of an SSRC under this key in the session file."""
-        entry = self.crypto_session.entry
-        return f"{entry.cs_id} {entry.spi.hex()} {ssrc:08x}"
-
-    def master(self) -> MasterKey:
-        """Its master key and salt, with the SPI as MKI."""
-        return self.masters()[-1]
-
-    def masters(self) -> list[MasterKey]:
-        """Its master keys, those that updates have replaced first."""
-        session, one = self.content.established, self.crypto_session
-        spis = [*reversed(one.previous), one.entry.spi]
-        found = [session.media_key(one, spi) for spi in spis]
-        return [MasterKey(media.key, media.salt, media.spi) for media in found]
-
-    def highest(self, roc: dict[int, int]) -> dict[int, Highest]:
-        """The indices used before; at first what ROC and SEQ of the Session Data say."""
-        _, start, seq = srtp_session_data(self.crypto_session.entry) or (0, 0, 0)
-        first = Highest(((roc.get(self.ssrc, start or 0) << 16) | (seq or 0)) - 1)
-        before: dict[int, Highest] = {}
-        for name, indices in self.content.sent.items():
-            cs_id, _, ssrc = name.split()
-            # A stream goes on in its packet index when an update gives it another key.
-            if int(cs_id) == self.crypto_session.entry.cs_id:
-                number = int(ssrc, 16)
-                before[number] = max(before.get(number, first), Highest(*indices))
-        return {self.ssrc: first, **before}
+def bare_sender(keys: Keys) -> Handler:
+    """Encrypts with a key from the command line."""
+    chosen, master = keys.bare()
+    return _sender("--key", keys, chosen, master, mki=bool(master.mki))
 
 
-def srtp_sessions(session: Session) -> Iterator[CryptoSession]:
-    """The crypto sessions of a bundle that are SRTP."""
-    return (c for c in session.crypto_sessions if c.entry.protocol == ProtType.SRTP)
+def sdes_receivers(keys: Keys) -> list[Handler]:
+    """Decrypt with the keys of crypto attributes."""
+    return [sdes_receiver("--sdes", sdes.parse(text), keys, ssrcs=keys.only) for text in keys.sdes]
 
 
-class _BySsrc(Protector):
-    """Packets go by SSRC to the crypto session that has it."""
-
-    def __init__(self, keys: Keys) -> None:
-        self._only = keys.only
-        self._any = keys.any_ssrc
-        self._by_ssrc: dict[int, Any] = {}
-        self._first: Any = None
-
-    def _find(self, packet: bytes) -> Any:
-        ssrc = ssrc_of(packet)
-        if self._only is not None:
-            check_ssrc(ssrc, self._only)
-        found = self._by_ssrc.get(ssrc)
-        if found is None and self._any and self._first is not None:
-            return self._first
-        if found is None:
-            known = ", ".join(f"{one:#010x}" for one in self._by_ssrc)
-            raise Refused(f"SSRC {ssrc:#010x} is not of the session, which has {known}")
-        return found
+def sdes_receiver(
+    name: str,
+    crypto: sdes.Crypto,
+    keys: Keys,
+    *,
+    ssrcs: frozenset[int] | None = None,
+    ends: frozenset[bytes] | None = None,
+) -> Handler:
+    """Decrypts with the keys of one crypto attribute."""
+    receiver = Receiver(
+        crypto.suite,
+        crypto.keys,
+        ssrcs=ssrcs,
+        mki=bool(crypto.keys[0].mki),
+        window=keys.window or crypto.window or WINDOW,
+        roc=keys.roc,
+    )
+    return receiving(name, receiver, ssrcs, ends=ends)
 
 
-class SessionSender(_BySsrc):
-    """Encrypts the streams of sessions, each with its own key."""
-
-    def __init__(self, streams: Sequence[Stream], keys: Keys) -> None:
-        super().__init__(keys)
-        if not streams:
-            raise UsageError("the session has no SRTP stream to send")
-        self._streams = streams
-        self._remote = {
-            one.ssrc
-            for stream in streams
-            for one in stream.content.established.crypto_sessions
-            if not stream.content.established.is_local(one)
-        }
-        for stream in streams:
-            if stream.ssrc in self._by_ssrc:
-                raise UsageError(f"two sessions send SSRC {stream.ssrc:#010x}; take one at a time")
-            sender = Sender(
-                srtp_suite(stream.crypto_session),
-                stream.master(),
-                mki=keys.mki is not None,
-                highest=stream.highest(keys.roc),
-            )
-            self._by_ssrc[stream.ssrc] = sender
-            self._first = self._first or sender
-
-    def process(self, packet: bytes) -> bytes:
-        """The packet encrypted; raises MikeyError."""
-        ssrc = ssrc_of(packet)
-        if ssrc in self._remote:
-            raise Refused(f"SSRC {ssrc:#010x} is the other end's to send; its key stream is used")
-        protected: bytes = self._find(packet).protect(packet)
-        return protected
-
-    def streams(self, path: Path) -> list[Stream]:
-        """The streams of the session in a file."""
-        return [stream for stream in self._streams if stream.path == path]
-
-    def sent(self, path: Path) -> dict[str, list[int]]:
-        """The highest indices used of the session in a file."""
-        return {
-            stream.name(ssrc): list(highest)
-            for stream in self._streams
-            if stream.path == path
-            for ssrc, highest in self._by_ssrc[stream.ssrc].highest.items()
-        }
+def sdes_sender(keys: Keys) -> Handler:
+    """Encrypts with the first key of a crypto attribute, and writes its MKI if it has one."""
+    if len(keys.sdes) > 1:
+        raise UsageError("--sdes: one line says with which key to encrypt; give the sender's own")
+    crypto = sdes.parse(keys.sdes[0])
+    master = crypto.keys[0]
+    return _sender("--sdes", keys, crypto.suite, master, mki=bool(master.mki))
 
 
-class SessionReceiver(_BySsrc):
-    """Decrypts the streams of sessions, each with its own key."""
-
-    def __init__(self, keys: Keys, window: int) -> None:
-        super().__init__(keys)
-        for path in keys.sessions:
-            content = SessionFile.read(path)
-            for crypto_session in srtp_sessions(content.established):
-                stream = Stream(path, content, crypto_session)
-                receiver = Receiver(
-                    srtp_suite(crypto_session),
-                    stream.masters(),
-                    window=window,
-                    roc={stream.ssrc: crypto_session.roc, **keys.roc},
-                )
-                self._by_ssrc[stream.ssrc] = receiver
-                self._first = self._first or receiver
-        if not self._by_ssrc:
-            raise UsageError("the session has no SRTP stream")
-
-    def process(self, packet: bytes) -> bytes:
-        """The packet decrypted; raises MikeyError."""
-        clear: bytes = self._find(packet).unprotect(packet)
-        return clear
+def _sender(name: str, keys: Keys, chosen: Suite, master: MasterKey, *, mki: bool) -> Handler:
+    sender = Sender(
+        chosen, master, mki=mki, ssrcs=keys.only, roc=keys.roc, window=keys.window or WINDOW
+    )
+    return sending(name, sender, keys.only)

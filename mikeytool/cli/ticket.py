@@ -10,8 +10,11 @@ from typing import Any
 import click
 
 from mikeytool.capture.text import Format, find_messages
+from mikeytool.cli import asking
+from mikeytool.cli.asking import as_option, ask, asking_options, way_of
+from mikeytool.cli.credentials import CREDENTIALS, credentials_of, key_name
 from mikeytool.cli.environment import environment
-from mikeytool.cli.keys import KEY, KEY_HELP, need_key
+from mikeytool.cli.keys import KEY, KEY_HELP, key_wrap_option, need_key, wrapping
 from mikeytool.cli.messages import (
     check_output,
     index_option,
@@ -20,30 +23,26 @@ from mikeytool.cli.messages import (
     one_message,
     pick_message,
     read_input,
-    write_message,
 )
 from mikeytool.cli.policy import CREATE_FLAGS, DEFAULT_FLAGS, policy_of, policy_options
 from mikeytool.cli.table import print_table
 from mikeytool.cli.values import IDENTITY
 from mikeytool.cli.words import force_option, json_option, quiet_option, say, show_keys_option
 from mikeytool.client.files import check_free, parse_json
-from mikeytool.client.kms import reach
 from mikeytool.client.tickets import (
     Pending,
     TicketFile,
     find_ticket,
     policy_json,
-    ticket_octets,
     ticket_of_json,
 )
 from mikeytool.exchange.modes import create_ticket, resolve_alone
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import PROFILES, profile_of
-from mikeytool.exchange.request import request_init
-from mikeytool.exchange.resolve import resolve_init
+from mikeytool.exchange.ticket import ticket_octets
 from mikeytool.kms.grant import make_keys
 from mikeytool.wire.describe import masked
-from mikeytool.wire.errors import Refused, UsageError, WireError
+from mikeytool.wire.errors import UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET
 from mikeytool.wire.registry import TicketFlag
@@ -60,62 +59,6 @@ def ticket() -> None:
     """
 
 
-as_option = click.option(
-    "--as",
-    "local",
-    type=IDENTITY,
-    required=True,
-    metavar="URI",
-    envvar="MIKEYTOOL_AS",
-    show_envvar=True,
-    help="Who you are.",
-)
-
-
-def user_options(command: Any) -> Any:
-    """Who talks to the KMS, and how it is reached."""
-    for option in reversed(
-        (
-            as_option,
-            click.option(
-                "--psk",
-                type=KEY,
-                metavar="KEY",
-                envvar="MIKEYTOOL_PSK",
-                show_envvar=True,
-                help=f"Your key with the KMS: {KEY_HELP}.",
-            ),
-            click.option("--psk-id", metavar="TEXT", help="The name of that key, if it has one."),
-            click.option(
-                "--kms",
-                "kms_where",
-                metavar="STORE",
-                envvar="MIKEYTOOL_KMS",
-                show_envvar=True,
-                help="A KMS store, for one person's tests: it holds every user's key.",
-            ),
-            click.option(
-                "--kms-id",
-                type=IDENTITY,
-                metavar="ID",
-                envvar="MIKEYTOOL_KMS_ID",
-                show_envvar=True,
-                help="The identity of the KMS.",
-            ),
-            click.option("--save", type=_PATH, metavar="FILE", help="Where the ticket goes."),
-            click.option(
-                "--pending",
-                type=_PATH,
-                metavar="FILE",
-                help="Print the message; FILE keeps what `ticket accept` needs.",
-            ),
-            force_option,
-        )
-    ):
-        command = option(command)
-    return command
-
-
 accept_changed_option = click.option(
     "--accept-changed",
     is_flag=True,
@@ -124,106 +67,32 @@ accept_changed_option = click.option(
 
 
 @ticket.command()
-@user_options
+@asking_options
 @policy_options(DEFAULT_FLAGS)
 @accept_changed_option
 @message_options
 @quiet_option
 def request(
     local: Identity,
-    psk: bytes | None,
-    psk_id: str | None,
     kms_where: str | None,
     kms_id: Identity | None,
     save: Path | None,
     pending: Path | None,
     force: bool,
-    responders: tuple[Identity, ...],
     accept_changed: bool,
     fmt: Format,
     output: str | None,
-    **policy_options: Any,
+    **options: Any,
 ) -> None:
     """Request a ticket and keys from the KMS."""
     check_output(output)
     env = environment()
-    policy = policy_of(env.clock(), local, responders, **policy_options)
-    key = need_key(psk, "--psk")
-    way = _way(kms_where, kms_id, save, pending, force=force)
-    message = request_init(
-        env,
-        profile_of(policy.prf),
-        replace(policy, kms=way.kms_id),
-        initiator=local,
-        kms=way.kms_id,
-        psk=key,
-        psk_id=_key_name(psk_id),
-    )
-    asked = Pending(message, key, way.kms_id)
-    _exchange(env, asked, way, fmt, output, force=force, accept_changed=accept_changed)
-
-
-def _key_name(psk_id: str | None) -> Identity | None:
-    return None if psk_id is None else Identity.key_name(psk_id)
-
-
-class _Way:
-    """How the answer of the KMS comes: at once from a store, or later by `ticket accept`."""
-
-    def __init__(self, kms: Any, kms_id: Identity, target: Path) -> None:
-        self.kms, self.kms_id, self.target = kms, kms_id, target
-
-
-def _way(
-    kms_where: str | None,
-    kms_id: Identity | None,
-    save: Path | None,
-    pending: Path | None,
-    *,
-    force: bool,
-) -> _Way:
-    if pending is not None:
-        if save is not None:
-            raise UsageError("--pending prints the message; give --save to `ticket accept` then")
-        if kms_id is None:
-            raise UsageError("--pending needs --kms-id, the identity of the KMS")
-        check_free(pending, force=force)
-        return _Way(None, kms_id, pending)
-    if kms_where is None or save is None:
-        raise UsageError("give --kms STORE with --save FILE, or --pending FILE with --kms-id ID")
-    check_free(save, force=force)
-    kms = reach(kms_where)
-    return _Way(kms, kms_id or kms.identity, save)
-
-
-def _exchange(
-    env: Any,
-    asked: Pending,
-    way: _Way,
-    fmt: Format,
-    output: str | None,
-    *,
-    force: bool,
-    accept_changed: bool = False,
-) -> None:
-    """Write the pending file and print the message, or do the exchange and save the ticket."""
-    if way.kms is None:
-        asked.write(way.target, force=force)
-        write_message(asked.init, fmt, output)
-        return
-    _save(env, asked, way.kms.answer(env, asked.init), way.target, accept_changed, force=force)
-
-
-def _save(
-    env: Any, asked: Pending, answer: bytes, target: Path, accept_changed: bool, *, force: bool
-) -> None:
-    accepted, differences = asked.accept(env, answer)
-    for difference in differences:
-        say(f"changed by the KMS: {difference.text}")
-    if any(difference.harm for difference in differences) and not accept_changed:
-        raise Refused("the KMS changed the Ticket Policy; look at it and add --accept-changed")
-    accepted.write(target, force=force)
-    say(f"{target}: ticket of {accepted.policy.initiator}")
+    who = {name: options.pop(name) for name in CREDENTIALS}
+    policy = policy_of(env.clock(), local, **options)
+    credentials = credentials_of(**who)
+    way = way_of(kms_where, kms_id, save, pending, force=force)
+    asked = credentials.request(env, replace(policy, kms=way.kms_id), local, way.kms_id)
+    ask(env, asked, way, fmt, output, accept_changed=accept_changed)
 
 
 @ticket.command(short_help="Make a ticket without the KMS.")
@@ -244,6 +113,7 @@ def _save(
 )
 @click.option("--save", type=_PATH, required=True, metavar="FILE", help="Where the ticket goes.")
 @policy_options(CREATE_FLAGS)
+@key_wrap_option
 @force_option
 @quiet_option
 def create(
@@ -252,6 +122,7 @@ def create(
     tpk_id: str | None,
     kms_id: Identity | None,
     save: Path,
+    key_wrap: bool,
     force: bool,
     responders: tuple[Identity, ...],
     **options: Any,
@@ -265,7 +136,7 @@ def create(
     policy = replace(policy_of(env.clock(), local, responders, **options), kms=kms_id)
     key = need_key(tpk, "--tpk")
     keys = make_keys(env, policy.keys or ())
-    held = create_ticket(env, policy, keys, key, _key_name(tpk_id))
+    held = create_ticket(env, policy, keys, key, key_name(tpk_id), wrapping(key_wrap))
     TicketFile(held.ticket, held.policy, held.keys).write(save, force=force)
     say(f"{save}: ticket of {local}")
 
@@ -289,14 +160,15 @@ def accept(
     """Take the answer of the KMS, REQUEST_RESP or RESOLVE_RESP, to a pending request."""
     answer = one_message(message, index)
     check_free(save, force=force)
-    _save(environment(), Pending.read(pending), answer, save, accept_changed, force=force)
+    asked = Pending.read(pending)
+    asking.save(environment(), asked, answer, save, accept_changed=accept_changed, force=force)
     # It holds the user's key, and a second answer to it would be a second ticket.
     pending.unlink()
 
 
 @ticket.command(short_help="Let the KMS resolve a ticket.")
 @message_argument
-@user_options
+@asking_options
 @click.option(
     "--tpk",
     type=KEY,
@@ -312,8 +184,6 @@ def resolve(
     index: int | None,
     tpk: bytes | None,
     local: Identity,
-    psk: bytes | None,
-    psk_id: str | None,
     kms_where: str | None,
     kms_id: Identity | None,
     save: Path | None,
@@ -322,6 +192,7 @@ def resolve(
     profile: str | None,
     fmt: Format,
     output: str | None,
+    **who: Any,
 ) -> None:
     """Let the KMS resolve the ticket in a TRANSFER_INIT, a TICKET payload or a ticket file."""
     found = _ticket_in(message, index)
@@ -336,20 +207,13 @@ def resolve(
         )
     check_output(output)
     policy = TicketPolicy.of(found)
-    key = need_key(psk, "--psk")
+    credentials = credentials_of(**who)
     kms_id = kms_id or (policy.kms if pending is not None else None)
-    way = _way(kms_where, kms_id, save, pending, force=force)
+    way = way_of(kms_where, kms_id, save, pending, force=force)
     env = environment()
-    raw = resolve_init(
-        env,
-        PROFILES[int(profile)] if profile else profile_of(policy.prf),
-        found,
-        responder=local,
-        kms=way.kms_id,
-        psk=key,
-        psk_id=_key_name(psk_id),
-    )
-    _exchange(env, Pending(raw, key, way.kms_id), way, fmt, output, force=force)
+    chosen = PROFILES[int(profile)] if profile else profile_of(policy.prf)
+    asked = credentials.resolve(env, chosen, found, local, way.kms_id)
+    ask(env, asked, way, fmt, output)
 
 
 def _resolve_alone(
@@ -357,7 +221,7 @@ def _resolve_alone(
 ) -> None:
     if save is None:
         raise UsageError("--tpk needs --save FILE")
-    resolved = resolve_alone(environment(), found, tpk)
+    resolved = resolve_alone(environment(), found, tpk, local)
     TicketFile.of_resolved(found, resolved, local).write(save, force=force)
     say(f"{save}: ticket of {resolved.policy.initiator}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -15,20 +16,31 @@ Json = dict[str, Any]
 # Said elsewhere in a line, or of no use to people: where, how long, what comes next.
 _UNSAID = {
     "payload", "payload_value", "offset", "length", "next_payload", "next_payload_value",
-    "keys", "policy_param", "tp_data", "ticket_data", "initiator_data", "flags", "res",
+    "keys", "keys_id", "policy_param", "tp_data", "ticket_data", "initiator_data", "flags",
     "id_len", "cert_len", "rand_len", "rand_length", "encr_data_len", "policy_param_length",
     "tp_data_length", "ticket_data_length", "initiator_data_length", "thdr_data_length",
-    "signature_len", "data_len", "data_length", "reserved",
+    "signature_len", "data_len", "data_length", "content", "certificate",
+    "sakke_data_length", "key_data_len", "salt_len", "spi_length", "vf_length", "vt_length",
+    "valid_from", "valid_to",
 }  # fmt: skip
 _TITLES = {
     "tp_data": "Ticket Policy",
     "ticket_data": "Ticket Data",
     "initiator_data": "Initiator Data",
 }
-_NO_WIDTH = 1 << 18
+_BEHIND = {"encr_data": "keys", "data": "content", "cert_data": "certificate"}
+"""Octets that are left out of a line, because what is in them is shown behind it."""
+
+_RESERVED = ("res", "reserved")
+"""Bits that are worth a word only where they are not 0, as they must be."""
+
+NO_WIDTH = 1 << 18
 """Wider than the hex of the longest field."""
 
-_STYLES = {"verified": "green", "FAILED": "bold red", "not checked": "dim"}
+_RESULTS = {"SIGN": "signature", "PKE": "envelope", "TICKET": "ticket"}
+"""Which result stands behind which payload; that of the MAC behind V, or KEMAC if it has one."""
+
+STYLES = {"verified": "green", "FAILED": "bold red", "not checked": "dim"}
 
 
 class _Console(Console):
@@ -40,21 +52,38 @@ class _Console(Console):
 
 def console() -> Console:
     """Standard output; into a pipe it is plain, and no line is folded or cut."""
-    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _NO_WIDTH
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else NO_WIDTH
     return _Console(highlight=False, emoji=False, markup=False, width=width)
+
+
+def is_plain(out: Console) -> bool:
+    """Whether lines can be written as they are, much quicker: no colour, no folding."""
+    return out.width == NO_WIDTH and out.color_system is None and not out.options.ascii_only
 
 
 def show_tree(described: Json) -> None:
     """Print the tree of one message."""
-    console().print(message_tree(described))
+    out, tree = console(), message_tree(described)
+    if is_plain(out):
+        sys.stdout.writelines(f"{line}\n" for line in _plain_lines(tree))
+    else:
+        out.print(tree)
+
+
+def _plain_lines(tree: Tree, first: str = "", others: str = "") -> Iterator[str]:
+    yield f"{first}{tree.label}"
+    for at, branch in enumerate(tree.children, 1):
+        here, below = ("└── ", "    ") if at == len(tree.children) else ("├── ", "│   ")
+        yield from _plain_lines(branch, others + here, others + below)
 
 
 def message_tree(described: Json) -> Tree:
     """The tree of a described message."""
-    facts = [f"CSB ID {described['csb_id']}", described["prf"]]
+    facts = [f"CSB ID {described['csb_id']}"] if described["csb_id"] else []
+    facts += [_named("prf", described["prf"])] if described["prf"] else []
     facts += ["V"] if described["v"] else []
     facts += [] if described["version"] == 1 else [f"version {described['version']}"]
-    name = described["data_type"]
+    name = described["data_type"] or "broken header"
     tree = Tree(
         _line(
             f"data type {name}" if name.isdecimal() else name, ", ".join(facts), style="bold cyan"
@@ -62,26 +91,37 @@ def message_tree(described: Json) -> Tree:
         guide_style="dim",
     )
     opened = described.get("opened") or {}
-    sessions = tree.add(
-        _line(described["cs_id_map_type"], f"#CS {described['cs_count']}", style="bold")
-    )
-    for entry in described["cs_id_map"]:
-        sessions.add(_line(f"CS {entry['cs_id']}", _crypto_session(entry)))
+    if described["cs_count"] is not None:
+        kind = described["cs_id_map_type"] or "CS ID map"
+        head = f"CS ID map type {kind}" if kind.isdecimal() else kind
+        sessions = tree.add(_line(head, f"#CS {described['cs_count']}", style="bold"))
+        for entry in described["cs_id_map"] or ():
+            sessions.add(_line(f"CS {entry['cs_id']}", _crypto_session(entry)))
     for payload in described["payloads"]:
         _add_payload(tree, payload, opened)
     if described["trailing"]:
         tree.add(_line("trailing octets", described["trailing"], style="bold red"))
     if opened.get("keys"):
         keys = tree.add(_line("Keys", "opened with the keys given", style="bold"))
+        names = _mpk_names(opened["keys"])
         for key in opened["keys"]:
-            keys.add(_key(key))
+            keys.add(_key(key, names.get(key["key"], "") if key["type"] == "MPK" else ""))
+    for note in opened.get("notes") or ():
+        tree.add(_line("note", note, style="dim"))
     return tree
 
 
 def _crypto_session(entry: Json) -> str:
-    parts = [entry["protocol"]]
-    parts.append("no SSRC yet" if entry["ssrc"] is None else f"SSRC {entry['ssrc']}")
+    parts = [_named("protocol", entry["protocol"])]
+    surplus = entry["session_data"] or ""
+    if entry["ssrc"] is not None:
+        parts.append(f"SSRC {entry['ssrc']}")
+        surplus = surplus[2 * (4 if entry["seq"] is None else 10) :]
+    elif not surplus:
+        parts.append("no SSRC yet")
     parts += [f"{name.upper()} {entry[name]}" for name in ("roc", "seq") if entry[name] is not None]
+    if surplus:
+        parts.append(f"session data {'... ' if entry['ssrc'] else ''}{surplus}")
     if entry["spi"] is not None:
         parts.append(f"SPI {entry['spi']}" if entry["spi"] else "no SPI yet")
     policies = ", ".join(map(str, entry["policies"]))
@@ -92,22 +132,33 @@ def _crypto_session(entry: Json) -> str:
 def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
     name = payload["payload"]
     line = _line(name, ", ".join(_values(payload)), style="bold")
-    if name == "V" and payload is not None:
+    if name == "V" or (name == "KEMAC" and payload["mac"]):
         _result(line, opened.get("mac"))
-    if name == "TICKET":
-        _result(line, opened.get("ticket"))
+    elif name in _RESULTS:
+        _result(line, opened.get(_RESULTS[name]))
     branch = tree.add(line)
     for param in payload.get("policy_param", ()):
-        meaning = param["meaning"] or int(param["value"] or "0", 16)
-        branch.add(_line(param["type"], str(meaning)))
+        branch.add(_line(_named("type", param["type"]), _param(param)))
+    if named := payload.get("keys_id"):
+        branch.add(_line("ID", ", ".join(_values(named))))
     for key in payload.get("keys") or ():
         branch.add(_key(key))
+    if error := payload.get("keys_error"):
+        branch.add(_line("Keys cannot be read", error, style="bold red"))
+    facts = payload.get("certificate") or payload.get("content") or {}
+    for name, value in facts.items():
+        if not _is_number_beside(name, facts):
+            _add_fact(branch, name, value)
+    if error := payload.get("content_error"):
+        branch.add(_line("Data cannot be read", error, style="bold red"))
     for field, title in _TITLES.items():
         inside = payload.get(field)
         if not inside:
             continue
         if isinstance(inside, str):
             branch.add(_line(title, inside))
+            if error := payload.get(f"{field}_error"):
+                branch.add(_line(f"{title} cannot be read", error, style="bold red"))
             continue
         node = branch.add(_line(title, ""))
         if field == "initiator_data":
@@ -116,18 +167,38 @@ def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
             _add_payload(node, item, {})
 
 
+def _add_fact(branch: Tree, name: str, value: Any) -> None:
+    """A fact of a certificate, or a field of an extension."""
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, dict):
+            branch.add(_line(_named("key_id_type", one["key_id_type"]), one["key_id"] or "empty"))
+        else:
+            branch.add(_line(name.replace("_", " "), str(one) or "empty"))
+
+
 def _values(payload: Json) -> list[str]:
     """The fields of a payload: names of the registries alone, others with their name."""
     shown = []
+    unsaid = _UNSAID | {
+        field
+        for field, inside in _BEHIND.items()
+        if payload.get(inside) and f"{inside}_error" not in payload
+    }
     for field, value in payload.items():
         if field == "ts_value":
             shown.append(value["utc"] or value["value"])
-        elif field in _UNSAID or field.endswith("_value") or value in (None, ""):
+        elif field == "kv":
+            shown += _validity(payload)
+        elif (
+            field in unsaid
+            or field.endswith("_error")
+            or _is_number_beside(field, payload)
+            or value in (None, "")
+            or (field in _RESERVED and not value)
+        ):
             continue
-        elif field == "encr_data" and payload.get("keys"):
-            continue  # the keys in it are shown, or masked, behind this line
         elif field == "id" or (f"{field}_value" in payload and not field.endswith("_alg")):
-            shown.append(str(value))
+            shown.append(_named(field, str(value)))
         elif field == "flags_set":
             shown.append(f"flags {value}")
         else:
@@ -135,24 +206,57 @@ def _values(payload: Json) -> list[str]:
     return shown
 
 
-def _key(key: Json) -> Text:
+def _is_number_beside(field: str, described: Json) -> bool:
+    """Whether a field is the number of an enumerated one, which stands beside it by its name."""
+    return field.endswith("_value") and field.removesuffix("_value") in described
+
+
+def _named(field: str, name: str) -> str:
+    """A name of a registry alone; a number that has none says of which field it is."""
+    return f"{field.replace('_', ' ')} {name}" if field != "id" and name.isdecimal() else name
+
+
+def _mpk_names(keys: Sequence[Json]) -> dict[str, str]:
+    """Which MPK is which: their order is that of a KEMAC of the KMS (interpretation 19)."""
+    found = dict.fromkeys(key["key"] for key in keys if key["type"] == "MPK")
+    return dict(zip(found, ("MPKi", "MPKr"), strict=False)) if len(found) <= 2 else {}
+
+
+def _key(key: Json, name: str = "") -> Text:
     parts = [f"{name} {key[name]}" for name in ("key", "salt", "spi") if key[name]]
-    return _line(key["type"], ", ".join(parts))
+    head = name or _named("type", key["type"])
+    return _line(head, ", ".join([*parts, *_validity(key)]))
+
+
+def _validity(key: Json) -> list[str]:
+    """What says when a key is valid (RFC 3830 6.14), but for its SPI."""
+    if key["kv"] == "Interval":
+        return [f"valid from {key['valid_from'] or 'empty'} to {key['valid_to'] or 'empty'}"]
+    return [_named("kv", key["kv"])] if key["kv"].isdecimal() else []
+
+
+def _param(param: Json) -> str:
+    """The value of a policy parameter: its name, the number that it is, or that it has none."""
+    if not param["value"]:
+        return "empty"
+    return str(param["meaning"] or int(param["value"], 16))
 
 
 def _line(head: str, rest: str, *, style: str = "") -> Text:
-    text = Text(_printable(head), style=style)
+    text = Text(printable(head), style=style)
     if rest:
-        text.append(f"  {_printable(rest)}", style="not bold default")
+        text.append(f"  {printable(rest)}", style="not bold default")
     return text
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Octets from the wire must not steer the terminal."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _result(line: Any, result: str | None) -> None:
     if result is not None:
         line.append("  ")
-        line.append(result, style=_STYLES[result])
+        line.append(result, style=STYLES[result])

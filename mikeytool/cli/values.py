@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from mikeytool.cli.numbers import parse_number as parse_number
 from mikeytool.cli.words import say
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
@@ -46,21 +47,21 @@ def parse_duration(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def parse_time(text: str, now_ns: int) -> int:
+def parse_time(text: str, now: int) -> int:
     """The Unix nanoseconds of ISO 8601, Unix seconds, or `now`, `now+D`, `now-D`.
 
     Raises UsageError for what is none of them, and for what NTP cannot tell.
     """
-    moment = _parse_time(text, now_ns)
+    moment = _parse_time(text, now)
     if not FIRST_MOMENT <= moment < LAST_MOMENT:
         raise UsageError(f"{text}: this is not between 1968 and 2104, as NTP times are")
     return moment
 
 
-def _parse_time(text: str, now_ns: int) -> int:
+def _parse_time(text: str, now: int) -> int:
     if match := re.fullmatch(r"now(?:([+-])(\w+))?", text):
         offset = parse_duration(match[2]) if match[2] else 0
-        return now_ns + (-offset if match[1] == "-" else offset) * 1_000_000_000
+        return now + (-offset if match[1] == "-" else offset) * 1_000_000_000
     if re.fullmatch(r"\d{1,10}(\.\d{1,9})?", text):
         whole, _, fraction = text.partition(".")
         return int(whole) * 1_000_000_000 + int(fraction.ljust(9, "0") or 0)
@@ -79,10 +80,15 @@ def clock() -> Callable[[], int]:
     given = os.environ.get("MIKEYTOOL_NOW")
     if not given:
         return time.time_ns
-    fixed = parse_time(given, time.time_ns())
-    started = time.monotonic_ns()
     say(f"mikeytool: the clock is set by MIKEYTOOL_NOW={given}")
+    fixed, started = now_ns(), time.monotonic_ns()
     return lambda: fixed + time.monotonic_ns() - started
+
+
+def now_ns() -> int:
+    """This moment by that clock, in Unix nanoseconds."""
+    given = os.environ.get("MIKEYTOOL_NOW")
+    return parse_time(given, time.time_ns()) if given else time.time_ns()
 
 
 def random(length: int) -> bytes:
@@ -117,14 +123,3 @@ def single(spec: Spec, name: str, option: str) -> str | None:
     if len(values) > 1:
         raise UsageError(f"{option}: {name} is given {len(values)} times")
     return values[0] if values else None
-
-
-def parse_number(text: str, what: str, bits: int) -> int:
-    """A decimal or 0x number of at most `bits` bits; raises UsageError."""
-    try:
-        number = int(text, 0)
-    except ValueError:
-        number = -1
-    if not 0 <= number < 1 << bits:
-        raise UsageError(f"{what} {text}: a number of at most {bits} bits is expected")
-    return number

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 _QUIET = "mikeytool.quiet"
@@ -9,9 +11,19 @@ _QUIET = "mikeytool.quiet"
 
 def say(text: str) -> None:
     """A line for people on standard error, unless -q."""
-    context = click.get_current_context(silent=True)
-    if context is None or not context.meta.get(_QUIET):
+    if not is_quiet():
         click.echo(text, err=True)
+
+
+def is_quiet() -> bool:
+    """Whether people want no words."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_QUIET))
+
+
+def is_terminal() -> bool:
+    """Whether somebody watches standard error."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _set_quiet(context: click.Context, _param: click.Parameter, value: bool) -> None:

@@ -6,8 +6,8 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +39,8 @@ def write_private(path: Path, data: bytes, *, force: bool = False, kind: str | N
     path = Path(os.path.realpath(path))
     check_free(path, force=force)
     _check_replaceable(path, kind)
+    temporary = _written_beside(path, data)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent or Path())
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
         if force:
             temporary.replace(path)
         else:
@@ -59,6 +51,66 @@ def write_private(path: Path, data: bytes, *, force: bool = False, kind: str | N
         raise StateError(f"{path}: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _written_beside(path: Path, data: bytes) -> Path:
+    """A temporary file of mode 0600 in the folder of a path, on disk; raises StateError."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise StateError(f"{path}: {error.strerror}") from None
+        raise
+    return Path(name)
+
+
+Stage = Callable[[bytes], AbstractContextManager[None]]
+"""Has octets ready for where they go before a block, and lets them go when it ends well."""
+
+
+@contextmanager
+def not_staged(_data: bytes) -> Iterator[None]:
+    """For output that cannot be had ready, such as a pipe: nothing is done."""
+    yield
+
+
+@contextmanager
+def staged(path: Path, data: bytes) -> Iterator[None]:
+    """Have a message on disk beside `path` before the block, and under that name after it.
+
+    So what the block writes down as sent is there to be sent. A device or a pipe is written
+    to after the block. Raises StateError.
+    """
+    path = Path(os.path.realpath(path))
+    special = path.exists() and not path.is_file()
+    temporary = None if special else _written_beside(path, data)
+    try:
+        yield
+        if temporary is None:
+            path.write_bytes(data)
+        else:
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+            temporary.replace(path)
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The umask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _check_replaceable(path: Path, kind: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,12 @@ class Kms(Protocol):
         Raises Refused when there is none, Unreachable when the KMS cannot be reached.
         """
 
+    def groups_of(self, identity: Identity) -> Sequence[Identity]:
+        """The groups that the KMS knows someone to be in."""
+
+    def is_group(self, identity: Identity) -> bool:
+        """Whether the KMS knows an identity to be that of a group."""
+
 
 class StoreKms:
     """A KMS whose store this process opens itself, for one person's tests."""
@@ -36,10 +43,20 @@ class StoreKms:
     def answer(self, env: Environment, message: bytes) -> bytes:
         """The answer of the store; why it refuses shows, as the store is the caller's own."""
         handled = handle(self._store, env, message)
+        if isinstance(handled.refusal, Unreachable):
+            raise handled.refusal
         if handled.refusal is not None:
             raise Refused(f"the KMS refuses: {handled.refusal}", handled.refusal.error_no)
         assert handled.answer is not None  # noqa: S101 - without a refusal there is one
         return handled.answer
+
+    def groups_of(self, identity: Identity) -> Sequence[Identity]:
+        """The groups in the store that someone is in."""
+        return self._store.groups_of(identity)
+
+    def is_group(self, identity: Identity) -> bool:
+        """Whether the store has a group of that identity."""
+        return self._store.is_group(identity)
 
 
 def reach(where: str) -> Kms:

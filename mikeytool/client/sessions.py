@@ -18,10 +18,11 @@ from mikeytool.client.tickets import (
     key_json,
     key_of_json,
     parse_ticket_octets,
-    ticket_octets,
 )
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.session import CryptoSession, Session
+from mikeytool.exchange.ticket import ticket_octets
+from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.payloads import SP
@@ -31,7 +32,8 @@ KIND = "session"
 WAITING = "waiting"
 ESTABLISHED = "established"
 
-_ROLES = {IdRole.INITIATOR: "initiator", IdRole.RESPONDER: "responder"}
+ROLES = {IdRole.INITIATOR: "initiator", IdRole.RESPONDER: "responder", None: "observer"}
+"""The names of the roles in a session; the observer has recovered it from a capture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class SessionFile:
             init, ticket = self.waiting
             content |= {"init": init.hex(), "ticket": ticket.json()}
         if self.session is not None:
-            content |= {**_session_json(self.session), "sent": self.sent}
+            content |= {**session_json(self.session), "sent": self.sent}
             content["update"] = None if self.update is None else self.update.hex()
         return content
 
@@ -81,9 +83,17 @@ class SessionFile:
                 return cls(waiting=waiting)
             sent = {name: [int(rtp), int(rtcp)] for name, (rtp, rtcp) in content["sent"].items()}
             update = None if content["update"] is None else bytes.fromhex(content["update"])
-            return cls(_session_of_json(content), waiting, sent, update)
+            return cls(session_of_json(content), waiting, sent, update)
         except (*BROKEN, ConstructError):
             raise WireError(f"{path}: the session in it is broken; set it up again") from None
+
+    @property
+    def randr_i(self) -> bytes:
+        """RANDRi of the exchange, for others of a group to use (RFC 6043 9)."""
+        if self.session is not None:
+            return self.session.randr_i
+        assert self.waiting is not None  # noqa: S101 - there is one of the two
+        return read_transfer_init(self.waiting[0]).randr_i
 
     @property
     def established(self) -> Session:
@@ -93,11 +103,12 @@ class SessionFile:
         return self.session
 
 
-def _session_json(session: Session) -> Json:
+def session_json(session: Session) -> Json:
+    """A session as files hold it, keys included."""
     policy = session.policy
     return {
         "csb_id": session.csb_id,
-        "role": _ROLES[session.role],
+        "role": ROLES[session.role],
         "local": identity_json(session.local),
         "remote": identity_json(session.remote),
         "ticket_policy": ticket_octets(policy.ticket(b"")).hex(),
@@ -112,6 +123,7 @@ def _session_json(session: Session) -> Json:
                 "policy": _sp_hex(crypto_session.policy),
                 "by_initiator": crypto_session.by_initiator,
                 "previous": [spi.hex() for spi in crypto_session.previous],
+                "replaced_ns": crypto_session.replaced_ns,
             }
             for crypto_session in session.crypto_sessions
         ],
@@ -122,10 +134,11 @@ def _sp_hex(policy: SP | None) -> str | None:
     return None if policy is None else policy.copy(next_payload=0).build().hex()
 
 
-def _session_of_json(content: Json) -> Session:
+def session_of_json(content: Json) -> Session:
+    """The reverse of `session_json`; raises what `BROKEN` names for other content."""
     return Session(
         csb_id=int(content["csb_id"]),
-        role={name: role for role, name in _ROLES.items()}[content["role"]],
+        role={name: role for role, name in ROLES.items()}[content["role"]],
         local=identity_of_json(content["local"]),
         remote=identity_of_json(content["remote"]),
         policy=TicketPolicy.of(parse_ticket_octets(bytes.fromhex(content["ticket_policy"]))),
@@ -140,6 +153,7 @@ def _session_of_json(content: Json) -> Session:
                 None if one["policy"] is None else SP.parse(bytes.fromhex(one["policy"])),
                 one["by_initiator"],
                 tuple(bytes.fromhex(spi) for spi in one["previous"]),
+                int(one.get("replaced_ns", 0)),
             )
             for one in content["crypto_sessions"]
         ),

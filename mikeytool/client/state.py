@@ -1,25 +1,49 @@
-"""What a client remembers between commands: the messages that it has seen."""
+"""What a client remembers between commands: the messages that it has seen, the streams that it
+sends, the tickets that it resolved.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
-from mikeytool.exchange.environment import Environment
+from mikeytool.client.tickets import TicketFile
+from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.resolve import ResolvedTicket
+from mikeytool.exchange.responder import VerifiedInit
 from mikeytool.exchange.session import Session
-from mikeytool.exchange.transfer import VerifiedInit
+from mikeytool.exchange.ticket import ticket_octets
 from mikeytool.kms import replay
 from mikeytool.kms.database import Database
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import TICKET
+from mikeytool.wire.registry import TicketFlag
+
+MAX_KEPT = 24 * 3600 * NS
+"""Nanoseconds for which a resolved ticket is kept at most: what the KMS would say of it, say
+because of a group that has changed, can be no older.
+"""
+
+MAX_RESOLVED = 1000
+"""How many resolved tickets are kept; those that end first make room."""
+
+_RESOLVED = (
+    "CREATE TABLE resolved (ticket BLOB PRIMARY KEY, until_ns INTEGER NOT NULL,"
+    " content TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX resolved_until ON resolved (until_ns)",
+)
 
 
 class ClientState(Database):
-    """The client's own state file: a replay cache, and the streams that it has sent.
+    """The client's own state file: a replay cache, the streams that it has sent, and the
+    tickets that it resolved, with their keys.
 
     A stream is an SSRC under a key. Two of the same, in two sessions, would be encrypted
     with one key stream.
@@ -27,7 +51,19 @@ class ClientState(Database):
 
     kind = 0x6D6B636C  # "mkcl"
     name = "client state"
-    schema = replay.SCHEMA + "CREATE TABLE streams (stream BLOB PRIMARY KEY) WITHOUT ROWID;"
+    version = 2
+    migrations: ClassVar = {1: (*replay.FROM_VERSION_1, *_RESOLVED)}
+    schema = (
+        replay.SCHEMA
+        + "CREATE TABLE streams (stream BLOB PRIMARY KEY) WITHOUT ROWID;"
+        + "".join(f"{statement};" for statement in _RESOLVED)
+    )
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with self._errors():
+            # Keys of tickets that are forgotten do not stay in pages that are free.
+            self._db.execute("PRAGMA secure_delete=ON")
 
     def refuse_seen(self, message: Incoming, sender: Identity) -> None:
         """Refuse a TRANSFER_INIT that was seen before, without writing anything."""
@@ -45,7 +81,7 @@ class ClientState(Database):
         with self.transaction() as db:
             replay.remember(db, env, init.incoming, verified.initiator, mpki)
             try:
-                replay.use_once(db, init.ticket, init.policy, b"", init.incoming.v.ver_data)
+                replay.use_once(db, env, init.ticket, init.policy, b"", init.incoming.v.ver_data)
             except Refused as error:
                 refusal = error  # the message was seen all the same
         if refusal is not None:
@@ -60,6 +96,49 @@ class ClientState(Database):
         with self.transaction() as db:
             for key, salt, ssrc in set(_streams(session)) - mine:
                 claim_stream(db, key, salt, ssrc)
+
+    def keep(self, env: Environment, resolved: TicketFile) -> None:
+        """Remember a ticket that was resolved until it ends, if it may be cached (J flag)."""
+        policy, by, now = resolved.policy, resolved.resolved_by, env.clock()
+        if TicketFlag.J not in policy.flags or by is None:
+            return
+        end = None if policy.valid_to is None else policy.valid_to.unix_ns
+        until = now + MAX_KEPT if end is None else min(end, now + MAX_KEPT)
+        content = json.dumps(resolved.json())
+        with self.transaction() as db:
+            db.execute("DELETE FROM resolved WHERE until_ns < ?", (now,))
+            db.execute(
+                "INSERT OR REPLACE INTO resolved VALUES (?, ?, ?)",
+                (_digest(resolved.ticket, by), until, content),
+            )
+            db.execute(
+                "DELETE FROM resolved WHERE ticket IN"
+                " (SELECT ticket FROM resolved ORDER BY until_ns DESC LIMIT -1 OFFSET ?)",
+                (MAX_RESOLVED,),
+            )
+
+    def resolved(self, env: Environment, ticket: TICKET, by: Identity) -> ResolvedTicket | None:
+        """What is remembered of a ticket, None when it has to be resolved (5.3).
+
+        With key forking that is so for every other TRANSFER_INIT, because the KMS alone can
+        check Vr (interpretation 22).
+        """
+        with self._errors():
+            row = self._db.execute(
+                "SELECT content FROM resolved WHERE ticket = ? AND until_ns >= ?",
+                (_digest(ticket, by), env.clock()),
+            ).fetchone()
+        return None if row is None else TicketFile.of_json(json.loads(row[0])).resolved
+
+
+def _digest(ticket: TICKET, by: Identity) -> bytes:
+    """What tells a resolved ticket from others: who resolved it, and with key forking the
+    Initiator Data that came with it.
+    """
+    octets = ticket_octets(ticket)
+    data = ticket.initiator_data if TicketFlag.I in ticket.flag else b""
+    parts = (by.data, octets, data)
+    return hashlib.sha256(b"".join(len(p).to_bytes(4) + p for p in parts)).digest()
 
 
 def _streams(session: Session) -> Iterator[tuple[bytes, bytes, int]]:

@@ -16,17 +16,18 @@ from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.request import Difference, HeldTicket, accept_request_resp
 from mikeytool.exchange.resolve import (
+    RESOLVE_INIT,
     Modifier,
     ResolvedTicket,
     accept_resolve_resp,
     read_resolve_init,
 )
-from mikeytool.exchange.ticket import TicketKeys, new_key
+from mikeytool.exchange.ticket import TicketKeys, new_key, ticket_octets
 from mikeytool.wire.errors import MikeyError, Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message, read_payload
 from mikeytool.wire.payloads import TICKET, KeyData
-from mikeytool.wire.registry import DataType, ErrorNo, KeyType, label, labels
+from mikeytool.wire.registry import ErrorNo, KeyType, label, labels
 from mikeytool.wire.timestamp import Timestamp
 
 KIND = "ticket"
@@ -168,12 +169,6 @@ def key_of_json(content: dict[str, Any]) -> KeyData:
     return new_key(KeyType(kind), bytes.fromhex(content["key"]), salt, spi)
 
 
-def ticket_octets(ticket: TICKET) -> bytes:
-    """A TICKET payload from Ticket Type to the end of Ticket Data."""
-    bare = ticket.copy(next_payload=0, initiator_data=b"", initiator_data_length=None)
-    return bare.build()[1:-2]
-
-
 def parse_ticket_octets(data: bytes) -> TICKET:
     """The reverse of `ticket_octets`; raises WireError."""
     octets = b"\0" + data + b"\0\0"
@@ -224,17 +219,20 @@ def find_ticket(data: bytes) -> TICKET | None:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A request to a KMS that waits for its answer, for `--pending`."""
+    """A request to a KMS that waits for its answer, for `--pending`.
+
+    `key` is what the answer is protected with: the pre-shared key, or the envelope key.
+    """
 
     init: bytes
-    psk: bytes = field(repr=False)
+    key: bytes = field(repr=False)
     kms: Identity
 
     def write(self, path: Path, *, force: bool) -> None:
         """Write the pending file."""
         content = {
             "message": self.init.hex(),
-            "psk": self.psk.hex(),
+            "key": self.key.hex(),
             "kms": identity_json(self.kms),
         }
         write_json(path, PENDING, content, force=force)
@@ -244,8 +242,8 @@ class Pending:
         """Read a pending file; raises StateError or WireError."""
         content = read_json(path, PENDING)
         try:
-            init, psk = bytes.fromhex(content["message"]), bytes.fromhex(content["psk"])
-            return cls(init, psk, identity_of_json(content["kms"]))
+            init, key = bytes.fromhex(content["message"]), bytes.fromhex(content["key"])
+            return cls(init, key, identity_of_json(content["kms"]))
         except (KeyError, ValueError, TypeError):
             raise WireError(f"{path}: it is broken; make the request again") from None
 
@@ -254,12 +252,16 @@ class Pending:
 
         Raises ErrorReceived, Refused or WireError.
         """
-        if Message.parse(self.init).header.data_type == DataType.RESOLVE_INIT_PSK:
-            asked = read_resolve_init(self.init)
-            resolved = accept_resolve_resp(env, self.init, self.psk, answer)
-            if asked.responder is None:
-                raise Refused("the request does not name who resolves", ErrorNo.INVALID_ID)
-            return TicketFile.of_resolved(asked.ticket, resolved, asked.responder), ()
-        granted = accept_request_resp(env, self.init, self.psk, answer)
+        if Message.parse(self.init).header.data_type in RESOLVE_INIT:
+            return self.accept_resolved(env, answer), ()
+        granted = accept_request_resp(env, self.init, self.key, answer)
         held = granted.held
         return TicketFile(held.ticket, held.policy, held.keys), granted.differences
+
+    def accept_resolved(self, env: Environment, answer: bytes) -> TicketFile:
+        """Verify RESOLVE_RESP; raises as `accept` does."""
+        asked = read_resolve_init(self.init, RESOLVE_INIT)
+        resolved = accept_resolve_resp(env, self.init, self.key, answer)
+        if asked.responder is None:
+            raise Refused("the request does not name who resolves", ErrorNo.INVALID_ID)
+        return TicketFile.of_resolved(asked.ticket, resolved, asked.responder)

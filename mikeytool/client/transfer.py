@@ -1,172 +1,125 @@
-"""A user's side of Ticket Transfer: files and the replay cache around the exchange."""
+"""A user's side of Ticket Transfer: files around the exchange, for whoever starts it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mikeytool.client.files import check_free, locked
+from mikeytool.client.files import Stage, check_free, locked, not_staged
 from mikeytool.client.sessions import SessionFile, locked_session
 from mikeytool.client.state import open_state
-from mikeytool.client.tickets import read_ticket
+from mikeytool.client.tickets import TicketFile, read_ticket
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.error import error_message
-from mikeytool.exchange.resolve import ResolvedTicket
+from mikeytool.exchange.error import raise_error
+from mikeytool.exchange.initiator import finish_transfer, session_of_init, transfer_init
+from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.session import Session
-from mikeytool.exchange.transfer import (
-    AcceptPolicy,
-    TransferInit,
-    VerifiedInit,
-    check_acceptable,
-    check_apps,
-    finish_transfer,
-    read_transfer_init,
-    session_of_init,
-    transfer_init,
-    transfer_resp,
-    verify_transfer_init,
-)
-from mikeytool.exchange.update import answer_update, finish_update, update_init
-from mikeytool.wire.errors import Refused, WireError
+from mikeytool.exchange.transfer import AcceptPolicy, check_apps, transfer_header
+from mikeytool.exchange.update import finish_update, update_init, update_keys
+from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import SP, KeyData
-from mikeytool.wire.registry import TicketFlag
-
-Resolve = Callable[[TransferInit], ResolvedTicket]
+from mikeytool.wire.registry import DataType, EncrAlg, TicketFlag
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What one end brings to the negotiation: crypto sessions, policies and keys."""
+    """What one end brings to the negotiation: crypto sessions, policies and keys.
+
+    `encr_alg` is what one's own KEMAC is encrypted with, unless it is the profile's default.
+    `supported` are the policies to name when those of the other end are refused.
+    """
 
     crypto_sessions: Sequence[CsSpec] = ()
     policies: Sequence[SP] = ()
     kemac_keys: Sequence[KeyData] = field(default=(), repr=False)
+    encr_alg: EncrAlg | None = None
+    supported: Sequence[SP] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls whom: `initiator` is None for whoever holds the ticket.
+
+    `group` is the RANDRi of another exchange of the group whose key this is (9).
+    """
+
+    initiator: Identity | None
+    responder: Identity
+    apps: Sequence[Identity] = ()
+    group: bytes | None = None
 
 
 def start(
     env: Environment,
     ticket_path: Path,
     session_path: Path,
+    call: Call,
+    media: Callable[[TicketPolicy], Media],
     *,
-    initiator: Identity | None,
-    responder: Identity,
-    media: Media,
-    apps: Sequence[Identity] = (),
     force: bool,
+    stage: Stage = not_staged,
 ) -> bytes:
     """Make TRANSFER_INIT from a ticket file, mark the ticket used, write the session file.
 
-    The ticket is marked before anything else is written: a ticket without the J flag is
-    never used twice, whatever goes wrong after. Raises Refused for a second use.
+    What `media` brings may hang on the ticket. The message is staged before anything is
+    written, and the ticket marked before the session is there: a ticket without the J flag
+    is never used twice, whatever goes wrong after. Raises Refused for a second use.
     """
     check_free(session_path, force=force)
     with locked(ticket_path):
         ticket = read_ticket(ticket_path)
-        if ticket.resolved_by is not None:
-            raise Refused(
-                f"{ticket_path}: this ticket was resolved by {ticket.resolved_by}; it"
-                " is for answering, not for calling"
-            )
-        if ticket.used and TicketFlag.J not in ticket.policy.flags:
-            raise Refused(f"{ticket_path}: this ticket was used and has no J flag; request another")
-        check_apps(ticket.policy, apps)
-        caller = initiator or ticket.policy.initiator
-        if caller is None:
-            raise Refused("the ticket names no initiator; say who calls with --as")
-        message = transfer_init(
-            env,
-            ticket.held,
-            initiator=caller,
-            responder=responder,
-            crypto_sessions=media.crypto_sessions,
-            policies=media.policies,
-            kemac_keys=media.kemac_keys,
-        )
+        message = _message(env, ticket, ticket_path, call, media(ticket.policy))
         content = SessionFile(waiting=(message, ticket))
         if TicketFlag.F not in ticket.policy.flags:
             content = SessionFile(session=session_of_init(ticket.held, message))
-            _claim_streams(content.established)
-        replace(ticket, used=True).write(ticket_path, force=True)
-    content.write(session_path, force=force)
+        with stage(message):
+            if content.session is not None:
+                claim_streams(content.session)
+            replace(ticket, used=True).write(ticket_path, force=True)
+            content.write(session_path, force=force)
     return message
 
 
-def _claim_streams(session: Session, before: Session | None = None) -> None:
+def _message(env: Environment, ticket: TicketFile, path: Path, call: Call, media: Media) -> bytes:
+    flags = ticket.policy.flags
+    if ticket.resolved_by is not None and TicketFlag.I in flags:
+        raise Refused(
+            f"{path}: {ticket.resolved_by} resolved this ticket; with key forking it is for"
+            " answering, and only who requested it may call with it"
+        )
+    # Whoever resolved it has taken part in a transfer of it already.
+    if (ticket.used or ticket.resolved_by is not None) and TicketFlag.J not in flags:
+        raise Refused(f"{path}: this ticket was used and has no J flag; request another")
+    check_apps(ticket.policy, call.apps)
+    caller = call.initiator or ticket.resolved_by or ticket.policy.initiator
+    if ticket.resolved_by not in (None, caller):
+        # Responders know MPKi as well: nothing but this keeps them from calling as others.
+        raise Refused(f"{path}: {ticket.resolved_by} resolved this ticket, not {caller}")
+    if caller is None:
+        raise Refused("the ticket names no initiator; say who calls with --as")
+    return transfer_init(
+        env,
+        ticket.held,
+        initiator=caller,
+        responder=call.responder,
+        crypto_sessions=media.crypto_sessions,
+        policies=media.policies,
+        kemac_keys=media.kemac_keys,
+        randr_i=call.group,
+        encr_alg=media.encr_alg,
+    )
+
+
+def claim_streams(session: Session, before: Session | None = None) -> None:
+    """Write down in the client's state what a session sends; see `ClientState`."""
     with closing(open_state()) as state:
         state.claim_streams(session, before)
-
-
-def respond(
-    env: Environment,
-    message: bytes,
-    session_path: Path,
-    *,
-    local: Identity,
-    resolve: Resolve,
-    accept_policy: AcceptPolicy,
-    accept_from: Sequence[str] = (),
-    apps: Sequence[Identity] = (),
-    media: Media,
-    force: bool,
-) -> tuple[bytes | None, Session]:
-    """Answer a TRANSFER_INIT and write the session file before the answer is given.
-
-    In this order: what can be refused without the KMS, a replay included; resolving; the
-    MAC; the replay cache; what the message holds and the answer. Raises WireError,
-    StateError, and Refused, with an Error message in its `answer` once the caller is
-    authenticated.
-    """
-    check_free(session_path, force=force)
-    init = read_transfer_init(message)
-    check_acceptable(env, init, accept_policy, apps)
-    _check_caller(init, accept_from)
-    with closing(open_state()) as state:
-        caller = init.initiator or init.policy.initiator
-        if caller is not None:
-            state.refuse_seen(init.incoming, caller)
-        verified = verify_transfer_init(init, resolve(init), local)
-        try:
-            state.remember(env, verified)
-            answer, session = transfer_resp(
-                env,
-                verified,
-                accept_policy,
-                local=local,
-                crypto_sessions=media.crypto_sessions,
-                policies=media.policies,
-                kemac_keys=media.kemac_keys,
-            )
-            state.claim_streams(session)
-        except (Refused, WireError) as error:
-            raise _told(env, verified, error) from None
-    SessionFile(session=session).write(session_path, force=force)
-    return answer, session
-
-
-def _check_caller(init: TransferInit, accept_from: Sequence[str]) -> None:
-    """Refuse callers that no pattern fits: who claims to call, and whose ticket it is.
-
-    Without key forking anybody who may resolve the ticket can claim to be anyone
-    (interpretation 18), so the name that the KMS vouches for must fit as well.
-    """
-    for name in {init.initiator or init.policy.initiator, init.policy.initiator}:
-        if accept_from and not any(fnmatchcase(str(name), pattern) for pattern in accept_from):
-            raise Refused(f"calls from {name} are not accepted (--accept-from)")
-
-
-def _told(env: Environment, verified: VerifiedInit, error: Refused | WireError) -> Refused:
-    """The refusal with an Error message, under the key of the caller's own message (5.4)."""
-    refusal = error if isinstance(error, Refused) else Refused(str(error))
-    init = verified.init
-    keys = init.keys(verified.resolved.keys.mpki.key, response=False)
-    header = init.incoming.message.header
-    refusal.answer = error_message(env, header, refusal.error_no, keys)
-    return refusal
 
 
 def finish(
@@ -175,17 +128,24 @@ def finish(
     session_path: Path,
     accept_policy: AcceptPolicy,
     another: Path | None = None,
+    supported: Callable[[int], Sequence[SP]] = lambda _prf: (),
 ) -> Session:
     """Take the answer to one's own TRANSFER_INIT into the session file, or into `another`.
 
     A forked call may get several answers, each of which is a session of its own
-    (interpretation 28).
+    (interpretation 28). An Error message about one's own answer to a call is taken as well.
+    `supported` gives the policies of a PRF to name when those of the answer are refused.
+    Raises ErrorReceived, Refused, which has an Error message for the other end when the
+    answer has verified, WireError or StateError.
     """
     if another is not None:
         check_free(another, force=False)
     with locked_session(session_path) as content:
         if content.session is not None and content.update is not None:
-            return _finish_update(env, answer, session_path, content, accept_policy)
+            known = supported(content.session.policy.prf)
+            return _finish_update(env, answer, session_path, content, accept_policy, known)
+        if content.session is not None:
+            _raise_error(env, answer, content.session)
         if content.waiting is None:
             raise Refused(f"{session_path}: this session does not wait for an answer")
         if content.session is not None and another is None:
@@ -194,56 +154,51 @@ def finish(
                 " call, write its session to another file with --save-as"
             )
         init, ticket = content.waiting
-        session = finish_transfer(env, ticket.held, init, answer, accept_policy)
-        _claim_streams(session)
+        known = supported(ticket.policy.prf)
+        session = finish_transfer(env, ticket.held, init, answer, accept_policy, known)
+        claim_streams(session)
         made = SessionFile(session, content.waiting)
         made.write(another or session_path, force=another is None)
     return session
 
 
-def update(env: Environment, session_path: Path, media: Media) -> bytes:
+def _raise_error(env: Environment, data: bytes, session: Session) -> None:
+    """Raise ErrorReceived for an Error message about what set a session up, or updated it.
+
+    It has the keys of that message, which are those of updates (5.2, 5.4).
+    """
+    if Message.read(data).header.data_type != DataType.ERROR:
+        return
+    profile = profile_of(session.policy.prf)
+    about = transfer_header(DataType.TRANSFER_RESP, profile, session.csb_id, (), v=False)
+    raise_error(env, data, about, update_keys(session))
+
+
+def update(
+    env: Environment,
+    session_path: Path,
+    media: Callable[[Session], Media],
+    *,
+    stage: Stage = not_staged,
+) -> bytes:
     """TRANSFER_INIT of an update of a session (5.2), which waits for its answer then.
 
     One that was not answered may be followed by another.
     """
     with locked_session(session_path) as content:
+        before = content.established
+        brought = media(before)
         message, session = update_init(
             env,
-            content.established,
-            crypto_sessions=media.crypto_sessions,
-            policies=media.policies,
-            kemac_keys=media.kemac_keys,
-        )
-        replace(content, session=session, update=message).write(session_path, force=True)
-    return message
-
-
-def respond_to_update(
-    env: Environment,
-    message: bytes,
-    session_path: Path,
-    *,
-    accept_policy: AcceptPolicy,
-    media: Media,
-) -> tuple[bytes | None, Session]:
-    """Answer the other end's update of a session; the file has the new one before.
-
-    Raises Refused, WireError or StateError.
-    """
-    with locked_session(session_path) as content:
-        before = content.established
-        answer, session = answer_update(
-            env,
             before,
-            message,
-            accept_policy,
-            crypto_sessions=media.crypto_sessions,
-            policies=media.policies,
-            kemac_keys=media.kemac_keys,
+            crypto_sessions=brought.crypto_sessions,
+            policies=brought.policies,
+            kemac_keys=brought.kemac_keys,
+            encr_alg=brought.encr_alg,
         )
-        _claim_streams(session, before)
-        replace(content, session=session).write(session_path, force=True)
-    return answer, session
+        with stage(message):
+            replace(content, session=session, update=message).write(session_path, force=True)
+    return message
 
 
 def _finish_update(
@@ -252,9 +207,10 @@ def _finish_update(
     session_path: Path,
     content: SessionFile,
     accept_policy: AcceptPolicy,
+    supported: Sequence[SP],
 ) -> Session:
     before = content.established
-    session = finish_update(env, before, content.update or b"", answer, accept_policy)
-    _claim_streams(session, before)
+    session = finish_update(env, before, content.update or b"", answer, accept_policy, supported)
+    claim_streams(session, before)
     replace(content, session=session, update=None).write(session_path, force=True)
     return session

@@ -1,4 +1,5 @@
-"""Every key derivation of MIKEY-TICKET (RFC 6043 5.1, 6.10, A.2; constants of RFC 3830 4.1).
+"""Every key derivation: of MIKEY-TICKET (RFC 6043 5.1, 6.10, A.2), and of the messages of
+RFC 3830 (4.1.4), whose constants both use.
 
 Lengths are in octets. A "label" is what the RFCs call so: constant, CS ID, CSB ID, and what
 binds the key to its use.
@@ -30,7 +31,11 @@ _MPKR = bytes.fromhex("1f4d675b")
 _NO_CS = b"\xff"
 _NO_CSB = b"\xff\xff\xff\xff"
 
-_SALT_LENGTH = {EncrAlg.AES_CM_128.value: 14, EncrAlg.AES_CM_256.value: 14}
+_SALT_LENGTH = {
+    EncrAlg.AES_CM_128.value: 14,
+    EncrAlg.AES_KW_128.value: 8,
+    EncrAlg.AES_CM_256.value: 14,
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,6 +62,14 @@ class MessageKeys:
     def salt_key(self, encr_alg: int) -> bytes:
         """The salting key of the length that the algorithm takes (interpretation 3)."""
         return prf(self.prf, self.inkey, _SALT + self.label, _SALT_LENGTH[encr_alg])
+
+
+def message_keys_3830(func: int, inkey: bytes, csb_id: int, rand: bytes) -> MessageKeys:
+    """Keys of messages before MIKEY-TICKET, from a pre-shared or envelope key (RFC 3830 4.1.4).
+
+    `rand` is that of the initial exchange, for responses and updates as well.
+    """
+    return MessageKeys(func, inkey, _NO_CS + csb_id.to_bytes(4) + rand)
 
 
 def message_keys(

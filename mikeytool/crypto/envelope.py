@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from cryptography.hazmat.primitives.asymmetric.padding import (
     MGF1,
     OAEP,
@@ -19,21 +22,43 @@ def seal_envelope(public_key: RSAPublicKey, envelope_key: bytes, *, oaep: bool =
     return PKE(data=public_key.encrypt(envelope_key, _padding(oaep)))
 
 
-def unseal_envelope(
-    private_key: RSAPrivateKey, pke: PKE, length: int, *, instead: bytes, oaep: bool = False
-) -> bytes:
+def unseal_envelope(private_key: RSAPrivateKey, pke: PKE, length: int, *, instead: bytes) -> bytes:
     """The envelope key of `length` octets in a PKE, whose cache bits are ignored.
 
-    Whoever calls has verified the signature before. Never raises: for broken padding and
-    for another length it gives `instead`, `length` fresh random octets, or what implicit
-    rejection makes of the data, so that the sender learns no more than that the MAC of the
-    answer is wrong.
+    Nothing in a message names the padding, so both are tried. Whoever calls has verified
+    the signature before. Never raises: for broken padding and for another length it gives
+    `instead`, `length` fresh random octets, or what implicit rejection makes of the data, so
+    that the sender learns no more than that the MAC of the answer is wrong.
     """
-    try:
-        found = private_key.decrypt(pke.data, _padding(oaep))
-    except ValueError:
-        found = b""
-    return found if len(found) == length else instead
+    for oaep in (True, False):
+        try:
+            found = private_key.decrypt(pke.data, _padding(oaep))
+        except ValueError:
+            continue
+        return found if len(found) == length else instead
+    return instead
+
+
+class PossibleKey(NamedTuple):
+    """Octets that may be an envelope key; OAEP proves that they were meant."""
+
+    key: bytes
+    is_proven: bool
+
+
+def possible_keys(private_key: RSAPrivateKey, pke: PKE) -> Iterator[PossibleKey]:
+    """What may be the envelope key in a PKE, with either padding and of any length.
+
+    This is for looking into messages. PKCS#1 v1.5 with implicit rejection gives octets for
+    any data, and only a MAC under keys derived from them tells.
+    """
+    for oaep in (True, False):
+        try:
+            found = private_key.decrypt(pke.data, _padding(oaep))
+        except ValueError:
+            continue
+        if found:
+            yield PossibleKey(found, oaep)
 
 
 def _padding(oaep: bool) -> AsymmetricPadding:

@@ -23,7 +23,7 @@ def seal_kemac(
     `t` is the T that goes with the KEMAC: of the same message or Ticket Data
     (interpretation 1). Raises Refused (Invalid EA) for an algorithm that cannot be used.
     """
-    encr_data = _crypt(encr_alg, build_chain(sub_payloads), keys, csb_id, t)
+    encr_data = encrypt(encr_alg, build_chain(sub_payloads), keys, csb_id, t)
     return KEMAC(encr_alg=int(encr_alg), encr_data=encr_data, mac_alg=MacAlg.NULL.value)
 
 
@@ -35,7 +35,7 @@ def open_kemac(kemac: KEMAC, keys: MessageKeys, csb_id: int, t: Timestamp) -> li
     """
     if kemac.mac_alg != MacAlg.NULL:
         raise Refused("a KEMAC of MIKEY-TICKET has a NULL MAC of its own", ErrorNo.INVALID_MAC)
-    clear = _crypt(kemac.encr_alg, kemac.encr_data, keys, csb_id, t)
+    clear = decrypt(kemac.encr_alg, kemac.encr_data, keys, csb_id, t)
     try:
         return list(key_data(clear))
     except WireError as error:
@@ -46,8 +46,36 @@ def open_kemac(kemac: KEMAC, keys: MessageKeys, csb_id: int, t: Timestamp) -> li
         ) from None
 
 
-def _crypt(encr_alg: int, data: bytes, keys: MessageKeys, csb_id: int, t: Timestamp) -> bytes:
-    """AES in counter mode, the same both ways (RFC 3830 4.2.3)."""
+def encrypt(encr_alg: int, clear: bytes, keys: MessageKeys, csb_id: int, t: Timestamp) -> bytes:
+    """Encr data of key data sub-payloads (RFC 3830 4.2.3); none give none.
+
+    Raises Refused (Invalid EA) for NULL and unknown algorithms, UsageError for a length
+    that AES-KW does not take (interpretation 3).
+    """
+    if encr_alg == EncrAlg.AES_KW_128:
+        from mikeytool.crypto.keywrap import wrap
+
+        return wrap(keys.encr_key(encr_alg), keys.salt_key(encr_alg), clear) if clear else b""
+    return _counter_mode(encr_alg, clear, keys, csb_id, t)
+
+
+def decrypt(encr_alg: int, data: bytes, keys: MessageKeys, csb_id: int, t: Timestamp) -> bytes:
+    """The key data sub-payloads in Encr data; whoever calls has verified the MAC before.
+
+    AES-KW verifies itself (RFC 3830 4.2.3). Raises Refused when it does not, and (Invalid
+    EA) for NULL and unknown algorithms.
+    """
+    if encr_alg == EncrAlg.AES_KW_128:
+        from mikeytool.crypto.keywrap import unwrap
+
+        return unwrap(keys.encr_key(encr_alg), keys.salt_key(encr_alg), data) if data else b""
+    return _counter_mode(encr_alg, data, keys, csb_id, t)
+
+
+def _counter_mode(
+    encr_alg: int, data: bytes, keys: MessageKeys, csb_id: int, t: Timestamp
+) -> bytes:
+    """AES in counter mode, the same both ways."""
     # Loaded here because reading messages, the most frequent use, does not need it.
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 

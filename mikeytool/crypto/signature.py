@@ -28,7 +28,8 @@ def signature_length(key: RSAPrivateKey) -> int:
 
 def sign(prf: int, key: RSAPrivateKey, s_type: int, covered: bytes) -> bytes:
     """The signature over `covered`, with the hash that goes with the PRF func."""
-    return key.sign(covered, _padding(s_type, _HASH[prf]), _HASH[prf])
+    algorithm = _hash(prf)
+    return key.sign(covered, _padding(s_type, algorithm), algorithm)
 
 
 def check_signature(
@@ -37,14 +38,16 @@ def check_signature(
     """Verify a signature over `covered`.
 
     Raises Refused (Auth failure) when it is wrong or of an unknown S type, Refused
-    (Invalid HA) when it was made with a hash that does not go with the PRF func.
+    (Invalid HA) when it was made with a hash that does not go with the PRF func, (Invalid
+    PRF) for an unknown one.
     """
-    if _is_good(key, s_type, _HASH[prf], covered, signature):
+    wanted = _hash(prf)
+    if _is_good(key, s_type, wanted, covered, signature):
         return
     for func, other in _HASH.items():
         if func != prf and _is_good(key, s_type, other, covered, signature):
             raise Refused(
-                f"it is signed with {other.name}, {_HASH[prf].name} goes with"
+                f"it is signed with {other.name}, {wanted.name} goes with"
                 f" {label(PrfFunc, prf)} (RFC 6043 12.1)",
                 ErrorNo.INVALID_HA,
             )
@@ -52,6 +55,12 @@ def check_signature(
         "the signature is wrong: another key, other identities, or a changed message",
         ErrorNo.AUTH_FAILURE,
     )
+
+
+def _hash(prf: int) -> HashAlgorithm:
+    if prf not in _HASH:
+        raise Refused(f"PRF func {label(PrfFunc, prf)} is not supported", ErrorNo.INVALID_PRF)
+    return _HASH[prf]
 
 
 def _is_good(

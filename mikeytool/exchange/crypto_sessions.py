@@ -32,6 +32,10 @@ class CsSpec:
     policies: tuple[int, ...] = ()
 
 
+Arrange = Callable[[GenericIdEntry, bool], GenericIdEntry]
+"""Changes a crypto session of an answer; it is told whether the initiator sends in it."""
+
+
 def offer_map(
     env: Environment,
     specs: Sequence[CsSpec],
@@ -185,12 +189,14 @@ def answer_map(
     accept_policy: Callable[[SP], bool],
     specs: Sequence[CsSpec],
     own_policies: Sequence[SP],
+    arrange: Arrange | None = None,
 ) -> list[CryptoSession]:
     """The crypto sessions of TRANSFER_RESP (4.2.2.3).
 
     The first offered policy that is accepted is chosen, SSRC and SPI are filled in where
     they are missing, and `specs` set the responder's own SSRCs: one with the CS ID of an
-    offered session is for that one, another adds a session to send.
+    offered session is for that one, another adds a session to send. `arrange` has the last
+    word on Session Data and SPI of the offered sessions, the initiator's own included.
     """
     needed = own_policies if any(not entry.policies for entry in offered) or specs else ()
     if any(spec.cs_id is None and not spec.send for spec in specs):
@@ -221,6 +227,8 @@ def answer_map(
             _set_session_data(env, answer, spec, taken)
         elif spec.ssrc is not None:
             raise UsageError(f"the SSRC of crypto session {entry.cs_id} is the initiator's")
+        if arrange is not None:
+            answer = arrange(answer, not ours)
         taken.append(answer)
         chosen.append(CryptoSession(answer, policy, by_initiator=not ours))
     added = [*by_id.values(), *unnamed]
@@ -229,7 +237,8 @@ def answer_map(
         if not spec.send:
             raise UsageError("a responder can add streams that it sends, and no others")
         policy = _choose([], offered_policies, own, spec.protocol, accept_policy)
-        entry = _entry(cs_id, spec.protocol, [policy.policy_no], choose_spi(keys, taken))
+        spi = spec.spi or choose_spi(keys, taken)
+        entry = _entry(cs_id, spec.protocol, [policy.policy_no], spi)
         _set_session_data(env, entry, spec, taken)
         taken.append(entry)
         chosen.append(CryptoSession(entry, policy, by_initiator=False))

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from mikeytool.crypto.derive import MessageKeys
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.protection import check_mac, protect
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.header import HDR
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import ERR, SP, Payload, V
 from mikeytool.wire.registry import CsIdMapType, DataType, ErrorNo, label
 
 _TRANSFER = (DataType.TRANSFER_INIT, DataType.TRANSFER_RESP)
+_ABOUT_POLICIES = (ErrorNo.INVALID_SP, ErrorNo.INVALID_SPPAR)
 
 
 class ErrorReceived(Refused):
     """The other side answered with an Error message; `verified` tells whether its MAC was
-    checked, otherwise it is no more than a hint.
+    checked, otherwise it is no more than a hint. `supported` are the policies that it names.
     """
 
-    def __init__(self, text: str, error_no: int, *, verified: bool) -> None:
+    def __init__(
+        self, text: str, error_no: int, *, verified: bool, supported: Sequence[SP] = ()
+    ) -> None:
         super().__init__(text, error_no)
         self.verified = verified
+        self.supported = tuple(supported)
 
 
 def error_message(
@@ -50,32 +55,58 @@ def error_message(
         cs_id_map_type=(CsIdMapType.GENERIC_ID if transfer else CsIdMapType.EMPTY).value,
         cs_id_map=[],
     )
-    payloads: list[Payload] = [
-        t.payload(),
-        ERR(error_no=int(error_no)),
-        *supported,
-    ]
+    named = supported if transfer and error_no in _ABOUT_POLICIES else ()
+    payloads: list[Payload] = [t.payload(), ERR(error_no=int(error_no)), *named]
     if keys is None:
         return Message(header, payloads).build()
     return protect(header, payloads, profile_of(about.prf), keys, b"")
 
 
-def raise_if_error(
-    env: Environment, data: bytes, initial: Incoming, keys: MessageKeys | None
-) -> None:
-    """Raise ErrorReceived when `data` is an Error message that answers `initial`.
+@contextmanager
+def told(
+    env: Environment, incoming: Incoming, keys: MessageKeys | None, supported: Sequence[SP]
+) -> Iterator[None]:
+    """Give the refusal of a message of Ticket Transfer an Error message for its sender.
 
-    It counts as verified only with a valid MAC under `keys`, the CSB ID of `initial` and
+    `keys` are those of the message, which has verified, or None for an Error message without
+    a MAC. Content that cannot be read is a refusal like others.
+    """
+    try:
+        yield
+    except WireError as error:
+        refusal = Refused(str(error))
+    except Refused as error:
+        refusal = error
+    else:
+        return
+    if refusal.answer is None:
+        header = incoming.message.header
+        refusal.answer = error_message(env, header, refusal.error_no, keys, supported)
+    raise refusal from None
+
+
+def raise_if_error(
+    env: Environment, data: bytes, about: Incoming, keys: MessageKeys | None
+) -> None:
+    """Raise ErrorReceived when `data` is an Error message about the message `about`.
+
+    It counts as verified only with a valid MAC under `keys`, the CSB ID of `about` and
     an acceptable T; otherwise the text calls it a hint. Raises WireError and Refused when
     it cannot be read.
     """
-    if Message.read(data).header.data_type != DataType.ERROR:
-        return
+    if Message.read(data).header.data_type == DataType.ERROR:
+        raise_error(env, data, about.message.header, keys)
+
+
+def raise_error(env: Environment, data: bytes, about: HDR, keys: MessageKeys | None) -> None:
+    """Raise ErrorReceived for an Error message about a message with the header `about`."""
     error = Incoming.read(data, DataType.ERROR)
     numbers = [p.error_no for p in error.message.all(ERR)]
     names = ", ".join(f"{label(ErrorNo, number)} ({number})" for number in numbers) or "none"
+    supported = error.message.all(SP)
+    first = numbers[0] if numbers else int(ErrorNo.UNSPECIFIED)
     try:
-        error.check_answers(initial)
+        error.check_answers(about)
         env.check_fresh(error.t)
         if keys is None or error.message.find(V) is None:
             raise Refused("it has no MAC")
@@ -83,11 +114,13 @@ def raise_if_error(
     except Refused as reason:
         raise ErrorReceived(
             f"an Error message came that is not authenticated ({reason}); its hint is: {names}",
-            numbers[0] if numbers else ErrorNo.UNSPECIFIED,
+            first,
             verified=False,
+            supported=supported,
         ) from None
     raise ErrorReceived(
-        f"the answer to {initial.data_type.label} is an Error message: {names}",
-        numbers[0] if numbers else ErrorNo.UNSPECIFIED,
+        f"the answer to {label(DataType, about.data_type)} is an Error message: {names}",
+        first,
         verified=True,
+        supported=supported,
     )

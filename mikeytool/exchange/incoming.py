@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mikeytool.exchange.profile import MIN_RAND, Profile, profile_of
+from mikeytool.exchange.profile import Profile, profile_of
 from mikeytool.wire.errors import Refused
+from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import (
@@ -96,12 +97,13 @@ class Incoming:
         return found[0].rand if found else None
 
     def need_rand(self, role: RandRole) -> bytes:
-        """The RAND of a role; raises Refused without one and for less than 128 bits (12.1)."""
+        """The RAND of a role; raises Refused without one and for an empty one.
+
+        Whether it is long enough, `check_rands` tells once the keys are known (12.1).
+        """
         rand = self.rand(role)
-        if rand is None:
-            raise Refused(f"{self.data_type.label} misses {role.label}")
-        if len(rand) < MIN_RAND:
-            raise Refused(f"{role.label} has {len(rand)} octets, {MIN_RAND} are the least")
+        if not rand:
+            raise Refused(f"{self.data_type.label} misses {role.label}, or it is empty")
         return rand
 
     def only(self, kind: type[P], error_no: ErrorNo = ErrorNo.UNSPECIFIED) -> P:
@@ -121,13 +123,14 @@ class Incoming:
                 f"{self.data_type.label} has an Empty map with #CS 0, and no other (4.2.1.1)"
             )
 
-    def check_answers(self, initial: Incoming) -> None:
-        """Refuse a response that does not echo PRF func and CSB ID of the initial message."""
-        mine, theirs = self.message.header, initial.message.header
+    def check_answers(self, theirs: HDR) -> None:
+        """Refuse a response that does not echo PRF func and CSB ID of the header it answers."""
+        mine = self.message.header
         for name in ("version", "prf", "csb_id"):
             if getattr(mine, name) != getattr(theirs, name):
                 raise Refused(
-                    f"{self.data_type.label} does not answer this {initial.data_type.label}:"
+                    f"{self.data_type.label} does not answer this"
+                    f" {label(DataType, theirs.data_type)}:"
                     f" another {name} ({getattr(mine, name):#x},"
                     f" not {getattr(theirs, name):#x})"
                 )
@@ -137,17 +140,17 @@ def _refuse_duplicates(message: Message) -> None:
     for kind in _ONCE:
         if len(message.all(kind)) > 1:
             raise Refused(f"the message has {kind.label} more than once")
-    _refuse_repeated("ID role", (p.id_role for p in message.all(IDR)))
-    _refuse_repeated("RAND role", (p.rand_role for p in message.all(RANDR)))
-    _refuse_repeated("policy number", (p.policy_no for p in message.all(SP)))
+    _refuse_repeated("ID role", (p.id_role for p in message.all(IDR)), ErrorNo.INVALID_ID)
+    _refuse_repeated("RAND role", (p.rand_role for p in message.all(RANDR)), ErrorNo.UNSPECIFIED)
+    _refuse_repeated("policy number", (p.policy_no for p in message.all(SP)), ErrorNo.INVALID_SP)
     for at, payload in enumerate(message.payloads):
         if isinstance(payload, V | SIGN) and at != len(message.payloads) - 1:
             raise Refused(f"{payload.label} is not the last payload")
 
 
-def _refuse_repeated(what: str, numbers: Iterable[int]) -> None:
+def _refuse_repeated(what: str, numbers: Iterable[int], error_no: ErrorNo) -> None:
     seen: set[int] = set()
     for number in numbers:
         if number in seen:
-            raise Refused(f"the message has two payloads of {what} {number}")
+            raise Refused(f"the message has two payloads of {what} {number}", error_no)
         seen.add(number)

@@ -15,7 +15,7 @@ from mikeytool.exchange.ticket import BaseTicket, make_ticket
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET, KeyData
-from mikeytool.wire.registry import ErrorNo, TicketFlag
+from mikeytool.wire.registry import EncrAlg, ErrorNo, TicketFlag
 
 F = TicketFlag
 
@@ -26,32 +26,39 @@ def create_ticket(
     keys: Sequence[KeyData],
     tpk: bytes,
     tpk_id: Identity | None,
+    encr_alg: EncrAlg | None = None,
 ) -> HeldTicket:
     """A ticket that its initiator makes (modes 3 and 4); the D flag must be 0.
 
-    Raises Refused for flags that contradict each other, UsageError for a key under 128 bits.
+    `encr_alg` is another one than the profile's default. Raises Refused for flags that
+    contradict each other, UsageError for a key under 128 bits.
     """
     policy.check_flags()
     check_key(tpk, "ticket protection key")
     if F.D in policy.flags:
         raise Refused("D says that the KMS made the ticket; this one is made here")
-    ticket, handed_out = make_ticket(env, policy.granted(), keys, tpk, tpk_id)
+    ticket, handed_out = make_ticket(env, policy.granted(), keys, tpk, tpk_id, encr_alg)
     return HeldTicket(ticket, policy.granted(), handed_out)
 
 
-def resolve_alone(env: Environment, ticket: TICKET, tpk: bytes) -> ResolvedTicket:
-    """What a responder with the TPK has of a ticket (modes 2 and 4).
+def resolve_alone(env: Environment, ticket: TICKET, tpk: bytes, local: Identity) -> ResolvedTicket:
+    """What the responder `local`, who has the TPK, has of a ticket (modes 2 and 4).
 
-    Raises Refused when the E flag asks for the KMS, outside of the validity period, and for
-    a ticket that does not verify.
+    The ticket names it (interpretation 17); who is in a group that it names only the KMS
+    can tell. Raises Refused for others, when the E flag asks for the KMS, outside of the
+    validity period, and for a ticket that does not verify.
     """
     base = BaseTicket.of(ticket)
     policy = base.policy
+    policy.check_base_ticket()
     policy.check_flags()
     if F.E in policy.flags:
         raise Refused(
             "the E flag of the ticket asks for the KMS to resolve it", ErrorNo.INVALID_TICKET
         )
+    if local not in policy.responders:
+        names = ", ".join(map(str, policy.responders)) or "nobody"
+        raise Refused(f"the ticket is for {names}, not for {local}; for a group ask the KMS")
     keys = base.open(tpk)
     policy.check_validity(env.clock())
     return ResolvedTicket(policy, keys, None, None)

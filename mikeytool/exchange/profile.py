@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mikeytool.wire.errors import Refused, UsageError
@@ -10,12 +11,15 @@ from mikeytool.wire.registry import EncrAlg, ErrorNo, MacAlg, PrfFunc, label
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """PRF, encryption and MAC of one strength; `key_length` in octets."""
+    """PRF, encryption and MAC of one strength; `encr_alg` is what is written by default, and
+    `encr_algs` everything that goes with it.
+    """
 
     bits: int
     prf: PrfFunc
     encr_alg: EncrAlg
     mac_alg: MacAlg
+    encr_algs: tuple[EncrAlg, ...]
 
     @property
     def key_length(self) -> int:
@@ -23,8 +27,20 @@ class Profile:
         return self.bits // 8
 
 
-PROFILE_128 = Profile(128, PrfFunc.MIKEY_1, EncrAlg.AES_CM_128, MacAlg.HMAC_SHA_1_160)
-PROFILE_256 = Profile(256, PrfFunc.HMAC_SHA_256, EncrAlg.AES_CM_256, MacAlg.HMAC_SHA_256_256)
+PROFILE_128 = Profile(
+    128,
+    PrfFunc.MIKEY_1,
+    EncrAlg.AES_CM_128,
+    MacAlg.HMAC_SHA_1_160,
+    (EncrAlg.AES_CM_128, EncrAlg.AES_KW_128),
+)
+PROFILE_256 = Profile(
+    256,
+    PrfFunc.HMAC_SHA_256,
+    EncrAlg.AES_CM_256,
+    MacAlg.HMAC_SHA_256_256,
+    (EncrAlg.AES_CM_256,),
+)
 PROFILES = {PROFILE_128.bits: PROFILE_128, PROFILE_256.bits: PROFILE_256}
 
 
@@ -48,7 +64,7 @@ def check_mac_alg(profile: Profile, mac_alg: int) -> None:
 
 def check_encr_alg(profile: Profile, encr_alg: int) -> None:
     """Refuse an encryption algorithm that is not of the profile."""
-    if encr_alg != profile.encr_alg:
+    if encr_alg not in profile.encr_algs:
         raise Refused(
             f"encryption algorithm {label(EncrAlg, encr_alg)} does not go with"
             f" {profile.prf.label} (RFC 6043 12.1)",
@@ -56,8 +72,8 @@ def check_encr_alg(profile: Profile, encr_alg: int) -> None:
         )
 
 
-MIN_RAND = 16
-"""In octets: with keys of 128 bits or more, no shorter RAND is enough (12.1)."""
+MIN_KEY = 16
+"""In octets (12.1)."""
 
 
 def check_key(key: bytes, what: str) -> None:
@@ -66,10 +82,27 @@ def check_key(key: bytes, what: str) -> None:
         raise UsageError(f"the {what} has {len(key)} octets, {MIN_KEY} are the least (12.1)")
 
 
-MIN_KEY = 16
-"""In octets (12.1)."""
-
-
 def rand_length(*keys: bytes) -> int:
-    """How long a RAND must be to go with these keys: at least 16 octets (RFC 6043 12.1)."""
-    return min(max(MIN_RAND, *map(len, keys)), 255)
+    """How long a RAND is made to go with these keys: as long as the longest of them, and at
+    least 16 octets (RFC 6043 12.1).
+    """
+    return min(max(MIN_KEY, *map(len, keys)), 255)
+
+
+def strength(key: bytes, profile: Profile) -> bytes:
+    """As much of a pre-shared key or TPK as counts for the length of RANDs that came (12.1).
+
+    These keys are given from outside and may be longer than anything in their profile; the
+    tool makes its own RANDs as long as the whole key.
+    """
+    return key[: profile.key_length]
+
+
+def check_rands(rands: Iterable[bytes], keys: Iterable[bytes]) -> None:
+    """Refuse RANDs that are together shorter than the longest key they go with (12.1)."""
+    have, longest = sum(map(len, rands)), max(map(len, keys))
+    if have < min(longest, 255):
+        raise Refused(
+            f"the RANDs have {have} octets together, and a key that goes with them {longest};"
+            " they must not be shorter (RFC 6043 12.1)"
+        )

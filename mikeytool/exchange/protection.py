@@ -41,7 +41,10 @@ def protect(
     length = profile.mac_alg.length
     v = V(auth_alg=profile.mac_alg.value, ver_data=bytes(length))
     raw = Message(header, [*payloads, v]).build()
-    covers = covered(Message.parse(raw), raw, length) + behind
+    covers = raw[:-length]
+    if header.data_type == DataType.TRANSFER_INIT:
+        covers = covered(Message.parse(raw), raw, length)
+    covers += behind
     return raw[:-length] + mac(profile.mac_alg, keys, covers)
 
 

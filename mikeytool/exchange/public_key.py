@@ -104,11 +104,10 @@ def check_recipient(
 
 @dataclass(frozen=True, slots=True)
 class KmsKey:
-    """A key of the KMS with its certificate, and the padding that goes with it."""
+    """A key of the KMS with its certificate."""
 
     private_key: RSAPrivateKey = field(repr=False)
     certificate: Certificate
-    oaep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,9 +386,7 @@ def open_envelope(env: Environment, verified: VerifiedPk[Init], keys: Sequence[K
     request = verified.request
     key = _chosen(keys, request.chash)
     length = request.incoming.profile.key_length
-    return unseal_envelope(
-        key.private_key, request.pke, length, instead=env.random(length), oaep=key.oaep
-    )
+    return unseal_envelope(key.private_key, request.pke, length, instead=env.random(length))
 
 
 def _chosen(keys: Sequence[KmsKey], chash: CHASH | None) -> KmsKey:

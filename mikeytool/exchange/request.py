@@ -17,7 +17,14 @@ from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import raise_if_error
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.policy import TicketPolicy
-from mikeytool.exchange.profile import Profile, check_encr_alg, check_key, rand_length
+from mikeytool.exchange.profile import (
+    Profile,
+    check_encr_alg,
+    check_key,
+    check_rands,
+    rand_length,
+    strength,
+)
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.ticket import TicketKeys
 from mikeytool.wire.errors import Refused
@@ -132,9 +139,13 @@ def read_request_init(
 
 
 def verify_request(request: RequestInit, psk: bytes, initiator: Identity, kms: Identity) -> None:
-    """Check the MAC; raises Refused. The identities stand in for those left out."""
+    """Check the MAC, and that RANDRi is as long as the key (12.1); raises Refused.
+
+    The identities stand in for those left out.
+    """
     behind = (request.initiator or initiator).data + (request.kms or kms).data
     check_mac(request.incoming, request.keys(psk, response=False), behind)
+    check_rands([request.randr_i], [strength(psk, request.incoming.profile)])
 
 
 def request_resp(
@@ -190,7 +201,7 @@ def accept_request_resp(env: Environment, init: bytes, psk: bytes, data: bytes) 
     request = read_request_init(init, REQUEST_INIT)
     raise_if_error(env, data, request.incoming, request.keys(psk, response=False))
     incoming = Incoming.read(data, DataType.REQUEST_RESP)
-    incoming.check_answers(request.incoming)
+    incoming.check_answers(request.incoming.message.header)
     incoming.check_no_crypto_sessions()
     protection = request.keys(psk, response=True)
     check_mac(incoming, protection, init)

@@ -19,12 +19,13 @@ from mikeytool.exchange.error import raise_if_error
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import (
-    MIN_RAND,
     Profile,
     check_encr_alg,
     check_key,
+    check_rands,
     profile_of,
     rand_length,
+    strength,
 )
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.request import check_spis, empty_header
@@ -124,9 +125,13 @@ def read_resolve_init(
 
 
 def verify_resolve(request: ResolveInit, psk: bytes, responder: Identity, kms: Identity) -> None:
-    """Check the MAC; raises Refused. The identities stand in for those left out."""
+    """Check the MAC, and that RANDRr is as long as the key (12.1); raises Refused.
+
+    The identities stand in for those left out.
+    """
     behind = (request.responder or responder).data + (request.kms or kms).data
     check_mac(request.incoming, request.keys(psk, response=False), behind)
+    check_rands([request.randr_r], [strength(psk, request.incoming.profile)])
 
 
 def open_for_responder(ticket: TICKET, tpk: bytes) -> TicketKeys:
@@ -135,6 +140,7 @@ def open_for_responder(ticket: TICKET, tpk: bytes) -> TicketKeys:
     MPKr and TGKs are not forked yet. Raises Refused (Invalid TICKET).
     """
     base = BaseTicket.of(ticket)
+    base.policy.check_base_ticket()
     keys = base.open(tpk)
     check_initiator_data(ticket, base.policy, keys)
     return keys
@@ -191,25 +197,36 @@ def resolve_resp(
 
     With the I flag it forks MPKr and the TGKs. Draws RANDRkms, then the SPIs of the MPKs.
     """
-    inc = request.incoming
-    modifier: list[Payload] = []
+    modifier = None
     if TicketFlag.I in policy.flags:
         tgks = [key.key for key in keys.keys]
-        randr_kms = env.random(rand_length(keys.mpki.key, *tgks))
-        keys = keys.forked(policy.prf, responder.data, randr_kms)
-        modifier = [
-            responder.idr(IdRole.RESPONDER),
-            RANDR(rand_role=RandRole.KMS.value, rand=randr_kms),
-        ]
-    keys = _with_own_spis(env, keys)
+        modifier = Modifier(responder, env.random(rand_length(keys.mpki.key, *tgks)))
+        keys = keys.forked(policy.prf, responder.data, modifier.randr_kms)
+    return resolve_resp_with(env, request, psk, kms, _with_own_spis(env, keys), modifier)
+
+
+def resolve_resp_with(
+    env: Environment,
+    request: ResolveInit,
+    psk: bytes,
+    kms: Identity,
+    keys: TicketKeys,
+    modifier: Modifier | None,
+) -> bytes:
+    """RESOLVE_RESP with keys as they are, forked with `modifier` or not (4.2.3.5)."""
+    inc = request.incoming
     protection = request.keys(psk, response=True)
     t = env.timestamp()
     payloads: list[Payload] = [
         t.payload(),
         kms.idr(IdRole.KMS),
         seal_kemac(inc.profile.encr_alg, keys.sub_payloads(), protection, inc.csb_id, t),
-        *modifier,
     ]
+    if modifier is not None:
+        payloads += [
+            modifier.responder.idr(IdRole.RESPONDER),
+            RANDR(rand_role=RandRole.KMS.value, rand=modifier.randr_kms),
+        ]
     header = empty_header(DataType.RESOLVE_RESP, inc.profile, inc.csb_id, v=0)
     return protect(header, payloads, inc.profile, protection, inc.raw)
 
@@ -232,7 +249,7 @@ def accept_resolve_resp(env: Environment, init: bytes, psk: bytes, data: bytes) 
     request = read_resolve_init(init, RESOLVE_INIT)
     raise_if_error(env, data, request.incoming, request.keys(psk, response=False))
     incoming = Incoming.read(data, DataType.RESOLVE_RESP)
-    incoming.check_answers(request.incoming)
+    incoming.check_answers(request.incoming.message.header)
     incoming.check_no_crypto_sessions()
     protection = request.keys(psk, response=True)
     check_mac(incoming, protection, init)
@@ -270,6 +287,6 @@ def read_modifier(incoming: Incoming, policy: TicketPolicy) -> Modifier | None:
         if randr_kms is not None:
             raise Refused("RANDRkms came, but the ticket has no I flag")
         return None
-    if responder is None or randr_kms is None or len(randr_kms) < MIN_RAND:
-        raise Refused("the ticket has the I flag, but IDRr or RANDRkms is missing or short")
+    if responder is None or not randr_kms:
+        raise Refused("the ticket has the I flag, but IDRr or RANDRkms is missing")
     return Modifier(responder, randr_kms)

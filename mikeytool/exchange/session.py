@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mikeytool.crypto.derive import session_keys
+from mikeytool.exchange.environment import NS
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import profile_of
 from mikeytool.wire.errors import Refused
@@ -28,6 +29,8 @@ from mikeytool.wire.registry import (
 
 GCM_SALT_LENGTH = 12
 """In octets (RFC 7714 12, interpretation 3)."""
+KEY_OVERLAP = 120
+"""Seconds that a key is good for after an update has replaced it."""
 MAX_SALT = 32
 DEFAULT_TEK_LENGTH = 16
 DEFAULT_SALT_LENGTH = 14
@@ -38,14 +41,20 @@ DEFAULT_SALT_LENGTH = 14
 class CryptoSession:
     """One negotiated crypto session; `policy` is None only under an Empty map.
 
-    `by_initiator` tells whose it is to send; `previous` are the SPIs of keys that an update
-    has replaced, latest first.
+    `by_initiator` tells whose it is to send; `previous` is the SPI of the key that an update
+    has replaced last, at `replaced_ns` in Unix nanoseconds. It stays good for KEY_OVERLAP, so
+    that no packet in flight is lost, and no longer: someone who left may have it.
     """
 
     entry: GenericIdEntry
     policy: SP | None
     by_initiator: bool
     previous: tuple[bytes, ...] = ()
+    replaced_ns: int = 0
+
+    def overlap(self, now_ns: int) -> tuple[bytes, ...]:
+        """The SPIs of replaced keys that are still good."""
+        return self.previous if now_ns < self.replaced_ns + KEY_OVERLAP * NS else ()
 
     @property
     def ssrc(self) -> int | None:
@@ -73,13 +82,15 @@ class MediaKey:
 class Session:
     """A crypto session bundle in the hands of one end.
 
+    `role` is None for an observer, who recovered it from a capture: then `local` is the
+    initiator, `remote` the responder, and no crypto session is one's own to send.
     `keys` are the session keys as they are used: TGKs of the ticket are forked already.
     `mpk` protected the last message of the exchange and will protect updates (5.2);
     `last_t` is the largest T, as 64 bits, that was sent or seen under that key.
     """
 
     csb_id: int
-    role: IdRole
+    role: IdRole | None
     local: Identity
     remote: Identity
     policy: TicketPolicy
@@ -121,7 +132,20 @@ class Session:
 
     def is_local(self, crypto_session: CryptoSession) -> bool:
         """Whether a crypto session is this end's to send."""
+        if self.role is None:
+            return False
         return crypto_session.by_initiator == (self.role == IdRole.INITIATOR)
+
+    def admits_any(self, crypto_session: CryptoSession) -> bool:
+        """Whether a crypto session to receive stands for the streams of many.
+
+        That is so under a group key, which is a TEK+SALT (interpretation 13): any SSRC but
+        this end's own may then come.
+        """
+        entry = crypto_session.entry
+        if self.role is None or self.is_local(crypto_session) or entry.protocol != ProtType.SRTP:
+            return False
+        return bool(self._key_of(crypto_session, entry.spi).type == KeyType.TEK_SALT)
 
     def check(self) -> None:
         """Refuse a bundle that cannot work: a session without key, or one key stream twice."""

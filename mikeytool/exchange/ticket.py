@@ -15,14 +15,24 @@ from mikeytool.exchange.profile import (
     MIN_KEY,
     check_encr_alg,
     check_mac_alg,
+    check_rands,
     profile_of,
     rand_length,
+    strength,
 )
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import build_chain, ticket_data
 from mikeytool.wire.payloads import IDR, KEMAC, RAND, THDR, TICKET, KeyData, Payload, T, V
-from mikeytool.wire.registry import ErrorNo, IdRole, KeyType, KeyValidity, TicketFlag
+from mikeytool.wire.registry import (
+    EncrAlg,
+    ErrorNo,
+    IdRole,
+    KeyType,
+    KeyValidity,
+    TicketFlag,
+    TicketType,
+)
 from mikeytool.wire.timestamp import Timestamp
 
 _TGK_TYPES = (KeyType.TGK, KeyType.TGK_SALT)
@@ -88,20 +98,54 @@ def new_key(kind: KeyType, key: bytes, salt: bytes | None, spi: bytes) -> KeyDat
     return KeyData(type=kind.value, kv=KeyValidity.SPI.value, key=key, salt=salt, spi=spi)
 
 
+def for_key_wrap(env: Environment, encr_alg: int, keys: Sequence[KeyData]) -> tuple[KeyData, ...]:
+    """The keys as an encryption algorithm takes them.
+
+    AES-KW wants a multiple of 8 octets (interpretation 3), so the SPI of the last key gets
+    as many more as that takes.
+    """
+    missing = _missing(encr_alg, keys)
+    if not missing:
+        return tuple(keys)
+    last = keys[-1]
+    spi = (last.spi or b"") + env.random(missing)
+    return *keys[:-1], new_key(KeyType(last.type), last.key, last.salt, spi)
+
+
+def check_fit(encr_alg: int, keys: Sequence[KeyData]) -> None:
+    """Refuse (Invalid EA) to send keys, whose SPIs are fixed, as AES-KW does not take them."""
+    if missing := _missing(encr_alg, keys):
+        raise Refused(
+            f"the answer is to be encrypted with AES-KW, and the keys for it are {missing} octets"
+            " short of a multiple of 8",
+            ErrorNo.INVALID_EA,
+        )
+
+
+def _missing(encr_alg: int, keys: Sequence[KeyData]) -> int:
+    return -len(build_chain(keys)) % 8 if encr_alg == EncrAlg.AES_KW_128 else 0
+
+
 def make_ticket(
     env: Environment,
     policy: TicketPolicy,
     keys: Sequence[KeyData],
     tpk: bytes,
     tpk_id: Identity | None,
+    encr_alg: EncrAlg | None = None,
 ) -> tuple[TICKET, TicketKeys]:
     """A base ticket for a granted policy, and what its maker gets of it (A.1, A.2).
 
-    Draws the MPK and its SPI, the RAND, then the SPIs of MPKi and MPKr.
+    `encr_alg` is another one than the profile's default. Draws the MPK and its SPI, the
+    RAND, then the SPIs of MPKi and MPKr. Raises Refused (Invalid EA) for an algorithm that
+    does not go with the profile.
     """
     profile = profile_of(policy.prf)
+    encr_alg = encr_alg or profile.encr_alg
+    check_encr_alg(profile, encr_alg)
     taken = {key.spi for key in keys if key.spi is not None}
     mpk = new_key(KeyType.MPK, env.random(profile.key_length), None, env.spi(taken))
+    mpk = for_key_wrap(env, encr_alg, [*keys, mpk])[-1]
     rand = env.random(rand_length(tpk, mpk.key))
     t = env.timestamp()
     protection = ticket_keys(policy.prf, tpk, rand)
@@ -109,7 +153,7 @@ def make_ticket(
         THDR(),
         t.payload(),
         RAND(rand=rand),
-        seal_kemac(profile.encr_alg, [mpk, *keys], protection, TICKET_CSB_ID, t),
+        seal_kemac(encr_alg, [mpk, *keys], protection, TICKET_CSB_ID, t),
     ]
     if tpk_id is not None:
         inside.append(tpk_id.idr(IdRole.PSK))
@@ -117,7 +161,7 @@ def make_ticket(
     ticket = policy.ticket(build_chain(inside))
     covered = covered_by_ticket_mac(ticket, profile.mac_alg.length)
     tag = mac(profile.mac_alg, protection, covered)
-    ticket = policy.ticket(ticket.ticket_data[: -len(tag)] + tag)
+    ticket = ticket.copy(ticket_data=ticket.ticket_data[: -len(tag)] + tag)
     return ticket, _split(env, policy, mpk, rand, tuple(keys), taken)
 
 
@@ -137,10 +181,15 @@ def _split(
     return TicketKeys(first, second, keys)
 
 
+def ticket_octets(ticket: TICKET) -> bytes:
+    """A TICKET payload from Ticket Type to the end of Ticket Data."""
+    bare = ticket.copy(next_payload=0, initiator_data=b"", initiator_data_length=None)
+    return build_chain([bare])[1:-2]
+
+
 def covered_by_ticket_mac(ticket: TICKET, mac_length: int) -> bytes:
     """What the MAC of a base ticket covers: Ticket Type up to the MAC (A.1)."""
-    bare = ticket.copy(next_payload=0, initiator_data=b"", initiator_data_length=None)
-    return build_chain([bare])[1 : -2 - mac_length]
+    return ticket_octets(ticket)[:-mac_length]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +206,14 @@ class BaseTicket:
 
     @classmethod
     def of(cls, ticket: TICKET) -> BaseTicket:
-        """Read Ticket Data.
+        """Read Ticket Data of a base ticket, also in the form of 3GPP (interpretation 39).
 
         Raises Refused (Invalid TICKET) for another Ticket Type or missing payloads,
         WireError for what cannot be read.
         """
         policy = TicketPolicy.of(ticket)
-        policy.check_base_ticket()
+        if policy.ticket_type != TicketType.BASE_3GPP:
+            policy.check_base_ticket()
         base = ticket.offset + getattr(ticket, "ticket_data_at", 0)
         inside = list(ticket_data(ticket.ticket_data, base=base))
         tpk_ids = [p for p in inside if isinstance(p, IDR) and p.id_role == IdRole.PSK]
@@ -222,4 +272,8 @@ class BaseTicket:
                 "the ticket must hold one MPK as long as its profile, before all other keys",
                 ErrorNo.INVALID_TICKET,
             )
+        try:
+            check_rands([self.rand], [strength(tpk, profile), mpks[0].key])
+        except Refused as error:
+            raise Refused(str(error), ErrorNo.INVALID_TICKET) from None
         return inside

@@ -11,32 +11,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mikeytool.crypto.derive import MessageKeys, message_keys
-from mikeytool.crypto.kemac import open_kemac, seal_kemac
+from mikeytool.crypto.kemac import seal_kemac
 from mikeytool.exchange.crypto_sessions import CsSpec, answer_map, offer_map, read_map
 from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.error import raise_if_error, told
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.profile import check_encr_alg, profile_of
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.request import check_spis
 from mikeytool.exchange.session import CryptoSession, Session, check_session_keys
-from mikeytool.exchange.transfer import AcceptPolicy, as_number, refuse_unless
+from mikeytool.exchange.ticket import check_fit, for_key_wrap
+from mikeytool.exchange.transfer import (
+    AcceptPolicy,
+    as_number,
+    check_transfer_rands,
+    encr_alg_of,
+    open_own_kemac,
+    refuse_unless,
+    transfer_header,
+)
 from mikeytool.wire.errors import Refused, UsageError
-from mikeytool.wire.header import HDR, GenericIdEntry
+from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import IDR, KEMAC, RAND, RANDR, SP, TICKET, KeyData, Payload
-from mikeytool.wire.registry import (
-    CsIdMapType,
-    DataType,
-    ErrorNo,
-    IdRole,
-    KeyType,
-    TicketFlag,
-    TsType,
-)
+from mikeytool.wire.registry import DataType, EncrAlg, ErrorNo, IdRole, TicketFlag, TsType
 from mikeytool.wire.timestamp import Timestamp
 
 F = TicketFlag
-_KINDS = (DataType.TRANSFER_INIT, DataType.TRANSFER_RESP)
 
 
 def update_init(
@@ -46,6 +47,7 @@ def update_init(
     crypto_sessions: Sequence[CsSpec] = (),
     policies: Sequence[SP] = (),
     kemac_keys: Sequence[KeyData] = (),
+    encr_alg: EncrAlg | None = None,
 ) -> tuple[bytes, Session]:
     """TRANSFER_INIT of an update, and the session that has sent it.
 
@@ -56,7 +58,11 @@ def update_init(
     """
     if not (crypto_sessions or kemac_keys):
         raise UsageError("an update takes new keys or crypto sessions")
-    _check_may_send(session, session.role, kemac_keys)
+    profile = profile_of(session.policy.prf)
+    encr_alg = encr_alg or profile.encr_alg
+    check_encr_alg(profile, encr_alg)
+    kemac_keys = for_key_wrap(env, encr_alg, kemac_keys)
+    _check_may_send(session, own_role(session), kemac_keys)
     session.policy.check_validity(env.clock())
     check_session_keys(kemac_keys, session.policy.prf)
     check_spis((*kemac_keys, *session.keys))
@@ -71,7 +77,14 @@ def update_init(
         identities.reverse()
     behind = initiator.data + responder.data
     message = _message(
-        session, DataType.TRANSFER_INIT, t, entries, identities, policies, kemac_keys, behind
+        session,
+        DataType.TRANSFER_INIT,
+        t,
+        entries,
+        identities,
+        policies,
+        (encr_alg, kemac_keys),
+        behind,
     )
     return message, replace(session, last_t=as_number(t))
 
@@ -79,25 +92,41 @@ def update_init(
 def answer_update(
     env: Environment,
     session: Session,
-    data: bytes,
+    incoming: Incoming,
     accept_policy: AcceptPolicy,
     *,
     crypto_sessions: Sequence[CsSpec] = (),
     policies: Sequence[SP] = (),
     kemac_keys: Sequence[KeyData] = (),
+    supported: Sequence[SP] = (),
 ) -> tuple[bytes | None, Session]:
     """The answer to the other end's update (None when it wants none), and the new session.
 
-    Raises Refused when it does not verify, is old or one's own, or is not acceptable,
-    WireError when it cannot be read.
+    Raises Refused when it does not verify, is old or one's own, or is not acceptable; the
+    refusal has an Error message for the other end if the update has verified (5.4).
     """
-    incoming = read_update(env, session, data, DataType.TRANSFER_INIT)
+    check_update(env, session, incoming)
     initiator, responder = _parties(session)
     check_mac(incoming, update_keys(session), initiator.data + responder.data)
+    with told(env, incoming, update_keys(session), supported):
+        return _answered(
+            env, session, incoming, accept_policy, crypto_sessions, policies, kemac_keys
+        )
+
+
+def _answered(
+    env: Environment,
+    session: Session,
+    incoming: Incoming,
+    accept_policy: AcceptPolicy,
+    crypto_sessions: Sequence[CsSpec],
+    policies: Sequence[SP],
+    kemac_keys: Sequence[KeyData],
+) -> tuple[bytes | None, Session]:
     session = replace(session, last_t=as_number(incoming.t))
     session = _with_keys(session, _sent_keys(session, incoming, peer_of(session)))
-    _check_may_send(session, session.role, kemac_keys)
-    check_spis((*kemac_keys, *session.keys))
+    _check_may_send(session, own_role(session), kemac_keys)
+    check_fit(encr_alg_of(incoming), kemac_keys)
     session = _with_keys(session, kemac_keys)
     known = _policies(session)
     entries, new = read_map(incoming, complete=False, known=known)
@@ -111,17 +140,17 @@ def answer_update(
         crypto_sessions,
         policies,
     )
-    session = _merged(session, agreed, by_initiator=by_initiator)
+    session = _merged(session, agreed, env.clock(), by_initiator=by_initiator)
     session.check()
     if not incoming.message.header.v:
         return None, session
     t = _next_t(env, session)
-    ours = session.local.idr(session.role)
+    ours = session.local.idr(own_role(session))
     added = [one.policy for one in agreed if one.policy is not None
              and one.policy.policy_no not in {**known, **new}]  # fmt: skip
     answer = _message(
         session, DataType.TRANSFER_RESP, t, [one.entry for one in agreed], [ours], added,
-        kemac_keys, data,
+        (encr_alg_of(incoming), kemac_keys), incoming.raw,
     )  # fmt: skip
     return answer, replace(session, last_t=as_number(t))
 
@@ -132,14 +161,28 @@ def finish_update(
     init_raw: bytes,
     data: bytes,
     accept_policy: AcceptPolicy,
+    supported: Sequence[SP] = (),
 ) -> Session:
-    """Take the answer to one's own update: the new session. Raises as `answer_update` does."""
+    """Take the answer to one's own update: the new session.
+
+    Raises as `answer_update` does, ErrorReceived when the other end refused, WireError for
+    what cannot be read.
+    """
     init = Incoming.read(init_raw, DataType.TRANSFER_INIT)
-    incoming = read_update(env, session, data, DataType.TRANSFER_RESP)
-    incoming.check_answers(init)
+    raise_if_error(env, data, init, update_keys(session))
+    incoming = Incoming.read(data, DataType.TRANSFER_RESP)
+    check_update(env, session, incoming)
+    incoming.check_answers(init.message.header)
     check_mac(incoming, update_keys(session), init_raw)
+    with told(env, incoming, update_keys(session), supported):
+        return _finished(session, init, incoming, accept_policy, env.clock())
+
+
+def _finished(
+    session: Session, init: Incoming, incoming: Incoming, accept_policy: AcceptPolicy, now_ns: int
+) -> Session:
     session = replace(session, last_t=max(session.last_t, as_number(incoming.t)))
-    session = _with_keys(session, _sent_keys(session, init, session.role))
+    session = _with_keys(session, _sent_keys(session, init, own_role(session)))
     session = _with_keys(session, _sent_keys(session, incoming, peer_of(session)))
     known = _policies(session)
     offered, new = read_map(init, complete=False, known=known)
@@ -154,7 +197,7 @@ def finish_update(
         if not accept_policy(policy):
             raise Refused("a policy in the answer is not supported", ErrorNo.INVALID_SPPAR)
         agreed.append(CryptoSession(entry, policy, by_initiator=entry.cs_id in mine))
-    session = _merged(session, agreed, by_initiator=session.role == IdRole.INITIATOR)
+    session = _merged(session, agreed, now_ns, by_initiator=session.role == IdRole.INITIATOR)
     session.check()
     return session
 
@@ -173,22 +216,27 @@ def update_keys(session: Session) -> MessageKeys:
 
 def peer_of(session: Session) -> IdRole:
     """The role of the other end in the crypto session bundle."""
-    return IdRole.RESPONDER if session.role == IdRole.INITIATOR else IdRole.INITIATOR
+    return IdRole.RESPONDER if own_role(session) == IdRole.INITIATOR else IdRole.INITIATOR
 
 
-def is_update(data: bytes) -> bool:
-    """Whether a message is of an update: of Ticket Transfer, but without ticket and RANDs."""
-    incoming = Incoming.read(data, *_KINDS)
+def own_role(session: Session) -> IdRole:
+    """The role of this end; raises Refused for the session of an observer, who has none."""
+    if session.role is None:
+        raise Refused("this session was recovered from a capture: an observer does not update it")
+    return session.role
+
+
+def is_update(incoming: Incoming) -> bool:
+    """Whether a TRANSFER_INIT is that of an update: without ticket and RANDs."""
     return not any(incoming.message.find(kind) for kind in (TICKET, RANDR))
 
 
-def read_update(env: Environment, session: Session, data: bytes, kind: DataType) -> Incoming:
-    """Read a message of an update from the other end; its MAC is not verified yet.
+def check_update(env: Environment, session: Session, incoming: Incoming) -> None:
+    """Check a message of an update from the other end; its MAC is not verified yet.
 
     Raises Refused for another CSB ID, a T that is not above every one before or is of this
     end's own kind, for new RANDs or tickets, and for identities other than the session's.
     """
-    incoming = Incoming.read(data, kind)
     if incoming.csb_id != session.csb_id:
         raise Refused(f"it is of the bundle {incoming.csb_id:#010x}, not {session.csb_id:#010x}")
     if any(incoming.message.find(kind) for kind in (TICKET, RANDR, RAND)):
@@ -205,7 +253,6 @@ def read_update(env: Environment, session: Session, data: bytes, kind: DataType)
     for payload in incoming.message.all(IDR):
         if named.get(payload.id_role) != Identity.of(payload):
             raise Refused("it names other parties than the session has", ErrorNo.INVALID_ID)
-    return incoming
 
 
 def _parties(session: Session) -> tuple[Identity, Identity]:
@@ -241,25 +288,27 @@ def _check_may_send(session: Session, role: IdRole, keys: Sequence[KeyData]) -> 
 
 def _sent_keys(session: Session, incoming: Incoming, role: IdRole) -> Sequence[KeyData]:
     """The keys in the KEMAC of a verified message that the end of a role has sent."""
-    kemac = incoming.message.find(KEMAC)
-    if kemac is None:
+    if incoming.message.find(KEMAC) is None:
         return ()
     flag = F.L if role == IdRole.INITIATOR else F.M
     refuse_unless(
         flag in session.policy.flags, f"a KEMAC came, but the ticket has no {flag.name} flag"
     )
-    check_encr_alg(incoming.profile, kemac.encr_alg)
-    keys = open_kemac(kemac, update_keys(session), incoming.csb_id, incoming.t)
-    if any(key.type == KeyType.MPK for key in keys):
-        raise Refused("a KEMAC in an update holds no MPK (5.2)")
+    keys = open_own_kemac(incoming, update_keys(session))
     check_session_keys(keys, session.policy.prf)
     return keys
 
 
 def _with_keys(session: Session, keys: Sequence[KeyData]) -> Session:
-    """The session with new keys in front, which are not forked (5.2)."""
-    check_spis((*keys, *session.keys))
-    return replace(session, keys=(*keys, *session.keys))
+    """The session with new keys in front, which are not forked (5.2).
+
+    A key that is there already may come again: the answer to its update may have been lost.
+    """
+    known = {(key.spi, key.type, key.key, key.salt) for key in session.keys}
+    new = [key for key in keys if (key.spi, key.type, key.key, key.salt) not in known]
+    check_spis((*new, *session.keys))
+    check_transfer_rands(session.randr_i, session.randr_r, [session.mpk], new)
+    return replace(session, keys=(*new, *session.keys))
 
 
 def _policies(session: Session) -> dict[int, SP]:
@@ -303,29 +352,45 @@ def _with_free_ids(specs: Sequence[CsSpec], present: Mapping[int, GenericIdEntry
     return [spec if spec.cs_id else replace(spec, cs_id=next(free, 255)) for spec in specs]
 
 
-def _merged(session: Session, agreed: Sequence[CryptoSession], *, by_initiator: bool) -> Session:
+def _merged(
+    session: Session, agreed: Sequence[CryptoSession], now_ns: int, *, by_initiator: bool
+) -> Session:
     """The session with the crypto sessions of an update put in, by CS ID.
 
-    What is known keeps its direction. In a new one, who gave its SSRC sends: the end that
-    started the update, which `by_initiator` tells, or else the one that answered.
+    What is known keeps its direction and protocol. In a new one, who gave its SSRC sends: the
+    end that started the update, which `by_initiator` tells, or else the one that answered.
     """
     present = {one.entry.cs_id: one for one in session.crypto_sessions}
     for one in agreed:
         before = present.get(one.entry.cs_id)
         given = one.by_initiator == by_initiator
-        sender = given if before is None else before.by_initiator
-        present[one.entry.cs_id] = replace(
-            one, by_initiator=sender, previous=_previous(before, one.entry.spi)
-        )
-    return replace(session, crypto_sessions=tuple(present.values()))
+        if before is None:
+            present[one.entry.cs_id] = replace(one, by_initiator=given)
+            continue
+        if before.entry.protocol != one.entry.protocol:
+            raise Refused(
+                f"the update changes the protocol of crypto session {one.entry.cs_id}",
+                ErrorNo.INVALID_SP,
+            )
+        present[one.entry.cs_id] = _after(before, one, now_ns)
+    merged = replace(session, crypto_sessions=tuple(present.values()))
+    forgotten = _spis(session) - _spis(merged)
+    return replace(merged, keys=tuple(key for key in merged.keys if key.spi not in forgotten))
 
 
-def _previous(before: CryptoSession | None, spi: bytes) -> tuple[bytes, ...]:
-    """The SPIs that a crypto session had before, when it now has this one."""
-    if before is None:
-        return ()
-    had = before.entry.spi, *before.previous
-    return tuple(one for one in had if one != spi)
+def _after(before: CryptoSession, one: CryptoSession, now_ns: int) -> CryptoSession:
+    """A crypto session after an update; of the keys it had, the last one is remembered."""
+    previous, replaced_ns = before.previous, before.replaced_ns
+    if before.entry.spi != one.entry.spi:
+        previous, replaced_ns = (before.entry.spi,), now_ns
+    return replace(
+        one, by_initiator=before.by_initiator, previous=previous, replaced_ns=replaced_ns
+    )
+
+
+def _spis(session: Session) -> set[bytes]:
+    """The SPIs that the crypto sessions of a session name, those replaced included."""
+    return {spi for one in session.crypto_sessions for spi in (one.entry.spi, *one.previous)}
 
 
 def _message(
@@ -335,20 +400,15 @@ def _message(
     entries: Sequence[GenericIdEntry],
     identities: Sequence[Payload],
     policies: Sequence[SP],
-    kemac_keys: Sequence[KeyData],
+    sent_keys: tuple[int, Sequence[KeyData]],
     behind: bytes,
 ) -> bytes:
     profile = profile_of(session.policy.prf)
     keys = update_keys(session)
     payloads: list[Payload] = [t.payload(), *identities, *policies]
+    encr_alg, kemac_keys = sent_keys
     if kemac_keys:
-        payloads.append(seal_kemac(profile.encr_alg, kemac_keys, keys, session.csb_id, t))
-    header = HDR(
-        data_type=kind.value,
-        v=int(kind == DataType.TRANSFER_INIT),
-        prf=profile.prf.value,
-        csb_id=session.csb_id,
-        cs_id_map_type=CsIdMapType.GENERIC_ID.value,
-        cs_id_map=list(entries),
-    )
+        payloads.append(seal_kemac(encr_alg, kemac_keys, keys, session.csb_id, t))
+    v = kind == DataType.TRANSFER_INIT
+    header = transfer_header(kind, profile, session.csb_id, entries, v=v)
     return protect(header, payloads, profile, keys, behind)

@@ -5,26 +5,31 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from mikeytool.wire.errors import StateError
 
 _BUSY_MS = 10_000
 """How long to wait for another process that holds the file."""
 
+_HEADER = 100
+"""Octets at the beginning of an SQLite file."""
+
 
 class Database:
     """An SQLite file of mode 0600. A subclass gives `kind`, `schema` and its queries.
 
     `application_id` in the file is `kind`, so that the file of another program is not
-    taken for one of ours; `user_version` is the version of the schema.
+    taken for one of ours; `user_version` is the version of the schema. `migrations` has,
+    by version, the statements that bring a file of it to the next one.
     """
 
     kind: int
     version: int = 1
+    migrations: ClassVar[Mapping[int, Sequence[str]]] = {}
     schema: str
     name: str
 
@@ -34,19 +39,45 @@ class Database:
         self.path = path
         with self._errors():
             self._db = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None)
-            kind = self._pragma("application_id")
-            if kind != self.kind:
-                raise StateError(f"{path}: this file is no {self.name}")
-            if self._pragma("user_version") != self.version:
-                raise StateError(
-                    f"{path}: it was written by another version of mikeytool; use that one"
-                )
-            # FULL has an entry on disk once it is committed.
-            self._db.execute("PRAGMA synchronous=FULL")
+        try:
+            with self._errors():
+                # FULL has an entry on disk once it is committed.
+                self._db.execute("PRAGMA synchronous=FULL")
+                if self._pragma("application_id") != self.kind:
+                    raise StateError(f"{path}: this file is no {self.name}")
+                self._migrate(self._pragma("user_version"))
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _migrate(self, found: int) -> None:
+        """Bring a file of an older version to this one, in one transaction."""
+        if found == self.version:
+            return
+        if found not in self.migrations:
+            raise StateError(
+                f"{self.path}: it was written by another version of mikeytool (its format is"
+                f" {found}, this one's {self.version}); use that one"
+            )
+        with self.transaction() as db:
+            # Another process may have been faster.
+            for version in range(self._pragma("user_version"), self.version):
+                for statement in self.migrations[version]:
+                    db.execute(statement)
+                self._migrated(db, version)
+            db.execute(f"PRAGMA user_version={self.version}")
+
+    def _migrated(self, db: sqlite3.Connection, version: int) -> None:
+        """What a migration from `version` takes beyond its statements."""
 
     @classmethod
-    def create(cls, path: Path) -> Self:
-        """Make the file and open it; raises StateError when it is there already."""
+    def create(
+        cls, path: Path, fill: Callable[[sqlite3.Connection], object] = lambda _: None
+    ) -> Self:
+        """Make the file, put in what `fill` does, and open it.
+
+        Raises StateError when it is there already. Whoever finds the file finds it whole.
+        """
         try:
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         except OSError as error:
@@ -56,8 +87,10 @@ class Database:
             with closing(sqlite3.connect(name, isolation_level=None)) as db:
                 db.executescript(
                     f"BEGIN; PRAGMA application_id={cls.kind};"
-                    f" PRAGMA user_version={cls.version}; {cls.schema} COMMIT;"
+                    f" PRAGMA user_version={cls.version}; {cls.schema}"
                 )
+                fill(db)
+                db.execute("COMMIT")
                 db.execute("PRAGMA journal_mode=WAL")  # lets readers in while one writes
             # A link gives the finished file its name, or fails when there is one.
             os.link(name, path)
@@ -81,6 +114,28 @@ class Database:
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """What the file holds at one moment; others may go on writing."""
+        with self._errors():
+            self._db.execute("BEGIN")
+            try:
+                yield self._db
+            finally:
+                self._db.execute("ROLLBACK")
+
+    @classmethod
+    def check_kind(cls, path: Path) -> None:
+        """Raise StateError for a file that is not one of ours, without changing it."""
+        try:
+            with path.open("rb") as found:
+                header = found.read(_HEADER)
+        except OSError as error:
+            raise StateError(f"{path}: {error.strerror}") from None
+        # SQLite keeps application_id at offset 68 of the file.
+        if len(header) < _HEADER or header[68:72] != cls.kind.to_bytes(4):
+            raise StateError(f"{path}: this file is no {cls.name}")
 
     def remove(self) -> None:
         """Close the file and remove it with what SQLite keeps beside it."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.policy import TicketPolicy, wanted_key
-from mikeytool.exchange.profile import Profile, profile_of
-from mikeytool.exchange.session import MAX_SALT, check_session_keys
+from mikeytool.exchange.profile import profile_of
+from mikeytool.exchange.session import DEFAULT_SALT_LENGTH, MAX_SALT, check_session_keys
 from mikeytool.exchange.ticket import new_key
+from mikeytool.kms.policy import KEY_TYPES, KmsPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
 from mikeytool.wire.registry import ErrorNo, KeyType, KeyValidity, TicketFlag, TsType
 from mikeytool.wire.timestamp import LAST_MOMENT, Timestamp
-
-MAX_VALIDITY = 24 * 3600
-"""Seconds that a ticket is valid at most."""
 
 MAX_KEYS = 64
 """More keys than any crypto session bundle has use for."""
@@ -28,45 +27,83 @@ MAX_KEY = 64
 F = TicketFlag
 
 
+class Grant(NamedTuple):
+    """The policy that is granted, and of what types and lengths its keys are."""
+
+    policy: TicketPolicy
+    keys: tuple[KeyData, ...]
+
+
 def grant(
     env: Environment,
     asked: TicketPolicy,
     initiator: Identity,
     kms: Identity,
-    served: Profile,
+    limits: KmsPolicy,
     *,
     shared: bool = False,
-) -> TicketPolicy:
-    """The policy granted to `initiator`, the verified sender; K is set where it differs.
+) -> Grant:
+    """What is granted to `initiator`, the verified sender; K is set where it differs.
 
     `shared` tells that the responder has the key that will protect the ticket, and so may
     resolve it alone (mode 2, 4.1.1). Raises Refused when nothing like it can be granted.
     """
     asked.check_base_ticket()
-    if profile_of(asked.prf).bits > served.bits:
-        raise Refused("the KMS does not serve the 256-bit profile", ErrorNo.INVALID_PRF)
     if not asked.responders:
         raise Refused("the ticket is for nobody: it names no responder", ErrorNo.INVALID_TPPAR)
     if asked.kms is not None and asked.kms != kms:
         raise Refused(
             f"the ticket is to be resolved by {asked.kms}, this is {kms}", ErrorNo.INVALID_TPPAR
         )
-    keys = wanted_keys(asked)
+    wanted = wanted_keys(asked, limits.key_types)
+    keys = tuple(key for key in wanted if _type(key) in limits.key_types)
+    if wanted and not keys:
+        kinds = ", ".join(sorted({_type(key) for key in wanted}))
+        raise Refused(f"keys of type {kinds} are not given here", ErrorNo.INVALID_TPPAR)
     asked_flags = asked.flags & ~F.K
+    forking = F.I if limits.require_forking else F(0)
     granted = replace(
         asked,
-        flags=repaired(asked_flags, keys, shared=shared),
+        flags=repaired(asked_flags | forking, keys, shared=shared),
         kms=kms,
         initiator=initiator,
-        valid_to=_end(env, asked),
+        valid_to=_end(env, asked, limits.max_validity),
         keys=None,
     )
     same = (
         granted.flags == asked_flags
+        and keys == wanted
         and asked.initiator in (None, initiator)
         and _moment(granted.valid_to) == _moment(asked.valid_to)
     )
-    return granted if same else replace(granted, flags=granted.flags | F.K)
+    return Grant(granted if same else replace(granted, flags=granted.flags | F.K), keys)
+
+
+def check_made(
+    env: Environment, policy: TicketPolicy, keys: Sequence[KeyData], limits: KmsPolicy
+) -> None:
+    """Refuse a ticket that its initiator made, D is 0, and that would not have been granted.
+
+    `keys` are those in it but for the MPKs. Without TRs it counts from now on.
+    """
+    end = _moment(policy.valid_to)
+    start = _moment(policy.valid_from) or env.clock()
+    if end is None or end - start > limits.max_validity * NS:
+        raise Refused(
+            f"the ticket is valid for longer than the {limits.max_validity} s that are granted",
+            ErrorNo.INVALID_TICKET,
+        )
+    if limits.require_forking and F.I not in policy.flags:
+        raise Refused("the ticket has no I flag: key forking is required", ErrorNo.INVALID_TICKET)
+    others = sorted({_type(key) for key in keys} - set(limits.key_types))
+    if others:
+        raise Refused(
+            f"keys of type {', '.join(others)} are not given here", ErrorNo.INVALID_TICKET
+        )
+
+
+def _type(key: KeyData) -> str:
+    return KeyType(key.type).label.lower()
 
 
 def repaired(flags: TicketFlag, keys: Sequence[KeyData], *, shared: bool = False) -> TicketFlag:
@@ -87,14 +124,17 @@ def repaired(flags: TicketFlag, keys: Sequence[KeyData], *, shared: bool = False
     return flags
 
 
-def wanted_keys(asked: TicketPolicy) -> tuple[KeyData, ...]:
-    """What keys a policy asks for; the default is one TGK (4.2.1.5, interpretation 10).
+def wanted_keys(asked: TicketPolicy, key_types: Sequence[str] = KEY_TYPES) -> tuple[KeyData, ...]:
+    """What keys a policy asks for; the default is one TGK (4.2.1.5, interpretation 10), or
+    the first of the `key_types` where no TGK is given.
 
     Raises Refused for keys that nobody can be given.
     """
     profile = profile_of(asked.prf)
     if asked.keys is None:
-        return (wanted_key(KeyType.TGK, profile.key_length, 0),)
+        kinds = {kind.label.lower(): kind for kind in KeyType}
+        kind = kinds[KEY_TYPES[0] if KEY_TYPES[0] in key_types else key_types[0]]
+        return (wanted_key(kind, profile.key_length, DEFAULT_SALT_LENGTH),)
     if len(asked.keys) > MAX_KEYS:
         raise Refused(
             f"{len(asked.keys)} keys are asked for, {MAX_KEYS} at most are given",
@@ -134,11 +174,11 @@ def make_keys(env: Environment, wanted: Sequence[KeyData]) -> tuple[KeyData, ...
     )
 
 
-def _end(env: Environment, asked: TicketPolicy) -> Timestamp:
+def _end(env: Environment, asked: TicketPolicy, max_validity: int) -> Timestamp:
     """The end of validity: what is asked for, but not beyond the most that is granted."""
     now = env.clock()
     start = max(_moment(asked.valid_from) or now, now)
-    latest = start + MAX_VALIDITY * NS
+    latest = start + max_validity * NS
     if latest >= LAST_MOMENT:
         raise Refused("the validity period goes beyond what NTP can tell", ErrorNo.INVALID_TPPAR)
     end = _moment(asked.valid_to)

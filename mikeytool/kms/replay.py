@@ -1,7 +1,10 @@
-"""The replay cache (RFC 3830 5.4, RFC 6043 12.4, interpretations 30 and 31).
+"""The replay cache (RFC 3830 5.4, RFC 6043 12.4, interpretations 22, 30 and 31).
 
 It lives in tables of the database it is used with, so that its entry is on disk together
-with whatever the message led to.
+with whatever the message led to. It stays small: a message is kept for as long as its
+timestamp would be accepted, a ticket for single use until it expires. What was forgotten is
+not let in again when the clock jumps back, because the latest time that was forgotten, the
+horizon, is kept.
 """
 
 from __future__ import annotations
@@ -9,24 +12,44 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 
-from mikeytool.exchange.environment import NS, Environment
+from mikeytool.exchange.environment import DEFAULT_SKEW, NS, Environment
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.payloads import TICKET
+from mikeytool.wire.payloads import SIGN, TICKET
 from mikeytool.wire.registry import ErrorNo, TicketFlag
 
 SCHEMA = """
 CREATE TABLE replay (
-    sender BLOB NOT NULL, mac BLOB NOT NULL, until_ns INTEGER NOT NULL,
+    sender BLOB NOT NULL, mac BLOB NOT NULL, t_ns INTEGER NOT NULL,
     PRIMARY KEY (sender, mac)) WITHOUT ROWID;
-CREATE INDEX replay_until ON replay (until_ns);
-CREATE TABLE replay_horizon (forgotten_ns INTEGER NOT NULL);
-INSERT INTO replay_horizon VALUES (0);
-CREATE TABLE single_use (ticket BLOB PRIMARY KEY, transfer BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX replay_t ON replay (t_ns);
+CREATE TABLE replay_horizon (
+    forgotten_ns INTEGER NOT NULL, tickets_ns INTEGER NOT NULL DEFAULT 0);
+INSERT INTO replay_horizon VALUES (0, 0);
+CREATE TABLE single_use (
+    ticket BLOB PRIMARY KEY, transfer BLOB NOT NULL,
+    until_ns INTEGER NOT NULL DEFAULT 9223372036854775807) WITHOUT ROWID;
+CREATE INDEX single_use_until ON single_use (until_ns);
 CREATE TABLE counters (scope BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 """
+
+FROM_VERSION_1 = (
+    # Entries had the moment until which they count, under the skew of that version.
+    "ALTER TABLE replay RENAME COLUMN until_ns TO t_ns",
+    f"UPDATE replay SET t_ns = t_ns - {DEFAULT_SKEW * NS}",  # noqa: S608 - a constant
+    f"UPDATE replay_horizon SET forgotten_ns = forgotten_ns - {DEFAULT_SKEW * NS}",  # noqa: S608
+    "DROP INDEX replay_until",
+    "CREATE INDEX replay_t ON replay (t_ns)",
+    "ALTER TABLE replay_horizon ADD COLUMN tickets_ns INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE single_use ADD COLUMN until_ns INTEGER NOT NULL DEFAULT 9223372036854775807",
+    "CREATE INDEX single_use_until ON single_use (until_ns)",
+)
+"""What brings the tables of version 1 to those of `SCHEMA`."""
+
+NO_END = (1 << 63) - 1
+"""The end of a ticket without TRe, as far as the database can count."""
 
 
 def remember(
@@ -37,41 +60,62 @@ def remember(
     The message has been verified with `key` and is fresh. Raises Refused (Auth failure) for
     a replay, (Invalid TS) for a COUNTER that is not above the last one of this sender and
     key, and for a timestamp from the time whose entries are forgotten already: that a
-    clock jumps back does not let old messages in again.
+    clock jumps back, or more skew is allowed, does not let old messages in again.
     """
     if message.t.counter is not None:
         _count(db, sender, key, message.t.counter)
         return
-    now = env.clock()
-    until = (message.t.unix_ns or 0) + env.skew * NS
-    horizon = db.execute("SELECT forgotten_ns FROM replay_horizon").fetchone()[0]
+    sent = message.t.unix_ns or 0
+    oldest = env.clock() - env.skew * NS
     # The clock has gone on since the message was found fresh, and entries that are too old
     # may be forgotten below: what is not to be remembered any more is not taken either.
-    if until < now or until <= horizon:
+    _check_remembered(db, sent, oldest)
+    try:
+        db.execute("INSERT INTO replay VALUES (?, ?, ?)", (sender.data, _proof(message), sent))
+    except sqlite3.IntegrityError:
+        raise _replayed(message) from None
+    _forget(db, oldest)
+
+
+def check_new(
+    db: sqlite3.Connection, env: Environment, message: Incoming, sender: Identity, key: bytes
+) -> None:
+    """Raise Refused as `remember` does, without writing anything.
+
+    It spares a write for what was captured; `remember` decides, for two may come at once.
+    """
+    if message.t.counter is not None:
+        query = "SELECT 1 FROM counters WHERE scope = ? AND last >= ?"
+        if db.execute(query, (_scope(sender, key), message.t.counter)).fetchone() is not None:
+            raise _not_above(sender, message.t.counter)
+        return
+    _check_remembered(db, message.t.unix_ns or 0, env.clock() - env.skew * NS)
+    refuse_seen(db, message, sender)
+
+
+def _check_remembered(db: sqlite3.Connection, sent_ns: int, oldest_ns: int) -> None:
+    horizon = db.execute("SELECT forgotten_ns FROM replay_horizon").fetchone()[0]
+    if sent_ns < oldest_ns or sent_ns <= horizon:
         raise Refused(
             "its timestamp is older than what is remembered of past messages; check the clock",
             ErrorNo.INVALID_TS,
         )
-    if seen(db, message, sender):
-        raise _replayed(message)
-    db.execute("INSERT INTO replay VALUES (?, ?, ?)", (sender.data, message.v.ver_data, until))
-    _forget(db, now)
 
 
-def seen(db: sqlite3.Connection, message: Incoming, sender: Identity) -> bool:
-    """Whether a message with this sender and MAC is remembered."""
-    return (
-        db.execute(
-            "SELECT 1 FROM replay WHERE sender = ? AND mac = ?",
-            (sender.data, message.v.ver_data),
-        ).fetchone()
-        is not None
-    )
+def _proof(message: Incoming) -> bytes:
+    """What nobody but the sender can make, and makes once: the MAC, or a digest of SIGN."""
+    signature = message.message.find(SIGN)
+    if signature is not None:
+        return hashlib.sha256(signature.signature).digest()
+    return message.v.ver_data
 
 
 def refuse_seen(db: sqlite3.Connection, message: Incoming, sender: Identity) -> None:
     """Raise Refused for a message seen before, without writing anything."""
-    if seen(db, message, sender):
+    found = db.execute(
+        "SELECT 1 FROM replay WHERE sender = ? AND mac = ?", (sender.data, _proof(message))
+    )
+    if found.fetchone() is not None:
         raise _replayed(message)
 
 
@@ -83,41 +127,72 @@ def _replayed(message: Incoming) -> Refused:
 
 
 def _count(db: sqlite3.Connection, sender: Identity, key: bytes, counter: int) -> None:
-    scope = hashlib.sha256(b"mikeytool counter" + key + sender.data).digest()
     updated = db.execute(
         "INSERT INTO counters VALUES (?, ?) ON CONFLICT (scope)"
         " DO UPDATE SET last = excluded.last WHERE excluded.last > last",
-        (scope, counter),
+        (_scope(sender, key), counter),
     )
     if not updated.rowcount:
-        raise Refused(
-            f"its COUNTER {counter} is not above the last one of {sender}", ErrorNo.INVALID_TS
-        )
+        raise _not_above(sender, counter)
 
 
-def _forget(db: sqlite3.Connection, now_ns: int) -> None:
-    """Forget what is too old to be accepted, and remember how far back that went."""
-    db.execute(
-        "UPDATE replay_horizon SET forgotten_ns = max(forgotten_ns,"
-        " (SELECT ifnull(max(until_ns), 0) FROM replay WHERE until_ns < ?))",
-        (now_ns,),
+def _scope(sender: Identity, key: bytes) -> bytes:
+    return hashlib.sha256(b"mikeytool counter" + key + sender.data).digest()
+
+
+def _not_above(sender: Identity, counter: int) -> Refused:
+    return Refused(
+        f"its COUNTER {counter} is not above the last one of {sender}", ErrorNo.INVALID_TS
     )
-    db.execute("DELETE FROM replay WHERE until_ns < ?", (now_ns,))
+
+
+def _forget(db: sqlite3.Connection, oldest_ns: int) -> None:
+    """Forget what is too old to be accepted, and remember how far back that went."""
+    gone = db.execute("SELECT max(t_ns) FROM replay WHERE t_ns < ?", (oldest_ns,)).fetchone()[0]
+    if gone is None:
+        return
+    db.execute("UPDATE replay_horizon SET forgotten_ns = max(forgotten_ns, ?)", (gone,))
+    db.execute("DELETE FROM replay WHERE t_ns <= ?", (gone,))
 
 
 def use_once(
-    db: sqlite3.Connection, ticket: TICKET, policy: TicketPolicy, by: bytes, transfer: bytes
+    db: sqlite3.Connection,
+    env: Environment,
+    ticket: TICKET,
+    policy: TicketPolicy,
+    by: bytes,
+    transfer: bytes,
 ) -> None:
     """Refuse a ticket without the J flag that was used for another transfer (5.3).
 
     `by` is who uses it, empty where that makes no difference; `transfer` tells one
-    TRANSFER_INIT from another. Within a transaction; the ticket is remembered.
+    TRANSFER_INIT from another. Within a transaction; the ticket, which is valid now, is
+    remembered until it expires.
     """
     if TicketFlag.J in policy.flags:
         return
+    until = NO_END
+    if policy.valid_to is not None and policy.valid_to.unix_ns is not None:
+        until = policy.valid_to.unix_ns
+    now = env.clock()
+    horizon = db.execute("SELECT tickets_ns FROM replay_horizon").fetchone()[0]
+    if until < now or until <= horizon:
+        raise Refused("this ticket has no J flag, and has expired before", ErrorNo.INVALID_TICKET)
     digest = hashlib.sha256(ticket.ticket_data + b"\0" + by).digest()
     row = db.execute("SELECT transfer FROM single_use WHERE ticket = ?", (digest,)).fetchone()
     if row is None:
-        db.execute("INSERT INTO single_use VALUES (?, ?)", (digest, transfer))
+        db.execute("INSERT INTO single_use VALUES (?, ?, ?)", (digest, transfer, until))
+        _forget_tickets(db, now)
     elif row[0] != transfer:
         raise Refused("this ticket was used before and has no J flag", ErrorNo.INVALID_TICKET)
+
+
+def _forget_tickets(db: sqlite3.Connection, now_ns: int) -> None:
+    """Forget tickets that have expired, and remember how far back that went."""
+    gone = db.execute(
+        "SELECT max(until_ns) FROM single_use WHERE until_ns < ?", (now_ns,)
+    ).fetchone()[0]
+    if gone is None:
+        return
+    db.execute("UPDATE replay_horizon SET tickets_ns = max(tickets_ns, ?)", (gone,))
+    db.execute("DELETE FROM single_use WHERE until_ns <= ?", (gone,))

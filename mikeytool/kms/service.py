@@ -9,191 +9,349 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
-from dataclasses import dataclass
+from dataclasses import replace
 
-from mikeytool.crypto.derive import MessageKeys
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import error_message
-from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import profile_of
-from mikeytool.exchange.request import RequestInit, read_request_init, request_resp, verify_request
-from mikeytool.exchange.resolve import (
-    ResolveInit,
-    open_for_responder,
-    read_resolve_init,
-    resolve_resp,
-    verify_resolve,
-)
+from mikeytool.exchange.request import RequestInit, request_resp
+from mikeytool.exchange.resolve import ResolveInit, open_for_responder, resolve_resp
 from mikeytool.exchange.ticket import BaseTicket, make_ticket
-from mikeytool.kms import replay
-from mikeytool.kms.authorization import acting_responder, may_act_as
-from mikeytool.kms.grant import grant, make_keys, wanted_keys
-from mikeytool.kms.store import LogEntry, Store, Tpk, User
+from mikeytool.kms.authorization import Responder, acting_responder, check_foreign
+from mikeytool.kms.forward import Forwarder, is_foreign
+from mikeytool.kms.grant import check_made, grant, make_keys
+from mikeytool.kms.limits import Failures
+from mikeytool.kms.model import Handled, LogEntry, Tpk
+from mikeytool.kms.policy import KmsPolicy
+from mikeytool.kms.senders import Sender, authenticate
+from mikeytool.kms.store import Exchange, Store
 from mikeytool.wire.errors import Refused, UsageError, WireError
+from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import TICKET
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
 
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """What came of a message. With a `refusal`, `answer` is an Error message or None."""
-
-    answer: bytes | None
-    refusal: Refused | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Authenticated:
-    """A verified request: whose key it has, who they act as, and the keys that an Error
-    message is protected with.
-    """
-
-    request: RequestInit | ResolveInit
-    user: User
-    acting: Identity
-    keys: MessageKeys
-
-    @property
-    def incoming(self) -> Incoming:
-        return self.request.incoming
-
-
-def handle(store: Store, env: Environment, data: bytes, *, send_errors: bool = False) -> Handled:
-    """Answer REQUEST_INIT_PSK or RESOLVE_INIT_PSK.
+def handle(
+    store: Store,
+    env: Environment,
+    data: bytes,
+    *,
+    send_errors: bool = False,
+    source: str = "",
+    failures: Failures | None = None,
+    deadline: float | None = None,
+) -> Handled:
+    """Answer REQUEST_INIT or RESOLVE_INIT.
 
     A refusal is answered with an Error message when the sender was authenticated, or when
-    `send_errors` asks for it. Raises WireError for what cannot be read, StateError when
-    the store fails.
+    `send_errors` asks for it. `failures`, kept by a process that answers many messages,
+    limits those from one `source` that are not authenticated. Other KMSs are asked until
+    `deadline`, on the clock of `time.monotonic`. Raises WireError for what cannot be read,
+    StateError when the store fails.
     """
+    now = env.clock()
+    if failures is not None:
+        try:
+            failures.check(source, now)
+        except Refused as refusal:
+            return Handled(None, refusal)
+    policy = store.policy()
+    env = replace(env, skew=policy.max_skew)
     try:
-        who = _authenticate(store, data)
-    except Refused as refusal:
+        sender = authenticate(store, env, policy, data)
+    except (Refused, WireError) as error:
+        if failures is not None:
+            failures.failed(source, now)
+        if isinstance(error, WireError):
+            raise
         header = Message.read(data).header
         sends = send_errors and header.data_type != DataType.ERROR
-        answer = error_message(env, header, refusal.error_no, None) if sends else None
-        return Handled(answer, refusal)
-    try:
-        return Handled(_answer(store, env, who))
-    except Refused as refusal:
-        header = who.incoming.message.header
-        return Handled(error_message(env, header, refusal.error_no, who.keys), refusal)
+        return Handled(error_message(env, header, error.error_no, None) if sends else None, error)
+    return _Case(store, env, policy, sender, deadline).handled()
 
 
-def _authenticate(store: Store, data: bytes) -> _Authenticated:
-    """Find the sender's key and verify the message with it (interpretation 16)."""
-    kms = store.identity
-    if Message.read(data).header.data_type == DataType.RESOLVE_INIT_PSK:
-        resolve = read_resolve_init(data)
-        user = _sender(store, resolve.psk_id, resolve.responder)
-        _check_kms(resolve.kms, kms)
-        verify_resolve(resolve, user.psk, user.identity, kms)
-        acting = resolve.responder or user.identity
-        return _Authenticated(resolve, user, acting, resolve.keys(user.psk, response=False))
-    request = read_request_init(data)
-    user = _sender(store, request.psk_id, request.initiator)
-    _check_kms(request.kms, kms)
-    verify_request(request, user.psk, user.identity, kms)
-    acting = request.initiator or user.identity
-    return _Authenticated(request, user, acting, request.keys(user.psk, response=False))
+class _Case:
+    """One message of an authenticated sender, until it is answered or refused."""
 
+    def __init__(
+        self,
+        store: Store,
+        env: Environment,
+        policy: KmsPolicy,
+        sender: Sender,
+        deadline: float | None,
+    ) -> None:
+        self.store, self.env, self.policy, self.sender = store, env, policy, sender
+        self.deadline = deadline
+        self.key: bytes | None = None if sender.signed else sender.key
+        """What answer and Error message are protected with, once it is known."""
 
-def _sender(store: Store, psk_id: Identity | None, claimed: Identity | None) -> User:
-    if psk_id is not None:
-        user = store.user_of_key(psk_id)
-    elif claimed is not None:
-        user = store.user(claimed)
-    else:
-        raise Refused("it names neither its sender nor a key", ErrorNo.AUTH_FAILURE)
-    if user is None:
-        what = f"the key {psk_id}" if psk_id is not None else f"the user {claimed}"
-        raise Refused(f"{what} is not known; see `kms user list`", ErrorNo.AUTH_FAILURE)
-    if claimed is not None and not may_act_as(store, user, claimed):
-        raise Refused(
-            f"the key {psk_id} is not that of {claimed}, whom it claims to be from",
-            ErrorNo.AUTH_FAILURE,
-        )
-    return user
-
-
-def _check_kms(named: Identity | None, kms: Identity) -> None:
-    if named is not None and named != kms:
-        raise Refused(f"it is for the KMS {named}, this is {kms}", ErrorNo.INVALID_ID)
-
-
-def _answer(store: Store, env: Environment, who: _Authenticated) -> bytes:
-    """Refuse what is old or was seen before, decide, and write it down; refusals are too."""
-    refusal: Refused | None = None
-    answer = b""
-    with store.transaction() as db:
+    def handled(self) -> Handled:
+        """Answer it; a refusal goes back as an Error message."""
         try:
-            env.check_fresh(who.incoming.t)
-            replay.remember(db, env, who.incoming, who.acting, who.user.psk)
-            answer = _decide(store, db, env, who)
+            answer = self._answer()
+        except Refused as refusal:
+            return Handled(self._error(refusal.error_no), refusal)
+        return Handled(answer)
+
+    def _error(self, error_no: int) -> bytes:
+        """An Error message; without a MAC as long as the envelope is not opened."""
+        header: HDR = self.sender.incoming.message.header
+        keys = None
+        if self.key is not None:
+            keys = self.sender.request.keys(self.key, response=False)
+        return error_message(self.env, header, error_no, keys)
+
+    def _answer(self) -> bytes:
+        """Refuse what is old or was seen before, decide, and write it down; refusals are too.
+
+        Of messages that anybody may have captured nothing is written: they must neither cost
+        a write nor count against whom they are from.
+        """
+        sender = self.sender
+        self.env.check_fresh(sender.incoming.t)
+        self.store.check_new(self.env, sender.incoming, sender.acting, sender.key)
+        refusal: Refused | None = None
+        answer: bytes | None = None
+        with self.store.exchange() as exchange:
+            count = self._counted(exchange)
+            try:
+                self._admit(count)
+                answer = self._decide(exchange)
+            except (Refused, WireError, UsageError) as error:
+                refusal = _refusal(error)
+            if answer is not None or refusal is not None:
+                exchange.log(self._log_entry(refusal))
+        if refusal is not None:
+            raise refusal
+        return answer if answer is not None else self._forwarded()
+
+    def _counted(self, exchange: Exchange) -> int:
+        """Remember a new message and count it; what is raised leaves nothing written."""
+        sender, env, most = self.sender, self.env, self.policy.rate
+        exchange.remember(env, sender.incoming, sender.acting, sender.key)
+        count = exchange.count(sender.user.identity, env.clock()) if most else 0
+        if count > most + 1:
+            raise Refused(f"more than {most} messages of {sender.user.identity} in a minute")
+        return count
+
+    def _admit(self, count: int) -> None:
+        """Refuse what is too much, and whom the operator has shut out.
+
+        They are looked up again, for that may have happened since the message was verified.
+        """
+        sender, store, most = self.sender, self.store, self.policy.rate
+        who = sender.user.identity
+        if count > most:
+            raise Refused(
+                f"more than {most} messages of {who} in a minute; what else comes is not logged"
+            )
+        if sender.path:
+            if store.peer(who) is None:
+                raise Refused(f"the KMS {who} was removed")
+            check_foreign(store, sender.acting)
+            return
+        for name in sender.names if sender.admitted else (who,):
+            _check_enabled(store, name, "the user", known=not sender.admitted)
+
+    def _decide(self, exchange: Exchange) -> bytes | None:
+        """The answer, None when another KMS has to give it.
+
+        What can be refused without the envelope key is refused before it is decrypted.
+        """
+        request = self.sender.request
+        if profile_of(request.incoming.profile.prf).bits not in self._served():
+            raise Refused(
+                f"the KMS does not serve the {request.incoming.profile.bits}-bit profile",
+                ErrorNo.INVALID_PRF,
+            )
+        if isinstance(request, RequestInit):
+            return self._grant_ticket(exchange, request)
+        return self._resolve_ticket(exchange, request)
+
+    def _served(self) -> list[int]:
+        return [bits for bits in self.policy.profiles if bits <= self.store.profile.bits]
+
+    def _open(self) -> bytes:
+        """The key of the answer, now that the sender is known and authorized."""
+        self.key = self.sender.protection(self.store, self.env)
+        return self.key
+
+    # --- Ticket Request -------------------------------------------------------------------
+
+    def _grant_ticket(self, exchange: Exchange, request: RequestInit) -> bytes:
+        """REQUEST_RESP with a new ticket (4.2.1.5)."""
+        asked, kms = request.policy, self.store.identity
+        rules = self.store.rules()
+        for responder in asked.responders:
+            if not rules.allow(self.sender.acting, [responder]):
+                raise _denied(self.sender.acting, responder)
+        key = self._open()
+        if asked.prf != request.incoming.profile.prf:
+            raise _mixed()
+        tpk = self._tpk_for(asked)
+        shared = tpk.shared_with is not None
+        granted = grant(self.env, asked, self.sender.acting, kms, self.policy, shared=shared)
+        keys = make_keys(self.env, granted.keys)
+        ticket, handed_out = make_ticket(self.env, granted.policy, keys, tpk.key, tpk.name)
+        if not self.sender.admitted:
+            exchange.note(self.env, ticket, granted.policy, self.sender.user.identity)
+        return request_resp(self.env, request, key, kms, ticket, handed_out)
+
+    def _tpk_for(self, asked: TicketPolicy) -> Tpk:
+        """The key that protects a new ticket: shared with its one responder only on request,
+        and as long as that one is let in."""
+        wants_shared = TicketFlag.E not in asked.flags and TicketFlag.I not in asked.flags
+        shared = None
+        if wants_shared and not self.policy.require_forking and len(asked.responders) == 1:
+            party = self.store.user(asked.responders[0])
+            if party is not None and party.enabled:
+                shared = self.store.shared_tpk(party.identity)
+        if shared is not None and len(shared.key) >= profile_of(asked.prf).key_length:
+            return shared
+        own = self.store.tpk()
+        if own is None:
+            raise Refused("the KMS has no ticket protection key")
+        return own
+
+    # --- Ticket Resolve -------------------------------------------------------------------
+
+    def _resolve_ticket(self, exchange: Exchange, request: ResolveInit) -> bytes | None:
+        """RESOLVE_RESP with the keys of a ticket (4.2.3.5); None for that of another KMS."""
+        base = BaseTicket.of(request.ticket)
+        policy = base.policy
+        if is_foreign(self.store, base):
+            self._check_call(policy, [self.sender.acting])
+            self._open()
+            return None
+        responder = self._authorized(policy)
+        key = self._open()
+        tpk = self.store.tpk(base.tpk_id)
+        if tpk is None:
+            raise Refused(
+                f"the ticket is protected with the key {base.tpk_id}, which is not known",
+                ErrorNo.INVALID_TICKET,
+            )
+        keys = open_for_responder(request.ticket, tpk.key)
+        if policy.prf != request.incoming.profile.prf:
+            raise _mixed()
+        policy.check_flags()
+        _check_maker(self.store, tpk, policy)
+        policy.check_validity(self.env.clock())
+        if TicketFlag.D not in policy.flags:
+            check_made(self.env, policy, keys.keys, self.policy)
+        self._check_requester(request.ticket, policy)
+        self._use_once(exchange, request.ticket, policy, responder.acting)
+        kms = self.store.identity
+        return resolve_resp(self.env, request, key, kms, policy, keys, responder.acting)
+
+    def _check_requester(self, ticket: TICKET, policy: TicketPolicy) -> None:
+        """Refuse the tickets of who is disabled or gone: who asked, and in whose name."""
+        requester = self.store.requester(ticket)
+        if requester is not None:
+            _check_enabled(self.store, requester, "the requester of the ticket")
+        if policy.initiator is not None:
+            # This may be somebody whom a user acts as, or who was let in by a certificate.
+            _check_enabled(self.store, policy.initiator, "the initiator", known=False)
+
+    def _authorized(self, policy: TicketPolicy) -> Responder:
+        """Who resolves; raises Refused for whom ticket or KMS do not let (4.2.3)."""
+        sender = self.sender
+        responder = acting_responder(self.store, sender.user, sender.acting, policy)
+        self._check_call(policy, [responder.acting, responder.named])
+        return responder
+
+    def _check_call(self, policy: TicketPolicy, names: list[Identity]) -> None:
+        if not self.store.rules().allow(policy.initiator, names):
+            raise _denied(policy.initiator, names[0])
+
+    def _use_once(
+        self, exchange: Exchange, ticket: TICKET, policy: TicketPolicy, responder: Identity
+    ) -> None:
+        """A ticket without the J flag is good for one TRANSFER_INIT (interpretation 22).
+
+        With key forking the Initiator Data tells one from another, and each responder that
+        a call is forked to may resolve it; without, each responder may do so once.
+        """
+        by, transfer = responder.data, os.urandom(16)
+        if TicketFlag.I in policy.flags:
+            by, transfer = b"", hashlib.sha256(ticket.initiator_data).digest()
+        exchange.use_once(self.env, ticket, policy, by, transfer)
+
+    def _forwarded(self) -> bytes:
+        """What another KMS makes of the ticket. No transaction is open while it is asked."""
+        request, key = self.sender.request, self.key
+        assert isinstance(request, ResolveInit)  # noqa: S101 - nothing else is handed on
+        assert key is not None  # noqa: S101 - it was opened
+        refusal: Refused | None = None
+        answer = b""
+        try:
+            forwarder = Forwarder(self.store, self.env, handle, self.deadline)
+            answer = forwarder.resolve(request, self.sender.acting, self.sender.path, key)
         except Refused as error:
             refusal = error
-        except WireError as error:
-            refusal = Refused(str(error), ErrorNo.INVALID_TICKET)
-        except UsageError as error:
-            refusal = Refused(str(error), ErrorNo.INVALID_TPPAR)
-        store.write_log(db, _log_entry(env, who, refusal))
-    if refusal is not None:
-        raise refusal
-    return answer
+        with self.store.exchange() as exchange:
+            exchange.log(self._log_entry(refusal))
+        if refusal is not None:
+            raise refusal
+        return answer
+
+    # --- log ------------------------------------------------------------------------------
+
+    def _log_entry(self, refusal: Refused | None) -> LogEntry:
+        request = self.sender.request
+        if isinstance(request, RequestInit):
+            exchange, about = "request", ", ".join(map(str, request.policy.responders))
+        else:
+            exchange, about = "resolve", _owner(request)
+        outcome = "answered" if refusal is None else "refused"
+        reason = "" if refusal is None else str(refusal)
+        who = " via ".join(map(str, (self.sender.acting, *reversed(self.sender.path))))
+        return LogEntry(self.env.clock(), exchange, who, about, outcome, reason)
 
 
-def _decide(store: Store, db: sqlite3.Connection, env: Environment, who: _Authenticated) -> bytes:
-    if not who.user.enabled:
-        raise Refused(f"the user {who.user.identity} is disabled")
-    if isinstance(who.request, RequestInit):
-        return _grant_ticket(store, env, who.request, who)
-    return _resolve_ticket(store, db, env, who.request, who)
+def _refusal(error: Refused | WireError | UsageError) -> Refused:
+    """What a broken ticket or a value that does not fit is refused with."""
+    if isinstance(error, Refused):
+        return error
+    broken = isinstance(error, WireError)
+    return Refused(str(error), ErrorNo.INVALID_TICKET if broken else ErrorNo.INVALID_TPPAR)
 
 
-def _grant_ticket(
-    store: Store, env: Environment, request: RequestInit, who: _Authenticated
-) -> bytes:
-    """REQUEST_RESP with a new ticket (4.2.1.5)."""
-    asked, kms = request.policy, store.identity
-    if asked.prf != request.incoming.profile.prf:
-        raise Refused(
-            "the header and the Ticket Policy have PRFs of different strength", ErrorNo.INVALID_PRF
-        )
-    tpk = _tpk_for(store, asked)
-    shared = tpk.shared_with is not None
-    policy = grant(env, asked, who.acting, kms, store.profile, shared=shared)
-    keys = make_keys(env, wanted_keys(asked))
-    ticket, handed_out = make_ticket(env, policy, keys, tpk.key, tpk.name)
-    return request_resp(env, request, who.user.psk, kms, ticket, handed_out)
+def _denied(sender: Identity | None, responder: Identity) -> Refused:
+    return Refused(f"a rule denies {sender} to call {responder}; see `kms policy list`")
 
 
-def _tpk_for(store: Store, asked: TicketPolicy) -> Tpk:
-    """The key that protects a new ticket: shared with its one responder only on request."""
-    wants_shared = TicketFlag.E not in asked.flags and TicketFlag.I not in asked.flags
-    shared = None
-    if wants_shared and len(asked.responders) == 1:
-        shared = store.shared_tpk(asked.responders[0])
-    if shared is not None and len(shared.key) >= profile_of(asked.prf).key_length:
-        return shared
-    own = store.tpk()
-    if own is None:
-        raise Refused("the KMS has no ticket protection key")
-    return own
+def _mixed() -> Refused:
+    return Refused(
+        "the header and the Ticket Policy have PRFs of different strength", ErrorNo.INVALID_PRF
+    )
 
 
-def _check_maker(tpk: Tpk, policy: TicketPolicy) -> None:
+def _check_enabled(store: Store, identity: Identity, what: str, *, known: bool = True) -> None:
+    """Refuse a user who is disabled or, if it has to be `known` here, is not there any more."""
+    user = store.user(identity)
+    if user is not None and not user.enabled:
+        raise Refused(f"{what} {identity} is disabled")
+    if user is None and known:
+        raise Refused(f"{what} {identity} is no user any more")
+
+
+def _check_maker(store: Store, tpk: Tpk, policy: TicketPolicy) -> None:
     """Whoever has a key can make tickets with it: believe each only what is theirs to say.
 
     With the KMS's own key that is everything; with a key shared with a user, a ticket that
-    this user made (D is 0) and is the initiator of, or one that the KMS made for them.
+    this user made (D is 0) and is the initiator of, or one that the KMS made for them; both
+    as long as they are let in.
     """
     if tpk.shared_with is None:
         if TicketFlag.D not in policy.flags:
             raise Refused("D is 0, but nobody else has this key", ErrorNo.INVALID_TICKET)
         return
+    _check_enabled(store, tpk.shared_with, "the owner of the ticket's protection key")
     made_by_user = TicketFlag.D not in policy.flags and policy.initiator == tpk.shared_with
     for_user = TicketFlag.E not in policy.flags and policy.responders == (tpk.shared_with,)
     if not (made_by_user or for_user):
@@ -201,62 +359,6 @@ def _check_maker(tpk: Tpk, policy: TicketPolicy) -> None:
             f"the ticket is protected with the key of {tpk.shared_with}, who may not make it",
             ErrorNo.INVALID_TICKET,
         )
-
-
-def _resolve_ticket(
-    store: Store,
-    db: sqlite3.Connection,
-    env: Environment,
-    request: ResolveInit,
-    who: _Authenticated,
-) -> bytes:
-    """RESOLVE_RESP with the keys of a ticket (4.2.3.5)."""
-    base = BaseTicket.of(request.ticket)
-    tpk = store.tpk(base.tpk_id)
-    if tpk is None:
-        raise Refused(
-            f"the ticket is protected with the key {base.tpk_id}, which is not known",
-            ErrorNo.INVALID_TICKET,
-        )
-    keys = open_for_responder(request.ticket, tpk.key)
-    policy = base.policy
-    if policy.prf != request.incoming.profile.prf:
-        raise Refused(
-            "the header and the Ticket Policy have PRFs of different strength", ErrorNo.INVALID_PRF
-        )
-    policy.check_flags()
-    _check_maker(tpk, policy)
-    policy.check_validity(env.clock())
-    responder = acting_responder(store, who.user, who.acting, policy)
-    owner = None if policy.initiator is None else store.user(policy.initiator)
-    if owner is not None and not owner.enabled:
-        raise Refused(f"the user {owner.identity}, who requested the ticket, is disabled")
-    _use_once(db, request.ticket, policy, responder)
-    return resolve_resp(env, request, who.user.psk, store.identity, policy, keys, responder)
-
-
-def _use_once(
-    db: sqlite3.Connection, ticket: TICKET, policy: TicketPolicy, responder: Identity
-) -> None:
-    """A ticket without the J flag is good for one TRANSFER_INIT (interpretation 22).
-
-    With key forking the Initiator Data tells one from another, and each responder that a
-    call is forked to may resolve it; without, each responder may do so once.
-    """
-    if TicketFlag.I in policy.flags:
-        replay.use_once(db, ticket, policy, b"", hashlib.sha256(ticket.initiator_data).digest())
-    else:
-        replay.use_once(db, ticket, policy, responder.data, os.urandom(16))
-
-
-def _log_entry(env: Environment, who: _Authenticated, refusal: Refused | None) -> LogEntry:
-    if isinstance(who.request, RequestInit):
-        exchange, about = "request", ", ".join(map(str, who.request.policy.responders))
-    else:
-        exchange, about = "resolve", _owner(who.request)
-    outcome = "answered" if refusal is None else "refused"
-    reason = "" if refusal is None else str(refusal)
-    return LogEntry(env.clock(), exchange, str(who.acting), about, outcome, reason)
 
 
 def _owner(request: ResolveInit) -> str:

@@ -1,307 +1,85 @@
-"""The KMS store: users, ticket protection keys, replay cache and log in one SQLite file."""
+"""The KMS store: users, keys, policy, replay cache and log in one SQLite file.
+
+What the KMS asks of it is narrow: who somebody is (`user`, `user_of_key`, `peer`), with which
+key (`psk`, `tpk`, `key_pairs`, `anchors`), what they may (`policy`, `rules`, `act_as`,
+`groups_of`), and, in one transaction, what becomes of a message (`exchange`). The rest is for
+operators.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self
 
-from mikeytool.exchange.profile import PROFILE_256, PROFILES, Profile
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.x509 import Certificate
+
+from mikeytool.exchange.environment import NS, Environment
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.profile import Profile
 from mikeytool.kms import replay
-from mikeytool.kms.database import Database
+from mikeytool.kms.keys import Keys, check_key_pair, check_tpk, insert_key_pair
+from mikeytool.kms.model import LogEntry, Tpk, User
+from mikeytool.kms.peers import Peers
+from mikeytool.kms.policy import Policies
+from mikeytool.kms.seal import BESIDE, Seal, key_path, write_new
+from mikeytool.kms.sealed import tpk_place, write_seal
+from mikeytool.kms.users import Users
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.registry import IdType
+from mikeytool.wire.payloads import TICKET
 
-MIN_PSK = 16
-"""In octets: keys have 128 bits or more (RFC 6043 12.1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Someone who may ask the KMS; `psk_id` names the key in IDRpsk, if it has a name."""
-
-    identity: Identity
-    psk: bytes = field(repr=False)
-    psk_id: Identity | None
-    enabled: bool
+__all__ = ["Exchange", "LogEntry", "Store", "Tpk", "User"]
 
 
-@dataclass(frozen=True, slots=True)
-class Tpk:
-    """A ticket protection key and the name under which tickets refer to it.
+class Exchange:
+    """What is written down of one message, in one transaction."""
 
-    `shared_with` is the one user who has it too; the KMS's own keys are shared with nobody.
-    """
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
 
-    name: Identity
-    key: bytes = field(repr=False)
-    shared_with: Identity | None = None
-    current: bool = True
+    def count(self, sender: Identity, now_ns: int) -> int:
+        """The how-manieth message of a sender this is within the minute."""
+        minute = now_ns // (60 * NS)
+        self._db.execute(
+            "INSERT INTO rates VALUES (?, ?, 1) ON CONFLICT (sender) DO UPDATE SET"
+            " count = CASE minute WHEN excluded.minute THEN count + 1 ELSE 1 END,"
+            " minute = excluded.minute",
+            (sender.data, minute),
+        )
+        query = "SELECT count FROM rates WHERE sender = ?"
+        count: int = self._db.execute(query, (sender.data,)).fetchone()[0]
+        return count
 
+    def remember(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
+        """Refuse an initial message seen before, else remember it; see `replay.remember`."""
+        replay.remember(self._db, env, message, sender, key)
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """What someone asked for and what came of it. Times are Unix nanoseconds."""
-
-    at_ns: int
-    exchange: str
-    user: str
-    about: str
-    outcome: str
-    reason: str
-
-
-def _check_psk(psk: bytes) -> None:
-    if len(psk) < MIN_PSK:
-        raise UsageError(
-            f"the pre-shared key has {len(psk)} octets, it takes {MIN_PSK} or more (RFC 6043 12.1)"
+    def note(self, env: Environment, ticket: TICKET, policy: TicketPolicy, user: Identity) -> None:
+        """Keep who requested a ticket until it expires; `Store.requester` tells."""
+        until = policy.valid_to.unix_ns if policy.valid_to is not None else None
+        self._db.execute("DELETE FROM requested WHERE until_ns < ?", (env.clock(),))
+        self._db.execute(
+            "INSERT OR REPLACE INTO requested VALUES (?, ?, ?)",
+            (_digest(ticket), user.data, replay.NO_END if until is None else until),
         )
 
-
-class Store(Database):
-    """A KMS store. Raises StateError for whatever goes wrong with the file."""
-
-    kind = 0x6D6B6D73  # "mkms"
-    name = "KMS store"
-    schema = (
-        """
-        CREATE TABLE kms (id BLOB NOT NULL, id_type INTEGER NOT NULL, profile INTEGER NOT NULL);
-        CREATE TABLE users (
-            id BLOB PRIMARY KEY, id_type INTEGER NOT NULL, psk BLOB NOT NULL,
-            psk_id BLOB UNIQUE, enabled INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
-        CREATE TABLE act_as (
-            user BLOB NOT NULL REFERENCES users ON DELETE CASCADE, pattern TEXT NOT NULL,
-            PRIMARY KEY (user, pattern)) WITHOUT ROWID;
-        CREATE TABLE members (
-            member BLOB NOT NULL, grp BLOB NOT NULL, grp_type INTEGER NOT NULL,
-            PRIMARY KEY (member, grp)) WITHOUT ROWID;
-        CREATE TABLE tpks (
-            name BLOB PRIMARY KEY, tpk BLOB NOT NULL, shared_with BLOB,
-            current INTEGER NOT NULL) WITHOUT ROWID;
-        CREATE TABLE log (
-            at_ns INTEGER NOT NULL, exchange TEXT NOT NULL, user TEXT NOT NULL,
-            about TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL);
-        """
-        + replay.SCHEMA
-    )
-
-    @classmethod
-    def init(cls, path: Path, identity: Identity, profile: Profile, tpk: Tpk) -> Self:
-        """Make the store of a KMS with one ticket protection key.
-
-        `profile` is the strongest that it serves; its TPK must be as long (12.1).
-        """
-        if len(tpk.key) < profile.key_length:
-            raise UsageError(
-                f"the ticket protection key has {len(tpk.key)} octets, the {profile.bits}-bit"
-                f" profile takes {profile.key_length} or more"
-            )
-        store = cls.create(path)
-        with store.transaction() as db:
-            db.execute(
-                "INSERT INTO kms VALUES (?, ?, ?)",
-                (identity.data, int(identity.id_type), profile.bits),
-            )
-        store.add_tpk(tpk)
-        return store
-
-    @property
-    def identity(self) -> Identity:
-        """The identity of the KMS."""
-        data, id_type, _ = self._kms()
-        return Identity(data, id_type)
-
-    @property
-    def profile(self) -> Profile:
-        """The strongest profile that the KMS serves."""
-        return PROFILES.get(self._kms()[2], PROFILE_256)
-
-    def _kms(self) -> tuple[bytes, int, int]:
-        with self._errors():
-            row: tuple[bytes, int, int] | None = self._db.execute(
-                "SELECT id, id_type, profile FROM kms"
-            ).fetchone()
-        if row is None:
-            raise StateError(f"{self.path}: its making was cut short; make it anew")
-        return row
-
-    def add_user(
-        self,
-        identity: Identity,
-        psk: bytes,
-        psk_id: Identity | None = None,
-        act_as: Sequence[str] = (),
-        before_commit: Callable[[], None] = lambda: None,
+    def use_once(
+        self, env: Environment, ticket: TICKET, policy: TicketPolicy, by: bytes, transfer: bytes
     ) -> None:
-        """Add a user who may act as whoever fits a pattern of `act_as`.
+        """Refuse a ticket without J that was used before; see `replay.use_once`."""
+        replay.use_once(self._db, env, ticket, policy, by, transfer)
 
-        Raises UsageError for a key under 16 octets, StateError when the user is there.
-        What `before_commit` raises leaves the store as it was.
-        """
-        _check_psk(psk)
-        name = None if psk_id is None else psk_id.data
-        with self.transaction() as db:
-            try:
-                db.execute(
-                    "INSERT INTO users (id, id_type, psk, psk_id) VALUES (?, ?, ?, ?)",
-                    (identity.data, int(identity.id_type), psk, name),
-                )
-            except sqlite3.IntegrityError:
-                what = f"the user {identity}" if self.user(identity) else f"the key name {psk_id}"
-                raise StateError(f"{self.path}: {what} is there already") from None
-            db.executemany(
-                "INSERT OR IGNORE INTO act_as VALUES (?, ?)",
-                [(identity.data, pattern) for pattern in act_as],
-            )
-            before_commit()
-
-    def act_as(self, identity: Identity) -> list[str]:
-        """The patterns of identities that a user may act as."""
-        with self._errors():
-            rows = self._db.execute(
-                "SELECT pattern FROM act_as WHERE user = ? ORDER BY pattern", (identity.data,)
-            )
-            return [row[0] for row in rows]
-
-    def enable(self, identity: Identity, enabled: bool) -> None:
-        """Enable or disable a user; raises StateError when there is none."""
-        self._change_user("UPDATE users SET enabled = ? WHERE id = ?", enabled, identity)
-
-    def rekey(
-        self,
-        identity: Identity,
-        psk: bytes,
-        before_commit: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Give a user another key; raises UsageError for a short one, StateError for no user."""
-        _check_psk(psk)
-        self._change_user("UPDATE users SET psk = ? WHERE id = ?", psk, identity, before_commit)
-
-    def remove_user(self, identity: Identity) -> None:
-        """Remove a user with what they may act as; raises StateError when there is none."""
-        with self.transaction() as db:
-            db.execute("DELETE FROM act_as WHERE user = ?", (identity.data,))
-            gone = db.execute("DELETE FROM users WHERE id = ?", (identity.data,))
-            self._check_found(gone.rowcount, identity)
-
-    def _change_user(
-        self,
-        query: str,
-        value: bytes | bool,
-        identity: Identity,
-        before_commit: Callable[[], None] = lambda: None,
-    ) -> None:
-        with self.transaction() as db:
-            changed = db.execute(query, (value, identity.data))
-            self._check_found(changed.rowcount, identity)
-            before_commit()
-
-    def _check_found(self, count: int, identity: Identity) -> None:
-        if not count:
-            raise StateError(f"{self.path}: there is no user {identity}; see kms user list")
-
-    def add_members(self, group: Identity, members: Sequence[Identity]) -> None:
-        """Put members into a group: where a ticket names the group, it admits them."""
-        with self.transaction() as db:
-            db.executemany(
-                "INSERT OR IGNORE INTO members VALUES (?, ?, ?)",
-                [(member.data, group.data, int(group.id_type)) for member in members],
-            )
-
-    def remove_members(self, group: Identity, members: Sequence[Identity]) -> None:
-        """Take members out of a group."""
-        with self.transaction() as db:
-            db.executemany(
-                "DELETE FROM members WHERE member = ? AND grp = ?",
-                [(member.data, group.data) for member in members],
-            )
-
-    def groups_of(self, member: Identity) -> list[Identity]:
-        """The groups that someone is in."""
-        with self._errors():
-            rows = self._db.execute(
-                "SELECT grp, grp_type FROM members WHERE member = ?", (member.data,)
-            )
-            return [Identity(data, id_type) for data, id_type in rows]
-
-    def groups(self) -> dict[Identity, list[Identity]]:
-        """Every group with its members."""
-        found: dict[Identity, list[Identity]] = {}
-        with self._errors():
-            rows = self._db.execute("SELECT grp, grp_type, member FROM members ORDER BY 1, 3")
-            for group, id_type, member in rows:
-                found.setdefault(Identity(group, id_type), []).append(Identity(member))
-        return found
-
-    def users(self) -> list[User]:
-        """Every user, in the order of their identities."""
-        return list(self._users("ORDER BY id", ()))
-
-    def user(self, identity: Identity) -> User | None:
-        """The user of an identity."""
-        return next(self._users("WHERE id = ?", (identity.data,)), None)
-
-    def user_of_key(self, psk_id: Identity) -> User | None:
-        """The user whose key has a name."""
-        return next(self._users("WHERE psk_id = ?", (psk_id.data,)), None)
-
-    def _users(self, where: str, values: tuple[bytes, ...]) -> Iterator[User]:
-        query = f"SELECT id, id_type, psk, psk_id, enabled FROM users {where}"  # noqa: S608
-        with self._errors():
-            rows = self._db.execute(query, values).fetchall()
-        for data, id_type, psk, psk_id, enabled in rows:
-            name = None if psk_id is None else Identity(psk_id)
-            yield User(Identity(data, id_type), psk, name, bool(enabled))
-
-    def tpk(self, name: Identity | None = None) -> Tpk | None:
-        """The ticket protection key of a name, or the KMS's own that is current."""
-        if name is None:
-            return next(self._tpks("WHERE current = 1 AND shared_with IS NULL", ()), None)
-        return next(self._tpks("WHERE name = ?", (name.data,)), None)
-
-    def shared_tpk(self, party: Identity) -> Tpk | None:
-        """The current key that is shared with a party."""
-        return next(self._tpks("WHERE current = 1 AND shared_with = ?", (party.data,)), None)
-
-    def tpks(self) -> list[Tpk]:
-        """Every ticket protection key, in the order of their names."""
-        return list(self._tpks("ORDER BY name", ()))
-
-    def _tpks(self, where: str, values: tuple[bytes, ...]) -> Iterator[Tpk]:
-        query = f"SELECT name, tpk, shared_with, current FROM tpks {where}"  # noqa: S608
-        with self._errors():
-            rows = self._db.execute(query, values).fetchall()
-        for name, key, party, current in rows:
-            shared_with = None if party is None else Identity(party)
-            yield Tpk(Identity(name, IdType.BYTE_STRING), key, shared_with, bool(current))
-
-    def add_tpk(self, tpk: Tpk, before_commit: Callable[[], None] = lambda: None) -> None:
-        """Add a key, which becomes the current one for its party.
-
-        Those before it stay, so that their tickets can be resolved until they expire.
-        Raises UsageError for a key under 16 octets or shorter than the KMS's profile,
-        StateError when the name is taken; what `before_commit` raises leaves all as it was.
-        """
-        least = MIN_PSK if tpk.shared_with is not None else self.profile.key_length
-        if len(tpk.key) < least:
-            raise UsageError(
-                f"the ticket protection key has {len(tpk.key)} octets, it takes {least} or more"
-            )
-        party = None if tpk.shared_with is None else tpk.shared_with.data
-        with self.transaction() as db:
-            db.execute("UPDATE tpks SET current = 0 WHERE shared_with IS ?", (party,))
-            try:
-                db.execute("INSERT INTO tpks VALUES (?, ?, ?, 1)", (tpk.name.data, tpk.key, party))
-            except sqlite3.IntegrityError:
-                raise StateError(f"{self.path}: there is a key named {tpk.name} already") from None
-            before_commit()
-
-    def write_log(self, db: sqlite3.Connection, entry: LogEntry) -> None:
-        """Add to the log, within a transaction."""
-        db.execute(
+    def log(self, entry: LogEntry) -> None:
+        """Add to the log."""
+        self._db.execute(
             "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)",
             (
                 entry.at_ns,
@@ -313,6 +91,105 @@ class Store(Database):
             ),
         )
 
+
+class Store(Users, Keys, Policies, Peers):
+    """A KMS store. Raises StateError for whatever goes wrong with the file.
+
+    The sealing key is needed only when a secret is; whoever has not got it can still look
+    at users, policy and log.
+    """
+
+    @classmethod
+    def init(
+        cls,
+        path: Path,
+        identity: Identity,
+        profile: Profile,
+        tpk: Tpk,
+        *,
+        how: str = BESIDE,
+        key_pair: tuple[RSAPrivateKey, Certificate] | None = None,
+        force: bool = False,
+    ) -> Self:
+        """Make the store of a KMS with one ticket protection key.
+
+        `profile` is the strongest that it serves; its TPK must be as long (12.1). `how` says
+        what seals it. With `force` a store that is there is replaced, with its key, once the
+        new one is whole; what is raised before leaves it as it was.
+        """
+        check_tpk(tpk, profile)
+        if key_pair is not None:
+            check_key_pair(*key_pair, identity)
+        if path.exists() and not force:
+            raise StateError(f"{path}: it exists already; choose another name or add --force")
+        replaced, had_key = cls._replaced(path, how) if force else (None, False)
+        made = path if replaced is None else _beside(replaced)
+        seal, sealer = Seal.make(how, path, key=key_path(made))
+
+        def fill(db: sqlite3.Connection) -> None:
+            row = (identity.data, int(identity.id_type), profile.bits)
+            db.execute("INSERT INTO kms VALUES (?, ?, ?)", row)
+            write_seal(db, seal)
+            sealed = sealer.seal(tpk.key, *tpk_place(tpk.name.data, None))
+            db.execute("INSERT INTO tpks VALUES (?, ?, NULL, 1)", (tpk.name.data, sealed))
+            if key_pair is not None:
+                insert_key_pair(db, sealer, *key_pair)
+
+        try:
+            store = cls.create(made, fill)
+            if replaced is not None:
+                store.close()
+                _put_in_place(made, replaced)
+                if had_key and seal.how not in (BESIDE, f"file:{key_path(replaced)}"):
+                    key_path(replaced).unlink(missing_ok=True)
+                store = cls(path)
+        except StateError:
+            if how == BESIDE:
+                key_path(made).unlink(missing_ok=True)  # it was made just now
+            raise
+        return store
+
+    @classmethod
+    def _replaced(cls, path: Path, how: str) -> tuple[Path | None, bool]:
+        """The file that a new store replaces, and whether STORE.key is its key.
+
+        That is None when neither it nor a key that is left of it is there. Raises StateError
+        for a file that is no store, and for a STORE.key in the way that is not its key.
+        """
+        if not path.exists():
+            left = key_path(path).exists()
+            return Path(os.path.realpath(path)) if left else None, left
+        with closing(cls(path)) as store:
+            has_key = store.sealed_how == BESIDE
+        if how == BESIDE and not has_key and key_path(path).exists():
+            raise StateError(f"{key_path(path)}: it exists already; move it away")
+        return Path(os.path.realpath(path)), has_key
+
+    @property
+    def sealed_how(self) -> str:
+        """What seals the store: `beside`, `file:PATH`, `env:NAME` or `passphrase`."""
+        with self._errors():
+            row = self._db.execute("SELECT how FROM seal").fetchone()
+        return BESIDE if row is None else str(row[0])
+
+    @contextmanager
+    def exchange(self) -> Iterator[Exchange]:
+        """What becomes of one message: all of it is on disk afterwards, or none."""
+        with self.transaction() as db:
+            yield Exchange(db)
+
+    def requester(self, ticket: TICKET) -> Identity | None:
+        """The user whose key asked for a ticket; None when that is not known."""
+        query = "SELECT user FROM requested WHERE ticket = ?"
+        with self._errors():
+            row = self._db.execute(query, (_digest(ticket),)).fetchone()
+        return None if row is None else Identity(row[0])
+
+    def check_new(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
+        """Refuse what `Exchange.remember` would, without a write; see `replay.check_new`."""
+        with self._errors():
+            replay.check_new(self._db, env, message, sender, key)
+
     def log(self, since_ns: int = 0) -> Iterator[LogEntry]:
         """The log from a moment on, oldest first."""
         with self._errors():
@@ -323,3 +200,87 @@ class Store(Database):
             )
             for row in rows:
                 yield LogEntry(*row)
+
+    def count_log(self) -> int:
+        """How many entries the log has."""
+        with self._errors():
+            count: int = self._db.execute("SELECT count(*) FROM log").fetchone()[0]
+        return count
+
+    def backup(self, path: Path, *, with_key: bool, force: bool) -> None:
+        """Copy the store, as it is at one moment, into a file of mode 0600.
+
+        `with_key` copies STORE.key beside it. What was seen after that moment the copy does
+        not know: who serves from it takes replays of it for as long as their timestamps are
+        accepted, and tickets for single use until they expire. Raises StateError for files
+        that are in the way without `force`, for the store or its key, and for what is no
+        KMS store; UsageError for a store that has no STORE.key.
+        """
+        copies = {path: self._snapshot}
+        if with_key:
+            if self.sealed_how != BESIDE:
+                raise UsageError(f"--with-key: this store is sealed with {self.sealed_how}")
+            copies = {key_path(path): self._key_copy, **copies}
+        for target in copies:
+            if target.exists() and not force:
+                raise StateError(f"{target}: it exists already; add --force")
+            for own, what in (
+                (self.path, "the store itself"),
+                (key_path(self.path), "its sealing key"),
+            ):
+                if target.exists() and own.exists() and target.samefile(own):
+                    raise StateError(f"{target}: this is {what}")
+        if path.exists():
+            self.check_kind(path)
+        for target, copy in copies.items():
+            copy(target)
+
+    def _key_copy(self, target: Path) -> None:
+        made = _beside(target)
+        try:
+            write_new(made, key_path(self.path).read_bytes())
+            made.replace(target)
+        except OSError as error:
+            raise StateError(f"{key_path(self.path)}: {error.strerror}") from None
+
+    def _snapshot(self, target: Path) -> None:
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        except OSError as error:
+            raise StateError(f"{target}: {error.strerror}") from None
+        try:
+            with self._errors(), closing(sqlite3.connect(name)) as copy:
+                self._db.backup(copy)
+            os.fsync(handle)
+            for suffix in ("-wal", "-shm"):  # of a store that is overwritten
+                Path(f"{target}{suffix}").unlink(missing_ok=True)
+            Path(name).replace(target)
+        except OSError as error:
+            raise StateError(f"{target}: {error.strerror}") from None
+        finally:
+            os.close(handle)
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def _digest(ticket: TICKET) -> bytes:
+    """What tells a ticket from others: its Ticket Data, which has a MAC."""
+    return hashlib.sha256(ticket.ticket_data).digest()
+
+
+def _beside(path: Path) -> Path:
+    """A name in the same directory that nothing has."""
+    return path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+
+
+def _put_in_place(made: Path, path: Path) -> None:
+    """Give a finished store, and its key if it has one beside it, the place of another."""
+    try:
+        for suffix in ("-wal", "-shm"):  # they are not those of the new file
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        if key_path(made).exists():
+            key_path(made).replace(key_path(path))
+        made.replace(path)
+    except OSError as error:
+        made.unlink(missing_ok=True)
+        raise StateError(f"{path}: {error.strerror}") from None

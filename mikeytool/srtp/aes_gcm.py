@@ -64,6 +64,19 @@ def rtcp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
     return seal
 
 
+def clear_rtcp_sealer(keys: SessionKeys, mki: bytes) -> RtcpSealer:
+    """Return what makes an SRTCP packet that is authenticated alone (RFC 7714 9.3); E is 0."""
+    encrypt = AESGCM(keys.encryption).encrypt
+    salt = int.from_bytes(keys.salt, "big")
+
+    def seal(packet: bytes, ssrc: int, index: int) -> bytes:
+        trailer = index.to_bytes(TRAILER, "big")
+        iv = (salt ^ ssrc << 48 ^ index).to_bytes(IV, "big")
+        return packet + encrypt(iv, b"", packet + trailer) + trailer + mki
+
+    return seal
+
+
 def rtcp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
     """Return what makes an RTCP packet of an SRTCP packet (RFC 7714 9.2; 9.3 if E is 0)."""
     decrypt = AESGCM(keys.encryption).decrypt

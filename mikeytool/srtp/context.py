@@ -1,4 +1,4 @@
-"""What sender and receiver share: master keys, and who may speak.
+"""What sender and receiver share: master keys, how long they live, and who may speak.
 
 A cryptographic context (RFC 3711 3.2) is found by SSRC; RTP and RTCP of an SSRC share the
 master key and count their packets apart.
@@ -10,11 +10,8 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mikeytool.srtp.suites import SUITES, Cipher, Suite
+from mikeytool.srtp.suites import SUITES, USUAL_SALT, Cipher, Suite
 from mikeytool.wire.errors import Refused, UsageError
-
-# The salt of every suite but those with AES-GCM, in octets.
-OTHER_SALT = 14
 
 
 @dataclass(frozen=True)
@@ -22,11 +19,15 @@ class MasterKey:
     """A master key, its salt, and the MKI that names it, empty if none does.
 
     Lengths are in octets and those of a suite; they are checked where key and suite meet.
+    `lifetime` is the number of packets that the key may protect, of SRTP and of SRTCP each,
+    where the key management sets one (RFC 4568 6.1); the indices of a stream end at 2^48 and
+    2^31 anyway (RFC 3711 9.2).
     """
 
     key: bytes = field(repr=False)
     salt: bytes = field(repr=False)
     mki: bytes = b""
+    lifetime: int | None = field(default=None, repr=False)
 
 
 class Highest(NamedTuple):
@@ -50,16 +51,78 @@ def check_lengths(suite: Suite, master: MasterKey) -> None:
     given = len(master.key), len(master.salt)
     if given == (suite.key_length, suite.salt_length):
         return
-    # A suite that would leave media in the clear is no advice.
+    # Key and salt may have been meant in one. A suite that would leave media in the clear is
+    # no advice.
     fitting = [
         name
         for name, each in SUITES.items()
-        if (each.key_length, each.salt_length) == given and each.cipher is not Cipher.NULL
+        if each.cipher is not Cipher.NULL
+        and given in ((each.key_length, each.salt_length), (each.key_length + each.salt_length, 0))
     ]
-    gcm = suite.cipher is Cipher.AES_GCM and given[1] == OTHER_SALT
+    gcm = suite.cipher is Cipher.AES_GCM and given in (
+        (given[0], USUAL_SALT),
+        (suite.key_length + USUAL_SALT, 0),
+    )
+    if given == (suite.key_length, 0):
+        raise UsageError(
+            f"a master key of {given[0]} octets without a salt; {suite.name} needs one of "
+            f"{suite.salt_length} octets, behind the key or of its own"
+        )
     raise UsageError(
         f"a master key of {given[0]} octets with a salt of {given[1]}; {suite.name} needs "
         f"{suite.key_length} and {suite.salt_length}"
-        + (f" (AES-GCM has a salt of {suite.salt_length}, the other suites {OTHER_SALT})" * gcm)
+        + (f" (AES-GCM has a salt of {suite.salt_length}, the other suites {USUAL_SALT})" * gcm)
         + (f"; use {' or '.join(fitting)}" if fitting else "; no suite takes what was given")
     )
+
+
+class Notes:
+    """What is to be said about streams and is no error, each text once and boundedly many."""
+
+    _MOST = 1000
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+        self._new: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Note something down, unless it was before."""
+        if text not in self._said and len(self._said) < self._MOST:
+            self._said.add(text)
+            self._new.append(text)
+
+    def take(self) -> list[str]:
+        """What was noted down since the last time."""
+        new, self._new = self._new, []
+        return new
+
+
+def nearly(limit: int) -> int:
+    """The number of packets after which to warn that a key's life ends at `limit`."""
+    return limit - limit // 16
+
+
+class Lifetime:
+    """Counts the packets of one master key that has a set lifetime (RFC 4568 6.1)."""
+
+    def __init__(self, master: MasterKey, notes: Notes) -> None:
+        self._limit = master.lifetime or 0
+        self._notes = notes
+        self._used = {"SRTP": 0, "SRTCP": 0}
+
+    def check(self, kind: str) -> None:
+        """Raise Refused if the key has protected all the packets of a kind that it may."""
+        if self._used[kind] >= self._limit:
+            raise Refused(
+                f"a master key has protected the {self._limit} {kind} packets of its lifetime; "
+                "agree on a new key"
+            )
+
+    def count(self, kind: str) -> None:
+        """Count one packet, and warn before the last."""
+        self._used[kind] += 1
+        if self._used[kind] == nearly(self._limit):
+            self._notes.add(
+                f"a master key has protected {self._used[kind]} of the {self._limit} {kind} "
+                "packets of its lifetime; agree on a new key soon"
+            )

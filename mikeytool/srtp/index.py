@@ -6,6 +6,9 @@ The index of an RTP packet is ROC * 2^16 + SEQ, 48 bits, of which a packet carri
 
 from __future__ import annotations
 
+from array import array
+from enum import Enum
+
 from mikeytool.wire.errors import Refused, UsageError
 
 RTP_INDICES = 1 << 48
@@ -13,10 +16,19 @@ RTCP_INDICES = 1 << 31
 WINDOW = 64
 # Half the range of SEQ: the index of a packet further behind cannot be told any more.
 WIDEST_WINDOW = 1 << 15
+_REMEMBERED = 1 << 10
 
 
 class Replayed(Refused):
     """Authentic, but received before or too old to know (RFC 3711 3.3.2)."""
+
+
+class TooLate(Replayed):
+    """So far behind the newest that nobody knows whether it came before."""
+
+
+class Clash(Refused):
+    """Two different packets with one SSRC and index under one key: one key stream for both."""
 
 
 def estimate(highest: int, sequence: int) -> int:
@@ -35,12 +47,21 @@ def estimate(highest: int, sequence: int) -> int:
 
 def check_window(size: int) -> None:
     """Raise UsageError unless `size` is a number of packets that a replay window can have."""
-    if not WINDOW <= size <= WIDEST_WINDOW:
-        raise UsageError(f"a replay window of {size} packets; choose {WINDOW} to {WIDEST_WINDOW}")
+    if size < WINDOW:
+        raise UsageError(f"a replay window of {size} packets; choose {WINDOW} or more")
+
+
+def check_roc(ssrc: int, roc: int) -> None:
+    """Raise UsageError unless `roc` is a rollover counter, which has 32 bits."""
+    if not 0 <= roc < 1 << 32:
+        raise UsageError(f"SSRC 0x{ssrc:08x} has ROC {roc}; give 0 to 2^32 - 1")
 
 
 class ReplayWindow:
-    """Which of the newest `size` indices of one SSRC were received (RFC 3711 3.3.2).
+    """Which of the newest `size` indices of one stream were received (RFC 3711 3.3.2).
+
+    A packet further behind than half the range of SEQ is not told from one that far ahead, so
+    a window wider than that is as wide as that.
 
     `next` is the index after the highest one received. Indices that were passed over are
     remembered, not those that came: then a packet in order costs no more than `next += 1`.
@@ -51,7 +72,7 @@ class ReplayWindow:
     def __init__(self, size: int, first: int) -> None:
         """Begin with the packet of index `first` as the only one received."""
         self.next = first + 1
-        self._size = size
+        self._size = size = min(size, WIDEST_WINDOW)
         # Packets from before the first are late, not replayed.
         self._missing = set(range(max(0, first - size + 1), first))
 
@@ -69,10 +90,64 @@ class ReplayWindow:
             return
         behind = self.next - 1 - index
         if behind >= self._size:
-            raise Replayed(
+            raise TooLate(
                 f"packet index {index} lies {behind} behind the newest, more than the "
                 f"replay window of {self._size} remembers; a wider window would take it"
             )
         if index not in self._missing:
             raise Replayed(f"packet index {index} was received before; drop the copy")
         self._missing.remove(index)
+
+
+class Known(Enum):
+    """What is known of a packet's index: not used, by the same packet, by another, or nothing."""
+
+    NEW = "new"
+    SAME = "same"
+    OTHER = "other"
+    FORGOTTEN = "forgotten"
+
+
+class Packets:
+    """Which packets had the newest indices of one SSRC under one key, wherever they were sent.
+
+    Kept is a hash of each, which is `hash(packet)`, with a key of the process's own (PEP
+    456). `next` is the index after the highest one; the packet of an index in order is noted
+    down with `packets.hashes[index & packets.mask] = hash(packet); packets.next += 1`, any
+    other with `note`. `source` is where the last one came from.
+    """
+
+    __slots__ = ("hashes", "mask", "next", "source")
+
+    def __init__(self, window: int, first: int, source: str) -> None:
+        """Begin with nothing; `first` is the index that comes next."""
+        size = 1 << (min(max(window, _REMEMBERED), WIDEST_WINDOW) - 1).bit_length()
+        self.hashes = array("q", bytes(8 * size))
+        self.mask = size - 1
+        self.next = first
+        self.source = source
+
+    def known(self, index: int, packet: int) -> Known:
+        """Say what is known of the index of an authentic packet with this hash."""
+        if index >= self.next:
+            return Known.NEW
+        if index < self.next - len(self.hashes):
+            return Known.FORGOTTEN
+        before = self.hashes[index & self.mask]
+        if not before:
+            return Known.NEW
+        return Known.SAME if before == packet else Known.OTHER
+
+    def note(self, index: int, packet: int, source: str) -> None:
+        """Note a packet down by its hash; one too far behind is not."""
+        size = len(self.hashes)
+        if index >= self.next:
+            if index - self.next >= size:
+                self.hashes = array("q", bytes(8 * size))
+            else:
+                for skipped in range(self.next, index):
+                    self.hashes[skipped & self.mask] = 0
+            self.next = index + 1
+        if index >= self.next - size:
+            self.hashes[index & self.mask] = packet
+            self.source = source

@@ -1,7 +1,7 @@
 """From a master key to session keys (RFC 3711 4.3; RFC 6188 3 for 192 and 256 bits).
 
-Whatever the cipher of a suite is, AES in counter mode derives its keys. The key derivation
-rate is 0 throughout: keys are derived once, before the first packet.
+Whatever the cipher of a suite is, AES in counter mode derives its keys: once, before the first
+packet, or anew at every multiple of the key derivation rate among the packet indices.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from mikeytool.srtp.suites import Suite
+from mikeytool.srtp.suites import RTCP_AUTH_KEY, Suite
 
 
 class Label(IntEnum):
@@ -39,31 +39,35 @@ class SessionKeys:
     salt: bytes = field(repr=False)
 
 
-def derive(master_key: bytes, master_salt: bytes, label: int, length: int) -> bytes:
+def derive(master_key: bytes, master_salt: bytes, label: int, length: int, r: int = 0) -> bytes:
     """Return `length` octets of AES-CM PRF output for `label` (RFC 3711 4.3.1, 4.3.3).
 
     `master_key` has 16, 24 or 32 octets, which picks AES-128, AES-192 or AES-256.
     `master_salt` has 14, or the 12 of AES-GCM, to which zeros are added behind (RFC 7714 11
-    leaves the alignment open; this is the one in use).
+    leaves the alignment open; this is the one in use). `r` is the packet index divided by the
+    key derivation rate, 48 bits; that of SRTCP, which has 32, begins with zeros (4.3.2), so
+    that the label is in the same octet for both.
     """
-    x = int.from_bytes(master_salt.ljust(14, b"\0"), "big") ^ label << 48
+    x = int.from_bytes(master_salt.ljust(14, b"\0"), "big") ^ label << 48 ^ r
     start = x.to_bytes(14, "big") + bytes(2)
     return Cipher(AES(master_key), CTR(start)).encryptor().update(bytes(length))
 
 
-def rtp_keys(suite: Suite, master_key: bytes, master_salt: bytes) -> SessionKeys:
+def rtp_keys(suite: Suite, master_key: bytes, master_salt: bytes, r: int = 0) -> SessionKeys:
     """Return the session keys that protect RTP packets, in the lengths of `suite`."""
     return SessionKeys(
-        derive(master_key, master_salt, Label.RTP_ENCRYPTION, suite.key_length),
-        derive(master_key, master_salt, Label.RTP_AUTHENTICATION, suite.auth_key_length),
-        derive(master_key, master_salt, Label.RTP_SALT, suite.salt_length),
+        derive(master_key, master_salt, Label.RTP_ENCRYPTION, suite.key_length, r),
+        derive(master_key, master_salt, Label.RTP_AUTHENTICATION, suite.auth_key_length, r),
+        derive(master_key, master_salt, Label.RTP_SALT, suite.salt_length, r),
     )
 
 
-def rtcp_keys(suite: Suite, master_key: bytes, master_salt: bytes) -> SessionKeys:
+def rtcp_keys(suite: Suite, master_key: bytes, master_salt: bytes, r: int = 0) -> SessionKeys:
     """Return the session keys that protect RTCP packets, in the lengths of `suite`."""
+    # HMAC-SHA1 of SRTCP never has a shorter key than the usual one (RFC 3711 5.2).
+    length = max(suite.auth_key_length, RTCP_AUTH_KEY) if suite.auth_key_length else 0
     return SessionKeys(
-        derive(master_key, master_salt, Label.RTCP_ENCRYPTION, suite.key_length),
-        derive(master_key, master_salt, Label.RTCP_AUTHENTICATION, suite.auth_key_length),
-        derive(master_key, master_salt, Label.RTCP_SALT, suite.salt_length),
+        derive(master_key, master_salt, Label.RTCP_ENCRYPTION, suite.key_length, r),
+        derive(master_key, master_salt, Label.RTCP_AUTHENTICATION, length, r),
+        derive(master_key, master_salt, Label.RTCP_SALT, suite.salt_length, r),
     )

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from mikeytool.srtp.context import Highest, MasterKey, check_lengths, check_ssrc
-from mikeytool.srtp.index import RTCP_INDICES, RTP_INDICES, estimate
+from mikeytool.srtp.context import (
+    Highest,
+    Lifetime,
+    MasterKey,
+    Notes,
+    check_lengths,
+    check_ssrc,
+    nearly,
+)
+from mikeytool.srtp.index import (
+    RTCP_INDICES,
+    RTP_INDICES,
+    WIDEST_WINDOW,
+    WINDOW,
+    check_roc,
+    check_window,
+    estimate,
+)
 from mikeytool.srtp.packet import RTP_HEADER, is_rtcp, parse_rtcp, parse_rtp, rtp_fields
 from mikeytool.srtp.suites import Suite
 from mikeytool.srtp.transform import rtcp_sealer, rtp_sealer
@@ -15,10 +31,12 @@ from mikeytool.wire.errors import Refused, UsageError
 class Sender:
     """Protects the RTP and RTCP packets of any number of SSRCs with one master key.
 
-    Packets of an SSRC come in the order of their sequence numbers. A packet whose index was
-    used, or is lower than one used, is refused: encrypting twice with one key stream gives
-    both payloads away (RFC 3711 9.1). To keep that true for the same master key in a later
-    run, save `highest` and hand it to the next Sender.
+    Packets of an SSRC come in the order of their sequence numbers, but for those that this
+    Sender has passed over. A packet whose index was used, or may have been in an earlier run,
+    is refused: encrypting twice with one key stream gives both payloads away (RFC 3711 9.1).
+    To keep that true for the same master key in a later run, save `highest` and hand it to
+    the next Sender. `notes` has warnings: of what the suite leaves unprotected, and that the
+    key's life ends.
     """
 
     def __init__(
@@ -29,25 +47,39 @@ class Sender:
         mki: bool = False,
         ssrcs: frozenset[int] | None = None,
         highest: Mapping[int, Highest] | None = None,
+        roc: Mapping[int, int] | None = None,
+        window: int = WINDOW,
     ) -> None:
         """Take a master key into use.
 
         With `mki` its MKI goes into each packet. `ssrcs`, if given, are the only ones
         protected. `highest` is what an earlier Sender used; without it an SSRC starts with
-        ROC 0 and SRTCP index 0.
+        SRTCP index 0. `roc` is the ROC of an SSRC's first packet in this run; where absent
+        it follows `highest`, or is 0. `window` is the number of newest indices among which
+        one that was passed over is still used for a late packet, 64 or more.
 
         Raises UsageError for a key or salt of the wrong length, for `mki` without an MKI,
-        and for a `highest` that is no index.
+        for a `highest` that is no index, and for a window or ROC out of range.
         """
         check_lengths(suite, master_key)
         if mki and not master_key.mki:
             raise UsageError("the MKI is to be written and the master key has none; name one")
+        check_window(window)
+        for ssrc, value in (roc or {}).items():
+            check_roc(ssrc, value)
         written = master_key.mki if mki else b""
         self._seal_rtp = rtp_sealer(suite, master_key, written)
         self._seal_rtcp = rtcp_sealer(suite, master_key, written)
+        self.notes = Notes()
+        if suite.leaves_open:
+            self.notes.add(f"{suite.name}: {suite.leaves_open}")
+        self._lifetime = None if master_key.lifetime is None else Lifetime(master_key, self.notes)
         self._ssrcs = ssrcs
         self._rtp: dict[int, int] = {}
         self._rtcp: dict[int, int] = {}
+        self._roc = dict(roc or {})
+        self._window = min(window, WIDEST_WINDOW)
+        self._passed_over: dict[int, set[int]] = {}
         for ssrc, (rtp, rtcp) in (highest or {}).items():
             if not (-1 <= rtp < RTP_INDICES and -1 <= rtcp < RTCP_INDICES):
                 raise UsageError(
@@ -69,38 +101,46 @@ class Sender:
         """Return the SRTP or SRTCP packet for an RTP or RTCP packet (RFC 5761 4 decides which).
 
         Raises WireError if the header cannot be read, and Refused if the SSRC is not
-        allowed, the index was used, the key's last index was, or the payload is too long
-        for AES-CM (2^20 octets); the packet then has used up no index.
+        allowed, the index was used, the key's last index or lifetime was, or the payload is
+        too long for AES-CM (2^20 octets); the packet then has used up no index.
         """
-        return next(self.protect_all([packet]))
+        # Written out, with short cuts for a plain header and for packets in order: a call
+        # for each step would take as long as the cryptography does. The plain header is
+        # version 2, no CSRC, no extension; and not RTCP.
+        if len(packet) >= RTP_HEADER and packet[0] & 0xDF == 0x80 and not 192 <= packet[1] <= 223:
+            sequence, ssrc = rtp_fields(packet)
+            start = RTP_HEADER
+        elif is_rtcp(packet):
+            return self._protect_rtcp(packet)
+        else:
+            ssrc, sequence, start = parse_rtp(packet)
+        check_ssrc(ssrc, self._ssrcs)
+        highest = self._rtp.get(ssrc, -1)
+        index = highest + 1
+        if not sequence or index & 0xFFFF != sequence or self._roc:
+            index = self._index_of(highest, sequence, ssrc)
+        if self._rtcp.get(ssrc, -1) == _LAST_RTCP:
+            raise _worn_out(ssrc, "RTCP", 31)
+        if self._lifetime:
+            self._lifetime.check("SRTP")
+        protected = self._seal_rtp(packet, start, ssrc, index)
+        if index > highest:
+            self._rtp[ssrc] = index
+            if index > highest + 1 and highest >= 0:
+                self._pass_over(ssrc, highest + 1, index)
+        else:
+            self._passed_over[ssrc].remove(index)
+        if self._roc:
+            self._roc.pop(ssrc, None)
+        if self._lifetime:
+            self._lifetime.count("SRTP")
+        if index >= _NEARLY_RTP:
+            self._warn(ssrc, "SRTP")
+        return protected
 
     def protect_all(self, packets: Iterable[bytes]) -> Iterator[bytes]:
         """Protect packets one after the other; raises what `protect` raises."""
-        # Written out, with short cuts for a plain header and for packets in order: a call
-        # for each step would take as long as the cryptography does.
-        used, allowed, seal = self._rtp, self._ssrcs, self._seal_rtp
-        for packet in packets:
-            # The plain header: version 2, no CSRC, no extension; and not RTCP.
-            if (
-                len(packet) >= RTP_HEADER
-                and packet[0] & 0xDF == 0x80
-                and not 192 <= packet[1] <= 223
-            ):
-                sequence, ssrc = rtp_fields(packet)
-                start = RTP_HEADER
-            elif is_rtcp(packet):
-                yield self._protect_rtcp(packet)
-                continue
-            else:
-                ssrc, sequence, start = parse_rtp(packet)
-            if allowed is not None:
-                check_ssrc(ssrc, allowed)
-            index = used.get(ssrc, -1) + 1
-            if not sequence or index & 0xFFFF != sequence:
-                index = _index_after(index - 1, sequence, ssrc)
-            protected = seal(packet, start, ssrc, index)
-            used[ssrc] = index
-            yield protected
+        return map(self.protect, packets)
 
     def _protect_rtcp(self, packet: bytes) -> bytes:
         ssrc = parse_rtcp(packet)
@@ -108,22 +148,54 @@ class Sender:
         index = self._rtcp.get(ssrc, -1) + 1
         if index >= RTCP_INDICES:
             raise _worn_out(ssrc, "RTCP", 31)
+        if self._rtp.get(ssrc, -1) == _LAST_RTP:
+            raise _worn_out(ssrc, "RTP", 48)
+        if self._lifetime:
+            self._lifetime.check("SRTCP")
         protected = self._seal_rtcp(packet, ssrc, index)
         self._rtcp[ssrc] = index
+        if self._lifetime:
+            self._lifetime.count("SRTCP")
+        if index >= _NEARLY_RTCP:
+            self._warn(ssrc, "SRTCP")
         return protected
 
+    def _index_of(self, highest: int, sequence: int, ssrc: int) -> int:
+        """Return the index of the packet with that sequence number; Refused if it was used."""
+        roc = self._roc.get(ssrc)
+        if roc is not None:
+            index = roc << 16 | sequence
+        else:
+            index = sequence if highest < 0 else estimate(highest, sequence)
+        behind = highest - index
+        if behind >= self._window or (behind >= 0 and index not in self._passed_over.get(ssrc, ())):
+            wider = f", or with a window wider than {self._window}" * (behind >= self._window)
+            raise Refused(
+                f"SSRC 0x{ssrc:08x} has used RTP packet index {highest}, and sequence number "
+                f"{sequence} does not come after it; send packets in order{wider}, and only once"
+            )
+        if index >= RTP_INDICES:
+            raise _worn_out(ssrc, "RTP", 48)
+        return index
 
-def _index_after(highest: int, sequence: int, ssrc: int) -> int:
-    """Return the index of the packet with that sequence number; Refused if it cannot be sent."""
-    index = sequence if highest < 0 else estimate(highest, sequence)
-    if index <= highest:
-        raise Refused(
-            f"SSRC 0x{ssrc:08x} has used RTP packet index {highest} and sequence number "
-            f"{sequence} does not come after it; send packets in order and only once"
+    def _pass_over(self, ssrc: int, first: int, index: int) -> None:
+        """Remember indices that this Sender has not used and nobody will after it."""
+        oldest = index - self._window + 1
+        missing = self._passed_over.setdefault(ssrc, set())
+        missing.update(range(max(first, oldest), index))
+        if len(missing) > 2 * self._window:
+            self._passed_over[ssrc] = {each for each in missing if each >= oldest}
+
+    def _warn(self, ssrc: int, kind: str) -> None:
+        self.notes.add(
+            f"SSRC 0x{ssrc:08x} has used 15 of 16 {kind} packet indices of its master key; "
+            "agree on a new key soon"
         )
-    if index >= RTP_INDICES:
-        raise _worn_out(ssrc, "RTP", 48)
-    return index
+
+
+# The life of a key ends with either (RFC 3711 9.2).
+_LAST_RTP, _LAST_RTCP = RTP_INDICES - 1, RTCP_INDICES - 1
+_NEARLY_RTP, _NEARLY_RTCP = nearly(RTP_INDICES), nearly(RTCP_INDICES)
 
 
 def _worn_out(ssrc: int, what: str, bits: int) -> Refused:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from mikeytool.srtp import aes_cm, aes_f8, aes_gcm, null
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+from mikeytool.srtp import aes_cm, aes_f8, aes_gcm, hmac_sha1, null
 from mikeytool.srtp.context import MasterKey
-from mikeytool.srtp.interface import RtcpOpener, RtcpSealer, RtpOpener, RtpSealer, Transform
-from mikeytool.srtp.kdf import rtcp_keys, rtp_keys
+from mikeytool.srtp.interface import (
+    Crypt,
+    RtcpOpener,
+    RtcpSealer,
+    RtpOpener,
+    RtpSealer,
+    Transform,
+)
+from mikeytool.srtp.kdf import SessionKeys, rtcp_keys, rtp_keys
+from mikeytool.srtp.packet import ENCRYPTED, TRAILER
 from mikeytool.srtp.suites import Cipher, Suite
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _TRANSFORMS: dict[Cipher, Transform] = {
     Cipher.AES_CM: aes_cm,
@@ -14,27 +28,97 @@ _TRANSFORMS: dict[Cipher, Transform] = {
     Cipher.AES_GCM: aes_gcm,
     Cipher.NULL: null,
 }
+# With a key derivation rate, session keys are kept for the newest packets of several SSRCs
+# and for late ones.
+_LIVE = 64
 
 
 def rtp_sealer(suite: Suite, master: MasterKey, mki: bytes) -> RtpSealer:
     """Return what makes an SRTP packet of an RTP packet; `mki` is written, if not empty."""
-    keys = rtp_keys(suite, master.key, master.salt)
-    return _TRANSFORMS[suite.cipher].rtp_sealer(keys, suite.rtp_tag_length, mki)
+
+    def made(r: int) -> RtpSealer:
+        keys = rtp_keys(suite, master.key, master.salt, r)
+        if suite.prefix_length:
+            return hmac_sha1.rtp_sealer(_suffix(suite, keys), keys, suite.rtp_tag_length, mki)
+        return _rtp_transform(suite).rtp_sealer(keys, suite.rtp_tag_length, mki)
+
+    return _at_rate(suite, made, _last)
 
 
 def rtp_opener(suite: Suite, master: MasterKey, mki: bytes) -> RtpOpener:
     """Return what makes an RTP packet of an SRTP packet, which must have this MKI."""
-    keys = rtp_keys(suite, master.key, master.salt)
-    return _TRANSFORMS[suite.cipher].rtp_opener(keys, suite.rtp_tag_length, mki)
+
+    def made(r: int) -> RtpOpener:
+        keys = rtp_keys(suite, master.key, master.salt, r)
+        if suite.prefix_length:
+            return hmac_sha1.rtp_opener(_suffix(suite, keys), keys, suite.rtp_tag_length, mki)
+        return _rtp_transform(suite).rtp_opener(keys, suite.rtp_tag_length, mki)
+
+    return _at_rate(suite, made, _last)
 
 
 def rtcp_sealer(suite: Suite, master: MasterKey, mki: bytes) -> RtcpSealer:
     """Return what makes an SRTCP packet of an RTCP packet; `mki` is written, if not empty."""
-    keys = rtcp_keys(suite, master.key, master.salt)
-    return _TRANSFORMS[suite.cipher].rtcp_sealer(keys, suite.rtcp_tag_length, mki)
+
+    def made(r: int) -> RtcpSealer:
+        keys = rtcp_keys(suite, master.key, master.salt, r)
+        if suite.rtcp_encrypted:
+            return _TRANSFORMS[suite.cipher].rtcp_sealer(keys, suite.rtcp_tag_length, mki)
+        if suite.cipher is Cipher.AES_GCM:
+            return aes_gcm.clear_rtcp_sealer(keys, mki)
+        return null.rtcp_sealer(keys, suite.rtcp_tag_length, mki)
+
+    return _at_rate(suite, made, _last)
 
 
 def rtcp_opener(suite: Suite, master: MasterKey, mki: bytes) -> RtcpOpener:
     """Return what makes an RTCP packet of an SRTCP packet, which must have this MKI."""
-    keys = rtcp_keys(suite, master.key, master.salt)
-    return _TRANSFORMS[suite.cipher].rtcp_opener(keys, suite.rtcp_tag_length, mki)
+    # An opener goes by the E flag, whatever the suite says of encryption.
+
+    def made(r: int) -> RtcpOpener:
+        keys = rtcp_keys(suite, master.key, master.salt, r)
+        return _TRANSFORMS[suite.cipher].rtcp_opener(keys, suite.rtcp_tag_length, mki)
+
+    behind = len(mki) + (0 if suite.cipher is Cipher.AES_GCM else suite.rtcp_tag_length)
+
+    def index_in(packet: bytes, ssrc: int) -> int:
+        end = max(len(packet) - behind, TRAILER)
+        return int.from_bytes(packet[end - TRAILER : end]) & ~ENCRYPTED
+
+    return _at_rate(suite, made, index_in)
+
+
+def _at_rate(suite: Suite, made: Callable[[int], F], index: Callable[..., int]) -> F:
+    """Return what `made` makes, anew at each multiple of the key derivation rate, if it has one.
+
+    `index` tells the index of a packet from what the sealer or opener is called with.
+    """
+    rate = suite.key_derivation_rate
+    if not rate:
+        return made(0)
+    live = lru_cache(_LIVE)(made)
+
+    def process(*packet: Any) -> Any:
+        return live(index(*packet) // rate)(*packet)
+
+    return cast(F, process)
+
+
+def _last(*packet: Any) -> int:
+    return cast(int, packet[-1])
+
+
+def _rtp_transform(suite: Suite) -> Transform:
+    return _TRANSFORMS[suite.cipher if suite.rtp_encrypted else Cipher.NULL]
+
+
+def _suffix(suite: Suite, keys: SessionKeys) -> Crypt:
+    """Return what encrypts with the key stream behind its prefix (RFC 3711 4.1)."""
+    streams = {Cipher.AES_CM: aes_cm.counter_mode, Cipher.AES_F8: aes_f8.rtp_f8}
+    crypt = streams[suite.cipher](keys.encryption, keys.salt)
+    prefix = bytes(suite.prefix_length)
+
+    def behind(packet: bytes, ssrc: int, index: int, data: bytes) -> bytes:
+        return crypt(packet, ssrc, index, prefix + data)[len(prefix) :]
+
+    return behind

@@ -6,6 +6,11 @@ never holds a key.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mikeytool.wire.message import Message
+
 
 class MikeyError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -15,7 +20,8 @@ class WireError(MikeyError):
     """The input cannot be read as what it should be.
 
     `payload` names the payload in which reading stopped and `offset` is the octet, counted
-    from the start of the message; both are None when the input is no message at all.
+    from the start of the message; both are None when the input is no message at all. Where a
+    header breaks off, `partial` is the message with as much of the header as there is.
     """
 
     def __init__(self, text: str, *, payload: str | None = None, offset: int | None = None) -> None:
@@ -23,6 +29,7 @@ class WireError(MikeyError):
         self.text = text
         self.payload = payload
         self.offset = offset
+        self.partial: Message | None = None
 
     def __str__(self) -> str:
         if self.offset is None:

@@ -8,8 +8,9 @@ give the same record.
 
 A parser is called as `parse(data, pos, end, spans)` and returns the record and the position
 behind it. It never reads at or behind `end`. With a list as `spans` it also appends
-`(field name, start, end)` for every field, which is what an annotated dump needs. Fields
-that hold payloads of their own leave `<field>_at`, where they start within the record.
+`(field name, start, end, record)` for every field, which is what an annotated dump needs;
+bit fields that share octets share a span. Fields that hold payloads of their own leave
+`<field>_at`, where they start within the record.
 """
 
 from __future__ import annotations
@@ -21,23 +22,29 @@ from typing import Any
 import construct
 
 from mikeytool.wire.errors import WireError
-from mikeytool.wire.grammar import BitGroup, Octets, Record, Records
+from mikeytool.wire.grammar import REST, BitGroup, Implied, Octets, Record, Records
 
-Spans = list[tuple[str, int, int]]
+Spans = list[tuple[str, int, int, Record]]
 Parser = Callable[[bytes, int, int, "Spans | None"], tuple[Any, int]]
 
 
 _PARSERS: dict[type[Record], Parser] = {}
+_SPAN_PARSERS: dict[type[Record], Parser] = {}
 
 
 def parser(record: type[Record]) -> Parser:
     """The flat parser of `record`, made at the first call."""
     made = _PARSERS.get(record)
     if made is None:
-        code = _Code(record)
-        source, namespace = code.function(), code.constants
-        exec(compile(source, f"<parser of {record.__name__}>", "exec"), namespace)  # noqa: S102
-        made = _PARSERS[record] = namespace["parse"]
+        made = _PARSERS[record] = _Code(record, spans=False).made()
+    return made
+
+
+def _span_parser(record: type[Record]) -> Parser:
+    """The parser that `parser` leaves to when spans are wanted."""
+    made = _SPAN_PARSERS.get(record)
+    if made is None:
+        made = _SPAN_PARSERS[record] = _Code(record, spans=True).made()
     return made
 
 
@@ -52,27 +59,42 @@ def _shown(name: str, inner: list[tuple[str, int]]) -> str:
 
 
 class _Code:
-    """Writes the source of one parser, field by field."""
+    """Writes the source of one parser, field by field; with `spans` one that appends them."""
 
-    def __init__(self, record: type[Record]) -> None:
-        self.record = record
+    def __init__(self, record: type[Record], *, spans: bool) -> None:
+        self.record, self.spans = record, spans
         self.what = getattr(record, "label", record.__name__)
         self.lines: list[str] = []
         self.constants: dict[str, Any] = {
             "record": record,
+            "span_parser": _span_parser,
             "short": _short,
             "WireError": WireError,
             "what": self.what,
         }
         self.run: list[tuple[str, str, int, list[tuple[str, int]]]] = []
 
-    def function(self) -> str:
-        """The source of `parse`."""
+    def made(self) -> Parser:
+        """The function `parse`."""
+        source = self._source()
+        exec(compile(source, f"<parser of {self.record.__name__}>", "exec"), self.constants)  # noqa: S102
+        made: Parser = self.constants["parse"]
+        return made
+
+    def _source(self) -> str:
         for member in self.record.struct.subcons:
             self._field(member.name, member.subcon, "    ")
         self._flush("    ")
         head = [
             "def parse(data, pos, end, spans=None):",
+            *(
+                []
+                if self.spans
+                else [
+                    "    if spans is not None:",
+                    "        return span_parser(record)(data, pos, end, spans)",
+                ]
+            ),
             "    o = record.__new__(record)",
             "    start = pos",
         ]
@@ -126,6 +148,7 @@ class _Code:
             f"    for f, n in {parts}:",
             "        if pos + n > end:",
             "            raise short(what, f, pos, n, end)",
+            *(["        spans.append((f, pos, pos + n, o))"] if self.spans else []),
             "        pos += n",
         )
         targets = [f"o.{name}" if not inner else f"b{name}" for name, _, _, inner in run]
@@ -137,11 +160,10 @@ class _Code:
             for bit, width in inner:
                 left -= width
                 self._emit(indent, f"o.{bit} = b{name} >> {left} & {(1 << width) - 1}")
-        self._emit(indent, "if spans is not None:")
         at = 0
-        for name, _, length, inner in run:
+        for name, _, length, inner in run if self.spans else ():
             shown = _shown(name, inner)
-            self._emit(indent, f"    spans.append(({shown!r}, pos + {at}, pos + {at + length}))")
+            self._emit(indent, f"spans.append(({shown!r}, pos + {at}, pos + {at + length}, o))")
             at += length
         self._emit(indent, f"pos += {size}")
 
@@ -153,8 +175,7 @@ class _Code:
             f"    raise short(what, {name!r}, pos, n, end)",
             f"o.{name} = data[pos:pos + n]",
             *([f"o.{name}_at = pos - start"] if self.record.fields[name].holds else []),
-            "if spans is not None:",
-            f"    spans.append(({name!r}, pos, pos + n))",
+            *([f"spans.append(({name!r}, pos, pos + n, o))"] if self.spans else []),
             "pos += n",
         )
 
@@ -163,7 +184,7 @@ class _Code:
             self._octets(name, Octets(con.count), indent)
             self._emit(indent, f"o.{name} = list(o.{name})")
             return
-        item = self._constant(parser(con.of))
+        item = self._constant((_span_parser if self.spans else parser)(con.of))
         self._emit(indent, f"items = o.{name} = []")
         if con.count is not None:
             self._emit(
@@ -203,6 +224,12 @@ class _Code:
         """An expression for what `construct` would evaluate; a plain path is inlined."""
         if isinstance(length, int):
             return str(length)
+        if length is REST:
+            return "end - pos"
         if isinstance(length, construct.expr.Path):
             return f"o.{length._Path__field}"
+        if isinstance(length, Implied):
+            known, fail = self._constant(length.known), self._constant(length)
+            field = f"o.{length.field}"
+            return f"{known}[{field}] if {field} in {known} else {fail}(o)"
         return f"{self._constant(length)}(o)"

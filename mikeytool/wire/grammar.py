@@ -22,10 +22,13 @@ from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform
 import construct
 from construct import BitsInteger, BitStruct, Default, If, Int8ub, Int16ub, Int32ub, Struct, this
 
+from mikeytool.wire.errors import WireError
 from mikeytool.wire.registry import Namespace
 
 __all__ = [
+    "REST",
     "Field",
+    "Implied",
     "Int8ub",
     "Int16ub",
     "Int32ub",
@@ -45,13 +48,17 @@ __all__ = [
 
 Condition = Callable[[Any], Any]
 
+REST = "the rest"
+"""As a length: all octets up to the end of what holds the record."""
+
 
 class Field(NamedTuple):
     """One field of a record: its grammar, and how people and JSON see it.
 
     `names` is the registry of an enumerated field, `show` how a value is printed ("hex" for
-    identifiers such as SSRCs, "flag", "time", "id"), `holds` what an octet string contains
-    in its turn.
+    identifiers such as SSRCs, "flag", "flags", "time", "text", "secret"), `holds` what an
+    octet string or a list contains in its turn. What this means in JSON, both ways, stands
+    in `shapes`.
     """
 
     grammar: Any
@@ -60,6 +67,22 @@ class Field(NamedTuple):
     show: str = ""
     holds: str = ""
     default: Any = ...
+
+
+class Implied:
+    """A length that another field implies, by the table `known`."""
+
+    def __init__(self, field: str, known: Mapping[int, int]) -> None:
+        self.field, self.known = field, known
+
+    def __call__(self, ctx: Any) -> int:
+        """The length; raises WireError for a value that is not in the table."""
+        value = ctx[self.field]
+        if value not in self.known:
+            raise WireError(
+                f"{self.field} {value} is unknown, so the length of what follows is too"
+            )
+        return self.known[value]
 
 
 class Octets(construct.Construct):  # type: ignore[misc]
@@ -73,7 +96,7 @@ class Octets(construct.Construct):  # type: ignore[misc]
         self.length = length
 
     def _parse(self, stream: Any, context: Any, path: str) -> bytes:
-        size = construct.core.evaluate(self.length, context)
+        size = _evaluated(self.length, stream, context)
         data: bytes = construct.stream_read(stream, size, path)
         return data
 
@@ -112,7 +135,7 @@ class Records(construct.Construct):  # type: ignore[misc]
             count = construct.core.evaluate(self.count, context)
             items = [self.item._parsereport(stream, context, path) for _ in range(count)]
         else:
-            end = stream.tell() + construct.core.evaluate(self.length, context)
+            end = stream.tell() + _evaluated(self.length, stream, context)
             while stream.tell() < end:
                 items.append(self.item._parsereport(stream, context, path))
             if stream.tell() > end:
@@ -124,6 +147,12 @@ class Records(construct.Construct):  # type: ignore[misc]
             value = item if self.of is None else item._values()
             self.item._build(value, stream, context, path)
         return obj
+
+
+def _evaluated(length: Any, stream: Any, context: Any) -> int:
+    if length is REST:
+        return len(stream.getbuffer()) - int(stream.tell())
+    return int(construct.core.evaluate(length, context))
 
 
 def _field(grammar: Any, when: Condition | None, **how: Any) -> Any:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import takewhile
+from typing import Any
+
 import construct
 
+from mikeytool.wire.errors import WireError
+from mikeytool.wire.flatten import parser
 from mikeytool.wire.grammar import (
+    BitGroup,
     Int8ub,
     Int16ub,
     Record,
@@ -16,6 +23,7 @@ from mikeytool.wire.grammar import (
     records,
     this,
     uint8,
+    uint16,
     uint32,
 )
 from mikeytool.wire.registry import (
@@ -45,7 +53,7 @@ class GenericIdEntry(Record):
 
     cs_id: int = uint8()
     protocol: int = uint8(names=ProtType)
-    s: int = bits(1, default=0)
+    s: int = bits(1, show="flag", default=0)
     policy_count: int | None = count_of("policies", bit_length=7, default=None)
     policies: list[int] = records(Records(None, count=this.policy_count))
     session_data_length: int | None = length_of("session_data", Int16ub, default=None)
@@ -59,7 +67,7 @@ class SrtpSessionData(Record):
 
     ssrc: int = uint32(show="hex")
     roc: int = uint32()
-    seq: int = records(Int16ub)
+    seq: int = uint16()
 
 
 def srtp_session_data(entry: GenericIdEntry) -> tuple[int, int | None, int | None] | None:
@@ -77,9 +85,13 @@ def srtp_session_data(entry: GenericIdEntry) -> tuple[int, int | None, int | Non
 
 
 class HDR(Record):
-    """Common header payload (RFC 3830 6.1, RFC 6043 6.1)."""
+    """Common header payload (RFC 3830 6.1, RFC 6043 6.1).
+
+    In one that broke off, the fields behind the fault are None; it is built up to there.
+    """
 
     label = "HDR"
+    breaks_off = True
 
     version: int = uint8(default=MIKEY_VERSION)
     data_type: int = uint8(names=DataType)
@@ -97,5 +109,56 @@ class HDR(Record):
                 CsIdMapType.EMPTY.value: Records(SrtpIdEntry, count=0),
                 CsIdMapType.GENERIC_ID.value: Records(GenericIdEntry, count=this.cs_count),
             },
-        )
+        ),
+        holds="crypto sessions",
     )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the header does not break off: the CS ID map, which ends it, is there."""
+        return self.cs_id_map is not None
+
+    def build(self) -> bytes:
+        """The octets of the header, or of what there is of it.
+
+        Raises `construct.ConstructError` when a value does not fit its field.
+        """
+        if self.is_whole:
+            return super().build()
+        there = takewhile(self._is_there, self.struct.subcons)
+        data: bytes = construct.Struct(*there).build(self._values())
+        return data
+
+    def _is_there(self, member: Any) -> bool:
+        inner = [bit.name for bit in _bit_fields(member)] or [member.name]
+        return all(self[name] is not None for name in inner)
+
+
+def broken_header(data: bytes) -> tuple[HDR, int]:
+    """What can be read of a header that breaks off, and where that ends."""
+    values: dict[str, Any] = dict.fromkeys(HDR.fields)
+    members = HDR.struct.subcons[:-1]
+    pos = 0
+    for member in members:
+        size = member.sizeof()
+        if pos + size > len(data):
+            return HDR(**values), pos
+        read = construct.Struct(member).parse(data[pos : pos + size])[member.name]
+        bits_in = [bit.name for bit in _bit_fields(member)]
+        values |= {name: read[name] for name in bits_in} or {member.name: read}
+        pos += size
+    kind = {CsIdMapType.SRTP_ID: SrtpIdEntry, CsIdMapType.GENERIC_ID: GenericIdEntry}.get(
+        values["cs_id_map_type"]
+    )
+    if kind is not None:
+        values["cs_id_map"] = entries = []
+        with suppress(WireError):
+            for _ in range(values["cs_count"]):
+                entry, pos = parser(kind)(data, pos, len(data), None)
+                entries.append(entry)
+    return HDR(**values), pos
+
+
+def _bit_fields(member: Any) -> list[Any]:
+    group = member.subcon
+    return list(group.subcon.subcon.subcons) if isinstance(group, BitGroup) else []

@@ -8,23 +8,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import zip_longest
 from typing import Any, Self, TypeVar
 
 import construct
 
+from mikeytool.wire import flat_build
 from mikeytool.wire.errors import UsageError, WireError
-from mikeytool.wire.flatten import parser
-from mikeytool.wire.header import HDR
+from mikeytool.wire.flatten import Parser, parser
+from mikeytool.wire.header import HDR, broken_header
 from mikeytool.wire.payloads import (
-    KEMAC,
-    PAYLOADS,
+    ID,
     THDR,
-    TICKET,
-    TP,
     Chained,
     KeyData,
     Payload,
+    payload_kind,
 )
 from mikeytool.wire.registry import EncrAlg, NextPayload
 
@@ -65,9 +67,16 @@ class Message:
     def read(cls, data: bytes) -> Self:
         """Read as much of a message as can be read; a fault goes to `error`.
 
-        Raises WireError only when not even the header can be read.
+        Raises WireError only when not even the header can be read; what there is of it is in
+        the error's `partial`.
         """
-        header, pos = parser(HDR)(data, 0, len(data), None)
+        try:
+            header, pos = parser(HDR)(data, 0, len(data), None)
+        except WireError as error:
+            if data:
+                broken, pos = broken_header(data)
+                error.partial = cls(broken, [], trailing=data[pos:], raw=data, error=error)
+            raise
         payloads: list[Payload] = []
         message = cls(header, payloads, raw=data)
         try:
@@ -84,8 +93,16 @@ class Message:
 
         Raises UsageError when a value does not fit its field.
         """
-        header = _linked(self.header, self.payloads)
+        header = _linked(self.header, next(iter(self.payloads), None))
         return _octets(header) + build_chain(self.payloads) + self.trailing
+
+    def place(self) -> None:
+        """Build the message into `raw`, and give each payload its offset and length in that."""
+        octets = _octets(_linked(self.header, next(iter(self.payloads), None)))
+        for payload, built in zip(self.payloads, _built(self.payloads), strict=True):
+            payload.offset, payload.length = len(octets), len(built)
+            octets += built
+        self.raw = octets + self.trailing
 
     def find(self, kind: type[P]) -> P | None:
         """The first payload of a kind, or None."""
@@ -102,21 +119,38 @@ def chain(
     """Read payload by payload from `pos`, the first being of number `first`.
 
     `base` is what `data` itself is offset in the message. Raises WireError, naming the
-    payload and the octet, where a payload breaks off or has a number nobody can read.
+    payload and the octet, where a payload breaks off or has a number nobody can read, since
+    what is behind that cannot be found (interpretation 33).
     """
     number = first
-    while number != NextPayload.LAST:
-        kind = PAYLOADS.get(number or 0)
-        if kind is None:
+    while number:
+        found = _reader(number)
+        if found is None:
             raise WireError(
                 f"payload number {number} is not one that can be read; reading stops here",
                 offset=base + pos,
             )
-        payload, pos = read_payload(kind, data, pos, end, base=base)
+        kind, parse = found
+        try:
+            payload, after = parse(data, pos, end, None)
+        except WireError as error:
+            raise _placed(error, kind, base, pos) from None
+        payload.offset, payload.length = base + pos, after - pos
+        pos = after
         yield payload
-        if not isinstance(payload, Chained):  # SIGN has no next payload
-            return
-        number = payload.next_payload
+        number = payload.next_payload if isinstance(payload, Chained) else 0  # as SIGN, the last
+
+
+@cache
+def _reader(number: int) -> tuple[type[Payload], Parser] | None:
+    kind = payload_kind(number)
+    return None if kind is None else (kind, parser(kind))
+
+
+def _placed(error: WireError, kind: type[Payload], base: int, pos: int) -> WireError:
+    """The error of a parser with its place in the whole message."""
+    at = pos if error.offset is None else error.offset
+    return WireError(error.text, payload=kind.label, offset=base + at)
 
 
 def read_payload(kind: type[P], data: bytes, pos: int, end: int, *, base: int = 0) -> tuple[P, int]:
@@ -124,8 +158,7 @@ def read_payload(kind: type[P], data: bytes, pos: int, end: int, *, base: int = 
     try:
         payload, after = parser(kind)(data, pos, end, None)
     except WireError as error:
-        at = pos if error.offset is None else error.offset
-        raise WireError(error.text, payload=kind.label, offset=base + at) from None
+        raise _placed(error, kind, base, pos) from None
     payload.offset, payload.length = base + pos, after - pos
     return payload, after
 
@@ -147,16 +180,36 @@ def ticket_data(data: bytes, *, base: int = 0) -> Iterator[Payload]:
     yield from _whole(data, thdr.next_payload, pos, base)
 
 
-def key_data(data: bytes, *, base: int = 0) -> Iterator[KeyData]:
+def key_data(data: bytes, pos: int = 0, *, base: int = 0) -> Iterator[KeyData]:
     """The key data sub-payloads in the decrypted Encr data of a KEMAC (RFC 3830 6.2)."""
-    if not data:
+    if pos == len(data):
         return
-    for payload in _whole(data, NextPayload.KEY_DATA, 0, base):
+    for payload in _whole(data, NextPayload.KEY_DATA, pos, base):
         if not isinstance(payload, KeyData):
             raise WireError(
                 "only key data may stand in a KEMAC", payload=payload.label, offset=payload.offset
             )
         yield payload
+
+
+def kemac_data(data: bytes, *, base: int = 0) -> Iterator[ID | KeyData]:
+    """The same, in a message of the public-key methods behind the IDi that then comes first.
+
+    Nothing says whether there is one (RFC 3830 3.2, RFC 4738 3.1): it is taken for one where
+    the octets are no key data, and are when the first payload is an ID.
+    """
+    try:
+        keys: list[ID | KeyData] = [*key_data(data, base=base)]
+    except WireError:
+        with suppress(WireError):
+            first, pos = read_payload(ID, data, 0, len(data), base=base)
+            if first.next_payload == NextPayload.KEY_DATA:
+                keys = [first, *key_data(data, pos, base=base)]
+                yield from keys
+                return
+        keys = []
+        yield from key_data(data, base=base)  # up to the fault, which it raises
+    yield from keys
 
 
 def _whole(data: bytes, first: int | None, pos: int, base: int) -> Iterator[Payload]:
@@ -190,44 +243,73 @@ def contents(payload: Payload) -> Iterator[tuple[str, Iterator[Payload]]]:
 
     Reading raises WireError where the content cannot be read to its last octet.
     """
-    for name, reader in _readers(payload):
-        base = payload.offset + getattr(payload, f"{name}_at", 0)
-        yield name, reader(getattr(payload, name), base=base)
+    for name in _holders(type(payload)):
+        if name != "encr_data" or payload.encr_alg == EncrAlg.NULL:  # type: ignore[attr-defined]
+            yield name, content(payload, name)
 
 
-def _readers(payload: Payload) -> Iterator[tuple[str, Any]]:
-    if isinstance(payload, TP):
-        yield "tp_data", leading_chain
-    if isinstance(payload, TICKET):
-        yield "ticket_data", ticket_data
-        yield "initiator_data", leading_chain
-    if isinstance(payload, KEMAC) and payload.encr_alg == EncrAlg.NULL:
-        yield "encr_data", key_data
+def content(payload: Payload, name: str) -> Iterator[Any]:
+    """What is in one field of a payload that holds payloads."""
+    base = payload.offset + getattr(payload, f"{name}_at", 0)
+    found: Iterator[Any] = _holders(type(payload))[name](payload[name], base=base)
+    return found
+
+
+_READERS = {"payloads": leading_chain, "ticket data": ticket_data, "key data": kemac_data}
+
+
+_HOLDERS: dict[type[Payload], dict[str, Any]] = {}
+
+
+def _holders(kind: type[Payload]) -> dict[str, Any]:
+    """The fields of a payload that hold payloads, and what reads them, by its grammar."""
+    made = _HOLDERS.get(kind)
+    if made is None:
+        fields = kind.fields.items()
+        made = {name: _READERS[field.holds] for name, field in fields if field.holds in _READERS}
+        _HOLDERS[kind] = made
+    return made
 
 
 def build_chain(payloads: Sequence[Payload]) -> bytes:
     """The octets of payloads in a row, each naming the next one where it does not yet."""
-    return b"".join(
-        _octets(_linked(payload, payloads[at + 1 :])) for at, payload in enumerate(payloads)
-    )
+    return b"".join(_built(payloads))
+
+
+def _built(payloads: Sequence[Payload]) -> Iterator[bytes]:
+    for payload, after in zip_longest(payloads, payloads[1:]):
+        yield _octets(_linked(payload, after))
 
 
 def build_leading(payloads: Sequence[Payload]) -> bytes:
     """The octets of TP Data or Initiator Data: a first payload octet, then the payloads."""
-    first = payloads[0].number if payloads else NextPayload.LAST
-    return bytes([first]) + build_chain(payloads)
+    return bytes([_number_of(next(iter(payloads), None))]) + build_chain(payloads)
 
 
-def _linked(record: Any, rest: Sequence[Payload]) -> Any:
-    """`record`, or a copy of it that names the first of `rest` as the next payload."""
+def _linked(record: Any, after: Payload | None) -> Any:
+    """`record`, or a copy of it that names what comes after it as the next payload."""
     if not isinstance(record, HDR | Chained) or record.next_payload is not None:
         return record
-    return record.copy(next_payload=rest[0].number if rest else NextPayload.LAST.value)
+    if isinstance(record, HDR) and not record.is_whole:
+        return record
+    return record.copy(next_payload=_number_of(after))
+
+
+def _number_of(payload: Payload | None) -> int:
+    if payload is None:
+        return NextPayload.LAST.value
+    number = payload.number
+    if number is None:
+        raise UsageError(
+            "which number raw octets have as a payload is not known; give next_payload in the"
+            " payload before them, or payload_value beside raw"
+        )
+    return number
 
 
 def _octets(record: HDR | Payload) -> bytes:
     try:
-        return record.build()
+        return flat_build.build(record)
     except (construct.ConstructError, WireError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise UsageError(f"{record.label} cannot be written: {reason}") from None

@@ -1,4 +1,5 @@
-"""The payloads of RFC 3830 chapter 6 and RFC 6043 chapter 6, a class each.
+"""The payloads of RFC 3830 chapter 6 and RFC 6043 chapter 6, a class each; those of later
+RFCs are in `ibake` and `sakke`.
 
 The classes carry the RFCs' names; the fields, in wire order, carry the RFCs' words. Nested
 content (keys in KEMAC, policy and ticket in TICKET) stays an octet string here, because
@@ -8,10 +9,13 @@ MACs and encryption cover it as it came; `message` reads into it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, ClassVar
 
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.grammar import (
+    REST,
+    Implied,
     Int8ub,
     Int16ub,
     Record,
@@ -52,7 +56,25 @@ from mikeytool.wire.registry import (
 )
 
 PAYLOADS: dict[int, type[Payload]] = {}
-"""Every payload class that can be read, by its next payload number."""
+"""The payload classes that are loaded, by their next payload number; see `payload_kind`."""
+
+_LATER = {
+    NextPayload.IBAKE: "ibake",
+    NextPayload.ESK: "ibake",
+    NextPayload.SK: "ibake",
+    NextPayload.ECCPT: "ibake",
+    NextPayload.SAKKE: "sakke",
+}
+
+
+def payload_kind(number: int) -> type[Payload] | None:
+    """The class of a payload number, None for a number that nobody can read.
+
+    What later RFCs added is loaded when it is first met, for most messages do without.
+    """
+    if number not in PAYLOADS and number in _LATER:
+        import_module(f"mikeytool.wire.{_LATER[NextPayload(number)]}")
+    return PAYLOADS.get(number)
 
 
 class Payload(Record):
@@ -61,7 +83,7 @@ class Payload(Record):
     Both count octets; the offset is from the start of the message.
     """
 
-    number: ClassVar[int] = 0
+    number: int | None = 0
     label: ClassVar[str] = ""
     offset: int = 0
     length: int = 0
@@ -75,23 +97,25 @@ class Payload(Record):
             PAYLOADS[number.value] = cls
 
 
+class Raw(Payload):
+    """Octets in the place of a payload, to write what no grammar has.
+
+    `number` is what the payload before it calls it; None, as made, if nobody says.
+    """
+
+    number = None
+    raw: bytes = octets(REST)
+
+
 class Chained(Payload):
     """A payload that begins with the number of the payload behind it: all but SIGN."""
 
     next_payload: int | None = uint8(names=NextPayload, default=None)
 
 
-def implied(namespace: type[Namespace], field: str) -> Callable[[Any], int]:
+def implied(namespace: type[Namespace], field: str) -> Implied:
     """The length that the type in `field` implies; raises WireError for an unknown type."""
-    known = lengths(namespace)
-
-    def length(ctx: Any) -> int:
-        value = ctx[field]
-        if value not in known:
-            raise WireError(f"{field} {value} is unknown, so the length of what follows is too")
-        return known[value]
-
-    return length
+    return Implied(field, lengths(namespace))
 
 
 class KEMAC(Chained, number=NextPayload.KEMAC):
@@ -162,7 +186,7 @@ class ID(Chained, number=NextPayload.ID):
 
     id_type: int = uint8(names=IdType)
     id_len: int | None = length_of("id_data", Int16ub, default=None)
-    id_data: bytes = octets(this.id_len, show="id")
+    id_data: bytes = octets(this.id_len, show="text")
 
 
 class CERT(Chained, number=NextPayload.CERT):
@@ -201,7 +225,9 @@ class SP(Chained, number=NextPayload.SP):
     policy_no: int = uint8()
     protocol: int = uint8(names=ProtType)
     policy_param_length: int | None = length_of("policy_param", Int16ub, default=None)
-    policy_param: list[PolicyParam] = records(Records(PolicyParam, length=this.policy_param_length))
+    policy_param: list[PolicyParam] = records(
+        Records(PolicyParam, length=this.policy_param_length), holds="policy"
+    )
 
 
 class RAND(Chained, number=NextPayload.RAND):
@@ -232,7 +258,7 @@ class IDR(Chained, number=NextPayload.IDR):
     id_role: int = uint8(names=IdRole)
     id_type: int = uint8(names=IdType)
     id_len: int | None = length_of("id_data", Int16ub, default=None)
-    id_data: bytes = octets(this.id_len, show="id")
+    id_data: bytes = octets(this.id_len, show="text")
 
 
 class RANDR(Chained, number=NextPayload.RANDR):
@@ -299,4 +325,4 @@ class GeneralExt(Chained, number=NextPayload.GENERAL_EXT):
 
     type: int = uint8(names=ExtensionType)
     data_length: int | None = length_of("data", Int16ub, default=None)
-    data: bytes = octets(this.data_length)
+    data: bytes = octets(this.data_length, holds="extension")

@@ -48,7 +48,7 @@ def label(namespace: type[Namespace], value: int) -> str:
 
 
 class DataType(Namespace):
-    """HDR data type (RFC 3830 6.1, RFC 4650 5.1, RFC 4738 4.1, RFC 6043 6.1)."""
+    """HDR data type (RFC 3830 6.1, 4650 4.1, 4738 3.9.1, 6043 6.1, 6267 6.1, 6509 4.1)."""
 
     PRE_SHARED = 0, "Pre-shared"
     PSK_VER_MSG = 1, "PSK ver msg"
@@ -69,10 +69,18 @@ class DataType(Namespace):
     RESOLVE_INIT_PSK = 16, "RESOLVE_INIT_PSK"
     RESOLVE_INIT_PK = 17, "RESOLVE_INIT_PK"
     RESOLVE_RESP = 18, "RESOLVE_RESP"
+    REQUEST_KEY_PSK = 19, "REQUEST_KEY_PSK"
+    REQUEST_KEY_PKE = 20, "REQUEST_KEY_PKE"
+    REQUEST_KEY_RESP = 21, "REQUEST_KEY_RESP"
+    I_MESSAGE_1 = 22, "I_MESSAGE_1"
+    R_MESSAGE_1 = 23, "R_MESSAGE_1"
+    I_MESSAGE_2 = 24, "I_MESSAGE_2"
+    R_MESSAGE_2 = 25, "R_MESSAGE_2"
+    SAKKE_MSG = 26, "SAKKE msg"
 
 
 class NextPayload(Namespace):
-    """Next payload (RFC 3830 6.1, RFC 6043 6.1)."""
+    """Next payload (RFC 3830 6.1, RFC 6043 6.1, RFC 6267 6.1, RFC 6509 4.1)."""
 
     LAST = 0, "Last payload"
     KEMAC = 1, "KEMAC"
@@ -94,6 +102,11 @@ class NextPayload(Namespace):
     TICKET = 17, "TICKET"
     KEY_DATA = 20, "Key data"
     GENERAL_EXT = 21, "General Ext."
+    IBAKE = 22, "IBAKE"
+    ESK = 23, "ESK"
+    SK = 24, "SK"
+    ECCPT = 25, "ECCPT"
+    SAKKE = 26, "SAKKE"
 
 
 class PrfFunc(Namespace):
@@ -129,7 +142,7 @@ class MacAlg(Namespace):
 
 
 class KeyType(Namespace):
-    """Type of a key data sub-payload (RFC 3830 6.13, RFC 6043 6.2.1)."""
+    """Type of a key data sub-payload (RFC 3830 6.13, RFC 6043 6.2.1, RFC 6267 6.1.3)."""
 
     TGK = 0, "TGK"
     TGK_SALT = 1, "TGK+SALT"
@@ -138,6 +151,7 @@ class KeyType(Namespace):
     GTGK = 4, "GTGK"
     GTGK_SALT = 5, "GTGK+SALT"
     MPK = 6, "MPK"
+    K_PR = 7, "K_PR"
 
     @staticmethod
     def salted(value: int) -> bool:
@@ -170,10 +184,11 @@ class DhGroup(Namespace):
 
 
 class SType(Namespace):
-    """S type of SIGN (RFC 3830 6.5)."""
+    """S type of SIGN (RFC 3830 6.5, RFC 6509 4.3)."""
 
     RSA_PKCS1_V15 = 0, "RSA/PKCS#1/1.5"
     RSA_PSS = 1, "RSA/PSS"
+    ECCSI = 2, "ECCSI"
 
 
 class TsType(Namespace):
@@ -203,13 +218,15 @@ class IdType(Namespace):
 
 
 class IdRole(Namespace):
-    """ID Role (RFC 6043 6.6)."""
+    """ID Role (RFC 6043 6.6, RFC 6509 4.4)."""
 
     INITIATOR = 1, "Initiator (IDRi)"
     RESPONDER = 2, "Responder (IDRr)"
     KMS = 3, "KMS (IDRkms)"
     PSK = 4, "Pre-Shared Key (IDRpsk)"
     APPLICATION = 5, "Application (IDRapp)"
+    INITIATOR_KMS = 6, "Initiator's KMS (IDRkmsi)"
+    RESPONDER_KMS = 7, "Responder's KMS (IDRkmsr)"
 
 
 class CertType(Namespace):
@@ -238,7 +255,7 @@ class RandRole(Namespace):
 
 
 class ErrorNo(Namespace):
-    """Error no (RFC 3830 6.12, RFC 6043 6.9)."""
+    """Error no (RFC 3830 6.12, RFC 4738 3.9.2, RFC 6043 6.9)."""
 
     AUTH_FAILURE = 0, "Auth failure"
     INVALID_TS = 1, "Invalid TS"
@@ -253,16 +270,20 @@ class ErrorNo(Namespace):
     INVALID_SPPAR = 10, "Invalid SPpar"
     INVALID_DT = 11, "Invalid DT"
     UNSPECIFIED = 12, "Unspecified error"
+    UNSUPPORTED_MESSAGE = 13, "Unsupported message type"
     INVALID_TICKET = 14, "Invalid TICKET"
     INVALID_TPPAR = 15, "Invalid TPpar"
 
 
 class ExtensionType(Namespace):
-    """Type of a General Extension payload (RFC 3830 6.15, RFC 4563 8)."""
+    """Type of a General Extension payload (RFC 3830 6.15, 4442 4.4, 4563 4, 4738 3.9.3, 5410 3)."""
 
     VENDOR_ID = 0, "Vendor ID"
     SDP_IDS = 1, "SDP IDs"
+    TESLA_I_KEY = 2, "TESLA I-Key"
     KEY_ID = 3, "Key ID"
+    CSB_ID = 4, "CSB_ID"
+    OMA_BCAST = 5, "OMA BCAST"
 
 
 class TicketType(Namespace):
@@ -314,19 +335,20 @@ class TicketFlag(IntFlag):
 
 
 class ProtType(Namespace):
-    """Security protocol of a policy or a crypto session (RFC 3830 6.10).
+    """Security protocol of a policy or a crypto session (RFC 3830 6.10, RFC 4442 4.1).
 
-    Only SRTP is registered; conferences use two numbers of the private-use range, one to
-    key TCP media and one for event packages.
+    Conferences use two numbers of the private-use range, one to key TCP media and one for
+    event packages.
     """
 
     SRTP = 0, "SRTP"
+    TESLA = 1, "TESLA"
     TLS_PSK = 241, "TLS-PSK"
     CMS = 242, "CMS"
 
 
 class SrtpParam(Namespace):
-    """Parameter types of the SRTP policy (RFC 3830 6.10.1, RFC 7714 14.3)."""
+    """Parameter types of the SRTP policy (RFC 3830 6.10.1, RFC 4771 4, RFC 7714 14.3)."""
 
     ENCR_ALG = 0, "Encryption algorithm"
     ENCR_KEY_LENGTH = 1, "Session Encr. key length"
@@ -341,29 +363,46 @@ class SrtpParam(Namespace):
     SRTP_AUTHENTICATION = 10, "SRTP authentication off/on"
     AUTH_TAG_LENGTH = 11, "Authentication tag length"
     PREFIX_LENGTH = 12, "SRTP prefix length"
+    ROC_RATE = 13, "ROC transmission rate"
+    SRTP_AUTH_ALG = 14, "SRTP Auth. algorithm"
+    SRTCP_AUTH_ALG = 15, "SRTCP Auth. algorithm"
+    SRTP_AUTH_KEY_LENGTH = 16, "SRTP Session Auth. key len"
+    SRTCP_AUTH_KEY_LENGTH = 17, "SRTCP Session Auth. key len"
+    SRTP_AUTH_TAG_LENGTH = 18, "SRTP Authentication tag len"
+    SRTCP_AUTH_TAG_LENGTH = 19, "SRTCP Authentication tag len"
     AEAD_TAG_LENGTH = 20, "AEAD authentication tag length"
 
 
 class SrtpEncrAlg(Namespace):
-    """Values of the SRTP encryption algorithm (RFC 3830 6.10.1, RFC 7714 14.3)."""
+    """Values of the SRTP encryption algorithm (RFC 3830 6.10.1, 5748 2.1, 7714 14.3, 8269 6.2)."""
 
     NULL = 0, "NULL"
     AES_CM = 1, "AES-CM"
     AES_F8 = 2, "AES-F8"
+    SEED_CTR = 3, "SEED-CTR"
+    SEED_CCM = 4, "SEED-CCM"
+    SEED_GCM = 5, "SEED-GCM"
     AES_GCM = 6, "AES-GCM"
+    ARIA_CTR = 7, "ARIA-CTR"
+    ARIA_GCM = 8, "ARIA-GCM"
 
 
 class SrtpAuthAlg(Namespace):
-    """Values of the SRTP authentication algorithm (RFC 3830 6.10.1)."""
+    """Values of the SRTP authentication algorithm (RFC 3830 6.10.1, RFC 4771 4)."""
 
     NULL = 0, "NULL"
     HMAC_SHA_1 = 1, "HMAC-SHA-1"
+    RCC_M1 = 2, "RCCm1"
+    RCC_M2 = 3, "RCCm2"
+    RCC_M3 = 4, "RCCm3"
 
 
 class SrtpPrf(Namespace):
-    """Values of the SRTP pseudo-random function (RFC 3830 6.10.1)."""
+    """Values of the SRTP pseudo-random function (RFC 3830 6.10.1, RFC 5748 2.2, RFC 8269 6.2)."""
 
     AES_CM = 0, "AES-CM"
+    SEED_CTR = 1, "SEED-CTR"
+    ARIA_CTR = 2, "ARIA-CTR"
 
 
 class FecOrder(Namespace):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Self
 
 from mikeytool.wire.errors import UsageError
@@ -21,7 +22,8 @@ FIRST_MOMENT = ((1 << 31) - NTP_EPOCH) * 1_000_000_000
 LAST_MOMENT = ((3 << 31) - NTP_EPOCH) * 1_000_000_000
 """Unix nanoseconds, in 2104, from which on NTP's 32-bit seconds would mean 1968 again."""
 
-_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNIX_EPOCH = datetime(1970, 1, 1)  # of UTC, which the Z behind it says
+_TIMES = frozenset({TsType.NTP_UTC.value, TsType.NTP.value, TsType.NTP_UTC_32.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +77,38 @@ class Timestamp:
         Values with the top bit set are of 1968 to 2036, others of 2036 to 2104
         (interpretation 30).
         """
-        if self.ts_type not in (TsType.NTP_UTC, TsType.NTP, TsType.NTP_UTC_32):
-            return None
-        ntp = int.from_bytes(self.ntp64)
-        seconds, fraction = ntp >> 32, ntp & (_ERA - 1)
-        if not seconds >> 31:
-            seconds += _ERA
-        return (seconds - NTP_EPOCH) * 1_000_000_000 + (fraction * 1_000_000_000 >> 32)
+        return _unix_ns(self.ts_type, self.value)
 
     @property
     def utc(self) -> str | None:
         """ISO 8601 in UTC with as many digits as it takes; None where `unix_ns` is None."""
-        if self.unix_ns is None:
-            return None
-        moment = _UNIX_EPOCH + timedelta(microseconds=self.unix_ns // 1000)
-        return moment.isoformat().replace("+00:00", "Z")
+        return utc_of(self.ts_type, self.value)
 
     @property
     def interval(self) -> int:
         """The seconds of a rekeying interval, TRr (RFC 6043 6.10)."""
         return int.from_bytes(self.value[:4])
+
+
+def _unix_ns(ts_type: int, value: bytes) -> int | None:
+    if ts_type not in _TIMES:
+        return None
+    ntp = int.from_bytes(value) << (32 if ts_type == TsType.NTP_UTC_32 else 0)
+    seconds, fraction = ntp >> 32, ntp & (_ERA - 1)
+    if not seconds >> 31:
+        seconds += _ERA
+    return (seconds - NTP_EPOCH) * 1_000_000_000 + (fraction * 1_000_000_000 >> 32)
+
+
+def utc_of(ts_type: int, value: bytes) -> str | None:
+    """ISO 8601 of a TS value, as `Timestamp.utc` gives it."""
+    unix_ns = _unix_ns(ts_type, value)
+    if unix_ns is None:
+        return None
+    seconds, rest = divmod(unix_ns, 1_000_000_000)
+    return f"{_date(seconds)}.{rest // 1000:06}Z" if rest >= 1000 else f"{_date(seconds)}Z"
+
+
+@lru_cache(maxsize=4096)
+def _date(seconds: int) -> str:
+    return (_UNIX_EPOCH + timedelta(seconds=seconds)).isoformat()

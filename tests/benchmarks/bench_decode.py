@@ -84,6 +84,25 @@ def compare(title: str, ours: list[str], theirs: list[str], rounds: int, count: 
               f" ratio {other / mine:.2f} (aim: at least 1)")  # fmt: skip
 
 
+def memory(text: Path, longer: Path, times: int) -> None:
+    """Print how much more memory it takes to read a file that is longer by some times."""
+    with longer.open("wb") as out:
+        for _ in range(times):
+            out.write(text.read_bytes())
+    short, long = (peak([str(MIKEYTOOL), "decode", "--json", str(path)]) for path in (text, longer))
+    print(f"memory for a file {times} times as long: {long / short:.2f} times as much"
+          f" ({long >> 10} MiB; aim: below 1.2)")  # fmt: skip
+
+
+def peak(command: list[str]) -> int:
+    """The most memory that a command ever has, in KiB, its output thrown away."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{command} failed")
+    return usage.ru_maxrss
+
+
 def main(count: int = 20_000) -> None:
     """Print the comparisons."""
     with tempfile.TemporaryDirectory() as name:
@@ -100,8 +119,10 @@ def main(count: int = 20_000) -> None:
             write_pcap(many, messages)
             text.write_text("".join(base64.b64encode(one).decode() + "\n" for one in messages))
             compare(f"decode --json of {count:,} {title}",
-                    [str(MIKEYTOOL), "decode", "--json", "--lines", str(text)],
+                    [str(MIKEYTOOL), "decode", "--json", str(text)],
                     ["tshark", "-r", str(many), "-T", "json"], 3, count)  # fmt: skip
+        long = folder / "long.txt"
+        memory(text, long, 10)
 
 
 if __name__ == "__main__":

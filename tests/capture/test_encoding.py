@@ -103,6 +103,22 @@ def test_lines_of_one_width_are_one_message() -> None:
     assert is_wrapped([digits[at : at + 60] for at in range(0, len(digits), 60)])
 
 
+@pytest.mark.parametrize("width", [64, 76])
+def test_a_line_may_begin_as_a_message_does(width: int) -> None:
+    """The head of an ID payload (RFC 3830 6.7) where a line begins."""
+    before = 3 * width // 4
+    # 10 octets of header, then a RAND up to the end of the line, then ID and KEMAC
+    filler = before - 10 - 2
+    message = bytes.fromhex("01 00 0b 00 00000001 00 01") + bytes([6, filler]) + bytes(filler)
+    message += bytes.fromhex("01 00 0015") + b"sip:alice@example.com"
+    message += bytes(5)  # KEMAC without keys
+    text = b64(message)
+    wrapped = [text[at : at + width] for at in range(0, len(text), width)]
+    assert begins_message(wrapped[1])
+    assert is_wrapped(wrapped)
+    assert not is_wrapped(wrapped[:1] + wrapped[1:2] * 2)
+
+
 def test_lines_that_are_messages_of_their_own_are_not_joined() -> None:
     text = b64(TRANSFER_RESP)
     assert not is_wrapped([text])

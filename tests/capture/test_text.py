@@ -157,11 +157,11 @@ def test_lines_makes_signalling_an_error() -> None:
         ("zz!", "line 2: '!' at column 3 is neither hex nor base64"),
         ("AQAFA", "line 2: base64 cannot have 5 characters"),
         ("error: no such ticket", "line 2: ':' at column 6 is neither"),
-        ("a=key-mgmt:mikey", "line 2: a=key-mgmt with mikey but no data"),
-        ("a=key-mgmt:", "line 2: a=key-mgmt names no protocol"),
+        ("a=key-mgmt:mikey", "a=key-mgmt, line 2: no data is behind mikey"),
+        ("a=key-mgmt:", "a=key-mgmt, line 2: no protocol is named"),
         ("a=key-mgmt:mikey AQ!F", "a=key-mgmt, line 2: '!', character 3 of the base64"),
-        ("KeyMgmt: prot=mikey", "line 2: KeyMgmt header with mikey but no data"),
-        ('KeyMgmt: data="AQAF"', "line 2: KeyMgmt header names no protocol"),
+        ("KeyMgmt: prot=mikey", "KeyMgmt header, line 2: no data is behind mikey"),
+        ('KeyMgmt: data="AQAF"', "KeyMgmt header, line 2: no protocol is named"),
     ],
 )
 @pytest.mark.parametrize("lines", [False, True])
@@ -355,16 +355,16 @@ def test_any_order_of_lines_gives_items_or_one_error(lines: list[str]) -> None:
 )
 def test_a_long_line_takes_linear_time(start: str, unit: str) -> None:
     text = start + unit * (1_000_000 // len(unit))
-    began = time.perf_counter()
+    began = time.process_time()
     items = outcome(text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert all(len(str(item)) < 300 for item in items if isinstance(item, WireError))
 
 
 def test_ten_megabytes_of_junk_in_one_line() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert "neither hex nor base64" in error(b"x y;" * 2_500_000)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(
@@ -372,9 +372,9 @@ def test_ten_megabytes_of_junk_in_one_line() -> None:
 )
 def test_many_lines(line: str) -> None:
     for first in ("AQAFAAAA", "KeyMgmt: prot=mikey;data=AQAF", "a=key-mgmt:mikey AQAF"):
-        began = time.perf_counter()
+        began = time.process_time()
         assert outcome(f"{first}\n{(line + chr(10)) * 100_000}")
-        assert time.perf_counter() - began < 10
+        assert time.process_time() - began < 10
 
 
 # The way out

@@ -40,7 +40,7 @@ class Shell:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
         return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
 

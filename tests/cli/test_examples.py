@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.shell import Shell
+from tests.peers.programs import need
 from tests.support import TESTS
 
 EXAMPLES = sorted((TESTS.parent / "examples").glob("*.sh"))
@@ -16,4 +17,5 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_runs_as_it_is(shell: Shell, example: object) -> None:
+    need("jq")
     shell.ok(f"TMPDIR=$PWD sh {example}")

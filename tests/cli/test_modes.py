@@ -29,6 +29,12 @@ def test_mode_2_the_responder_resolves_alone(shell: Shell) -> None:
     assert stat.S_IMODE(shell.path("bob.tpk").stat().st_mode) == 0o600
     established(shell)
     shell.ok(f"mikeytool ticket resolve init {BOB} --kms kms.db --save other")  # he may, E is 0
+    shell.ok("mikeytool transfer init --ticket t --to sip:bob@example.com --session s > again")
+    for alone in ("ticket resolve again --save x", "transfer respond again --session x"):
+        shell.fails(
+            f"mikeytool {alone} --as sip:eve@example.com --tpk file:bob.tpk",
+            1, "for sip:bob@example.com, not for sip:eve@example.com",
+        )  # fmt: skip
 
 
 def test_mode_3_the_initiator_makes_the_ticket(shell: Shell) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.cli.shell import Shell
+from tests.peers.programs import need
 from tests.support import TESTS
 
 README = (TESTS.parent / "README.md").read_text()
@@ -20,6 +21,7 @@ def test_commands_run_as_written(shell: Shell) -> None:
     assert install.rstrip().endswith("mikeytool demo")
     assert test.rstrip().endswith("pytest")
     assert len(tour) >= 4
+    need("jq")
     for block in tour:
         shell.ok(block)
     assert shell.path("alice.session").exists()
@@ -39,14 +41,19 @@ def test_ci_runs_the_test_command() -> None:
 
 def test_every_command_has_help_of_80_columns(shell: Shell) -> None:
     groups = {
-        "": "decode keygen kms ticket transfer srtp demo",
-        "kms": "init show user group tpk handle log",
+        "": "decode encode lint keygen kms ticket transfer srtp conference demo",
+        "kms": "init show check backup user group policy tpk key trust peer handle log",
         "kms group": "add remove list",
+        "kms key": "add list",
+        "kms peer": "add remove list",
+        "kms policy": "show set allow deny list",
         "kms tpk": "add rotate list",
-        "kms user": "add list show disable enable remove rekey",
+        "kms trust": "add remove list",
+        "kms user": "add list show disable enable remove rekey import",
         "ticket": "request accept create resolve show",
-        "transfer": "init respond finish update show",
-        "srtp": "encrypt decrypt",
+        "transfer": "init respond finish update recover show",
+        "srtp": "encrypt decrypt info",
+        "conference": "init create call-in call-out answer allow deny remove rekey updates show",
         "keygen": "psk tpk tgk tek salt rsa",
     }
     for group, commands in groups.items():

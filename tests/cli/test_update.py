@@ -48,6 +48,25 @@ def test_media_goes_on_under_a_new_key(shell: Shell, starter: str, other: str) -
     shell.fails("mikeytool srtp encrypt packet --session alice.session", 1, "packet index")
 
 
+def test_a_replaced_key_is_good_for_a_short_time_and_then_forgotten(shell: Shell) -> None:
+    """Someone who has left may have it."""
+    with_sessions(shell, "--flags=+LM")
+    ssrc = session(shell, "alice")["crypto_sessions"][0]["ssrc"][2:]
+    shell.path("packet").write_text(PACKET.format(seq=1, ssrc=ssrc) + "\n")
+    shell.ok("mikeytool srtp encrypt packet --session alice.session -o late")
+    old = session(shell, "bob")["crypto_sessions"][0]["mki"]
+    rekey(shell, "alice", "bob")
+    later = {"MIKEYTOOL_NOW": "now+3m"}
+    shell.ok("mikeytool srtp decrypt late --session bob.session")
+    shell.fails("mikeytool srtp decrypt late --session bob.session", 1, "does not verify", **later)
+    shown = json.loads(shell.ok("mikeytool transfer show bob.session --json", **later))
+    assert [key["state"] for key in shown["crypto_sessions"][0]["keys"]] == ["active", "expired"]
+    rekey(shell, "alice", "bob")
+    keys = session(shell, "bob")["crypto_sessions"][0]["keys"]
+    assert len(keys) == 2
+    assert old not in [key["spi"] for key in keys]
+
+
 def test_a_stream_is_added(shell: Shell) -> None:
     with_sessions(shell)
     rekey(shell, "bob", "alice", "--cs dir=send,ssrc=0x99")

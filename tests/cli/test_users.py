@@ -102,6 +102,7 @@ def test_a_user_is_shown_without_the_key(shell: Shell) -> None:
     assert json.loads(shown) == {
         "uri": "sip:f@x",
         "psk_id": "f",
+        "known_by": ["psk"],
         "enabled": True,
         "act_as": ["sip:*@x"],
         "groups": ["sip:g@x"],

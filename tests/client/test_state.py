@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,19 +13,18 @@ import pytest
 
 from mikeytool.client import state as client_state
 from mikeytool.client.state import ClientState, open_state
+from mikeytool.client.tickets import TicketFile
 from mikeytool.exchange.crypto_sessions import CsSpec
+from mikeytool.exchange.environment import NS
 from mikeytool.exchange.policy import wanted_key
 from mikeytool.exchange.resolve import ResolvedTicket
+from mikeytool.exchange.responder import transfer_resp, verify_transfer_init
 from mikeytool.exchange.session import Session
-from mikeytool.exchange.transfer import (
-    TransferInit,
-    read_transfer_init,
-    transfer_resp,
-    verify_transfer_init,
-)
+from mikeytool.exchange.transfer import TransferInit, read_transfer_init
 from mikeytool.kms.store import Store
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.registry import KeyType
+from tests.kms.version_1 import REPLAY
 from tests.world import (
     ALICE,
     BOB,
@@ -200,8 +200,8 @@ def test_what_is_received_is_not_claimed(world: World, state_path: Path) -> None
             assert db.execute("SELECT count(*) FROM streams").fetchone()[0] == 1
 
 
-def test_no_key_can_be_read_from_it(world: World, state_path: Path) -> None:
-    """The state file is not a place where keys are expected."""
+def test_no_key_of_a_session_can_be_read_from_it(world: World, state_path: Path) -> None:
+    """It has the keys of tickets that were resolved; sessions have files of their own."""
     session = session_with(world, world.call(world.held(PLAIN)))
     with closing(open_state()) as state:
         state.claim_streams(session)
@@ -210,3 +210,40 @@ def test_no_key_can_be_read_from_it(world: World, state_path: Path) -> None:
         media = session.media_key(one)
         assert media.key not in content
         assert media.salt not in content
+
+
+def test_a_state_of_the_first_version_goes_on(world: World, state_path: Path) -> None:
+    """What was seen and sent stays; tickets that are resolved have a place then."""
+    state_path.parent.mkdir()
+    with closing(sqlite3.connect(state_path, isolation_level=None)) as db:
+        db.executescript(
+            f"BEGIN; PRAGMA application_id={ClientState.kind}; PRAGMA user_version=1; {REPLAY}"
+            " CREATE TABLE streams (stream BLOB PRIMARY KEY) WITHOUT ROWID;"
+            " INSERT INTO streams VALUES (x'07'); COMMIT;"
+        )
+    init = read_transfer_init(world.call(world.held(PLAIN)))
+    with closing(open_state()) as state:
+        state.remember(world.env, world.verified(init.incoming.raw))
+        state.keep(world.env, TicketFile.of_resolved(init.ticket, world.resolved(init), BOB))
+        assert state.resolved(world.env, init.ticket, BOB) is not None
+    with closing(open_state()) as state:
+        with pytest.raises(Refused, match="replay"):
+            state.refuse_seen(init.incoming, ALICE)
+        with state.transaction() as db:
+            assert db.execute("SELECT stream FROM streams").fetchall() == [(b"\7",)]
+
+
+def test_keys_of_forgotten_tickets_are_wiped(world: World, state_path: Path) -> None:
+    found = []
+    for _ in range(2):
+        init = read_transfer_init(world.call(world.held(PLAIN)))
+        resolved = world.resolved(init)
+        found.append(resolved.keys.mpki.key.hex().encode())
+        with closing(open_state()) as state:
+            state.keep(world.env, TicketFile.of_resolved(init.ticket, resolved, BOB))
+        world.clock.now += 2 * 3600 * NS
+    with closing(open_state()) as state, state.transaction() as db:
+        (kept,) = db.execute("SELECT content FROM resolved").fetchall()
+    assert found[1] in kept[0].encode()
+    content = b"".join(path.read_bytes() for path in state_path.parent.iterdir())
+    assert found[0] not in content

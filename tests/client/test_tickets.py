@@ -19,11 +19,10 @@ from mikeytool.client.tickets import (
     find_ticket,
     parse_ticket_octets,
     read_ticket,
-    ticket_octets,
 )
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.policy import wanted_key
-from mikeytool.exchange.ticket import TicketKeys
+from mikeytool.exchange.ticket import TicketKeys, ticket_octets
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.wire.errors import MikeyError, Refused, StateError, WireError
 from mikeytool.wire.identity import Identity

@@ -19,17 +19,12 @@ from mikeytool.client.transfer import Media
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import DEFAULT_SKEW, NS
 from mikeytool.exchange.error import ErrorReceived
+from mikeytool.exchange.initiator import finish_transfer, transfer_init
 from mikeytool.exchange.policy import wanted_key
 from mikeytool.exchange.request import HeldTicket
 from mikeytool.exchange.resolve import ResolvedTicket
-from mikeytool.exchange.transfer import (
-    TransferInit,
-    finish_transfer,
-    read_transfer_init,
-    transfer_init,
-    transfer_resp,
-    verify_transfer_init,
-)
+from mikeytool.exchange.responder import transfer_resp, verify_transfer_init
+from mikeytool.exchange.transfer import TransferInit, read_transfer_init
 from mikeytool.wire.errors import MikeyError, Refused, StateError, UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
@@ -220,7 +215,7 @@ def test_remembered_before_anything_else(world: World, monkeypatch: pytest.Monke
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("mikeytool.client.transfer.transfer_resp", breaks)
+        patch.setattr("mikeytool.client.responding.transfer_resp", breaks)
         with pytest.raises(ZeroDivisionError):
             world.respond(init)
     assert "replay" in str(refused(world, init, told=False, resolve=never))
@@ -400,6 +395,8 @@ def test_accept_from_holds_for_the_initiator_of_the_ticket_too(world: World) -> 
         (["sip:*@Example.com"], False),
         (["alice"], False),
         (["sip:bob@*"], False),
+        (["sip:?lice@example.com"], False),  # only * stands for anything, as at the KMS
+        (["sip:[a-z]*@example.com"], False),
     ],
 )
 def test_accept_from(world: World, patterns: list[str], good: bool) -> None:
@@ -411,13 +408,36 @@ def test_accept_from(world: World, patterns: list[str], good: bool) -> None:
             refused(world, init, told=False, accept_from=patterns, resolve=never)
 
 
-def test_a_resolved_ticket_is_not_for_calling(world: World) -> None:
-    """Responders know MPKi: their ticket files must not make calls in the initiator's name."""
-    init = read_transfer_init(world.call(world.held(PLAIN)))
+def resolved_file(world: World, flags: str, **changes: Any) -> Path:
+    """The file of a ticket of Alice that Bob has resolved."""
+    init = read_transfer_init(world.call(world.held(flags, **changes)))
     path = world.path()
     TicketFile.of_resolved(init.ticket, world.resolved(init), BOB).write(path, force=False)
-    with pytest.raises(Refused, match="answering"):
-        world.start(path)
+    return path
+
+
+def test_a_resolved_ticket_does_not_call_in_the_name_of_others(world: World) -> None:
+    """Responders know MPKi: their ticket files must not make calls in the initiator's name."""
+    path = resolved_file(world, PLAIN)
+    with pytest.raises(Refused, match="resolved this ticket"):
+        world.start(path, initiator=ALICE)
+
+
+@pytest.mark.parametrize(("flags", "words"), [(FORKING, "key forking"), ("DEFHNO", "no J flag")])
+def test_resolved_tickets_that_are_for_answering(world: World, flags: str, words: str) -> None:
+    """RFC 6043 9.1, 5.3: with forking only who requested it calls; without J nobody again."""
+    with pytest.raises(Refused, match=words):
+        world.start(resolved_file(world, flags))
+
+
+def test_a_responder_calls_the_next_of_a_group(world: World) -> None:
+    """RFC 6043 9, decentralized, interpretation 18: B calls C with the ticket of A, as B."""
+    path = resolved_file(world, "DEFHJNO", responders=(BOB, CAROL))
+    init = world.start(path, called=CAROL)
+    read = read_transfer_init(init)
+    assert (read.initiator, read.policy.initiator) == (BOB, ALICE)
+    _, session = world.answered(init, CAROL)
+    assert (session.local, session.remote) == (CAROL, BOB)
 
 
 def test_applications_are_held_by_both_ends(world: World) -> None:

@@ -13,6 +13,7 @@ from mikeytool.crypto.derive import (
     fork_tgk,
     initiator_data_keys,
     message_keys,
+    message_keys_3830,
     session_keys,
     split_mpk,
     ticket_keys,
@@ -158,3 +159,16 @@ def test_nothing_shows_a_key(keys: object) -> None:
     for shown in (repr(keys), str(keys), repr([keys])):
         assert repr(SECRET)[2:-1] not in shown
         assert SECRET.hex() not in shown
+
+
+@pytest.mark.parametrize("length", [16, 32, 45])
+@pytest.mark.parametrize("rand_length", [0, 16, 255])
+def test_keys_of_messages_before_mikey_ticket(length: int, rand_length: int) -> None:
+    """RFC 3830 4.1.4: the label ends with the RAND, whose length is not in it."""
+    inkey, rand = bytes(range(length)), bytes(range(rand_length))
+    keys = message_keys_3830(0, inkey, 0x5A17E3C4, rand)
+    label = b"\xff" + bytes.fromhex("5a17e3c4") + rand
+    assert keys.encr_key(EncrAlg.AES_KW_128) == openssl.prf(0, inkey, openssl.ENCR + label, 16)
+    assert keys.auth_key(MacAlg.HMAC_SHA_1_160) == openssl.prf(0, inkey, openssl.AUTH + label, 20)
+    assert keys.salt_key(EncrAlg.AES_CM_128) == openssl.prf(0, inkey, openssl.SALT + label, 14)
+    assert keys.salt_key(EncrAlg.AES_KW_128) == openssl.prf(0, inkey, openssl.SALT + label, 8)

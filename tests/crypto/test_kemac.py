@@ -9,12 +9,13 @@ import pytest
 
 from mikeytool.crypto.derive import MessageKeys, message_keys, ticket_keys
 from mikeytool.crypto.kemac import TICKET_CSB_ID, open_kemac, seal_kemac
-from mikeytool.wire.errors import Refused, WireError
+from mikeytool.wire.errors import Refused, UsageError, WireError
 from mikeytool.wire.message import Message, build_chain, ticket_data
 from mikeytool.wire.payloads import KEMAC, RAND, TICKET, KeyData, T
 from mikeytool.wire.registry import EncrAlg
 from mikeytool.wire.timestamp import Timestamp
 from tests.crypto import openssl
+from tests.peers.programs import need, run
 from tests.support import vectors
 
 CSB_ID = 0xFEDCBA98
@@ -98,7 +99,7 @@ def test_no_keys_are_no_octets(encr_alg: EncrAlg, key_length: int) -> None:
     assert open_kemac(sealed, KEYS, CSB_ID, NTP) == []
 
 
-@pytest.mark.parametrize("encr_alg", [EncrAlg.NULL, EncrAlg.AES_KW_128, 4, 255])
+@pytest.mark.parametrize("encr_alg", [EncrAlg.NULL, 4, 255])
 def test_other_algorithms_are_refused(encr_alg: int) -> None:
     kemac = KEMAC(encr_alg=int(encr_alg), encr_data=build_chain(clear(1)))
     with pytest.raises(Refused) as caught:
@@ -154,3 +155,26 @@ def test_the_ticket_of_a_known_run(case: dict[str, Any]) -> None:
     first, *others = open_kemac(kemac, keys, TICKET_CSB_ID, Timestamp.of(t))
     assert (first.type, first.key.hex()) == (6, case["mpk"])
     assert [key.key.hex() for key in others] == [key["key"] for key in case["ticket_keys"]]
+
+
+def test_openssl_wraps_the_same() -> None:
+    """RFC 3830 4.2.3: AES key wrap with a 128-bit key, and the 64-bit salt for its IV."""
+    keys = [clear(1)[0].copy(spi=b"", spi_length=0, salt=bytes(9), salt_len=9)]  # 32 octets
+    octets = build_chain(keys)
+    key = openssl.prf(0, INKEY, openssl.ENCR + LABEL, 16).hex()
+    iv = openssl.prf(0, INKEY, openssl.SALT + LABEL, 8).hex()
+    made = run([need("openssl"), "enc", "-id-aes128-wrap", "-K", key, "-iv", iv], octets)
+    sealed = seal_kemac(EncrAlg.AES_KW_128, keys, KEYS, CSB_ID, NTP)
+    assert sealed.encr_data == made
+    assert open_kemac(sealed, KEYS, CSB_ID, NTP) == keys
+    with pytest.raises(Refused, match="does not verify"):
+        open_kemac(sealed, message_keys(0, INKEY, CSB_ID, response=True), CSB_ID, NTP)
+
+
+def test_key_data_that_cannot_be_wrapped() -> None:
+    """Interpretation 3: only a multiple of 8 octets; and nothing wraps nothing."""
+    with pytest.raises(UsageError, match="multiples of 8; this has 41"):
+        seal_kemac(EncrAlg.AES_KW_128, clear(1), KEYS, CSB_ID, NTP)
+    empty = seal_kemac(EncrAlg.AES_KW_128, [], KEYS, CSB_ID, NTP)
+    assert empty.encr_data == b""
+    assert open_kemac(empty, KEYS, CSB_ID, NTP) == []

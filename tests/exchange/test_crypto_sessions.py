@@ -10,16 +10,13 @@ from typing import Any
 import pytest
 
 from mikeytool.exchange.crypto_sessions import CsSpec
+from mikeytool.exchange.initiator import finish_transfer
 from mikeytool.exchange.policy import wanted_key
 from mikeytool.exchange.request import HeldTicket
+from mikeytool.exchange.responder import check_acceptable, transfer_resp
 from mikeytool.exchange.session import Session
-from mikeytool.exchange.transfer import (
-    check_acceptable,
-    finish_transfer,
-    read_transfer_init,
-    transfer_resp,
-)
-from mikeytool.srtp.policy import policy_for
+from mikeytool.exchange.transfer import read_transfer_init
+from mikeytool.srtp.policy import policy_for, suite_of
 from mikeytool.srtp.suites import SUITES
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpIdEntry
@@ -377,3 +374,64 @@ def test_a_broken_map_is_refused_before_any_key_is_used(world: World) -> None:
     with pytest.raises(Refused, match="CS ID"):
         read_transfer_init(unprotected(init, mapped(entry(1), entry(1))))
     read_transfer_init(unprotected(init, putting(SP)))
+
+
+# --- what is offered and what is chosen -------------------------------------------------------
+
+
+def only_tag_32(policy: SP) -> bool:
+    """A responder that supports one suite of those offered."""
+    return suite_of(policy) == SUITES["AES_CM_128_HMAC_SHA1_32"]
+
+
+def test_of_several_policies_exactly_one_is_in_the_answer(world: World) -> None:
+    """RFC 6043 4.2.2.1, 6.1.1: one that was suggested, which is not sent again."""
+    held = world.held(PLAIN)
+    init = world.call(held, policies=[POLICY, TAG_32])
+    assert [one.policies for one in read_transfer_init(init).entries] == [[0, 1], [0, 1]]
+    answer, _ = transfer_resp(world.env, world.verified(init), only_tag_32, local=BOB)
+    assert answer is not None
+    message = Message.parse(answer)
+    assert [one.policies for one in entries_of(message.header)] == [[1], [1]]
+    assert message.all(SP) == []
+    session = finish_transfer(world.env, held, init, answer, accept_all)
+    assert {one.policy.policy_no for one in session.crypto_sessions if one.policy} == {1}
+
+
+def test_each_crypto_session_has_policies_of_its_own(world: World) -> None:
+    """RFC 6043 4.2.2.1; another that was offered may be chosen if need be (6.1.1)."""
+    held = world.held(PLAIN)
+    offer = [CsSpec(send=True, policies=(0,)), CsSpec(send=False, policies=(0, 1))]
+    init = world.call(held, offer, [POLICY, TAG_32])
+    with pytest.raises(Refused) as caught:
+        check_acceptable(world.env, read_transfer_init(init), only_tag_32)
+    assert caught.value.error_no == ErrorNo.INVALID_SPPAR
+    answer, session = world.answered(init)
+    changed = rewritten_answer(answer, init, session.mpk, adjusted(1, policies=[1]))
+    ours = finish_transfer(world.env, held, init, changed, accept_all)
+    assert [one.policy.policy_no for one in ours.crypto_sessions if one.policy] == [1, 0]
+
+
+def test_a_responder_may_change_what_was_proposed(world: World) -> None:
+    """RFC 6043 4.2.2.3: Session Data and SPI; who sends stays as it was (interpretation 14)."""
+    kinds = (KeyType.TGK, KeyType.TGK)
+    held = world.held(PLAIN, keys=tuple(wanted_key(kind, 16, 0) for kind in kinds))
+    init = world.call(held, [CsSpec(send=True, ssrc=5), CsSpec(send=False)])
+    answer, session = world.answered(init)
+    spi = held.keys.keys[1].spi
+    change = adjusted(1, session_data=b"\0\0\0\7", spi=spi)
+    changed = rewritten_answer(answer, init, session.mpk, change)
+    first = finish_transfer(world.env, held, init, changed, accept_all).crypto_sessions[0]
+    assert (first.ssrc, first.entry.spi, first.by_initiator) == (7, spi, True)
+
+
+def test_without_policies_the_responder_brings_them(world: World) -> None:
+    """RFC 6043 6.1.1: #P = 0; the initiator looks at them (4.2.2.4)."""
+    held = world.held(PLAIN)
+    init = world.call(held, policies=[])
+    assert [one.policies for one in read_transfer_init(init).entries] == [[], []]
+    answer, _ = world.answered(init, policies=[TAG_32])
+    assert len(Message.parse(answer).all(SP)) == 1
+    finish_transfer(world.env, held, init, answer, only_tag_32)
+    with pytest.raises(Refused, match="not supported"):
+        finish_transfer(world.env, held, init, answer, lambda policy: not only_tag_32(policy))

@@ -9,14 +9,8 @@ from typing import Any
 import pytest
 
 from mikeytool.crypto.derive import message_keys
-from mikeytool.exchange.opening import (
-    FAILED,
-    NOT_CHECKED,
-    VERIFIED,
-    KeyRing,
-    Opened,
-    open_message,
-)
+from mikeytool.exchange.opening import FAILED, NOT_CHECKED, VERIFIED, Opened, open_message
+from mikeytool.exchange.opening_keys import KeyRing
 from mikeytool.exchange.profile import PROFILE_128
 from mikeytool.exchange.protection import protect
 from mikeytool.wire.errors import WireError
@@ -320,3 +314,27 @@ def test_what_is_opened_are_the_keys_of_the_vectors() -> None:
     assert [one.key.hex() for one in found.keys if one.type == KeyType.TGK] == [
         one["key"] for one in FORKED["responder_keys"]
     ]
+
+
+@pytest.mark.parametrize("number", [22, 23, 26, 200])
+def test_a_data_type_that_is_not_known_is_not_checked(number: int) -> None:
+    raw = raw_of(FORKED, "REQUEST_INIT_PSK")
+    other = Message.parse(raw[:1] + bytes([number]) + raw[2:])
+    found = open_message(other, ring_of(FORKED, "REQUEST_INIT_PSK"))
+    assert (found.mac, found.keys) == (NOT_CHECKED, [])
+    [note] = found.notes
+    assert "is not known here" in note
+
+
+def test_notes_say_what_is_missing() -> None:
+    update = Message.parse(bytes.fromhex(FORKED["update"]["TRANSFER_INIT"]))
+    ring = KeyRing(mpki=[(None, key(FORKED, "mpki"))], mpkr=[(None, key(FORKED, "mpkr"))])
+    found = open_message(update, ring)
+    assert found.mac == NOT_CHECKED
+    assert "the exchange before it" in found.notes[0]
+    before = [message(FORKED, "TRANSFER_INIT"), message(FORKED, "TRANSFER_RESP")]
+    found = open_message(update, ring, earlier=before)
+    assert (found.mac, found.notes) == (VERIFIED, [])
+    assert open_message(update, ring, earlier=before[:1]).mac == NOT_CHECKED
+    [note] = open_message(message(FORKED, "REQUEST_RESP"), KeyRing()).notes
+    assert "--init" in note

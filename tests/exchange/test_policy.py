@@ -9,8 +9,10 @@ from itertools import combinations
 import pytest
 
 from mikeytool.exchange.environment import NS
+from mikeytool.exchange.initiator import transfer_init
 from mikeytool.exchange.policy import TicketPolicy, wanted_key
-from mikeytool.exchange.transfer import check_acceptable, read_transfer_init, transfer_init
+from mikeytool.exchange.responder import check_acceptable
+from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import build_leading, leading_chain

@@ -13,7 +13,7 @@ from mikeytool.crypto.mac import mac
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256, profile_of
 from mikeytool.exchange.resolve import open_for_responder
 from mikeytool.exchange.ticket import BaseTicket, TicketKeys, covered_by_ticket_mac, new_key
-from mikeytool.wire.errors import Refused, WireError
+from mikeytool.wire.errors import MikeyError, Refused, WireError
 from mikeytool.wire.message import build_chain, read_payload, ticket_data
 from mikeytool.wire.payloads import IDR, KEMAC, RAND, THDR, TICKET, Chained, KeyData, Payload, T, V
 from mikeytool.wire.registry import ErrorNo, IdRole, KeyType, TicketFlag
@@ -221,7 +221,9 @@ def test_initiator_data_goes_with_forking(world: World) -> None:
 
 
 def test_the_t_of_a_ticket_may_be_of_any_type(world: World) -> None:
-    """Interpretation 1: it only goes into the IV."""
+    """Interpretations 1 and 2: it only goes into the IV, as 64 bits: of NTP-UTC-32 the upper
+    half, of a COUNTER the lower.
+    """
     ticket = world.held(PLAIN).ticket
     base = BaseTicket.of(ticket)
     protection = ticket_keys(ticket.prf, TPK, base.rand)
@@ -231,3 +233,20 @@ def test_the_t_of_a_ticket_may_be_of_any_type(world: World) -> None:
         sealed = seal_kemac(1, [mpk()], protection, TICKET_CSB_ID, t)
         payloads[position(payloads, KEMAC)] = sealed
         BaseTicket.of(again(ticket, *payloads)).open(TPK)
+        zeros = bytes(4)
+        as_64_bits = zeros + t.value if t.ts_type == 2 else t.value + zeros
+        assert open_kemac(sealed, protection, TICKET_CSB_ID, Timestamp(0, as_64_bits))
+
+
+def test_a_3gpp_base_ticket_is_read_and_no_role_takes_it(world: World) -> None:
+    """Interpretation 39: where it parses; else it is opaque data."""
+    base = world.held(PLAIN).ticket
+    ticket = again(relaxed(base, ticket_type=2), *inside(base))
+    assert BaseTicket.of(ticket).policy.ticket_type == 2
+    with pytest.raises(Refused, match="not supported") as caught:
+        open_for_responder(ticket, TPK)
+    assert caught.value.error_no == ErrorNo.INVALID_TICKET
+    with pytest.raises(MikeyError):
+        BaseTicket.of(relaxed(ticket, ticket_data=b"opaque"))
+    with pytest.raises(Refused):
+        BaseTicket.of(relaxed(ticket, ticket_type=3))

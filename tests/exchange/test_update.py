@@ -11,20 +11,21 @@ from typing import Any
 
 import pytest
 
+from mikeytool.exchange import update as exchange_update
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.initiator import finish_transfer
+from mikeytool.exchange.protection import protect
+from mikeytool.exchange.responder import transfer_resp, verify_transfer_init
 from mikeytool.exchange.session import Session
-from mikeytool.exchange.transfer import (
-    finish_transfer,
-    read_transfer_init,
-    transfer_resp,
-    verify_transfer_init,
-)
-from mikeytool.exchange.update import answer_update, finish_update, is_update, update_init
+from mikeytool.exchange.ticket import new_key
+from mikeytool.exchange.transfer import AcceptPolicy, read_transfer_init
+from mikeytool.exchange.update import finish_update, is_update, update_init
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.message import Message
-from mikeytool.wire.payloads import RANDR, KeyData, T
-from mikeytool.wire.registry import ErrorNo, RandRole, TicketFlag
+from mikeytool.wire.payloads import RAND, RANDR, TICKET, KeyData, T
+from mikeytool.wire.registry import DataType, ErrorNo, IdRole, KeyType, RandRole, TicketFlag
 from tests.exchange.test_vectors import (
     Run,
     anything,
@@ -35,6 +36,19 @@ from tests.exchange.test_vectors import (
     shown,
 )
 from tests.support import at, message_t, scripted, vectors
+from tests.world import identities, inserting, rewritten, setting, unprotected
+
+
+def incoming(raw: bytes) -> Incoming:
+    return Incoming.read(raw, DataType.TRANSFER_INIT)
+
+
+def answer_update(
+    env: Environment, session: Session, raw: bytes, accept: AcceptPolicy, **how: Any
+) -> tuple[bytes | None, Session]:
+    """The answer to an update that is read first."""
+    return exchange_update.answer_update(env, session, incoming(raw), accept, **how)
+
 
 CASES = [case for case in vectors("exchanges") if "update" in case]
 WITH_L = [case for case in CASES if "L" in case["flags"]]
@@ -79,8 +93,8 @@ def keys_of(case: dict[str, Any]) -> tuple[KeyData, ...]:
 def test_an_update_is_made_again_answered_and_finished(case: dict[str, Any]) -> None:
     run = Run(case)
     init, answer = update(case)
-    assert is_update(init)
-    assert not is_update(run.raw("TRANSFER_INIT"))
+    assert is_update(incoming(init))
+    assert not is_update(incoming(run.raw("TRANSFER_INIT")))
     alice, bob = initiator(run), responder(run)
     env = scripted(run.now, [], message_t(init))
     made, alice = update_init(env, alice, kemac_keys=keys_of(case))
@@ -225,3 +239,57 @@ def test_a_flipped_bit_is_never_accepted(case: dict[str, Any]) -> None:
     for raw in flips(answer):
         with pytest.raises(MikeyError):
             finish_update(at(run.now), alice, init, raw, anything)
+
+
+@named(WITH_L)
+def test_nothing_static_comes_again(case: dict[str, Any]) -> None:
+    """RFC 6043 5.2: no new RAND and no new ticket, and the CSB ID is the same."""
+    run = Run(case)
+    init, _ = update(case)
+    made = Message.parse(init)
+    assert made.header.csb_id == Message.parse(run.raw("TRANSFER_INIT")).header.csb_id
+    assert not made.all(RANDR)
+    assert not made.all(TICKET)
+    ticket = Message.parse(run.raw("TRANSFER_INIT")).find(TICKET)
+    assert ticket is not None
+    rand = RANDR(rand_role=RandRole.INITIATOR.value, rand=bytes(16))
+    for extra in (rand, RAND(rand=bytes(16)), ticket.copy(next_payload=None)):
+        with pytest.raises(Refused, match="no new"):
+            answer_update(
+                at(run.now), responder(run), unprotected(init, inserting(extra)), anything
+            )
+
+
+@named(CASES[:2])
+def test_an_update_may_want_no_answer(case: dict[str, Any]) -> None:
+    """RFC 6043 5.2: the V flag says whether a response is expected."""
+    run = Run(case)
+    env = ticking(case)
+    alice, bob = pair(case)
+    init, _ = update_init(env, alice, kemac_keys=keys_of(case))
+    assert Message.parse(init).header.v == 1
+    header, payloads = rewritten(init, setting(v=0))
+    behind = identities(payloads, IdRole.INITIATOR, IdRole.RESPONDER)
+    quiet = protect(header, payloads, run.profile, exchange_update.update_keys(alice), behind)
+    answer, bob = answer_update(env, bob, quiet, anything)
+    assert answer is None
+    assert bob.keys[0].spi == keys_of(case)[0].spi
+
+
+@named(CASES[:1])
+def test_keys_of_an_update(case: dict[str, Any]) -> None:
+    """RFC 6043 5.2: a TGK is not forked, an MPK is none, and every stream has a key."""
+    env = ticking(case)
+    alice, bob = pair(case)
+    tgk = new_key(KeyType.TGK, bytes(range(16)), None, b"tgk!")
+    init, alice = update_init(env, alice, kemac_keys=[tgk])
+    answer, bob = answer_update(env, bob, init, anything)
+    assert answer is not None
+    alice = finish_update(env, alice, init, answer, anything)
+    for session in (alice, bob):
+        assert session.keys[0].key == tgk.key
+        assert all(session.media_key(one).spi == b"tgk!" for one in session.crypto_sessions)
+    mpk = new_key(KeyType.MPK, bytes(range(16)), None, b"mpk!")
+    init, alice = update_init(env, alice, kemac_keys=[mpk])
+    with pytest.raises(Refused, match="MPK"):
+        answer_update(env, bob, init, anything)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from threading import Barrier
+from typing import ClassVar
 
 import pytest
 
@@ -103,6 +104,52 @@ def test_the_file_of_another_program_or_version(tmp_path: Path) -> None:
         Store(tmp_path / "ours")
     with pytest.raises(StateError, match="no such"):
         Notes(tmp_path / "nothing")
+
+
+class Dated(Notes):
+    version = 3
+    schema = "CREATE TABLE notes (text TEXT, day TEXT, hour INTEGER);"
+    migrations: ClassVar = {
+        1: ("ALTER TABLE notes ADD COLUMN day TEXT", "UPDATE notes SET day = 'Monday'"),
+        2: ("ALTER TABLE notes ADD COLUMN hour INTEGER",),
+    }
+
+
+def test_older_files_are_brought_to_this_version(tmp_path: Path) -> None:
+    with closing(Notes.create(tmp_path / "notes")) as notes, notes.transaction() as db:
+        db.execute("INSERT INTO notes VALUES ('x')")
+    for _ in range(2):
+        with closing(Dated(tmp_path / "notes")) as dated, dated.transaction() as db:
+            assert db.execute("SELECT * FROM notes").fetchall() == [("x", "Monday", None)]
+    with pytest.raises(StateError, match="its format is 3, this one's 1"):
+        Notes(tmp_path / "notes")
+
+
+class Stuck(Dated):
+    migrations: ClassVar = {1: Dated.migrations[1], 2: ("CREATE TABLE notes (x)",)}
+
+
+def test_a_migration_is_done_whole_or_not_at_all(tmp_path: Path) -> None:
+    Notes.create(tmp_path / "notes").close()
+    with pytest.raises(StateError, match="already exists"):
+        Stuck(tmp_path / "notes")
+    with closing(Notes(tmp_path / "notes")) as notes, notes.transaction() as db:
+        db.execute("INSERT INTO notes VALUES ('still one column')")
+
+
+def test_what_is_put_in_at_once_is_there_or_the_file_is_not(tmp_path: Path) -> None:
+    def fill(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO notes VALUES ('first')")
+
+    def fails(db: sqlite3.Connection) -> None:
+        fill(db)
+        db.execute("INSERT INTO nowhere VALUES ('second')")
+
+    with pytest.raises(StateError, match="nowhere"):
+        Notes.create(tmp_path / "notes", fails)
+    assert list(tmp_path.iterdir()) == []
+    with closing(Notes.create(tmp_path / "notes", fill)) as notes, notes.transaction() as db:
+        assert db.execute("SELECT * FROM notes").fetchall() == [("first",)]
 
 
 def test_a_cut_store_is_told_as_such(world: World) -> None:

@@ -191,3 +191,29 @@ def test_every_kind_of_time_is_held_against_the_clock(world: World, ts_type: TsT
         refusal = handle(world.store, world.env, init).refusal
         assert (refusal is None) == good
         assert refusal is None or refusal.error_no == ErrorNo.INVALID_TS
+
+
+def test_the_cache_stays_small(world: World) -> None:
+    """Interpretation 30: for as long as its timestamp would be accepted, and no longer."""
+    for _ in range(60):
+        world.handled(world.asked(world.policy()))
+        world.clock.now += SKEW // 10
+    with world.store.transaction() as db:
+        assert db.execute("SELECT count(*) FROM replay").fetchone()[0] <= 11
+
+
+def test_what_would_not_be_remembered_is_found_without_a_write(world: World) -> None:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(replay.SCHEMA)
+        for env in (world.env, counting(world, 7)):
+            incoming = read_request_init(world.asked(world.policy(), env=env)).incoming
+            replay.check_new(db, world.env, incoming, ALICE, psk_of(ALICE))
+            replay.remember(db, world.env, incoming, ALICE, psk_of(ALICE))
+            changes = db.total_changes
+            with pytest.raises(Refused):
+                replay.check_new(db, world.env, incoming, ALICE, psk_of(ALICE))
+            assert db.total_changes == changes
+        late = read_request_init(world.asked(world.policy())).incoming
+        db.execute("UPDATE replay_horizon SET forgotten_ns = ?", (world.clock.now,))
+        with pytest.raises(Refused, match="older than what is remembered"):
+            replay.check_new(db, world.env, late, ALICE, psk_of(ALICE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mikeytool.exchange.environment import NS
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo
@@ -67,3 +68,25 @@ def test_who_may_not_resolve_uses_nothing_up(world: World) -> None:
         with pytest.raises(Refused, match="may not resolve"):
             world.resolved(call, stranger)
     world.resolved(call)
+
+
+def remembered(world: World) -> int:
+    with world.store.transaction() as db:
+        count: int = db.execute("SELECT count(*) FROM single_use").fetchone()[0]
+    return count
+
+
+@pytest.mark.parametrize("flags", [SINGLE, SINGLE_PLAIN])
+def test_tickets_are_forgotten_when_they_have_expired(world: World, flags: str) -> None:
+    """The cache stays small, and a clock that jumps back does not open it again."""
+    used = world.held(flags)
+    world.clock.now += 3500 * NS
+    world.resolved(world.call(used))
+    again = world.call(used)
+    world.clock.now += 200 * NS
+    world.resolved(world.call(world.held(flags)))
+    assert remembered(world) == 1
+    world.clock.now -= 150 * NS
+    with pytest.raises(Refused, match="expired before") as caught:
+        world.resolved(again)
+    assert caught.value.error_no == ErrorNo.INVALID_TICKET

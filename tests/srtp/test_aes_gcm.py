@@ -6,7 +6,13 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mikeytool.srtp import suite
-from mikeytool.srtp.aes_gcm import rtcp_opener, rtcp_sealer, rtp_opener, rtp_sealer
+from mikeytool.srtp.aes_gcm import (
+    clear_rtcp_sealer,
+    rtcp_opener,
+    rtcp_sealer,
+    rtp_opener,
+    rtp_sealer,
+)
 from mikeytool.srtp.kdf import SessionKeys, rtcp_keys
 from mikeytool.srtp.receiver import Receiver
 
@@ -91,6 +97,7 @@ def test_rfc_7714_17_tagged_only(keys: SessionKeys, protected: bytes) -> None:
         flipped = bytearray(protected)
         flipped[bit // 8] ^= 1 << bit % 8
         assert open_(bytes(flipped), RTCP_SSRC) is None
+    assert clear_rtcp_sealer(keys, b"")(RTCP, RTCP_SSRC, RTCP_INDEX) == protected
 
 
 @EITHER

@@ -39,6 +39,14 @@ def test_the_null_cipher_is_never_advised() -> None:
 
 
 def test_a_salt_of_the_wrong_length_is_wrong_usage() -> None:
+    with pytest.raises(
+        UsageError, match=r"16 octets without a salt; AES_CM_128_HMAC_SHA1_80 .* 14"
+    ):
+        Sender(suite("AES_CM_128_HMAC_SHA1_80"), MasterKey(bytes(16), b""))
+    with pytest.raises(
+        UsageError, match=r"needs 16 and 12 \(AES-GCM has a salt of 12.*use AES_CM_128"
+    ):
+        Sender(suite("AEAD_AES_128_GCM"), MasterKey(bytes(30), b""))
     with pytest.raises(UsageError, match=r"salt of 12; .* needs 16 and 14; use AEAD_AES_128_GCM"):
         Sender(suite("AES_CM_128_HMAC_SHA1_80"), MasterKey(bytes(16), bytes(12)))
     with pytest.raises(UsageError, match=r"salt of 13.*no suite"):

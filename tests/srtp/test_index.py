@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mikeytool.srtp import Replayed
-from mikeytool.srtp.index import ReplayWindow, check_window, estimate
+from mikeytool.srtp.index import Known, Packets, ReplayWindow, check_window, estimate
 from mikeytool.wire.errors import UsageError
 
 
@@ -74,10 +74,39 @@ def test_a_jump_over_all_indices_is_quick() -> None:
     assert accepted(window, (1 << 31) - 64)
 
 
-@pytest.mark.parametrize("size", [-1, 0, 63, 32769, 10**30])
-def test_window_sizes_outside_the_range_are_wrong_usage(size: int) -> None:
-    with pytest.raises(UsageError, match="64 to 32768"):
+@pytest.mark.parametrize("size", [-1, 0, 63])
+def test_windows_that_are_too_small_are_wrong_usage(size: int) -> None:
+    with pytest.raises(UsageError, match="64 or more"):
         check_window(size)
+
+
+def test_a_window_of_any_size_takes_bounded_memory() -> None:
+    check_window(10**30)
+    window = ReplayWindow(10**30, 5)
+    assert accepted(window, 1 << 40)
+    assert accepted(window, (1 << 40) - 0x7FFF)
+    assert not accepted(window, (1 << 40) - 0x8000)
+
+
+@given(st.integers(0, 5000), st.lists(st.integers(0, 5000), max_size=80))
+def test_packets_are_known_again_wherever_they_were_sent(first: int, after: list[int]) -> None:
+    packets = Packets(64, first, "a")
+    noted: set[int] = set()
+    highest = first - 1
+    for index in after:
+        packet = hash(index.to_bytes(20))
+        known = packets.known(index, packet)
+        if index <= highest - 1024:
+            assert known is Known.FORGOTTEN
+        elif index in noted:
+            assert known is Known.SAME
+            assert packets.known(index, hash(b"another")) is Known.OTHER
+        else:
+            assert known is Known.NEW
+        packets.note(index, packet, "b")
+        highest = max(highest, index)
+        if index > highest - 1024:
+            noted.add(index)
 
 
 def accepted(window: ReplayWindow, index: int) -> bool:

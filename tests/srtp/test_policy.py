@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mikeytool.srtp import SUITES, Suite, suite
-from mikeytool.srtp.policy import policy_for, suite_of
+from mikeytool.srtp.policy import policy_for, read_policy, suite_of
+from mikeytool.wire.errors import Refused
 from mikeytool.wire.payloads import SP, PolicyParam
-from mikeytool.wire.registry import SrtpEncrAlg
+from mikeytool.wire.registry import ErrorNo, SrtpEncrAlg
 from mikeytool.wire.registry import SrtpParam as P
 
 from .media import suites
@@ -24,7 +27,10 @@ def sp(params: Iterable[tuple[int, int]], protocol: int = 0) -> SP:
     return SP(
         policy_no=0,
         protocol=protocol,
-        policy_param=[PolicyParam(type=int(kind), value=bytes([value])) for kind, value in params],
+        policy_param=[
+            PolicyParam(type=int(kind), value=value.to_bytes(1 if value < 256 else 4))
+            for kind, value in params
+        ],
     )
 
 
@@ -115,34 +121,39 @@ def test_switches_of_a_null_algorithm_say_nothing(name: str, on: int) -> None:
 
 @EVERY
 @pytest.mark.parametrize(
-    ("kind", "value"),
+    ("kind", "value", "reason"),
     [
-        (P.ENCR_ALG, 3),
-        (P.ENCR_ALG, 255),
-        (P.ENCR_KEY_LENGTH, 0),
-        (P.ENCR_KEY_LENGTH, 17),
-        (P.AUTH_ALG, 2),
-        (P.AUTH_KEY_LENGTH, 16),
-        (P.SALT_KEY_LENGTH, 0),
-        (P.SALT_KEY_LENGTH, 13),
-        (P.PRF, 1),
-        (P.KEY_DERIVATION_RATE, 1),
-        (P.SRTP_ENCRYPTION, 2),
-        (P.SRTCP_ENCRYPTION, 2),
-        (P.FEC_ORDER, 1),
-        (P.SRTP_AUTHENTICATION, 2),
-        (P.AUTH_TAG_LENGTH, 5),
-        (P.AUTH_TAG_LENGTH, 16),
-        (P.PREFIX_LENGTH, 1),
-        (P.AEAD_TAG_LENGTH, 8),
-        (13, 0),
-        (21, 16),
-        (255, 0),
+        (P.ENCR_ALG, 3, "SEED-CTR"),
+        (P.ENCR_ALG, 8, "ARIA-GCM"),
+        (P.ENCR_ALG, 255, "255"),
+        (P.ENCR_KEY_LENGTH, 0, "is 0; .* has 16"),
+        (P.ENCR_KEY_LENGTH, 17, "is 17; .* has 16"),
+        (P.AUTH_ALG, 2, "RCCm1"),
+        (P.AUTH_ALG, 3, "RCCm2"),
+        (P.AUTH_ALG, 4, "RCCm3"),
+        (P.SALT_KEY_LENGTH, 0, "is 0, .* only be 1"),
+        (P.SALT_KEY_LENGTH, 13, "is 13, .* only be 1"),
+        (P.PRF, 1, "SEED-CTR, .* AES-CM"),
+        (P.KEY_DERIVATION_RATE, 3, "power of two"),
+        (P.KEY_DERIVATION_RATE, 1 << 25, "power of two"),
+        (P.SRTP_ENCRYPTION, 2, "0 for off or 1 for on"),
+        (P.SRTCP_ENCRYPTION, 2, "0 for off or 1 for on"),
+        (P.FEC_ORDER, 1, "FEC order is 1"),
+        (P.SRTP_AUTHENTICATION, 2, "0 for off or 1 for on"),
+        (P.PREFIX_LENGTH, 1, "RFC (3711 4.2.1|7714 12)"),
+        (P.AEAD_TAG_LENGTH, 8, "AEAD"),
+        (13, 0, "ROC transmission rate"),
+        (19, 4, "SRTCP Authentication tag len"),
+        (21, 16, "21"),
+        (255, 0, "255"),
     ],
 )
-def test_an_odd_parameter_is_of_no_suite(each: Suite, kind: int, value: int) -> None:
-    odd = {**values(policy_for(each, 0)), kind: value}
-    assert suite_of(sp(odd.items())) is None
+def test_an_odd_parameter_is_of_no_suite(each: Suite, kind: int, value: int, reason: str) -> None:
+    odd = sp({**values(policy_for(each, 0)), kind: value}.items())
+    assert suite_of(odd) is None
+    with pytest.raises(Refused, match=reason) as caught:
+        read_policy(odd)
+    assert caught.value.error_no == ErrorNo.INVALID_SPPAR
 
 
 @EVERY
@@ -152,30 +163,97 @@ def test_a_tag_of_both_kinds_is_of_no_suite(each: Suite) -> None:
     assert suite_of(sp(said.items())) is None
 
 
-@pytest.mark.parametrize("kind", [P.SRTP_ENCRYPTION, P.SRTCP_ENCRYPTION])
-def test_a_cipher_that_is_switched_off_is_of_no_suite(kind: int) -> None:
-    for each in SUITES.values():
-        if each.name != "NULL_HMAC_SHA1_80":
-            assert suite_of(sp({**values(policy_for(each, 0)), kind: 0}.items())) is None
+CM = "AES_CM_128_HMAC_SHA1_80"
+
+
+@pytest.mark.parametrize(
+    ("params", "name", "changed"),
+    [
+        ({P.KEY_DERIVATION_RATE: 1}, CM, {"key_derivation_rate": 1}),
+        ({P.KEY_DERIVATION_RATE: 1 << 16}, CM, {"key_derivation_rate": 1 << 16}),
+        ({P.KEY_DERIVATION_RATE: 1 << 24}, CM, {"key_derivation_rate": 1 << 24}),
+        ({P.SRTP_ENCRYPTION: 0}, CM, {"rtp_encrypted": False}),
+        ({P.SRTCP_ENCRYPTION: 0}, CM, {"rtcp_encrypted": False}),
+        ({P.SRTP_AUTHENTICATION: 0}, CM, {"rtp_tag_length": 0}),
+        # What is cut short is RTP alone (RFC 3711 5.2).
+        (
+            {P.SRTP_AUTHENTICATION: 0, P.AUTH_TAG_LENGTH: 4},
+            CM,
+            {"rtp_tag_length": 0, "rtcp_tag_length": 10},
+        ),
+        ({P.AUTH_TAG_LENGTH: 1}, CM, {"rtp_tag_length": 1, "rtcp_tag_length": 10}),
+        ({P.AUTH_TAG_LENGTH: 8}, CM, {"rtp_tag_length": 8, "rtcp_tag_length": 10}),
+        ({P.AUTH_TAG_LENGTH: 20}, CM, {"rtp_tag_length": 20, "rtcp_tag_length": 20}),
+        ({P.AUTH_KEY_LENGTH: 16}, CM, {"auth_key_length": 16}),
+        (
+            {P.SRTP_AUTHENTICATION: 0, P.PREFIX_LENGTH: 4},
+            CM,
+            {"rtp_tag_length": 0, "prefix_length": 4},
+        ),
+        (
+            {P.ENCR_ALG: 2, P.AUTH_TAG_LENGTH: 4},
+            "F8_128_HMAC_SHA1_80",
+            {"rtp_tag_length": 4, "rtcp_tag_length": 10},
+        ),
+        ({P.ENCR_ALG: 6, P.SRTCP_ENCRYPTION: 0}, "AEAD_AES_128_GCM", {"rtcp_encrypted": False}),
+        (
+            {P.ENCR_ALG: 6, P.ENCR_KEY_LENGTH: 32, P.KEY_DERIVATION_RATE: 2},
+            "AEAD_AES_256_GCM",
+            {"key_derivation_rate": 2},
+        ),
+        (
+            {P.ENCR_ALG: 0, P.SRTP_AUTHENTICATION: 0},
+            "NULL_HMAC_SHA1_80",
+            {"rtp_tag_length": 0},
+        ),
+    ],
+)
+def test_parameters_make_a_suite_of_their_own(
+    params: dict[int, int], name: str, changed: dict[str, Any]
+) -> None:
+    found = read_policy(sp(params.items()))
+    assert replace(found, name=name) == replace(suite(name), **changed)
+    # Nobody who asks for the suite by name gets another.
+    assert found.name != name
+    assert suite_of(policy_for(found, 7)) == found
+
+
+@pytest.mark.parametrize("name", ["AEAD_AES_128_GCM", "AEAD_AES_256_GCM"])
+def test_gcm_always_encrypts_rtp(name: str) -> None:
+    said = {**values(policy_for(suite(name), 0)), P.SRTP_ENCRYPTION: 0}
+    with pytest.raises(Refused, match="RFC 7714"):
+        read_policy(sp(said.items()))
 
 
 @pytest.mark.parametrize("name", [name for name in SUITES if name.endswith(("_80", "_32"))])
-def test_packets_that_are_not_authenticated_are_of_no_suite(name: str) -> None:
-    said = values(policy_for(suite(name), 0))
-    assert suite_of(sp({**said, P.SRTP_AUTHENTICATION: 0}.items())) is None
-    assert suite_of(sp({**said, P.AUTH_ALG: 0}.items())) is None
+def test_srtcp_is_always_authenticated(name: str) -> None:
+    said = {**values(policy_for(suite(name), 0)), P.AUTH_ALG: 0}
+    with pytest.raises(Refused, match="SRTCP is always authenticated") as caught:
+        read_policy(sp(said.items()))
+    assert "SRTP authentication off/on" in str(caught.value)
 
 
 @EVERY
 def test_a_parameter_given_twice_is_of_no_suite(each: Suite) -> None:
     said = list(values(policy_for(each, 0)).items())
     for param in said:
-        assert suite_of(sp([*said, param])) is None
+        with pytest.raises(Refused, match="twice"):
+            read_policy(sp([*said, param]))
+
+
+@pytest.mark.parametrize("value", [b"", bytes(5), bytes(255), b"\0\0\0\0\1"])
+@pytest.mark.parametrize("kind", [P.ENCR_ALG, P.SRTP_ENCRYPTION, P.KEY_DERIVATION_RATE])
+def test_a_value_that_is_no_number_of_the_table(kind: int, value: bytes) -> None:
+    policy = SP(policy_no=0, protocol=0, policy_param=[PolicyParam(type=int(kind), value=value)])
+    with pytest.raises(Refused, match=f"has {len(value)} octets"):
+        read_policy(policy)
 
 
 @EVERY
 def test_another_protocol_has_no_suite(each: Suite) -> None:
-    assert suite_of(sp(values(policy_for(each, 0)).items(), protocol=1)) is None
+    with pytest.raises(Refused, match="not for SRTP") as caught:
+        read_policy(sp(values(policy_for(each, 0)).items(), protocol=1))
+    assert caught.value.error_no == ErrorNo.INVALID_SP
 
 
 @given(suites, st.randoms(use_true_random=False))
@@ -185,7 +263,7 @@ def test_the_order_of_parameters_says_nothing(suite: Suite, source: random.Rando
     assert suite_of(sp(said)) == suite
 
 
-@given(st.dictionaries(st.integers(0, 22), st.integers(0, 33), max_size=14))
+@given(st.dictionaries(st.integers(0, 22), st.integers(0, 33), max_size=6))
 def test_any_policy_is_a_suite_or_none(params: dict[int, int]) -> None:
     found = suite_of(sp(params.items()))
     assert found is None or suite_of(policy_for(found, 0)) == found

@@ -17,6 +17,7 @@ from mikeytool.srtp import (
     Suite,
     suite,
 )
+from mikeytool.srtp.suites import adapted
 from mikeytool.srtp.transform import rtp_sealer
 from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
 
@@ -192,15 +193,147 @@ def test_only_allowed_ssrcs_are_let_in() -> None:
 
 
 @EVERY
-def test_who_joins_late_needs_the_roc(each: Suite) -> None:
+def test_who_joins_late_finds_the_roc_or_is_told(each: Suite) -> None:
     key = master_key(each)
     sender = Sender(each, key, highest={SSRC: Highest((7 << 16) + 99)})
-    protected = sender.protect(rtp(100))
-    with pytest.raises(Refused, match="taken to be 0"):
-        Receiver(each, [key]).unprotect(protected)
-    receiver = Receiver(each, [key], roc={SSRC: 7})
-    assert receiver.unprotect(protected) == rtp(100)
-    assert receiver.highest == {SSRC: Highest((7 << 16) + 100)}
+    protected, next_one = sender.protect_all([rtp(100), rtp(101)])
+    told, found = Receiver(each, [key], roc={SSRC: 7}), Receiver(each, [key])
+    for receiver in (told, found):
+        assert receiver.unprotect(protected) == rtp(100)
+        assert receiver.unprotect(next_one) == rtp(101)
+        assert receiver.highest == {SSRC: Highest((7 << 16) + 101)}
+    assert told.notes.take() == []
+    assert ["the ROC is 7 and not 0" in note for note in found.notes.take()] == [True]
+
+
+@pytest.mark.parametrize(("far", "given"), [(256, 0), (300, 556), (1000, 900)])
+def test_the_roc_is_found_within_reach(far: int, given: int) -> None:
+    protected = Sender(SUITE, KEY, highest={SSRC: Highest((far << 16) + 9)}).protect(rtp(10))
+    assert Receiver(SUITE, [KEY], roc={SSRC: given}).unprotect(protected) == rtp(10)
+
+
+def test_the_search_for_a_roc_is_bounded_and_never_given_up() -> None:
+    foreign = Sender(SUITE, OLD).protect(rtp(10))
+    receiver = Receiver(SUITE, [KEY], roc={SSRC: 1000})
+    reached = [far_tried(receiver, foreign) for _ in range(1024)]
+    assert reached[:4] == [256] * 4
+    assert sum(reached[512:]) / 512 < 6
+    # A stream that begins behind all of them is found, the later the farther its ROC is away.
+    for far in (1, 3, 200):
+        receiver = Receiver(SUITE, [KEY], roc={SSRC: 1000})
+        for _ in range(60):
+            far_tried(receiver, foreign)
+        stream = Sender(SUITE, KEY, roc={SSRC: 1000 + far}).protect_all(map(rtp, range(2 * 256)))
+        got = list(receiver.unprotect_all(stream))
+        found = [not isinstance(each, MikeyError) for each in got].index(True)
+        assert found < 2 * far
+        assert got[found:] == [rtp(n) for n in range(found, 2 * 256)]
+
+
+def far_tried(receiver: Receiver, packet: bytes) -> int:
+    """How many ROCs around the likely one are tried for a packet that never verifies."""
+    with pytest.raises(Refused, match="does not verify") as caught:
+        receiver.unprotect(packet)
+    return int(str(caught.value).split("and ")[-1].split()[0])
+
+
+def test_a_tag_so_short_that_a_wrong_roc_would_pass_is_not_searched_with() -> None:
+    short = adapted(SUITE, tag_length=1)
+    late = Sender(short, KEY, roc={SSRC: 200})
+    receiver = Receiver(short, [KEY])
+    outcomes = [receiver_takes(receiver, late.protect(rtp(n))) for n in range(20)]
+    assert outcomes.count(True) <= 2
+    assert not receiver.is_shareable
+
+
+def receiver_takes(receiver: Receiver, packet: bytes) -> bool:
+    try:
+        receiver.unprotect(packet)
+    except Refused:
+        return False
+    return True
+
+
+def test_a_replay_that_the_search_finds_leaves_no_note() -> None:
+    sender, receiver = Sender(SUITE, KEY), Receiver(SUITE, [KEY])
+    old = [sender.protect(rtp(n)) for n in range(1, 5)]
+    for sequence in (0x7000, 0xE000, 0x15000, 0x17000):
+        newest = sender.protect(rtp(sequence))
+    for packet in (*old, newest):
+        receiver.unprotect(packet)
+    receiver.notes.take()
+    for packet in old:
+        with pytest.raises(Replayed):
+            receiver.unprotect(packet)
+    assert receiver.notes.take() == []
+
+
+def test_without_a_tag_the_mki_has_to_be_right_where_there_is_one() -> None:
+    bare = adapted(SUITE, rtp_authenticated=False)
+    protected = Sender(bare, NEW, mki=True).protect(rtp(1))
+    receiver = Receiver(bare, [OLD, NEW], mki=True)
+    with pytest.raises(Refused, match="no key has the MKI"):
+        receiver.unprotect(protected[:-1] + b"\x09")
+    assert receiver.highest == {}
+    assert receiver.unprotect(protected) == rtp(1)
+    assert ["nothing verifies RTP" in note for note in receiver.notes.take()] == [True]
+    assert receiver.unprotect(Sender(bare, OLD, mki=True).protect(rtp(2))) == rtp(2)
+
+
+@EVERY
+def test_an_mki_is_not_asked_for_where_a_tag_tells_the_key(each: Suite) -> None:
+    key = master_key(each, mki=b"\x01")
+    receiver = Receiver(each, [key], mki=True)
+    for packet in (rtp(1), rtcp()):
+        assert receiver.unprotect(Sender(each, key).protect(packet)) == packet
+
+
+def test_a_stream_goes_on_after_a_gap_of_more_than_half_the_range() -> None:
+    sender = Sender(SUITE, KEY)
+    receiver = Receiver(SUITE, [KEY])
+    assert receiver.unprotect(sender.protect(rtp(1))) == rtp(1)
+    for sequence in (0x7000, 0xE000):
+        sender.protect(rtp(sequence))
+    for sequence in (0x5000, 0xA000):
+        packet = sender.protect(rtp(sequence))
+    assert receiver.unprotect(packet) == rtp(0xA000)
+    assert receiver.highest == {SSRC: Highest(0x1A000)}
+
+
+# --- the life of a key --------------------------------------------------------------------------
+
+
+NEARLY_RTP, NEARLY_RTCP = (1 << 48) // 16 * 15, (1 << 31) // 16 * 15
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 1000])
+def test_a_key_that_is_nearly_worn_out_is_told_of_once(ahead: int) -> None:
+    last = Highest(NEARLY_RTP - 3, NEARLY_RTCP - 2 + ahead)
+    sender = Sender(SUITE, KEY, highest={SSRC: last})
+    receiver = Receiver(SUITE, [KEY], roc={SSRC: last.rtp >> 16})
+    receiver.unprotect(sender.protect(rtp(NEARLY_RTP - 2)))
+    assert sender.notes.take() == receiver.notes.take() == []
+    packets = [rtp(NEARLY_RTP + ahead), rtcp(), rtp(NEARLY_RTP + ahead + 1), rtcp()]
+    for protected in map(sender.protect, packets):
+        receiver.unprotect(protected)
+    for end in (sender, receiver):
+        notes = end.notes.take()
+        assert ["SRTP" in note for note in notes if "15 of 16" in note] == [True, False]
+        assert len(notes) == 2
+
+
+def test_the_lifetime_of_a_key_ends_with_its_packets() -> None:
+    short = MasterKey(KEY.key, KEY.salt, lifetime=4)
+    sender, receiver = Sender(SUITE, KEY), Receiver(SUITE, [short])
+    packets = [sender.protect(rtp(n)) for n in range(6)]
+    control = [sender.protect(rtcp()) for _ in range(5)]
+    for number in range(4):
+        assert receiver.unprotect(packets[number]) == rtp(number)
+        receiver.unprotect(control[number])
+    for packet in (packets[4], control[4]):
+        with pytest.raises(Refused, match=r"4 SRTC?P packets of its lifetime"):
+            receiver.unprotect(packet)
+    assert len(receiver.notes.take()) == 2
 
 
 def test_a_roc_out_of_range_is_wrong_usage() -> None:

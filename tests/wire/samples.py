@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
+from mikeytool.wire.errors import WireError
 from mikeytool.wire.flatten import parser
 from mikeytool.wire.grammar import Record
+from mikeytool.wire.message import Message
 from tests.support import SHARED, vectors
 
 _MESSAGE = re.compile(r"(REQUEST|TRANSFER|RESOLVE)_(INIT|RESP)(_PSK|_PK)?|Error")
@@ -33,15 +34,14 @@ def _messages(case: dict[str, Any], name: str) -> Iterator[Sample]:
 
 
 def _committed() -> list[Sample]:
-    return [s for case in vectors("exchanges") for s in _messages(case, case["name"])]
+    found = [s for case in vectors("exchanges") for s in _messages(case, case["name"])]
+    for at, case in enumerate(vectors("public_key")):
+        found += _messages(case, f"public key {at}")
+    return found
 
 
 def _shared() -> Iterator[Sample]:
     """What is only there in a checkout that has the shared files beside it."""
-    public_key = SHARED / "vectors" / "public_key.json"
-    if public_key.exists():
-        for at, case in enumerate(json.loads(public_key.read_text())["cases"]):
-            yield from _messages(case, f"public key {at}")
     messages = SHARED / "data" / "messages.txt"
     if messages.exists():
         for at, line in enumerate(messages.read_text().splitlines()):
@@ -54,6 +54,17 @@ COMMITTED = _committed()
 SAMPLES = [*COMMITTED, *_shared()]
 
 every_sample = pytest.mark.parametrize("data", [pytest.param(s.data, id=s.name) for s in SAMPLES])
+
+
+def read_any(data: bytes) -> Message:
+    """A message, or what can be read of its header."""
+    partial: Message | None = None
+    try:
+        return Message.read(data)
+    except WireError as error:
+        partial = error.partial
+    assert partial is not None
+    return partial
 
 
 def read_flat(kind: type[Record], data: bytes) -> Record:

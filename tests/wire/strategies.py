@@ -7,8 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from mikeytool.wire.extensions import KeyId, KeyIdInformation, NewCsbId, OmaBcast, SdpIds, VendorId
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpIdEntry, SrtpSessionData
+from mikeytool.wire.ibake import ECCPT, ESK, IBAKE, SK
 from mikeytool.wire.payloads import (
     CERT,
     CHASH,
@@ -32,6 +34,7 @@ from mikeytool.wire.payloads import (
     T,
     V,
 )
+from mikeytool.wire.sakke import SAKKE
 
 # RFC 3830 6.2, 6.4, 6.6, 6.8 and RFC 6043 6.2, 6.3, 6.7: type number and octets that follow
 MAC_LENGTHS = {0: 0, 1: 20, 2: 32}
@@ -75,8 +78,22 @@ def _validity(draw: st.DrawFn) -> dict[str, int | bytes]:
 
 
 def _key_type(draw: st.DrawFn) -> dict[str, int | bytes]:
-    number = draw(st.integers(0, 6))
+    number = draw(st.integers(0, 7))
     return {"type": number} | ({"salt": draw(some)} if number in SALTED else {})
+
+
+# RFC 6267 table 5 and SEC 1 2.3.3: octets of a coordinate, and how many follow a first octet
+COORDINATES = {1: 24, 2: 21, 5: 28, 6: 30, 8: 32, 9: 36, 11: 48, 12: 52, 14: 66, 15: 72}
+FORMS = {0: 0, 2: 1, 3: 1, 4: 2}
+
+
+def _point(draw: st.DrawFn) -> dict[str, int | bytes]:
+    """A point that ends on a 32-bit boundary, 3 octets of the payload before it."""
+    curve, point = draw(st.sampled_from(sorted(COORDINATES))), draw(st.sampled_from(sorted(FORMS)))
+    size = COORDINATES[curve] * FORMS[point]
+    size += (4 - (size + 3) % 4) % 4
+    octets = draw(st.binary(min_size=size, max_size=size))
+    return {"ecc_curve": curve, "point_form": point, "ecc_point": octets}
 
 
 _policy: dict[str, Any] = {
@@ -100,7 +117,7 @@ _SHAPES: list[tuple[type[Record], dict[str, Any], list[Callable[[st.DrawFn], dic
     (CERT, {"cert_type": u8, "cert_data": some}, []),
     (CHASH, {}, [_typed(HASH_LENGTHS, "hash_func", "hash")]),
     (V, {}, [_typed(MAC_LENGTHS, "auth_alg", "ver_data")]),
-    (PolicyParam, {"type": u8, "value": st.binary(max_size=255)}, []),
+    (PolicyParam, {"type": st.integers(0, 24) | u8, "value": st.binary(max_size=255)}, []),
     (RAND, {"rand": st.binary(max_size=255)}, []),
     (ERR, {"error_no": u8, "reserved": u16}, []),
     (TR, {"ts_role": u8}, [_typed(TS_LENGTHS, "ts_type", "ts_value")]),
@@ -111,6 +128,16 @@ _SHAPES: list[tuple[type[Record], dict[str, Any], list[Callable[[st.DrawFn], dic
     (THDR, {"thdr_data": some}, []),
     (KeyData, {"key": some}, [_key_type, _validity]),
     (GeneralExt, {"type": u8, "data": some}, []),
+    (IBAKE, {"encr_data": some}, []),
+    (ESK, {"encr_data": some}, []),
+    (SK, {"type": _bits(4), "key": some}, [_validity]),
+    (ECCPT, {"auth_alg": u8, "tgk_len": u16, "reserved": _bits(4)}, [_point, _validity]),
+    (SAKKE, {"sakke_params": u8, "id_scheme": u8, "sakke_data": some}, []),
+    (KeyId, {"key_id_type": u8, "key_id": st.binary(max_size=255)}, []),
+    (NewCsbId, {"csb_id": u32}, []),
+    (OmaBcast, {"subtype": u8, "subtype_data": some}, []),
+    (VendorId, {"vendor_id": some}, []),
+    (SdpIds, {"sdp_ids": some}, []),
     (SrtpIdEntry, {"policy_no": u8, "ssrc": u32, "roc": u32}, []),
     (
         GenericIdEntry,
@@ -150,8 +177,12 @@ RECORDS[SP] = st.builds(
     SP,
     next_payload=u8,
     policy_no=u8,
-    protocol=u8,
+    protocol=st.sampled_from([0, 1]) | u8,  # those that have names for their parameters
     policy_param=st.lists(RECORDS[PolicyParam], max_size=6),
+)
+
+RECORDS[KeyIdInformation] = st.builds(
+    KeyIdInformation, key_ids=st.lists(RECORDS[KeyId], max_size=4)
 )
 
 

@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_refused(payload: Payload, text: str) -> None:
         KeyData(type=3, kv=0, key=bytes(16)),
         KeyData(type=0, kv=1, key=bytes(16)),
         KeyData(type=0, kv=2, key=bytes(16), valid_from=b""),
-        KeyData(type=7, kv=0, key=bytes(16)),
+        KeyData(type=8, kv=0, key=bytes(16)),
     ],
     ids=["no-salt", "no-SPI", "no-end", "unknown-type"],
 )

@@ -465,7 +465,9 @@ def without_lengths(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_payload_has_a_layout() -> None:
-    assert {layout.kind for layout in LAYOUTS} == {THDR, *PAYLOADS.values()}
+    """Those of later RFCs have theirs in the tests of their modules."""
+    here = {kind for kind in PAYLOADS.values() if kind.__module__ == "mikeytool.wire.payloads"}
+    assert {layout.kind for layout in LAYOUTS} == {THDR, *here}
 
 
 @every_layout
@@ -528,7 +530,7 @@ def test_payload_numbers(number: int, kind: type[Record]) -> None:
 
 
 def test_no_other_payload_number_is_read() -> None:
-    assert len(PAYLOADS) == 19
+    assert len(PAYLOADS) == 24
 
 
 @pytest.mark.parametrize(("flag", "at"), [(flag, at) for at, flag in enumerate("DEFGHIJKLMNO")])
@@ -552,7 +554,7 @@ def test_flag_positions(flag: str, at: int) -> None:
         (TR, "00 01 ff 0000000000000000"),
         (CHASH, f"00 03 {SHA256}"),
         (DH, f"00 03 {'00' * 200}"),
-        (KeyData, f"00 70 0010 {KEY}"),
+        (KeyData, f"00 80 0010 {KEY}"),
         (KeyData, f"00 f1 0010 {KEY} {SPI_OCTETS}"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",

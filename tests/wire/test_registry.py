@@ -30,6 +30,15 @@ TABLES: dict[type[Namespace], list[tuple[int, str, int]]] = {
         (16, "RESOLVE_INIT_PSK", 0),
         (17, "RESOLVE_INIT_PK", 0),
         (18, "RESOLVE_RESP", 0),
+        # RFC 6267 table 2, RFC 6509 table 1
+        (19, "REQUEST_KEY_PSK", 0),
+        (20, "REQUEST_KEY_PKE", 0),
+        (21, "REQUEST_KEY_RESP", 0),
+        (22, "I_MESSAGE_1", 0),
+        (23, "R_MESSAGE_1", 0),
+        (24, "I_MESSAGE_2", 0),
+        (25, "R_MESSAGE_2", 0),
+        (26, "SAKKE msg", 0),
     ],
     # RFC 3830 6.1.b, RFC 6043 6.2
     registry.NextPayload: [
@@ -53,6 +62,12 @@ TABLES: dict[type[Namespace], list[tuple[int, str, int]]] = {
         (17, "TICKET", 0),
         (20, "Key data", 0),
         (21, "General Ext.", 0),
+        # RFC 6267 table 3, RFC 6509 table 2
+        (22, "IBAKE", 0),
+        (23, "ESK", 0),
+        (24, "SK", 0),
+        (25, "ECCPT", 0),
+        (26, "SAKKE", 0),
     ],
     # RFC 3830 6.1.c, RFC 6043 6.3; the hash output
     registry.PrfFunc: [(0, "MIKEY-1", 20), (1, "PRF-HMAC-SHA-256", 32)],
@@ -71,8 +86,8 @@ TABLES: dict[type[Namespace], list[tuple[int, str, int]]] = {
     registry.CacheType: [(0, "No cache", 0), (1, "Cache", 0), (2, "Cache for CSB", 0)],
     # RFC 3830 6.4; the DH-value
     registry.DhGroup: [(0, "OAKLEY 5", 192), (1, "OAKLEY 1", 96), (2, "OAKLEY 2", 128)],
-    # RFC 3830 6.5
-    registry.SType: [(0, "RSA/PKCS#1/1.5", 0), (1, "RSA/PSS", 0)],
+    # RFC 3830 6.5, RFC 6509 table 6
+    registry.SType: [(0, "RSA/PKCS#1/1.5", 0), (1, "RSA/PSS", 0), (2, "ECCSI", 0)],
     # RFC 3830 6.6, RFC 6043 6.8; the TS value
     registry.TsType: [
         (0, "NTP-UTC", 8),
@@ -96,6 +111,9 @@ TABLES: dict[type[Namespace], list[tuple[int, str, int]]] = {
         (3, "KMS (IDRkms)", 0),
         (4, "Pre-Shared Key (IDRpsk)", 0),
         (5, "Application (IDRapp)", 0),
+        # RFC 6509 table 7
+        (6, "Initiator's KMS (IDRkmsi)", 0),
+        (7, "Responder's KMS (IDRkmsr)", 0),
     ],
     # RFC 3830 6.7.b
     registry.CertType: [
@@ -127,6 +145,7 @@ TABLES: dict[type[Namespace], list[tuple[int, str, int]]] = {
         (10, "Invalid SPpar", 0),
         (11, "Invalid DT", 0),
         (12, "Unspecified error", 0),
+        (13, "Unsupported message type", 0),  # RFC 4738 figure 4
         (14, "Invalid TICKET", 0),
         (15, "Invalid TPpar", 0),
     ],
@@ -139,11 +158,19 @@ TABLES: dict[type[Namespace], list[tuple[int, str, int]]] = {
         (4, "GTGK", 0),
         (5, "GTGK+SALT", 0),
         (6, "MPK", 0),
+        (7, "K_PR", 0),  # RFC 6267 table 4
     ],
     # RFC 3830 6.13.b
     registry.KeyValidity: [(0, "Null", 0), (1, "SPI", 0), (2, "Interval", 0)],
-    # RFC 3830 6.15, RFC 4563 table 1
-    registry.ExtensionType: [(0, "Vendor ID", 0), (1, "SDP IDs", 0), (3, "Key ID", 0)],
+    # RFC 3830 6.15, RFC 4738 figure 5, RFC 5410 figure 2
+    registry.ExtensionType: [
+        (0, "Vendor ID", 0),
+        (1, "SDP IDs", 0),
+        (2, "TESLA I-Key", 0),
+        (3, "Key ID", 0),
+        (4, "CSB_ID", 0),
+        (5, "OMA BCAST", 0),
+    ],
     # RFC 6043 6.15
     registry.TicketType: [(1, "MIKEY Base Ticket", 0), (2, "3GPP Base Ticket", 0)],
     # RFC 3830 6.10.1.a to e
@@ -161,10 +188,38 @@ TABLES: dict[type[Namespace], list[tuple[int, str, int]]] = {
         (10, "SRTP authentication off/on", 0),
         (11, "Authentication tag length", 0),
         (12, "SRTP prefix length", 0),
+        # RFC 4771 tables 2 and 3, RFC 7714 14.3
+        (13, "ROC transmission rate", 0),
+        (14, "SRTP Auth. algorithm", 0),
+        (15, "SRTCP Auth. algorithm", 0),
+        (16, "SRTP Session Auth. key len", 0),
+        (17, "SRTCP Session Auth. key len", 0),
+        (18, "SRTP Authentication tag len", 0),
+        (19, "SRTCP Authentication tag len", 0),
+        (20, "AEAD authentication tag length", 0),
     ],
-    registry.SrtpEncrAlg: [(0, "NULL", 0), (1, "AES-CM", 0), (2, "AES-F8", 0)],
-    registry.SrtpAuthAlg: [(0, "NULL", 0), (1, "HMAC-SHA-1", 0)],
-    registry.SrtpPrf: [(0, "AES-CM", 0)],
+    # RFC 5748 figure 1, RFC 7714 14.3, RFC 8269 6.2
+    registry.SrtpEncrAlg: [
+        (0, "NULL", 0),
+        (1, "AES-CM", 0),
+        (2, "AES-F8", 0),
+        (3, "SEED-CTR", 0),
+        (4, "SEED-CCM", 0),
+        (5, "SEED-GCM", 0),
+        (6, "AES-GCM", 0),
+        (7, "ARIA-CTR", 0),
+        (8, "ARIA-GCM", 0),
+    ],
+    # RFC 4771 table 1
+    registry.SrtpAuthAlg: [
+        (0, "NULL", 0),
+        (1, "HMAC-SHA-1", 0),
+        (2, "RCCm1", 0),
+        (3, "RCCm2", 0),
+        (4, "RCCm3", 0),
+    ],
+    # RFC 5748 figure 2, RFC 8269 6.2
+    registry.SrtpPrf: [(0, "AES-CM", 0), (1, "SEED-CTR", 0), (2, "ARIA-CTR", 0)],
     registry.FecOrder: [(0, "FEC-SRTP", 0)],
 }
 
@@ -184,9 +239,18 @@ def test_numbers_without_a_name_are_decimal(namespace: type[Namespace]) -> None:
 
 
 def test_protocol_types() -> None:
-    """RFC 3830 6.10: SRTP is registered, 241 to 255 are for private use."""
+    """RFC 3830 6.10, RFC 4442 6: two are registered, 241 to 255 are for private use."""
     assert label(registry.ProtType, 0) == "SRTP"
-    assert all(number == 0 or 241 <= number <= 255 for number in labels(registry.ProtType))
+    assert label(registry.ProtType, 1) == "TESLA"
+    assert all(number < 2 or 241 <= number <= 255 for number in labels(registry.ProtType))
+
+
+def test_every_name_is_one_number() -> None:
+    """So that a name alone tells the number, and no name is taken for another's decimal."""
+    for namespace in (*TABLES, registry.ProtType):
+        names = list(labels(namespace).values())
+        assert len(set(names)) == len(names)
+        assert not any(name.isdecimal() for name in names)
 
 
 def test_salts_follow_the_types_that_say_so() -> None:

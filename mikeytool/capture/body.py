@@ -1,0 +1,77 @@
+"""What is in the body of a carrier: one thing, or the parts of a multipart body (RFC 2046 5.1).
+
+The MIME part is the work of the standard library's `email`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from mikeytool.capture.carrier import Carrier
+from mikeytool.capture.sdp import SDP_MEDIA_TYPE
+from mikeytool.wire.errors import WireError
+
+if TYPE_CHECKING:
+    from email.message import Message
+
+MAX_BODY = 1 << 18
+"""Octets of a body that are looked at; several times what signalling has."""
+MAX_MULTIPARTS = 16
+"""Multipart bodies within a body, beside or inside each other."""
+MAX_BOUNDARIES = 256
+"""Lines of a multipart body that may stand between its parts."""
+_LONGEST_PARAMETERS = 1024
+
+_MULTIPART = re.compile(rb"(?i)multipart/")
+_LONG_TYPE = re.compile(
+    rb"(?im)^content-type[ \t]*:(?:[^\r\n]|\r?\n[ \t]){%d}" % _LONGEST_PARAMETERS
+)
+
+
+class Part(NamedTuple):
+    """A body without parts: its media type in small letters, and its octets."""
+
+    content_type: str
+    content: bytes
+
+
+def parts_of(carrier: Carrier) -> Iterator[Part]:
+    """The body of a carrier, or each of its parts, nested ones too; nothing without a body.
+
+    Raises WireError for a multipart body without a boundary or of too many parts, and for one
+    that is compressed.
+    """
+    if not carrier.body:
+        return
+    declared = carrier.value("content-type")
+    content_type = declared.partition(";")[0].strip().lower()
+    if not content_type:
+        content_type = SDP_MEDIA_TYPE if carrier.body.startswith(b"v=0") else ""
+    encoding = carrier.value("content-encoding").lower()
+    if encoding not in ("", "identity"):
+        raise WireError(f"the body is encoded with {encoding[:20]!r}; that cannot be read")
+    if content_type.startswith("multipart/"):
+        yield from _parts(declared, carrier.body)
+    else:
+        yield Part(content_type, carrier.body)
+
+
+def _parts(declared: str, body: bytes) -> Iterator[Part]:
+    whole = b"Content-Type: " + declared.encode("utf-8", "replace") + b"\r\n\r\n" + body
+    # What would take long in the library.
+    if whole.count(b"\n--") > MAX_BOUNDARIES or len(_MULTIPART.findall(whole)) > MAX_MULTIPARTS:
+        raise WireError("the multipart body has too many parts; not read")
+    if _LONG_TYPE.search(whole):
+        raise WireError("the multipart body has a part with too long a Content-Type; not read")
+    # Loaded here: most captures have no such bodies.
+    from email.parser import BytesParser
+
+    top: Message = BytesParser().parsebytes(whole)
+    if not top.is_multipart():
+        raise WireError("the multipart body has no boundary between its parts; nothing is read")
+    for part in top.walk():
+        content = part.get_payload(decode=True)
+        if isinstance(content, bytes):
+            yield Part(part.get_content_type(), content)

@@ -1,0 +1,94 @@
+"""Messages of SIP, RTSP and HTTP: start line, header fields, body.
+
+The three share one shape (RFC 3261 7, RFC 2326 4 to 6, RFC 9112 2); what differs is in sip.py,
+rtsp.py and http.py. What the other protocols carry is made a `Carrier` as well, so that
+whoever looks for keys has one kind of thing to look into.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+Protocol = Literal["SIP", "RTSP", "HTTP", "SAP", "MIKEY"]
+
+MAX_HEAD = 1 << 16
+"""Octets of a start line and header fields; longer ones are not read."""
+
+_VERSION = rb"(?:(SIP)/2\.0|(RTSP)/[12]\.0|(HTTP)/1\.[01])"
+_METHOD = rb"[A-Z][A-Z_-]{1,31}"
+START = re.compile(
+    rb"(?m)^(?:" + _VERSION + rb" (\d{3})(?: [^\r\n]{0,1024})?|(" + _METHOD + rb") (\S{1,4096}) "
+    rb"" + _VERSION + rb")\r?$"
+)
+"""A start line, from the beginning of a line to its line feed, which is not part of it."""
+END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+
+# RFC 3261 7.3.3 and 20, those that are looked at.
+_COMPACT = {"c": "content-type", "e": "content-encoding", "i": "call-id", "l": "content-length",
+            "f": "from", "t": "to"}  # fmt: skip
+_FOLD = re.compile(r"\r?\n[ \t]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """One message that may carry keys.
+
+    `method` of a SIP response is that of its CSeq, of other responses empty; `status` is None
+    in a request. `fields` are the header fields: names in small letters, compact ones written
+    out, unfolded values in order. In a SAP packet `method` is "announce" or "delete" and
+    `body` the payload; bare MIKEY is all body.
+    """
+
+    protocol: Protocol
+    method: str = ""
+    status: int | None = None
+    target: str = ""
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    body: bytes = b""
+
+    def value(self, name: str) -> str:
+        """The first value of a header field, empty without one."""
+        values = self.fields.get(name)
+        return values[0] if values else ""
+
+    @property
+    def content_length(self) -> int | None:
+        """Octets of the body as the header has it; None without a number that makes sense."""
+        digits = self.value("content-length")
+        return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
+
+
+def read_head(data: bytes) -> Carrier | None:
+    """The message that begins with this start line and these header fields, without its body.
+
+    None when the first line is no start line.
+    """
+    match = START.match(data)
+    if match is None:
+        return None
+    sip, rtsp, http, code, method, target, *request = match.groups()
+    protocol = next(name for name in (sip, rtsp, http, *request) if name)
+    fields = read_fields(data[match.end() :])
+    name = (method or b"").decode()
+    if sip:
+        name = fields.get("cseq", [""])[0].rpartition(" ")[2]
+    return Carrier(
+        cast(Protocol, protocol.decode()),
+        name,
+        int(code) if code else None,
+        (target or b"").decode("utf-8", "replace"),
+        fields,
+    )
+
+
+def read_fields(data: bytes) -> dict[str, list[str]]:
+    """Header fields, folded lines joined (RFC 3261 7.3.1)."""
+    fields: dict[str, list[str]] = {}
+    for line in _FOLD.sub(" ", data.decode("utf-8", "replace")).split("\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            name = name.strip().lower()
+            fields.setdefault(_COMPACT.get(name, name), []).append(value.strip())
+    return fields

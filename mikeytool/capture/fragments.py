@@ -1,0 +1,92 @@
+"""IP packets put together from their fragments (RFC 791 3.2, RFC 8200 4.5).
+
+Captures may be hostile: how much is held is bounded, the oldest goes first, and a packet
+whose pieces overlap is thrown away, as RFC 5722 asks of receivers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from mikeytool.capture.frames import Datagram, Fragment, datagram_of
+
+MAX_PACKET = 1 << 16
+"""Octets of the payload of one packet."""
+MAX_PIECES = 256
+"""Fragments of one packet."""
+MAX_PACKETS = 256
+"""Packets that wait for fragments; with the limits above this bounds memory to 16 MB."""
+MAX_WAIT = 10_000
+"""Fragments after which a packet that got none of them is given up.
+
+Identifications come again, and then a piece must not be joined to one of an older packet.
+"""
+
+
+@dataclass(slots=True)
+class _Packet:
+    """The pieces of one packet, by offset; `length` is known once the last piece is there."""
+
+    at: int
+    pieces: dict[int, bytes] = field(default_factory=dict)
+    offsets: list[int] = field(default_factory=list)
+    octets: int = 0
+    length: int | None = None
+
+    def add(self, offset: int, data: bytes, *, last: bool) -> bool:
+        """Take a piece; False if it does not go with the others."""
+        end = offset + len(data)
+        if last:
+            if self.length not in (None, end):
+                return False
+            self.length = end
+        if end > (MAX_PACKET if self.length is None else self.length):
+            return False
+        if self.pieces.get(offset) == data:
+            return True
+        place = bisect(self.offsets, offset)
+        before = self.offsets[place - 1] if place else None
+        if before is not None and before + len(self.pieces[before]) > offset:
+            return False
+        if self.offsets[place:] and (self.offsets[place] < end or last):
+            return False
+        self.offsets.insert(place, offset)
+        self.pieces[offset] = data
+        self.octets += len(data)
+        return len(self.offsets) <= MAX_PIECES
+
+
+class Fragments:
+    """Takes fragments and gives what is in packets that are whole."""
+
+    def __init__(self) -> None:
+        self._packets: OrderedDict[bytes, _Packet] = OrderedDict()
+        self._count = 0
+
+    def add(self, raw: bytes, fragment: Fragment) -> tuple[bytes, Datagram] | None:
+        """The payload of the packet that this fragment makes whole, and what is found in it.
+
+        Offsets in the Datagram count in that payload.
+        """
+        self._count += 1
+        data = raw[fragment.start : fragment.end]
+        packet = self._packets.pop(fragment.key, None)
+        if packet is None or self._count - packet.at > MAX_WAIT:
+            packet = _Packet(self._count)
+        packet.at = self._count
+        if fragment.cut or not data:
+            return None
+        if not packet.add(fragment.offset, data, last=not fragment.more):
+            return None
+        if packet.octets != packet.length:
+            self._packets[fragment.key] = packet
+            if len(self._packets) > MAX_PACKETS:
+                self._packets.popitem(last=False)
+            return None
+        whole = b"".join(packet.pieces[offset] for offset in packet.offsets)
+        found = datagram_of(
+            whole, fragment.addresses, fragment.protocol, 0, 0, len(whole), cut=False
+        )
+        return None if found is None else (whole, found)

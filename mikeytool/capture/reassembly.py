@@ -1,0 +1,245 @@
+"""TCP streams put together from segments (RFC 9293 3.4, 3.10).
+
+A stream is one direction of a connection. Its octets go in order, each once, to a
+`StreamReader`. Segments may come out of order, again, overlapping (what came first counts),
+with gaps where the capture lost some, across the wrap of sequence numbers, and from the
+middle of a connection on.
+
+Captures may be hostile: how much is held is bounded for each stream and for all; a stream
+that holds too much goes on behind its gap, and when all hold too much the one that was
+silent for longest is ended.
+"""
+
+from __future__ import annotations
+
+import heapq
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable
+from operator import itemgetter
+from typing import NamedTuple
+
+from mikeytool.capture.frames import Datagram
+
+MAX_WAITING = 1 << 20
+"""Octets of a stream that wait for a segment before them."""
+MAX_SEGMENTS = 1024
+"""Segments of a stream that wait."""
+MAX_START = 32
+"""Segments that wait at the start of a stream whose SYN was not captured."""
+MAX_STREAMS = 4096
+MAX_HELD = 1 << 25
+"""Octets that all streams and their readers hold."""
+_FAR = 1 << 24
+"""Octets. What is so much older is no repetition but another connection of the same ports."""
+
+_FIN, _SYN, _RST = 0x01, 0x02, 0x04
+_MODULUS = 1 << 32
+
+
+class Moment(NamedTuple):
+    """Which frame, from 1, and when, in Unix nanoseconds if the capture tells."""
+
+    frame: int
+    time: int | None
+
+
+class StreamReader(ABC):
+    """What takes the octets of a stream. Once `deaf`, it is given no more."""
+
+    deaf: bool = False
+
+    @property
+    @abstractmethod
+    def held(self) -> int:
+        """How many octets it keeps."""
+
+    @abstractmethod
+    def feed(self, data: bytes, moment: Moment) -> None:
+        """Take the next octets, which were complete up to there at that moment."""
+
+    @abstractmethod
+    def lost(self) -> None:
+        """Octets are missing behind those that came."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """No more will come."""
+
+
+OpenReader = Callable[[bytes, bytes], StreamReader]
+
+
+class _Segment(NamedTuple):
+    """A segment that waits; the earliest of a stream is the least, then the first captured."""
+
+    at: int
+    moment: Moment
+    data: bytes
+    cut: bool
+
+
+class _Stream:
+    """One direction of a connection.
+
+    `_at` is how many octets of it are read or given up. It starts high, so that segments
+    from before the first that was captured are not negative. Without a SYN, nobody knows
+    which segment is the first, and some of them wait until that is likely to be clear.
+    """
+
+    def __init__(self, open_reader: OpenReader, flow: bytes, seq: int, *, syn: bool) -> None:
+        self._open_reader = open_reader
+        self._flow = flow
+        self._reader: StreamReader | None = None
+        self._first = seq
+        self._at = _MODULUS
+        self._seq = seq
+        self._started = syn
+        self._torn = self._closed = False
+        self._latest = Moment(0, None)
+        self._fin: int | None = None
+        self._waiting: list[_Segment] = []
+        self._waiting_octets = 0
+
+    @property
+    def held(self) -> int:
+        """Octets that the stream and its reader keep."""
+        return self._waiting_octets + (self._reader.held if self._reader else 0)
+
+    @property
+    def deaf(self) -> bool:
+        """Whether nobody listens to it any more."""
+        return self._closed or (self._reader is not None and self._reader.deaf)
+
+    def is_retried_syn(self, seq: int) -> bool:
+        """Whether a SYN before octet `seq` is the one that the stream began with, again."""
+        return self._first == seq
+
+    def is_other(self, seq: int) -> bool:
+        """Whether a segment is so far away that it must be of a later connection."""
+        ahead = self._position(seq) - self._at
+        return ahead < -_FAR or (self._closed and ahead > _FAR)
+
+    def add(self, seq: int, data: bytes, moment: Moment, *, cut: bool, fin: bool) -> bool:
+        """Take a segment; False if the stream is at its end with it."""
+        segment = _Segment(self._position(seq), moment, data, cut)
+        if fin:
+            self._fin = segment.at + len(data)
+        if self._started and segment.at <= self._at:
+            self._deliver(segment)
+        elif data:
+            heapq.heappush(self._waiting, segment)
+            self._waiting_octets += len(data)
+        self._go_on()
+        return self._fin is None or self._at < self._fin
+
+    def close(self) -> None:
+        """Hand over what waits, gaps or not, and end the reader."""
+        while self._waiting and not self.deaf:
+            self._next()
+        if self._reader is not None and not self.deaf:
+            self._reader.end()
+        self._closed = True
+        self._reader = None
+        self._drop()
+
+    def _position(self, seq: int) -> int:
+        """The place of a sequence number in the stream, the nearest to where it stands."""
+        ahead = (seq - self._seq) % _MODULUS
+        return self._at + (ahead if ahead < _MODULUS // 2 else ahead - _MODULUS)
+
+    def _move(self, at: int) -> None:
+        self._seq = (self._seq + at - self._at) % _MODULUS
+        self._at = at
+
+    def _deliver(self, segment: _Segment) -> None:
+        fresh = segment.data[self._at - segment.at :]
+        if not fresh:
+            return
+        if self._reader is None:
+            self._reader = self._open_reader(self._flow, fresh)
+        self._move(self._at + len(fresh))
+        self._torn = segment.cut
+        self._latest = max(self._latest, segment.moment, key=itemgetter(0))
+        self._reader.feed(fresh, self._latest)
+
+    def _go_on(self) -> None:
+        """Deliver what waits, as far as it goes; over a gap when too much waits behind it."""
+        while self._waiting and not self.deaf:
+            most = MAX_SEGMENTS if self._started else MAX_START
+            full = len(self._waiting) > most or self._waiting_octets > MAX_WAITING
+            due = self._started and (self._torn or self._waiting[0].at <= self._at)
+            if not (due or full):
+                return
+            self._next()
+        if self.deaf:
+            self._drop()
+
+    def _drop(self) -> None:
+        self._waiting.clear()
+        self._waiting_octets = 0
+
+    def _next(self) -> None:
+        """Deliver the first segment that waits; what is missing before it is lost."""
+        segment = heapq.heappop(self._waiting)
+        self._waiting_octets -= len(segment.data)
+        if segment.at > self._at or not self._started:
+            if self._reader is not None:
+                self._reader.lost()
+            self._started = True
+            self._move(segment.at)
+        self._deliver(segment)
+
+
+class TcpStreams:
+    """Every TCP stream of a capture.
+
+    `open_reader` makes the reader of a stream from its flow and its first octets.
+    """
+
+    def __init__(self, open_reader: OpenReader) -> None:
+        self._open_reader = open_reader
+        self._streams: OrderedDict[bytes, _Stream] = OrderedDict()
+        self._held = 0
+
+    def add(self, raw: bytes, segment: Datagram, moment: Moment) -> None:
+        """Take a segment, with its TCP header at `segment.transport` of `raw`."""
+        flags = raw[segment.transport + 13]
+        data = raw[segment.start : segment.end]
+        if not data and not flags & (_FIN | _SYN | _RST):
+            return
+        seq = int.from_bytes(raw[segment.transport + 4 : segment.transport + 8])
+        syn = bool(flags & _SYN)
+        if syn:
+            seq = (seq + 1) % _MODULUS
+        stream = self._stream(segment.flow, seq, syn=syn)
+        if stream.deaf:
+            return
+        before = stream.held
+        open_on = stream.add(seq, data, moment, cut=segment.cut, fin=bool(flags & _FIN))
+        if not open_on or flags & _RST:
+            stream.close()  # but remembered: segments may come again
+        self._held += stream.held - before
+        while self._held > MAX_HELD or len(self._streams) > MAX_STREAMS:
+            self._close(next(iter(self._streams)))
+
+    def end(self) -> None:
+        """The capture is at its end: hand over whatever waits."""
+        while self._streams:
+            self._close(next(iter(self._streams)))
+
+    def _stream(self, flow: bytes, seq: int, *, syn: bool) -> _Stream:
+        stream = self._streams.get(flow)
+        if stream is not None:
+            another = not stream.is_retried_syn(seq) if syn else stream.is_other(seq)
+            if not another:
+                self._streams.move_to_end(flow)
+                return stream
+            self._close(flow)
+        stream = self._streams[flow] = _Stream(self._open_reader, flow, seq, syn=syn)
+        return stream
+
+    def _close(self, flow: bytes) -> None:
+        stream = self._streams.pop(flow)
+        self._held -= stream.held
+        stream.close()

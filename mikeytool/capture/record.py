@@ -1,0 +1,107 @@
+"""A record of a capture file, and what every reader of such files has.
+
+A reader is made of an open binary file; iterating over it gives `Record`s in the order of
+the file, one packet each, and in pcapng also the blocks that are no packet:
+
+    for record in open_capture(file):             # mikeytool.capture.files
+        found = find(record.link, record.raw, record.start, record.end)  # .frames
+
+The file is read in large blocks and never held whole. Where it is broken or cut short,
+iteration gives everything before the fault and then raises one WireError whose `offset` is
+the octet of the file where the faulty record begins. `rewritten` makes the octets of a
+record with another frame in it; a copy of a file is `head`, then `kept` or `rewritten` of
+each record.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from mikeytool.wire.errors import WireError
+
+READ_SIZE = 1 << 19
+"""Octets read from the file at once."""
+LONGEST_RECORD = 1 << 24
+"""Octets. A longer record is taken for a broken length, so that memory stays bounded."""
+ROOMY = 1 << 18
+"""The snapshot length that is written in place of one too short for longer packets."""
+
+NO_PACKET = -1
+"""In place of a link type: a block of pcapng that holds no packet."""
+BARE_PACKET = -2
+"""In place of a link type: the frame is an RTP or RTCP packet, without any headers below."""
+
+
+class Record(NamedTuple):
+    """A packet as the file has it.
+
+    `number` counts packets from 1, as Wireshark does (0 if `link` is NO_PACKET). `time` is in
+    Unix nanoseconds, None where the file tells none. `link` is the LINKTYPE number. `raw` is
+    the whole record, headers included, and `raw[start:end]` the frame. `wire` is the length
+    in octets that the frame had on the wire, more than there is if it was cut short.
+    """
+
+    number: int
+    time: int | None
+    link: int
+    raw: bytes
+    start: int
+    end: int
+    wire: int
+
+    @property
+    def frame(self) -> bytes:
+        """The octets of the frame."""
+        return self.raw[self.start : self.end]
+
+
+class Capture(ABC):
+    """A reader of one kind of capture file; `head` is what the file has before its records."""
+
+    head: bytes = b""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._data = b""
+        self._base = 0  # the place of _data in the file
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Record]:
+        """The records; raises WireError at the end if the file is broken there."""
+
+    def kept(self, record: Record) -> bytes:
+        """The octets of a record as they were."""
+        return record.raw
+
+    @abstractmethod
+    def rewritten(self, record: Record, frame: bytes) -> bytes:
+        """The octets of a record of this file with another frame in place of its own."""
+
+    def _fill(self, used: int) -> bool:
+        """Drop the first `used` octets of `_data` and read on; say whether there was more."""
+        more = self._file.read(READ_SIZE)
+        self._data = self._data[used:] + more
+        self._base += used
+        return bool(more)
+
+    def _need(self, length: int, what: str) -> None:
+        """Have at least `length` octets in `_data`; raises WireError if the file ends before."""
+        while len(self._data) < length:
+            if not self._fill(0):
+                raise self._broken(0, f"the file ends inside its {what}; copy the file again")
+
+    def _cut_short(self, at: int) -> WireError:
+        return self._broken(
+            at, "the file ends inside this record; it was cut, all before it is whole"
+        )
+
+    def _broken(self, at: int, text: str) -> WireError:
+        """The error about what is at `at` of `_data`."""
+        return WireError(text, payload="capture file", offset=self._base + at)
+
+
+def make_record(fields: tuple[int, int | None, int, bytes, int, int, int]) -> Record:
+    """A Record of its fields in order; quicker than the constructor."""
+    return tuple.__new__(Record, fields)

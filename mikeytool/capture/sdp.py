@@ -1,0 +1,90 @@
+"""Session descriptions (RFC 8866), as far as keys and the places of media go."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mikeytool.capture.keymgmt import Spec, read_attribute
+
+_MEDIA = re.compile(r"m=([A-Za-z]{1,20})[ \t]+(\d{1,5})?")
+_MEDIA_NAME = re.compile(r"m=([a-z]{1,20})[ \t]")
+_CONNECTION = re.compile(r"c=IN[ \t]+IP[46][ \t]+([0-9A-Za-z.:-]{1,255})")
+_RTCP = re.compile(r"a=rtcp:(\d{1,5})")
+_CRYPTO = re.compile(r"a=(?:acap:\d+[ \t]+)?crypto:(.*)")
+SDP_MEDIA_TYPE = "application/sdp"
+SESSION_LEVEL = "session level"
+
+
+def media_level(number: int, line: str) -> str:
+    """What the part of a description behind its m= line of that number, from 1, is called."""
+    name = _MEDIA_NAME.match(line)
+    return f"media {number}" + (f" ({name[1]})" if name else "")
+
+
+@dataclass(slots=True)
+class Section:
+    """The session level, or an m= line and what belongs to it.
+
+    `number` counts the m= lines from 1, 0 is the session level. `address` of a section is
+    that of its c= line or else of the session's, empty without one; ports are 0 when absent.
+    `specs` are its a=key-mgmt attributes, `cryptos` the values of its a=crypto ones.
+    """
+
+    level: str
+    number: int = 0
+    kind: str = ""
+    address: str = ""
+    port: int = 0
+    rtcp_port: int = 0
+    control: str = ""
+    specs: list[Spec] = field(default_factory=list)
+    cryptos: list[str] = field(default_factory=list)
+
+
+def read_sdp(data: bytes) -> list[Section]:
+    """The sections of a session description, the session level first."""
+    session = Section(SESSION_LEVEL)
+    sections = [session]
+    for line in _lines(data):
+        if line.startswith("m="):
+            sections.append(_medium(line, len(sections), session))
+        else:
+            _take(sections[-1], line)
+    return sections
+
+
+def _lines(data: bytes) -> Iterator[str]:
+    return (line.strip() for line in data.decode("utf-8", "replace").split("\n"))
+
+
+def _medium(line: str, number: int, session: Section) -> Section:
+    section = Section(media_level(number, line), number, address=session.address)
+    match = _MEDIA.match(line)
+    if match is not None:
+        section.kind = match[1].lower()
+        section.port = _port(match[2])
+        section.rtcp_port = min(section.port + 1, 65535) if section.port else 0
+    return section
+
+
+def _take(section: Section, line: str) -> None:
+    """Take over what a line says of a section."""
+    if (spec := read_attribute(line)) is not None:
+        section.specs.append(spec)
+    elif match := _CRYPTO.match(line):
+        section.cryptos.append(match[1].strip())
+    elif match := _CONNECTION.match(line):
+        section.address = match[1]
+    elif match := _RTCP.match(line):
+        section.rtcp_port = _port(match[1])
+    elif line == "a=rtcp-mux":
+        section.rtcp_port = section.port
+    elif line.startswith("a=control:"):
+        section.control = line.removeprefix("a=control:").strip()
+
+
+def _port(digits: str | None) -> int:
+    port = int(digits or 0)
+    return port if port < 65536 else 0

@@ -1,0 +1,189 @@
+"""Everything in a capture that may carry keys: SIP, RTSP, HTTP, SAP, bare MIKEY.
+
+    for signal in signals(open_capture(file)): ...
+
+Protocols are told by what is in a packet; beside it the ports of MIKEY (2269) and SAP (9875)
+count, where also broken packets are of that protocol.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Literal, NamedTuple
+
+from mikeytool.capture.carrier import END_OF_HEAD, START, Carrier, read_head
+from mikeytool.capture.fragments import Fragments
+from mikeytool.capture.frames import (
+    UDP,
+    Datagram,
+    Fragment,
+    destination_of,
+    endpoint,
+    find,
+    source_of,
+)
+from mikeytool.capture.reassembly import Moment, StreamReader, TcpStreams
+from mikeytool.capture.record import NO_PACKET, Record
+from mikeytool.capture.sap import looks_like_sap, read_sap
+from mikeytool.capture.streams import MikeyStream, TextStream, whole_message
+from mikeytool.wire.errors import WireError
+from mikeytool.wire.registry import MIKEY_VERSION
+
+# As they stand in a flow. That of MIKEY is for UDP and TCP (RFC 3830 10).
+_MIKEY_PORT = ((2269).to_bytes(2),)
+_SAP_PORT = ((9875).to_bytes(2),)
+_PORTS = _MIKEY_PORT + _SAP_PORT
+
+
+class Signal(NamedTuple):
+    """A message that may carry keys, or why it cannot be read, and where it stood.
+
+    `moment` is that of its last octet, `flow` as in `frames.Datagram`.
+    """
+
+    carrier: Carrier | WireError
+    moment: Moment
+    flow: bytes
+    transport: Literal["UDP", "TCP"]
+
+    @property
+    def source(self) -> str:
+        """Address and port of the sender."""
+        return endpoint(source_of(self.flow))
+
+    @property
+    def destination(self) -> str:
+        """Address and port of the receiver."""
+        return endpoint(destination_of(self.flow))
+
+
+class Signalling:
+    """Takes the records of a capture one by one and gives what is in them."""
+
+    def __init__(self) -> None:
+        self._frames = self._udp = self._tcp = 0
+        self._counts: Counter[str] = Counter()
+        self._signals: list[Signal] = []
+        self._fragments = Fragments()
+        self._streams = TcpStreams(self._open_reader)
+
+    @property
+    def seen(self) -> Counter[str]:
+        """How many frames, UDP and TCP packets, IP fragments, messages of SIP, RTSP, … there were.
+
+        Of packets "cut short" the capture has not all.
+        """
+        packets = Counter(frames=self._frames, UDP=self._udp, TCP=self._tcp)
+        return packets + self._counts
+
+    def add(self, record: Record) -> list[Signal]:
+        """Take a record; gives what is complete with it."""
+        if record.link == NO_PACKET:
+            return []
+        self._frames += 1
+        raw = record.raw
+        found = find(record.link, raw, record.start, record.end)
+        if isinstance(found, Fragment):
+            self._counts["IP fragments"] += 1
+            whole = self._fragments.add(raw, found)
+            raw, found = whole or (b"", None)
+        if found is None:
+            return []
+        if found.cut:
+            self._counts["cut short"] += 1
+        if found.protocol != UDP:
+            self._tcp += 1
+            self._streams.add(raw, found, Moment(record.number, record.time))
+            return self._take()
+        self._udp += 1
+        # Media, which most datagrams are, begins with an octet of 128 to 191 (RFC 7983).
+        start = found.start
+        if start == found.end or (raw[start] >= 0x80 and not _is_for(found.flow, _PORTS)):
+            return []
+        self._datagram(raw, found, Moment(record.number, record.time))
+        return self._take()
+
+    def end(self) -> list[Signal]:
+        """The capture is at its end; gives what waited for more."""
+        self._streams.end()
+        return self._take()
+
+    def _take(self) -> list[Signal]:
+        taken = self._signals
+        if taken:
+            self._signals = []
+        return taken
+
+    def _emit(
+        self,
+        flow: bytes,
+        transport: Literal["UDP", "TCP"],
+        carrier: Carrier | WireError,
+        moment: Moment,
+    ) -> None:
+        if isinstance(carrier, Carrier):
+            self._counts[carrier.protocol] += 1
+        self._signals.append(Signal(carrier, moment, flow, transport))
+
+    def _datagram(self, raw: bytes, found: Datagram, moment: Moment) -> None:
+        carrier: Carrier | WireError | None
+        try:
+            carrier = _read_datagram(raw[found.start : found.end], found.flow)
+        except WireError as error:
+            carrier = error
+        if carrier is not None:
+            self._emit(found.flow, "UDP", carrier, moment)
+
+    def _open_reader(self, flow: bytes, first: bytes) -> StreamReader:
+        emit = partial(self._emit, flow, "TCP")
+        on_port = _is_for(flow, _MIKEY_PORT)
+        if first[0] == MIKEY_VERSION or (on_port and not START.match(first)):
+            return MikeyStream(emit, strict=not on_port)
+        return TextStream(emit)
+
+
+def signals(records: Iterable[Record]) -> Iterator[Signal]:
+    """What is in the records of a capture, each when it is complete.
+
+    Raises what iterating over the records raises, but not before all else is given.
+    """
+    signalling = Signalling()
+    try:
+        for record in records:
+            yield from signalling.add(record)
+    except WireError:
+        yield from signalling.end()
+        raise
+    yield from signalling.end()
+
+
+def _is_for(flow: bytes, ports: tuple[bytes, ...]) -> bool:
+    """Whether a flow goes from or to one of these ports."""
+    return flow[-2:] in ports or flow[-4:-2] in ports
+
+
+def _read_datagram(data: bytes, flow: bytes) -> Carrier | None:
+    """What a UDP datagram carries; None if that is nothing of interest.
+
+    Raises WireError for a SAP packet that cannot be read.
+    """
+    if START.match(data):
+        return _read_text(data)
+    if _is_for(flow, _MIKEY_PORT):
+        return Carrier("MIKEY", body=data)
+    if _is_for(flow, _SAP_PORT) or looks_like_sap(data):
+        return read_sap(data)
+    if data[0] == MIKEY_VERSION and whole_message(data) == len(data):
+        return Carrier("MIKEY", body=data)
+    return None
+
+
+def _read_text(data: bytes) -> Carrier | None:
+    end = END_OF_HEAD.search(data)
+    head, body = (data[: end.end()], data[end.end() :]) if end else (data, b"")
+    carrier = read_head(head)
+    # RFC 3261 18.3: without a length the body is all of the rest.
+    return None if carrier is None else replace(carrier, body=body[: carrier.content_length])

@@ -1,0 +1,56 @@
+"""`kms group`: groups of users."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mikeytool.cli.kms.common import store_argument
+from mikeytool.cli.table import print_table
+from mikeytool.cli.values import IDENTITY
+from mikeytool.cli.words import json_option, quiet_option, say
+from mikeytool.kms.store import Store
+from mikeytool.wire.identity import Identity
+
+
+@click.group()
+def group() -> None:
+    """Groups: a group among a ticket's responders admits its members."""
+
+
+@group.command("add")
+@store_argument
+@click.argument("name", type=IDENTITY, metavar="GROUP")
+@click.argument("members", type=IDENTITY, nargs=-1, required=True, metavar="MEMBER...")
+@quiet_option
+def add_members(store: Path, name: Identity, members: tuple[Identity, ...]) -> None:
+    """Put members into a group."""
+    Store(store).add_members(name, members)
+    say(f"{store}: {len(members)} more in {name}")
+
+
+@group.command("remove")
+@store_argument
+@click.argument("name", type=IDENTITY, metavar="GROUP")
+@click.argument("members", type=IDENTITY, nargs=-1, required=True, metavar="MEMBER...")
+@quiet_option
+def remove_members(store: Path, name: Identity, members: tuple[Identity, ...]) -> None:
+    """Take members out of a group."""
+    Store(store).remove_members(name, members)
+    say(f"{store}: {len(members)} fewer in {name}")
+
+
+@group.command("list")
+@store_argument
+@json_option
+def list_groups(store: Path, as_json: bool) -> None:
+    """List the groups and their members."""
+    groups = Store(store).groups()
+    if as_json:
+        print(json.dumps({"groups": {str(g): list(map(str, m)) for g, m in groups.items()}}))
+        return
+    print_table(
+        [("group", "members"), *((str(g), ", ".join(map(str, m))) for g, m in groups.items())]
+    )

@@ -1,0 +1,54 @@
+"""`kms handle`: a message in, the answer out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mikeytool.capture.text import Format
+from mikeytool.cli.environment import environment
+from mikeytool.cli.kms.common import store_argument
+from mikeytool.cli.main import complain, exit_code
+from mikeytool.cli.messages import (
+    check_output,
+    index_option,
+    message_argument,
+    message_options,
+    one_message,
+    write_message,
+)
+from mikeytool.cli.words import quiet_option
+from mikeytool.kms.service import handle as handle_message
+from mikeytool.kms.store import Store
+
+
+@click.command()
+@store_argument
+@message_argument
+@index_option
+@click.option(
+    "--send-errors",
+    is_flag=True,
+    help="Answer senders that were not authenticated with an Error message too.",
+)
+@message_options
+@quiet_option
+def handle(
+    store: Path,
+    message: str | None,
+    index: int | None,
+    send_errors: bool,
+    fmt: Format,
+    output: str | None,
+) -> int:
+    """Answer a REQUEST_INIT or RESOLVE_INIT: the message in, the answer out."""
+    data = one_message(message, index)
+    check_output(output)
+    handled = handle_message(Store(store), environment(), data, send_errors=send_errors)
+    if handled.answer is not None:
+        write_message(handled.answer, fmt, output)
+    if handled.refusal is None:
+        return 0
+    complain(str(handled.refusal))
+    return exit_code(handled.refusal)

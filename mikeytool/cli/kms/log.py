@@ -1,0 +1,61 @@
+"""`kms log`: who asked for what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mikeytool.cli.environment import environment
+from mikeytool.cli.kms.common import store_argument
+from mikeytool.cli.table import print_table
+from mikeytool.cli.values import parse_time
+from mikeytool.cli.words import json_option
+from mikeytool.client.tickets import time_json
+from mikeytool.kms.model import LogEntry
+from mikeytool.kms.store import Store
+from mikeytool.wire.registry import TsType
+from mikeytool.wire.timestamp import Timestamp
+
+
+@click.command()
+@store_argument
+@json_option
+@click.option("--since", metavar="T", help="Only from then on: ISO 8601, Unix seconds, now-D.")
+def log(store: Path, as_json: bool, since: str | None) -> None:
+    """Show who asked for what, and what came of it."""
+    since_ns = 0 if since is None else parse_time(since, environment().clock())
+    entries = Store(store).log(since_ns)
+    if as_json:
+        for entry in entries:
+            print(json.dumps(_entry_json(entry)))
+        return
+    rows = [
+        (
+            str(_time(entry).utc),
+            entry.exchange,
+            entry.user,
+            entry.about,
+            entry.outcome,
+            entry.reason,
+        )
+        for entry in entries
+    ]
+    print_table([("time", "exchange", "by", "for", "outcome", "reason"), *rows])
+
+
+def _entry_json(entry: LogEntry) -> dict[str, Any]:
+    return {
+        "time": time_json(_time(entry)),
+        "exchange": entry.exchange,
+        "by": entry.user,
+        "for": entry.about,
+        "outcome": entry.outcome,
+        "reason": entry.reason or None,
+    }
+
+
+def _time(entry: LogEntry) -> Timestamp:
+    return Timestamp.at(entry.at_ns, TsType.NTP_UTC_32)

@@ -1,0 +1,150 @@
+"""`kms init`, `show`, `check` and `backup`: a store as a whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mikeytool.cli.keys import KEY, KEY_HELP
+from mikeytool.cli.kms.common import PATH, read_key_pair, store_argument
+from mikeytool.cli.table import print_table
+from mikeytool.cli.values import IDENTITY, random
+from mikeytool.cli.words import force_option, json_option, quiet_option, say
+from mikeytool.exchange.profile import PROFILES
+from mikeytool.kms import check as checking
+from mikeytool.kms.model import Tpk
+from mikeytool.kms.seal import BESIDE, PLACE_VARIABLE, check_how
+from mikeytool.kms.store import Store
+from mikeytool.wire.errors import UsageError
+from mikeytool.wire.identity import Identity
+
+
+@click.command()
+@store_argument
+@click.option(
+    "--id",
+    "identity",
+    type=IDENTITY,
+    required=True,
+    metavar="KMS_ID",
+    help="Identity of the KMS, as in sip:kms.example.com.",
+)
+@click.option("--tpk", type=KEY, metavar="KEY", help=f"Ticket protection key: {KEY_HELP}.")
+@click.option(
+    "--profile",
+    type=click.Choice(["128", "256"]),
+    default="256",
+    show_default=True,
+    help="The strongest algorithms that are served.",
+)
+@click.option(
+    "--private-key",
+    type=PATH,
+    metavar="PEM",
+    help="The private key of the KMS, for public-key requests.",
+)
+@click.option("--cert", type=PATH, metavar="PEM", help="The certificate for it.")
+@click.option(
+    "--seal",
+    default=BESIDE,
+    envvar=PLACE_VARIABLE,
+    show_envvar=True,
+    metavar="HOW",
+    help="What seals the keys in STORE: file:PATH, env:NAME or passphrase; without it"
+    " STORE.key is made.",
+)
+@force_option
+@quiet_option
+def init(
+    store: Path,
+    identity: Identity,
+    tpk: bytes | None,
+    profile: str,
+    private_key: Path | None,
+    cert: Path | None,
+    seal: str,
+    force: bool,
+) -> None:
+    """Make the STORE of a KMS."""
+    how = check_how(seal)
+    if private_key is not None and cert is not None:
+        key_pair = read_key_pair(private_key, cert)
+    elif private_key is None and cert is None:
+        key_pair = None
+    else:
+        raise UsageError("--private-key and --cert go together")
+    chosen = PROFILES[int(profile)]
+    first = Tpk(Identity.key_name("tpk-1"), tpk or random(chosen.key_length))
+    made = Store.init(store, identity, chosen, first, how=how, key_pair=key_pair, force=force)
+    made.close()
+    sealed = f"{store}.key; keep that apart from backups" if how == BESIDE else how
+    say(f"{store}: KMS {identity}, {profile}-bit profile; keys are sealed under {sealed}")
+
+
+@click.command()
+@store_argument
+@json_option
+def show(store: Path, as_json: bool) -> None:
+    """Show what a STORE is."""
+    opened = Store(store)
+    how = opened.sealed_how
+    content = {
+        "kms": str(opened.identity),
+        "profile": opened.profile.bits,
+        "sealed_under": f"{store}.key" if how == BESIDE else how,
+        "users": opened.count_users(),
+        "certificates": len(opened.certificates()),
+        "trusted": len(opened.anchors()),
+        "log_entries": opened.count_log(),
+    }
+    if as_json:
+        print(json.dumps(content))
+    else:
+        print_table([("", ""), *((name.replace("_", " "), str(v)) for name, v in content.items())])
+
+
+@click.command()
+@store_argument
+@json_option
+@quiet_option
+def check(store: Path, as_json: bool) -> int:
+    """Check that a STORE is whole: the file, every key in it, and what is remembered.
+
+    Exit code 1 says that something is wrong.
+    """
+    found = checking.check(Store(store))
+    if as_json:
+        listed = [
+            {"check": one.name, "ok": not one.faults, "faults": list(one.faults)} for one in found
+        ]
+        print(json.dumps({"checks": listed}))
+    else:
+        rows = [
+            (one.name if at == 0 else "", text)
+            for one in found
+            for at, text in enumerate(one.faults or ("good",))
+        ]
+        print_table([("", ""), *rows])
+    return 1 if any(one.faults for one in found) else 0
+
+
+@click.command()
+@store_argument
+@click.argument("file", type=PATH)
+@click.option("--with-key", is_flag=True, help="Copy STORE.key, too, to FILE.key.")
+@force_option
+@quiet_option
+def backup(store: Path, file: Path, with_key: bool, force: bool) -> None:
+    """Copy the STORE, as it is at one moment, to FILE. It may be in use meanwhile.
+
+    Without its sealing key a copy is of no use, to you or to a thief: keep the two apart.
+
+    A copy that is put back in use does not know what came after it was made: for as long as
+    --max-skew allows it answers messages again that were answered since, and it resolves
+    tickets for single use once more. Wait that long before you put it back, and restore
+    again what was disabled or removed meanwhile.
+    """
+    Store(store).backup(file, with_key=with_key, force=force)
+    say(f"{file}: copy of {store}" + (f", its key in {file}.key" if with_key else ""))

@@ -1,0 +1,119 @@
+"""`kms tpk`: ticket protection keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mikeytool.cli.keys import KEY, KEY_HELP
+from mikeytool.cli.kms.common import deliver, key_file_option, store_argument
+from mikeytool.cli.table import print_table
+from mikeytool.cli.values import IDENTITY, random
+from mikeytool.cli.words import force_option, json_option, quiet_option, say
+from mikeytool.kms.model import Tpk
+from mikeytool.kms.store import Store
+from mikeytool.wire.identity import Identity
+
+
+@click.group()
+def tpk() -> None:
+    """Ticket protection keys: the KMS's own, and those shared with one user each."""
+
+
+@tpk.command("add")
+@store_argument
+@click.option(
+    "--shared-with",
+    type=IDENTITY,
+    required=True,
+    metavar="URI",
+    help="Who makes tickets (D is 0) or resolves them (E is 0) with this key.",
+)
+@click.option("--name", metavar="TEXT", help="How tickets name it; default: a new name.")
+@click.option("--tpk", "key", type=KEY, metavar="KEY", help=f"The key to use: {KEY_HELP}.")
+@key_file_option
+@force_option
+@quiet_option
+def add_tpk(
+    store: Path,
+    shared_with: Identity,
+    name: str | None,
+    key: bytes | None,
+    output: Path | None,
+    force: bool,
+) -> None:
+    """Add a key that one user shares. Without --tpk it is made and printed in hex, alone."""
+    _new_tpk(Store(store), shared_with, name, key, output, force=force)
+
+
+@tpk.command("rotate")
+@store_argument
+@click.option(
+    "--shared-with",
+    type=IDENTITY,
+    metavar="URI",
+    help="Rotate the key of that user, not the KMS's own.",
+)
+@key_file_option
+@force_option
+@quiet_option
+def rotate_tpk(store: Path, shared_with: Identity | None, output: Path | None, force: bool) -> None:
+    """Take a new key for new tickets; old tickets can be resolved until they expire."""
+    _new_tpk(Store(store), shared_with, None, None, output, force=force)
+
+
+def _new_tpk(
+    store: Store,
+    party: Identity | None,
+    name: str | None,
+    key: bytes | None,
+    output: Path | None,
+    *,
+    force: bool,
+) -> None:
+    """Add a key; a shared one that was made here is handed out, the KMS's own never is."""
+    octets = key or random(store.profile.key_length)
+    names = {str(one.name) for one in store.tpks()}
+    fresh = next(f"tpk-{n}" for n in range(1, len(names) + 2) if f"tpk-{n}" not in names)
+    made = Tpk(Identity.key_name(name or fresh), octets, party)
+
+    def hand_out() -> None:
+        if party is not None:
+            deliver(octets, output, made=key is None, force=force)
+
+    store.add_tpk(made, before_commit=hand_out)
+    say(
+        f"{store.path}: {made.name} is the key for new tickets"
+        + (f" of {party}" if party is not None else "")
+    )
+
+
+@tpk.command("list")
+@store_argument
+@json_option
+def list_tpks(store: Path, as_json: bool) -> None:
+    """List the keys, without their octets."""
+    listed = [
+        {
+            "name": str(one.name),
+            "shared_with": None if one.shared_with is None else str(one.shared_with),
+            "octets": len(one.key),
+            "current": one.current,
+        }
+        for one in Store(store).tpks()
+    ]
+    if as_json:
+        print(json.dumps({"tpks": listed}))
+        return
+    rows = [
+        (
+            str(one["name"]),
+            str(one["shared_with"] or ""),
+            str(one["octets"]),
+            "current" if one["current"] else "",
+        )
+        for one in listed
+    ]
+    print_table([("name", "shared with", "octets", ""), *rows])

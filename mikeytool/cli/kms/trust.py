@@ -1,0 +1,124 @@
+"""`kms key` and `kms trust`: key pairs of the KMS, and whose certificates it trusts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import Certificate
+
+from mikeytool.cli.kms.common import PATH, read_certificates, read_key_pair, store_argument
+from mikeytool.cli.table import print_table
+from mikeytool.cli.words import json_option, quiet_option, say
+from mikeytool.crypto.certificates import rsa_key
+from mikeytool.kms.store import Store
+
+
+@click.group()
+def key() -> None:
+    """Key pairs of the KMS: public-key requests are encrypted to them.
+
+    Requests name the one they mean by the hash of its certificate; the first is taken for
+    those that do not.
+    """
+
+
+@key.command("add")
+@store_argument
+@click.option("--private-key", type=PATH, required=True, metavar="PEM", help="The private key.")
+@click.option("--cert", type=PATH, required=True, metavar="PEM", help="The certificate for it.")
+@quiet_option
+def add_key(store: Path, private_key: Path, cert: Path) -> None:
+    """Add a key pair; its certificate names the KMS in its subjectAltName."""
+    pair = read_key_pair(private_key, cert)
+    Store(store).add_key(*pair)
+    say(f"{store}: added the key of {_short(pair[1])}")
+
+
+@key.command("list")
+@store_argument
+@json_option
+def list_keys(store: Path, as_json: bool) -> None:
+    """List the certificates of the KMS."""
+    _print(Store(store).certificates(), "keys", as_json)
+
+
+@key.command("remove")
+@store_argument
+@click.argument("cert", type=PATH, metavar="PEM")
+@quiet_option
+def remove_key(store: Path, cert: Path) -> None:
+    """Remove the key pair of a certificate."""
+    found = read_certificates(cert)[0]
+    Store(store).remove_key(found.fingerprint(SHA256()))
+    say(f"{store}: removed the key of {_short(found)}")
+
+
+@click.group()
+def trust() -> None:
+    """Trust anchors: those whom they certify are believed to be who they say."""
+
+
+@trust.command("add")
+@store_argument
+@click.argument("ca", type=PATH, metavar="CA.PEM")
+@quiet_option
+def add_anchor(store: Path, ca: Path) -> None:
+    """Trust a certificate authority.
+
+    Whom it certifies must still be a user, unless `kms policy set --admit-certified`.
+    """
+    found = read_certificates(ca)[0]
+    rsa_key(found)
+    Store(store).add_anchor(found)
+    say(f"{store}: {_short(found)} is trusted")
+
+
+@trust.command("list")
+@store_argument
+@json_option
+def list_anchors(store: Path, as_json: bool) -> None:
+    """List the certificates that are trusted."""
+    _print(Store(store).anchors(), "trusted", as_json)
+
+
+@trust.command("remove")
+@store_argument
+@click.argument("ca", type=PATH, metavar="CA.PEM")
+@quiet_option
+def remove_anchor(store: Path, ca: Path) -> None:
+    """Trust a certificate authority no more."""
+    found = read_certificates(ca)[0]
+    Store(store).remove_anchor(found.fingerprint(SHA256()))
+    say(f"{store}: {_short(found)} is trusted no more")
+
+
+def _print(certificates: list[Certificate], name: str, as_json: bool) -> None:
+    listed = [_json(one) for one in certificates]
+    if as_json:
+        print(json.dumps({name: listed}))
+        return
+    rows = [(str(one["subject"]), str(one["valid_to"]), _short_hash(one)) for one in listed]
+    print_table([("subject", "valid to", "SHA-256"), *rows])
+
+
+def _json(certificate: Certificate) -> dict[str, Any]:
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "valid_from": f"{certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "valid_to": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "sha256": certificate.fingerprint(SHA256()).hex(),
+    }
+
+
+def _short(certificate: Certificate) -> str:
+    """A certificate in few words."""
+    one = _json(certificate)
+    return f"{one['subject'] or 'a certificate'} ({_short_hash(one)})"
+
+
+def _short_hash(one: dict[str, Any]) -> str:
+    return f"sha256:{one['sha256'][:8]}"

@@ -1,0 +1,174 @@
+"""`lint`: what is wrong with messages."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from typing import Any, BinaryIO, NamedTuple
+
+import click
+
+from mikeytool.capture.files import HEAD, is_capture
+from mikeytool.capture.text import Found
+from mikeytool.cli.context import read_init
+from mikeytool.cli.main import EXIT_REFUSED, complain, exit_code, worst
+from mikeytool.cli.messages import open_input, stream_of
+from mikeytool.cli.progress import progress
+from mikeytool.cli.values import clock, parse_time
+from mikeytool.cli.words import json_option, quiet_option, say
+from mikeytool.lint import RULES, Finding, Level, Report
+from mikeytool.lint import lint as lint_message
+from mikeytool.wire.errors import MikeyError, UsageError
+
+_FAILING = {"error": {Level.ERROR}, "warning": {Level.ERROR, Level.WARNING}}
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@json_option
+@click.option("--lines", is_flag=True, help="Every line is a message of its own.")
+@click.option(
+    "--init",
+    metavar="MESSAGE",
+    help="The message that it answers; for a CSB update, one of the first exchange.",
+)
+@click.option("--at", metavar="T", help="When the message came: ISO 8601, Unix seconds, now-D.")
+@click.option("--ignore", "ignored", metavar="CODE", multiple=True, help="Leave a finding out.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(list(_FAILING)),
+    default="error",
+    show_default=True,
+    help="From which level on findings make the exit code 1.",
+)
+@click.option("--list", "as_list", is_flag=True, help="List the codes, and what they mean.")
+@quiet_option
+def lint(
+    inputs: tuple[str, ...],
+    as_json: bool,
+    lines: bool,
+    init: str | None,
+    at: str | None,
+    ignored: tuple[str, ...],
+    fail_on: str,
+    as_list: bool,
+) -> int:
+    """Say what is wrong with MIKEY messages, one finding a line.
+
+    INPUT is a message, a file of messages, a capture or - for standard input, as decode takes
+    them. Captures tell when a message came; for others --at does. An error breaks a must of
+    the RFCs, a warning is weak or breaks a should, a note is worth knowing. With --init a
+    message is checked against the one before it too. MACs are not verified; decode does that.
+    """
+    if as_list:
+        _list(as_json=as_json)
+        return 0
+    _check_codes(ignored)
+    inputs = inputs or ("-",)
+    if (*inputs, init).count("-") > 1:
+        raise UsageError("only one argument can be standard input")
+    now = clock()()
+    given = None if at is None else parse_time(at, now)
+    before = read_init(init)
+    items = (item for one in inputs for item in _items(one, lines=lines, many=len(inputs) > 1))
+    first = list(islice(items, 2))
+    many = len(first) > 1
+    if not many and isinstance(first[0].content, MikeyError) and first[0].came is None:
+        raise first[0].content
+    codes: set[int] = set()
+    for item in chain(first, items):
+        where = f"{item.where}: " if many and item.where else ""
+        if isinstance(item.content, MikeyError):
+            if as_json:
+                print(json.dumps({"error": str(item.content)}))
+            complain(f"{where}{item.content}")
+            codes.add(exit_code(item.content))
+            continue
+        came = next(time for time in (given, item.came, now) if time is not None)
+        report = lint_message(item.content, now_ns=came, init=before)
+        findings = [finding for finding in report.findings if finding.code not in ignored]
+        _show(findings, where, as_json=as_json)
+        codes.add(_outcome(report, findings, where, fail_on))
+    return worst(codes)
+
+
+class _Item(NamedTuple):
+    """A message or why there is none, where it stood, and when it came if a capture tells.
+
+    `came` is Unix time in nanoseconds.
+    """
+
+    content: bytes | MikeyError
+    where: str
+    came: int | None = None
+
+
+def _items(argument: str, *, lines: bool, many: bool) -> Iterator[_Item]:
+    """The messages of one input; an input that cannot be read is one bad item."""
+    name = f"{argument}: " if many else ""
+    try:
+        with open_input(argument) as source, progress(source) as tick:
+            if is_capture(source.peek(HEAD)):
+                yield from _captured(source, tick, name)
+                return
+            for item in stream_of(source, argument, lines=lines):
+                tick()
+                if isinstance(item, Found):
+                    yield _Item(item.message, name + item.where)
+                else:
+                    yield _Item(item, name.removesuffix(": "))
+    except MikeyError as error:
+        yield _Item(error, "" if argument in str(error) else name.removesuffix(": "))
+
+
+def _captured(source: BinaryIO, tick: Callable[[], None], name: str) -> Iterator[_Item]:
+    # Imported here: most inputs are no captures.
+    from mikeytool.cli.captures import captured_messages
+
+    for one in captured_messages(source, tick):
+        yield _Item(one.content, name + one.where, one.signal.moment.time)
+
+
+def _show(findings: list[Finding], where: str, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"findings": [finding._asdict() for finding in findings]}))
+        return
+    if not findings:
+        say(f"{where}no findings")
+    for level, code, payload, offset, text, section in findings:
+        print(f"{where}{level}: {code}: {payload} at {offset}: {text} ({section})")
+
+
+def _outcome(report: Report, findings: list[Finding], where: str, fail_on: str) -> int:
+    """The exit code of one message."""
+    if report.error is not None:
+        sys.stdout.flush()
+        complain(f"{where}{report.error}")
+        return exit_code(report.error)
+    return EXIT_REFUSED if any(each.level in _FAILING[fail_on] for each in findings) else 0
+
+
+def _check_codes(codes: tuple[str, ...]) -> None:
+    from difflib import get_close_matches
+
+    for code in codes:
+        if code not in RULES:
+            near = get_close_matches(code, RULES, n=1)
+            hint = f"did you mean {near[0]}?" if near else "see lint --list"
+            raise UsageError(f"--ignore {code}: there is no such code; {hint}")
+
+
+def _list(*, as_json: bool) -> None:
+    """Print every rule: a table for people, or JSON."""
+    rows: list[dict[str, Any]] = [
+        {"code": each.code, "level": each.level, "text": each.about, "section": each.section}
+        for _, each in sorted(RULES.items())
+    ]
+    if as_json:
+        print(json.dumps({"rules": rows}))
+        return
+    from mikeytool.cli.table import print_table
+
+    print_table([list(rows[0]), *(list(row.values()) for row in rows)])

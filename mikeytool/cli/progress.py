@@ -1,0 +1,49 @@
+"""A progress bar on standard error, for inputs that take a while, on a terminal only."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader, UnsupportedOperation
+
+_WORTH_IT = 8 << 20
+"""Octets of input that take longer than people like to wait without a word."""
+
+_EVERY = 256
+"""How many items pass between two looks at the place in the input."""
+
+
+@contextmanager
+def progress(source: BufferedReader) -> Iterator[Callable[[], None]]:
+    """Show how much of a file has been read; what is given is to be called for every item."""
+    size = _size(source)
+    # With both on one terminal the bar would stand in the middle of the output.
+    if size < _WORTH_IT or not sys.stderr.isatty() or sys.stdout.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("reading", total=size)
+        count = 0
+
+        def tick() -> None:
+            nonlocal count
+            count += 1
+            if count % _EVERY == 0:
+                bar.update(task, completed=source.tell())
+
+        yield tick
+
+
+def _size(source: BufferedReader) -> int:
+    """The length of a file; 0 for what has none, such as a pipe."""
+    try:
+        status = os.fstat(source.fileno())
+    except (OSError, UnsupportedOperation):
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0

@@ -1,0 +1,69 @@
+"""How a user shows the KMS who they are, and the requests that they make with it
+(RFC 6043 4.2.1.2, 4.2.3.2; for public keys see `public_key`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mikeytool.client.tickets import Pending
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.profile import Profile, profile_of
+from mikeytool.exchange.request import request_init
+from mikeytool.exchange.resolve import resolve_init
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import TICKET
+
+
+class Credentials(Protocol):
+    """What a user shares with the KMS. Both steps raise Refused and UsageError."""
+
+    def request(
+        self, env: Environment, policy: TicketPolicy, initiator: Identity, kms: Identity
+    ) -> Pending:
+        """REQUEST_INIT for a ticket of that policy, and what its answer is verified with."""
+
+    def resolve(
+        self, env: Environment, profile: Profile, ticket: TICKET, responder: Identity, kms: Identity
+    ) -> Pending:
+        """RESOLVE_INIT for a ticket, and what its answer is verified with."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreSharedKey:
+    """A key shared with the KMS, which has a name there or goes by the identity."""
+
+    key: bytes = field(repr=False)
+    name: Identity | None = None
+
+    def request(
+        self, env: Environment, policy: TicketPolicy, initiator: Identity, kms: Identity
+    ) -> Pending:
+        """REQUEST_INIT_PSK, whose answer has the same key."""
+        message = request_init(
+            env,
+            profile_of(policy.prf),
+            policy,
+            initiator=initiator,
+            kms=kms,
+            psk=self.key,
+            psk_id=self.name,
+        )
+        return Pending(message, self.key, kms)
+
+    def resolve(
+        self, env: Environment, profile: Profile, ticket: TICKET, responder: Identity, kms: Identity
+    ) -> Pending:
+        """RESOLVE_INIT_PSK, whose answer has the same key."""
+        message = resolve_init(
+            env,
+            profile,
+            ticket,
+            responder=responder,
+            kms=kms,
+            psk=self.key,
+            psk_id=self.name,
+        )
+        return Pending(message, self.key, kms)

@@ -1,0 +1,105 @@
+"""A user whom the KMS knows by certificate (RFC 6043 4.2.1.3, 4.2.3.3; interpretations 34 to
+37). The answer is protected with the envelope key that the request has brought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mikeytool.client.tickets import Pending
+from mikeytool.crypto.pem import certificates, private_key
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.profile import Profile, profile_of
+from mikeytool.exchange.public_key import (
+    Recipient,
+    Signer,
+    check_recipient,
+    request_init_pk,
+    resolve_init_pk,
+)
+from mikeytool.wire.errors import StateError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import TICKET
+from mikeytool.wire.registry import SType
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A private key with its certificates, and the certificate of the KMS.
+
+    The latter is trusted as it was given; that it is valid now and names the KMS is checked
+    each time.
+    """
+
+    signer: Signer
+    recipient: Recipient
+
+    @classmethod
+    def load(
+        cls,
+        key: Path,
+        chain: Sequence[Path],
+        kms: Path,
+        passphrase: Callable[[], bytes],
+        *,
+        oaep: bool,
+        pss: bool,
+    ) -> PublicKey:
+        """Read PEM files: the private key, its certificates, own first, and the KMS's.
+
+        Raises StateError, WireError, Refused or UsageError for files that are of no use.
+        """
+        own = [one for path in chain for one in certificates(_read(path), str(path))]
+        signer = Signer(
+            private_key(_read(key), str(key), passphrase),
+            tuple(own),
+            SType.RSA_PSS if pss else SType.RSA_PKCS1_V15,
+        )
+        theirs = certificates(_read(kms), str(kms))[0]
+        return cls(signer, Recipient(theirs, oaep=oaep, named=True))
+
+    def request(
+        self, env: Environment, policy: TicketPolicy, initiator: Identity, kms: Identity
+    ) -> Pending:
+        """REQUEST_INIT_PK, whose answer has the envelope key."""
+        self._check(env, kms)
+        made = request_init_pk(
+            env,
+            profile_of(policy.prf),
+            policy,
+            initiator=initiator,
+            kms=kms,
+            signer=self.signer,
+            recipient=self.recipient,
+        )
+        return Pending(made.message, made.envelope_key, kms)
+
+    def resolve(
+        self, env: Environment, profile: Profile, ticket: TICKET, responder: Identity, kms: Identity
+    ) -> Pending:
+        """RESOLVE_INIT_PK, whose answer has the envelope key."""
+        self._check(env, kms)
+        made = resolve_init_pk(
+            env,
+            profile,
+            ticket,
+            responder=responder,
+            kms=kms,
+            signer=self.signer,
+            recipient=self.recipient,
+        )
+        return Pending(made.message, made.envelope_key, kms)
+
+    def _check(self, env: Environment, kms: Identity) -> None:
+        theirs = (self.recipient.certificate,)
+        check_recipient(theirs, theirs, env.clock(), kms)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,58 @@
+"""AES key wrap with an IV of its own (RFC 3394 2.2, RFC 3830 4.2.3).
+
+`cryptography` wraps as well, but only with the IV of RFC 3394 2.2.3.1, and MIKEY has the
+64-bit salt there.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from mikeytool.wire.errors import Refused, UsageError
+from mikeytool.wire.registry import ErrorNo
+
+_HALF = 8
+_ROUNDS = 6
+
+
+def wrap(kek: bytes, iv: bytes, data: bytes) -> bytes:
+    """`data`, a multiple of 8 octets and at least 16, wrapped: 8 octets longer.
+
+    `iv` has 8 octets. Raises UsageError for another length of `data`.
+    """
+    if len(data) % _HALF or len(data) < 2 * _HALF:
+        raise UsageError(
+            f"AES-KW takes key data of 16 octets or more, in multiples of 8; this has {len(data)}"
+        )
+    # ECB is the block cipher itself, of which the wrap is made.
+    block = Cipher(algorithms.AES(kek), modes.ECB()).encryptor()  # noqa: S305
+    a = iv
+    r = [data[at : at + _HALF] for at in range(0, len(data), _HALF)]
+    for j in range(_ROUNDS):
+        for i, half in enumerate(r):
+            b = block.update(a + half)
+            a = _xor(b[:_HALF], len(r) * j + i + 1)
+            r[i] = b[_HALF:]
+    return a + b"".join(r)
+
+
+def unwrap(kek: bytes, iv: bytes, data: bytes) -> bytes:
+    """What `wrap` has wrapped; raises Refused (Auth failure) when the IV does not come out."""
+    if len(data) % _HALF or len(data) < 3 * _HALF:
+        raise Refused(f"{len(data)} octets are no wrapped key data", ErrorNo.AUTH_FAILURE)
+    block = Cipher(algorithms.AES(kek), modes.ECB()).decryptor()  # noqa: S305
+    a = data[:_HALF]
+    r = [data[at : at + _HALF] for at in range(_HALF, len(data), _HALF)]
+    for j in reversed(range(_ROUNDS)):
+        for i in reversed(range(len(r))):
+            b = block.update(_xor(a, len(r) * j + i + 1) + r[i])
+            a, r[i] = b[:_HALF], b[_HALF:]
+    if not hmac.compare_digest(a, iv):
+        raise Refused("the key wrap does not verify: another key, or changed", ErrorNo.AUTH_FAILURE)
+    return b"".join(r)
+
+
+def _xor(half: bytes, t: int) -> bytes:
+    return (int.from_bytes(half) ^ t).to_bytes(_HALF)

@@ -1,0 +1,343 @@
+"""The initiator's side of Ticket Transfer (RFC 6043 4.2.2.1, 4.2.2.4).
+
+`transfer_init`, then `finish_transfer`, or at once `session_of_init` when the ticket's F flag
+is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mikeytool.crypto.derive import fork_mpkr, initiator_data_keys, message_keys
+from mikeytool.crypto.kemac import seal_kemac
+from mikeytool.crypto.mac import mac
+from mikeytool.exchange.crypto_sessions import CsSpec, offer_map, read_map
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.error import raise_if_error, told
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.profile import check_encr_alg, profile_of
+from mikeytool.exchange.protection import check_mac, protect
+from mikeytool.exchange.request import HeldTicket, check_spis
+from mikeytool.exchange.resolve import Modifier, check_modifier, read_modifier
+from mikeytool.exchange.session import CryptoSession, Session, check_policies, check_session_keys
+from mikeytool.exchange.ticket import TicketKeys, for_key_wrap
+from mikeytool.exchange.transfer import (
+    AcceptPolicy,
+    F,
+    TransferInit,
+    as_number,
+    check_forked_tgk,
+    check_transfer_rands,
+    check_usable,
+    open_own_kemac,
+    read_transfer_init,
+    refuse_unless,
+    transfer_header,
+    transfer_rand_length,
+)
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message, build_leading
+from mikeytool.wire.payloads import KEMAC, RANDR, SP, TICKET, KeyData, Payload, V
+from mikeytool.wire.registry import DataType, EncrAlg, ErrorNo, IdRole, NextPayload, RandRole
+
+
+def transfer_init(
+    env: Environment,
+    held: HeldTicket,
+    *,
+    initiator: Identity,
+    responder: Identity,
+    crypto_sessions: Sequence[CsSpec],
+    policies: Sequence[SP],
+    kemac_keys: Sequence[KeyData] = (),
+    randr_i: bytes | None = None,
+    encr_alg: EncrAlg | None = None,
+) -> bytes:
+    """TRANSFER_INIT for a ticket (4.2.2.1).
+
+    `kemac_keys` go into a KEMAC of the initiator's own, which needs the L flag, under
+    `encr_alg` if it is not to be the profile's default. Draws the CSB ID, RANDRi unless
+    `randr_i` is that of another exchange of a group (9), and an SSRC for each crypto session
+    to send that has none. Raises Refused for what the Ticket Policy does not allow.
+    """
+    policy, profile = held.policy, profile_of(held.policy.prf)
+    encr_alg = encr_alg or profile.encr_alg
+    check_encr_alg(profile, encr_alg)
+    kemac_keys = for_key_wrap(env, encr_alg, kemac_keys)
+    session_keys = (*kemac_keys, *held.keys.keys)
+    check_usable(policy, env, initiator, F.N)
+    _check_offer(held, kemac_keys, policies)
+    t = env.timestamp()
+    csb_id = int.from_bytes(env.random(4))
+    if randr_i is None:
+        randr_i = env.random(transfer_rand_length(held.keys, session_keys))
+    else:
+        _check_group(policy, randr_i, held.keys, session_keys)
+    keys = message_keys(policy.prf, held.keys.mpki.key, csb_id, response=False, randr_i=randr_i)
+    entries = offer_map(
+        env,
+        crypto_sessions,
+        policies,
+        session_keys,
+        complete=F.F not in policy.flags,
+    )
+    payloads: list[Payload] = [
+        t.payload(),
+        RANDR(rand_role=RandRole.INITIATOR.value, rand=randr_i),
+        initiator.idr(IdRole.INITIATOR),
+        responder.idr(IdRole.RESPONDER),
+        *policies,
+        held.ticket.copy(next_payload=None),
+    ]
+    if kemac_keys:
+        payloads.append(seal_kemac(encr_alg, kemac_keys, keys, csb_id, t))
+    header = transfer_header(
+        DataType.TRANSFER_INIT, profile, csb_id, entries, v=F.F in policy.flags
+    )
+    raw = protect(header, payloads, profile, keys, initiator.data + responder.data)
+    return raw if held.keys.mpkr is None else _with_initiator_data(raw, held.keys.mpkr.key)
+
+
+def _check_offer(held: HeldTicket, kemac_keys: Sequence[KeyData], policies: Sequence[SP]) -> None:
+    """Refuse keys and policies that the ticket or its profile does not allow."""
+    policy, session_keys = held.policy, (*kemac_keys, *held.keys.keys)
+    refuse_unless(
+        not kemac_keys or F.L in policy.flags,
+        "the ticket has no L flag: the initiator must not send keys; request one with --flags=+L",
+    )
+    check_session_keys(session_keys, policy.prf)
+    check_forked_tgk(policy, held.keys)
+    check_spis(session_keys)
+    check_policies(policies, policy.prf)
+
+
+def _check_group(
+    policy: TicketPolicy, randr_i: bytes, keys: TicketKeys, session_keys: Sequence[KeyData]
+) -> None:
+    """Refuse the RANDRi of another exchange where the keys would differ all the same (9)."""
+    refuse_unless(
+        F.G not in policy.flags,
+        "the ticket has the G flag: each responder would bring a RAND of its own, and the keys"
+        " of the group would differ; request one with --flags=-G",
+    )
+    check_transfer_rands(randr_i, b"", [keys.mpki.key], session_keys)
+
+
+def _with_initiator_data(raw: bytes, mpkr: bytes) -> bytes:
+    """The message with Initiator Data in its ticket, which its MAC does not cover (6.10)."""
+    message = Message.parse(raw)
+    v = message.payloads[-1]
+    ticket = message.find(TICKET)
+    assert isinstance(v, V) and ticket is not None  # noqa: S101, PT018 - made just before
+    vi = v.copy(next_payload=NextPayload.V.value)
+    unsigned = build_leading([vi, v.copy(ver_data=bytes(len(v.ver_data)))])
+    covers = unsigned[: -len(v.ver_data)]
+    tag = mac(v.auth_alg, initiator_data_keys(ticket.prf, mpkr), covers)
+    at = message.payloads.index(ticket)
+    message.payloads[at] = ticket.copy(initiator_data=covers + tag, initiator_data_length=None)
+    return message.build()
+
+
+def session_of_init(held: HeldTicket, init_raw: bytes) -> Session:
+    """The initiator's session when there is no answer to wait for (F = 0)."""
+    init = read_transfer_init(init_raw)
+    return unanswered_session(held.keys.mpki.key, held.keys.keys, init, IdRole.INITIATOR)
+
+
+def unanswered_session(
+    mpki: bytes, ticket_keys: Sequence[KeyData], init: TransferInit, role: IdRole | None
+) -> Session:
+    """The session of a verified TRANSFER_INIT that wants no answer (F = 0).
+
+    `ticket_keys` are the session keys of the ticket; `role` is None for an observer.
+    """
+    initiator, responder = parties(init)
+    keys = init.keys(mpki, response=False)
+    session = Session(
+        init.incoming.csb_id,
+        role,
+        initiator,
+        responder,
+        init.policy,
+        init.randr_i,
+        b"",
+        mpki,
+        (*open_own_kemac(init.incoming, keys), *ticket_keys),
+        tuple(CryptoSession(e, init.policies[e.policies[0]], True) for e in init.entries),
+        as_number(init.incoming.t),
+    )
+    check_transfer_rands(init.randr_i, b"", [mpki], session.keys)
+    session.check()
+    return session
+
+
+def parties(init: TransferInit) -> tuple[Identity, Identity]:
+    """Initiator and responder as the message names them, the ticket where it does not."""
+    initiator = init.initiator or init.policy.initiator
+    responder = init.responder
+    if responder is None and len(init.policy.responders) == 1:
+        responder = init.policy.responders[0]
+    if initiator is None or responder is None:
+        raise Refused("TRANSFER_INIT does not name both parties", ErrorNo.INVALID_ID)
+    return initiator, responder
+
+
+@dataclass(frozen=True, slots=True)
+class TransferResp:
+    """A TRANSFER_RESP as it was read; nothing in it is true before it is verified."""
+
+    init: TransferInit
+    incoming: Incoming
+    modifier: Modifier | None
+    randr_r: bytes
+
+    @classmethod
+    def read(cls, init: TransferInit, data: bytes) -> TransferResp:
+        """Read the answer to `init`; raises WireError, and Refused when it is none."""
+        incoming = Incoming.read(data, DataType.TRANSFER_RESP)
+        incoming.check_answers(init.incoming.message.header)
+        modifier = read_modifier(incoming, init.policy)
+        needs = F.G in init.policy.flags
+        randr_r = incoming.need_rand(RandRole.RESPONDER) if needs else b""
+        return cls(init, incoming, modifier, randr_r)
+
+    def verify(self, mpk: bytes) -> None:
+        """Check the MAC under MPKi, with key forking MPKr'; raises Refused."""
+        keys = self.init.keys(mpk, response=True, randr_r=self.randr_r)
+        check_mac(self.incoming, keys, self.init.incoming.raw)
+
+    def session(
+        self,
+        mpki: bytes,
+        mpk: bytes,
+        ticket_keys: Sequence[KeyData],
+        accept_policy: AcceptPolicy,
+        role: IdRole | None = IdRole.INITIATOR,
+    ) -> Session:
+        """The session that a verified answer sets up; `role` is None for an observer.
+
+        `mpk` is what it was verified with, `ticket_keys` are the session keys of the ticket
+        with its TGKs forked. Raises Refused for an answer that is not acceptable (4.2.2.4).
+        """
+        init, incoming = self.init, self.incoming
+        initiator, called = parties(init)
+        answering = self._who_answered(called)
+        if incoming.message.find(KEMAC) is not None:
+            refuse_unless(F.M in init.policy.flags, "a KEMAC came, but the ticket has no M flag")
+        keys = init.keys(mpk, response=True, randr_r=self.randr_r)
+        first_keys = init.keys(mpki, response=False)
+        session_keys = (
+            *open_own_kemac(incoming, keys),
+            *open_own_kemac(init.incoming, first_keys),
+            *ticket_keys,
+        )
+        check_spis(session_keys)
+        check_session_keys(session_keys, init.policy.prf)
+        check_transfer_rands(init.randr_i, self.randr_r, [mpki, mpk], session_keys)
+        session = Session(
+            incoming.csb_id,
+            role,
+            initiator,
+            answering,
+            init.policy,
+            init.randr_i,
+            self.randr_r,
+            mpk,
+            session_keys,
+            tuple(self._agreed(accept_policy)),
+            max(as_number(init.incoming.t), as_number(incoming.t)),
+        )
+        session.check()
+        return session
+
+    def _who_answered(self, called: Identity) -> Identity:
+        """IDRr of the answer, which with key forking the KMS vouches for through MPKr'.
+
+        Without, whoever may resolve the ticket could write any name there: only that of the
+        one who was called, or one that the ticket names, is believed.
+        """
+        policy = self.init.policy
+        answering = self.incoming.identity(IdRole.RESPONDER) or called
+        if F.I not in policy.flags and answering not in (called, *policy.responders):
+            raise Refused(
+                f"{answering} answers, who was not called and is not named in the ticket",
+                ErrorNo.INVALID_ID,
+            )
+        return answering
+
+    def _agreed(self, accept_policy: AcceptPolicy) -> list[CryptoSession]:
+        """The crypto sessions of the answer, held against those offered (4.2.2.3, 4.2.2.4).
+
+        `accept_policy` is asked of policies that the answer brings; the others were offered.
+        """
+        init = self.init
+        entries, added = read_map(self.incoming, complete=True, known=init.policies)
+        if both := set(added) & set(init.policies):
+            raise Refused(
+                f"the answer has a policy numbered {min(both)}, and so has the offer",
+                ErrorNo.INVALID_SP,
+            )
+        offered = {entry.cs_id: entry for entry in init.entries}
+        if missing := set(offered) - {entry.cs_id for entry in entries}:
+            raise Refused(f"the answer drops crypto session {min(missing)}")
+        agreed = []
+        for entry in entries:
+            number = entry.policies[0]
+            before = offered.get(entry.cs_id)
+            if before is not None and entry.protocol != before.protocol:
+                raise Refused(f"the answer changes the protocol of crypto session {entry.cs_id}")
+            policy = init.policies.get(number) or added[number]
+            if number not in init.policies and not accept_policy(policy):
+                raise Refused(
+                    f"the policy in the answer for crypto session {entry.cs_id} is not supported",
+                    ErrorNo.INVALID_SPPAR,
+                )
+            by_initiator = before is not None and bool(before.session_data)
+            agreed.append(CryptoSession(entry, policy, by_initiator))
+        return agreed
+
+
+def finish_transfer(
+    env: Environment,
+    held: HeldTicket,
+    init_raw: bytes,
+    data: bytes,
+    accept_policy: AcceptPolicy,
+    supported: Sequence[SP] = (),
+) -> Session:
+    """Verify the answer to one's own TRANSFER_INIT and give the initiator's session (4.2.2.4).
+
+    Raises ErrorReceived when the responder refused, Refused when the answer does not
+    verify or is not acceptable, WireError when it cannot be read. What has verified is
+    refused with an Error message for the responder, which names the policies `supported`.
+    """
+    init = read_transfer_init(init_raw)
+    mpki = held.keys.mpki.key
+    raise_if_error(env, data, init.incoming, init.keys(mpki, response=False))
+    answer = TransferResp.read(init, data)
+    init.policy.check_validity(env.clock())
+    mpk, ticket_keys = as_answered(held.keys, init.policy.prf, answer.modifier)
+    answer.verify(mpk)
+    keys = init.keys(mpk, response=True, randr_r=answer.randr_r)
+    with told(env, answer.incoming, keys, supported):
+        env.check_fresh(answer.incoming.t)
+        return answer.session(mpki, mpk, ticket_keys.keys, accept_policy)
+
+
+def as_answered(keys: TicketKeys, prf: int, modifier: Modifier | None) -> tuple[bytes, TicketKeys]:
+    """What the answer is protected with, MPKi or MPKr', and the keys as the responder has them.
+
+    `keys` are those of the initiator, not forked. Raises Refused for a modifier that is too
+    short.
+    """
+    if modifier is None or keys.mpkr is None:
+        return keys.mpki.key, keys
+    check_modifier(modifier, keys)
+    id_data, randr_kms = modifier.responder.data, modifier.randr_kms
+    return (
+        fork_mpkr(prf, keys.mpkr.key, id_data, randr_kms),
+        keys.forked(prf, id_data, randr_kms),
+    )

@@ -1,0 +1,318 @@
+"""What stands around a message that is looked into, and what its MACs and signatures cover
+(RFC 3830 5.2 and 6.2, RFC 4650 3, RFC 4738 3.6, RFC 6043 5.5).
+
+This is the one place that says, for each data type, which message it answers, whose
+identities it takes and what goes behind it; `opening` verifies with it, `sealing` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mikeytool.exchange.protection import covered
+from mikeytool.wire.errors import MikeyError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import CERT, ID, IDR, KEMAC, RAND, RANDR, SIGN, TICKET, T, V
+from mikeytool.wire.registry import CertType, IdRole, MacAlg, RandRole
+from mikeytool.wire.registry import DataType as D
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+_I, _R, _KMS = IdRole.INITIATOR, IdRole.RESPONDER, IdRole.KMS
+
+ANSWERS: dict[int, tuple[D, ...]] = {
+    D.PSK_VER_MSG: (D.PRE_SHARED,),
+    D.PK_VER_MSG: (D.PUBLIC_KEY,),
+    D.DH_RESP: (D.DH_INIT,),
+    D.DHHMAC_RESP: (D.DHHMAC_INIT,),
+    D.RSA_R_R_MSG: (D.RSA_R_I_MSG,),
+    D.REQUEST_RESP: (D.REQUEST_INIT_PSK, D.REQUEST_INIT_PK),
+    D.TRANSFER_RESP: (D.TRANSFER_INIT,),
+    D.RESOLVE_RESP: (D.RESOLVE_INIT_PSK, D.RESOLVE_INIT_PK),
+}
+"""Which initial messages a response answers."""
+
+TRANSFERS = (D.TRANSFER_INIT, D.TRANSFER_RESP)
+TICKET_RESPONSES = (D.REQUEST_RESP, D.TRANSFER_RESP, D.RESOLVE_RESP)
+
+_INITIAL_IDENTITIES: dict[int, tuple[IdRole, IdRole]] = {
+    D.REQUEST_INIT_PSK: (_I, _KMS),
+    D.REQUEST_INIT_PK: (_I, _KMS),
+    D.TRANSFER_INIT: (_I, _R),
+    D.RESOLVE_INIT_PSK: (_R, _KMS),
+    D.RESOLVE_INIT_PK: (_R, _KMS),
+}
+"""Whose identities go behind an initial message of MIKEY-TICKET, in the order of table 5.2."""
+
+_ALONE = (D.PRE_SHARED, D.PUBLIC_KEY, D.DH_INIT, D.DH_RESP, D.DHHMAC_INIT, D.DHHMAC_RESP,
+          D.RSA_R_I_MSG)  # fmt: skip
+"""The data types whose MAC or signature covers the message and nothing behind it."""
+
+_WITH_T = (D.PSK_VER_MSG, D.PK_VER_MSG, D.RSA_R_R_MSG)
+"""Those that have IDi, IDr and T behind them (RFC 3830 5.2, RFC 4738 3.6)."""
+
+_IDS_OF_RESPONSES: dict[int, tuple[IdRole, ...]] = {
+    D.PSK_VER_MSG: (_R,),
+    D.PK_VER_MSG: (_R,),
+    D.DH_RESP: (_R, _I),
+    D.DHHMAC_RESP: (_R, _I),
+    D.RSA_R_R_MSG: (_R,),
+}
+"""Whose ID payloads stand in a response, in order; where there are fewer, the last ones."""
+
+_KEMAC_ENDS = (D.PRE_SHARED, D.DHHMAC_INIT, D.DHHMAC_RESP, D.ERROR)
+"""Where the MAC in a KEMAC at the end covers the whole message (RFC 3830 6.2)."""
+
+_KEMAC_ALONE = (D.PUBLIC_KEY, D.RSA_R_R_MSG)
+"""Where the MAC in a KEMAC covers this payload only, and an ID goes before the keys."""
+
+_SIGNING = (CertType.X509V3, CertType.X509V3_SIGN)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A message, the `earlier` ones of its exchange in order, and identities it leaves out.
+
+    `init` is the message that it answers: for an Error, the one it is about.
+    """
+
+    message: Message
+    init: Message | None
+    earlier: Sequence[Message]
+    identities: Mapping[IdRole, Identity]
+
+    @classmethod
+    def of(
+        cls,
+        message: Message,
+        earlier: Sequence[Message] = (),
+        identities: Mapping[IdRole, Identity] | None = None,
+    ) -> Context:
+        """The context of a message; of `earlier`, those with its CSB ID are taken."""
+        csb_id = message.header.csb_id
+        known = [one for one in earlier if one.header.csb_id == csb_id and one is not message]
+        kind = message.header.data_type
+        if kind == D.ERROR:
+            fitting = [one for one in known if one.header.data_type != D.ERROR]
+        else:
+            fitting = [one for one in known if one.header.data_type in ANSWERS.get(kind, ())]
+        return cls(message, fitting[-1] if fitting else None, known, identities or {})
+
+    @property
+    def kind(self) -> int:
+        """The data type."""
+        return self.message.header.data_type
+
+    @property
+    def about(self) -> Context | None:
+        """The context of the message that this one answers."""
+        if self.init is None:
+            return None
+        at = next(at for at, one in enumerate(self.earlier) if one is self.init)
+        return Context.of(self.init, self.earlier[:at], self.identities)
+
+    @property
+    def asked(self) -> Message | None:
+        """The initial message of this one's own round trip, which may be itself."""
+        if self.kind in ANSWERS or self.kind == D.ERROR:
+            return self.init
+        return self.message
+
+    @property
+    def offer(self) -> Message | None:
+        """The TRANSFER_INIT that began the crypto session bundle, with its ticket."""
+        found = [
+            one
+            for one in (*self.earlier, self.message)
+            if one.header.data_type == D.TRANSFER_INIT and one.find(TICKET) is not None
+        ]
+        return found[-1] if found else None
+
+    @property
+    def is_update(self) -> bool:
+        """Whether it is of a CSB update (RFC 6043 5.2): its round trip has no ticket."""
+        asked = self.asked
+        return self.kind in TRANSFERS and asked is not None and asked.find(TICKET) is None
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether its protection is that of RFC 3830 rather than of MIKEY-TICKET."""
+        asked = self.asked
+        return asked is not None and asked.header.data_type in (*_ALONE, *_WITH_T)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known here how messages of this data type are protected."""
+        kinds = (*_ALONE, *_WITH_T, *_INITIAL_IDENTITIES, *TICKET_RESPONSES, D.ERROR)
+        return self.kind in kinds
+
+    @property
+    def rand(self) -> bytes | None:
+        """The RAND of the exchange; responses and updates bring none (RFC 3830 4.5)."""
+        for one in (self.message, *reversed(self.earlier)):
+            if (found := one.find(RAND)) is not None:
+                return found.rand
+        return None
+
+    @property
+    def end(self) -> V | SIGN | KEMAC | None:
+        """The last payload, when it is the one that protects the message."""
+        last = self.message.payloads[-1] if self.message.payloads else None
+        if isinstance(last, V | SIGN):
+            return last
+        if isinstance(last, KEMAC) and self.kind in _KEMAC_ENDS and last.mac_alg != MacAlg.NULL:
+            return last
+        return None
+
+    @property
+    def lone_kemac(self) -> KEMAC | None:
+        """The KEMAC that is protected on its own, of the public-key modes (RFC 3830 6.2)."""
+        return self.message.find(KEMAC) if self.kind in _KEMAC_ALONE else None
+
+    @property
+    def kemac_sender(self) -> IdRole:
+        """Whose ID goes before the keys in a lone KEMAC (RFC 3830 3.2, RFC 4738 3.6)."""
+        return _I if self.kind == D.PUBLIC_KEY else _R
+
+    def covers(self) -> bytes | None:
+        """What the MAC or signature at the end covers; None when not all of it is known."""
+        end = self.end
+        behind = self._behind()
+        if end is None or behind is None:
+            return None
+        raw = self.message.raw[: end.offset + end.length]
+        return covered(self.message, raw, len(tag_of(end))) + behind
+
+    def kemac_covers(self, kemac: KEMAC) -> bytes:
+        """What the MAC of a lone KEMAC covers: the payload, Next payload being 0."""
+        raw = self.message.raw[kemac.offset : kemac.offset + kemac.length]
+        return b"\0" + raw[1 : len(raw) - len(kemac.mac)]
+
+    def _behind(self) -> bytes | None:
+        kind = self.kind
+        if kind in TICKET_RESPONSES:
+            return None if self.init is None else self.init.raw
+        if kind in _INITIAL_IDENTITIES:
+            return _joined([self.identity(role) for role in _INITIAL_IDENTITIES[kind]])
+        # In RFC 3830 a V has the IDs and T behind it whatever message it ends (6.9).
+        if kind in _WITH_T or (kind == D.ERROR and self.is_legacy and isinstance(self.end, V)):
+            t = self.message.find(T)
+            parties = _joined([self.identity(_I), self.identity(_R)])
+            return None if t is None or parties is None else parties + t.ts_value
+        return b"" if kind in _ALONE or kind == D.ERROR else None
+
+    def identity(self, role: IdRole) -> Identity | None:
+        """Who has a role: by the message, by the one it answers, or as told from outside.
+
+        Who signs may also be named by the certificate alone (RFC 3830 3.2).
+        """
+        found = _by_role(self.message, role, self.identities)
+        if found is None and self.init is not None and self.kind not in TICKET_RESPONSES:
+            found = _by_role(self.init, role, self.identities)
+        if found is None:
+            found = self.identities.get(role)
+        if found is None:
+            found = _by_certificate(self.message, role)
+        if found is None and self.init is not None and self.kind not in TICKET_RESPONSES:
+            found = _by_certificate(self.init, role)
+        return found
+
+    @property
+    def names(self) -> list[bytes]:
+        """Everyone who is named in this round trip, and the names of keys, IDRpsk first."""
+        asked = self.asked
+        first = [] if asked is None or asked is self.message else [asked]
+        roles: list[tuple[int, bytes]] = []
+        for one in (*first, self.message):
+            roles += [(p.id_role, p.id_data) for p in one.all(IDR)]
+            roles += [(0, p.id_data) for p in one.all(ID)]
+        roles.sort(key=lambda pair: pair[0] != IdRole.PSK)
+        told = [identity.data for identity in self.identities.values()]
+        return list(dict.fromkeys([*(name for _, name in roles), *told]))
+
+
+def randr(message: Message, role: RandRole) -> bytes | None:
+    """The RAND of a role in a message of MIKEY-TICKET."""
+    return next((p.rand for p in message.all(RANDR) if p.rand_role == role), None)
+
+
+def tag_of(end: V | SIGN | KEMAC) -> bytes:
+    """The MAC or signature in a payload."""
+    if isinstance(end, V):
+        return end.ver_data
+    return end.signature if isinstance(end, SIGN) else end.mac
+
+
+def signing_certificate(message: Message) -> Certificate | None:
+    """The certificate in a message that its signature was made with, the first of its chain.
+
+    None when there is none, only an URL, or one that cannot be read.
+    """
+    cert = next((p for p in message.all(CERT) if p.cert_type in _SIGNING), None)
+    if cert is None:
+        return None
+    # Loaded here because most messages have none.
+    from mikeytool.crypto.certificates import read_certificate
+
+    try:
+        return read_certificate(cert.cert_data)
+    except MikeyError:
+        return None
+
+
+def _joined(parties: Sequence[Identity | None]) -> bytes | None:
+    """The ID Data of the parties (interpretation 4); None when somebody is not known."""
+    known = [party.data for party in parties if party is not None]
+    return b"".join(known) if len(known) == len(parties) else None
+
+
+def _by_role(message: Message, role: IdRole, told: Mapping[IdRole, Identity]) -> Identity | None:
+    """Whom a message names: by IDR, or by where the ID stands, as RFC 3830 has no roles."""
+    for idr in message.all(IDR):
+        if idr.id_role == role:
+            return Identity.of(idr)
+    ids = [Identity.of(p) for p in message.all(ID)]
+    order = _order_of_ids(message, ids, told)
+    return next((who for who, of in zip(ids, order, strict=False) if of == role), None)
+
+
+def _order_of_ids(
+    message: Message, ids: Sequence[Identity], told: Mapping[IdRole, Identity]
+) -> tuple[IdRole, ...]:
+    """Who is named in which of the ID payloads (RFC 3830 3.1 to 3.3, RFC 4650 3, RFC 4738 3.1).
+
+    One ID in an initial message is IDi, unless a certificate of somebody else stands for
+    that, it is told from outside, or the mode never leaves out IDr, as DHHMAC.
+    """
+    kind = message.header.data_type
+    if kind in _IDS_OF_RESPONSES:
+        return _IDS_OF_RESPONSES[kind][-len(ids) :]
+    if len(ids) == 1:
+        signers = _identities_of_signer(message)
+        if kind == D.DHHMAC_INIT or _I in told or (signers and ids[0] not in signers):
+            return (_R,)
+    return (_I, _R)
+
+
+def _identities_of_signer(message: Message) -> list[Identity]:
+    """The identities in the certificate of who signed a message."""
+    certificate = signing_certificate(message)
+    if certificate is None:
+        return []
+    from mikeytool.crypto.certificates import identities
+
+    return identities(certificate)
+
+
+def _by_certificate(message: Message, role: IdRole) -> Identity | None:
+    """The one identity that the certificate of who signs a message has."""
+    kind = message.header.data_type
+    by_responder = (D.DH_RESP, D.RSA_R_R_MSG, D.RESOLVE_INIT_PK)
+    if role != (_R if kind in by_responder else _I):
+        return None
+    found = _identities_of_signer(message)
+    return found[0] if len(found) == 1 else None

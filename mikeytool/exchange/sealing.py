@@ -1,0 +1,317 @@
+"""Protecting a message again after it was edited: the reverse of `opening`.
+
+Which keys there are and what they cover, `opening_keys` and `opening_context` say for both.
+Nothing is checked, because messages are crafted to be wrong as well; what no key covers stays
+as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from mikeytool.crypto.derive import MessageKeys, initiator_data_keys, ticket_keys
+from mikeytool.crypto.kemac import TICKET_CSB_ID, encrypt
+from mikeytool.crypto.mac import mac
+from mikeytool.exchange.opening import first_good, kemac_payloads, open_tickets
+from mikeytool.exchange.opening_context import Context, signing_certificate, tag_of
+from mikeytool.exchange.opening_keys import KeyRing, Protection, original_mpkrs, protections
+from mikeytool.exchange.resolve import initiator_data
+from mikeytool.exchange.ticket import BaseTicket, covered_by_ticket_mac
+from mikeytool.wire.errors import MikeyError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message, build_chain, ticket_data
+from mikeytool.wire.payloads import ID, KEMAC, SIGN, TICKET, Chained, Payload, T, V
+from mikeytool.wire.registry import DataType, EncrAlg, IdRole, MacAlg
+from mikeytool.wire.timestamp import Timestamp
+
+P = TypeVar("P", bound=Payload)
+Keys = Mapping[int, Sequence[Payload]]
+
+
+@dataclass(slots=True)
+class Sealed:
+    """The octets of a message, and what in it was written anew, in words for people.
+
+    `kemacs` are the offsets, as they were before, of those KEMACs that were encrypted;
+    `notes` say what the message is no good for all the same.
+    """
+
+    message: bytes
+    written: list[str] = field(default_factory=list)
+    kemacs: set[int] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+
+def seal_message(
+    message: Message,
+    ring: KeyRing,
+    init: Message | None = None,
+    identities: Mapping[IdRole, Identity] | None = None,
+    earlier: Sequence[Message] = (),
+    *,
+    keys: Keys | None = None,
+) -> Sealed:
+    """Write everything in a message that keys of `ring` cover.
+
+    The ticket first (its KEMAC and MAC), then the message's own KEMAC, then V, the MAC of
+    KEMAC or SIGN, and Initiator Data: Vr before the V that covers it, but in TRANSFER_INIT
+    Vi and Vr behind the V that Vi repeats. A private key signs when it is that of the
+    certificate in CERT, or the only one there is and no certificate is.
+
+    `message` has `raw`, and its payloads their `offset` and `length` in that, as from
+    `Message.read`. `keys` is what KEMACs are to hold, by their offset, those in Ticket Data
+    too; other KEMACs keep their Encr data. `init`, `identities` and `earlier` are those of
+    `open_message`. Of several keys that fit, the first is taken, never one of another name.
+
+    Raises UsageError for key data that the algorithm does not take, Refused for algorithms
+    and PRFs that are unknown.
+    """
+    before = [*earlier, *([] if init is None else [init])]
+    sealer = _Sealer(message, ring, before, identities or {}, keys or {})
+    sealer.ticket()
+    sealer.kemac()
+    if message.header.data_type == DataType.TRANSFER_INIT:
+        sealer.end()
+        sealer.initiator_data()
+    else:
+        sealer.initiator_data()
+        sealer.end()
+    sealer.sealed.message = sealer.message.raw
+    return sealer.sealed
+
+
+class _Sealer:
+    """A message while its payloads are written anew, one after the other."""
+
+    def __init__(
+        self,
+        message: Message,
+        ring: KeyRing,
+        earlier: Sequence[Message],
+        identities: Mapping[IdRole, Identity],
+        keys: Keys,
+    ) -> None:
+        self._ring, self._earlier, self._identities = ring, earlier, identities
+        kemac = message.find(KEMAC)
+        self._kemac_at = -1 if kemac is None else kemac.offset
+        self._keys = keys
+        self._chosen: Protection | None = None
+        self._has_new_v = False
+        self.message = message
+        self.sealed = Sealed(message.raw)
+
+    @property
+    def _context(self) -> Context:
+        return Context.of(self.message, self._earlier, self._identities)
+
+    def ticket(self) -> None:
+        """KEMAC and MAC of a base ticket, under its TPK (RFC 6043 A.1)."""
+        ticket = self.message.find(TICKET)
+        if ticket is None:
+            return
+        try:
+            base = BaseTicket.of(ticket)
+        except MikeyError:
+            return
+        tpk = _tpk(base, self._ring)
+        if tpk is None or base.v.auth_alg == MacAlg.NULL:
+            return
+        protection = ticket_keys(ticket.prf, tpk, base.rand)
+        inside = list(ticket_data(ticket.ticket_data))
+        new = self._keys.get(base.kemac.offset)
+        if new is not None and base.kemac.encr_alg != EncrAlg.NULL:
+            at = next(at for at, one in enumerate(inside) if isinstance(one, KEMAC))
+            inside[at] = _encrypted(base.kemac, new, protection, TICKET_CSB_ID, base.t)
+            self.sealed.kemacs.add(base.kemac.offset)
+        sealed = self._put(ticket, _with_ticket_data(ticket, build_chain(inside)))
+        covers = covered_by_ticket_mac(sealed, len(base.v.ver_data))
+        tag = mac(base.v.auth_alg, protection, covers)
+        self._put(sealed, _with_ticket_data(sealed, sealed.ticket_data[: -len(tag)] + tag))
+        self.sealed.written.append("the ticket")
+
+    def kemac(self) -> None:
+        """The KEMAC of the message, and its MAC where that covers it alone."""
+        context, kemac = self._context, self.message.find(KEMAC)
+        self._chosen = self._choose(context)
+        if kemac is None or self._chosen is None:
+            return
+        keys = self._chosen.keys
+        new, t = self._keys.get(self._kemac_at), self.message.find(T)
+        if kemac.encr_alg == EncrAlg.NULL:
+            pass
+        elif new is not None and t is not None:
+            inside = [*self._sender(context, keys), *new]
+            csb_id = self.message.header.csb_id
+            self._put(kemac, _encrypted(kemac, inside, keys, csb_id, Timestamp.of(t)))
+            self.sealed.kemacs.add(self._kemac_at)
+            self.sealed.written.append("KEMAC")
+        elif kemac.encr_data:
+            self._note_stale(context, kemac, keys)
+        self._lone_mac(keys)
+
+    def _lone_mac(self, keys: MessageKeys) -> None:
+        context = self._context
+        kemac = context.lone_kemac
+        if kemac is not None and kemac.mac_alg != MacAlg.NULL:
+            self._put(kemac, kemac.copy(mac=mac(kemac.mac_alg, keys, context.kemac_covers(kemac))))
+            self.sealed.written.append("the MAC of KEMAC")
+
+    def _note_stale(self, context: Context, kemac: KEMAC, keys: MessageKeys) -> None:
+        """Tell of Encr data whose T, RAND or key was changed without encrypting it anew."""
+        try:
+            kemac_payloads(context, kemac, keys)
+        except MikeyError:
+            self.sealed.notes.append(
+                "KEMAC keeps Encr data that this key does not open; to encrypt it anew, describe"
+                " its keys in full, as decode --show-keys does"
+            )
+
+    def _choose(self, context: Context) -> Protection | None:
+        """The keys of a message: those that its MAC has verified with, else the first."""
+        candidates = list(protections(context, self._ring, open_tickets(context, self._ring)))
+        end, lone = context.end, context.lone_kemac
+        covers, tag, alg = context.covers(), b"", 0
+        if lone is not None:
+            covers, tag, alg = context.kemac_covers(lone), lone.mac, lone.mac_alg
+        elif end is not None and not isinstance(end, SIGN):
+            tag = tag_of(end)
+            alg = end.auth_alg if isinstance(end, V) else end.mac_alg
+        if covers is not None and tag:
+            _, proven = first_good(iter(candidates), alg, covers, tag)
+            if proven is not None:
+                return proven
+        return next((one for one in candidates if not one.is_guess), None)
+
+    def _sender(self, context: Context, keys: MessageKeys) -> list[Payload]:
+        """The ID before the keys of a lone KEMAC: the one in it, else that of the sender."""
+        kemac = context.lone_kemac
+        if kemac is None:
+            return []
+        try:
+            return kemac_payloads(context, kemac, keys)[:1]
+        except MikeyError:
+            who = context.identity(context.kemac_sender)
+            return [] if who is None else [ID(id_type=int(who.id_type), id_data=who.data)]
+
+    def initiator_data(self) -> None:
+        """Vi, the V of TRANSFER_INIT again, and Vr under MPKr (RFC 6043 6.10)."""
+        ticket = self.message.find(TICKET)
+        if ticket is None or not ticket.initiator_data:
+            return
+        try:
+            vi, vr = initiator_data(ticket)
+        except MikeyError:
+            return
+        data, v = ticket.initiator_data, self.message.find(V)
+        if self._has_new_v and v is not None and vi.auth_alg == v.auth_alg:
+            before_vr = len(data) - vr.length
+            end = before_vr - (vr.offset - vi.offset) + vi.length
+            data = data[: end - len(v.ver_data)] + v.ver_data + data[end:]
+        tickets = open_tickets(self._context, self._ring)
+        mpkrs = original_mpkrs(self.message.header.csb_id, self._ring, tickets)
+        if mpkrs:
+            keys = initiator_data_keys(ticket.prf, mpkrs[0])
+            tag = mac(vr.auth_alg, keys, data[: -len(vr.ver_data)])
+            data = data[: -len(tag)] + tag
+        if data != ticket.initiator_data or mpkrs:
+            self._put(ticket, ticket.copy(initiator_data=data))
+            self.sealed.written.append("Initiator Data")
+
+    def end(self) -> None:
+        """The MAC or signature that covers the message."""
+        context = self._context
+        end, covers = context.end, context.covers()
+        if end is None or covers is None:
+            return
+        if isinstance(end, SIGN):
+            self._sign(end)
+            return
+        chosen = self._chosen
+        alg = end.auth_alg if isinstance(end, V) else end.mac_alg
+        if chosen is None or alg == MacAlg.NULL:
+            return
+        tag = mac(alg, chosen.keys, covers)
+        if isinstance(end, V):
+            self._put(end, end.copy(ver_data=tag))
+            self.sealed.written.append("V")
+            self._has_new_v = True
+        else:
+            self._put(end, end.copy(mac=tag))
+            self.sealed.written.append("the MAC")
+
+    def _sign(self, old: SIGN) -> None:
+        """SIGN, which may become longer or shorter with another key."""
+        certificate = signing_certificate(self.message)
+        if certificate is not None:
+            key = self._ring.private_key(certificate)
+        else:
+            key = self._ring.rsa[0] if len(self._ring.rsa) == 1 else None
+        if key is None:
+            return
+        from mikeytool.crypto.signature import sign, signature_length
+
+        length = signature_length(key)
+        blank = old.copy(signature=bytes(length), signature_len=_kept(
+            old.signature_len, len(old.signature), length))  # fmt: skip
+        blank = self._put(old, blank)
+        covers = self._context.covers()
+        if covers is not None:
+            signature = sign(self.message.header.prf, key, blank.s_type, covers)
+            self._put(blank, blank.copy(signature=signature))
+            self.sealed.written.append("SIGN")
+
+    def _put(self, old: P, new: P) -> P:
+        """Put a payload in the place of another, and move what is behind it; gives it back.
+
+        Raises UsageError when it is too long.
+        """
+        raw = self.message.raw
+        if isinstance(new, Chained):
+            new = new.copy(next_payload=raw[old.offset])
+        octets = build_chain([new])
+        growth = len(octets) - old.length
+        payloads: list[Payload] = []
+        for payload in self.message.payloads:
+            placed = new if payload is old else copy(payload)
+            placed.offset, placed.length = payload.offset, payload.length
+            if payload.offset > old.offset:
+                placed.offset += growth
+            payloads.append(placed)
+        new.length = len(octets)
+        raw = raw[: old.offset] + octets + raw[old.offset + old.length :]
+        self.message = Message(self.message.header, payloads, self.message.trailing, raw)
+        return new
+
+
+def _tpk(base: BaseTicket, ring: KeyRing) -> bytes | None:
+    """The TPK of a ticket: the one that opens it as it is, else the first."""
+    name = None if base.tpk_id is None else base.tpk_id.data
+    candidates = list(ring.tpks_of(name))
+    for one in candidates:
+        with suppress(MikeyError):
+            base.decrypt(one.key)
+            return one.key
+    return next((one.key for one in candidates if not one.is_guess), None)
+
+
+def _encrypted(
+    kemac: KEMAC, inside: Sequence[Payload], keys: MessageKeys, csb_id: int, t: Timestamp
+) -> KEMAC:
+    """A KEMAC that holds other payloads."""
+    data = encrypt(kemac.encr_alg, build_chain(inside), keys, csb_id, t)
+    length = _kept(kemac.encr_data_len, len(kemac.encr_data), len(data))
+    return kemac.copy(encr_data=data, encr_data_len=length)
+
+
+def _with_ticket_data(ticket: TICKET, data: bytes) -> TICKET:
+    length = _kept(ticket.ticket_data_length, len(ticket.ticket_data), len(data))
+    return ticket.copy(ticket_data=data, ticket_data_length=length)
+
+
+def _kept(given: int | None, before: int, now: int) -> int | None:
+    """A length field: as it was given, right or wrong, until what it counts changes."""
+    return given if before == now else None

@@ -1,0 +1,190 @@
+"""Whose a message is: found, and verified, before anything else is done with it
+(RFC 6043 4.2.1.4, 4.2.3.4; interpretations 16, 34 to 38).
+
+Nothing is written here, and nothing decrypted: a flood of forged messages costs the KMS
+no more than reading them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from mikeytool.crypto.certificates import identities, read_certificate
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.forwarding import path_of
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.profile import check_rands
+from mikeytool.exchange.public_key import (
+    Init,
+    PublicKeyInit,
+    VerifiedPk,
+    open_envelope,
+    read_request_init_pk,
+    read_resolve_init_pk,
+    verify_pk,
+)
+from mikeytool.exchange.request import RequestInit, read_request_init, verify_request
+from mikeytool.exchange.resolve import ResolveInit, read_resolve_init, verify_resolve
+from mikeytool.kms.authorization import may_act_as
+from mikeytool.kms.model import Peer, User
+from mikeytool.kms.policy import KmsPolicy
+from mikeytool.kms.store import Store
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.flatten import parser
+from mikeytool.wire.header import HDR
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.registry import DataType, ErrorNo, label
+
+Request = RequestInit | ResolveInit
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent a verified message: a user, acting as somebody, or another KMS.
+
+    `key` is what COUNTERs go by: the pre-shared key, or the public key that `signed` was
+    verified with. `path` are the KMSs that the message came through. `admitted` says that
+    the user is none of the store's, and is let in by a certificate.
+    """
+
+    request: Request
+    user: User
+    acting: Identity
+    key: bytes = field(repr=False)
+    signed: VerifiedPk[Any] | None = None
+    path: tuple[Identity, ...] = ()
+    admitted: bool = False
+
+    @property
+    def incoming(self) -> Incoming:
+        """The message itself."""
+        return self.request.incoming
+
+    @property
+    def names(self) -> tuple[Identity, ...]:
+        """Every identity that the sender is known by: of the key, and of the certificate."""
+        certified = () if self.signed is None else identities(self.signed.certificate)
+        return (self.user.identity, *certified)
+
+    def protection(self, store: Store, env: Environment) -> bytes:
+        """What the answer is protected with: the pre-shared key, or the envelope key.
+
+        That is decrypted only here, for who calls has seen that the sender is authorized
+        (interpretation 36). Raises as `open_envelope` does.
+        """
+        if self.signed is None:
+            return self.key
+        envelope_key = open_envelope(env, self.signed, store.key_pairs())
+        request = self.request
+        rand = request.randr_i if isinstance(request, RequestInit) else request.randr_r
+        check_rands([rand], [envelope_key])
+        return envelope_key
+
+
+def authenticate(store: Store, env: Environment, policy: KmsPolicy, data: bytes) -> Sender:
+    """Find the sender's key and verify a message with it.
+
+    Raises Refused, mostly (Auth failure), when it is not known who sent it, WireError for
+    what cannot be read.
+    """
+    header, _ = parser(HDR)(data, 0, len(data), None)
+    match header.data_type:
+        case DataType.REQUEST_INIT_PSK:
+            return _requests_by_psk(store, read_request_init(data))
+        case DataType.RESOLVE_INIT_PSK:
+            return _resolves_by_psk(store, read_resolve_init(data))
+        case DataType.REQUEST_INIT_PK:
+            return _by_certificate(store, env, policy, read_request_init_pk(data))
+        case DataType.RESOLVE_INIT_PK:
+            return _by_certificate(store, env, policy, read_resolve_init_pk(data))
+    Message.parse(data)
+    raise Refused(
+        f"this is {label(DataType, header.data_type)}, a KMS takes REQUEST_INIT and RESOLVE_INIT",
+        ErrorNo.INVALID_DT,
+    )
+
+
+def _requests_by_psk(store: Store, request: RequestInit) -> Sender:
+    user = _owner(store, request.psk_id, request.initiator)
+    _check_kms(request.kms, store.identity)
+    psk = store.psk(user)
+    verify_request(request, psk, user.identity, store.identity)
+    return Sender(request, user, request.initiator or user.identity, psk)
+
+
+def _resolves_by_psk(store: Store, resolve: ResolveInit) -> Sender:
+    _check_kms(resolve.kms, store.identity)
+    peer = None if resolve.psk_id is None else store.peer(resolve.psk_id)
+    if peer is not None:
+        return _handed_on(store, resolve, peer)
+    user = _owner(store, resolve.psk_id, resolve.responder)
+    psk = store.psk(user)
+    verify_resolve(resolve, psk, user.identity, store.identity)
+    return Sender(resolve, user, resolve.responder or user.identity, psk)
+
+
+def _owner(store: Store, psk_id: Identity | None, claimed: Identity | None) -> User:
+    """The user whose key protects a message (interpretation 16)."""
+    if psk_id is not None:
+        # A key may go by its name, or by the identity of the user whose it is.
+        user = store.user_of_key(psk_id) or store.user(psk_id)
+    elif claimed is not None:
+        user = store.user(claimed)
+    else:
+        raise Refused("it names neither its sender nor a key", ErrorNo.AUTH_FAILURE)
+    if user is None or user.sealed_psk is None:
+        what = f"the key {psk_id}" if psk_id is not None else f"the user {claimed}"
+        raise Refused(f"{what} is not known; see `kms user list`", ErrorNo.AUTH_FAILURE)
+    if claimed is not None and not may_act_as(store, user, claimed):
+        raise Refused(
+            f"the key {psk_id} is not that of {claimed}, whom it claims to be from",
+            ErrorNo.AUTH_FAILURE,
+        )
+    return user
+
+
+def _handed_on(store: Store, resolve: ResolveInit, peer: Peer) -> Sender:
+    """A message from another KMS; IDRr is whoever it speaks for."""
+    verify_resolve(resolve, peer.psk, peer.identity, store.identity)
+    path = path_of(resolve.incoming, peer.identity)
+    acting = resolve.responder or peer.identity
+    return Sender(resolve, User(peer.identity), acting, peer.psk, path=path)
+
+
+def _by_certificate(
+    store: Store, env: Environment, policy: KmsPolicy, request: PublicKeyInit[Init]
+) -> Sender:
+    """A message that is signed (interpretations 34 and 35)."""
+    kms, claimed = store.identity, request.sender
+    _check_kms(request.init.kms, kms)
+    user = None if claimed is None else store.user(claimed)
+    # What needs no public-key operation comes first (12.3); all of it is looked at again.
+    if claimed is not None and user is None and not policy.admit_certified:
+        raise _unknown(claimed)
+    env.check_fresh(request.init.incoming.t)
+    certificate = None if user is None else user.certificate
+    known = None if certificate is None else read_certificate(certificate)
+    verified = verify_pk(request, store.anchors(), env.clock(), kms, known=known)
+    if claimed is None:
+        user = store.user(verified.sender)
+    admitted = False
+    if user is None:
+        if not policy.admit_certified:
+            raise _unknown(verified.sender)
+        user, admitted = User(verified.sender), True
+    public_key = verified.certificate.public_key()
+    key = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Sender(request.init, user, verified.sender, key, verified, admitted=admitted)
+
+
+def _unknown(user: Identity) -> Refused:
+    return Refused(f"the user {user} is not known; see `kms user list`", ErrorNo.AUTH_FAILURE)
+
+
+def _check_kms(named: Identity | None, kms: Identity) -> None:
+    if named is not None and named != kms:
+        raise Refused(f"it is for the KMS {named}, this is {kms}", ErrorNo.INVALID_ID)

@@ -1,0 +1,86 @@
+"""Rules about identities (RFC 3830 6.7, RFC 6043 6.5 and 6.6, RFC 4650 3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mikeytool.lint.rule import HEADER, Found, Level, rule
+from mikeytool.lint.shapes import name_of
+from mikeytool.lint.subject import Subject, Within
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import ID, IDR
+from mikeytool.wire.registry import DataType, IdRole, IdType
+
+D = DataType
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:.")
+_SHOULD: dict[int, tuple[str, ...]] = {
+    D.REQUEST_INIT_PSK: ("IDRi", "IDRkms"),
+    D.REQUEST_INIT_PK: ("IDRi", "IDRkms"),
+    D.TRANSFER_INIT: ("IDRi", "IDRr"),
+    D.RESOLVE_INIT_PSK: ("IDRr", "IDRkms"),
+    D.RESOLVE_INIT_PK: ("IDRr", "IDRkms"),
+}
+"""The identities that should be in a message (RFC 6043 4.2.1.1, 4.2.2.1, 4.2.3.1)."""
+
+
+@rule("id-empty", Level.WARNING, "RFC 3830 6.7", on=(ID, IDR))
+def id_empty(subject: Subject, payload: ID | IDR, within: Within) -> Iterator[Found]:
+    """An identity of no octets."""
+    if not payload.id_data:
+        yield Found(payload, f"{name_of(payload)} is empty; leave the payload out")
+
+
+@rule("id-not-uri", Level.WARNING, "RFC 3830 6.7", on=(ID, IDR))
+def id_not_uri(subject: Subject, payload: ID | IDR, within: Within) -> Iterator[Found]:
+    """An identity of type URI that has no scheme."""
+    if payload.id_type == IdType.URI and payload.id_data and not _SCHEME.match(payload.id_data):
+        yield Found(
+            payload,
+            f"{name_of(payload)} is of type URI, but {Identity.of(payload)} has no scheme; sip:"
+            " or tel: may be missing, or the type is another",
+        )
+
+
+@rule("id-not-nai", Level.WARNING, "RFC 3830 6.7", on=(ID, IDR))
+def id_not_nai(subject: Subject, payload: ID | IDR, within: Within) -> Iterator[Found]:
+    """An identity of type NAI that is a URI."""
+    data = payload.id_data
+    if payload.id_type == IdType.NAI and data.startswith((b"sip:", b"sips:", b"tel:")):
+        yield Found(
+            payload,
+            f"{name_of(payload)} is of type NAI, but {Identity.of(payload)} is a URI; the types"
+            " have to agree at both ends",
+        )
+
+
+@rule("id-byte-string", Level.WARNING, "RFC 6043 6.5", on=(ID, IDR))
+def id_byte_string(subject: Subject, payload: ID | IDR, within: Within) -> Iterator[Found]:
+    """A byte string as an identity, which is meant for names of keys."""
+    names_key = isinstance(payload, IDR) and payload.id_role in (
+        IdRole.PSK,
+        IdRole.APPLICATION,
+    )
+    if payload.id_type == IdType.BYTE_STRING and not names_key:
+        yield Found(
+            payload, f"{name_of(payload)} is a byte string, which names keys; take URI or NAI"
+        )
+
+
+@rule("id-left-out", Level.NOTE, "RFC 6043 4.2", kinds=_SHOULD)
+def id_left_out(subject: Subject) -> Iterator[Found]:
+    """An identity that should be in the message; the other end has to know it."""
+    missing = [name for name in _SHOULD[subject.kind] if name not in subject.layers[0].names]
+    if missing:
+        yield Found(
+            HEADER,
+            f"{subject.name} has no {' and no '.join(missing)}; MACs cover them, so both ends"
+            " must know them",
+        )
+
+
+@rule("error-unprotected", Level.NOTE, "RFC 3830 5.1.2", kinds=[D.ERROR])
+def error_unprotected(subject: Subject) -> Iterator[Found]:
+    """An Error message without MAC and signature, which anyone may have sent."""
+    if not any(p.label in ("V", "SIGN") for p in subject.message.payloads):
+        yield Found(HEADER, "no MAC or signature: take the Error as a hint, nothing more")

@@ -1,0 +1,226 @@
+"""Rules about security policies, SP payloads, for SRTP (RFC 3830 6.10.1, RFC 3711)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mikeytool.lint.rule import Found, Level, rule
+from mikeytool.lint.subject import Subject, Within
+from mikeytool.wire.payloads import SP
+from mikeytool.wire.registry import (
+    DataType,
+    FecOrder,
+    Namespace,
+    ProtType,
+    SrtpAuthAlg,
+    SrtpEncrAlg,
+    SrtpParam,
+    SrtpPrf,
+    label,
+    labels,
+)
+
+P = SrtpParam
+_SWITCHES = (P.SRTP_ENCRYPTION, P.SRTCP_ENCRYPTION, P.SRTP_AUTHENTICATION)
+_KEY_LENGTHS: dict[int, tuple[int, ...]] = {
+    SrtpEncrAlg.AES_CM: (16, 24, 32),
+    SrtpEncrAlg.AES_F8: (16,),
+    SrtpEncrAlg.AES_GCM: (16, 32),
+    SrtpEncrAlg.SEED_CTR: (16,),
+    SrtpEncrAlg.SEED_CCM: (16,),
+    SrtpEncrAlg.SEED_GCM: (16,),
+    SrtpEncrAlg.ARIA_CTR: (16, 32),
+    SrtpEncrAlg.ARIA_GCM: (16, 32),
+}
+_VALUES: dict[P, type[Namespace]] = {
+    P.ENCR_ALG: SrtpEncrAlg,
+    P.AUTH_ALG: SrtpAuthAlg,
+    P.PRF: SrtpPrf,
+    P.FEC_ORDER: FecOrder,
+    P.SRTP_AUTH_ALG: SrtpAuthAlg,
+    P.SRTCP_AUTH_ALG: SrtpAuthAlg,
+}
+"""The parameters whose values have registries."""
+
+HMAC_SHA_1_KEY = 20
+"""Octets of the session authentication key of HMAC-SHA-1 (RFC 3711 5.2)."""
+
+TAG_LENGTHS = (4, 10)
+"""Octets of the authentication tags that SRTP's suites have (RFC 3711 5.2)."""
+
+ROC_LENGTH = 4
+"""Octets of the ROC in a tag of RCC (RFC 4771 2)."""
+_RCC = (SrtpAuthAlg.RCC_M1, SrtpAuthAlg.RCC_M2, SrtpAuthAlg.RCC_M3)
+
+
+@rule("srtp-parameter-unassigned", Level.WARNING, "RFC 3830 6.10.1", on=SP)
+def parameter_unassigned(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """An SRTP parameter, or its value, that is in no registry."""
+    policy = subject.srtp(payload)
+    if policy is None:
+        return
+    known = labels(SrtpParam)
+    for param in payload.policy_param:
+        if param.type not in known:
+            yield Found(payload, f"parameter {param.type} is not assigned; nobody else knows it")
+    for kind, registry in _VALUES.items():
+        value = policy.given.get(kind)
+        if value is not None and value not in labels(registry):
+            yield Found(payload, f"{kind.label} {value} is not assigned; nobody else knows it")
+
+
+@rule("srtp-parameter-twice", Level.WARNING, "RFC 3830 6.10.1", on=SP)
+def parameter_twice(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """An SRTP parameter that is given twice, outside of offers of several."""
+    if subject.kind in (DataType.RSA_R_I_MSG, DataType.ERROR):
+        return
+    seen = set()
+    for param in payload.policy_param:
+        if param.type in seen:
+            yield Found(
+                payload, f"{label(P, param.type)} is given twice; which one counts, is not said"
+            )
+        seen.add(param.type)
+
+
+@rule("srtp-parameter-length", Level.ERROR, "RFC 3830 6.10.1", on=SP)
+def parameter_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """An SRTP parameter without a value, or with one that is no number."""
+    if payload.protocol != ProtType.SRTP:
+        return
+    for param in payload.policy_param:
+        if not 1 <= len(param.value) <= 8:
+            yield Found(
+                payload,
+                f"the value of {label(P, param.type)} has {len(param.value)} octets; one is"
+                " enough for most",
+            )
+
+
+@rule("srtp-switch", Level.ERROR, "RFC 3830 6.10.1", on=SP)
+def switch(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """An on/off parameter that is neither 0 nor 1."""
+    if policy := subject.srtp(payload):
+        for kind in _SWITCHES:
+            if policy.value(kind, 1) > 1:
+                yield Found(payload, f"{kind.label} is {policy.given[kind]}; 0 is off, 1 is on")
+
+
+@rule("srtp-rate", Level.ERROR, "RFC 3711 4.3.1", on=SP)
+def rate(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """A key derivation rate that is no power of two up to 2^24."""
+    if policy := subject.srtp(payload):
+        value = policy.value(P.KEY_DERIVATION_RATE, 0)
+        if value & (value - 1) or value > 1 << 24:
+            yield Found(payload, f"the key derivation rate is {value}; take 0 or a power of two")
+
+
+@rule("srtp-roc-rate", Level.ERROR, "RFC 4771 4", on=SP)
+def roc_rate(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """A ROC transmission rate of 0, or over 16 bits."""
+    policy = subject.srtp(payload)
+    if policy and not 1 <= policy.value(P.ROC_RATE, 1) <= 0xFFFF:
+        yield Found(
+            payload, f"the ROC transmission rate is {policy.given[P.ROC_RATE]}; 1 is the least"
+        )
+
+
+@rule("srtp-key-length", Level.ERROR, "RFC 3711 8.2", on=SP)
+def key_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """A session encryption key length that the cipher does not have."""
+    if policy := subject.srtp(payload):
+        lengths = _KEY_LENGTHS.get(policy.encr_alg)
+        if lengths and policy.key_length not in lengths:
+            yield Found(
+                payload,
+                f"{label(SrtpEncrAlg, policy.encr_alg)} with keys of {policy.key_length} octets;"
+                f" it takes {' or '.join(map(str, lengths))}",
+            )
+
+
+@rule("srtp-salt-length", Level.WARNING, "RFC 3711 8.2", on=SP)
+def salt_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """A session salt key length other than that of the cipher."""
+    if policy := subject.srtp(payload):
+        wanted = 12 if policy.is_aead else 14
+        if policy.salt_length != wanted and policy.encr_alg in _KEY_LENGTHS:
+            yield Found(
+                payload,
+                f"a salt of {policy.salt_length} octets;"
+                f" {label(SrtpEncrAlg, policy.encr_alg)} takes {wanted}",
+            )
+
+
+@rule("srtp-auth-key-length", Level.WARNING, "RFC 3711 5.2", on=SP)
+def auth_key_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """A session authentication key that is not as long as HMAC-SHA-1 has it."""
+    policy = subject.srtp(payload)
+    if policy and policy.auth_alg == SrtpAuthAlg.HMAC_SHA_1:
+        length = policy.value(P.AUTH_KEY_LENGTH, HMAC_SHA_1_KEY)
+        if length != HMAC_SHA_1_KEY and length not in TAG_LENGTHS:
+            yield Found(
+                payload,
+                f"a session authentication key of {length} octets; HMAC-SHA-1 takes"
+                f" {HMAC_SHA_1_KEY}",
+            )
+
+
+@rule("srtp-tag-length", Level.WARNING, "RFC 3711 5.2", on=SP)
+def tag_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """An authentication tag that no suite of SRTP has."""
+    policy = subject.srtp(payload)
+    if policy and policy.auth_alg == SrtpAuthAlg.HMAC_SHA_1:
+        length = policy.value(P.AUTH_TAG_LENGTH, 10)
+        if length not in TAG_LENGTHS:
+            yield Found(payload, f"an authentication tag of {length} octets; 10 or 4 are usual")
+
+
+@rule("srtp-rcc-tag-length", Level.ERROR, "RFC 4771 4", on=SP)
+def rcc_tag_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """A tag that does not hold the ROC of RCC, or with RCCm3 anything besides."""
+    policy = subject.srtp(payload)
+    if policy is None or policy.auth_alg not in _RCC:
+        return
+    length = policy.value(P.SRTP_AUTH_TAG_LENGTH, policy.value(P.AUTH_TAG_LENGTH, 10))
+    is_bare = policy.auth_alg == SrtpAuthAlg.RCC_M3
+    if length < ROC_LENGTH or (is_bare and length != ROC_LENGTH):
+        yield Found(
+            payload,
+            f"{label(SrtpAuthAlg, policy.auth_alg)} with a tag of {length} octets; "
+            + (f"set it to {ROC_LENGTH}" if is_bare else f"{ROC_LENGTH} are for the ROC, take 14"),
+        )
+
+
+@rule("srtp-aead-mac", Level.WARNING, "RFC 7714 14.3", on=SP)
+def aead_mac(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """A MAC on top of a cipher that authenticates by itself."""
+    policy = subject.srtp(payload)
+    if policy and policy.is_aead and policy.auth_alg != SrtpAuthAlg.NULL:
+        yield Found(
+            payload,
+            f"{label(SrtpEncrAlg, policy.encr_alg)} authenticates by itself; set the"
+            " authentication algorithm to NULL",
+        )
+
+
+@rule("srtp-not-encrypted", Level.WARNING, "RFC 3711 9.1", on=SP)
+def not_encrypted(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """A policy with which media, or RTCP, go in the clear."""
+    if policy := subject.srtp(payload):
+        off = [
+            what
+            for kind, what in ((P.SRTP_ENCRYPTION, "RTP"), (P.SRTCP_ENCRYPTION, "RTCP"))
+            if policy.value(kind, 1) == 0 or policy.encr_alg == SrtpEncrAlg.NULL
+        ]
+        if off:
+            yield Found(payload, f"{' and '.join(off)} packets are not encrypted")
+
+
+@rule("srtp-not-authenticated", Level.WARNING, "RFC 3711 9.5", on=SP)
+def not_authenticated(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """A policy with which media go without a MAC."""
+    policy = subject.srtp(payload)
+    if policy is None or policy.is_aead:
+        return
+    if policy.auth_alg == SrtpAuthAlg.NULL or policy.value(P.SRTP_AUTHENTICATION, 1) == 0:
+        yield Found(payload, "RTP packets are not authenticated: anyone can forge or change them")

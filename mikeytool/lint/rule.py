@@ -1,0 +1,141 @@
+"""What a rule is, what it finds, and the one list of all rules.
+
+A rule is a function that looks at one thing and yields what is wrong with it. The decorator
+`rule` gives it a code that never changes, a level and the section of the RFC that it comes
+from; the first line of its docstring is what `--list` says about it. Codes are words in kebab
+case; those of known habits of real senders begin with `quirk-`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from mikeytool.wire.payloads import Payload
+
+
+class Level(StrEnum):
+    """How much a finding weighs.
+
+    An error breaks a must of the RFCs. A warning breaks a should, is weak, or is wrong unless
+    something that the message does not say makes it right. A note is worth knowing.
+    """
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+class Place(Protocol):
+    """Where something stands: a payload is a place."""
+
+    @property
+    def label(self) -> str:
+        """The name of the payload."""
+
+    @property
+    def offset(self) -> int:
+        """In octets, from the start of the message."""
+
+
+class Spot(NamedTuple):
+    """A place that is no payload of its own."""
+
+    label: str
+    offset: int
+
+
+HEADER = Spot("HDR", 0)
+
+
+class Found(NamedTuple):
+    """What a rule yields; `section` stands in for the rule's own where it depends."""
+
+    place: Place
+    text: str
+    section: str | None = None
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong with a message, in the words of `--json`.
+
+    `offset` counts octets from the start of the message.
+    """
+
+    level: Level
+    code: str
+    payload: str
+    offset: int
+    text: str
+    section: str
+
+
+class Relation(StrEnum):
+    """What a message is to the one before it in the same crypto session bundle."""
+
+    ANSWER = "answer"
+    UPDATE = "update"
+
+
+Check = Callable[..., Iterator[Found]]
+C = TypeVar("C", bound=Check)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule and when it applies.
+
+    `check` takes the subject, and for rules `on` a payload class also the payload and the
+    `Within` around it. A rule that `needs` a payload class applies once to a message that has
+    such a payload. `kinds` are data types; empty means all. With a `relation` the rule needs
+    the message before and applies only to messages that are this to it.
+    """
+
+    code: str
+    level: Level
+    section: str
+    check: Check
+    on: tuple[type[Payload], ...]
+    needs: type[Payload] | None
+    kinds: frozenset[int]
+    relation: Relation | None
+
+    @property
+    def about(self) -> str:
+        """What the rule is about, in one line."""
+        return (self.check.__doc__ or "").splitlines()[0].rstrip(".")
+
+    def finding(self, found: Found) -> Finding:
+        """What the rule found, as a finding."""
+        place = found.place
+        section = found.section or self.section
+        return Finding(self.level, self.code, place.label, place.offset, found.text, section)
+
+
+RULES: dict[str, Rule] = {}
+"""Every rule by its code."""
+
+
+def rule(
+    code: str,
+    level: Level,
+    section: str,
+    *,
+    on: type[Payload] | tuple[type[Payload], ...] = (),
+    needs: type[Payload] | None = None,
+    kinds: Iterable[Any] = (),
+    relation: Relation | None = None,
+) -> Callable[[C], C]:
+    """Put a function on the list of rules; see `Rule` for the arguments."""
+
+    def register(check: C) -> C:
+        if code in RULES:
+            raise ValueError(f"two rules have the code {code}")
+        classes = on if isinstance(on, tuple) else (on,)
+        numbers = frozenset(int(kind) for kind in kinds)
+        RULES[code] = Rule(code, level, section, check, classes, needs, numbers, relation)
+        return check
+
+    return register

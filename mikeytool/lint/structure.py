@@ -1,0 +1,245 @@
+"""Rules about the chain of payloads: what must be there, once, in order, to the last octet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from mikeytool.lint.rule import HEADER, Found, Level, Spot, rule
+from mikeytool.lint.shapes import ANYWHERE, ENDS, Shape
+from mikeytool.lint.subject import MOST_PAYLOADS, TICKET_MODE, WITH_ROLES, Subject, Within
+from mikeytool.wire.payloads import ID, IDR, RAND, RANDR, KeyData, Payload
+from mikeytool.wire.registry import DataType
+
+D = DataType
+_DHHMAC = (D.DHHMAC_INIT, D.DHHMAC_RESP)
+
+
+def place_of(layer: Within) -> Payload | Spot:
+    """Where something is missing: in the header of a message, or in what holds the layer."""
+    return layer.holder or HEADER
+
+
+@rule("unreadable", Level.ERROR, "RFC 3830 5.3")
+def unreadable(subject: Subject) -> Iterator[Found]:
+    """A message that breaks off, or has a payload that nobody can read."""
+    error = subject.message.error
+    if error is not None:
+        yield Found(Spot(error.payload or "HDR", error.offset or 0), error.text)
+
+
+@rule("unreadable-inside", Level.ERROR, "RFC 3830 6")
+def unreadable_inside(subject: Subject) -> Iterator[Found]:
+    """A payload whose content cannot be read to its last octet."""
+    for holder, name, error in subject.faults:
+        at = holder.offset if error.offset is None else error.offset
+        yield Found(Spot(error.payload or holder.label, at), f"{name} cannot be read: {error.text}")
+
+
+@rule("trailing-octets", Level.ERROR, "RFC 3830 6.1")
+def trailing_octets(subject: Subject) -> Iterator[Found]:
+    """Octets behind the last payload."""
+    # Refused by every role (interpretation 33).
+    message = subject.message
+    if message.trailing and message.error is None:
+        last = message.payloads[-1].label if message.payloads else "HDR"
+        at = len(message.raw) - len(message.trailing)
+        yield Found(
+            Spot(last, at),
+            f"{len(message.trailing)} octets stand behind the last payload; cut them off",
+        )
+
+
+class Deviations(NamedTuple):
+    """How payloads differ from the shape that they should have, by their names alone.
+
+    `missing` has name, least and count; the others have positions: of the first one too many
+    with how often it may stand, of those without a place, and of the first out of order.
+    """
+
+    missing: list[tuple[str, int, int]]
+    too_many: list[tuple[int, int]]
+    unexpected: list[int]
+    out_of_order: int | None
+
+
+@lru_cache(maxsize=256)
+def _deviations(shape: Shape, names: tuple[str, ...], labels: tuple[str, ...]) -> Deviations:
+    """What is wrong with names in a row; cached, because senders repeat themselves."""
+    counts: Counter[str] = Counter()
+    too_many = []
+    for at, name in enumerate(names):
+        counts[name] += 1
+        most = shape.counts.get(name, (0, None))[1]
+        if most is not None and counts[name] == most + 1:
+            too_many.append((at, most))
+    missing = [
+        (name, least, counts[name])
+        for name, (least, _) in shape.counts.items()
+        if counts[name] < least
+    ]
+    unexpected = [at for at, name in enumerate(names) if name not in shape.counts]
+    return Deviations(missing, too_many, unexpected, _first_out_of_order(shape, labels))
+
+
+def _first_out_of_order(shape: Shape, labels: tuple[str, ...]) -> int | None:
+    pos = 0
+    for at, label in enumerate(labels):
+        if label in ENDS or label not in shape.order:
+            continue
+        try:
+            pos = shape.order.index(label, pos)
+        except ValueError:
+            return at
+    return None
+
+
+def _shaped(subject: Subject) -> Iterator[tuple[Within, Shape, Deviations]]:
+    for layer in subject.layers:
+        if layer.shape is not None:
+            yield layer, layer.shape, _deviations(layer.shape, layer.names, layer.labels)
+
+
+@rule("payload-missing", Level.ERROR, "RFC 3830 5.2")
+def payload_missing(subject: Subject) -> Iterator[Found]:
+    """A payload that the message, a policy or a ticket cannot do without."""
+    for layer, shape, wrong in _shaped(subject):
+        if layer.holder is None and subject.message.error is not None:
+            continue
+        for name, least, count in wrong.missing:
+            what = f"it takes {least}, there is {count}" if least > 1 else "add it"
+            yield Found(
+                place_of(layer), f"{layer.name} misses the payload {name}; {what}", shape.section
+            )
+
+
+@rule("payload-twice", Level.ERROR, "RFC 3830 5.2")
+def payload_twice(subject: Subject) -> Iterator[Found]:
+    """A payload that stands more often than it may."""
+    for layer, shape, wrong in _shaped(subject):
+        for at, most in wrong.too_many:
+            often = {1: "once", 2: "twice"}.get(most, f"{most} times")
+            yield Found(
+                layer.payloads[at],
+                f"{layer.name} has {layer.names[at]} more often than {often}; leave one out",
+                shape.section,
+            )
+
+
+@rule("payload-unexpected", Level.WARNING, "RFC 3830 5.2")
+def payload_unexpected(subject: Subject) -> Iterator[Found]:
+    """A payload that has no place in a message of its type."""
+    for layer, shape, wrong in _shaped(subject):
+        for at in wrong.unexpected:
+            payload, name = layer.payloads[at], layer.names[at]
+            if name in ANYWHERE or _has_own_rule(subject, payload):
+                continue
+            yield Found(
+                payload,
+                f"{name} has no place in {layer.name}; receivers ignore it or refuse the message",
+                shape.section,
+            )
+
+
+def _has_own_rule(subject: Subject, payload: Payload) -> bool:
+    """Whether there is a rule that says more about why a payload has no place there."""
+    if type(payload) is KeyData or subject.kind in _DHHMAC:
+        return True
+    if subject.kind in TICKET_MODE:
+        return type(payload) in (ID, RAND)
+    return subject.kind not in WITH_ROLES and type(payload) in (IDR, RANDR)
+
+
+@rule("dhhmac-payload", Level.ERROR, "RFC 4650 4.1", kinds=_DHHMAC)
+def dhhmac_payload(subject: Subject) -> Iterator[Found]:
+    """A payload in DHHMAC that must not be applied to it."""
+    for layer, _, wrong in _shaped(subject):
+        for at in wrong.unexpected:
+            if layer.names[at] not in ANYWHERE:
+                yield Found(layer.payloads[at], f"{layer.names[at]} must not stand in DHHMAC")
+
+
+@rule("payload-order", Level.WARNING, "RFC 3830 5.2")
+def payload_order(subject: Subject) -> Iterator[Found]:
+    """Payloads in another order than the RFC recommends."""
+    for layer, shape, wrong in _shaped(subject):
+        if wrong.out_of_order is not None:
+            yield Found(
+                layer.payloads[wrong.out_of_order],
+                f"{layer.names[wrong.out_of_order]} stands behind payloads that it should stand"
+                f" before; the order of {layer.name} is {', '.join(dict.fromkeys(shape.order))}",
+                shape.section,
+            )
+
+
+@rule("not-last", Level.ERROR, "RFC 3830 5.2")
+def not_last(subject: Subject) -> Iterator[Found]:
+    """A MAC or a signature with payloads behind it."""
+    for layer in subject.layers:
+        if layer.shape is None or layer.content == "initiator_data":
+            continue
+        ends = ENDS if layer.shape.order[-1] != "KEMAC" else {*ENDS, "KEMAC"}
+        for payload in layer.payloads[:-1]:
+            if payload.label in ends and payload.label in layer.shape.order:
+                yield Found(
+                    payload,
+                    f"{payload.label} is the last payload of {layer.name}, but others follow;"
+                    " put it at the end",
+                    layer.shape.section,
+                )
+
+
+@rule("payload-count", Level.WARNING, "RFC 3830 5.2")
+def payload_count(subject: Subject) -> Iterator[Found]:
+    """More payloads than anyone needs, of which only the first are looked into."""
+    count = sum(len(layer.payloads) for layer in subject.layers)
+    if count > MOST_PAYLOADS:
+        yield Found(
+            HEADER,
+            f"{count} payloads, of which {MOST_PAYLOADS} are looked into; this may be an attack",
+        )
+
+
+@rule("id-without-role", Level.ERROR, "RFC 6043 6.6", on=ID, kinds=TICKET_MODE)
+def id_without_role(subject: Subject, payload: ID, within: Within) -> Iterator[Found]:
+    """An ID payload in MIKEY-TICKET, where IDR must be used."""
+    yield Found(payload, f"{subject.name} takes IDR payloads, never ID; give it a role")
+
+
+@rule("rand-without-role", Level.ERROR, "RFC 6043 6.8", on=RAND, kinds=TICKET_MODE)
+def rand_without_role(subject: Subject, payload: RAND, within: Within) -> Iterator[Found]:
+    """A RAND payload in MIKEY-TICKET, outside of Ticket Data, where RANDR must be used."""
+    if within.content != "ticket_data":
+        yield Found(payload, f"{subject.name} takes RANDR payloads, never RAND; give it a role")
+
+
+@rule("role-not-known", Level.WARNING, "RFC 6043 6.6", on=(IDR, RANDR))
+def role_not_known(subject: Subject, payload: Payload, within: Within) -> Iterator[Found]:
+    """An IDR or RANDR payload in a mode that knows ID and RAND only."""
+    if subject.kind not in WITH_ROLES and within.shape is not None:
+        plain = "ID" if isinstance(payload, IDR) else "RAND"
+        yield Found(
+            payload,
+            f"{subject.name} takes {plain} payloads; implementations of its RFC cannot read"
+            f" {payload.label}",
+        )
+
+
+@rule("rand-missing", Level.WARNING, "RFC 3830 3")
+def rand_missing(subject: Subject) -> Iterator[Found]:
+    """No RAND: right in a CSB update and in no other message."""
+    if subject.is_update and subject.kind not in TICKET_MODE and subject.relation is None:
+        yield Found(
+            HEADER,
+            f"{subject.name} has no RAND: right in a CSB update, wrong in the first message of"
+            " a crypto session bundle",
+        )
+
+
+@rule("key-data-outside", Level.ERROR, "RFC 3830 6.13", on=KeyData)
+def key_data_outside(subject: Subject, payload: KeyData, within: Within) -> Iterator[Found]:
+    """Key data that stands in the message itself, not in a KEMAC."""
+    if within.content != "encr_data":
+        yield Found(payload, "key data never stands in the clear; put it into a KEMAC")

@@ -1,0 +1,298 @@
+"""A message as the rules see it: everything that can be read in it, and what came before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any, NamedTuple, TypeVar
+
+from mikeytool.lint.rule import HEADER, Place, Relation, Spot
+from mikeytool.lint.shapes import Shape, inner_shape, message_shape, name_of, seems_update
+from mikeytool.lint.srtp_policy import SrtpPolicy
+from mikeytool.wire.errors import WireError
+from mikeytool.wire.extensions import read_extension
+from mikeytool.wire.grammar import Record
+from mikeytool.wire.header import HDR, GenericIdEntry, SrtpIdEntry
+from mikeytool.wire.message import Message, contents
+from mikeytool.wire.payloads import IDR, KEMAC, SP, TICKET, TP, GeneralExt, KeyData, Payload
+from mikeytool.wire.registry import DataType, EncrAlg, KeyType, ProtType, TicketType, label, labels
+
+D = DataType
+P = TypeVar("P", bound=Payload)
+
+TRANSFERS = frozenset({int(D.TRANSFER_INIT), int(D.TRANSFER_RESP)})
+REQUESTS = frozenset({int(D.REQUEST_INIT_PSK), int(D.REQUEST_INIT_PK), int(D.REQUEST_RESP)})
+RESOLVES = frozenset({int(D.RESOLVE_INIT_PSK), int(D.RESOLVE_INIT_PK), int(D.RESOLVE_RESP)})
+TICKET_MODE = TRANSFERS | REQUESTS | RESOLVES
+"""The data types of MIKEY-TICKET (RFC 6043 6.1)."""
+
+WITH_ROLES = TICKET_MODE | frozenset(range(D.REQUEST_KEY_PSK, D.SAKKE_MSG + 1))
+"""The data types whose identities are IDR payloads (RFC 6043 6.6, RFC 6267, RFC 6509)."""
+
+ANSWERS: dict[int, frozenset[int]] = {
+    answer: frozenset(map(int, initials))
+    for answer, *initials in (
+        (D.PSK_VER_MSG, D.PRE_SHARED),
+        (D.PK_VER_MSG, D.PUBLIC_KEY),
+        (D.DH_RESP, D.DH_INIT),
+        (D.DHHMAC_RESP, D.DHHMAC_INIT),
+        (D.RSA_R_R_MSG, D.RSA_R_I_MSG),
+        (D.REQUEST_RESP, D.REQUEST_INIT_PSK, D.REQUEST_INIT_PK),
+        (D.TRANSFER_RESP, D.TRANSFER_INIT),
+        (D.RESOLVE_RESP, D.RESOLVE_INIT_PSK, D.RESOLVE_INIT_PK),
+        (D.REQUEST_KEY_RESP, D.REQUEST_KEY_PSK, D.REQUEST_KEY_PKE),
+        (D.R_MESSAGE_1, D.I_MESSAGE_1),
+        (D.I_MESSAGE_2, D.R_MESSAGE_1),
+        (D.R_MESSAGE_2, D.I_MESSAGE_2),
+        (D.ERROR, *(kind for kind in D if kind != D.ERROR)),
+    )
+}
+"""Which data types answer which."""
+
+_UPDATES: dict[int, frozenset[int]] = {
+    D.PRE_SHARED: frozenset({int(D.PRE_SHARED), int(D.PUBLIC_KEY)}),
+    D.PUBLIC_KEY: frozenset({int(D.PUBLIC_KEY)}),
+    D.DH_INIT: frozenset({int(D.DH_INIT)}),
+    D.DHHMAC_INIT: frozenset({int(D.DHHMAC_INIT)}),
+    D.TRANSFER_INIT: frozenset({int(D.TRANSFER_INIT)}),
+}
+"""Which initial messages a CSB update may follow (RFC 3830 4.5, RFC 6043 5.2)."""
+
+
+@dataclass(slots=True)
+class Within:
+    """What holds payloads: the message itself, or `content`, the name of a field of `holder`.
+
+    `parent` is the layer in which the holder stands; `names` and `labels` are those of the
+    payloads, with and without their roles.
+    """
+
+    name: str
+    shape: Shape | None
+    payloads: list[Payload]
+    names: tuple[str, ...] = field(init=False)
+    labels: tuple[str, ...] = field(init=False)
+    content: str = ""
+    holder: Payload | None = None
+    parent: Within | None = None
+
+    def __post_init__(self) -> None:
+        self.names = tuple(map(name_of, self.payloads))
+        self.labels = tuple(payload.label for payload in self.payloads)
+
+    def all(self, kind: type[P]) -> list[P]:
+        """Every payload of a kind, in order."""
+        return [payload for payload in self.payloads if type(payload) is kind]
+
+
+_NAMES = {
+    "tp_data": "TP Data", "ticket_data": "Ticket Data", "initiator_data": "Initiator Data",
+    "encr_data": "Encr data",
+}  # fmt: skip
+
+
+_ID_IN_KEMAC = (D.PUBLIC_KEY, D.RSA_R_R_MSG, D.REQUEST_KEY_RESP)
+"""The data types in which an identity stands before the keys of a KEMAC, which nobody reads
+in the clear (RFC 3830 6.2, RFC 4738 3.6, RFC 6267 4.2.1.3)."""
+
+MOST_PAYLOADS = 1000
+"""How many payloads of a message are looked into one by one."""
+
+
+class MapEntry(NamedTuple):
+    """A crypto session of the CS ID map: where it stands, and its CS ID."""
+
+    place: Spot
+    cs_id: int
+    entry: SrtpIdEntry | GenericIdEntry
+
+
+@dataclass
+class Subject:
+    """One message, with the message before it in `init` if there is one, at a time.
+
+    `now_ns` is Unix time in nanoseconds. `layers` are the message and everything in it that
+    holds payloads, three deep at most; `faults` what in there could not be read.
+    """
+
+    message: Message
+    now_ns: int
+    init: Message | None = None
+    layers: list[Within] = field(default_factory=list)
+    faults: list[tuple[Payload, str, WireError]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.header = self.message.header
+        self.kind: int = self.header.data_type
+        self.name = label(DataType, self.kind)
+        self.is_update = seems_update(self.message)
+        self._srtp: dict[int, SrtpPolicy] = {}
+        self._inside: dict[tuple[int, str], list[Payload]] = {}
+        shape = message_shape(self.kind, self.is_update)
+        self._add(Within(self.name, shape, self.message.payloads))
+
+    def _add(self, layer: Within) -> None:
+        """Put a layer on the list, and those in it where the RFCs put any."""
+        self.layers.append(layer)
+        self._inside[id(layer.holder), layer.content] = layer.payloads
+        for payload in layer.payloads:
+            if type(payload) is KEMAC:
+                if payload.encr_alg == EncrAlg.NULL and self.kind not in _ID_IN_KEMAC:
+                    self._read(payload, layer)
+            elif isinstance(payload, TP) and layer.holder is None:
+                self._read(payload, layer)
+            elif type(payload) is GeneralExt:
+                try:
+                    read_extension(payload)
+                except WireError as error:
+                    self.faults.append((payload, "Data", error))
+
+    def _read(self, holder: Payload, parent: Within) -> None:
+        for name, inside in contents(holder):
+            if not getattr(holder, name) or (name == "ticket_data" and not _is_base(holder)):
+                continue
+            found: list[Payload] = []
+            try:
+                for payload in inside:
+                    found.append(payload)
+            except WireError as error:
+                if name == "ticket_data" and not _must_be_base(holder):
+                    continue  # interpretation 39
+                self.faults.append((holder, _NAMES[name], error))
+                shape = None
+            else:
+                shape = inner_shape(name)
+            self._add(Within(_NAMES[name], shape, found, name, holder, parent))
+
+    def inside(self, holder: Payload, content: str) -> list[Payload]:
+        """The payloads in a field of a payload; none where it cannot be read."""
+        return self._inside.get((id(holder), content), [])
+
+    def parts(self) -> Iterator[tuple[Within, Payload]]:
+        """Every payload at any depth, and what holds it."""
+        return ((layer, payload) for layer in self.layers for payload in layer.payloads)
+
+    @cached_property
+    def relation(self) -> Relation | None:
+        """What the message is to `init`; None when it has nothing to do with it."""
+        if self.init is None or self.init.header.csb_id != self.header.csb_id:
+            return None
+        before = self.init.header.data_type
+        if before in ANSWERS.get(self.kind, ()):
+            return Relation.ANSWER
+        if before in _UPDATES.get(self.kind, ()):
+            return Relation.UPDATE
+        return None
+
+    @cached_property
+    def map(self) -> list[MapEntry]:
+        """The crypto sessions of the header."""
+        return crypto_sessions(self.header)
+
+    @cached_property
+    def unregistered(self) -> list[tuple[Place, str, int]]:
+        """Every enumerated field with a number that is in no registry: place, field, number."""
+        records: list[tuple[Place, Any]] = [(HEADER, self.header)]
+        records += [(at.place, at.entry) for at in self.map]
+        records += [(payload, payload) for layer in self.layers for payload in layer.payloads]
+        return [
+            (place, name, getattr(record, name))
+            for place, record in records
+            for name, known in _enumerated(type(record))  # type: ignore[arg-type]
+            if getattr(record, name) not in known
+        ]
+
+    @cached_property
+    def policies(self) -> dict[int, SP]:
+        """The SP payloads by policy number, those of the message that is answered included."""
+        before = self.init.all(SP) if self.init is not None and self.relation else []
+        return {sp.policy_no: sp for sp in (*before, *self.message.all(SP))}
+
+    def srtp(self, sp: SP) -> SrtpPolicy | None:
+        """What an SP says about SRTP; None when it is for another protocol."""
+        if sp.protocol != ProtType.SRTP:
+            return None
+        policy = self._srtp.get(id(sp))
+        if policy is None:
+            policy = self._srtp[id(sp)] = SrtpPolicy(sp)
+        return policy
+
+    @cached_property
+    def teks(self) -> list[KeyData]:
+        """Every TEK that can be seen and is no wish of a Ticket Policy."""
+        return [
+            key
+            for layer in self.layers
+            if layer.content == "encr_data" and layer.parent and layer.parent.content != "tp_data"
+            for key in layer.all(KeyData)
+            if key.type in (KeyType.TEK, KeyType.TEK_SALT)
+        ]
+
+    @cached_property
+    def tek_lengths(self) -> set[tuple[int, int]]:
+        """Octets of key and salt by the policies for SRTP; by its defaults without any."""
+        found = [policy for sp in self.policies.values() if (policy := self.srtp(sp))]
+        return {(each.key_length, each.salt_length) for each in found or [SrtpPolicy()]}
+
+    @cached_property
+    def numbers(self) -> set[int | None]:
+        """The numbers of all payloads in the message, at any depth."""
+        return {payload.number for layer in self.layers for payload in layer.payloads}
+
+
+_MAP_AT = 10
+_SRTP_ID_SIZE = 9
+_GENERIC_ID_SIZE = 6
+"""Octets of the header before the map, of an entry of an SRTP-ID map, and of one of a
+GENERIC-ID map without what varies in it (RFC 3830 6.1, RFC 6043 6.1.1)."""
+
+
+def crypto_sessions(header: HDR) -> list[MapEntry]:
+    """The crypto sessions of a header; in an SRTP-ID map the position is the CS ID."""
+    entries, at = [], _MAP_AT
+    for position, entry in enumerate(header.cs_id_map, 1):
+        if isinstance(entry, SrtpIdEntry):
+            cs_id, size = position, _SRTP_ID_SIZE
+        else:
+            cs_id = entry.cs_id
+            varying = len(entry.policies) + len(entry.session_data) + len(entry.spi)
+            size = _GENERIC_ID_SIZE + varying
+        entries.append(MapEntry(Spot("CS ID map", at), cs_id, entry))
+        at += size
+    return entries
+
+
+@cache
+def _enumerated(kind: type[Record]) -> list[tuple[str, dict[int, str]]]:
+    """The enumerated fields of a record, each with the numbers that are registered.
+
+    What comes next is left out: a number that nobody knows ends the reading.
+    """
+    return [
+        (name, labels(field.names))
+        for name, field in kind.fields.items()
+        if field.names is not None and name != "next_payload"
+    ]
+
+
+def _is_base(holder: Payload) -> bool:
+    """Whether Ticket Data may be made as that of a base ticket (interpretation 39)."""
+    return isinstance(holder, TICKET) and holder.ticket_type in (
+        TicketType.MIKEY_BASE,
+        TicketType.BASE_3GPP,
+    )
+
+
+def _must_be_base(holder: Payload) -> bool:
+    return isinstance(holder, TICKET) and holder.ticket_type == TicketType.MIKEY_BASE
+
+
+def ticket_of(message: Message | None) -> TICKET | None:
+    """The TICKET of a message."""
+    return None if message is None else message.find(TICKET)
+
+
+def identity_in(payloads: list[Payload], role: int) -> IDR | None:
+    """The first IDR payload of a role."""
+    return next((p for p in payloads if type(p) is IDR and p.id_role == role), None)

@@ -1,0 +1,185 @@
+"""Every octet of a message beside the field that it belongs to.
+
+The places come from the parsers themselves (`flatten`), the values from what `--json` shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from mikeytool.wire.containers import MAX_DEPTH
+from mikeytool.wire.errors import WireError
+from mikeytool.wire.extensions import EXTENSIONS
+from mikeytool.wire.flatten import Spans, parser
+from mikeytool.wire.forms import form
+from mikeytool.wire.grammar import Record
+from mikeytool.wire.header import HDR, GenericIdEntry, SrtpSessionData, srtp_session_data
+from mikeytool.wire.lists import param_text
+from mikeytool.wire.message import Message, contents
+from mikeytool.wire.payloads import SP, GeneralExt, Payload, PolicyParam
+from mikeytool.wire.registry import NextPayload, label
+
+_TITLES = {
+    "tp_data": "Ticket Policy",
+    "ticket_data": "Ticket Data",
+    "initiator_data": "Initiator Data",
+    "encr_data": "Keys",
+}
+
+Path = tuple[tuple[str, int], ...]
+"""What octets are in, outermost first: its name, and the octet at which it begins."""
+
+
+class Row(NamedTuple):
+    """Some octets, at an offset from the start of the message, and what they are."""
+
+    offset: int
+    octets: bytes
+    text: str
+    path: Path
+
+
+def dump(message: Message) -> Iterator[Row]:
+    """The rows of a message: every octet of it in one of them, in order."""
+    yield from _header_rows(message)
+    for payload in message.payloads:
+        yield from _payload_rows(message.raw, payload, 0, ())
+    if message.trailing:
+        at = len(message.raw) - len(message.trailing)
+        what = "behind the last payload" if message.error is None else "not read"
+        yield Row(at, message.trailing, what, (("trailing octets", at),))
+
+
+def _header_rows(message: Message) -> Iterator[Row]:
+    spans: Spans = []
+    end = len(message.raw) - len(message.trailing)
+    if message.payloads:
+        end = message.payloads[0].offset
+    with suppress(WireError):  # a header that breaks off has spans up to there
+        parser(HDR)(message.raw, 0, end, spans)
+    path: Path = ((HDR.label, 0),)
+    for sessions, (_, some) in enumerate(groupby(spans, key=lambda span: id(span[3]))):
+        fields = list(some)
+        if sessions:
+            path = (path[0], (f"CS ID map, {sessions}", fields[0][1]))
+        else:  # the header is not yet whole where its fields are
+            fields = [(name, start, stop, message.header) for name, start, stop, _ in fields]
+        yield from _rows(message.raw, fields, 0, path)
+
+
+def _payload_rows(data: bytes, payload: Payload, base: int, above: Path) -> Iterator[Row]:
+    """The rows of a payload that stands in `data`, which begins at octet `base`."""
+    start = payload.offset - base
+    spans: Spans = []
+    parser(type(payload))(data, start, start + payload.length, spans)
+    yield from _rows(data, spans, base, (*above, (payload.label, payload.offset)), payload)
+
+
+def _rows(
+    data: bytes, spans: Spans, base: int, path: Path, payload: Payload | None = None
+) -> Iterator[Row]:
+    deep = len(path) > 2 * MAX_DEPTH  # payloads, and the fields that hold them
+    inside = {} if payload is None or deep else dict(contents(payload))
+    last, described = None, {}
+    for name, start, end, record in spans:
+        if record is not last:
+            last, described = record, _described(record, payload)
+        octets, at = data[start:end], base + start
+        held = _held(name, inside) if octets else None
+        if held is not None:
+            yield from _held_rows(octets, at, held, (*path, (_TITLES[name], at)))
+        elif isinstance(record, GenericIdEntry) and name == "session_data":
+            yield from _session_data_rows(record, octets, at, path)
+        elif isinstance(payload, GeneralExt) and name == "data":
+            yield from _extension_rows(payload, octets, at, path)
+        else:
+            yield Row(at, octets, _text(name, record, described), path)
+
+
+def _held(name: str, inside: dict[str, Iterator[Payload]]) -> list[Payload] | None:
+    """The payloads in a field, or None when they cannot be read to the last octet."""
+    if name not in inside:
+        return None
+    try:
+        return list(inside[name])
+    except WireError:
+        return None
+
+
+def _held_rows(octets: bytes, at: int, held: list[Payload], path: Path) -> Iterator[Row]:
+    first = held[0].offset - at if held else len(octets)
+    if first:
+        yield Row(at, octets[:first], f"first payload {label(NextPayload, octets[0])}", path)
+    for payload in held:
+        yield from _payload_rows(octets, payload, at, path)
+
+
+def _session_data_rows(entry: Any, octets: bytes, at: int, path: Path) -> Iterator[Row]:
+    """SSRC, ROC and SEQ where the Session Data is that of SRTP (RFC 6043 6.1.1)."""
+    pos = 0
+    for (name, field), value in zip(
+        SrtpSessionData.fields.items(), srtp_session_data(entry) or (), strict=False
+    ):
+        if value is not None:
+            size = field.grammar.sizeof()
+            shown = f"{value:#010x}" if field.show == "hex" else value
+            yield Row(at + pos, octets[pos : pos + size], f"{name} {shown}", path)
+            pos += size
+    if pos < len(octets) or not octets:
+        yield Row(at + pos, octets[pos:], "session data", path)
+
+
+def _extension_rows(payload: GeneralExt, octets: bytes, at: int, path: Path) -> Iterator[Row]:
+    kind = EXTENSIONS.get(payload.type)
+    spans: Spans = []
+    end = -1
+    if kind is not None:
+        with suppress(WireError):
+            _, end = parser(kind)(octets, 0, len(octets), spans)
+    if end == len(octets):
+        yield from _rows(octets, spans, at, path)
+    else:
+        yield Row(at, octets, "data", path)
+
+
+def _described(record: Record, payload: Payload | None) -> dict[str, Any]:
+    if isinstance(record, PolicyParam) and isinstance(payload, SP):
+        return _param(payload.protocol, record.type, record.length or 0, record.value)
+    if isinstance(record, SP):  # its parameters have rows of their own
+        record = record.copy(policy_param=[])
+    return form(type(record)).describe(record)
+
+
+@lru_cache(maxsize=1024)
+def _param(protocol: int, kind: int, length: int, value: bytes) -> dict[str, Any]:
+    described: dict[str, Any] = json.loads(param_text(protocol, kind, length, value))
+    number = int.from_bytes(value) if value else None
+    described["value"] = number if described["meaning"] is None else described["meaning"]
+    return described
+
+
+def _text(names: str, record: Record, described: dict[str, Any]) -> str:
+    """A field's name and, where it says more than its octets, its value."""
+    if ", " not in names:
+        return _field_text(names, record, described)
+    return ", ".join(_field_text(name, record, described) for name in names.split(", "))
+
+
+def _field_text(name: str, record: Record, described: dict[str, Any]) -> str:
+    shown = name.replace("_", " ")
+    key = name.removesuffix("_data") if record.fields[name].show == "text" else name
+    value = described.get(key)
+    if isinstance(value, dict):
+        value = value["utc"] or described.get("seconds")
+    octets = isinstance(getattr(record, name, None), bytes)
+    if value is None or (octets and key == name and record.fields[name].show != "time"
+                         and not isinstance(record, PolicyParam)):  # fmt: skip
+        return shown
+    if f"{name}_set" in described:
+        value = f"{value} {described[f'{name}_set']}"
+    return f"{shown} {int(value) if isinstance(value, bool) else value}"

@@ -1,0 +1,69 @@
+"""The payloads of MIKEY-IBAKE (RFC 6267 6.1).
+
+IBAKE and ESK hold what is encrypted to an identity, so that nobody reads into them here; the
+sub-payloads ECCPT and SK are what is found there once it is decrypted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mikeytool.wire.errors import WireError
+from mikeytool.wire.grammar import Int16ub, bits, length_of, octets, this, uint8, uint16
+from mikeytool.wire.payloads import Chained, KeyValidityData
+from mikeytool.wire.registry import KeyValidity, MacAlg, NextPayload, lengths
+from mikeytool.wire.registry_more import EccCurve, PointForm, SecretKeyType
+
+
+class IBAKE(Chained, number=NextPayload.IBAKE):
+    """IBAKE payload: identities and ECCPT, encrypted to an identity (RFC 6267 6.1.1)."""
+
+    encr_data_len: int | None = length_of("encr_data", Int16ub, default=None)
+    encr_data: bytes = octets(this.encr_data_len)
+
+
+class ESK(Chained, number=NextPayload.ESK):
+    """Encrypted Secret Key payload (RFC 6267 6.1.2)."""
+
+    encr_data_len: int | None = length_of("encr_data", Int16ub, default=None)
+    encr_data: bytes = octets(this.encr_data_len)
+
+
+def _point_length(ctx: Any) -> int:
+    """What follows the first octet of a point: coordinates, and padding to 32 bits.
+
+    The boundary is counted from the start of the payload; the point starts at its third
+    octet.
+    """
+    curve, form = ctx["ecc_curve"], ctx["point_form"]
+    if curve not in lengths(EccCurve) or form not in lengths(PointForm):
+        raise WireError(
+            f"no point of curve {curve} begins with octet {form}, so its length is unknown"
+        )
+    size = lengths(EccCurve)[curve] * lengths(PointForm)[form]
+    return size + -(size + 3) % 4
+
+
+class ECCPT(Chained, KeyValidityData, number=NextPayload.ECCPT):
+    """EC Diffie-Hellman sub-payload (RFC 6267 6.1.4) with its key validity data.
+
+    The ECC point is its first octet, which tells the form, and in `ecc_point` the
+    coordinates with the padding.
+    """
+
+    ecc_curve: int = uint8(names=EccCurve)
+    point_form: int = uint8(names=PointForm, default=PointForm.UNCOMPRESSED.value)
+    ecc_point: bytes = octets(_point_length)
+    auth_alg: int = uint8(names=MacAlg, default=0)
+    tgk_len: int = uint16(default=0)
+    reserved: int = bits(4, default=0)
+    kv: int = bits(4, names=KeyValidity, default=0)
+
+
+class SK(Chained, KeyValidityData, number=NextPayload.SK):
+    """Secret Key sub-payload with its key validity data (RFC 6267 6.1.5)."""
+
+    type: int = bits(4, names=SecretKeyType)
+    kv: int = bits(4, names=KeyValidity, default=0)
+    key_data_len: int | None = length_of("key", Int16ub, default=None)
+    key: bytes = octets(this.key_data_len, show="secret")

@@ -1,0 +1,36 @@
+"""Keys in captures and the places of media that they are for."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from mikeytool.capture.media_keys import MediaKey, media_keys
+from mikeytool.capture.offers import Place
+from tests.capture.carriers import sdp
+from tests.capture.network import ALICE, BOB, records
+
+ALICE_KEY = "1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
+BOB_KEY = "1 AES_CM_128_HMAC_SHA1_80 inline:PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR"
+OFFER = sdp(f"a=crypto:{ALICE_KEY}", address=ALICE, port=49000)
+ANSWER = sdp(f"a=crypto:{BOB_KEY}", address=BOB, port=32640)
+
+
+def place(address: str, port: int, rtcp: int | None = None) -> Place:
+    packed = ip_address(address).packed
+    return Place(
+        packed + port.to_bytes(2), packed + (port + 1 if rtcp is None else rtcp).to_bytes(2)
+    )
+
+
+ALICES, BOBS = place(ALICE, 49000), place(BOB, 32640)
+
+
+def keys(*packets: bytes) -> list[MediaKey]:
+    return media_keys(records(packets))
+
+
+def laid(*packets: bytes) -> list[tuple[str | bytes, Place | None, Place | None]]:
+    return [(key.content, key.owner, key.peer) for key in keys(*packets)]
+
+
+BOTH = [(ALICE_KEY, ALICES, BOBS), (BOB_KEY, BOBS, ALICES)]

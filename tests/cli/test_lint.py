@@ -1,0 +1,157 @@
+"""`lint` from the shell: streams, exit codes, JSON, options."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mikeytool.lint import RULES
+from tests.benchmarks.bench_decode import write_pcap
+from tests.capture.messages import b64
+from tests.cli.shell import Shell
+from tests.support import vectors
+
+CASE = vectors("exchanges")[0]
+INIT = b64(bytes.fromhex(CASE["TRANSFER_INIT"]))
+RESP = b64(bytes.fromhex(CASE["TRANSFER_RESP"]))
+AT = "--at 2026-05-28T23:33:24Z"
+"""When the messages of the known exchanges were made."""
+
+OTHER_CSB = b64(b"\x01\x0f\x05\x00\0\0\0\1" + bytes.fromhex(CASE["TRANSFER_RESP"])[8:])
+NULL_MAC = b64(bytes.fromhex(CASE["TRANSFER_RESP"])[:-21] + b"\x00")
+
+
+def test_a_good_message_says_so_on_standard_error(shell: Shell) -> None:
+    ran = shell.run(f"mikeytool lint {AT} {RESP}")
+    assert ran == (0, "", "no findings\n")
+    assert shell.run(f"mikeytool lint -q {AT} {RESP}") == (0, "", "")
+    assert shell.run(f"mikeytool lint --json {AT} {RESP}") == (0, '{"findings": []}\n', "")
+
+
+def test_one_finding_a_line(shell: Shell) -> None:
+    ran = shell.run(f"mikeytool lint {AT} {NULL_MAC}")
+    assert ran.code == 1
+    (line,) = ran.out.splitlines()
+    place = f"V at {len(bytes.fromhex(CASE['TRANSFER_RESP'])) - 22}"
+    assert line.startswith(f"error: ticket-mac-null: {place}: ")
+    assert line.endswith(" (RFC 6043 4.2.1)")
+    assert ran.err == ""
+
+
+def test_findings_as_json(shell: Shell) -> None:
+    ran = shell.run(f"mikeytool lint --json {AT} {NULL_MAC}")
+    assert ran.code == 1
+    (finding,) = json.loads(ran.out)["findings"]
+    assert set(finding) == {"level", "code", "payload", "offset", "text", "section"}
+    assert (finding["level"], finding["payload"]) == ("error", "V")
+
+
+def test_a_message_and_the_one_before(shell: Shell) -> None:
+    shell.path("init").write_text(INIT)
+    assert shell.ok(f"mikeytool lint {AT} --init init {RESP}") == ""
+    ran = shell.run(f"mikeytool lint {AT} --init init {OTHER_CSB}")
+    assert ran.code == 1
+    assert ran.out.startswith("error: other-csb-id: HDR at 0: ")
+
+
+def test_levels_and_the_exit_code(shell: Shell) -> None:
+    old = f"mikeytool lint --at 2030-01-01 {RESP}"
+    new = f"mikeytool lint --at 2020-01-01 {RESP}"
+    assert shell.ok(old).startswith("note: time-past: ")
+    assert shell.run(f"{old} --fail-on warning").code == 0
+    assert shell.ok(new).startswith("warning: time-future: ")
+    assert shell.run(f"{new} --fail-on warning").code == 1
+    assert shell.run(f"{new} --fail-on warning --ignore time-future").code == 0
+
+
+def test_what_is_ignored_does_not_count(shell: Shell) -> None:
+    ran = shell.run(f"mikeytool lint {AT} --ignore ticket-mac-null {NULL_MAC}")
+    assert ran == (0, "", "no findings\n")
+
+
+def test_the_clock_can_be_set(shell: Shell) -> None:
+    assert shell.ok(f"mikeytool lint {RESP}", MIKEYTOOL_NOW="2026-05-28T23:33:24Z") == ""
+    ran = shell.run(f"mikeytool lint --at now-7d {RESP}", MIKEYTOOL_NOW="2026-05-28T23:33:24Z")
+    assert ran.out.startswith("warning: time-future: ")
+
+
+def test_several_messages_are_named(shell: Shell) -> None:
+    shell.path("messages").write_text(f"{RESP}\n# nothing\n{NULL_MAC}\nno message\n")
+    ran = shell.run(f"mikeytool lint {AT} messages")
+    assert ran.code == 3
+    assert ran.out.startswith("line 3: error: ticket-mac-null: V at ")
+    assert ran.err.startswith("line 1: no findings\nmikeytool: line 4: ")
+    ran = shell.run(f"mikeytool lint --json {AT} messages {RESP}")
+    assert ran.code == 3
+    assert [list(json.loads(line)) for line in ran.out.splitlines()] == [
+        ["findings"], ["findings"], ["error"], ["findings"],
+    ]  # fmt: skip
+
+
+def test_a_message_that_breaks_off(shell: Shell) -> None:
+    cut = b64(bytes.fromhex(CASE["TRANSFER_RESP"])[:-4])
+    ran = shell.fails(f"mikeytool lint {AT} {cut}", 3, "ver_data takes 20 octets")
+    assert ran.out.startswith("error: unreadable: V at ")
+    ran = shell.fails(f"mikeytool lint --json {AT} --ignore unreadable {cut}", 3)
+    assert ran.out == '{"findings": []}\n'
+    ran = shell.fails("mikeytool lint 010f0500e34b3f93020201", 3, "CS ID map at octet 11")
+    assert ran.out.startswith("error: unreadable: CS ID map at 11: ")
+
+
+def test_a_pipe(shell: Shell) -> None:
+    shell.path("init").write_text(INIT)
+    assert shell.ok(f"cat init | mikeytool lint {AT}") == ""
+    assert shell.ok(f"echo {RESP} | mikeytool lint {AT} --init init -") == ""
+
+
+def test_a_capture_tells_when_a_message_came(shell: Shell) -> None:
+    write_pcap(shell.path("calls.pcap"), [bytes.fromhex(CASE["TRANSFER_RESP"])] * 2)
+    ran = shell.run("mikeytool lint calls.pcap")
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["frame 1", "frame 2"]
+    assert all(": warning: time-future: " in line for line in lines)
+    assert shell.ok(f"mikeytool lint {AT} calls.pcap") == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("mikeytool lint --ignore time-pst AQ", 2, ["time-pst", "did you mean time-past?"]),
+        ("mikeytool lint --ignore x AQ", 2, ["see lint --list"]),
+        ("mikeytool lint --fail-on note AQ", 2, ["--fail-on"]),
+        ("mikeytool lint --at yesterday AQ", 2, ["yesterday"]),
+        ("mikeytool lint --init - -", 2, ["only one argument"]),
+        ("mikeytool lint --init nowhere AQ", 3, ["no file 'nowhere'"]),
+        ("mikeytool lint nowhere", 3, ["no file 'nowhere'"]),
+        ("mikeytool lint < /dev/null", 3, ["the input is empty"]),
+        ("mikeytool lint /", 3, ["folder"]),
+    ],
+)
+def test_wrong_input(shell: Shell, command: str, code: int, words: list[str]) -> None:
+    ran = shell.fails(command, code, *words)
+    assert ran.out == ""
+
+
+def test_the_list_of_codes(shell: Shell) -> None:
+    lines = shell.ok("mikeytool lint --list").splitlines()
+    assert lines[0].split() == ["code", "level", "text", "section"]
+    assert [line.split()[0] for line in lines[1:]] == sorted(RULES)
+    rows = json.loads(shell.ok("mikeytool lint --list --json"))["rules"]
+    assert {row["code"] for row in rows} == set(RULES)
+    assert all(set(row) == {"code", "level", "text", "section"} for row in rows)
+
+
+def test_the_list_fits_a_terminal_of_80_columns(shell: Shell) -> None:
+    lines = shell.ok("mikeytool lint --list", COLUMNS="80").splitlines()
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_message_without_certificates_loads_no_cryptography(shell: Shell) -> None:
+    code = (
+        "import sys; from mikeytool.cli.main import run;"
+        f"run(['lint', '{INIT}']);"
+        "assert not {'cryptography', 'rich', 'sqlite3'} & set(sys.modules), sys.modules"
+    )
+    shell.ok(f'python -c "{code}"')

@@ -1,0 +1,280 @@
+"""Whose a message is, with public keys (RFC 6043 4.2.1.3, 4.2.3.3; interpretations 34 to 37)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mikeytool.exchange.environment import NS, Environment
+from mikeytool.exchange.error import ErrorReceived
+from mikeytool.exchange.profile import PROFILE_128, PROFILE_256, profile_of
+from mikeytool.exchange.public_key import (
+    Enveloped,
+    Recipient,
+    Signer,
+    open_envelope,
+    request_init_pk,
+    resolve_init_pk,
+)
+from mikeytool.exchange.request import accept_request_resp
+from mikeytool.exchange.resolve import accept_resolve_resp
+from mikeytool.exchange.transfer import read_transfer_init
+from mikeytool.kms import senders
+from mikeytool.kms.model import Handled
+from mikeytool.kms.policy import Rule
+from mikeytool.kms.service import handle
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import CERT, V
+from mikeytool.wire.registry import ErrorNo, SType, TsType
+from mikeytool.wire.timestamp import Timestamp
+from tests.crypto.test_certificates import NOW, certificate, middle, private_key, root
+from tests.crypto.test_signature import loaded
+from tests.support import message_t, vectors
+from tests.world import ALICE, BOB, KMS, Clock, World
+
+URI = x509.UniformResourceIdentifier
+KMS_CERT = certificate("kms", None, [URI(str(KMS))])
+NEW_KMS_CERT = certificate("new kms", None, [URI(str(KMS))])
+STRANGER = Identity.from_text("sip:stranger@example.com")
+
+
+def cert_of(who: Identity) -> x509.Certificate:
+    return certificate(str(who), "middle", [URI(str(who))])
+
+
+def signer(who: Identity, **how: Any) -> Signer:
+    return Signer(private_key(str(who)), (cert_of(who), middle()), **how)
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A KMS with a key pair that trusts a root; the clock is where certificates are valid."""
+    made = World(tmp_path, Clock(NOW))
+    made.store.add_key(private_key("kms"), KMS_CERT)
+    made.store.add_anchor(root())
+    return made
+
+
+def ask(
+    world: World, by: Identity = ALICE, cert: x509.Certificate = KMS_CERT, **how: Any
+) -> Enveloped:
+    policy = world.policy(prf=how.pop("prf", PROFILE_128.prf), initiator=by)
+    recipient = Recipient(cert, oaep=how.pop("oaep", False), named=how.pop("named", False))
+    return request_init_pk(
+        how.pop("env", world.env),
+        profile_of(policy.prf),
+        replace(policy, **how.pop("changes", {})),
+        initiator=by,
+        kms=KMS,
+        signer=how.pop("signer", None) or signer(by, **how),
+        recipient=recipient,
+    )
+
+
+def refused(world: World, sent: Enveloped, number: ErrorNo, *, told: bool = False) -> Refused:
+    handled = handle(world.store, world.env, sent.message)
+    assert handled.refusal is not None
+    assert handled.refusal.error_no == number, str(handled.refusal)
+    assert (handled.answer is not None) == told
+    return handled.refusal
+
+
+@pytest.mark.parametrize("case", vectors("public_key"), ids=lambda c: f"{c['prf']}-{c['oaep']}")
+def test_the_known_requests_are_answered(tmp_path: Path, case: dict[str, Any]) -> None:
+    """Interpretation 36: nothing in a message names the padding, and either is taken."""
+    raw = bytes.fromhex(case["REQUEST_INIT_PK"])
+    world = World(tmp_path, Clock(message_t(raw).unix_ns or 0))
+    own = x509.load_pem_x509_certificate(case["kms_certificate"].encode())
+    world.store.add_key(loaded(case["kms_private_key"]), own)
+    world.store.remove_user(ALICE)
+    world.store.add_user(ALICE, certificate=Message.parse(raw).all(CERT)[0].cert_data)
+    answer = world.handled(raw)
+    granted = accept_request_resp(world.env, raw, bytes.fromhex(case["envelope_key"]), answer)
+    assert granted.held.policy.initiator == ALICE
+
+
+@pytest.mark.parametrize("prf", [PROFILE_128.prf, PROFILE_256.prf])
+@pytest.mark.parametrize("oaep", [False, True])
+@pytest.mark.parametrize("s_type", [SType.RSA_PKCS1_V15, SType.RSA_PSS])
+def test_a_call_without_any_pre_shared_key(
+    world: World, prf: int, oaep: bool, s_type: SType
+) -> None:
+    sent = ask(world, prf=prf, oaep=oaep, s_type=s_type)
+    granted = accept_request_resp(
+        world.env, sent.message, sent.envelope_key, world.handled(sent.message)
+    )
+    ticket = read_transfer_init(world.call(granted.held)).ticket
+    resolving = resolve_init_pk(
+        world.env,
+        profile_of(prf),
+        ticket,
+        responder=BOB,
+        kms=KMS,
+        signer=signer(BOB, s_type=s_type),
+        recipient=Recipient(KMS_CERT, oaep=oaep),
+    )
+    answer = world.handled(resolving.message)
+    resolved = accept_resolve_resp(world.env, resolving.message, resolving.envelope_key, answer)
+    assert resolved.keys.mpki.key == granted.held.keys.mpki.key
+    assert resolved.responder == BOB
+    assert [entry.outcome for entry in world.store.log()] == ["answered"] * 2
+
+
+def test_strangers_with_a_trusted_certificate_need_a_word_of_the_operator(world: World) -> None:
+    refused(world, ask(world, STRANGER), ErrorNo.AUTH_FAILURE)
+    assert list(world.store.log()) == []
+    world.store.set_policy(admit_certified=True)
+    world.handled(ask(world, STRANGER).message)
+    world.store.remove_anchor(root().fingerprint(SHA256()))
+    refused(world, ask(world, STRANGER), ErrorNo.INVALID_CERT)
+
+
+def test_a_certificate_that_is_known_needs_no_anchor(world: World) -> None:
+    world.store.remove_anchor(root().fingerprint(SHA256()))
+    refused(world, ask(world), ErrorNo.INVALID_CERT)
+    world.store.add_user(STRANGER, certificate=der(cert_of(STRANGER)))
+    user = world.store.user(STRANGER)
+    assert user is not None
+    known = x509.load_der_x509_certificate(user.certificate or b"")
+    for sends_chain in (True, False):
+        chosen = Signer(private_key(str(STRANGER)), (known,), sends_chain=sends_chain)
+        world.handled(ask(world, STRANGER, signer=chosen).message)
+
+
+def test_a_user_with_a_certificate_alone_has_no_key_to_guess(world: World) -> None:
+    world.store.add_user(STRANGER, certificate=der(cert_of(STRANGER)))
+    init = world.asked(world.policy(initiator=STRANGER), by=STRANGER)
+    handled = handle(world.store, world.env, init)
+    assert handled.refusal is not None
+    assert handled.refusal.error_no == ErrorNo.AUTH_FAILURE
+
+
+def test_chash_chooses_among_the_keys_of_the_kms(world: World) -> None:
+    """Interpretation 37."""
+    world.store.add_key(private_key("new kms"), NEW_KMS_CERT)
+    world.handled(ask(world, named=True).message)
+    world.handled(ask(world, cert=NEW_KMS_CERT, named=True).message)
+    world.handled(ask(world).message)  # the first one without CHASH
+    world.store.remove_key(NEW_KMS_CERT.fingerprint(SHA256()))
+    refused(world, ask(world, cert=NEW_KMS_CERT, named=True), ErrorNo.INVALID_CERT, told=True)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What was decrypted."""
+    found: list[object] = []
+
+    def counting(*given: Any) -> bytes:
+        found.append(given)
+        return open_envelope(*given)
+
+    monkeypatch.setattr(senders, "open_envelope", counting)
+    return found
+
+
+def test_nothing_is_decrypted_for_who_is_not_authorized(world: World, opened: list[object]) -> None:
+    """Interpretation 36: signature and authorization come first."""
+    world.store.enable(BOB, False)
+    world.store.add_rule(Rule(False, "*", "sip:carol@example.com"))
+    carol = Identity.from_text("sip:carol@example.com")
+    good = ask(world)
+    world.handled(good.message)
+    opened.clear()
+    forged = ask(
+        world, signer=Signer(private_key("x"), (certificate("x", names=[URI(str(ALICE))]),))
+    )
+    old = ask(world, env=Environment(lambda: NOW - 301 * NS, os.urandom))
+    refused(world, forged, ErrorNo.INVALID_CERT)
+    refused(world, ask(world, STRANGER), ErrorNo.AUTH_FAILURE)
+    refused(world, ask(world, BOB), ErrorNo.UNSPECIFIED, told=True)
+    refused(world, good, ErrorNo.AUTH_FAILURE, told=True)
+    refused(world, old, ErrorNo.INVALID_TS)
+    refused(world, ask(world, changes={"responders": (carol,)}), ErrorNo.UNSPECIFIED, told=True)
+    assert opened == []
+
+
+def test_errors_have_a_mac_once_the_envelope_is_open(world: World) -> None:
+    """Interpretation 32, RFC 6043 5.4."""
+    sent = ask(world, changes={"ticket_type": 7})
+    answer = told(handle(world.store, world.env, sent.message))
+    with pytest.raises(ErrorReceived) as caught:
+        accept_request_resp(world.env, sent.message, sent.envelope_key, answer)
+    assert caught.value.verified
+    assert caught.value.error_no == ErrorNo.INVALID_TICKET
+    world.store.enable(ALICE, False)
+    assert Message.parse(told(handle(world.store, world.env, ask(world).message))).find(V) is None
+
+
+def told(handled: Handled) -> bytes:
+    assert handled.refusal is not None
+    assert handled.answer is not None
+    return handled.answer
+
+
+def test_a_signed_message_is_answered_once(world: World) -> None:
+    """Interpretation 30: sender and signature tell one from another."""
+    first, second = ask(world, s_type=SType.RSA_PSS), ask(world, s_type=SType.RSA_PSS)
+    for sent in (first, second):
+        world.handled(sent.message)
+        assert "replay" in str(refused(world, sent, ErrorNo.AUTH_FAILURE, told=True))
+
+
+def test_counters_go_by_the_public_key(world: World) -> None:
+    """Interpretation 31."""
+
+    def counting(counter: int) -> Environment:
+        class Counting(Environment):
+            def timestamp(self) -> Timestamp:
+                return Timestamp(TsType.COUNTER, counter.to_bytes(4))
+
+        return Counting(world.clock, os.urandom)
+
+    world.handled(ask(world, env=counting(7)).message)
+    refused(world, ask(world, env=counting(7)), ErrorNo.INVALID_TS, told=True)
+    world.handled(ask(world, env=counting(8)).message)
+
+
+def test_a_kms_without_a_key_pair(tmp_path: Path) -> None:
+    world = World(tmp_path, Clock(NOW))
+    world.store.add_anchor(root())
+    refused(world, ask(world), ErrorNo.INVALID_CERT, told=True)
+
+
+@pytest.mark.parametrize("spoilt", ["stranger", "stale"])
+def test_no_signature_is_verified_of_what_is_refused_anyway(
+    world: World, monkeypatch: pytest.MonkeyPatch, spoilt: str
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("verified")
+
+    monkeypatch.setattr(senders, "verify_pk", never)
+    if spoilt == "stranger":
+        refused(world, ask(world, STRANGER), ErrorNo.AUTH_FAILURE)
+    else:
+        old = Environment(lambda: NOW - 301 * NS, os.urandom)
+        refused(world, ask(world, env=old), ErrorNo.INVALID_TS)
+
+
+def test_a_certificate_in_two_names_does_not_let_a_disabled_user_in(world: World) -> None:
+    """The other name is that of a stranger, who would be admitted."""
+    world.store.set_policy(admit_certified=True)
+    both = certificate("both", "middle", [URI(str(STRANGER)), URI(str(BOB))])
+    chosen = Signer(private_key("both"), (both, middle()))
+    world.handled(ask(world, STRANGER, signer=chosen).message)
+    world.store.enable(BOB, False)
+    told = refused(world, ask(world, STRANGER, signer=chosen), ErrorNo.UNSPECIFIED, told=True)
+    assert str(BOB) in str(told)
+    world.handled(ask(world, STRANGER).message)

@@ -1,0 +1,111 @@
+"""`from mikeytool import decode, describe, encode`: typed, light, and what the commands use."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from mikeytool import decode, describe, encode
+from mikeytool.wire.errors import UsageError, WireError
+from mikeytool.wire.payloads import CERT, TICKET, T
+from tests.support import vectors
+from tests.wire.samples import every_sample
+
+HEX = vectors("exchanges")[0]["TRANSFER_INIT"]
+OFFER = bytes.fromhex(HEX)
+
+
+def test_octets_and_texts() -> None:
+    text = base64.b64encode(OFFER).decode()
+    for given in (
+        OFFER,
+        HEX,
+        text,
+        f"a=key-mgmt:mikey {text}",
+        f'KeyMgmt: prot=mikey;uri="a";data="{text}"',
+    ):
+        assert decode(given) == decode(OFFER)
+
+
+def test_typed_results() -> None:
+    message = decode(OFFER)
+    t = message.find(T)
+    assert t is not None
+    assert (message.header.csb_id, t.ts_value.hex()) == (int(HEX[8:16], 16), t.ts_value.hex())
+    assert message.find(TICKET) is not None
+    assert message.error is None
+
+
+@every_sample
+def test_encode_is_the_reverse(data: bytes) -> None:
+    message = decode(data)
+    assert encode(message) == data
+    assert encode(json.loads(json.dumps(describe(message)))) == data
+
+
+def test_what_breaks_off() -> None:
+    message = decode(OFFER[:-1])
+    assert message.error is not None
+    assert message.error.payload == "V"
+    assert encode(message) == OFFER[:-1]
+    with pytest.raises(WireError) as caught:
+        decode(OFFER[:6])
+    assert caught.value.partial is not None
+    assert caught.value.partial.header.data_type == 14
+    assert encode(caught.value.partial) == OFFER[:6]
+
+
+@pytest.mark.parametrize("text", ["", "not a message", f"{HEX}\n{HEX}"])
+def test_texts_that_are_not_one_message(text: str) -> None:
+    with pytest.raises(WireError):
+        decode(text)
+
+
+def test_what_cannot_be_written() -> None:
+    with pytest.raises(UsageError, match="csb_id is missing"):
+        encode({"data_type": "Pre-shared", "prf": "MIKEY-1", "cs_id_map_type": "Empty map"})
+
+
+def test_certificates_have_their_facts(tmp_path: Any) -> None:
+    """Against what OpenSSL made, and says."""
+    pem, der = tmp_path / "cert.pem", tmp_path / "cert.der"
+    make = (
+        f"openssl req -x509 -newkey rsa:2048 -nodes -keyout {tmp_path}/key.pem -out {pem} -days 2"
+        " -subj /O=Lab/CN=Alice"
+        " -addext subjectAltName=URI:sip:alice@example.com,DNS:example.com"
+    )
+    subprocess.run(make.split(), check=True, capture_output=True)
+    subprocess.run(f"openssl x509 -in {pem} -outform DER -out {der}".split(), check=True)
+    dates = subprocess.run(["openssl", "x509", "-in", str(pem), "-noout", "-dates", "-dateopt",
+                            "iso_8601"], check=True, capture_output=True, text=True)  # fmt: skip
+    start, end = (line.split("=")[1].replace(" ", "T") for line in dates.stdout.split("\n")[:2])
+    header = {"data_type": "Public key", "prf": "MIKEY-1", "csb_id": "0x00000001",
+              "cs_id_map_type": "Empty map"}  # fmt: skip
+    cert = {"payload": "CERT", "cert_type": "X.509v3", "cert_data": der.read_bytes().hex()}
+    url = {"payload": "CERT", "cert_type": "X.509v3 URL", "cert_data": b"http://x/y".hex()}
+    bad = {"payload": "CERT", "cert_type": "X.509v3", "cert_data": "3000"}
+    data = encode({**header, "payloads": [cert, url, bad]})
+    message = decode(data)
+    assert isinstance(message.payloads[0], CERT)
+    described = describe(message)
+    facts, of_url, of_bad = (payload["certificate"] for payload in described["payloads"])
+    assert facts["subject"] == "CN=Alice,O=Lab"
+    assert facts["san"] == ["URI:sip:alice@example.com", "DNS:example.com"]
+    assert (facts["valid_from"], facts["valid_to"]) == (start, end)
+    assert facts["key"] == "RSA 2048"
+    assert of_url == {"url": "http://x/y"}
+    assert "cannot be read" in of_bad["error"]
+    assert encode(described) == data
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import mikeytool, sys;"
+        "assert not {'click', 'rich', 'construct', 'cryptography'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,53 @@
+"""The flat builders write what `construct` itself writes from the same grammar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import construct
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mikeytool.wire.errors import WireError
+from mikeytool.wire.flat_build import _Code, build
+from mikeytool.wire.grammar import Record
+from tests.wire.strategies import RECORDS
+
+every_kind = pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
+
+
+@every_kind
+def test_every_record_has_a_flat_builder(kind: type[Record]) -> None:
+    assert _Code(kind).made() is not kind.build
+
+
+@every_kind
+@settings(max_examples=40, deadline=None)
+@given(draw=st.data())
+def test_both_write_the_same(kind: type[Record], draw: st.DataObject) -> None:
+    record = draw.draw(RECORDS[kind])
+    assert build(record) == record.build()
+
+
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, -1, 1 << 4, 1 << 8, 1 << 16, 1 << 40, b"", b"xyz", "text", [], 1.5]
+)
+
+
+@every_kind
+@settings(max_examples=60, deadline=None)
+@given(draw=st.data())
+def test_both_refuse_the_same_values(kind: type[Record], draw: st.DataObject) -> None:
+    record = draw.draw(RECORDS[kind])
+    for name in draw.draw(st.lists(st.sampled_from(sorted(kind.fields)), max_size=2)):
+        setattr(record, name, draw.draw(ODD))
+    assert outcome(build, record) == outcome(Record.build, record)
+
+
+def outcome(write: Any, record: Record) -> bytes | type[Exception]:
+    try:
+        written: bytes = write(record)
+    except (construct.ConstructError, WireError, TypeError, AttributeError, KeyError) as error:
+        return type(error)
+    return written
