@@ -1,0 +1,256 @@
+"""Calling someone out, and the answers that come to call-outs and updates (TR 33.828 5.3.2).
+
+With a call-out the group keys are on their way: whoever refuses, or does not answer in time,
+counts as someone who leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from mikeytool.client.tickets import TicketFile
+from mikeytool.conference import state as rows
+from mikeytool.conference.group_keys import bring_up, current_keys, rekey
+from mikeytool.conference.membership import (
+    catch_up,
+    let_go,
+    may_take_part,
+    the_conference,
+    tidy,
+)
+from mikeytool.conference.model import Conference, Member, MemberState, Update
+from mikeytool.conference.state import Db
+from mikeytool.conference.streams import (
+    SUPPORTED,
+    CallInPlan,
+    accept_policy,
+    claim,
+    own_policies,
+    purposes_of,
+    with_spi,
+    with_ssrc,
+)
+from mikeytool.conference.system import TICKET_VALIDITY, ConferenceSystem
+from mikeytool.exchange.environment import NS
+from mikeytool.exchange.error import ErrorReceived, told
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.initiator import finish_transfer, transfer_init
+from mikeytool.exchange.session import Session
+from mikeytool.exchange.transfer import as_number
+from mikeytool.exchange.update import finish_update, update_keys
+from mikeytool.wire.errors import MikeyError, Refused, UsageError
+from mikeytool.wire.header import GenericIdEntry
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.registry import DataType, ErrorNo, ProtType, TicketFlag
+
+CALL_OUT_FLAGS = TicketFlag.from_letters("DEFGHILNO")
+"""Forking, an answer, keys from the initiator; the ticket is used once."""
+
+
+def call_out(desk: ConferenceSystem, focus: Identity | None, who: Identity, timeout: int) -> bytes:
+    """TRANSFER_INIT with the group keys for one person, who has `timeout` seconds to answer.
+
+    Raises Refused for someone who may not take part or is in already, and for a group or a
+    pattern: the ticket must be for one person alone. Raises UsageError for a time beyond
+    the ticket's.
+    """
+    if timeout > TICKET_VALIDITY:
+        raise UsageError(f"nobody is waited for longer than {TICKET_VALIDITY} s")
+    if "*" in str(who) or desk.kms.is_group(who):
+        raise Refused(
+            f"{who} is not one person: whoever answers first would be in; call out each by name"
+        )
+    with desk.state.transaction() as db:
+        conference, _ = catch_up(desk, db, the_conference(db, focus))
+        may_take_part(desk, db, conference, who)
+        before = rows.member_of(db, conference.number, who)
+        if before is not None and before.state == MemberState.JOINED:
+            raise Refused(f"{who} is in {conference.focus} already")
+        keys = current_keys(desk, db, conference)
+        conference = rows.conference(db, conference.number)
+        held = desk.request(conference.focus, who, CALL_OUT_FLAGS, ())
+        number = _invite(db, conference, who, 0, None)
+        plan = CallInPlan(db, desk.env, conference, number, keys)
+        message = transfer_init(
+            desk.env,
+            held,
+            initiator=conference.focus,
+            responder=who,
+            crypto_sessions=plan.offer(),
+            policies=own_policies(conference),
+            kemac_keys=[key.key_data() for key in keys],
+        )
+        deadline = desk.env.clock() + timeout * NS
+        _invite(db, conference, who, Message.parse(message).header.csb_id, deadline)
+        rows.put_call(db, number, message, TicketFile(held.ticket, held.policy, held.keys, True))
+    return message
+
+
+def _invite(
+    db: Db, conference: Conference, who: Identity, csb_id: int, deadline: int | None
+) -> int:
+    return rows.put_member(
+        db,
+        Member(
+            0, conference.number, who, MemberState.INVITED, csb_id, conference.generation, deadline
+        ),
+    )
+
+
+@dataclass
+class Answered:
+    """What came of an answer: who it is from, and the updates that it leads to.
+
+    With a `refusal` the answer was an authentic Error message: someone called out does not
+    come.
+    """
+
+    identity: Identity
+    updates: list[Update] = field(default_factory=list)
+    refusal: ErrorReceived | None = None
+
+
+def answer(desk: ConferenceSystem, message: bytes) -> Answered:
+    """Take the answer to a call-out or an update.
+
+    Raises Refused when nothing waits for it, it does not verify, or someone else answers
+    than was called, with an Error message in its `answer` for who is authenticated;
+    WireError when it cannot be read.
+    """
+    csb_id = Message.parse(message).header.csb_id
+    failure: MikeyError = Refused(
+        f"no call-out and no update waits for an answer with the CSB ID {csb_id:#010x}"
+    )
+    with desk.state.snapshot() as db:
+        candidates = rows.members_of_csb(db, csb_id)
+    for member in candidates:
+        try:
+            with desk.state.transaction() as db:
+                conference = rows.conference(db, member.conference)
+                found = _take(desk, db, conference, member.identity, message)
+        except MikeyError as error:
+            failure = error
+        else:
+            found.updates = found.updates or tidy(desk, conference)
+            return found
+    raise failure
+
+
+def _take(
+    desk: ConferenceSystem, db: Db, conference: Conference, who: Identity, message: bytes
+) -> Answered:
+    member = rows.member_of(db, conference.number, who)
+    now = desk.env.clock()
+    if member is not None and member.state == MemberState.INVITED and not _is_late(member, now):
+        return _join(desk, db, conference, member, message)
+    if member is not None and member.state == MemberState.JOINED and member.session is not None:
+        return _confirm(desk, db, conference, member, member.session, message)
+    raise Refused(f"{who} is not in {conference.focus} any more; the answer comes too late")
+
+
+def _is_late(member: Member, now_ns: int) -> bool:
+    return member.deadline_ns is not None and member.deadline_ns <= now_ns
+
+
+def _join(
+    desk: ConferenceSystem, db: Db, conference: Conference, member: Member, message: bytes
+) -> Answered:
+    """Verify who answered a call-out, and only then let them in."""
+    call = rows.call_of(db, member.number)
+    if call is None:
+        raise Refused(f"no call-out to {member.identity} waits for an answer")
+    init, ticket = call
+    try:
+        session = finish_transfer(desk.env, ticket.held, init, message, accept_policy)
+    except ErrorReceived as error:
+        if not error.verified:
+            raise
+        return Answered(member.identity, let_go(desk, db, conference, [member]), error)
+    if session.remote != member.identity:
+        raise Refused(f"{session.remote} answers, {member.identity} was called", ErrorNo.INVALID_ID)
+    session, change = _seated(desk, db, conference, member, session)
+    joined = replace(member, state=MemberState.JOINED, deadline_ns=None, session=session)
+    rows.put_member(db, joined)
+    rows.forget_waiting(db, member.number)
+    if change == _CLASH:
+        # Under the old key two would send with one SSRC; nobody is to use it any longer.
+        return Answered(member.identity, rekey(desk, db, conference))
+    if change == _NONE and member.generation == conference.generation:
+        return Answered(member.identity)
+    return Answered(member.identity, bring_up(desk, db, conference, [joined]))
+
+
+_NONE, _KEY, _CLASH = range(3)
+
+
+def _seated(
+    desk: ConferenceSystem, db: Db, conference: Conference, member: Member, session: Session
+) -> tuple[Session, int]:
+    """Claim the SSRCs of someone who was called out; those that are taken get another.
+
+    Gives the session with the SSRCs and keys that it is to have, and how it differs from the
+    one that was answered: by the key of a crypto session, or by an SSRC that is taken.
+    """
+    keys = {
+        key.purpose: key.spi for key in rows.group_keys(db, conference.number, member.generation)
+    }
+    chosen, change = [], _NONE
+    for one, purpose in purposes_of(conference, session):
+        entry = one.entry
+        if entry.spi != keys[purpose]:
+            entry, change = with_spi(entry, keys[purpose]), max(change, _KEY)
+        if not session.is_local(one) and entry.protocol == ProtType.SRTP and one.ssrc is not None:
+            given = claim(db, desk.env, conference, member.number, purpose, one.ssrc)
+            change = max(change, _NONE if given == one.ssrc else _CLASH)
+            entry = with_ssrc(entry, given)
+        chosen.append(replace(one, entry=entry))
+    return replace(session, crypto_sessions=tuple(chosen)), change
+
+
+def _confirm(
+    desk: ConferenceSystem,
+    db: Db,
+    conference: Conference,
+    member: Member,
+    session: Session,
+    message: bytes,
+) -> Answered:
+    """Take the answer to an update; any of those sent may be the one that is answered."""
+    failure: MikeyError = Refused(f"no update to {member.identity} waits for an answer")
+    for generation, update in rows.updates_of(db, member.number):
+        sent = Incoming.read(update, DataType.TRANSFER_INIT)
+        # What was sent after this update does not make the answer to it old.
+        then = replace(session, last_t=as_number(sent.t))
+        try:
+            agreed = finish_update(desk.env, then, update, message, accept_policy)
+            came = Incoming.read(message, DataType.TRANSFER_RESP)
+            with told(desk.env, came, update_keys(session), SUPPORTED):
+                _check_unchanged(sent, agreed)
+        except MikeyError as error:
+            failure = error
+            continue
+        generation = max(member.generation, generation)
+        agreed = replace(agreed, last_t=max(session.last_t, agreed.last_t))
+        rows.put_member(db, replace(member, session=agreed, generation=generation))
+        if generation == conference.generation:
+            rows.forget_waiting(db, member.number)
+        return Answered(member.identity)
+    raise failure
+
+
+def _check_unchanged(sent: Incoming, agreed: Session) -> None:
+    """Refuse an answer that changes SSRCs or keys or adds streams, which the system gives."""
+    wanted = {
+        entry.cs_id: (entry.spi, entry.session_data[:4])
+        for entry in sent.message.header.cs_id_map
+        if isinstance(entry, GenericIdEntry)
+    }
+    for one in agreed.crypto_sessions:
+        entry = one.entry
+        if wanted.get(entry.cs_id) != (entry.spi, entry.session_data[:4]):
+            raise Refused(
+                f"the answer changes crypto session {entry.cs_id}; who wants other streams"
+                " calls in again",
+                ErrorNo.INVALID_SP,
+            )

@@ -1,0 +1,224 @@
+"""Creating a conference and calling in: TRANSFER_INIT comes, TRANSFER_RESP goes (TR 33.828
+5.3.2, RFC 6043 4.2.2).
+
+The order: what can be refused without the KMS; the KMS, which says whose ticket it is; the MAC;
+the entry that refuses the same message a second time; who may; and only then a group key comes
+into reach. Membership, SSRCs and the answer are one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from mikeytool.client.tickets import TicketFile
+from mikeytool.conference import state as rows
+from mikeytool.conference.group_keys import current_keys
+from mikeytool.conference.membership import catch_up, may_take_part
+from mikeytool.conference.model import Conference, Member, MemberState, Purpose
+from mikeytool.conference.state import Db
+from mikeytool.conference.streams import SUPPORTED, CallInPlan, accept_policy, own_policies
+from mikeytool.conference.system import ConferenceSystem, resolved_file, ticket_digest
+from mikeytool.exchange.error import told
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.responder import (
+    VerifiedInit,
+    check_acceptable,
+    transfer_resp,
+    verify_transfer_init,
+)
+from mikeytool.exchange.transfer import TransferInit, read_transfer_init, refuse_unless
+from mikeytool.exchange.update import is_update
+from mikeytool.kms import replay
+from mikeytool.kms.policy import matches
+from mikeytool.wire.errors import Refused, UsageError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
+
+
+def create(
+    desk: ConferenceSystem, message: bytes, focus: Identity, purposes: Sequence[Purpose]
+) -> bytes:
+    """Create a conference from a TRANSFER_INIT to the factory; gives TRANSFER_RESP.
+
+    The ticket's responders and the creator become the allowed set. No group key is handed
+    out, and the creator is not a member yet. Raises Refused, with an Error message in its
+    `answer`; WireError for what cannot be read.
+    """
+    factory = desk.system.identity
+    if focus == factory:
+        raise UsageError(f"{focus} is the factory; a conference has an address of its own")
+    init = _read(message)
+    with _early(desk, init):
+        _check_early(desk, init, TicketFlag.I)
+        if init.responder is not None and init.responder != factory:
+            raise Refused(
+                f"this is for {init.responder}, conferences are created at {factory}",
+                ErrorNo.INVALID_ID,
+            )
+        verified = verify_transfer_init(init, desk.resolve(init, factory), factory)
+    with _late(desk, verified):
+        _remember(desk, verified)
+        return _created(desk, verified, focus, purposes)
+
+
+def _created(
+    desk: ConferenceSystem, verified: VerifiedInit, focus: Identity, purposes: Sequence[Purpose]
+) -> bytes:
+    init = verified.init
+    with desk.state.transaction() as db:
+        creator = verified.initiator
+        _check_may_create(desk, creator)
+        number = rows.add_conference(db, focus, creator, purposes)
+        own = rows.own_addresses(db, desk.system)
+        for identity in (creator, *init.policy.responders):
+            if identity not in own:
+                rows.allow(db, number, identity)
+        rows.remember_ticket(db, ticket_digest(init), _file(desk, verified))
+        answer, _ = transfer_resp(desk.env, verified, accept_policy, local=desk.system.identity)
+        return _needed(answer)
+
+
+def _check_may_create(desk: ConferenceSystem, creator: Identity) -> None:
+    patterns = desk.system.may_create
+    if patterns and not any(matches(creator, pattern) for pattern in patterns):
+        raise Refused(f"{creator} may not create conferences here", ErrorNo.UNSPECIFIED)
+
+
+def call_in(desk: ConferenceSystem, message: bytes) -> bytes:
+    """Let someone in who called with a TRANSFER_INIT; gives TRANSFER_RESP with the group keys.
+
+    Raises as `create` does.
+    """
+    init = _read(message)
+    with _early(desk, init):
+        _check_early(desk, init, TicketFlag.I | TicketFlag.M)
+        focus = _focus(desk, init)
+        verified = verify_transfer_init(init, desk.resolve(init, focus), focus)
+    with _late(desk, verified):
+        _remember(desk, verified)
+        return _called_in(desk, verified, focus)
+
+
+def _called_in(desk: ConferenceSystem, verified: VerifiedInit, focus: Identity) -> bytes:
+    with desk.state.transaction() as db:
+        conference = rows.conference_of(db, focus)
+        if conference is None:
+            raise Refused(f"{focus} is the focus of no conference", ErrorNo.INVALID_ID)
+        may_take_part(desk, db, conference, verified.initiator)
+        conference, _ = catch_up(desk, db, conference)
+        rows.remember_ticket(db, ticket_digest(verified.init), _file(desk, verified))
+        return _seat(desk, db, conference, verified)
+
+
+def _seat(desk: ConferenceSystem, db: Db, conference: Conference, verified: VerifiedInit) -> bytes:
+    """Give a caller their SSRCs and the group keys."""
+    keys = current_keys(desk, db, conference)
+    conference = rows.conference(db, conference.number)
+    caller, csb_id = verified.initiator, verified.init.incoming.csb_id
+    before = rows.member_of(db, conference.number, caller)
+    if before is not None:
+        # Their earlier SSRCs may have sent packets under the same key.
+        rows.release_ssrcs(db, before.number, conference.generation)
+        rows.forget_waiting(db, before.number)
+    joined = Member(0, conference.number, caller, MemberState.JOINED, csb_id, conference.generation)
+    number = rows.put_member(db, joined)
+    plan = CallInPlan(db, desk.env, conference, number, keys)
+    answer, session = transfer_resp(
+        desk.env,
+        verified,
+        accept_policy,
+        local=conference.focus,
+        crypto_sessions=plan.added(verified.init.entries),
+        policies=own_policies(conference),
+        kemac_keys=[key.key_data() for key in keys],
+        arrange=plan.arrange,
+    )
+    rows.put_member(
+        db,
+        Member(
+            number, conference.number, caller, MemberState.JOINED, csb_id,
+            conference.generation, None, session,
+        ),
+    )  # fmt: skip
+    return _needed(answer)
+
+
+def _needed(answer: bytes | None) -> bytes:
+    if answer is None:
+        raise Refused("the ticket has no F flag: no answer can be given", ErrorNo.INVALID_TPPAR)
+    return answer
+
+
+def _read(message: bytes) -> TransferInit:
+    """Read TRANSFER_INIT; an update that a member starts is told what to do instead."""
+    if is_update(Incoming.read(message, DataType.TRANSFER_INIT)):
+        raise Refused("this is an update; a member who wants other streams calls in again")
+    return read_transfer_init(message)
+
+
+def _check_early(desk: ConferenceSystem, init: TransferInit, flags: TicketFlag) -> None:
+    """Refuse what needs no KMS to be refused (4.2.2.2)."""
+    for flag, why in _WHY.items():
+        refuse_unless(flag not in flags or flag in init.policy.flags, why)
+    refuse_unless(
+        TicketFlag.F in init.policy.flags, "the ticket has no F flag: no answer can be given"
+    )
+    check_acceptable(desk.env, init, accept_policy)
+    sender = init.initiator or init.policy.initiator
+    if sender is not None:
+        with desk.state.transaction() as db:
+            replay.refuse_seen(db, init.incoming, sender)
+
+
+_WHY = {
+    TicketFlag.I: "the ticket has no I flag: without key forking whoever may resolve it could"
+    " pose as the caller",
+    TicketFlag.M: "the ticket has no M flag: no group key could be handed out",
+}
+
+
+def _early(desk: ConferenceSystem, init: TransferInit) -> AbstractContextManager[None]:
+    """Refusals before there is any key to protect an Error message with (5.4)."""
+    return told(desk.env, init.incoming, None, SUPPORTED) if desk.send_errors else nullcontext()
+
+
+def _late(desk: ConferenceSystem, verified: VerifiedInit) -> AbstractContextManager[None]:
+    """Refusals of someone who is authenticated: their Error message has a MAC."""
+    keys = verified.init.keys(verified.resolved.keys.mpki.key, response=False)
+    return told(desk.env, verified.init.incoming, keys, SUPPORTED)
+
+
+def _focus(desk: ConferenceSystem, init: TransferInit) -> Identity:
+    """Which conference is called; raises Refused when there is none of that address."""
+    with desk.state.transaction() as db:
+        every = rows.conferences(db) if init.responder is None else []
+        named = None if init.responder is None else rows.conference_of(db, init.responder)
+    if named is not None:
+        return named.focus
+    if init.responder is not None:
+        raise Refused(f"{init.responder} is the focus of no conference", ErrorNo.INVALID_ID)
+    if len(every) != 1:
+        raise Refused(
+            f"it does not say which of {len(every)} conferences it is for", ErrorNo.INVALID_ID
+        )
+    return every[0].focus
+
+
+def _remember(desk: ConferenceSystem, verified: VerifiedInit) -> None:
+    """Refuse a message that was seen before, else write it down, whatever comes of it."""
+    init, refusal = verified.init, None
+    with desk.state.transaction() as db:
+        mpki = verified.resolved.keys.mpki.key
+        replay.remember(db, desk.env, init.incoming, verified.initiator, mpki)
+        try:
+            transfer = init.incoming.v.ver_data
+            replay.use_once(db, desk.env, init.ticket, init.policy, b"", transfer)
+        except Refused as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
+
+
+def _file(desk: ConferenceSystem, verified: VerifiedInit) -> TicketFile:
+    return resolved_file(verified.init, verified.resolved, desk.system.identity)

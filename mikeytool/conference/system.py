@@ -1,0 +1,133 @@
+"""The conference system as a user of its KMS: it requests and resolves tickets (TR 33.828
+5.3.2, RFC 6043 4.2.1 and 4.2.3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from mikeytool.client.kms import Kms
+from mikeytool.client.tickets import TicketFile
+from mikeytool.conference import state as rows
+from mikeytool.conference.model import System
+from mikeytool.conference.state import ConferenceState
+from mikeytool.exchange.environment import NS, Environment
+from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.profile import PROFILE_128
+from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
+from mikeytool.exchange.resolve import ResolvedTicket, accept_resolve_resp, resolve_init
+from mikeytool.exchange.transfer import TransferInit
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import KeyData
+from mikeytool.wire.registry import ErrorNo, TicketFlag, TsType
+from mikeytool.wire.timestamp import Timestamp
+
+TICKET_VALIDITY = 8 * 3600
+"""Seconds that the system's own tickets are asked for."""
+
+
+@dataclass(frozen=True)
+class ConferenceSystem:
+    """A conference system at work: its file, clock and randomness, and its KMS.
+
+    With `send_errors` it also answers those with an Error message who are not authenticated.
+    """
+
+    state: ConferenceState
+    env: Environment
+    kms: Kms
+    send_errors: bool = False
+
+    @cached_property
+    def system(self) -> System:
+        """Who the system is."""
+        return self.state.system()
+
+    def resolve(self, init: TransferInit, focus: Identity) -> ResolvedTicket:
+        """The keys of the ticket in TRANSFER_INIT, from the KMS.
+
+        The address that the ticket names resolves it: the factory, else the focus.
+        The KMS is asked each time, because it alone can verify the Initiator Data; but a
+        ticket that was resolved before keeps its modifier (5.3, interpretation 22).
+        Raises ErrorReceived or Refused when the KMS refuses, Unreachable without one.
+        """
+        me = self.system
+        named = (one for one in (me.identity, focus) if one in init.policy.responders)
+        message = resolve_init(
+            self.env,
+            init.incoming.profile,
+            init.ticket,
+            responder=next(named, focus),
+            kms=me.kms_id,
+            psk=me.psk,
+            psk_id=self.key_name,
+        )
+        answer = self.kms.answer(self.env, message)
+        resolved = accept_resolve_resp(self.env, message, me.psk, answer)
+        with self.state.transaction() as db:
+            known = rows.known_ticket(db, ticket_digest(init))
+        return resolved if known is None else replace(known.resolved, policy=resolved.policy)
+
+    def request(
+        self,
+        initiator: Identity,
+        responder: Identity,
+        flags: TicketFlag,
+        keys: Sequence[KeyData],
+    ) -> HeldTicket:
+        """A ticket from the KMS for one responder. Raises as `resolve` does.
+
+        Refused when the KMS grants other keys, flags or responders than were asked for.
+        """
+        me, now = self.system, self.env.clock()
+        policy = TicketPolicy(
+            prf=PROFILE_128.prf,
+            flags=flags,
+            responders=(responder,),
+            kms=me.kms_id,
+            initiator=initiator,
+            valid_from=Timestamp.at(now, TsType.NTP_UTC_32),
+            valid_to=Timestamp.at(now + TICKET_VALIDITY * NS, TsType.NTP_UTC_32),
+            keys=tuple(keys),
+        )
+        message = request_init(
+            self.env,
+            PROFILE_128,
+            policy,
+            initiator=initiator,
+            kms=me.kms_id,
+            psk=me.psk,
+            psk_id=self.key_name,
+        )
+        try:
+            answer = self.kms.answer(self.env, message)
+            granted = accept_request_resp(self.env, message, me.psk, answer)
+        except Refused as error:
+            # Its number is about the system's request, not about whoever led to it.
+            raise Refused(str(error), ErrorNo.UNSPECIFIED) from None
+        for difference in granted.differences:
+            if difference.harm:
+                raise Refused(
+                    f"the KMS grants another ticket than was asked for: {difference.text}"
+                )
+        return granted.held
+
+    @property
+    def key_name(self) -> Identity:
+        """What the KMS finds the system's key by, whichever of its addresses acts."""
+        return Identity.key_name(str(self.system.identity))
+
+
+def ticket_digest(init: TransferInit) -> bytes:
+    """What tells one ticket from another: its policy and data, not who has sent it how often."""
+    ticket = init.ticket
+    return hashlib.sha256(ticket.tp_data + b"\0" + ticket.ticket_data).digest()
+
+
+def resolved_file(init: TransferInit, resolved: ResolvedTicket, by: Identity) -> TicketFile:
+    """What is kept of a resolved ticket."""
+    return TicketFile.of_resolved(init.ticket, resolved, by)

@@ -1,0 +1,294 @@
+"""`conference` from the shell: what is printed, what fails how, and what the keys are good for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.shell import Shell
+from tests.peers.programs import need
+
+FOCUS = "sip:room@conf.example.com"
+FACTORY = "sip:factory@conf.example.com"
+
+
+def person(name: str) -> dict[str, str]:
+    """What a person's commands run with: a state and a key of their own."""
+    return {
+        "MIKEYTOOL_STATE": f"{name}.state",
+        "MIKEYTOOL_AS": f"sip:{name}@example.com",
+        "MIKEYTOOL_PSK": f"file:{name}.psk",
+        "MIKEYTOOL_KMS": "kms.db",
+    }
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a KMS and its users, to be copied."""
+    shell = Shell(tmp_path_factory.mktemp("users"))
+    shell.ok("mikeytool kms init -q kms.db --id sip:kms.example.com")
+    for name in ("alice", "bob", "eve"):
+        shell.ok(f"mikeytool kms user add -q kms.db sip:{name}@example.com -o {name}.psk")
+    shell.ok(
+        f"mikeytool kms user add -q kms.db {FACTORY} --act-as 'sip:*@conf.example.com'"
+        f" -o factory.psk"
+    )
+    return shell.folder
+
+
+@pytest.fixture
+def system(shell: Shell, users: Path) -> Shell:
+    """A conference system and three users."""
+    shutil.copytree(users, shell.folder, dirs_exist_ok=True)
+    shell.ok(
+        f"mikeytool conference init conference.db --as {FACTORY} --psk file:factory.psk"
+        " --kms kms.db"
+    )
+    return shell
+
+
+def create(shell: Shell, purposes: str = "audio") -> None:
+    """Alice's conference, to which Bob may come."""
+    shell.ok(
+        f"mikeytool ticket request --to {FACTORY} --to sip:bob@example.com --flags=+M"
+        " --save alice.ticket\n"
+        f"mikeytool transfer init --ticket alice.ticket --to {FACTORY} --session creation"
+        " -o creation-init\n"
+        f"mikeytool conference create conference.db creation-init --focus {FOCUS}"
+        f" --purpose {purposes} | mikeytool transfer finish --session creation",
+        **person("alice"),
+    )
+
+
+def call_in(shell: Shell, name: str, *, ticket: bool = True, ssrc: str = "0x11111111") -> None:
+    """Someone joins."""
+    if ticket:
+        shell.ok(
+            f"mikeytool ticket request --to {FOCUS} --flags=+M --key-type none"
+            f" --save {name}.ticket",
+            **person(name),
+        )
+    shell.ok(
+        f"mikeytool transfer init --ticket {name}.ticket --to {FOCUS} --session {name}.session"
+        f" --cs dir=send,ssrc={ssrc} --cs dir=recv -o {name}.init\n"
+        f"mikeytool conference call-in conference.db {name}.init -o {name}.resp\n"
+        f"mikeytool transfer finish {name}.resp --session {name}.session",
+        **person(name),
+    )
+
+
+def shown(shell: Shell, options: str = "") -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(
+        shell.ok(f"mikeytool conference show conference.db --json {options}")
+    )
+    return content
+
+
+def session(shell: Shell, name: str) -> list[dict[str, Any]]:
+    content = json.loads(shell.ok(f"mikeytool transfer show {name}.session --json --show-keys"))
+    sessions: list[dict[str, Any]] = content["crypto_sessions"]
+    return sessions
+
+
+def test_what_show_prints(system: Shell) -> None:
+    create(system, "audio,events")
+    call_in(system, "alice", ticket=False)
+    call_in(system, "bob")
+    content = shown(system, "--show-keys")
+    assert content["focus"] == FOCUS
+    assert content["creator"] == "sip:alice@example.com"
+    assert content["allowed"] == ["sip:alice@example.com", "sip:bob@example.com"]
+    alice, bob = content["members"]
+    assert alice == {
+        "identity": "sip:alice@example.com", "state": "joined", "ssrcs": ["0x11111111"]
+    }  # fmt: skip
+    assert bob["ssrcs"] != alice["ssrcs"]
+    assert [key["purpose"] for key in content["keys"]] == ["audio", "events"]
+    audio = content["keys"][0]
+    assert audio["state"] == "active"
+    send, recv, events = session(system, "bob")
+    assert (send["mki"], send["master_key"], send["master_salt"]) == (
+        audio["spi"], audio["tek"], audio["salt"]
+    )  # fmt: skip
+    assert recv["ssrc"] == "any"
+    assert events["key"] == content["keys"][1]["tek"]
+    assert "sha256:" in json.dumps(shown(system))
+    assert audio["tek"] not in json.dumps(shown(system))
+    assert stat.S_IMODE(system.path("conference.db").stat().st_mode) == 0o600
+
+
+def test_several_conferences_are_a_list(system: Shell) -> None:
+    assert not shown(system)
+    create(system)
+    system.path("alice.ticket").unlink()
+    system.path("creation").unlink()
+    system.path("creation-init").unlink()
+    other = "sip:other@conf.example.com"
+    system.ok(
+        f"mikeytool ticket request --to {FACTORY} --save alice.ticket\n"
+        f"mikeytool transfer init --ticket alice.ticket --to {FACTORY} --session creation"
+        f" | mikeytool conference create conference.db --focus {other}"
+        " | mikeytool transfer finish --session creation",
+        **person("alice"),
+    )
+    assert [one["focus"] for one in json.loads(json.dumps(shown(system)))] == [FOCUS, other]
+    system.fails("mikeytool conference rekey conference.db", 2, "--focus")
+
+
+def test_an_intruder_gets_an_error_message(system: Shell) -> None:
+    create(system)
+    system.ok(
+        f"mikeytool ticket request --to {FOCUS} --flags=+M --save eve.ticket\n"
+        f"mikeytool transfer init --ticket eve.ticket --to {FOCUS} --session eve.session -o init",
+        **person("eve"),
+    )
+    ran = system.fails(
+        "mikeytool conference call-in conference.db init > error", 1, "may not take part"
+    )
+    assert ran.out == ""
+    decoded = json.loads(system.ok("mikeytool decode error --json"))
+    assert decoded["data_type"] == "Error"
+    system.fails(
+        "mikeytool transfer finish error --session eve.session", 1, "Error message",
+        **person("eve"),
+    )  # fmt: skip
+    assert shown(system)["keys"] == []
+
+
+WRONG = (
+    ("mikeytool conference show nothing.db", 4, "no such conference system"),
+    ("mikeytool conference show kms.db", 4, "no conference system"),
+    ("mikeytool conference init conference.db --as sip:a --psk 00 --kms kms.db", 4, "exists"),
+    ("mikeytool conference call-out conference.db sip:bob@example.com", 2, "--focus"),
+    ("mikeytool conference call-in conference.db 00ff", 3, ""),
+    ("echo | mikeytool conference call-in conference.db", 3, "empty"),
+    ("mikeytool conference remove conference.db", 2, "URI"),
+    ("mikeytool conference rekey conference.db --overlap soon", 2, "90s"),
+)
+
+
+def test_wrong_inputs(system: Shell) -> None:
+    for command, code, words in WRONG:
+        system.fails(command, code, words)
+
+
+def test_wrong_uses_with_a_conference(system: Shell) -> None:
+    create(system)
+    system.fails("mikeytool conference create conference.db creation-init", 2, "--focus")
+    system.fails(
+        "mikeytool conference create conference.db creation-init --focus sip:x --purpose tea",
+        2, "audio",
+    )  # fmt: skip
+    system.fails(
+        f"mikeytool conference create conference.db creation-init --focus {FOCUS}", 1, "replay"
+    )
+    system.fails("mikeytool conference call-out conference.db sip:eve@example.com", 1, "may not")
+    system.fails("mikeytool conference call-out conference.db 'sip:*@example.com'", 1, "person")
+    system.fails("mikeytool conference remove conference.db sip:bob@example.com", 1, "is not in")
+    system.fails("mikeytool conference rekey conference.db", 1, "no group key")
+    system.fails("mikeytool conference answer conference.db creation-init", 1, "no call-out")
+
+
+def test_updates_are_json_lines(system: Shell) -> None:
+    create(system)
+    call_in(system, "alice", ticket=False)
+    call_in(system, "bob")
+    lines = system.ok("mikeytool conference rekey conference.db").splitlines()
+    updates = {one["to"]: one["message"] for one in map(json.loads, lines)}
+    assert set(updates) == {"sip:alice@example.com", "sip:bob@example.com"}
+    system.ok(
+        f"echo {updates['sip:bob@example.com']}"
+        " | mikeytool transfer respond --session bob.session"
+        " | mikeytool conference answer conference.db",
+        **person("bob"),
+    )
+    left = system.ok("mikeytool conference updates conference.db").splitlines()
+    assert [json.loads(line)["to"] for line in left] == ["sip:alice@example.com"]
+    system.ok("mikeytool conference remove conference.db sip:bob@example.com")
+    assert [one["state"] for one in shown(system)["members"]] == ["joined", "left"]
+    assert [key["state"] for key in shown(system)["keys"]] == ["active", "overlap", "overlap"]
+
+
+def test_call_out_and_its_time(system: Shell) -> None:
+    create(system)
+    system.ok("mikeytool conference call-out conference.db sip:bob@example.com -o to-bob")
+    assert shown(system)["members"][0]["state"] == "invited"
+    system.ok(
+        "mikeytool transfer respond to-bob --session bob.session -o from-bob\n"
+        "mikeytool conference answer conference.db from-bob",
+        **person("bob"),
+    )
+    assert shown(system)["members"][0]["state"] == "joined"
+    system.ok("mikeytool conference remove conference.db sip:bob@example.com")
+    system.ok("mikeytool conference call-out conference.db sip:bob@example.com --timeout 0s -q")
+    assert shown(system)["members"][0]["state"] == "left"
+
+
+def test_one_who_insists_on_a_taken_ssrc_is_named(system: Shell) -> None:
+    """Bob sends with Alice's SSRC, though the answer gave him another."""
+    create(system)
+    call_in(system, "alice", ticket=False)
+    call_in(system, "bob")
+    key = shown(system, "--show-keys")["keys"][0]
+    bare = f"--suite AES_CM_128_HMAC_SHA1_80 --key {key['tek']}{key['salt']}"
+    for name, text in (("alice", "68656c6c6f"), ("bob", "6d6f6f6f6f")):
+        system.ok(f"echo 80000001000000a011111111{text} | mikeytool srtp encrypt {bare} > {name}")
+    system.ok("mikeytool kms user add -q kms.db sip:carol@example.com -o carol.psk")
+    system.ok("mikeytool conference allow conference.db sip:carol@example.com")
+    call_in(system, "carol", ssrc="0x33333333")
+    ran = system.fails(
+        "cat alice bob | mikeytool srtp decrypt --session carol.session", 1, "11111111"
+    )
+    assert "80000001000000a01111111168656c6c6f" in ran.out
+
+
+def test_floor_control_with_a_tls_pre_shared_key(system: Shell) -> None:
+    need("openssl")
+    create(system, "floor")
+    system.ok(
+        f"mikeytool ticket request --to {FOCUS} --flags=+M --key-type none --save bob.ticket\n"
+        f"mikeytool transfer init --ticket bob.ticket --to {FOCUS} --session bob.session"
+        " --cs dir=recv,prot=241"
+        " | mikeytool conference call-in conference.db"
+        " | mikeytool transfer finish --session bob.session",
+        **person("bob"),
+    )
+    (floor,) = session(system, "bob")
+    assert floor["protocol"] == "TLS-PSK"
+    key = shown(system, "--show-keys")["keys"][0]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    identity = f"-psk_identity {floor['key_id']}"
+    said = system.ok(
+        f"timeout 20 openssl s_server -accept {port} -nocert -naccept 1 -rev -psk {key['tek']}"
+        f" {identity} > heard 2>&1 < /dev/null & sleep 1\n"
+        f"(echo floor request; sleep 1) | timeout 20 openssl s_client -connect 127.0.0.1:{port}"
+        f" -psk {floor['key']} {identity} 2>&1; wait"
+    )
+    # The server, which has the system's key, sends each line back in reverse.
+    assert "tseuqer roolf" in said
+    assert key["spi"] == floor["key_id"]
+
+
+def test_event_packages_with_a_cms_key(system: Shell) -> None:
+    need("openssl")
+    create(system, "audio,events")
+    call_in(system, "bob")
+    events = session(system, "bob")[-1]
+    assert events["protocol"] == "CMS"
+    key = shown(system, "--show-keys")["keys"][1]
+    system.path("body").write_text("<conference-info/>\n")
+    system.ok(
+        f"openssl cms -EncryptedData_encrypt -aes128 -secretkey {key['tek']} -in body"
+        " -outform DER -out sealed\n"
+        f"openssl cms -EncryptedData_decrypt -secretkey {events['key']} -in sealed -inform DER"
+        " -out opened"
+    )
+    assert system.path("opened").read_bytes().split() == system.path("body").read_bytes().split()

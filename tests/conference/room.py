@@ -1,0 +1,200 @@
+"""A conference system with its KMS in one process, and people who call and are called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mikeytool.client.kms import StoreKms
+from mikeytool.conference import calling_out, entering
+from mikeytool.conference import state as rows
+from mikeytool.conference.calling_out import Answered
+from mikeytool.conference.model import Conference, GroupKey, Member, MemberState, Purpose, System
+from mikeytool.conference.state import ConferenceState
+from mikeytool.conference.system import ConferenceSystem
+from mikeytool.exchange.crypto_sessions import CsSpec
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.initiator import finish_transfer
+from mikeytool.exchange.policy import wanted_key
+from mikeytool.exchange.request import HeldTicket, accept_request_resp
+from mikeytool.exchange.session import MediaKey, Session
+from mikeytool.exchange.update import answer_update
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import SP
+from mikeytool.wire.registry import DataType, KeyType
+from tests.world import ALICE, KMS, POLICY, World, accept_all, psk_of
+
+FACTORY = Identity.from_text("sip:factory@conf.example.com")
+FOCUS = Identity.from_text("sip:room-1@conf.example.com")
+DAN = Identity.from_text("sip:dan@example.com")
+FLAGS = "DEFGHIJMNO"
+FACTORY_KEY = b"f" * 32
+
+
+@dataclass
+class Person:
+    """Someone with a telephone; `session` is what they have with the conference."""
+
+    room: Room
+    who: Identity
+    session: Session | None = None
+    held: HeldTicket | None = None
+    init: bytes = b""
+
+    def ticket(self, *to: Identity, flags: str = FLAGS, keys: int = 0) -> HeldTicket:
+        """A ticket for these responders, without session keys unless `keys` says how many."""
+        wanted = [wanted_key(KeyType.TGK, 16, 0)] * keys
+        policy = self.room.policy(flags, responders=to, initiator=self.who, keys=tuple(wanted))
+        request = self.room.asked(policy, self.who)
+        answer = self.room.handled(request)
+        self.held = accept_request_resp(self.room.env, request, psk_of(self.who), answer).held
+        return self.held
+
+    def call(
+        self,
+        to: Identity = FOCUS,
+        ssrcs: Sequence[int | None] = (None,),
+        receive: int = 1,
+        policies: Sequence[SP] = (POLICY,),
+    ) -> bytes:
+        """TRANSFER_INIT with a stream to send for each of `ssrcs`."""
+        assert self.held is not None
+        specs = [CsSpec(send=True, ssrc=ssrc) for ssrc in ssrcs]
+        specs += [CsSpec(send=False)] * receive
+        self.init = self.room.call(self.held, specs, policies, caller=self.who, called=to)
+        return self.init
+
+    def take(self, answer: bytes) -> Session:
+        """The session that an answer to the last call sets up."""
+        assert self.held is not None
+        self.session = finish_transfer(self.room.env, self.held, self.init, answer, accept_all)
+        return self.session
+
+    def call_in(self, *ssrcs: int | None, receive: int = 1) -> Session:
+        """Get a ticket for the focus and call in."""
+        self.ticket(FOCUS)
+        return self.take(self.room.call_in(self.call(FOCUS, ssrcs or (None,), receive)))
+
+    def pick_up(self, init: bytes, ssrc: int | None = None, by: Identity | None = None) -> bytes:
+        """Answer a call-out; `ssrc` is for the stream to send."""
+        specs = [CsSpec(send=True, ssrc=ssrc)] if ssrc is not None else []
+        answer, self.session = self.room.answered(init, by or self.who, crypto_sessions=specs)
+        return answer
+
+    def update(self, message: bytes) -> bytes:
+        """Answer an update."""
+        assert self.session is not None
+        incoming = Incoming.read(message, DataType.TRANSFER_INIT)
+        answer, self.session = answer_update(self.room.env, self.session, incoming, accept_all)
+        assert answer is not None
+        return answer
+
+    def sends(self) -> list[tuple[int, MediaKey]]:
+        """SSRC and key of each stream to send."""
+        assert self.session is not None
+        return [
+            (one.ssrc, self.session.media_key(one))
+            for one in self.session.crypto_sessions
+            if self.session.is_local(one) and one.ssrc is not None
+        ]
+
+    def keys(self) -> dict[bytes, bytes]:
+        """TEKs by SPI of what this person holds."""
+        assert self.session is not None
+        return {key.spi or b"": key.key for key in self.session.keys}
+
+
+@dataclass
+class Room(World):
+    """A world with a conference system."""
+
+    may_create: tuple[str, ...] = ()
+    people: dict[Identity, Person] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.store.add_user(FACTORY, FACTORY_KEY, act_as=["sip:*@conf.example.com"])
+        self.store.add_user(DAN, psk_of(DAN))
+        path = self.folder / "conference.db"
+        system = System(FACTORY, FACTORY_KEY, str(self.store.path), KMS, self.may_create)
+        self.state = ConferenceState.init(path, system)
+        self.desk = ConferenceSystem(self.state, self.env, StoreKms(self.store.path))
+
+    def person(self, who: Identity) -> Person:
+        """Someone, the same each time."""
+        return self.people.setdefault(who, Person(self, who))
+
+    def create(
+        self,
+        *guests: Identity,
+        by: Identity = ALICE,
+        purposes: Sequence[Purpose] = (Purpose.AUDIO,),
+        focus: Identity = FOCUS,
+    ) -> Person:
+        """A conference with these guests."""
+        creator = self.person(by)
+        creator.ticket(FACTORY, *guests, keys=1)
+        answer = entering.create(self.desk, creator.call(FACTORY), focus, purposes)
+        creator.take(answer)
+        return creator
+
+    def call_in(self, init: bytes) -> bytes:
+        """The system's answer to a caller."""
+        return entering.call_in(self.desk, init)
+
+    def call_out(self, who: Identity, timeout: int = 60) -> bytes:
+        """The system's TRANSFER_INIT for someone."""
+        return calling_out.call_out(self.desk, FOCUS, who, timeout)
+
+    def answer(self, message: bytes) -> Answered:
+        """What the system makes of an answer."""
+        return calling_out.answer(self.desk, message)
+
+    def conference(self, focus: Identity = FOCUS) -> Conference:
+        """The conference of a focus."""
+        with self.state.transaction() as db:
+            found = rows.conference_of(db, focus)
+        assert found is not None
+        return found
+
+    def members(self) -> dict[Identity, Member]:
+        """Everyone who is known in the conference."""
+        number = self.conference().number
+        with self.state.transaction() as db:
+            return {one.identity: one for one in rows.members(db, number, *MemberState)}
+
+    def states(self) -> dict[Identity, str]:
+        """Where everyone stands."""
+        return {who: member.state.value for who, member in self.members().items()}
+
+    def ssrcs(self, who: Identity) -> list[int]:
+        """The SSRCs of a member."""
+        with self.state.transaction() as db:
+            return rows.ssrcs_of(db, self.members_number(who))
+
+    def members_number(self, who: Identity) -> int:
+        """The number of a member in the file."""
+        row = self.state._db.execute("SELECT number FROM members WHERE identity = ?", (who.data,))
+        return int(row.fetchone()[0])
+
+    def group_keys(self) -> list[GroupKey]:
+        """The group keys, newest first."""
+        number = self.conference().number
+        with self.state.transaction() as db:
+            return rows.group_keys(db, number)
+
+    def dump(self) -> str:
+        """Everything in the file, to see whether anything changed."""
+        tables = [
+            name
+            for (name,) in self.state._db.execute(
+                "SELECT name FROM sqlite_master WHERE type='table'"
+            )
+            if not name.startswith("replay")
+        ]
+        content = {
+            name: [list(map(repr, row)) for row in self.state._db.execute(f"SELECT * FROM {name}")]
+            for name in tables
+        }
+        return json.dumps(content)

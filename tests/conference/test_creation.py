@@ -1,0 +1,162 @@
+"""Creating a conference: who may, and what comes of it (TR 33.828 5.3.2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mikeytool.conference import entering
+from mikeytool.conference import state as rows
+from mikeytool.conference.model import Purpose
+from mikeytool.conference.system import ConferenceSystem
+from mikeytool.exchange.error import ErrorReceived
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import ERR, KEMAC, V
+from mikeytool.wire.registry import DataType, ErrorNo
+from tests.conference.room import DAN, FACTORY, FLAGS, FOCUS, Room
+from tests.world import ALICE, BOB, CAROL, EVE
+
+AUDIO = (Purpose.AUDIO,)
+OTHER = Identity.from_text("sip:room-2@conf.example.com")
+
+
+def test_the_tickets_responders_and_the_creator_are_allowed(room: Room) -> None:
+    room.create(BOB, CAROL)
+    number = room.conference().number
+    with room.state.transaction() as db:
+        allowed = rows.allowed_set(db, number)
+    assert set(allowed) == {ALICE, BOB, CAROL}
+    assert room.conference().creator == ALICE
+
+
+def test_creation_hands_out_no_key_and_no_seat(room: Room) -> None:
+    creator = room.person(ALICE)
+    creator.ticket(FACTORY, BOB, keys=1)
+    answer = entering.create(room.desk, creator.call(FACTORY), FOCUS, AUDIO)
+    assert Message.parse(answer).find(KEMAC) is None
+    session = creator.take(answer)
+    assert session.remote == FACTORY
+    assert room.members() == {}
+    assert room.group_keys() == []
+    assert not list(room.state._db.execute("SELECT * FROM ssrcs"))
+
+
+def test_a_creation_seen_before_makes_no_second_conference(room: Room) -> None:
+    creator = room.create(BOB)
+    for focus in (FOCUS, OTHER):
+        with pytest.raises(Refused, match="seen before"):
+            entering.create(room.desk, creator.init, focus, AUDIO)
+    assert len(list(room.state._db.execute("SELECT * FROM conferences"))) == 1
+
+
+def test_a_focus_has_one_conference(room: Room) -> None:
+    creator = room.create(BOB)
+    creator.ticket(FACTORY, CAROL, keys=1)
+    with pytest.raises(Refused, match="already"):
+        entering.create(room.desk, creator.call(FACTORY), FOCUS, AUDIO)
+    assert room.conference().number == 1
+
+
+@pytest.mark.parametrize("flags", ["DEFGHJMNO", "DEHJNO"])
+def test_a_ticket_without_forking_is_refused_before_the_kms_is_asked(
+    room: Room, flags: str
+) -> None:
+    creator = room.person(ALICE)
+    creator.ticket(FACTORY, BOB, flags=flags, keys=1)
+    init = creator.call(FACTORY, receive=0)
+    asked = room.store.count_log()
+    with pytest.raises(Refused, match="I flag") as refused:
+        entering.create(room.desk, init, FOCUS, AUDIO)
+    assert refused.value.error_no == ErrorNo.INVALID_TPPAR
+    assert refused.value.answer is None
+    assert room.store.count_log() == asked
+
+
+def test_an_early_refusal_has_an_error_message_when_asked_for(room: Room) -> None:
+    creator = room.person(ALICE)
+    creator.ticket(FACTORY, BOB, flags="DEFGHJMNO", keys=1)
+    desk = ConferenceSystem(room.state, room.env, room.desk.kms, send_errors=True)
+    with pytest.raises(Refused) as refused:
+        entering.create(desk, creator.call(FACTORY), FOCUS, AUDIO)
+    error = Message.parse(refused.value.answer or b"")
+    assert error.header.data_type == DataType.ERROR
+    assert [p.error_no for p in error.all(ERR)] == [ErrorNo.INVALID_TPPAR]
+    assert error.find(V) is None
+
+
+def test_who_may_not_create_is_told_with_an_authentic_error(tmp_path: Path) -> None:
+    room = Room(tmp_path, may_create=("sip:bob@*",))
+    creator = room.person(ALICE)
+    creator.ticket(FACTORY, BOB, keys=1)
+    with pytest.raises(Refused, match="may not create") as refused:
+        entering.create(room.desk, creator.call(FACTORY), FOCUS, AUDIO)
+    assert refused.value.error_no == ErrorNo.UNSPECIFIED
+    with pytest.raises(ErrorReceived) as received:
+        creator.take(refused.value.answer or b"")
+    assert received.value.verified
+    assert received.value.error_no == ErrorNo.UNSPECIFIED
+    assert not list(room.state._db.execute("SELECT * FROM conferences"))
+
+
+def test_the_pattern_of_who_may_create_is_for_octets(tmp_path: Path) -> None:
+    room = Room(tmp_path, may_create=("sip:alice@example.com",))
+    room.create(BOB)
+    assert room.conference().creator == ALICE
+
+
+def test_a_call_for_someone_else_creates_nothing(room: Room) -> None:
+    creator = room.person(ALICE)
+    creator.ticket(FACTORY, BOB, keys=1)
+    with pytest.raises(Refused, match="conferences are created at") as refused:
+        entering.create(room.desk, creator.call(FOCUS), FOCUS, AUDIO)
+    assert refused.value.error_no == ErrorNo.INVALID_ID
+
+
+def test_a_ticket_that_is_not_for_the_system_is_refused_by_the_kms(room: Room) -> None:
+    creator = room.person(ALICE)
+    creator.ticket(BOB, keys=1)
+    with pytest.raises(Refused, match="may not resolve"):
+        entering.create(room.desk, creator.call(FACTORY), FOCUS, AUDIO)
+
+
+def test_an_impostor_with_someone_elses_ticket_creates_nothing(room: Room) -> None:
+    """Bob may resolve Alice's ticket, so he knows MPKi; MPKr he does not have."""
+    creator = room.person(ALICE)
+    held = creator.ticket(FACTORY, BOB, keys=1)
+    impostor = room.person(BOB)
+    known = room.resolved(creator.call(FACTORY), BOB)
+    impostor.held = type(held)(held.ticket, held.policy, known.keys)
+    impostor.who = ALICE
+    with pytest.raises(Refused, match="Initiator Data"):
+        entering.create(room.desk, impostor.call(FACTORY), FOCUS, AUDIO)
+
+
+def test_a_stale_ticket_is_refused(room: Room) -> None:
+    creator = room.person(ALICE)
+    creator.ticket(FACTORY, BOB, keys=1)
+    init = creator.call(FACTORY)
+    room.clock.now += 2 * 3600 * 1_000_000_000
+    with pytest.raises(Refused, match="expired") as refused:
+        entering.create(room.desk, init, FOCUS, AUDIO)
+    assert refused.value.error_no == ErrorNo.INVALID_TICKET
+
+
+def test_a_group_in_the_ticket_is_allowed_as_a_group(room: Room) -> None:
+    team = Identity.from_text("sip:team@example.com")
+    room.store.add_members(team, [CAROL, DAN])
+    room.create(BOB, team)
+    room.person(DAN).call_in()
+    with pytest.raises(Refused, match="may not take part"):
+        room.person(EVE).call_in()
+    assert room.states() == {DAN: "joined"}
+
+
+def test_single_use_tickets_create_once_and_do_not_call_in(room: Room) -> None:
+    creator = room.person(ALICE)
+    creator.ticket(FACTORY, BOB, keys=1, flags=FLAGS.replace("J", ""))
+    creator.take(entering.create(room.desk, creator.call(FACTORY), FOCUS, AUDIO))
+    with pytest.raises(Refused, match="J flag"):
+        room.call_in(creator.call(FOCUS))

@@ -1,0 +1,272 @@
+"""Leaving and rekeying: who has left cannot read what follows (TR 33.828 5.3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mikeytool.client.kms import StoreKms
+from mikeytool.conference import membership
+from mikeytool.conference import state as rows
+from mikeytool.conference.model import Purpose, Update
+from mikeytool.exchange.crypto_sessions import CsSpec
+from mikeytool.exchange.environment import NS, Environment
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.update import answer_update
+from mikeytool.wire.errors import Refused, Unreachable, UsageError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.registry import DataType
+from tests.conference.room import DAN, FOCUS, Room
+from tests.world import ALICE, BOB, CAROL, accept_all
+
+
+@pytest.fixture
+def full(room: Room) -> Room:
+    """Alice, Bob and Carol in a conference."""
+    room.create(BOB, CAROL)
+    for ssrc, who in enumerate((ALICE, BOB, CAROL), 0x11111111):
+        room.person(who).call_in(ssrc)
+    return room
+
+
+def deliver(room: Room, updates: list[Update]) -> None:
+    """Every member answers, and the system takes it."""
+    for update in updates:
+        room.answer(room.person(update.to).update(update.message))
+
+
+def test_who_is_removed_does_not_get_the_new_key(full: Room) -> None:
+    updates = membership.dismiss(full.desk, None, [BOB], deny=False)
+    assert {update.to for update in updates} == {ALICE, CAROL}
+    deliver(full, updates)
+    new = full.group_keys()[0]
+    assert full.person(ALICE).sends()[0][1].key == new.tek
+    assert full.person(CAROL).sends()[0][1].key == new.tek
+    assert new.tek not in full.person(BOB).keys().values()
+    assert full.states()[BOB] == "left"
+    for update in updates:
+        with pytest.raises(Refused):
+            full.person(BOB).update(update.message)
+
+
+def test_who_is_removed_may_come_back(full: Room) -> None:
+    deliver(full, membership.dismiss(full.desk, None, [BOB], deny=False))
+    full.person(BOB).call_in()
+    assert full.states()[BOB] == "joined"
+    assert full.person(BOB).sends()[0][1].key == full.group_keys()[0].tek
+
+
+def test_who_is_denied_may_not_come_back_before_they_are_allowed(full: Room) -> None:
+    deliver(full, membership.dismiss(full.desk, None, [BOB], deny=True))
+    with pytest.raises(Refused, match="may not take part"):
+        full.person(BOB).call_in()
+    membership.allow(full.desk, None, [BOB])
+    full.person(BOB).call_in()
+    assert full.states()[BOB] == "joined"
+
+
+def test_a_name_that_is_denied_outweighs_a_group(full: Room) -> None:
+    team = Identity.from_text("sip:team@example.com")
+    full.store.add_members(team, [DAN])
+    membership.allow(full.desk, FOCUS, [team])
+    assert membership.dismiss(full.desk, None, [DAN], deny=True) == []
+    with pytest.raises(Refused, match="may not take part"):
+        full.person(DAN).call_in()
+
+
+def test_only_someone_who_is_in_is_removed(full: Room) -> None:
+    before = full.dump()
+    with pytest.raises(Refused, match="is not in"):
+        membership.dismiss(full.desk, None, [BOB, DAN], deny=False)
+    assert full.dump() == before
+
+
+def test_the_old_key_is_good_for_the_overlap(full: Room) -> None:
+    deliver(full, membership.change_keys(full.desk, None, 30))
+    old_spi = full.group_keys()[1].spi
+    alice = full.person(ALICE).session
+    assert alice is not None
+    assert alice.crypto_sessions[0].previous == (old_spi,)
+    states = [key.state(full.clock.now) for key in full.group_keys()]
+    assert states == ["active", "overlap"]
+    full.clock.now += 31 * NS
+    states = [key.state(full.clock.now) for key in full.group_keys()]
+    assert states == ["active", "expired"]
+    membership.unanswered(full.desk, None)
+    assert full.group_keys()[1].tek == b""
+
+
+def test_updates_are_printed_until_they_are_answered(full: Room) -> None:
+    first = membership.change_keys(full.desk, None)
+    deliver(full, [update for update in first if update.to != BOB])
+    (again,) = membership.unanswered(full.desk, None)
+    assert again.to == BOB
+    deliver(full, [again])
+    assert membership.unanswered(full.desk, None) == []
+    assert full.person(BOB).sends()[0][1].key == full.group_keys()[0].tek
+
+
+def test_an_answer_that_was_lost_does_no_harm(full: Room) -> None:
+    (to_alice, *_) = membership.change_keys(full.desk, None)
+    assert to_alice.to == ALICE
+    full.person(ALICE).update(to_alice.message)
+    again = [one for one in membership.unanswered(full.desk, None) if one.to == ALICE]
+    deliver(full, again)
+    assert ALICE not in {one.to for one in membership.unanswered(full.desk, None)}
+
+
+def test_an_answer_to_an_update_that_was_made_anew_meanwhile_is_taken(full: Room) -> None:
+    answers = []
+    for _ in range(3):
+        for update in membership.unanswered(full.desk, None) or membership.change_keys(
+            full.desk, None
+        ):
+            if update.to == BOB:
+                answers.append(full.person(BOB).update(update.message))
+    membership.unanswered(full.desk, None)
+    assert full.answer(answers[-1]).identity == BOB
+    assert BOB not in {one.to for one in membership.unanswered(full.desk, None)}
+
+
+def test_an_answer_cannot_bring_a_stream_or_another_ssrc(full: Room) -> None:
+    """Else a member could send with the SSRC of another, under the same key."""
+    (update,) = [one for one in membership.change_keys(full.desk, None) if one.to == BOB]
+    bob = full.person(BOB)
+    assert bob.session is not None
+    incoming = Incoming.read(update.message, DataType.TRANSFER_INIT)
+    answer, _ = answer_update(
+        full.env,
+        bob.session,
+        incoming,
+        accept_all,
+        crypto_sessions=[CsSpec(send=True, ssrc=0x11111111)],
+    )
+    before = full.dump()
+    with pytest.raises(Refused, match="calls in again") as refused:
+        full.answer(answer or b"")
+    assert Message.parse(refused.value.answer or b"").header.data_type == DataType.ERROR
+    assert full.dump() == before
+    full.answer(bob.update(update.message))
+
+
+def test_who_is_out_for_an_expired_ticket_takes_the_key_along(room: Room) -> None:
+    """Bob has had the newest key, though his answer to it was lost."""
+    room.create(BOB, CAROL)
+    bob, carol = room.person(BOB), room.person(CAROL)
+    bob.call_in(0x11111111)
+    room.clock.now += 1800 * NS
+    carol.call_in()
+    (to_bob,) = [one for one in membership.change_keys(room.desk, None) if one.to == BOB]
+    bob.update(to_bob.message)
+    room.clock.now += 2000 * NS
+    deliver(room, membership.unanswered(room.desk, None))
+    assert room.states() == {BOB: "left", CAROL: "joined"}
+    assert room.group_keys()[0].tek not in bob.keys().values()
+    carol.call_in(0x11111111)
+    assert carol.sends()[0][0] != 0x11111111
+
+
+def test_a_group_that_is_denied_takes_its_members_along(full: Room) -> None:
+    team = Identity.from_text("sip:team@example.com")
+    other = Identity.from_text("sip:other@example.com")
+    full.store.add_members(team, [DAN])
+    full.store.add_members(other, [DAN])
+    membership.allow(full.desk, None, [team, other])
+    full.person(DAN).call_in()
+    assert membership.dismiss(full.desk, None, [team], deny=True)
+    assert full.states()[DAN] == "left"
+    with pytest.raises(Refused, match="may not take part"):
+        full.person(DAN).call_in()
+
+
+def test_a_pattern_is_no_name(full: Room) -> None:
+    with pytest.raises(UsageError, match="no patterns"):
+        membership.allow(full.desk, None, [Identity.from_text("sip:*@example.com")])
+
+
+def test_a_denial_stands_when_the_kms_does_not_answer(full: Room) -> None:
+    class Down(StoreKms):
+        def answer(self, env: Environment, message: bytes) -> bytes:
+            raise Unreachable("the KMS is down")
+
+    desk = replace(full.desk, kms=Down(full.store.path))
+    with pytest.raises(Unreachable):
+        membership.dismiss(desk, None, [BOB], deny=True)
+    with full.state.transaction() as db:
+        assert rows.permission(db, 1, BOB) is False
+    assert full.states()[BOB] == "joined"
+    membership.dismiss(full.desk, None, [BOB], deny=True)
+    assert full.states()[BOB] == "left"
+
+
+def test_an_update_that_was_lost_does_no_harm(full: Room) -> None:
+    membership.change_keys(full.desk, None)
+    deliver(full, membership.change_keys(full.desk, None))
+    for who in (ALICE, BOB, CAROL):
+        assert full.person(who).sends()[0][1].key == full.group_keys()[0].tek
+
+
+def test_members_keep_their_ssrcs(full: Room) -> None:
+    before = {who: full.person(who).sends()[0][0] for who in (ALICE, BOB, CAROL)}
+    deliver(full, membership.change_keys(full.desk, None))
+    assert {who: full.person(who).sends()[0][0] for who in (ALICE, BOB, CAROL)} == before
+
+
+def test_a_leavers_ssrc_is_free_when_the_last_key_they_had_has_expired(full: Room) -> None:
+    ssrc = full.person(BOB).sends()[0][0]
+    membership.allow(full.desk, None, [DAN])
+    deliver(full, membership.dismiss(full.desk, None, [BOB], deny=False))
+    full.person(DAN).call_in(ssrc)
+    assert full.person(DAN).sends()[0][0] != ssrc
+    full.clock.now += 60 * NS
+    full.person(BOB).call_in(ssrc)
+    assert full.person(BOB).sends()[0][0] == ssrc
+
+
+def test_members_whose_ticket_has_expired_are_out(full: Room) -> None:
+    full.clock.now += 2 * 3600 * NS
+    assert membership.change_keys(full.desk, None) == []
+    assert set(full.states().values()) == {"left"}
+
+
+def test_keys_change_before_their_ticket_ends(full: Room) -> None:
+    (key,) = full.group_keys()
+    assert key.due_ns is not None
+    full.clock.now = key.due_ns + NS
+    membership.allow(full.desk, None, [DAN])
+    assert len(full.group_keys()) == 2
+
+
+def test_without_a_key_there_is_nothing_to_change(room: Room) -> None:
+    room.create(BOB)
+    with pytest.raises(Refused, match="no group key"):
+        membership.change_keys(room.desk, None)
+    assert membership.dismiss(room.desk, None, [BOB], deny=True) == []
+
+
+def test_every_purpose_gets_its_own_new_key(room: Room) -> None:
+    room.create(BOB, purposes=list(Purpose))
+    bob = room.person(BOB)
+    bob.call_in(None, None)
+    deliver(room, membership.change_keys(room.desk, None))
+    assert bob.session is not None
+    by_spi = {key.spi: key.purpose for key in room.group_keys() if key.until_ns is None}
+    purposes = [by_spi[one.entry.spi] for one in bob.session.crypto_sessions]
+    assert purposes == [
+        Purpose.AUDIO, Purpose.VIDEO, Purpose.AUDIO, Purpose.VIDEO, Purpose.FLOOR, Purpose.EVENTS
+    ]  # fmt: skip
+
+
+def test_which_conference_has_to_be_said(room: Room) -> None:
+    with pytest.raises(UsageError, match="0 conferences"):
+        membership.allow(room.desk, None, [BOB])
+    room.create(BOB)
+    room.create(BOB, focus=Identity.from_text("sip:room-2@conf.example.com"))
+    with pytest.raises(UsageError, match="--focus"):
+        membership.allow(room.desk, None, [CAROL])
+    membership.allow(room.desk, FOCUS, [CAROL])
+    with room.state.transaction() as db:
+        assert rows.permission(db, 1, CAROL)
+        assert rows.permission(db, 2, CAROL) is None

@@ -1,0 +1,72 @@
+"""Recorded exchanges of a whole conference get nobody a second seat (TR 33.828 5.3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from mikeytool.conference import entering, membership
+from mikeytool.conference.model import Purpose
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.identity import Identity
+from tests.conference.room import FOCUS, Room
+from tests.world import ALICE, BOB, CAROL
+
+Heard = list[tuple[Callable[[bytes], object], bytes]]
+OTHER = Identity.from_text("sip:room-2@conf.example.com")
+
+
+def test_everything_that_was_said_is_said_again(room: Room) -> None:
+    heard: Heard = []
+
+    def create(message: bytes) -> object:
+        return entering.create(room.desk, message, OTHER, (Purpose.AUDIO,))
+
+    alice = room.create(BOB, CAROL)
+    heard.append((create, alice.init))
+    alice.take(room.call_in(alice.call(FOCUS)))
+    heard.append((room.call_in, alice.init))
+    room.person(BOB).call_in(0x11111111)
+    heard.append((room.call_in, room.person(BOB).init))
+    answer = room.person(CAROL).pick_up(room.call_out(CAROL))
+    room.answer(answer)
+    heard.append((room.answer, answer))
+    for update in membership.dismiss(room.desk, None, [BOB], deny=False):
+        answer = room.person(update.to).update(update.message)
+        room.answer(answer)
+        heard.append((room.answer, answer))
+
+    before = room.dump()
+    assert len(heard) == 6
+    for say, message in heard:
+        with pytest.raises(Refused):
+            say(message)
+    assert room.dump() == before
+    assert room.states() == {ALICE: "joined", BOB: "left", CAROL: "joined"}
+
+
+def test_a_call_to_one_conference_does_not_enter_another(room: Room) -> None:
+    room.create(BOB)
+    room.create(BOB, by=CAROL, focus=OTHER)
+    bob = room.person(BOB)
+    bob.call_in()
+    with pytest.raises(Refused, match="seen before"):
+        room.call_in(bob.init)
+    assert room.states() == {BOB: "joined"}
+    row = room.state._db.execute("SELECT count(*) FROM members WHERE conference = 2").fetchone()
+    assert row == (0,)
+
+
+def test_one_person_in_two_conferences(room: Room) -> None:
+    """With keys of their own, and updates to one only."""
+    room.create(BOB)
+    room.create(BOB, by=CAROL, focus=OTHER)
+    bob = room.person(BOB)
+    first = bob.call_in(0x11111111)
+    bob.ticket(OTHER)
+    second = bob.take(room.call_in(bob.call(OTHER, ssrcs=[0x11111111])))
+    assert first.media_key(first.crypto_sessions[0]) != second.media_key(second.crypto_sessions[0])
+    assert second.crypto_sessions[0].ssrc == 0x11111111
+    (update,) = membership.change_keys(room.desk, OTHER)
+    room.answer(bob.update(update.message))
