@@ -61,4 +61,4 @@ def test_every_command_has_help_of_80_columns(shell: Shell) -> None:
             shown = shell.ok(f"mikeytool {group} {command} --help", COLUMNS="80")
             assert shown.startswith("Usage: mikeytool")
             assert max(map(len, shown.splitlines())) <= 80, f"{group} {command}"
-            assert shell.ok(f"mikeytool {group} {command} -h", COLUMNS="80") == shown
+        assert shell.ok(f"mikeytool {group} {command} -h", COLUMNS="80") == shown
