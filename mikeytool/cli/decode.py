@@ -7,25 +7,23 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mikeytool.capture.files import HEAD, is_capture
-from mikeytool.capture.text import Found
 from mikeytool.cli.context import context_options, read_identities, read_init
+from mikeytool.cli.inputs import Item, items_of
 from mikeytool.cli.keyring import key_ring, opening_options
 from mikeytool.cli.main import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
-from mikeytool.cli.messages import open_input, pick, stream_of
+from mikeytool.cli.messages import pick
 from mikeytool.cli.opening import Opener
-from mikeytool.cli.progress import progress
 from mikeytool.cli.words import json_option, quiet_option, show_keys_option
 from mikeytool.wire.describe import schema
 from mikeytool.wire.errors import MikeyError, UsageError, WireError
 from mikeytool.wire.message import Message
 
 if TYPE_CHECKING:
-    from mikeytool.cli.captures import Captured
+    pass
 
 Json = dict[str, Any]
 
@@ -76,7 +74,7 @@ def decode(
     ring = key_ring(**keys)
     opener = Opener(ring, read_init(init), read_identities(identities), show_keys)
     show = _show_json if as_json else _show_dump if as_hex else _show_tree
-    items = (item for one in inputs for item in _items(one, lines=lines, many=len(inputs) > 1))
+    items = (item for one in inputs for item in items_of(one, lines=lines, many=len(inputs) > 1))
     if index is not None:
         items = (item for item in [_chosen(items, index, opener)])
     first = list(islice(items, 2))
@@ -91,15 +89,7 @@ def decode(
     return worst(codes)
 
 
-class _Item(NamedTuple):
-    """A message to decode or why there is none, and where it stood."""
-
-    content: bytes | MikeyError
-    where: str
-    captured: Captured | None = None
-
-
-def _chosen(items: Iterator[_Item], index: int, opener: Opener) -> _Item:
+def _chosen(items: Iterator[Item], index: int, opener: Opener) -> Item:
     """The item that `--index` means; raises UsageError."""
     found = list(items)
     at = pick(index, len(found))
@@ -109,36 +99,10 @@ def _chosen(items: Iterator[_Item], index: int, opener: Opener) -> _Item:
     return found[at]
 
 
-def _items(argument: str, *, lines: bool, many: bool) -> Iterator[_Item]:
-    """The messages of one input; an input that cannot be read is one bad item."""
-    name = f"{argument}: " if many else ""
-    try:
-        with open_input(argument) as source, progress(source) as tick:
-            if is_capture(source.peek(HEAD)):
-                yield from _captured(source, tick, name)
-                return
-            for item in stream_of(source, argument, lines=lines):
-                tick()
-                if isinstance(item, Found):
-                    yield _Item(item.message, name + item.where)
-                else:
-                    yield _Item(item, name.removesuffix(": "))
-    except MikeyError as error:
-        yield _Item(error, "" if argument in str(error) else name.removesuffix(": "))
-
-
-def _captured(source: BinaryIO, tick: Callable[[], None], name: str) -> Iterator[_Item]:
-    # Imported here: most inputs are no captures.
-    from mikeytool.cli.captures import captured_messages
-
-    for one in captured_messages(source, tick):
-        yield _Item(one.content, name + one.where, one)
-
-
 Show = Callable[[Message, Json, str | None, bool], None]
 
 
-def _decode_one(item: _Item, opener: Opener, show: Show, *, at: int, many: bool) -> int:
+def _decode_one(item: Item, opener: Opener, show: Show, *, at: int, many: bool) -> int:
     """Print one message, or what can be read of it; gives its exit code."""
     where = f"{item.where}: " if many and item.where else ""
     try:
@@ -166,11 +130,11 @@ def _decode_one(item: _Item, opener: Opener, show: Show, *, at: int, many: bool)
     return EXIT_REFUSED if failed else 0
 
 
-def _facts(item: _Item) -> Json:
+def _facts(item: Item) -> Json:
     return {} if item.captured is None else item.captured.facts
 
 
-def _overview(items: Iterator[_Item], opener: Opener, *, flow: bool, checked: bool) -> int:
+def _overview(items: Iterator[Item], opener: Opener, *, flow: bool, checked: bool) -> int:
     """Print what is in captures, a line or an arrow a message; gives the exit code."""
     from mikeytool.cli.capture_views import Row, result_of, show_flow, show_list
 

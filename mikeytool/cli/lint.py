@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
 from itertools import chain, islice
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import click
 
-from mikeytool.capture.files import HEAD, is_capture
-from mikeytool.capture.text import Found
 from mikeytool.cli.context import read_init
+from mikeytool.cli.inputs import Item, items_of
 from mikeytool.cli.main import EXIT_REFUSED, complain, exit_code, worst
-from mikeytool.cli.messages import open_input, stream_of
-from mikeytool.cli.progress import progress
 from mikeytool.cli.values import clock, parse_time
 from mikeytool.cli.words import json_option, quiet_option, say
 from mikeytool.lint import RULES, Finding, Level, Report
@@ -72,10 +68,10 @@ def lint(
     now = clock()()
     given = None if at is None else parse_time(at, now)
     before = read_init(init)
-    items = (item for one in inputs for item in _items(one, lines=lines, many=len(inputs) > 1))
+    items = (item for one in inputs for item in items_of(one, lines=lines, many=len(inputs) > 1))
     first = list(islice(items, 2))
     many = len(first) > 1
-    if not many and isinstance(first[0].content, MikeyError) and first[0].came is None:
+    if not many and isinstance(first[0].content, MikeyError) and _came(first[0]) is None:
         raise first[0].content
     codes: set[int] = set()
     for item in chain(first, items):
@@ -86,7 +82,7 @@ def lint(
             complain(f"{where}{item.content}")
             codes.add(exit_code(item.content))
             continue
-        came = next(time for time in (given, item.came, now) if time is not None)
+        came = next(time for time in (given, _came(item), now) if time is not None)
         report = lint_message(item.content, now_ns=came, init=before)
         findings = [finding for finding in report.findings if finding.code not in ignored]
         _show(findings, where, as_json=as_json)
@@ -94,41 +90,9 @@ def lint(
     return worst(codes)
 
 
-class _Item(NamedTuple):
-    """A message or why there is none, where it stood, and when it came if a capture tells.
-
-    `came` is Unix time in nanoseconds.
-    """
-
-    content: bytes | MikeyError
-    where: str
-    came: int | None = None
-
-
-def _items(argument: str, *, lines: bool, many: bool) -> Iterator[_Item]:
-    """The messages of one input; an input that cannot be read is one bad item."""
-    name = f"{argument}: " if many else ""
-    try:
-        with open_input(argument) as source, progress(source) as tick:
-            if is_capture(source.peek(HEAD)):
-                yield from _captured(source, tick, name)
-                return
-            for item in stream_of(source, argument, lines=lines):
-                tick()
-                if isinstance(item, Found):
-                    yield _Item(item.message, name + item.where)
-                else:
-                    yield _Item(item, name.removesuffix(": "))
-    except MikeyError as error:
-        yield _Item(error, "" if argument in str(error) else name.removesuffix(": "))
-
-
-def _captured(source: BinaryIO, tick: Callable[[], None], name: str) -> Iterator[_Item]:
-    # Imported here: most inputs are no captures.
-    from mikeytool.cli.captures import captured_messages
-
-    for one in captured_messages(source, tick):
-        yield _Item(one.content, name + one.where, one.signal.moment.time)
+def _came(item: Item) -> int | None:
+    """When a message came, in Unix nanoseconds, if a capture tells."""
+    return None if item.captured is None else item.captured.signal.moment.time
 
 
 def _show(findings: list[Finding], where: str, *, as_json: bool) -> None:

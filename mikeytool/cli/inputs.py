@@ -1,0 +1,49 @@
+"""The messages of one input of `decode` and `lint`: a file of any length, text, or a capture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from mikeytool.capture.files import HEAD, is_capture
+from mikeytool.capture.text import Found
+from mikeytool.cli.messages import open_input, stream_of
+from mikeytool.cli.progress import progress
+from mikeytool.wire.errors import MikeyError
+
+if TYPE_CHECKING:
+    from mikeytool.cli.captures import Captured
+
+
+class Item(NamedTuple):
+    """A message or why there is none, where it stood, and what a capture tells of it."""
+
+    content: bytes | MikeyError
+    where: str
+    captured: Captured | None = None
+
+
+def items_of(argument: str, *, lines: bool, many: bool) -> Iterator[Item]:
+    """The messages of one input; an input that cannot be read is one bad item."""
+    name = f"{argument}: " if many else ""
+    try:
+        with open_input(argument) as source, progress(source) as tick:
+            if is_capture(source.peek(HEAD)):
+                yield from _captured(source, tick, name)
+                return
+            for item in stream_of(source, argument, lines=lines):
+                tick()
+                if isinstance(item, Found):
+                    yield Item(item.message, name + item.where)
+                else:
+                    yield Item(item, name.removesuffix(": "))
+    except MikeyError as error:
+        yield Item(error, "" if argument in str(error) else name.removesuffix(": "))
+
+
+def _captured(source: BinaryIO, tick: Callable[[], None], name: str) -> Iterator[Item]:
+    # Imported here: most inputs are no captures.
+    from mikeytool.cli.captures import captured_messages
+
+    for one in captured_messages(source, tick):
+        yield Item(one.content, name + one.where, one)
