@@ -59,6 +59,13 @@ class StateError(MikeyError):
     """A store or a state file cannot be read, written, or must not be overwritten."""
 
 
+class Unavailable(StateError):
+    """A store cannot be used just now, and nothing of what was asked for is written.
+
+    The same may be asked for again.
+    """
+
+
 class Unreachable(MikeyError):
     """A KMS or a peer cannot be reached."""
 
