@@ -36,7 +36,9 @@ from mikeytool.exchange.responder import VerifiedInit, transfer_resp, verify_tra
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import new_key
 from mikeytool.exchange.transfer import TransferInit, read_transfer_init
+from mikeytool.kms.seal import BESIDE
 from mikeytool.kms.service import handle
+from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store, Tpk
 from mikeytool.srtp.policy import policy_for
 from mikeytool.srtp.suites import SUITES
@@ -128,11 +130,17 @@ class World:
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
+    where: Where = ""
+    """The place for the store; a file in the folder unless it is given."""
 
     def __post_init__(self) -> None:
         self.env = Environment(clock=self.clock, random=os.urandom)
         tpk = Tpk(Identity.key_name("tpk-1"), b"t" * 32)
-        self.store = Store.init(self.folder / "kms.db", KMS, PROFILE_256, tpk)
+        self.how = f"file:{self.folder / 'seal.key'}" if self.where else BESIDE
+        if self.where:
+            (self.folder / "seal.key").write_text("s" * 32)
+        self.where = self.where or self.folder / "kms.db"
+        self.store = Store.init(self.where, KMS, PROFILE_256, tpk, how=self.how)
         for who in USERS:
             self.store.add_user(who, psk_of(who))
         self._files = 0

@@ -54,21 +54,21 @@ class ClientState(Database):
     version = 2
     migrations: ClassVar = {1: (*replay.FROM_VERSION_1, *_RESOLVED)}
     schema = (
-        replay.SCHEMA
+        "".join(f"{statement};" for statement in replay.SCHEMA)
         + "CREATE TABLE streams (stream BLOB PRIMARY KEY) WITHOUT ROWID;"
         + "".join(f"{statement};" for statement in _RESOLVED)
     )
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        with self._errors():
+        with self.errors():
             # Keys of tickets that are forgotten do not stay in pages that are free.
-            self._db.execute("PRAGMA secure_delete=ON")
+            self.db.execute("PRAGMA secure_delete=ON")
 
     def refuse_seen(self, message: Incoming, sender: Identity) -> None:
         """Refuse a TRANSFER_INIT that was seen before, without writing anything."""
-        with self._errors():
-            replay.refuse_seen(self._db, message, sender)
+        with self.errors():
+            replay.refuse_seen(self.db, message, sender)
 
     def remember(self, env: Environment, verified: VerifiedInit) -> None:
         """Refuse a verified TRANSFER_INIT that was seen before, else write it down.
@@ -80,6 +80,7 @@ class ClientState(Database):
         refusal: Refused | None = None
         with self.transaction() as db:
             replay.remember(db, env, init.incoming, verified.initiator, mpki)
+            replay.forget(db, env)
             try:
                 replay.use_once(db, env, init.ticket, init.policy, b"", init.incoming.v.ver_data)
             except Refused as error:
@@ -123,8 +124,8 @@ class ClientState(Database):
         With key forking that is so for every other TRANSFER_INIT, because the KMS alone can
         check Vr (interpretation 22).
         """
-        with self._errors():
-            row = self._db.execute(
+        with self.errors():
+            row = self.db.execute(
                 "SELECT content FROM resolved WHERE ticket = ? AND until_ns >= ?",
                 (_digest(ticket, by), env.clock()),
             ).fetchone()

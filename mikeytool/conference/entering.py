@@ -211,6 +211,7 @@ def _remember(desk: ConferenceSystem, verified: VerifiedInit) -> None:
     with desk.state.transaction() as db:
         mpki = verified.resolved.keys.mpki.key
         replay.remember(db, desk.env, init.incoming, verified.initiator, mpki)
+        replay.forget(db, desk.env)
         try:
             transfer = init.incoming.v.ver_data
             replay.use_once(db, desk.env, init.ticket, init.policy, b"", transfer)

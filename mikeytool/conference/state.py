@@ -41,7 +41,7 @@ class ConferenceState(Database):
     kind = 0x6D6B6366  # "mkcf"
     name = "conference system"
     schema = (
-        replay.SCHEMA
+        "".join(f"{statement};" for statement in replay.SCHEMA)
         + """
 CREATE TABLE system (
     identity BLOB NOT NULL, id_type INTEGER NOT NULL, psk BLOB NOT NULL, kms TEXT NOT NULL,
@@ -102,8 +102,8 @@ CREATE TABLE group_keys (
 
     def system(self) -> System:
         """Who the conference system is."""
-        with self._errors():
-            row = self._db.execute("SELECT * FROM system").fetchone()
+        with self.errors():
+            row = self.db.execute("SELECT * FROM system").fetchone()
         if row is None:
             raise StateError(f"{self.path}: it names no conference system")
         return System(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cryptography.x509 import load_der_x509_certificate
 
-from mikeytool.kms.seal import BESIDE, key_path
+from mikeytool.kms.sql import Db
 from mikeytool.kms.store import Store
 from mikeytool.wire.errors import StateError
 
@@ -28,36 +27,34 @@ def check(store: Store) -> list[Check]:
         return [Check(name, _found(look, store, db)) for name, look in _CHECKS.items()]
 
 
-_Look = Callable[[Store, sqlite3.Connection], Iterator[str]]
+_Look = Callable[[Store, Db], Iterator[str]]
 
 
-def _found(look: _Look, store: Store, db: sqlite3.Connection) -> tuple[str, ...]:
+def _found(look: _Look, store: Store, db: Db) -> tuple[str, ...]:
+    db.execute("SAVEPOINT look")
     try:
         return tuple(look(store, db))
-    except Exception as error:  # whatever comes of a file that is broken is a fault of it
-        return (str(error) or type(error).__name__,)
+    except Exception as error:  # whatever comes of a store that is broken is a fault of it
+        return (str(error).partition("\n")[0] or type(error).__name__,)
+    finally:
+        db.execute("ROLLBACK TO SAVEPOINT look")  # a server goes on only after this
 
 
-def _file(_store: Store, db: sqlite3.Connection) -> Iterator[str]:
-    for (line,) in db.execute("PRAGMA integrity_check"):
-        if line != "ok":
-            yield line
+def _file(store: Store, db: Db) -> Iterator[str]:
+    yield from store.faults(db)
     for table in ("kms", "seal", "replay_horizon"):
         count = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
         if count != 1:
             yield f"the table {table} has {count} rows, one is expected"
 
 
-def _sealing_key(store: Store, _db: sqlite3.Connection) -> Iterator[str]:
-    paths = [store.path]
-    if store.sealed_how == BESIDE:
-        paths.append(key_path(store.path))
-    for path in paths:
+def _sealing_key(store: Store, _db: Db) -> Iterator[str]:
+    for path in store.private_files():
         if path.exists() and path.stat().st_mode & 0o077:
             yield f"{path} can be read by others; make its mode 0600"
 
 
-def _users(store: Store, _db: sqlite3.Connection) -> Iterator[str]:
+def _users(store: Store, _db: Db) -> Iterator[str]:
     for user in store.users():
         if user.sealed_psk is None and user.certificate is None:
             yield f"the user {user.identity} has neither a key nor a certificate"
@@ -75,13 +72,13 @@ def _fault(opens: Callable[[], object]) -> Iterator[str]:
         yield str(error)
 
 
-def _keys(store: Store, db: sqlite3.Connection) -> Iterator[str]:
+def _keys(store: Store, db: Db) -> Iterator[str]:
     store.tpks()
-    rows = db.execute("SELECT count(*) FROM tpks WHERE current AND shared_with IS NULL")
+    rows = db.execute("SELECT count(*) FROM tpks WHERE current = 1 AND shared_with IS NULL")
     if rows.fetchone()[0] != 1:
         yield "the KMS has not got one ticket protection key of its own that is current"
     for (party,) in db.execute(
-        "SELECT shared_with FROM tpks WHERE current AND shared_with IS NOT NULL"
+        "SELECT shared_with FROM tpks WHERE current = 1 AND shared_with IS NOT NULL"
         " GROUP BY shared_with HAVING count(*) > 1"
     ):
         yield f"two keys shared with {party!r} are current"
@@ -90,16 +87,16 @@ def _keys(store: Store, db: sqlite3.Connection) -> Iterator[str]:
     store.peers()
 
 
-def _references(_store: Store, db: sqlite3.Connection) -> Iterator[str]:
+def _references(_store: Store, db: Db) -> Iterator[str]:
     for user, pattern in db.execute(
-        "SELECT user, pattern FROM act_as WHERE user NOT IN (SELECT id FROM users)"
+        "SELECT who, pattern FROM act_as WHERE who NOT IN (SELECT id FROM users)"
     ):
         yield f"{pattern} may be acted as by {user!r}, who is no user"
     for (name,) in db.execute("SELECT psk_id FROM users JOIN peers ON psk_id = peers.id"):
         yield f"{name!r} names the key of a user and of another KMS"
 
 
-def _replay(_store: Store, db: sqlite3.Connection) -> Iterator[str]:
+def _replay(_store: Store, db: Db) -> Iterator[str]:
     """What is remembered lies behind what is forgotten."""
     forgotten, tickets = db.execute(
         "SELECT forgotten_ns, tickets_ns FROM replay_horizon"
@@ -114,7 +111,7 @@ def _replay(_store: Store, db: sqlite3.Connection) -> Iterator[str]:
             yield f"the table {table} has {count} entries from a time that is forgotten"
 
 
-def _policy(store: Store, _db: sqlite3.Connection) -> Iterator[str]:
+def _policy(store: Store, _db: Db) -> Iterator[str]:
     store.policy().check()
     store.rules()
     yield from ()

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import ClassVar, Self
 
+from mikeytool.kms.sql import Db
 from mikeytool.wire.errors import StateError
 
 _BUSY_MS = 10_000
@@ -37,17 +38,17 @@ class Database:
         if not path.is_file():
             raise StateError(f"{path}: there is no such {self.name}")
         self.path = path
-        with self._errors():
-            self._db = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None)
+        with self.errors():
+            self.db = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None)
         try:
-            with self._errors():
+            with self.errors():
                 # FULL has an entry on disk once it is committed.
-                self._db.execute("PRAGMA synchronous=FULL")
+                self.db.execute("PRAGMA synchronous=FULL")
                 if self._pragma("application_id") != self.kind:
                     raise StateError(f"{path}: this file is no {self.name}")
                 self._migrate(self._pragma("user_version"))
         except BaseException:
-            self._db.close()
+            self.db.close()
             raise
 
     def _migrate(self, found: int) -> None:
@@ -106,24 +107,26 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One transaction that may write: all of it is on disk afterwards, or none."""
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
+        with self.errors():
+            self.db.execute("BEGIN IMMEDIATE")
             try:
-                yield self._db
-                self._db.execute("COMMIT")
+                yield self.db
+                self.db.execute("COMMIT")
             finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
+
+    exchange = transaction
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """What the file holds at one moment; others may go on writing."""
-        with self._errors():
-            self._db.execute("BEGIN")
+        with self.errors():
+            self.db.execute("BEGIN")
             try:
-                yield self._db
+                yield self.db
             finally:
-                self._db.execute("ROLLBACK")
+                self.db.execute("ROLLBACK")
 
     @classmethod
     def check_kind(cls, path: Path) -> None:
@@ -137,6 +140,15 @@ class Database:
         if len(header) < _HEADER or header[68:72] != cls.kind.to_bytes(4):
             raise StateError(f"{path}: this file is no {cls.name}")
 
+    @property
+    def where(self) -> str:
+        """What errors call it: its path."""
+        return str(self.path)
+
+    def faults(self, db: Db) -> Iterator[str]:
+        """What SQLite finds wrong with its file."""
+        return (line for (line,) in db.execute("PRAGMA integrity_check") if line != "ok")
+
     def remove(self) -> None:
         """Close the file and remove it with what SQLite keeps beside it."""
         self.close()
@@ -145,14 +157,15 @@ class Database:
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self.db.close()
 
     def _pragma(self, name: str) -> int:
-        value: int = self._db.execute(f"PRAGMA {name}").fetchone()[0]
+        value: int = self.db.execute(f"PRAGMA {name}").fetchone()[0]
         return value
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
+        """Turns what SQLite raises into StateError."""
         try:
             yield
         except sqlite3.Error as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -19,14 +18,10 @@ from mikeytool.crypto.certificates import is_of_kms, rsa_key
 from mikeytool.exchange.profile import Profile
 from mikeytool.exchange.public_key import KmsKey
 from mikeytool.kms.model import MIN_PSK, Tpk
+from mikeytool.kms.places import private_key_place, tpk_place
 from mikeytool.kms.seal import Sealer
-from mikeytool.kms.sealed import (
-    BeforeCommit,
-    SealedDatabase,
-    nothing,
-    private_key_place,
-    tpk_place,
-)
+from mikeytool.kms.sealed import BeforeCommit, SealedDatabase, nothing
+from mikeytool.kms.sql import Db
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import IdType
@@ -40,12 +35,12 @@ class Keys(SealedDatabase):
     def tpk(self, name: Identity | None = None) -> Tpk | None:
         """The ticket protection key of a name, or the KMS's own that is current."""
         if name is None:
-            return next(self._tpks("WHERE current AND shared_with IS NULL", ()), None)
+            return next(self._tpks("WHERE current = 1 AND shared_with IS NULL", ()), None)
         return next(self._tpks("WHERE name = ?", (name.data,)), None)
 
     def shared_tpk(self, party: Identity) -> Tpk | None:
         """The current key that is shared with a party."""
-        return next(self._tpks("WHERE current AND shared_with = ?", (party.data,)), None)
+        return next(self._tpks("WHERE current = 1 AND shared_with = ?", (party.data,)), None)
 
     def tpks(self) -> list[Tpk]:
         """Every ticket protection key, in the order of their names."""
@@ -72,16 +67,21 @@ class Keys(SealedDatabase):
         party = None if tpk.shared_with is None else tpk.shared_with.data
         sealed = self.sealer.seal(tpk.key, *tpk_place(tpk.name.data, party))
         with self.transaction() as db:
-            known = "SELECT 1 FROM users WHERE id = ?"
-            if party is not None and not db.execute(known, (party,)).fetchone():
-                raise StateError(
-                    f"{self.path}: there is no user {tpk.shared_with}; see kms user list"
-                )
-            db.execute("UPDATE tpks SET current = 0 WHERE shared_with IS ?", (party,))
-            try:
-                db.execute("INSERT INTO tpks VALUES (?, ?, ?, 1)", (tpk.name.data, sealed, party))
-            except sqlite3.IntegrityError:
-                raise StateError(f"{self.path}: there is a key named {tpk.name} already") from None
+            before = "UPDATE tpks SET current = 0 WHERE shared_with"
+            if party is None:
+                db.execute(f"{before} IS NULL")
+            else:
+                if not db.execute("SELECT 1 FROM users WHERE id = ?", (party,)).fetchone():
+                    raise StateError(
+                        f"{self.where}: there is no user {tpk.shared_with}; see kms user list"
+                    )
+                db.execute(f"{before} = ?", (party,))
+            added = db.execute(
+                "INSERT INTO tpks VALUES (?, ?, ?, 1) ON CONFLICT DO NOTHING",
+                (tpk.name.data, sealed, party),
+            )
+            if not added.rowcount:
+                raise StateError(f"{self.where}: there is a key named {tpk.name} already")
             before_commit()
 
     # --- key pairs ------------------------------------------------------------------------
@@ -94,10 +94,8 @@ class Keys(SealedDatabase):
         """
         check_key_pair(private_key, certificate, self.identity)
         with self.transaction() as db:
-            try:
-                insert_key_pair(db, self.sealer, private_key, certificate)
-            except sqlite3.IntegrityError:
-                raise StateError(f"{self.path}: this certificate is there already") from None
+            if not insert_key_pair(db, self.sealer, private_key, certificate):
+                raise StateError(f"{self.where}: this certificate is there already")
 
     def remove_key(self, fingerprint: bytes) -> None:
         """Remove a key pair by the SHA-256 of its certificate; StateError when there is none."""
@@ -129,11 +127,10 @@ class Keys(SealedDatabase):
         """Trust whom a certificate certifies; StateError when it is there already."""
         der = certificate.public_bytes(Encoding.DER)
         with self.transaction() as db:
-            try:
-                row = (certificate.fingerprint(SHA256()), der)
-                db.execute("INSERT INTO anchors VALUES (?, ?)", row)
-            except sqlite3.IntegrityError:
-                raise StateError(f"{self.path}: this certificate is there already") from None
+            row = (certificate.fingerprint(SHA256()), der)
+            added = db.execute("INSERT INTO anchors VALUES (?, ?) ON CONFLICT DO NOTHING", row)
+            if not added.rowcount:
+                raise StateError(f"{self.where}: this certificate is there already")
 
     def remove_anchor(self, fingerprint: bytes) -> None:
         """Trust a certificate no more; raises StateError when it is not there."""
@@ -145,25 +142,28 @@ class Keys(SealedDatabase):
 
     def _certificates(self, query: str) -> list[Certificate]:
         with self._errors():
-            return [load_der_x509_certificate(row[0]) for row in self._db.execute(query)]
+            rows = self._db.execute(query).fetchall()
+        return [load_der_x509_certificate(row[0]) for row in rows]
 
     def _remove_certificate(self, query: str, fingerprint: bytes) -> None:
         with self.transaction() as db:
             if not db.execute(query, (fingerprint,)).rowcount:
-                raise StateError(f"{self.path}: this certificate is not there")
+                raise StateError(f"{self.where}: this certificate is not there")
 
 
 def insert_key_pair(
-    db: sqlite3.Connection, sealer: Sealer, private_key: RSAPrivateKey, certificate: Certificate
-) -> None:
-    """Put a key pair behind those that are there, within a transaction."""
+    db: Db, sealer: Sealer, private_key: RSAPrivateKey, certificate: Certificate
+) -> bool:
+    """Put a key pair behind those that are there, within a transaction; False if it is one."""
     fingerprint = certificate.fingerprint(SHA256())
     der = private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     sealed = sealer.seal(der, *private_key_place(fingerprint))
-    db.execute(
-        "INSERT INTO kms_keys SELECT ?, ?, ?, ifnull(max(position), 0) + 1 FROM kms_keys",
-        (fingerprint, sealed, certificate.public_bytes(Encoding.DER)),
+    (last,) = db.execute("SELECT coalesce(max(position), 0) FROM kms_keys").fetchone()
+    added = db.execute(
+        "INSERT INTO kms_keys VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (fingerprint, sealed, certificate.public_bytes(Encoding.DER), last + 1),
     )
+    return added.rowcount == 1
 
 
 def check_tpk(tpk: Tpk, profile: Profile) -> None:

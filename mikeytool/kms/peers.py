@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 
 from mikeytool.kms.model import Peer, check_psk
-from mikeytool.kms.sealed import SealedDatabase, peer_place
+from mikeytool.kms.places import peer_place
+from mikeytool.kms.sealed import SealedDatabase
 from mikeytool.wire.errors import StateError
 from mikeytool.wire.identity import Identity
 
@@ -25,20 +25,19 @@ class Peers(SealedDatabase):
         sealed = self.sealer.seal(peer.psk, *peer_place(data))
         with self.transaction() as db:
             if db.execute("SELECT 1 FROM users WHERE psk_id = ?", (data,)).fetchone():
-                raise StateError(f"{self.path}: a user's key is named {peer.identity}")
-            try:
-                db.execute(
-                    "INSERT INTO peers VALUES (?, ?, ?, ?)",
-                    (data, int(peer.identity.id_type), peer.place, sealed),
-                )
-            except sqlite3.IntegrityError:
-                raise StateError(f"{self.path}: the KMS {peer.identity} is there already") from None
+                raise StateError(f"{self.where}: a user's key is named {peer.identity}")
+            added = db.execute(
+                "INSERT INTO peers VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (data, int(peer.identity.id_type), peer.place, sealed),
+            )
+            if not added.rowcount:
+                raise StateError(f"{self.where}: the KMS {peer.identity} is there already")
 
     def remove_peer(self, identity: Identity) -> None:
         """Remove another KMS; raises StateError when there is none of that name."""
         with self.transaction() as db:
             if not db.execute("DELETE FROM peers WHERE id = ?", (identity.data,)).rowcount:
-                raise StateError(f"{self.path}: there is no KMS {identity}; see kms peer list")
+                raise StateError(f"{self.where}: there is no KMS {identity}; see kms peer list")
 
     def peers(self) -> list[Peer]:
         """Every other KMS, in the order of their identities."""

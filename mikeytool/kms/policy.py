@@ -125,7 +125,7 @@ class Policies(SealedDatabase):
                 values[name] = tuple(values[name])
         except (ValueError, TypeError):
             raise StateError(
-                f"{self.path}: the policy in it cannot be read; restore a backup"
+                f"{self.where}: the policy in it cannot be read; restore a backup"
             ) from None
         return KmsPolicy(**values)
 
@@ -137,7 +137,11 @@ class Policies(SealedDatabase):
         rows = [(name, json.dumps(value)) for name, value in changes.items()]
         with self.transaction() as db:
             replace(self.policy(), **changes).check()
-            db.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", rows)
+            db.executemany(
+                "INSERT INTO settings VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                rows,
+            )
 
     def rules(self) -> Rules:
         """Who may call whom."""
@@ -167,6 +171,6 @@ class Policies(SealedDatabase):
             )
             if not gone.rowcount:
                 raise StateError(
-                    f"{self.path}: there is no rule from {sender} to {responder};"
+                    f"{self.where}: there is no rule from {sender} to {responder};"
                     " see kms policy list"
                 )

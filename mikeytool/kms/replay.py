@@ -2,38 +2,42 @@
 
 It lives in tables of the database it is used with, so that its entry is on disk together
 with whatever the message led to. It stays small: a message is kept for as long as its
-timestamp would be accepted, a ticket for single use until it expires. What was forgotten is
-not let in again when the clock jumps back, because the latest time that was forgotten, the
-horizon, is kept.
+timestamp would be accepted, a ticket for single use until it expires, and both then until
+`forget` is called. What was forgotten is not let in again when the clock jumps back, because
+the latest time that was forgotten, the horizon, is kept.
+
+Several may use one database at once, each seeing what others have committed: the unique index
+decides who was first, and the horizon is looked at after it, so that no entry is forgotten
+unseen between the two.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 
 from mikeytool.exchange.environment import DEFAULT_SKEW, NS, Environment
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.kms.sql import Db
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import SIGN, TICKET
 from mikeytool.wire.registry import ErrorNo, TicketFlag
 
-SCHEMA = """
-CREATE TABLE replay (
+SCHEMA = (
+    """CREATE TABLE replay (
     sender BLOB NOT NULL, mac BLOB NOT NULL, t_ns INTEGER NOT NULL,
-    PRIMARY KEY (sender, mac)) WITHOUT ROWID;
-CREATE INDEX replay_t ON replay (t_ns);
-CREATE TABLE replay_horizon (
-    forgotten_ns INTEGER NOT NULL, tickets_ns INTEGER NOT NULL DEFAULT 0);
-INSERT INTO replay_horizon VALUES (0, 0);
-CREATE TABLE single_use (
+    PRIMARY KEY (sender, mac)) WITHOUT ROWID""",
+    "CREATE INDEX replay_t ON replay (t_ns)",
+    """CREATE TABLE replay_horizon (
+    forgotten_ns INTEGER NOT NULL, tickets_ns INTEGER NOT NULL DEFAULT 0)""",
+    "INSERT INTO replay_horizon VALUES (0, 0)",
+    """CREATE TABLE single_use (
     ticket BLOB PRIMARY KEY, transfer BLOB NOT NULL,
-    until_ns INTEGER NOT NULL DEFAULT 9223372036854775807) WITHOUT ROWID;
-CREATE INDEX single_use_until ON single_use (until_ns);
-CREATE TABLE counters (scope BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
-"""
+    until_ns INTEGER NOT NULL DEFAULT 9223372036854775807) WITHOUT ROWID""",
+    "CREATE INDEX single_use_until ON single_use (until_ns)",
+    "CREATE TABLE counters (scope BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID",
+)
 
 FROM_VERSION_1 = (
     # Entries had the moment until which they count, under the skew of that version.
@@ -48,13 +52,14 @@ FROM_VERSION_1 = (
 )
 """What brings the tables of version 1 to those of `SCHEMA`."""
 
+_PATIENCE = 60 * NS
+"""How long what can be forgotten may be left: forgetting takes a write."""
+
 NO_END = (1 << 63) - 1
 """The end of a ticket without TRe, as far as the database can count."""
 
 
-def remember(
-    db: sqlite3.Connection, env: Environment, message: Incoming, sender: Identity, key: bytes
-) -> None:
+def remember(db: Db, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
     """Refuse an initial message seen before, else write it down; within a transaction.
 
     The message has been verified with `key` and is fresh. Raises Refused (Auth failure) for
@@ -67,19 +72,16 @@ def remember(
         return
     sent = message.t.unix_ns or 0
     oldest = env.clock() - env.skew * NS
-    # The clock has gone on since the message was found fresh, and entries that are too old
-    # may be forgotten below: what is not to be remembered any more is not taken either.
+    row = (sender.data, _proof(message), sent)
+    added = db.execute("INSERT INTO replay VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
+    if not added.rowcount:
+        raise _replayed(message)
+    # The clock has gone on since the message was found fresh, and its entry may have been
+    # forgotten: what is not to be remembered any more is not taken either.
     _check_remembered(db, sent, oldest)
-    try:
-        db.execute("INSERT INTO replay VALUES (?, ?, ?)", (sender.data, _proof(message), sent))
-    except sqlite3.IntegrityError:
-        raise _replayed(message) from None
-    _forget(db, oldest)
 
 
-def check_new(
-    db: sqlite3.Connection, env: Environment, message: Incoming, sender: Identity, key: bytes
-) -> None:
+def check_new(db: Db, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
     """Raise Refused as `remember` does, without writing anything.
 
     It spares a write for what was captured; `remember` decides, for two may come at once.
@@ -93,7 +95,7 @@ def check_new(
     refuse_seen(db, message, sender)
 
 
-def _check_remembered(db: sqlite3.Connection, sent_ns: int, oldest_ns: int) -> None:
+def _check_remembered(db: Db, sent_ns: int, oldest_ns: int) -> None:
     horizon = db.execute("SELECT forgotten_ns FROM replay_horizon").fetchone()[0]
     if sent_ns < oldest_ns or sent_ns <= horizon:
         raise Refused(
@@ -110,7 +112,7 @@ def _proof(message: Incoming) -> bytes:
     return message.v.ver_data
 
 
-def refuse_seen(db: sqlite3.Connection, message: Incoming, sender: Identity) -> None:
+def refuse_seen(db: Db, message: Incoming, sender: Identity) -> None:
     """Raise Refused for a message seen before, without writing anything."""
     found = db.execute(
         "SELECT 1 FROM replay WHERE sender = ? AND mac = ?", (sender.data, _proof(message))
@@ -126,10 +128,10 @@ def _replayed(message: Incoming) -> Refused:
     )
 
 
-def _count(db: sqlite3.Connection, sender: Identity, key: bytes, counter: int) -> None:
+def _count(db: Db, sender: Identity, key: bytes, counter: int) -> None:
     updated = db.execute(
         "INSERT INTO counters VALUES (?, ?) ON CONFLICT (scope)"
-        " DO UPDATE SET last = excluded.last WHERE excluded.last > last",
+        " DO UPDATE SET last = excluded.last WHERE excluded.last > counters.last",
         (_scope(sender, key), counter),
     )
     if not updated.rowcount:
@@ -146,17 +148,39 @@ def _not_above(sender: Identity, counter: int) -> Refused:
     )
 
 
-def _forget(db: sqlite3.Connection, oldest_ns: int) -> None:
-    """Forget what is too old to be accepted, and remember how far back that went."""
-    gone = db.execute("SELECT max(t_ns) FROM replay WHERE t_ns < ?", (oldest_ns,)).fetchone()[0]
+def forget(db: Db, env: Environment) -> None:
+    """Forget messages that are too old to be accepted and tickets that have expired, and
+    remember how far back that went; within a transaction.
+    """
+    now = env.clock()
+    _forget(db, "replay", "t_ns", "forgotten_ns", now - env.skew * NS)
+    _forget(db, "single_use", "until_ns", "tickets_ns", now)
+
+
+def overdue(db: Db, env: Environment) -> bool:
+    """Whether something could have been forgotten for a while."""
+    now = env.clock() - _PATIENCE
+    query = (
+        "SELECT EXISTS (SELECT 1 FROM replay WHERE t_ns < ?)"
+        " OR EXISTS (SELECT 1 FROM single_use WHERE until_ns < ?)"
+    )
+    return bool(db.execute(query, (now - env.skew * NS, now)).fetchone()[0])
+
+
+def _forget(db: Db, table: str, column: str, horizon: str, before_ns: int) -> None:
+    """Forget what is of the time before a moment."""
+    query = f"SELECT max({column}) FROM {table} WHERE {column} < ?"  # noqa: S608 - names from here
+    gone = db.execute(query, (before_ns,)).fetchone()[0]
     if gone is None:
         return
-    db.execute("UPDATE replay_horizon SET forgotten_ns = max(forgotten_ns, ?)", (gone,))
-    db.execute("DELETE FROM replay WHERE t_ns <= ?", (gone,))
+    # The horizon comes first: whoever forgets at the same time waits here for the other.
+    raised = f"UPDATE replay_horizon SET {horizon} = ? WHERE {horizon} < ?"  # noqa: S608
+    db.execute(raised, (gone, gone))
+    db.execute(f"DELETE FROM {table} WHERE {column} <= ?", (gone,))  # noqa: S608
 
 
 def use_once(
-    db: sqlite3.Connection,
+    db: Db,
     env: Environment,
     ticket: TICKET,
     policy: TicketPolicy,
@@ -174,25 +198,15 @@ def use_once(
     until = NO_END
     if policy.valid_to is not None and policy.valid_to.unix_ns is not None:
         until = policy.valid_to.unix_ns
-    now = env.clock()
-    horizon = db.execute("SELECT tickets_ns FROM replay_horizon").fetchone()[0]
-    if until < now or until <= horizon:
-        raise Refused("this ticket has no J flag, and has expired before", ErrorNo.INVALID_TICKET)
     digest = hashlib.sha256(ticket.ticket_data + b"\0" + by).digest()
-    row = db.execute("SELECT transfer FROM single_use WHERE ticket = ?", (digest,)).fetchone()
-    if row is None:
-        db.execute("INSERT INTO single_use VALUES (?, ?, ?)", (digest, transfer, until))
-        _forget_tickets(db, now)
-    elif row[0] != transfer:
-        raise Refused("this ticket was used before and has no J flag", ErrorNo.INVALID_TICKET)
-
-
-def _forget_tickets(db: sqlite3.Connection, now_ns: int) -> None:
-    """Forget tickets that have expired, and remember how far back that went."""
-    gone = db.execute(
-        "SELECT max(until_ns) FROM single_use WHERE until_ns < ?", (now_ns,)
-    ).fetchone()[0]
-    if gone is None:
-        return
-    db.execute("UPDATE replay_horizon SET tickets_ns = max(tickets_ns, ?)", (gone,))
-    db.execute("DELETE FROM single_use WHERE until_ns <= ?", (gone,))
+    added = db.execute(
+        "INSERT INTO single_use VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (digest, transfer, until)
+    )
+    horizon = db.execute("SELECT tickets_ns FROM replay_horizon").fetchone()[0]
+    if until < env.clock() or until <= horizon:
+        raise Refused("this ticket has no J flag, and has expired before", ErrorNo.INVALID_TICKET)
+    if not added.rowcount:
+        query = "SELECT transfer FROM single_use WHERE ticket = ?"
+        first = db.execute(query, (digest,)).fetchone()
+        if first is None or first[0] != transfer:
+            raise Refused("this ticket was used before and has no J flag", ErrorNo.INVALID_TICKET)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from mikeytool.kms.sql import Where
 from mikeytool.wire.errors import StateError, UsageError
 
 BESIDE = "beside"
@@ -84,18 +85,22 @@ class Seal:
 
     @classmethod
     def make(
-        cls, how: str, store: Path, *, adopt: bool = False, key: Path | None = None
+        cls, how: str, store: Where, *, adopt: bool = False, key: Path | None = None
     ) -> tuple[Seal, Sealer]:
         """A new data key, sealed; for `beside` STORE.key is made, or with `adopt` the one
         that is there taken. `key` is another name to make it under.
 
-        Raises StateError when the sealing key cannot be had, UsageError for another `how`.
+        Raises StateError when the sealing key cannot be had, UsageError for another `how`
+        and for `beside` a database, which is no place for a key.
         """
         cost = _COST if how == PASSPHRASE else None
         if how.startswith("file:"):
             how = f"file:{Path(how[5:]).resolve()}"
-        key = key or key_path(store)
-        if how == BESIDE and not (adopt and key.exists()):
+        if isinstance(store, Path):
+            key = key or key_path(store)
+        elif how == BESIDE:
+            raise UsageError(f"{store}: {_APART}")
+        if how == BESIDE and key is not None and not (adopt and key.exists()):
             write_new(key, os.urandom(_KEY_LENGTH).hex().encode() + b"\n")
         seal = cls(how, os.urandom(_SALT_LENGTH), cost, b"")
         if how == PASSPHRASE:
@@ -106,7 +111,7 @@ class Seal:
         sealed = Sealer(seal._derived(secret)).seal(data_key, _DATA_KEY)
         return replace(seal, data_key=sealed), Sealer(data_key)
 
-    def open(self, store: Path, *, named: bool = True) -> Sealer:
+    def open(self, store: Where, *, named: bool = True) -> Sealer:
         """What opens the secrets of a store; raises StateError without the right key.
 
         MIKEYTOOL_SEAL says where the key is of the store that the operator `named`, not of
@@ -118,7 +123,7 @@ class Seal:
         if how == PASSPHRASE:
             secret = _passphrase(f"Passphrase for {store}", twice=False)
         else:
-            secret = _secret(how, store, key_path(store))
+            secret = _secret(how, store, key_path(store) if isinstance(store, Path) else None)
         try:
             return Sealer(Sealer(self._derived(secret)).open(self.data_key, _DATA_KEY))
         except ValueError:
@@ -136,6 +141,10 @@ class Seal:
         return Scrypt(self.salt, _KEY_LENGTH, n, r, p).derive(secret)
 
 
+_APART = (
+    "a database keeps no sealing key beside it; give --seal file:PATH, env:NAME or passphrase,"
+    f" or {PLACE_VARIABLE}"
+)
 _ELSEWHERE = f", or say where it is with {PLACE_VARIABLE}=file:PATH or env:NAME"
 
 
@@ -153,13 +162,13 @@ def check_how(how: str) -> str:
     raise UsageError(f"--seal {how}: file:PATH, env:NAME or passphrase is expected")
 
 
-def _name(how: str, store: Path) -> str:
-    if how == BESIDE:
+def _name(how: str, store: Where) -> str:
+    if how == BESIDE and isinstance(store, Path):
         return str(key_path(store))
     return "the passphrase" if how == PASSPHRASE else how
 
 
-def _secret(how: str, store: Path, beside: Path) -> bytes:
+def _secret(how: str, store: Where, beside: Path | None) -> bytes:
     """The octets of a sealing key as they stand, without a newline at their end."""
     scheme, _, rest = check_how(how).partition(":")
     if scheme == "env":
@@ -168,7 +177,9 @@ def _secret(how: str, store: Path, beside: Path) -> bytes:
             raise StateError(f"{store}: its sealing key is not in the environment, as {rest}")
         secret = os.fsencode(text)
     else:
-        path = beside if how == BESIDE else Path(rest)
+        if how == BESIDE and beside is None:
+            raise UsageError(f"{store}: {_APART}")
+        path = beside if how == BESIDE and beside is not None else Path(rest)
         try:
             with path.open("rb") as key:
                 secret = key.read(_MAX_SECRET + 2)

@@ -114,6 +114,7 @@ class _Case:
         sender = self.sender
         self.env.check_fresh(sender.incoming.t)
         self.store.check_new(self.env, sender.incoming, sender.acting, sender.key)
+        self.store.forget(self.env)
         refusal: Refused | None = None
         answer: bytes | None = None
         with self.store.exchange() as exchange:
@@ -198,7 +199,7 @@ class _Case:
         keys = make_keys(self.env, granted.keys)
         ticket, handed_out = make_ticket(self.env, granted.policy, keys, tpk.key, tpk.name)
         if not self.sender.admitted:
-            exchange.note(self.env, ticket, granted.policy, self.sender.user.identity)
+            exchange.note(ticket, granted.policy, self.sender.user.identity)
         return request_resp(self.env, request, key, kms, ticket, handed_out)
 
     def _tpk_for(self, asked: TicketPolicy) -> Tpk:

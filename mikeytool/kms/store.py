@@ -1,4 +1,4 @@
-"""The KMS store: users, keys, policy, replay cache and log in one SQLite file.
+"""The KMS store: users, keys, policy, replay cache and log in one database.
 
 What the KMS asks of it is narrow: who somebody is (`user`, `user_of_key`, `peer`), with which
 key (`psk`, `tpk`, `key_pairs`, `anchors`), what they may (`policy`, `rules`, `act_as`,
@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -28,13 +28,19 @@ from mikeytool.kms import replay
 from mikeytool.kms.keys import Keys, check_key_pair, check_tpk, insert_key_pair
 from mikeytool.kms.model import LogEntry, Tpk, User
 from mikeytool.kms.peers import Peers
+from mikeytool.kms.places import tpk_place, write_seal
 from mikeytool.kms.policy import Policies
-from mikeytool.kms.seal import BESIDE, Seal, key_path, write_new
-from mikeytool.kms.sealed import tpk_place, write_seal
+from mikeytool.kms.postgres import Postgres, is_url
+from mikeytool.kms.seal import BESIDE, Seal, Sealer, key_path, write_new
+from mikeytool.kms.sql import Db, Where
+from mikeytool.kms.store_file import StoreFile
 from mikeytool.kms.users import Users
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET
+
+Fill = Callable[[Db, Sealer], None]
+"""Puts into a new store what it begins with."""
 
 __all__ = ["Exchange", "LogEntry", "Store", "Tpk", "User"]
 
@@ -42,32 +48,29 @@ __all__ = ["Exchange", "LogEntry", "Store", "Tpk", "User"]
 class Exchange:
     """What is written down of one message, in one transaction."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Db) -> None:
         self._db = db
 
     def count(self, sender: Identity, now_ns: int) -> int:
         """The how-manieth message of a sender this is within the minute."""
         minute = now_ns // (60 * NS)
-        self._db.execute(
-            "INSERT INTO rates VALUES (?, ?, 1) ON CONFLICT (sender) DO UPDATE SET"
-            " count = CASE minute WHEN excluded.minute THEN count + 1 ELSE 1 END,"
-            " minute = excluded.minute",
+        count: int = self._db.execute(
+            "INSERT INTO rates VALUES (?, ?, 1) ON CONFLICT (sender) DO UPDATE SET count ="
+            " CASE rates.minute WHEN excluded.minute THEN rates.count + 1 ELSE 1 END,"
+            " minute = excluded.minute RETURNING count",
             (sender.data, minute),
-        )
-        query = "SELECT count FROM rates WHERE sender = ?"
-        count: int = self._db.execute(query, (sender.data,)).fetchone()[0]
+        ).fetchone()[0]
         return count
 
     def remember(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
         """Refuse an initial message seen before, else remember it; see `replay.remember`."""
         replay.remember(self._db, env, message, sender, key)
 
-    def note(self, env: Environment, ticket: TICKET, policy: TicketPolicy, user: Identity) -> None:
+    def note(self, ticket: TICKET, policy: TicketPolicy, user: Identity) -> None:
         """Keep who requested a ticket until it expires; `Store.requester` tells."""
         until = policy.valid_to.unix_ns if policy.valid_to is not None else None
-        self._db.execute("DELETE FROM requested WHERE until_ns < ?", (env.clock(),))
         self._db.execute(
-            "INSERT OR REPLACE INTO requested VALUES (?, ?, ?)",
+            "INSERT INTO requested VALUES (?, ?, ?)",
             (_digest(ticket), user.data, replay.NO_END if until is None else until),
         )
 
@@ -80,15 +83,9 @@ class Exchange:
     def log(self, entry: LogEntry) -> None:
         """Add to the log."""
         self._db.execute(
-            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                entry.at_ns,
-                entry.exchange,
-                entry.user,
-                entry.about,
-                entry.outcome,
-                entry.reason,
-            ),
+            "INSERT INTO log (at_ns, exchange, who, about, outcome, reason)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            astuple(entry),
         )
 
 
@@ -102,7 +99,7 @@ class Store(Users, Keys, Policies, Peers):
     @classmethod
     def init(
         cls,
-        path: Path,
+        where: Where,
         identity: Identity,
         profile: Profile,
         tpk: Tpk,
@@ -115,39 +112,49 @@ class Store(Users, Keys, Policies, Peers):
 
         `profile` is the strongest that it serves; its TPK must be as long (12.1). `how` says
         what seals it. With `force` a store that is there is replaced, with its key, once the
-        new one is whole; what is raised before leaves it as it was.
+        new one is whole; what is raised before leaves it as it was. Raises UsageError for
+        keys that do not fit, StateError.
         """
         check_tpk(tpk, profile)
         if key_pair is not None:
             check_key_pair(*key_pair, identity)
-        if path.exists() and not force:
-            raise StateError(f"{path}: it exists already; choose another name or add --force")
-        replaced, had_key = cls._replaced(path, how) if force else (None, False)
-        made = path if replaced is None else _beside(replaced)
-        seal, sealer = Seal.make(how, path, key=key_path(made))
 
-        def fill(db: sqlite3.Connection) -> None:
+        def fill(db: Db, sealer: Sealer) -> None:
             row = (identity.data, int(identity.id_type), profile.bits)
             db.execute("INSERT INTO kms VALUES (?, ?, ?)", row)
-            write_seal(db, seal)
             sealed = sealer.seal(tpk.key, *tpk_place(tpk.name.data, None))
             db.execute("INSERT INTO tpks VALUES (?, ?, NULL, 1)", (tpk.name.data, sealed))
             if key_pair is not None:
                 insert_key_pair(db, sealer, *key_pair)
 
+        if is_url(where):
+            cls._make_tables(str(where), how, fill, force=force)
+        else:
+            cls._make_file(Path(where), how, fill, force=force)
+        return cls(where)
+
+    @classmethod
+    def _make_tables(cls, url: str, how: str, fill: Fill, *, force: bool) -> None:
+        seal, sealer = Seal.make(how, url)
+        Postgres.create(url, partial(_filled, seal, sealer, fill), force=force)
+
+    @classmethod
+    def _make_file(cls, path: Path, how: str, fill: Fill, *, force: bool) -> None:
+        if path.exists() and not force:
+            raise StateError(f"{path}: it exists already; choose another name or add --force")
+        replaced, had_key = cls._replaced(path, how) if force else (None, False)
+        made = path if replaced is None else _beside(replaced)
+        seal, sealer = Seal.make(how, path, key=key_path(made))
         try:
-            store = cls.create(made, fill)
+            StoreFile.create(made, partial(_filled, seal, sealer, fill)).close()
             if replaced is not None:
-                store.close()
                 _put_in_place(made, replaced)
                 if had_key and seal.how not in (BESIDE, f"file:{key_path(replaced)}"):
                     key_path(replaced).unlink(missing_ok=True)
-                store = cls(path)
         except StateError:
             if how == BESIDE:
                 key_path(made).unlink(missing_ok=True)  # it was made just now
             raise
-        return store
 
     @classmethod
     def _replaced(cls, path: Path, how: str) -> tuple[Path | None, bool]:
@@ -175,12 +182,35 @@ class Store(Users, Keys, Policies, Peers):
     @contextmanager
     def exchange(self) -> Iterator[Exchange]:
         """What becomes of one message: all of it is on disk afterwards, or none."""
-        with self.transaction() as db:
+        with self._backend.exchange() as db:
             yield Exchange(db)
+
+    def forget(self, env: Environment) -> None:
+        """Forget what is over for a while: old messages, expired tickets.
+
+        It is no part of an exchange, so that no two of these wait for one another.
+        """
+        with self._errors():
+            overdue = replay.overdue(self._db, env)
+        if overdue:
+            with self.transaction() as db:
+                replay.forget(db, env)
+                db.execute("DELETE FROM requested WHERE until_ns < ?", (env.clock(),))
+
+    def faults(self, db: Db) -> Iterator[str]:
+        """What is wrong with the database itself."""
+        return self._backend.faults(db)
+
+    def private_files(self) -> list[Path]:
+        """The files that nobody else may read."""
+        path = self._backend.path
+        if path is None:
+            return []
+        return [path, key_path(path)] if self.sealed_how == BESIDE else [path]
 
     def requester(self, ticket: TICKET) -> Identity | None:
         """The user whose key asked for a ticket; None when that is not known."""
-        query = "SELECT user FROM requested WHERE ticket = ?"
+        query = "SELECT who FROM requested WHERE ticket = ?"
         with self._errors():
             row = self._db.execute(query, (_digest(ticket),)).fetchone()
         return None if row is None else Identity(row[0])
@@ -194,8 +224,8 @@ class Store(Users, Keys, Policies, Peers):
         """The log from a moment on, oldest first."""
         with self._errors():
             rows = self._db.execute(
-                "SELECT at_ns, exchange, user, about, outcome, reason FROM log"
-                " WHERE at_ns >= ? ORDER BY rowid",
+                "SELECT at_ns, exchange, who, about, outcome, reason FROM log"
+                " WHERE at_ns >= ? ORDER BY number",
                 (since_ns,),
             )
             for row in rows:
@@ -216,7 +246,7 @@ class Store(Users, Keys, Policies, Peers):
         that are in the way without `force`, for the store or its key, and for what is no
         KMS store; UsageError for a store that has no STORE.key.
         """
-        copies = {path: self._snapshot}
+        copies = {path: self._file.copy}
         if with_key:
             if self.sealed_how != BESIDE:
                 raise UsageError(f"--with-key: this store is sealed with {self.sealed_how}")
@@ -231,7 +261,7 @@ class Store(Users, Keys, Policies, Peers):
                 if target.exists() and own.exists() and target.samefile(own):
                     raise StateError(f"{target}: this is {what}")
         if path.exists():
-            self.check_kind(path)
+            StoreFile.check_kind(path)
         for target, copy in copies.items():
             copy(target)
 
@@ -243,24 +273,10 @@ class Store(Users, Keys, Policies, Peers):
         except OSError as error:
             raise StateError(f"{key_path(self.path)}: {error.strerror}") from None
 
-    def _snapshot(self, target: Path) -> None:
-        try:
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        except OSError as error:
-            raise StateError(f"{target}: {error.strerror}") from None
-        try:
-            with self._errors(), closing(sqlite3.connect(name)) as copy:
-                self._db.backup(copy)
-            os.fsync(handle)
-            for suffix in ("-wal", "-shm"):  # of a store that is overwritten
-                Path(f"{target}{suffix}").unlink(missing_ok=True)
-            Path(name).replace(target)
-        except OSError as error:
-            raise StateError(f"{target}: {error.strerror}") from None
-        finally:
-            os.close(handle)
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{name}{suffix}").unlink(missing_ok=True)
+
+def _filled(seal: Seal, sealer: Sealer, fill: Fill, db: Db) -> None:
+    write_seal(db, seal)
+    fill(db, sealer)
 
 
 def _digest(ticket: TICKET) -> bytes:

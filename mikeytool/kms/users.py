@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from mikeytool.kms.model import NewUser, User, check_psk
-from mikeytool.kms.sealed import BeforeCommit, SealedDatabase, nothing, psk_place
+from mikeytool.kms.places import psk_place
+from mikeytool.kms.sealed import BeforeCommit, SealedDatabase, nothing
+from mikeytool.kms.sql import Db
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 
@@ -41,7 +42,7 @@ class Users(SealedDatabase):
                 self._insert(db, user)
             before_commit()
 
-    def _insert(self, db: sqlite3.Connection, user: NewUser) -> None:
+    def _insert(self, db: Db, user: NewUser) -> None:
         if user.psk is None and user.certificate is None:
             raise UsageError(f"{user.identity} has neither a key nor a certificate")
         data, sealed = user.identity.data, None
@@ -50,38 +51,37 @@ class Users(SealedDatabase):
             sealed = self.sealer.seal(user.psk, *psk_place(data))
         name = None if user.psk_id is None else user.psk_id.data
         if name is not None and db.execute("SELECT 1 FROM peers WHERE id = ?", (name,)).fetchone():
-            raise StateError(f"{self.path}: the key name {user.psk_id} is that of another KMS")
+            raise StateError(f"{self.where}: the key name {user.psk_id} is that of another KMS")
         # A message may name a key by its name or by its user: neither may be taken for the other.
         if name not in (None, data) and self.user(Identity(name or b"")) is not None:
-            raise StateError(f"{self.path}: the key name {user.psk_id} is that of another user")
+            raise StateError(f"{self.where}: the key name {user.psk_id} is that of another user")
         other = self.user_of_key(user.identity)
         if other is not None and other.identity != user.identity:
-            raise StateError(f"{self.path}: {user.identity} is how a key of {other.identity} goes")
-        try:
-            db.execute(
-                "INSERT INTO users VALUES (?, ?, ?, ?, ?, 1)",
-                (data, int(user.identity.id_type), sealed, name, user.certificate),
-            )
-        except sqlite3.IntegrityError:
+            raise StateError(f"{self.where}: {user.identity} is how a key of {other.identity} goes")
+        inserted = db.execute(
+            "INSERT INTO users VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO NOTHING",
+            (data, int(user.identity.id_type), sealed, name, user.certificate),
+        )
+        if not inserted.rowcount:
             there = self.user(user.identity) is not None
             what = f"the user {user.identity}" if there else f"the key name {user.psk_id}"
-            raise StateError(f"{self.path}: {what} is there already") from None
+            raise StateError(f"{self.where}: {what} is there already")
         db.executemany(
-            "INSERT OR IGNORE INTO act_as VALUES (?, ?)",
+            "INSERT INTO act_as VALUES (?, ?) ON CONFLICT DO NOTHING",
             [(data, pattern) for pattern in user.act_as],
         )
 
     def act_as(self, identity: Identity | None = None) -> list[str]:
         """The patterns of identities that a user may act as, or all users together."""
         values: tuple[bytes, ...] = () if identity is None else (identity.data,)
-        where = "WHERE user = ?" if values else ""
+        where = "WHERE who = ?" if values else ""
         query = f"SELECT DISTINCT pattern FROM act_as {where} ORDER BY pattern"  # noqa: S608
         with self._errors():
             return [row[0] for row in self._db.execute(query, values)]
 
     def enable(self, identity: Identity, enabled: bool) -> None:
         """Enable or disable a user; raises StateError when there is none."""
-        self._change_user("UPDATE users SET enabled = ? WHERE id = ?", enabled, identity)
+        self._change_user("UPDATE users SET enabled = ? WHERE id = ?", int(enabled), identity)
 
     def rekey(self, identity: Identity, psk: bytes, before_commit: BeforeCommit = nothing) -> None:
         """Give a user another key; raises UsageError for a short one, StateError for no user."""
@@ -97,14 +97,14 @@ class Users(SealedDatabase):
         """
         with self.transaction() as db:
             db.execute("DELETE FROM members WHERE member = ?", (identity.data,))
-            db.execute("DELETE FROM act_as WHERE user = ?", (identity.data,))
+            db.execute("DELETE FROM act_as WHERE who = ?", (identity.data,))
             gone = db.execute("DELETE FROM users WHERE id = ?", (identity.data,))
             self._check_found(gone.rowcount, identity)
 
     def _change_user(
         self,
         query: str,
-        value: bytes | bool,
+        value: bytes | int,
         identity: Identity,
         before_commit: BeforeCommit = nothing,
     ) -> None:
@@ -115,7 +115,7 @@ class Users(SealedDatabase):
 
     def _check_found(self, count: int, identity: Identity) -> None:
         if not count:
-            raise StateError(f"{self.path}: there is no user {identity}; see kms user list")
+            raise StateError(f"{self.where}: there is no user {identity}; see kms user list")
 
     def users(self) -> list[User]:
         """Every user, in the order of their identities."""
@@ -157,7 +157,7 @@ class Users(SealedDatabase):
         """Put members into a group: where a ticket names the group, it admits them."""
         with self.transaction() as db:
             db.executemany(
-                "INSERT OR IGNORE INTO members VALUES (?, ?, ?)",
+                "INSERT INTO members VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 [(member.data, group.data, int(group.id_type)) for member in members],
             )
 
@@ -167,7 +167,9 @@ class Users(SealedDatabase):
         with self.transaction() as db:
             for member in members:
                 if not db.execute(query, (member.data, group.data)).rowcount:
-                    raise StateError(f"{self.path}: {member} is not in {group}; see kms group list")
+                    raise StateError(
+                        f"{self.where}: {member} is not in {group}; see kms group list"
+                    )
 
     def groups_of(self, member: Identity) -> list[Identity]:
         """The groups that someone is in."""

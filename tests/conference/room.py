@@ -175,7 +175,7 @@ class Room(World):
 
     def members_number(self, who: Identity) -> int:
         """The number of a member in the file."""
-        row = self.state._db.execute("SELECT number FROM members WHERE identity = ?", (who.data,))
+        row = self.state.db.execute("SELECT number FROM members WHERE identity = ?", (who.data,))
         return int(row.fetchone()[0])
 
     def group_keys(self) -> list[GroupKey]:
@@ -188,13 +188,13 @@ class Room(World):
         """Everything in the file, to see whether anything changed."""
         tables = [
             name
-            for (name,) in self.state._db.execute(
+            for (name,) in self.state.db.execute(
                 "SELECT name FROM sqlite_master WHERE type='table'"
             )
             if not name.startswith("replay")
         ]
         content = {
-            name: [list(map(repr, row)) for row in self.state._db.execute(f"SELECT * FROM {name}")]
+            name: [list(map(repr, row)) for row in self.state.db.execute(f"SELECT * FROM {name}")]
             for name in tables
         }
         return json.dumps(content)

@@ -41,7 +41,7 @@ def test_creation_hands_out_no_key_and_no_seat(room: Room) -> None:
     assert session.remote == FACTORY
     assert room.members() == {}
     assert room.group_keys() == []
-    assert not list(room.state._db.execute("SELECT * FROM ssrcs"))
+    assert not list(room.state.db.execute("SELECT * FROM ssrcs"))
 
 
 def test_a_creation_seen_before_makes_no_second_conference(room: Room) -> None:
@@ -49,7 +49,7 @@ def test_a_creation_seen_before_makes_no_second_conference(room: Room) -> None:
     for focus in (FOCUS, OTHER):
         with pytest.raises(Refused, match="seen before"):
             entering.create(room.desk, creator.init, focus, AUDIO)
-    assert len(list(room.state._db.execute("SELECT * FROM conferences"))) == 1
+    assert len(list(room.state.db.execute("SELECT * FROM conferences"))) == 1
 
 
 def test_a_focus_has_one_conference(room: Room) -> None:
@@ -98,7 +98,7 @@ def test_who_may_not_create_is_told_with_an_authentic_error(tmp_path: Path) -> N
         creator.take(refused.value.answer or b"")
     assert received.value.verified
     assert received.value.error_no == ErrorNo.UNSPECIFIED
-    assert not list(room.state._db.execute("SELECT * FROM conferences"))
+    assert not list(room.state.db.execute("SELECT * FROM conferences"))
 
 
 def test_the_pattern_of_who_may_create_is_for_octets(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_call_to_one_conference_does_not_enter_another(room: Room) -> None:
     with pytest.raises(Refused, match="seen before"):
         room.call_in(bob.init)
     assert room.states() == {BOB: "joined"}
-    row = room.state._db.execute("SELECT count(*) FROM members WHERE conference = 2").fetchone()
+    row = room.state.db.execute("SELECT count(*) FROM members WHERE conference = 2").fetchone()
     assert row == (0,)
 
 

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.postgres import Server, server
 from tests.world import World
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server that the tests of one process share."""
+    with server("fsync=off") as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A KMS, once on a file and once on a database server."""
+    if request.param == "sqlite":
+        made = World(tmp_path)
+    else:
+        made = World(tmp_path, where=request.getfixturevalue("postgres").new())
+    yield made
+    made.store.close()
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def file_world(tmp_path: Path) -> World:
+    """A KMS on a file, where the file is what a test is about."""
     return World(tmp_path)

@@ -20,6 +20,12 @@ from mikeytool.wire.identity import Identity
 from tests.world import ALICE, KMS, World, psk_of
 
 
+@pytest.fixture
+def world(file_world: World) -> World:
+    """The file is what these tests are about."""
+    return file_world
+
+
 class Notes(Database):
     kind = 0x746E6F74
     name = "notebook"

@@ -56,6 +56,12 @@ def asking(world: World, call: bytes, kms: Identity | None = None, by: Identity 
     )
 
 
+@pytest.fixture
+def world(file_world: World) -> World:
+    """KMSs that ask each other by their files."""
+    return file_world
+
+
 class Net:
     """KMSs in a row, of which 0 is Alice's; `pairs` know each other. Dan is a user of `dan`."""
 

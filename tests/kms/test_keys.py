@@ -68,7 +68,7 @@ def test_keys_that_are_short_or_there_already(world: World) -> None:
 def test_key_pairs_are_kept(world: World) -> None:
     world.store.add_key(private_key("kms"), KMS_CERT)
     world.store.add_key(private_key("new kms"), NEW_KMS_CERT)
-    with closing(Store(world.store.path)) as again:
+    with closing(Store(world.where)) as again:
         pairs = again.key_pairs()
         assert again.certificates() == [KMS_CERT, NEW_KMS_CERT]
     numbers = [pair.private_key.private_numbers() for pair in pairs]

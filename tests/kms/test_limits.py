@@ -12,7 +12,7 @@ from mikeytool.kms.limits import Failures
 from mikeytool.kms.service import handle
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.registry import ErrorNo
-from tests.world import ALICE, BOB, START, Counting, World, unprotected, untouched
+from tests.world import ALICE, BOB, START, Counting, World
 
 MINUTE = 60 * NS
 
@@ -21,29 +21,32 @@ def octets(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.iterdir()) if "shm" not in path.name]
 
 
-def test_a_flood_of_forged_messages_costs_no_write(world: World) -> None:
-    world.handled(world.asked(world.policy()))
-    before = octets(world.folder)
-    forged = [bytearray(world.asked(world.policy())) for _ in range(20)]
+def test_a_flood_of_forged_messages_costs_no_write(file_world: World) -> None:
+    file_world.handled(file_world.asked(file_world.policy()))
+    before = octets(file_world.folder)
+    forged = [bytearray(file_world.asked(file_world.policy())) for _ in range(20)]
     for message in forged:
         message[-1] ^= 1
-        handled = handle(world.store, world.env, bytes(message))
+        handled = handle(file_world.store, file_world.env, bytes(message))
         assert handled.refusal is not None
         assert handled.answer is None
-    assert octets(world.folder) == before
+    assert octets(file_world.folder) == before
 
 
 def test_a_source_of_forged_messages_is_turned_away(world: World) -> None:
     """Others are not, and whom it claims to be is not either."""
     failures = Failures(most=3)
     world.clock.now = START // MINUTE * MINUTE
-    forged = unprotected(world.asked(world.policy()), untouched)[:-1] + b"\0"
+    forged = bytearray(world.asked(world.policy()))
+    forged[-1] ^= 1
 
     def send(message: bytes, source: str) -> str:
         handled = handle(world.store, world.env, message, source=source, failures=failures)
         return "" if handled.refusal is None else str(handled.refusal)
 
-    assert ["try again" in send(forged, "eve's") for _ in range(5)] == [False] * 3 + [True] * 2
+    assert ["try again" in send(bytes(forged), "eve's") for _ in range(5)] == [False] * 3 + [
+        True
+    ] * 2
     assert "try again" in send(world.asked(world.policy()), "eve's")
     assert send(world.asked(world.policy()), "alice's") == ""
     world.clock.now += MINUTE
@@ -93,40 +96,42 @@ def test_without_a_limit(world: World) -> None:
     assert world.store.user(ALICE) is not None
 
 
-def test_what_was_captured_costs_nothing(world: World) -> None:
+def test_what_was_captured_costs_nothing(file_world: World) -> None:
     """Neither a write nor the sender's share: nobody is locked out with old messages."""
-    world.store.set_policy(rate=3)
-    world.clock.now = START // MINUTE * MINUTE
-    seen = world.asked(world.policy())
-    world.handled(seen)
-    counted = world.asked(world.policy(), env=Counting(world.clock, os.urandom, counter=7))
-    world.handled(counted)
-    stale = Environment(lambda: world.clock.now - 301 * NS, os.urandom)
-    before = octets(world.folder)
+    file_world.store.set_policy(rate=3)
+    file_world.clock.now = START // MINUTE * MINUTE
+    seen = file_world.asked(file_world.policy())
+    file_world.handled(seen)
+    counted = file_world.asked(
+        file_world.policy(), env=Counting(file_world.clock, os.urandom, counter=7)
+    )
+    file_world.handled(counted)
+    stale = Environment(lambda: file_world.clock.now - 301 * NS, os.urandom)
+    before = octets(file_world.folder)
     for message, number in (
         (seen, ErrorNo.AUTH_FAILURE),
         (counted, ErrorNo.INVALID_TS),
-        (world.asked(world.policy(), env=stale), ErrorNo.INVALID_TS),
+        (file_world.asked(file_world.policy(), env=stale), ErrorNo.INVALID_TS),
     ):
         for _ in range(5):
-            refusal = handle(world.store, world.env, message).refusal
+            refusal = handle(file_world.store, file_world.env, message).refusal
             assert refusal is not None
             assert refusal.error_no == number
-    assert octets(world.folder) == before
-    world.handled(world.asked(world.policy()))
+    assert octets(file_world.folder) == before
+    file_world.handled(file_world.asked(file_world.policy()))
 
 
 def test_a_replay_that_comes_at_the_same_time_is_not_written_down(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    file_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both were new when they were looked at without the lock."""
-    init = world.asked(world.policy())
-    world.handled(init)
-    monkeypatch.setattr(type(world.store), "check_new", lambda *_: None)
-    before = octets(world.folder)
+    init = file_world.asked(file_world.policy())
+    file_world.handled(init)
+    monkeypatch.setattr(type(file_world.store), "check_new", lambda *_: None)
+    before = octets(file_world.folder)
     with pytest.raises(Refused, match="replay"):
-        world.handled(init)
-    assert octets(world.folder) == before
+        file_world.handled(init)
+    assert octets(file_world.folder) == before
 
 
 def test_what_was_captured_does_not_wait_for_the_file(

@@ -40,7 +40,7 @@ def test_peers_come_and_go(world: World) -> None:
     world.store.add_peer(peer)
     with pytest.raises(StateError, match="there already"):
         world.store.add_peer(peer)
-    with closing(Store(world.store.path)) as again:
+    with closing(Store(world.where)) as again:
         assert again.peers() == [peer]
     world.store.remove_peer(peer.identity)
     with pytest.raises(StateError, match="no KMS"):

@@ -97,7 +97,7 @@ def test_more_skew_lets_no_old_message_in_again(world: World) -> None:
     setting(world, max_skew=10)
     first = world.asked(world.policy())
     world.handled(first)
-    world.clock.now += 60 * NS
+    world.clock.now += 100 * NS
     world.handled(world.asked(world.policy()))  # the first one is forgotten now
     setting(world, max_skew=600)
     assert refusal(world, first).error_no == ErrorNo.INVALID_TS
@@ -234,7 +234,7 @@ def test_who_may_be_called_by_a_later_rule_can_resolve(world: World) -> None:
 
 
 def test_what_another_changed_meanwhile_stays(world: World) -> None:
-    with closing(Store(world.store.path)) as other:
+    with closing(Store(world.where)) as other:
         other.policy()
         world.store.set_policy(max_skew=10)
         other.set_policy(rate=7)

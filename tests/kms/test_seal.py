@@ -14,6 +14,7 @@ from mikeytool.exchange.profile import PROFILE_256
 from mikeytool.kms import seal
 from mikeytool.kms.seal import Sealer, check_how, key_path
 from mikeytool.kms.store import Store, Tpk
+from mikeytool.kms.store_file import StoreFile
 from mikeytool.wire.errors import MikeyError, StateError, UsageError
 from mikeytool.wire.identity import Identity
 from tests.world import KMS
@@ -157,7 +158,7 @@ def test_a_store_that_cannot_be_made_leaves_no_key(
     def breaks(*_: object) -> None:
         raise StateError("no room")
 
-    monkeypatch.setattr(Store, "create", breaks)
+    monkeypatch.setattr(StoreFile, "create", breaks)
     with pytest.raises(MikeyError, match="no room"):
         made(tmp_path / "kms.db")
     assert list(tmp_path.iterdir()) == []

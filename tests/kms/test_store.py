@@ -14,12 +14,19 @@ from mikeytool.kms.check import check
 from mikeytool.kms.model import NewUser
 from mikeytool.kms.seal import key_path
 from mikeytool.kms.store import Store, Tpk
+from mikeytool.kms.store_file import StoreFile
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 from tests.crypto.test_certificates import URI, certificate, private_key
 from tests.world import ALICE, KMS, USERS, World, psk_of
 
 TPK = Tpk(Identity.key_name("tpk-1"), b"t" * 32)
+
+
+@pytest.fixture
+def world(file_world: World) -> World:
+    """The file is what these tests are about."""
+    return file_world
 
 
 def user(number: int) -> Identity:
@@ -70,7 +77,7 @@ def test_a_store_that_cannot_be_made_anew_is_still_there(
     def full(*_: object) -> None:
         raise StateError("the disk is full")
 
-    monkeypatch.setattr(Store, "create", full)
+    monkeypatch.setattr(StoreFile, "create", full)
     with pytest.raises(StateError, match="full"):
         Store.init(path, KMS, PROFILE_256, TPK, force=True)
     assert contents(world.folder) == before
