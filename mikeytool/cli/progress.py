@@ -40,6 +40,20 @@ def progress(source: BufferedReader) -> Iterator[Callable[[], None]]:
         yield tick
 
 
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how many of how many are done; what is given is to be called with both."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def _size(source: BufferedReader) -> int:
     """The length of a file; 0 for what has none, such as a pipe."""
     try:

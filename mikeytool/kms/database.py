@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from mikeytool.kms.sql import Db
 from mikeytool.wire.errors import StateError
@@ -144,6 +144,12 @@ class Database:
     def where(self) -> str:
         """What errors call it: its path."""
         return str(self.path)
+
+    def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
+        """The names of the columns of a query, and its rows, of which few are in memory."""
+        cursor = db.execute(query)
+        assert isinstance(cursor, sqlite3.Cursor)  # noqa: S101 - it is this file's
+        return [column[0] for column in cursor.description], cursor
 
     def faults(self, db: Db) -> Iterator[str]:
         """What SQLite finds wrong with its file."""

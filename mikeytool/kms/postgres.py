@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 from mikeytool.kms.schema import SCHEMA, TABLES, VERSION
 from mikeytool.kms.sql import Db, Rows, Where
@@ -25,6 +26,7 @@ _TURN = 0x6D6B6D73
 """The advisory lock that changes by operators take turns with."""
 
 _DEFAULTS = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "application_name": "mikeytool"}
+_SECRETS = {"password", "sslpassword"}
 _SESSION = (
     # An answer gets out only after its replay entry is on disk, whatever the server's default.
     "SET synchronous_commit = on",
@@ -59,6 +61,7 @@ class _Connection:
     path = None
 
     def __init__(self, url: str) -> None:
+        check_url(url)
         self._url, self.where = url, url.partition("?")[0]
         self._within = False
         with self.errors():
@@ -216,9 +219,34 @@ class Postgres(_Connection):
                     db.execute(_translated(statement))
             db.execute(f"UPDATE {_VERSION_TABLE} SET version = ?", (VERSION,))  # noqa: S608
 
+    def stream(self, _db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
+        """The names of the columns of a query, and its rows, of which few are in memory."""
+        cursor = self._connection.cursor("rows")
+        cursor.execute(query)
+
+        def rows() -> Iterator[Sequence[Any]]:
+            with cursor:
+                yield from cursor
+
+        return [column.name for column in cursor.description or ()], rows()
+
     def faults(self, _db: Db) -> Iterator[str]:
         """Nothing: the server looks after its files itself."""
         return iter(())
+
+
+def check_url(url: str) -> None:
+    """Raise UsageError for a URL with a password in it."""
+    try:
+        parts = urlsplit(url)
+        secret = parts.password is not None or _SECRETS & parse_qs(parts.query).keys()
+    except ValueError:
+        raise UsageError("this is no URL of a PostgreSQL database") from None
+    if secret:
+        raise UsageError(
+            "the URL of the store has a password, which process lists show; put it into"
+            " ~/.pgpass, a PGPASSFILE or PGPASSWORD"
+        )
 
 
 def _connected(url: str) -> psycopg.Connection[Any]:
@@ -235,11 +263,6 @@ def _connected(url: str) -> psycopg.Connection[Any]:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
         raise UsageError(f"this is no URL of a PostgreSQL database: {_line(error)}") from None
-    if given.keys() & {"password", "sslpassword"}:
-        raise UsageError(
-            "the URL of the store has a password, which process lists show; put it into"
-            " ~/.pgpass, a PGPASSFILE or PGPASSWORD"
-        )
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
     connection = psycopg.connect(url, autocommit=True, **defaults)  # type: ignore[arg-type]
     for statement in _SESSION:

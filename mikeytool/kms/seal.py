@@ -49,6 +49,7 @@ class Sealer:
     """Seals and opens secrets with a data key of 32 octets."""
 
     def __init__(self, data_key: bytes) -> None:
+        self.data_key = data_key
         self._aead = AESGCM(data_key)
 
     def seal(self, secret: bytes, *where: str | bytes) -> bytes:
@@ -85,10 +86,16 @@ class Seal:
 
     @classmethod
     def make(
-        cls, how: str, store: Where, *, adopt: bool = False, key: Path | None = None
+        cls,
+        how: str,
+        store: Where,
+        *,
+        adopt: bool = False,
+        key: Path | None = None,
+        sealer: Sealer | None = None,
     ) -> tuple[Seal, Sealer]:
-        """A new data key, sealed; for `beside` STORE.key is made, or with `adopt` the one
-        that is there taken. `key` is another name to make it under.
+        """A new data key, or that of `sealer`, sealed; for `beside` STORE.key is made, or with
+        `adopt` the one that is there taken. `key` is another name to make it under.
 
         Raises StateError when the sealing key cannot be had, UsageError for another `how`
         and for `beside` a database, which is no place for a key.
@@ -107,9 +114,9 @@ class Seal:
             secret = _passphrase(f"New passphrase for {store}", twice=True)
         else:
             secret = _secret(how, store, key)
-        data_key = os.urandom(_KEY_LENGTH)
-        sealed = Sealer(seal._derived(secret)).seal(data_key, _DATA_KEY)
-        return replace(seal, data_key=sealed), Sealer(data_key)
+        sealer = sealer or Sealer(os.urandom(_KEY_LENGTH))
+        sealed = Sealer(seal._derived(secret)).seal(sealer.data_key, _DATA_KEY)
+        return replace(seal, data_key=sealed), sealer
 
     def open(self, store: Where, *, named: bool = True) -> Sealer:
         """What opens the secrets of a store; raises StateError without the right key.
@@ -141,10 +148,7 @@ class Seal:
         return Scrypt(self.salt, _KEY_LENGTH, n, r, p).derive(secret)
 
 
-_APART = (
-    "a database keeps no sealing key beside it; give --seal file:PATH, env:NAME or passphrase,"
-    f" or {PLACE_VARIABLE}"
-)
+_APART = "a database keeps no sealing key beside it; give --seal file:PATH, env:NAME or passphrase"
 _ELSEWHERE = f", or say where it is with {PLACE_VARIABLE}=file:PATH or env:NAME"
 
 

@@ -68,6 +68,9 @@ class Backend(Protocol):
     def snapshot(self) -> AbstractContextManager[Db]:
         """What the database holds at one moment."""
 
+    def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
+        """The names of the columns of a query, and its rows, of which few are in memory."""
+
     def faults(self, db: Db) -> Iterator[str]:
         """What is wrong with the database itself."""
 

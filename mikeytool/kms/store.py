@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import Certificate
@@ -30,7 +30,7 @@ from mikeytool.kms.model import LogEntry, Tpk, User
 from mikeytool.kms.peers import Peers
 from mikeytool.kms.places import tpk_place, write_seal
 from mikeytool.kms.policy import Policies
-from mikeytool.kms.postgres import Postgres, is_url
+from mikeytool.kms.postgres import Postgres, check_url, is_url
 from mikeytool.kms.seal import BESIDE, Seal, Sealer, key_path, write_new
 from mikeytool.kms.sql import Db, Where
 from mikeytool.kms.store_file import StoreFile
@@ -127,24 +127,40 @@ class Store(Users, Keys, Policies, Peers):
             if key_pair is not None:
                 insert_key_pair(db, sealer, *key_pair)
 
-        if is_url(where):
-            cls._make_tables(str(where), how, fill, force=force)
-        else:
-            cls._make_file(Path(where), how, fill, force=force)
+        cls.make(where, how, fill, force=force)
         return cls(where)
 
     @classmethod
-    def _make_tables(cls, url: str, how: str, fill: Fill, *, force: bool) -> None:
-        seal, sealer = Seal.make(how, url)
-        Postgres.create(url, partial(_filled, seal, sealer, fill), force=force)
+    def make(
+        cls,
+        where: Where,
+        how: str,
+        fill: Fill,
+        *,
+        force: bool = False,
+        sealer: Sealer | None = None,
+    ) -> None:
+        """Make the tables of a store and put in what `fill` does, all of it or nothing.
+
+        `how` says what seals it, a new data key or that of `sealer`. Raises StateError when
+        there is a store already, unless `force`, UsageError for what cannot seal it.
+        """
+        if is_url(where):
+            check_url(str(where))
+            seal, sealer = Seal.make(how, where, sealer=sealer)
+            Postgres.create(str(where), partial(_filled, seal, sealer, fill), force=force)
+        else:
+            cls._make_file(Path(where), how, fill, force, sealer)
 
     @classmethod
-    def _make_file(cls, path: Path, how: str, fill: Fill, *, force: bool) -> None:
+    def _make_file(
+        cls, path: Path, how: str, fill: Fill, force: bool, sealer: Sealer | None
+    ) -> None:
         if path.exists() and not force:
             raise StateError(f"{path}: it exists already; choose another name or add --force")
         replaced, had_key = cls._replaced(path, how) if force else (None, False)
         made = path if replaced is None else _beside(replaced)
-        seal, sealer = Seal.make(how, path, key=key_path(made))
+        seal, sealer = Seal.make(how, path, key=key_path(made), sealer=sealer)
         try:
             StoreFile.create(made, partial(_filled, seal, sealer, fill)).close()
             if replaced is not None:
@@ -196,6 +212,10 @@ class Store(Users, Keys, Policies, Peers):
             with self.transaction() as db:
                 replay.forget(db, env)
                 db.execute("DELETE FROM requested WHERE until_ns < ?", (env.clock(),))
+
+    def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
+        """The names of the columns of a query, and its rows one after the other."""
+        return self._backend.stream(db, query)
 
     def faults(self, db: Db) -> Iterator[str]:
         """What is wrong with the database itself."""

@@ -16,6 +16,7 @@ _HERE = "mikeytool.cli.kms"
         "show": (f"{_HERE}.store", "Show what a STORE is."),
         "check": (f"{_HERE}.store", "Check that a STORE is whole."),
         "backup": (f"{_HERE}.store", "Copy a STORE while it is in use."),
+        "copy": (f"{_HERE}.store", "Copy a store to a file or a database."),
         "handle": (f"{_HERE}.handle", "Answer a REQUEST_INIT or RESOLVE_INIT."),
         "log": (f"{_HERE}.log", "Show who asked for what, and what came of it."),
         "user": (f"{_HERE}.user", "Users and their keys."),

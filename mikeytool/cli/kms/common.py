@@ -10,6 +10,8 @@ import click
 from mikeytool.cli.keys import format_key, read_passphrase
 from mikeytool.cli.messages import write_output
 from mikeytool.client.files import write_private
+from mikeytool.kms.postgres import check_url, is_url
+from mikeytool.kms.sql import Where
 from mikeytool.wire.errors import StateError
 
 if TYPE_CHECKING:
@@ -17,7 +19,25 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 PATH = click.Path(path_type=Path)
-store_argument = click.argument("store", type=PATH)
+
+
+class StoreType(click.ParamType[Where]):
+    """A store: the path of its file, or the URL of its PostgreSQL database."""
+
+    name = "STORE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Where:
+        """The path or the URL; raises UsageError for a URL with a password."""
+        if not is_url(value):
+            return Path(value)
+        check_url(value)
+        return str(value)
+
+
+STORE = StoreType()
+store_argument = click.argument("store", type=STORE)
 key_file_option = click.option(
     "-o", "--output", type=PATH, metavar="FILE", help="Write the key to FILE, mode 0600."
 )

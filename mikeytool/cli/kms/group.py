@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
@@ -11,6 +10,7 @@ from mikeytool.cli.kms.common import store_argument
 from mikeytool.cli.table import print_table
 from mikeytool.cli.values import IDENTITY
 from mikeytool.cli.words import json_option, quiet_option, say
+from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store
 from mikeytool.wire.identity import Identity
 
@@ -25,7 +25,7 @@ def group() -> None:
 @click.argument("name", type=IDENTITY, metavar="GROUP")
 @click.argument("members", type=IDENTITY, nargs=-1, required=True, metavar="MEMBER...")
 @quiet_option
-def add_members(store: Path, name: Identity, members: tuple[Identity, ...]) -> None:
+def add_members(store: Where, name: Identity, members: tuple[Identity, ...]) -> None:
     """Put members into a group."""
     Store(store).add_members(name, members)
     say(f"{store}: {len(members)} more in {name}")
@@ -36,7 +36,7 @@ def add_members(store: Path, name: Identity, members: tuple[Identity, ...]) -> N
 @click.argument("name", type=IDENTITY, metavar="GROUP")
 @click.argument("members", type=IDENTITY, nargs=-1, required=True, metavar="MEMBER...")
 @quiet_option
-def remove_members(store: Path, name: Identity, members: tuple[Identity, ...]) -> None:
+def remove_members(store: Where, name: Identity, members: tuple[Identity, ...]) -> None:
     """Take members out of a group."""
     Store(store).remove_members(name, members)
     say(f"{store}: {len(members)} fewer in {name}")
@@ -45,7 +45,7 @@ def remove_members(store: Path, name: Identity, members: tuple[Identity, ...]) -
 @group.command("list")
 @store_argument
 @json_option
-def list_groups(store: Path, as_json: bool) -> None:
+def list_groups(store: Where, as_json: bool) -> None:
     """List the groups and their members."""
     groups = Store(store).groups()
     if as_json:

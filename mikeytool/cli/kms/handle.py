@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from mikeytool.capture.text import Format
@@ -20,6 +18,7 @@ from mikeytool.cli.messages import (
 )
 from mikeytool.cli.words import quiet_option
 from mikeytool.kms.service import handle as handle_message
+from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store
 
 
@@ -35,7 +34,7 @@ from mikeytool.kms.store import Store
 @message_options
 @quiet_option
 def handle(
-    store: Path,
+    store: Where,
     message: str | None,
     index: int | None,
     send_errors: bool,

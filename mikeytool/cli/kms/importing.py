@@ -50,7 +50,7 @@ def import_file(store: Store, file: Path, output: Path | None, *, force: bool) -
             write_output(made, None)
 
     store.add_users(_with_progress(users), before_commit=hand_out)
-    say(f"{store.path}: added {len(users)} users; keys made here: {len(reader.made)}")
+    say(f"{store.where}: added {len(users)} users; keys made here: {len(reader.made)}")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +14,7 @@ from mikeytool.cli.values import parse_time
 from mikeytool.cli.words import json_option
 from mikeytool.client.tickets import time_json
 from mikeytool.kms.model import LogEntry
+from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store
 from mikeytool.wire.registry import TsType
 from mikeytool.wire.timestamp import Timestamp
@@ -24,7 +24,7 @@ from mikeytool.wire.timestamp import Timestamp
 @store_argument
 @json_option
 @click.option("--since", metavar="T", help="Only from then on: ISO 8601, Unix seconds, now-D.")
-def log(store: Path, as_json: bool, since: str | None) -> None:
+def log(store: Where, as_json: bool, since: str | None) -> None:
     """Show who asked for what, and what came of it."""
     since_ns = 0 if since is None else parse_time(since, environment().clock())
     entries = Store(store).log(since_ns)

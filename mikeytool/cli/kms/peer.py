@@ -13,6 +13,7 @@ from mikeytool.cli.table import print_table
 from mikeytool.cli.values import IDENTITY
 from mikeytool.cli.words import json_option, quiet_option, say
 from mikeytool.kms.model import Peer
+from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
@@ -36,7 +37,7 @@ def peer() -> None:
 )
 @quiet_option
 def add_peer(
-    store: Path, kms_id: Identity, url: str | None, place: Path | None, psk: bytes
+    store: Where, kms_id: Identity, url: str | None, place: Path | None, psk: bytes
 ) -> None:
     """Add another KMS and the key shared with it."""
     if url is not None:
@@ -54,7 +55,7 @@ def add_peer(
 @peer.command("list")
 @store_argument
 @json_option
-def list_peers(store: Path, as_json: bool) -> None:
+def list_peers(store: Where, as_json: bool) -> None:
     """List the other KMSs, without the keys."""
     peers = Store(store).peers()
     if as_json:
@@ -68,7 +69,7 @@ def list_peers(store: Path, as_json: bool) -> None:
 @store_argument
 @click.argument("kms_id", type=IDENTITY)
 @quiet_option
-def remove_peer(store: Path, kms_id: Identity) -> None:
+def remove_peer(store: Where, kms_id: Identity) -> None:
     """Remove another KMS and the key."""
     Store(store).remove_peer(kms_id)
     say(f"{store}: removed the KMS {kms_id}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ from mikeytool.cli.table import print_table
 from mikeytool.cli.values import parse_duration
 from mikeytool.cli.words import json_option, quiet_option, say
 from mikeytool.kms.policy import KmsPolicy, Rule
+from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store
 from mikeytool.wire.errors import UsageError
 
@@ -27,7 +27,7 @@ def policy() -> None:
 @policy.command("show")
 @store_argument
 @json_option
-def show(store: Path, as_json: bool) -> None:
+def show(store: Where, as_json: bool) -> None:
     """Show what is granted at most."""
     found = Store(store).policy()
     content: dict[str, Any] = {
@@ -83,7 +83,7 @@ def _duration(seconds: int) -> str:
 )
 @quiet_option
 def set_policy(
-    store: Path,
+    store: Where,
     max_validity: str | None,
     max_skew: str | None,
     key_types: str | None,
@@ -128,7 +128,7 @@ def _patterns(command: Any) -> Any:
 @policy.command("allow", short_help="Let some call others.")
 @store_argument
 @_patterns
-def allow(store: Path, sender: str, responder: str) -> None:
+def allow(store: Where, sender: str, responder: str) -> None:
     """Let some call others: a rule, put behind those that are there.
 
     The last rule that matches counts. Where none does, the first one decides: behind a list
@@ -141,7 +141,7 @@ def allow(store: Path, sender: str, responder: str) -> None:
 @policy.command("deny", short_help="Let some not call others.")
 @store_argument
 @_patterns
-def deny(store: Path, sender: str, responder: str) -> None:
+def deny(store: Where, sender: str, responder: str) -> None:
     """Let some not call others: a rule, put behind those that are there; see allow.
 
     Tickets that are out already are no longer resolved.
@@ -149,7 +149,7 @@ def deny(store: Path, sender: str, responder: str) -> None:
     _add(store, Rule(False, sender, responder))
 
 
-def _add(store: Path, rule: Rule) -> None:
+def _add(store: Where, rule: Rule) -> None:
     opened = Store(store)
     opened.add_rule(rule)
     everyone = "allowed" if opened.rules().otherwise else "denied"
@@ -163,7 +163,7 @@ def _word(allowed: bool) -> str:
 @policy.command("remove")
 @store_argument
 @_patterns
-def remove(store: Path, sender: str, responder: str) -> None:
+def remove(store: Where, sender: str, responder: str) -> None:
     """Remove the rule with these two patterns."""
     Store(store).remove_rule(sender, responder)
     say(f"{store}: there is no rule from {sender} to {responder} any more")
@@ -172,7 +172,7 @@ def remove(store: Path, sender: str, responder: str) -> None:
 @policy.command("list")
 @store_argument
 @json_option
-def list_rules(store: Path, as_json: bool) -> None:
+def list_rules(store: Where, as_json: bool) -> None:
     """List the rules in their order, and what holds where none matches."""
     rules = Store(store).rules()
     if as_json:

@@ -1,21 +1,25 @@
-"""`kms init`, `show`, `check` and `backup`: a store as a whole."""
+"""`kms init`, `show`, `check`, `backup` and `copy`: a store as a whole."""
 
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import click
 
 from mikeytool.cli.keys import KEY, KEY_HELP
-from mikeytool.cli.kms.common import PATH, read_key_pair, store_argument
+from mikeytool.cli.kms.common import PATH, STORE, read_key_pair, store_argument
+from mikeytool.cli.progress import counted
 from mikeytool.cli.table import print_table
 from mikeytool.cli.values import IDENTITY, random
 from mikeytool.cli.words import force_option, json_option, quiet_option, say
 from mikeytool.exchange.profile import PROFILES
 from mikeytool.kms import check as checking
+from mikeytool.kms import copying
 from mikeytool.kms.model import Tpk
 from mikeytool.kms.seal import BESIDE, PLACE_VARIABLE, check_how
+from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
@@ -58,7 +62,7 @@ from mikeytool.wire.identity import Identity
 @force_option
 @quiet_option
 def init(
-    store: Path,
+    store: Where,
     identity: Identity,
     tpk: bytes | None,
     profile: str,
@@ -86,7 +90,7 @@ def init(
 @click.command()
 @store_argument
 @json_option
-def show(store: Path, as_json: bool) -> None:
+def show(store: Where, as_json: bool) -> None:
     """Show what a STORE is."""
     opened = Store(store)
     how = opened.sealed_how
@@ -109,7 +113,7 @@ def show(store: Path, as_json: bool) -> None:
 @store_argument
 @json_option
 @quiet_option
-def check(store: Path, as_json: bool) -> int:
+def check(store: Where, as_json: bool) -> int:
     """Check that a STORE is whole: the file, every key in it, and what is remembered.
 
     Exit code 1 says that something is wrong.
@@ -136,7 +140,7 @@ def check(store: Path, as_json: bool) -> int:
 @click.option("--with-key", is_flag=True, help="Copy STORE.key, too, to FILE.key.")
 @force_option
 @quiet_option
-def backup(store: Path, file: Path, with_key: bool, force: bool) -> None:
+def backup(store: Where, file: Path, with_key: bool, force: bool) -> None:
     """Copy the STORE, as it is at one moment, to FILE. It may be in use meanwhile.
 
     Without its sealing key a copy is of no use, to you or to a thief: keep the two apart.
@@ -148,3 +152,24 @@ def backup(store: Path, file: Path, with_key: bool, force: bool) -> None:
     """
     Store(store).backup(file, with_key=with_key, force=force)
     say(f"{file}: copy of {store}" + (f", its key in {file}.key" if with_key else ""))
+
+
+@click.command()
+@click.argument("store", metavar="FROM", type=STORE)
+@click.argument("target", metavar="TO", type=STORE)
+@click.option(
+    "--seal",
+    default=BESIDE,
+    metavar="HOW",
+    help="What seals the keys in TO, as for init; a database has no key beside it.",
+)
+@quiet_option
+def copy(store: Where, target: Where, seal: str) -> None:
+    """Copy a store to where there is none: from a file to PostgreSQL, say, or back.
+
+    Stop the KMS first and start it on TO afterwards: what comes to FROM meanwhile, TO does
+    not know. Everything goes along, so that no message is taken twice.
+    """
+    with closing(Store(store)) as source, counted("copying") as progress:
+        rows = copying.copy(source, target, check_how(seal), progress)
+    say(f"{target}: copy of {store}, {rows} rows")

@@ -13,6 +13,7 @@ from mikeytool.cli.table import print_table
 from mikeytool.cli.values import IDENTITY, random
 from mikeytool.cli.words import force_option, json_option, quiet_option, say
 from mikeytool.kms.model import Tpk
+from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store
 from mikeytool.wire.identity import Identity
 
@@ -37,7 +38,7 @@ def tpk() -> None:
 @force_option
 @quiet_option
 def add_tpk(
-    store: Path,
+    store: Where,
     shared_with: Identity,
     name: str | None,
     key: bytes | None,
@@ -59,7 +60,9 @@ def add_tpk(
 @key_file_option
 @force_option
 @quiet_option
-def rotate_tpk(store: Path, shared_with: Identity | None, output: Path | None, force: bool) -> None:
+def rotate_tpk(
+    store: Where, shared_with: Identity | None, output: Path | None, force: bool
+) -> None:
     """Take a new key for new tickets; old tickets can be resolved until they expire."""
     _new_tpk(Store(store), shared_with, None, None, output, force=force)
 
@@ -85,7 +88,7 @@ def _new_tpk(
 
     store.add_tpk(made, before_commit=hand_out)
     say(
-        f"{store.path}: {made.name} is the key for new tickets"
+        f"{store.where}: {made.name} is the key for new tickets"
         + (f" of {party}" if party is not None else "")
     )
 
@@ -93,7 +96,7 @@ def _new_tpk(
 @tpk.command("list")
 @store_argument
 @json_option
-def list_tpks(store: Path, as_json: bool) -> None:
+def list_tpks(store: Where, as_json: bool) -> None:
     """List the keys, without their octets."""
     listed = [
         {

@@ -14,6 +14,7 @@ from mikeytool.cli.kms.common import PATH, read_certificates, read_key_pair, sto
 from mikeytool.cli.table import print_table
 from mikeytool.cli.words import json_option, quiet_option, say
 from mikeytool.crypto.certificates import rsa_key
+from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store
 
 
@@ -31,7 +32,7 @@ def key() -> None:
 @click.option("--private-key", type=PATH, required=True, metavar="PEM", help="The private key.")
 @click.option("--cert", type=PATH, required=True, metavar="PEM", help="The certificate for it.")
 @quiet_option
-def add_key(store: Path, private_key: Path, cert: Path) -> None:
+def add_key(store: Where, private_key: Path, cert: Path) -> None:
     """Add a key pair; its certificate names the KMS in its subjectAltName."""
     pair = read_key_pair(private_key, cert)
     Store(store).add_key(*pair)
@@ -41,7 +42,7 @@ def add_key(store: Path, private_key: Path, cert: Path) -> None:
 @key.command("list")
 @store_argument
 @json_option
-def list_keys(store: Path, as_json: bool) -> None:
+def list_keys(store: Where, as_json: bool) -> None:
     """List the certificates of the KMS."""
     _print(Store(store).certificates(), "keys", as_json)
 
@@ -50,7 +51,7 @@ def list_keys(store: Path, as_json: bool) -> None:
 @store_argument
 @click.argument("cert", type=PATH, metavar="PEM")
 @quiet_option
-def remove_key(store: Path, cert: Path) -> None:
+def remove_key(store: Where, cert: Path) -> None:
     """Remove the key pair of a certificate."""
     found = read_certificates(cert)[0]
     Store(store).remove_key(found.fingerprint(SHA256()))
@@ -66,7 +67,7 @@ def trust() -> None:
 @store_argument
 @click.argument("ca", type=PATH, metavar="CA.PEM")
 @quiet_option
-def add_anchor(store: Path, ca: Path) -> None:
+def add_anchor(store: Where, ca: Path) -> None:
     """Trust a certificate authority.
 
     Whom it certifies must still be a user, unless `kms policy set --admit-certified`.
@@ -80,7 +81,7 @@ def add_anchor(store: Path, ca: Path) -> None:
 @trust.command("list")
 @store_argument
 @json_option
-def list_anchors(store: Path, as_json: bool) -> None:
+def list_anchors(store: Where, as_json: bool) -> None:
     """List the certificates that are trusted."""
     _print(Store(store).anchors(), "trusted", as_json)
 
@@ -89,7 +90,7 @@ def list_anchors(store: Path, as_json: bool) -> None:
 @store_argument
 @click.argument("ca", type=PATH, metavar="CA.PEM")
 @quiet_option
-def remove_anchor(store: Path, ca: Path) -> None:
+def remove_anchor(store: Where, ca: Path) -> None:
     """Trust a certificate authority no more."""
     found = read_certificates(ca)[0]
     Store(store).remove_anchor(found.fingerprint(SHA256()))

@@ -22,6 +22,7 @@ from mikeytool.cli.values import IDENTITY, random
 from mikeytool.cli.words import force_option, json_option, quiet_option, say
 from mikeytool.client.files import check_free
 from mikeytool.kms.model import User
+from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
@@ -55,7 +56,7 @@ def user() -> None:
 @force_option
 @quiet_option
 def add(
-    store: Path,
+    store: Where,
     uri: Identity,
     psk: bytes | None,
     psk_id: str | None,
@@ -107,7 +108,7 @@ def _certificate(path: Path, uri: Identity) -> bytes:
 )
 @force_option
 @quiet_option
-def import_users(store: Path, file: Path, output: Path | None, force: bool) -> int:
+def import_users(store: Where, file: Path, output: Path | None, force: bool) -> int:
     """Add the users in FILE, all of them or none.
 
     FILE is CSV whose first line names the columns, or JSON Lines, with uri, psk, psk_id and
@@ -124,7 +125,7 @@ def import_users(store: Path, file: Path, output: Path | None, force: bool) -> i
 @user.command("list")
 @store_argument
 @json_option
-def list_users(store: Path, as_json: bool) -> None:
+def list_users(store: Where, as_json: bool) -> None:
     """List the users, without their keys."""
     users = Store(store).users()
     if as_json:
@@ -161,7 +162,7 @@ def _known_by(one: User) -> list[str]:
 @store_argument
 @click.argument("uri", type=IDENTITY)
 @json_option
-def show_user(store: Path, uri: Identity, as_json: bool) -> None:
+def show_user(store: Where, uri: Identity, as_json: bool) -> None:
     """Show a user: key name, state, groups, and whom they may act as."""
     opened = Store(store)
     found = opened.user(uri)
@@ -187,7 +188,7 @@ def show_user(store: Path, uri: Identity, as_json: bool) -> None:
 @store_argument
 @click.argument("uri", type=IDENTITY)
 @quiet_option
-def disable_user(store: Path, uri: Identity) -> None:
+def disable_user(store: Where, uri: Identity) -> None:
     """No new tickets for the user, no resolving, and none of the tickets of theirs either."""
     Store(store).enable(uri, False)
     say(f"{store}: {uri} is disabled")
@@ -197,7 +198,7 @@ def disable_user(store: Path, uri: Identity) -> None:
 @store_argument
 @click.argument("uri", type=IDENTITY)
 @quiet_option
-def enable_user(store: Path, uri: Identity) -> None:
+def enable_user(store: Where, uri: Identity) -> None:
     """Undo disable."""
     Store(store).enable(uri, True)
     say(f"{store}: {uri} is enabled")
@@ -207,7 +208,7 @@ def enable_user(store: Path, uri: Identity) -> None:
 @store_argument
 @click.argument("uri", type=IDENTITY)
 @quiet_option
-def remove_user(store: Path, uri: Identity) -> None:
+def remove_user(store: Where, uri: Identity) -> None:
     """Remove a user and the key, and from all groups.
 
     Tickets that they requested, or that a key shared with them protects, are not resolved
@@ -226,7 +227,7 @@ def remove_user(store: Path, uri: Identity) -> None:
 @force_option
 @quiet_option
 def rekey_user(
-    store: Path, uri: Identity, psk: bytes | None, output: Path | None, force: bool
+    store: Where, uri: Identity, psk: bytes | None, output: Path | None, force: bool
 ) -> None:
     """Give a user another key. Without --psk it is made and printed in hex, alone."""
     opened = Store(store)
