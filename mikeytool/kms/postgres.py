@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -63,6 +64,7 @@ class _Connection:
     def __init__(self, url: str) -> None:
         check_url(url)
         self._url, self.where = url, url.partition("?")[0]
+        self._library = _library(self.where)
         self._within = False
         with self.errors():
             self._connection = _connected(url)
@@ -106,11 +108,9 @@ class _Connection:
                         self._connection.execute("ROLLBACK")
 
     def _commit(self) -> None:
-        import psycopg
-
         try:
             done = self._connection.execute("COMMIT").statusmessage
-        except psycopg.OperationalError as error:
+        except self._library.OperationalError as error:
             raise StateError(
                 f"{self.where}: {_line(error)}; whether it was written is not known"
             ) from None
@@ -120,25 +120,21 @@ class _Connection:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Turns what psycopg raises into StateError, Unavailable where nothing is written."""
-        import psycopg
-
         try:
             yield
-        except psycopg.OperationalError as error:
+        except self._library.OperationalError as error:
             raise Unavailable(f"{self.where}: {_line(error)}") from None
-        except psycopg.Error as error:
+        except self._library.Error as error:
             raise StateError(f"{self.where}: {_line(error)}") from None
 
     def execute(self, query: str, values: Sequence[Any] = (), /) -> Rows:
         """Do one statement, with `?` for each value. A lost connection is made anew, unless
         what was done in its transaction is lost with it.
         """
-        import psycopg
-
         statement = query.replace("?", "%s")
         try:
             return self._connection.execute(statement, values)
-        except psycopg.OperationalError:
+        except self._library.OperationalError:
             if self._within or not self._connection.closed:
                 raise
         self._connection = _connected(self._url)
@@ -249,16 +245,21 @@ def check_url(url: str) -> None:
         )
 
 
-def _connected(url: str) -> psycopg.Connection[Any]:
-    """A new connection; raises psycopg.Error, UsageError for what is no URL of a store."""
-    where = url.partition("?")[0]
+def _library(where: str) -> ModuleType:
     try:
         import psycopg
-        from psycopg.conninfo import conninfo_to_dict
     except ImportError:
         raise UsageError(
             f"{where}: a store in PostgreSQL takes psycopg; pip install 'mikeytool[postgres]'"
         ) from None
+    return psycopg
+
+
+def _connected(url: str) -> psycopg.Connection[Any]:
+    """A new connection; raises psycopg.Error, UsageError for what is no URL of a database."""
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
     try:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
