@@ -78,7 +78,8 @@ def remember(db: Db, env: Environment, message: Incoming, sender: Identity, key:
         raise _replayed(message)
     # The clock has gone on since the message was found fresh, and its entry may have been
     # forgotten: what is not to be remembered any more is not taken either.
-    _check_remembered(db, sent, oldest)
+    horizon = db.execute("SELECT forgotten_ns FROM replay_horizon").fetchone()[0]
+    _check_remembered(sent, oldest, horizon)
 
 
 def check_new(db: Db, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
@@ -91,12 +92,17 @@ def check_new(db: Db, env: Environment, message: Incoming, sender: Identity, key
         if db.execute(query, (_scope(sender, key), message.t.counter)).fetchone() is not None:
             raise _not_above(sender, message.t.counter)
         return
-    _check_remembered(db, message.t.unix_ns or 0, env.clock() - env.skew * NS)
-    refuse_seen(db, message, sender)
+    query = (
+        "SELECT forgotten_ns, EXISTS (SELECT 1 FROM replay WHERE sender = ? AND mac = ?)"
+        " FROM replay_horizon"
+    )
+    horizon, seen = db.execute(query, (sender.data, _proof(message))).fetchone()
+    _check_remembered(message.t.unix_ns or 0, env.clock() - env.skew * NS, horizon)
+    if seen:
+        raise _replayed(message)
 
 
-def _check_remembered(db: Db, sent_ns: int, oldest_ns: int) -> None:
-    horizon = db.execute("SELECT forgotten_ns FROM replay_horizon").fetchone()[0]
+def _check_remembered(sent_ns: int, oldest_ns: int, horizon: int) -> None:
     if sent_ns < oldest_ns or sent_ns <= horizon:
         raise Refused(
             "its timestamp is older than what is remembered of past messages; check the clock",

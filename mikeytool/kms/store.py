@@ -42,6 +42,9 @@ from mikeytool.wire.payloads import TICKET
 Fill = Callable[[Db, Sealer], None]
 """Puts into a new store what it begins with."""
 
+_LOOK_EVERY = 10 * NS
+"""Nanoseconds between two looks at what can be forgotten."""
+
 __all__ = ["Exchange", "LogEntry", "Store", "Tpk", "User"]
 
 
@@ -95,6 +98,8 @@ class Store(Users, Keys, Policies, Peers):
     The sealing key is needed only when a secret is; whoever has not got it can still look
     at users, policy and log.
     """
+
+    _looked_ns = 0
 
     @classmethod
     def init(
@@ -204,8 +209,13 @@ class Store(Users, Keys, Policies, Peers):
     def forget(self, env: Environment) -> None:
         """Forget what is over for a while: old messages, expired tickets.
 
-        It is no part of an exchange, so that no two of these wait for one another.
+        It is no part of an exchange, so that no two of these wait for one another. Whether
+        there is anything to forget is looked for every few seconds.
         """
+        now = env.clock()
+        if abs(now - self._looked_ns) < _LOOK_EVERY:
+            return
+        self._looked_ns = now
         with self._errors():
             overdue = replay.overdue(self._db, env)
         if overdue:
