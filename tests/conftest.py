@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.cli.shell import Shell
+from tests.postgres import Server, server
 
 # Property tests fail for what they find, never for how busy the machine is.
 settings.register_profile("no deadline", deadline=None)
@@ -18,3 +20,10 @@ settings.load_profile("no deadline")
 def shell(tmp_path: Path) -> Shell:
     """A fresh shell for every test."""
     return Shell(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server that the tests of one process share."""
+    with server("fsync=off") as made:
+        yield made

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from mikeytool.exchange.environment import Environment
+from mikeytool.kms.postgres import is_url
 from mikeytool.kms.service import handle
+from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store
 from mikeytool.wire.errors import Refused, Unreachable
 from mikeytool.wire.identity import Identity
@@ -36,8 +37,8 @@ class Kms(Protocol):
 class StoreKms:
     """A KMS whose store this process opens itself, for one person's tests."""
 
-    def __init__(self, path: Path) -> None:
-        self._store = Store(path)
+    def __init__(self, where: Where) -> None:
+        self._store = Store(where)
         self.identity = self._store.identity
 
     def answer(self, env: Environment, message: bytes) -> bytes:
@@ -61,9 +62,9 @@ class StoreKms:
 
 def reach(where: str) -> Kms:
     """The KMS at a store path; raises Unreachable for a URL, StateError for no store."""
-    if "://" in where:
+    if "://" in where and not is_url(where):
         raise Unreachable(
             f"{where}: a KMS can be reached through its store only; give the path of one, or"
             " pipe the message to `kms handle`"
         )
-    return StoreKms(Path(where))
+    return StoreKms(where)

@@ -7,15 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import Server, server
 from tests.world import World
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    """A server that the tests of one process share."""
-    with server("fsync=off") as made:
-        yield made
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
