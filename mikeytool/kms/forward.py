@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -20,6 +21,11 @@ from mikeytool.wire.registry import ErrorNo
 
 PATIENCE = 10.0
 """Seconds that asking other KMSs may take, all of them together."""
+
+MAX_ASKED = 4
+"""How many questions to KMSs at URLs one process has open: they wait, and others must not."""
+
+_asked = threading.BoundedSemaphore(MAX_ASKED)
 
 
 class PeerUnreachable(Refused, Unreachable):
@@ -104,9 +110,21 @@ class Forwarder:
 
     def _sent(self, peer: Peer, init: bytes) -> bytes:
         """What a KMS answers."""
+        if "://" in peer.place:
+            return self._sent_to_url(peer.place, init)
         with closing(Store(Path(peer.place))) as store:
             store.named = False
             handled = self._handle(store, self._env, init, deadline=self._deadline)
         if handled.answer is None:
             raise Refused("it gives no answer; do both have the same key for each other?")
         return handled.answer
+
+    def _sent_to_url(self, url: str, init: bytes) -> bytes:
+        from mikeytool.kms.remote import Remote  # with TLS, which few need
+
+        if not _asked.acquire(blocking=False):
+            raise Unreachable("too many tickets of other KMSs are being resolved; try again")
+        try:
+            return Remote(url).ask(init, self._deadline)
+        finally:
+            _asked.release()
