@@ -17,6 +17,7 @@ _HERE = "mikeytool.cli.kms"
         "check": (f"{_HERE}.store", "Check that a STORE is whole."),
         "backup": (f"{_HERE}.store", "Copy a STORE while it is in use."),
         "handle": (f"{_HERE}.handle", "Answer a REQUEST_INIT or RESOLVE_INIT."),
+        "serve": (f"{_HERE}.serve", "Answer over HTTP until it is ended."),
         "log": (f"{_HERE}.log", "Show who asked for what, and what came of it."),
         "user": (f"{_HERE}.user", "Users and their keys."),
         "group": (f"{_HERE}.group", "Groups of users, which tickets can name."),
