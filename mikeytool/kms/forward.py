@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -15,17 +14,13 @@ from mikeytool.exchange.resolve import ResolvedTicket, ResolveInit, accept_resol
 from mikeytool.exchange.ticket import BaseTicket
 from mikeytool.kms.model import Handled, Peer
 from mikeytool.kms.store import Store
+from mikeytool.kms.turns import asking
 from mikeytool.wire.errors import Refused, StateError, Unreachable, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo
 
 PATIENCE = 10.0
 """Seconds that asking other KMSs may take, all of them together."""
-
-MAX_ASKED = 4
-"""How many questions to KMSs at URLs one process has open: they wait, and others must not."""
-
-_asked = threading.BoundedSemaphore(MAX_ASKED)
 
 
 class PeerUnreachable(Refused, Unreachable):
@@ -122,9 +117,5 @@ class Forwarder:
     def _sent_to_url(self, url: str, init: bytes) -> bytes:
         from mikeytool.kms.remote import Remote  # with TLS, which few need
 
-        if not _asked.acquire(blocking=False):
-            raise Unreachable("too many tickets of other KMSs are being resolved; try again")
-        try:
+        with asking():
             return Remote(url).ask(init, self._deadline)
-        finally:
-            _asked.release()

@@ -202,14 +202,21 @@ class Connection(HTTPConnection):
         if context is not None:
             self.default_port = 443  # so that Host names others only
 
-    def connect(self) -> None:
+    def __enter__(self) -> Self:
         """Connect; raises NotSent or Unreachable."""
-        made = connected(self._address, self._context, self._deadline)
-        self.sock = cast(socket.socket, _Timed(made, self._deadline))
+        self._made = connected(self._address, self._context, self._deadline)
+        self.sock = cast(socket.socket, _Timed(self._made, self._deadline))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._made.close()
 
 
 class _Timed(io.RawIOBase):
-    """What http.client needs of a socket, until a deadline."""
+    """What http.client needs of a socket, until a deadline.
+
+    It does not close the socket: http.client would, before the answer is read.
+    """
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock, self._deadline = sock, deadline
@@ -219,7 +226,7 @@ class _Timed(io.RawIOBase):
         self._sock.sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
+        return io.BufferedReader(_Timed(self._sock, self._deadline))
 
     def readable(self) -> bool:
         return True
@@ -227,7 +234,3 @@ class _Timed(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(_left(self._deadline))
         return self._sock.recv_into(buffer)
-
-    def close(self) -> None:
-        self._sock.close()
-        super().close()

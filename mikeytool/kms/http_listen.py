@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -37,7 +38,7 @@ def bound(listen: str, *, encrypted: bool) -> socket.socket:
     try:
         return socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
-        raise StateError(f"--listen {listen}: {error.strerror}") from None
+        raise StateError(f"--listen {listen}: {os.strerror(error.errno or 0)}") from None
 
 
 def tls_context(

@@ -41,18 +41,20 @@ _MAX_HEAD = 16_384
 class Worker(uvicorn.Server):
     """A server that is ended by SIGTERM, or when `parent`, a pipe, is closed.
 
-    `ready` is called when it takes connections.
+    `at_once` is how many threads work on the store; `ready` is called when it takes
+    connections.
     """
 
     def __init__(
         self,
         connect: Callable[[], Store],
+        at_once: int,
         tls: ssl.SSLContext | None,
         parent: int,
         ready: Callable[[], None],
     ) -> None:
         self._tls, self._parent, self._ready = tls, parent, ready
-        self._pool, counts = StorePool(connect), Metrics()
+        self._pool, counts = StorePool(connect, at_once), Metrics()
         self._open = Connections(_most_connections(), counts)
         super().__init__(
             uvicorn.Config(

@@ -35,6 +35,10 @@ _START_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
 """Before a worker is started anew that has not come up."""
 
+_AT_ONCE_FILE = 1
+_AT_ONCE_SERVER = 8
+"""How many threads of a worker use the store at once; see `StorePool`."""
+
 _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus_client keeps what workers count; it looks for it when it is imported."""
 
@@ -185,7 +189,8 @@ def _work(settings: Settings, sealer: Sealer, pipe: tuple[int, int], tell: Conne
             return store
 
         connect().close()
-        worker = Worker(connect, settings.tls, pipe[0], lambda: tell.send(None))
+        at_once = _AT_ONCE_SERVER if "://" in settings.where else _AT_ONCE_FILE
+        worker = Worker(connect, at_once, settings.tls, pipe[0], lambda: tell.send(None))
         worker.run(sockets=[settings.listening])
     except Exception as error:
         bug = not isinstance(error, MikeyError)

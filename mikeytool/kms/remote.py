@@ -110,9 +110,7 @@ class Remote:
     def _once(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, deadline: float
     ) -> Answer:
-        connection = Connection(self.address, self._context, deadline)
-        try:
-            connection.connect()
+        with Connection(self.address, self._context, deadline) as connection:
             try:
                 connection.request(
                     method, self.address.prefix + target, body or None, dict(headers)
@@ -126,12 +124,14 @@ class Remote:
             except ssl.SSLError as error:
                 raise tls_failed(self.address, error) from None
             except (OSError, HTTPException) as error:
+                hint = "--kms-client PEM, if it wants a certificate of yours"
+                if self._context is None:
+                    hint = "whether it is one of https"
                 raise Unreachable(
                     f"{self.url}: the connection broke off before the answer"
-                    f" ({type(error).__name__}); run the command again"
+                    f" ({type(error).__name__}); check the URL and {hint}, and run the command"
+                    " again"
                 ) from None
-        finally:
-            connection.close()
         if len(answer.body) > MAX_BODY:
             raise self._no_kms(f"its answer has more than {MAX_BODY} octets")
         again = answer.headers.get("Retry-After")
