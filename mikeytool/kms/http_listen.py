@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import ssl
@@ -25,7 +24,7 @@ def bound(listen: str, *, encrypted: bool) -> socket.socket:
     if found is None or int(found[3]) > 65535:
         raise UsageError(f"--listen {listen}: HOST:PORT is expected, as 127.0.0.1:8443, [::1]:8443")
     try:
-        family, _, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             found[1] or found[2], int(found[3]), type=socket.SOCK_STREAM
         )[0]
     except (socket.gaierror, UnicodeError):
@@ -35,10 +34,17 @@ def bound(listen: str, *, encrypted: bool) -> socket.socket:
             f"--listen {listen}: others can reach this address, and keys would go in the clear:"
             " give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy"
         )
+    # With the number of TCP, as asyncio looks for it before it sets TCP_NODELAY.
+    listening = socket.socket(family, kind, protocol)
     try:
-        return socket.create_server(address[:2], family=family, backlog=1024)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
     except OSError as error:
-        raise StateError(f"--listen {listen}: {os.strerror(error.errno or 0)}") from None
+        listening.close()
+        raise StateError(f"--listen {listen}: {error.strerror}") from None
+    return listening
 
 
 def tls_context(
