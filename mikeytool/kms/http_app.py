@@ -79,7 +79,7 @@ def application(pool: StorePool, counts: Metrics) -> Starlette:
             Route(groups_http.PATH, desk.groups, methods=["GET"]),
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/readyz", desk.readyz, methods=["GET"]),
-            Route("/metrics", _metrics, methods=["GET"]),
+            Route("/metrics", _Exposition().answer, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _not_here},
     )
@@ -99,11 +99,17 @@ async def _healthz(_request: Request) -> Response:
     return PlainTextResponse("")
 
 
-async def _metrics(_request: Request) -> Response:
-    return Response(
-        await asyncio.to_thread(metrics.exposition),
-        headers={"content-type": metrics.CONTENT_TYPE, "cache-control": "no-store"},
-    )
+class _Exposition:
+    """/metrics: put together once a second at most, for it costs more than it is asked for."""
+
+    _text, _made = b"", float("-inf")
+
+    async def answer(self, _request: Request) -> Response:
+        if time.monotonic() - self._made >= 1:
+            self._made = time.monotonic()
+            self._text = await asyncio.to_thread(metrics.exposition)
+        headers = {"content-type": metrics.CONTENT_TYPE, "cache-control": "no-store"}
+        return Response(self._text, headers=headers)
 
 
 class _Seen:

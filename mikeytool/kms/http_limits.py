@@ -147,10 +147,10 @@ class LimitedProtocol(H11Protocol):
         """Forget it; TLS may lose a connection that was never handed over."""
         if self.transport is None:
             return
-        self._connections.leave(self)
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
+        self._connections.leave(self)
 
     def data_received(self, data: bytes) -> None:
         """Read on; the time for a request begins with its first octet."""
@@ -163,11 +163,16 @@ class LimitedProtocol(H11Protocol):
         super().data_received(data)
 
     def handle_events(self) -> None:
-        """Read on; a request that is whole is ours to answer."""
+        """Read on; a request that is whole is ours to answer.
+
+        One that came before the last was answered stays among those that wait: whoever sends
+        them in heaps may be the first that has to make room.
+        """
         super().handle_events()
         answering = self.cycle is not None and not self.cycle.response_complete
         if answering and self.conn.their_state in _WHOLE:
-            self._connections.asks(self)
+            if not self._between:
+                self._connections.asks(self)
             self._limit(ANSWER_SECONDS, self.turn_out)
 
     def on_response_complete(self) -> None:
@@ -177,6 +182,16 @@ class LimitedProtocol(H11Protocol):
         closing = self.transport.is_closing()
         self._limit(LINGER_SECONDS if closing else IDLE_SECONDS + LINGER_SECONDS, self.turn_out)
         super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Wait for a client that does not take its answer."""
+        self._connections.waits(self)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Go on: it does."""
+        self._connections.asks(self)
+        super().resume_writing()
 
     def shutdown(self) -> None:
         """Answer what is asked, and close; see Server.shutdown of uvicorn."""

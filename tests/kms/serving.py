@@ -78,7 +78,8 @@ class Server:
         return [int(pid) for pid in found.split()]
 
     def metrics(self) -> str:
-        """What /metrics says."""
+        """What /metrics says, which is renewed every second."""
+        time.sleep(1.1)
         return self.ask("GET", "/metrics").body.decode()
 
     def end(self, by: signal.Signals = signal.SIGTERM) -> int:
@@ -88,13 +89,16 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, store: str, *options: str, **variables: str) -> Iterator[Server]:
-    """A server of a store, on a free port."""
+def serving(
+    folder: Path, store: str, *options: str, files: int = 0, **variables: str
+) -> Iterator[Server]:
+    """A server of a store, on a free port; `files` is how many it may have open."""
     log = folder / f"server-{os.urandom(4).hex()}.log"
+    limit = ["/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"] if files else []
     inherited = {name: value for name, value in os.environ.items() if name[:10] != "MIKEYTOOL_"}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [MIKEYTOOL, "kms", "serve", store, "--listen", "127.0.0.1:0", *options],
+            [*limit, MIKEYTOOL, "kms", "serve", store, "--listen", "127.0.0.1:0", *options],
             stdin=subprocess.DEVNULL,
             stderr=out,
             cwd=folder,
