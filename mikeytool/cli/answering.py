@@ -16,6 +16,7 @@ from mikeytool.cli.calling import tell
 from mikeytool.cli.credentials import (
     credential_options,
     credentials_of,
+    kms_at,
     kms_options,
 )
 from mikeytool.cli.environment import environment
@@ -41,7 +42,6 @@ from mikeytool.cli.transfer_options import (
 from mikeytool.cli.values import IDENTITY
 from mikeytool.cli.words import force_option, json_option, quiet_option, say, show_keys_option
 from mikeytool.client.files import Stage, not_staged
-from mikeytool.client.kms import reach
 from mikeytool.client.responding import Callee, Resolve, respond_to_update
 from mikeytool.client.responding import respond as respond_to_call
 from mikeytool.client.tickets import read_ticket
@@ -239,7 +239,7 @@ def _asking_kms(
 ) -> Resolve:
     def resolve(init: TransferInit) -> ResolvedTicket:
         credentials = credentials_of(**who)
-        kms = reach(where)
+        kms = kms_at(where)
         profile = profile_of(init.policy.prf)
         asked = credentials.resolve(env, profile, init.ticket, local, kms_id or kms.identity)
         return asked.accept_resolved(env, kms.answer(env, asked.init)).resolved

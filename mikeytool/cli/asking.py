@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import click
 
 from mikeytool.capture.text import Format
-from mikeytool.cli.credentials import credential_options, kms_options
+from mikeytool.cli.credentials import credential_options, kms_at, kms_options
 from mikeytool.cli.output import staging, write_unstaged
 from mikeytool.cli.values import IDENTITY
 from mikeytool.cli.words import force_option, say
 from mikeytool.client.files import check_free
-from mikeytool.client.kms import Kms, reach
+from mikeytool.client.kms import Kms
 from mikeytool.client.state import open_state
 from mikeytool.client.tickets import Pending, TicketFile
 from mikeytool.exchange.environment import Environment
@@ -86,9 +86,11 @@ def way_of(
         check_free(pending, force=force)
         return Way(None, kms_id, pending, force)
     if kms_where is None or save is None:
-        raise UsageError("give --kms STORE with --save FILE, or --pending FILE with --kms-id ID")
+        raise UsageError(
+            "give --kms STORE or URL with --save FILE, or --pending FILE with --kms-id ID"
+        )
     check_free(save, force=force)
-    kms = reach(kms_where)
+    kms = kms_at(kms_where)
     return Way(kms, kms_id or kms.identity, save, force)
 
 

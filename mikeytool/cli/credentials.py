@@ -16,6 +16,7 @@ from mikeytool.wire.identity import Identity
 
 if TYPE_CHECKING:
     from mikeytool.client.credentials import Credentials
+    from mikeytool.client.kms import Kms
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -57,21 +58,49 @@ def credential_options(command: C) -> C:
 
 
 def kms_options(command: C) -> C:
-    """`--kms` and `--kms-id`."""
+    """`--kms`, `--kms-id` and what TLS takes; `kms_at` reaches the KMS."""
     for option in reversed(
         (
             click.option(
-                "--kms", "kms_where", metavar="STORE", envvar="MIKEYTOOL_KMS", show_envvar=True,
-                help="A KMS store, for one person's tests: it holds every user's key.",
+                "--kms", "kms_where", metavar="STORE|URL", envvar="MIKEYTOOL_KMS",
+                show_envvar=True, help="The https:// URL of the KMS; or its store, for one"
+                " person's tests: it holds every user's key.",
             ),
             click.option(
                 "--kms-id", type=IDENTITY, metavar="ID", envvar="MIKEYTOOL_KMS_ID",
-                show_envvar=True, help="The identity of the KMS.",
+                show_envvar=True, help="The identity of the KMS; default: what the store says, or"
+                " the host name of the URL.",
+            ),
+            click.option(
+                "--kms-ca", type=_PATH, metavar="PEM", envvar="MIKEYTOOL_KMS_CA",
+                show_envvar=True, expose_value=False, callback=_keep_option,
+                help="With a URL: the CA that certifies the KMS, in place of the system's.",
+            ),
+            click.option(
+                "--kms-client", type=_PATH, metavar="PEM", envvar="MIKEYTOOL_KMS_CLIENT",
+                show_envvar=True, expose_value=False, callback=_keep_option,
+                help="With a URL: your certificate for TLS and its private key.",
             ),
         )
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def _keep_option(context: click.Context, param: click.Parameter, path: Path | None) -> None:
+    context.meta[f"mikeytool.{param.name}"] = None if path is None else str(path)
+
+
+def kms_at(where: str) -> Kms:
+    """The KMS at a store path or a URL, over TLS as the options say; raises as `reach` does."""
+    from mikeytool.client.kms import reach
+
+    if "://" not in where:
+        return reach(where)
+    from mikeytool.kms.http_connection import Tls
+
+    meta = click.get_current_context().meta
+    return reach(where, Tls(meta["mikeytool.kms_ca"], meta["mikeytool.kms_client"]))
 
 
 def key_name(text: str | None) -> Identity | None:

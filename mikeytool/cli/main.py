@@ -24,6 +24,9 @@ from mikeytool.wire.errors import (
 )
 from mikeytool.wire.registry import ErrorNo
 
+DEBUG = "mikeytool.debug"
+"""In the context of a command: whether tracebacks are wanted."""
+
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_UNREADABLE = 3
@@ -147,6 +150,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     try:
         # Not cli.main(), which would take a closed pipe for a failure of the command.
         with cli.make_context("mikeytool", arguments) as context:
+            context.meta[DEBUG] = debug
             result = cli.invoke(context)
     except click.exceptions.Exit as error:
         return error.exit_code

@@ -1,17 +1,23 @@
-"""Ways to reach a KMS: a store on this machine."""
+"""Ways to reach a KMS: a store on this machine, or a URL."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mikeytool.exchange.environment import Environment
+from mikeytool.kms.forward import PATIENCE
 from mikeytool.kms.postgres import is_url
 from mikeytool.kms.service import handle
 from mikeytool.kms.sql import Where
 from mikeytool.kms.store import Store
 from mikeytool.wire.errors import Refused, Unreachable
 from mikeytool.wire.identity import Identity
+
+if TYPE_CHECKING:
+    from mikeytool.kms.groups_http import Asker
+    from mikeytool.kms.http_connection import Tls
 
 
 class Kms(Protocol):
@@ -60,11 +66,50 @@ class StoreKms:
         return self._store.is_group(identity)
 
 
-def reach(where: str) -> Kms:
-    """The KMS at a store path; raises Unreachable for a URL, StateError for no store."""
+class UrlKms:
+    """A KMS that is asked over HTTP; its identity is the host name unless a user says another.
+
+    `asker` is who asks about groups, which the KMS does not tell everybody.
+    """
+
+    def __init__(self, url: str, tls: Tls | None = None, asker: Asker | None = None) -> None:
+        from mikeytool.kms.remote import Remote  # with TLS, which only URLs need
+
+        self._remote, self._asker = Remote(url, tls), asker
+        self.identity = Identity.from_text(self._remote.address.host)
+
+    def answer(self, _env: Environment, message: bytes) -> bytes:
+        """The answer, within 10 seconds; see `Remote.ask` for what is raised."""
+        return self._remote.ask(message, time.monotonic() + PATIENCE)
+
+    def groups_of(self, identity: Identity) -> Sequence[Identity]:
+        """The groups that the KMS says someone is in; raises Refused and Unreachable."""
+        return self._groups("member", identity)
+
+    def is_group(self, identity: Identity) -> bool:
+        """Whether the KMS says that there is such a group; raises Refused and Unreachable."""
+        return bool(self._groups("group", identity))
+
+    def _groups(self, kind: str, identity: Identity) -> Sequence[Identity]:
+        from mikeytool.kms import groups_http
+
+        if self._asker is None:
+            raise Refused(f"{self._remote.url}: it tells of groups only to who shows a key")
+        asked = groups_http.target(kind, identity)
+        header, mac = groups_http.authorization(self._asker, asked, time.time_ns())
+        deadline = time.monotonic() + PATIENCE
+        answer = self._remote.exchange("GET", asked, {"Authorization": header}, b"", deadline)
+        self._remote.check(answer)
+        mark = answer.headers.get(groups_http.ANSWER_HEADER)
+        return groups_http.read_answer(self._asker, mac, mark, answer.body)
+
+
+def reach(where: str, tls: Tls | None = None, asker: Asker | None = None) -> Kms:
+    """The KMS with a store, or at a URL.
+
+    Without `tls` the environment says what is trusted. Raises StateError for no store,
+    UsageError for no URL.
+    """
     if "://" in where and not is_url(where):
-        raise Unreachable(
-            f"{where}: a KMS can be reached through its store only; give the path of one, or"
-            " pipe the message to `kms handle`"
-        )
+        return UrlKms(where, tls, asker)
     return StoreKms(where)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.forwarding import MAX_HOPS, forward_resolve_init, forward_resolve_resp
@@ -14,6 +13,7 @@ from mikeytool.exchange.resolve import ResolvedTicket, ResolveInit, accept_resol
 from mikeytool.exchange.ticket import BaseTicket
 from mikeytool.kms.model import Handled, Peer
 from mikeytool.kms.store import Store
+from mikeytool.kms.turns import asking
 from mikeytool.wire.errors import Refused, StateError, Unreachable, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo
@@ -104,9 +104,17 @@ class Forwarder:
 
     def _sent(self, peer: Peer, init: bytes) -> bytes:
         """What a KMS answers."""
-        with closing(Store(Path(peer.place))) as store:
+        if "://" in peer.place:
+            return self._sent_to_url(peer.place, init)
+        with closing(Store(peer.place)) as store:
             store.named = False
             handled = self._handle(store, self._env, init, deadline=self._deadline)
         if handled.answer is None:
             raise Refused("it gives no answer; do both have the same key for each other?")
         return handled.answer
+
+    def _sent_to_url(self, url: str, init: bytes) -> bytes:
+        from mikeytool.kms.remote import Remote  # with TLS, which few need
+
+        with asking():
+            return Remote(url).ask(init, self._deadline)

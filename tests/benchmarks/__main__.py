@@ -4,6 +4,7 @@ from tests.benchmarks import (
     bench_captures,
     bench_conference,
     bench_decode,
+    bench_http,
     bench_kms,
     bench_srtp,
 )
@@ -13,3 +14,4 @@ bench_captures.main()
 bench_srtp.main()
 bench_kms.main()
 bench_conference.main()
+bench_http.main()

@@ -18,6 +18,7 @@ _HERE = "mikeytool.cli.kms"
         "backup": (f"{_HERE}.store", "Copy a STORE while it is in use."),
         "copy": (f"{_HERE}.store", "Copy a store to a file or a database."),
         "handle": (f"{_HERE}.handle", "Answer a REQUEST_INIT or RESOLVE_INIT."),
+        "serve": (f"{_HERE}.serve", "Answer over HTTP until it is ended."),
         "log": (f"{_HERE}.log", "Show who asked for what, and what came of it."),
         "user": (f"{_HERE}.user", "Users and their keys."),
         "group": (f"{_HERE}.group", "Groups of users, which tickets can name."),

@@ -24,13 +24,15 @@ def peer() -> None:
     """Other KMSs (RFC 6043 10): their tickets are resolved with their help.
 
     Both sides add each other, with the same key. Each answers for its own users alone.
+    Over HTTPS, MIKEYTOOL_KMS_CA names the CA to trust in place of the system's, and
+    MIKEYTOOL_KMS_CLIENT a certificate with its key, for `kms handle` and `kms serve`.
     """
 
 
 @peer.command("add")
 @store_argument
 @click.argument("kms_id", type=IDENTITY)
-@click.option("--url", metavar="URL", help="Where it is reached (not yet: KMSs have no URL).")
+@click.option("--url", metavar="URL", help="Its https:// URL.")
 @click.option("--store", "place", type=PATH, metavar="PATH", help="Its store on this machine.")
 @click.option(
     "--psk", type=KEY, required=True, metavar="KEY", help=f"The key of the two: {KEY_HELP}."
@@ -40,16 +42,29 @@ def add_peer(
     store: Where, kms_id: Identity, url: str | None, place: Path | None, psk: bytes
 ) -> None:
     """Add another KMS and the key shared with it."""
-    if url is not None:
-        raise UsageError(f"--url {url}: a KMS cannot be asked over HTTP yet; give its --store")
-    if place is None:
-        raise UsageError("--store PATH is needed: where the other KMS is")
     opened = Store(store)
-    there = Store(place).identity
-    if there != kms_id or there == opened.identity:
-        raise UsageError(f"--store {place}: this is the KMS {there}, not another one, {kms_id}")
-    opened.add_peer(Peer(kms_id, str(place.resolve()), psk))
+    if (url is None) == (place is None):
+        raise UsageError("give --url URL or --store PATH: where the other KMS is")
+    if kms_id == opened.identity:
+        raise UsageError(f"{kms_id}: this is the KMS of {store} itself, not another one")
+    opened.add_peer(Peer(kms_id, _checked(kms_id, url, place), psk))
     say(f"{store}: added the KMS {kms_id}")
+
+
+def _checked(kms_id: Identity, url: str | None, place: Path | None) -> str:
+    """Where a KMS is, as the store keeps it; raises UsageError for what is not it.
+
+    A URL is looked at, not asked: the other KMS may not run yet.
+    """
+    if url is not None:
+        from mikeytool.kms.http_connection import Address
+
+        return Address.of(url).url
+    assert place is not None  # noqa: S101 - one of the two is given
+    there = Store(place).identity
+    if there != kms_id:
+        raise UsageError(f"--store {place}: this is the KMS {there}, not {kms_id}")
+    return str(place.resolve())
 
 
 @peer.command("list")
@@ -59,10 +74,13 @@ def list_peers(store: Where, as_json: bool) -> None:
     """List the other KMSs, without the keys."""
     peers = Store(store).peers()
     if as_json:
-        listed = [{"kms": str(one.identity), "store": one.place} for one in peers]
+        listed = [
+            {"kms": str(one.identity), "url" if "://" in one.place else "store": one.place}
+            for one in peers
+        ]
         print(json.dumps({"peers": listed}))
         return
-    print_table([("KMS", "store"), *((str(one.identity), one.place) for one in peers)])
+    print_table([("KMS", "place"), *((str(one.identity), one.place) for one in peers)])
 
 
 @peer.command("remove")

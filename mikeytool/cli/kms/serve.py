@@ -1,0 +1,94 @@
+"""`kms serve`: the KMS over HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from mikeytool.cli.keys import read_passphrase
+from mikeytool.cli.kms.common import PATH, store_argument
+from mikeytool.cli.main import DEBUG, EXIT_INTERRUPT
+from mikeytool.cli.words import quiet_option, say
+from mikeytool.kms.sql import Where
+from mikeytool.wire.errors import UsageError
+from mikeytool.wire.identity import Identity
+
+_NEEDED = ("starlette", "uvicorn", "prometheus_client")
+
+
+@click.command(short_help="Answer over HTTP until it is ended.")
+@store_argument
+@click.option(
+    "--listen",
+    default="127.0.0.1:8443",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where; port 0 takes a free one.",
+)
+@click.option(
+    "--tls-cert", type=PATH, metavar="PEM", help="The certificate of the host, and chain."
+)
+@click.option("--tls-key", type=PATH, metavar="PEM", help="The private key for it.")
+@click.option(
+    "--client-ca",
+    type=PATH,
+    metavar="PEM",
+    help="Take only clients with a TLS certificate of this CA.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many processes answer.",
+)
+@quiet_option
+@click.pass_context
+def serve(
+    context: click.Context,
+    store: Where,
+    listen: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    client_ca: Path | None,
+    workers: int,
+) -> int:
+    """Answer over HTTP: POST /keymanagement, as clients with --kms URL do.
+
+    Without --tls-cert it listens on this machine only, as behind a proxy. GET /healthz says
+    that it runs, /readyz that its store can be used, and /metrics what was done, for
+    Prometheus: let no stranger see that. SIGTERM ends it when what is asked is answered.
+    """
+    if os.environ.get("MIKEYTOOL_NOW"):
+        raise UsageError(
+            "MIKEYTOOL_NOW is set: a server with a false clock would take old messages"
+        )
+    if not all(find_spec(name) for name in _NEEDED):
+        raise UsageError("kms serve needs more packages: pip install 'mikeytool[server]'")
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError("--tls-cert and --tls-key go together")
+    from mikeytool.kms import http_listen, http_workers
+
+    tls = None
+    if tls_cert is not None and tls_key is not None:
+        tls = http_listen.tls_context(
+            tls_cert, tls_key, client_ca, lambda: read_passphrase(f"Passphrase of {tls_key}")
+        )
+    elif client_ca is not None:
+        raise UsageError("--client-ca goes with --tls-cert and --tls-key")
+    listening = http_listen.bound(listen, encrypted=tls is not None)
+
+    def announce(kms: Identity) -> None:
+        host, port = listening.getsockname()[:2]
+        scheme = "http" if tls is None else "https"
+        place = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        say(f"KMS {kms} listens on {place}, workers: {workers}")
+
+    settings = http_workers.Settings(store, listening, tls, workers, context.meta[DEBUG])
+    ended_by = http_workers.serve(settings, announce)
+    return EXIT_INTERRUPT if ended_by == signal.SIGINT else 0

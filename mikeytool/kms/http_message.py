@@ -1,0 +1,50 @@
+"""MIKEY messages in HTTP, for both sides: where they go and what they look like.
+
+As 3GPP TS 33.328 has it, a message is POSTed to `/keymanagement` as `application/mikey`; the
+body is the message in base64 or as it is, and the answer comes the same way.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+from mikeytool.wire.errors import WireError
+
+PATH = "/keymanagement"
+MEDIA_TYPE = "application/mikey"
+MAX_BODY = 131_072
+"""In octets: no message of an exchange with a KMS comes near it."""
+
+_TEXT = re.compile(rb"[A-Za-z0-9+/_=\s-]*")
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+
+
+def is_mikey(content_type: str | None) -> bool:
+    """Whether a Content-Type is that of messages, whatever its parameters are."""
+    return (content_type or "").partition(";")[0].strip().lower() == MEDIA_TYPE
+
+
+def read_body(body: bytes) -> tuple[bytes, bool]:
+    """The message in a body, and whether it is there as base64.
+
+    The alphabet may be the standard or the URL-safe one, padded or not, with white space
+    anywhere. Raises WireError for an empty body and for text that is no base64.
+    """
+    if not body:
+        raise WireError("the body is empty; a message in base64 or binary is expected")
+    if _TEXT.fullmatch(body) is None:
+        return body, False
+    text = b"".join(body.split()).rstrip(b"=").translate(_STANDARD)
+    try:
+        message = binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
+    except binascii.Error:
+        message = b""
+    if not message:
+        raise WireError("the body is text, but no base64")
+    return message, True
+
+
+def write_body(message: bytes, *, text: bool) -> bytes:
+    """A message as a body: base64 on one line, or as it is."""
+    return binascii.b2a_base64(message, newline=False) if text else message
