@@ -90,15 +90,17 @@ class Server:
 
 @contextmanager
 def serving(
-    folder: Path, store: str, *options: str, files: int = 0, **variables: str
+    folder: Path, store: str, *options: str, files: int = 0, port: int = 0, **variables: str
 ) -> Iterator[Server]:
-    """A server of a store, on a free port; `files` is how many it may have open."""
+    """A server of a store, on a free port unless one is given; `files` is how many it may
+    have open.
+    """
     log = folder / f"server-{os.urandom(4).hex()}.log"
     limit = ["/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"] if files else []
     inherited = {name: value for name, value in os.environ.items() if name[:10] != "MIKEYTOOL_"}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*limit, MIKEYTOOL, "kms", "serve", store, "--listen", "127.0.0.1:0", *options],
+            [*limit, MIKEYTOOL, "kms", "serve", store, f"--listen=127.0.0.1:{port}", *options],
             stdin=subprocess.DEVNULL,
             stderr=out,
             cwd=folder,
