@@ -25,8 +25,7 @@ from mikeytool.cli.messages import (
 from mikeytool.cli.values import IDENTITY, parse_duration
 from mikeytool.cli.words import force_option, json_option, quiet_option, say, show_keys_option
 from mikeytool.client.kms import reach
-from mikeytool.conference import calling_out, entering, membership
-from mikeytool.conference import state as rows
+from mikeytool.conference import calling_out, entering, member_rows, membership, rows
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
     DEFAULT_TIMEOUT,
@@ -114,9 +113,7 @@ def init(
         kms_id or reach(where).identity,
         may_create,
     )
-    if force and state.exists():
-        ConferenceState(state).remove()
-    ConferenceState.init(state, system).close()
+    ConferenceState.init(state, system, force=force).close()
     say(f"{state}: conference system {identity} with the KMS {system.kms_id}")
 
 
@@ -224,8 +221,8 @@ def _answering(fmt: Format, output: str | None) -> Iterator[_Answers]:
 
 
 def _tell_of_updates(desk: ConferenceSystem) -> None:
-    with desk.state.transaction() as db:
-        waiting = sum(len(rows.behind(db, one.number)) for one in rows.conferences(db))
+    with desk.state.snapshot() as db:
+        waiting = member_rows.count_behind(db)
     if waiting:
         say(f"{waiting} members have an update to answer; conference updates prints them")
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mikeytool.client.kms import StoreKms
-from mikeytool.conference import calling_out, entering
-from mikeytool.conference import state as rows
+from mikeytool.conference import calling_out, entering, member_rows, rows
 from mikeytool.conference.calling_out import Answered
 from mikeytool.conference.model import Conference, GroupKey, Member, MemberState, Purpose, System
 from mikeytool.conference.state import ConferenceState
@@ -162,7 +161,7 @@ class Room(World):
         """Everyone who is known in the conference."""
         number = self.conference().number
         with self.state.transaction() as db:
-            return {one.identity: one for one in rows.members(db, number, *MemberState)}
+            return {one.identity: one for one in member_rows.members(db, number, *MemberState)}
 
     def states(self) -> dict[Identity, str]:
         """Where everyone stands."""

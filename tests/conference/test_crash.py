@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from mikeytool.conference import state as rows
+from mikeytool.conference import member_rows, rows
 from mikeytool.conference.model import MemberState
 from mikeytool.conference.state import ConferenceState
 from mikeytool.wire.identity import Identity
@@ -68,7 +68,7 @@ def check(path: Path) -> set[Identity]:
         (conference,) = rows.conferences(db)
         active = [key for key in rows.group_keys(db, conference.number) if key.until_ns is None]
         assert {key.generation for key in active} <= {conference.generation}
-        joined = list(rows.members(db, conference.number, MemberState.JOINED))
+        joined = list(member_rows.members(db, conference.number, MemberState.JOINED))
         for member in joined:
             assert member.session is not None
             own = {
@@ -77,7 +77,7 @@ def check(path: Path) -> set[Identity]:
                 if not member.session.is_local(one)
             }
             assert own == set(rows.ssrcs_of(db, member.number))
-            waiting = rows.updates_of(db, member.number)
+            waiting = member_rows.updates_of(db, member.number)
             assert member.generation == conference.generation or waiting
         every = [ssrc for member in joined for ssrc in rows.ssrcs_of(db, member.number)]
         assert len(set(every)) == len(every)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.conference import entering
-from mikeytool.conference import state as rows
+from mikeytool.conference import entering, rows
 from mikeytool.conference.model import Purpose
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.error import ErrorReceived

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mikeytool.client.kms import StoreKms
-from mikeytool.conference import membership
-from mikeytool.conference import state as rows
+from mikeytool.conference import membership, rows
 from mikeytool.conference.model import Purpose, Update
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS, Environment

@@ -9,8 +9,7 @@ from dataclasses import replace
 import pylibsrtp
 import pytest
 
-from mikeytool.conference import membership
-from mikeytool.conference import state as rows
+from mikeytool.conference import member_rows, membership, rows
 from mikeytool.conference.model import Member, MemberState, Purpose
 from mikeytool.conference.streams import Seating, claim
 from mikeytool.exchange.environment import Environment
@@ -43,7 +42,7 @@ def test_ten_thousand_members_in_random_order_never_share_an_ssrc(room: Room) ->
     with room.state.transaction() as db:
         for at in order:
             who = Identity.from_text(f"sip:user-{at}@example.com")
-            number = rows.put_member(
+            number = member_rows.put_member(
                 db, Member(0, conference.number, who, MemberState.JOINED, at, 1)
             )
             ssrc = claim(db, env, conference, number, Purpose.AUDIO, chance.randrange(4_000))
