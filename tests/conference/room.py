@@ -183,17 +183,15 @@ class Room(World):
         with self.state.transaction() as db:
             return rows.group_keys(db, number)
 
-    def dump(self) -> str:
-        """Everything in the file, to see whether anything changed."""
-        tables = [
-            name
-            for (name,) in self.state._db.execute(
-                "SELECT name FROM sqlite_master WHERE type='table'"
-            )
-            if not name.startswith("replay")
-        ]
-        content = {
+    def tables(self) -> dict[str, list[list[str]]]:
+        """Everything in the file but the replay cache, by table."""
+        names = self.state._db.execute("SELECT name FROM sqlite_master WHERE type='table'")
+        return {
             name: [list(map(repr, row)) for row in self.state._db.execute(f"SELECT * FROM {name}")]
-            for name in tables
+            for (name,) in names.fetchall()
+            if not name.startswith("replay")
         }
-        return json.dumps(content)
+
+    def dump(self) -> str:
+        """The same as one text, to see whether anything changed."""
+        return json.dumps(self.tables())
