@@ -254,6 +254,27 @@ def test_nothing_is_written_when_the_kms_is_away(full: Busy, command: Command) -
     assert written() == before
 
 
+@pytest.mark.parametrize("name", ["rekey", "remove", "deny"])
+def test_what_is_due_goes_with_what_is_asked(full: Busy, name: str) -> None:
+    """One change of keys serves both."""
+    due(full)
+    COMMANDS[name].run(full)
+    assert [key.generation for key in full.group_keys()] == [2, 1]
+    full.deliver_newest()
+
+
+def test_the_groups_of_each_are_asked_for(full: Busy) -> None:
+    other = Identity.from_text("sip:other@example.com")
+    full.store.add_members(other, [EVE])
+    membership.allow(full.desk, None, [other])
+    full.person(EVE).call_in()
+    full.questions()
+    membership.dismiss(full.desk, None, [TEAM], deny=True)
+    assert full.questions() == ["groups", "groups", "request"]
+    found = check(full.state.path)
+    assert (found[DAN], found[EVE]) == ("left", "joined")
+
+
 def test_no_ticket_for_who_may_not_come(full: Busy) -> None:
     for who in (EVE, ALICE):
         with pytest.raises(Refused):
