@@ -196,11 +196,10 @@ def _seated(
 
     Gives the session with the SSRCs and keys that it is to have, and how it differs from the
     one that was answered: by the key of a crypto session, or by an SSRC that is taken.
-    Without the keys that have expired while the telephone rang: others are on their way.
+    The keys that they were called with may have gone meanwhile; others are on their way.
     """
-    called_with = rows.group_keys(step.db, conference.number, member.generation)
-    spis = {key.purpose: key.spi for key in called_with}
-    good = {key.spi for key in called_with if key.tek}
+    keys = rows.group_keys(step.db, conference.number, member.generation)
+    spis = {key.purpose: key.spi for key in keys}
     chosen, change = [], _NONE
     for one, purpose in purposes_of(conference, session):
         entry = one.entry
@@ -211,8 +210,7 @@ def _seated(
             change = max(change, _NONE if given == one.ssrc else _CLASH)
             entry = with_ssrc(entry, given)
         chosen.append(replace(one, entry=entry))
-    keys = tuple(key for key in session.keys if key.spi in good)
-    return replace(session, keys=keys, crypto_sessions=tuple(chosen)), change
+    return replace(session, crypto_sessions=tuple(chosen)), change
 
 
 def _confirm(
