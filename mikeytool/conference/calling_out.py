@@ -42,6 +42,7 @@ from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import RANDR
 from mikeytool.wire.registry import DataType, ErrorNo, ProtType, TicketFlag
 
 CALL_OUT_FLAGS = TicketFlag.from_letters("DEFGHILNO")
@@ -148,6 +149,8 @@ def _take(called: Member, message: bytes, step: Step) -> Answered:
     if member is not None and member.state == MemberState.INVITED and not _is_late(member, now):
         return _join(step, conference, member, message)
     if member is not None and member.state == MemberState.JOINED and member.session is not None:
+        if Message.parse(message).find(RANDR) is not None:
+            raise Refused(f"{member.identity} is in already; their answer to the call was taken")
         return _confirm(step, conference, member, member.session, message)
     raise Refused(
         f"{called.identity} is not in {conference.focus} any more; the answer comes too late"
