@@ -34,6 +34,9 @@ from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
+_SHORTEST_INTERVAL = 60
+"""Seconds between two rekeyings that a member's ticket can ask for at least."""
+
 
 def create(
     desk: ConferenceSystem, message: bytes, focus: Identity, purposes: Sequence[Purpose]
@@ -163,6 +166,11 @@ def _check_early(desk: ConferenceSystem, init: TransferInit, flags: TicketFlag) 
         refuse_unless(flag not in flags or flag in init.policy.flags, why)
     refuse_unless(
         TicketFlag.F in init.policy.flags, "the ticket has no F flag: no answer can be given"
+    )
+    refuse_unless(
+        init.policy.rekey is None or init.policy.rekey >= _SHORTEST_INTERVAL,
+        f"the ticket wants other group keys every {init.policy.rekey} s; that costs everybody,"
+        f" so {_SHORTEST_INTERVAL} s are the least",
     )
     check_acceptable(desk.env, init, accept_policy)
     sender = init.initiator or init.policy.initiator

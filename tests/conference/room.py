@@ -41,10 +41,17 @@ class Person:
     held: HeldTicket | None = None
     init: bytes = b""
 
-    def ticket(self, *to: Identity, flags: str = FLAGS, keys: int = 0) -> HeldTicket:
-        """A ticket for these responders, without session keys unless `keys` says how many."""
+    def ticket(
+        self, *to: Identity, flags: str = FLAGS, keys: int = 0, rekey: int | None = None
+    ) -> HeldTicket:
+        """A ticket for these responders, without session keys unless `keys` says how many.
+
+        `rekey` is its rekeying interval in seconds.
+        """
         wanted = [wanted_key(KeyType.TGK, 16, 0)] * keys
-        policy = self.room.policy(flags, responders=to, initiator=self.who, keys=tuple(wanted))
+        policy = self.room.policy(
+            flags, responders=to, initiator=self.who, keys=tuple(wanted), rekey=rekey
+        )
         request = self.room.asked(policy, self.who)
         answer = self.room.handled(request)
         self.held = accept_request_resp(self.room.env, request, psk_of(self.who), answer).held
