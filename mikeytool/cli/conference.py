@@ -35,6 +35,7 @@ from mikeytool.conference.model import (
 )
 from mikeytool.conference.state import ConferenceState
 from mikeytool.conference.system import ConferenceSystem
+from mikeytool.exchange.profile import check_key
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 
@@ -106,9 +107,11 @@ def init(
 ) -> None:
     """Make the STATE of a conference system."""
     where = kms if "://" in kms else str(Path(kms).resolve())
+    key = need_key(psk, "the conference system's pre-shared key")
+    check_key(key, "pre-shared key")
     system = System(
         identity,
-        need_key(psk, "the conference system's pre-shared key"),
+        key,
         where,
         kms_id or reach(where).identity,
         may_create,
@@ -132,7 +135,9 @@ def _purposes(_context: click.Context, _param: click.Parameter, text: str) -> li
     try:
         found = [Purpose(name) for name in text.split(",")]
     except ValueError:
-        raise UsageError(f"--purpose {text}: audio, video, floor, events with commas") from None
+        raise UsageError(
+            f"--purpose {text!r}: it takes audio, video, floor and events, with commas between"
+        ) from None
     return list(dict.fromkeys(found))
 
 

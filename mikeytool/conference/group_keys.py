@@ -134,7 +134,7 @@ def _bring_up(
             crypto_sessions=_under(conference, member.session, spis),
             kemac_keys=_not_known(member.session, keys),
         )
-        member_rows.put_member(step.db, replace(member, session=session))
+        member_rows.put_last_t(step.db, member.number, session.last_t)
         member_rows.put_update(step.db, member.number, conference.generation, message)
         updates.append(Update(member.identity, message))
     return updates

@@ -51,6 +51,13 @@ def put_member(db: Db, member: Member) -> int:
     return int(row[0])
 
 
+def put_last_t(db: Db, number: int, last_t: int) -> None:
+    """Write down the largest T of a member's session, which is all that sending changes in it."""
+    (text,) = db.execute("SELECT session FROM members WHERE number = ?", (number,)).fetchone()
+    content = json.dumps({**json.loads(text), "last_t": last_t})
+    db.execute("UPDATE members SET session = ? WHERE number = ?", (content, number))
+
+
 def _group_keys(db: Db, number: int) -> dict[bytes, KeyData]:
     """The group keys of a conference that have not been wiped, by SPI."""
     return {key.spi: key.key_data() for key in rows.group_keys(db, number) if key.tek}

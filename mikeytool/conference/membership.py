@@ -51,7 +51,9 @@ def the_conference(db: Db, focus: Identity | None) -> Conference:
             raise UsageError(f"there is no conference with the focus {focus}")
         return found
     every = rows.conferences(db)
-    if len(every) != 1:
+    if not every:
+        raise UsageError("there is no conference yet; `conference create` makes one")
+    if len(every) > 1:
         raise UsageError(f"there are {len(every)} conferences; say which with --focus")
     return every[0]
 

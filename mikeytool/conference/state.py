@@ -86,8 +86,10 @@ class ConferenceState(Database):
         left of the old one but what it has seen, or else recorded messages would get into
         the new one.
         """
-        if not (force and path.exists()):
+        if not path.exists():
             return cls.create(path, lambda db: _put_system(db, system))
+        if not force:
+            raise StateError(f"{path}: it exists already; --force makes the system in it anew")
         state = cls(path)
         with state.transaction() as db:
             for table in _TABLES:
