@@ -82,11 +82,9 @@ def keep_interval(step: Step, conference: Conference, policies: Iterable[TicketP
 def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) -> list[Update]:
     """Replace the group keys; an update for each member (RFC 6043 5.2).
 
-    The old keys stay good for `overlap` seconds. Without a group key there is nothing to
-    replace. Members whose ticket has expired cannot be reached any more: they are out.
+    The old keys stay good for `overlap` seconds. Members whose ticket has expired cannot be
+    reached any more: they are out.
     """
-    if not conference.generation:
-        return []
     db, now = step.db, step.env.clock()
     rows.retire_group_keys(db, conference.number, now + overlap * NS)
     rows.wipe_expired(db, now)

@@ -90,7 +90,12 @@ def old_state(path: Path, room: Room, teks: list[dict[str, Any]]) -> None:
             "SELECT number, session FROM members WHERE session NOT NULL"
         ).fetchall():
             session = json.loads(text)
-            session["keys"] = [*(live[spi] for spi in session["keys"]), *teks, GONE, OWN]
+            session["keys"] = [
+                *(live[spi] for spi in session["keys"] if spi in live),
+                *teks,
+                GONE,
+                OWN,
+            ]
             db.execute(
                 "UPDATE members SET session = ? WHERE number = ?", (json.dumps(session), number)
             )
