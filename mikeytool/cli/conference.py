@@ -25,8 +25,7 @@ from mikeytool.cli.messages import (
 from mikeytool.cli.values import IDENTITY, parse_duration
 from mikeytool.cli.words import force_option, json_option, quiet_option, say, show_keys_option
 from mikeytool.client.kms import reach
-from mikeytool.conference import calling_out, entering, membership
-from mikeytool.conference import state as rows
+from mikeytool.conference import calling_out, entering, member_rows, membership, rows
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
     DEFAULT_TIMEOUT,
@@ -36,6 +35,7 @@ from mikeytool.conference.model import (
 )
 from mikeytool.conference.state import ConferenceState
 from mikeytool.conference.system import ConferenceSystem
+from mikeytool.exchange.profile import check_key
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 
@@ -107,16 +107,16 @@ def init(
 ) -> None:
     """Make the STATE of a conference system."""
     where = kms if "://" in kms else str(Path(kms).resolve())
+    key = need_key(psk, "the conference system's pre-shared key")
+    check_key(key, "pre-shared key")
     system = System(
         identity,
-        need_key(psk, "the conference system's pre-shared key"),
+        key,
         where,
         kms_id or reach(where).identity,
         may_create,
     )
-    if force and state.exists():
-        ConferenceState(state).remove()
-    ConferenceState.init(state, system).close()
+    ConferenceState.init(state, system, force=force).close()
     say(f"{state}: conference system {identity} with the KMS {system.kms_id}")
 
 
@@ -135,7 +135,9 @@ def _purposes(_context: click.Context, _param: click.Parameter, text: str) -> li
     try:
         found = [Purpose(name) for name in text.split(",")]
     except ValueError:
-        raise UsageError(f"--purpose {text}: audio, video, floor, events with commas") from None
+        raise UsageError(
+            f"--purpose {text!r}: it takes audio, video, floor and events, with commas between"
+        ) from None
     return list(dict.fromkeys(found))
 
 
@@ -224,8 +226,8 @@ def _answering(fmt: Format, output: str | None) -> Iterator[_Answers]:
 
 
 def _tell_of_updates(desk: ConferenceSystem) -> None:
-    with desk.state.transaction() as db:
-        waiting = sum(len(rows.behind(db, one.number)) for one in rows.conferences(db))
+    with desk.state.snapshot() as db:
+        waiting = member_rows.count_behind(db)
     if waiting:
         say(f"{waiting} members have an update to answer; conference updates prints them")
 

@@ -6,7 +6,7 @@ import textwrap
 from typing import Any
 
 from mikeytool.cli.table import print_table
-from mikeytool.conference import state as rows
+from mikeytool.conference import member_rows, rows
 from mikeytool.conference.model import Conference, GroupKey, MemberState
 from mikeytool.conference.state import Db
 from mikeytool.wire.describe import masked
@@ -20,7 +20,7 @@ def conference_json(db: Db, one: Conference, now_ns: int, show_keys: bool) -> di
             "state": _state_now(member.state, member.deadline_ns, now_ns).value,
             "ssrcs": [f"{ssrc:#010x}" for ssrc in rows.ssrcs_of(db, member.number)],
         }
-        for member in rows.members(db, one.number, *MemberState)
+        for member in member_rows.people(db, one.number, *MemberState)
     ]
     return {
         "focus": str(one.focus),

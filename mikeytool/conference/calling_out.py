@@ -7,10 +7,11 @@ counts as someone who leaves.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from mikeytool.client.tickets import TicketFile
-from mikeytool.conference import state as rows
-from mikeytool.conference.group_keys import bring_up, current_keys, rekey
+from mikeytool.conference import member_rows, rows
+from mikeytool.conference.group_keys import bring_up, current_keys, keep_interval, rekey
 from mikeytool.conference.membership import (
     catch_up,
     let_go,
@@ -19,7 +20,6 @@ from mikeytool.conference.membership import (
     tidy,
 )
 from mikeytool.conference.model import Conference, Member, MemberState, Update
-from mikeytool.conference.state import Db
 from mikeytool.conference.streams import (
     SUPPORTED,
     CallInPlan,
@@ -30,7 +30,7 @@ from mikeytool.conference.streams import (
     with_spi,
     with_ssrc,
 )
-from mikeytool.conference.system import TICKET_VALIDITY, ConferenceSystem
+from mikeytool.conference.system import TICKET_VALIDITY, ConferenceSystem, Step
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.error import ErrorReceived, told
 from mikeytool.exchange.incoming import Incoming
@@ -42,6 +42,7 @@ from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import RANDR
 from mikeytool.wire.registry import DataType, ErrorNo, ProtType, TicketFlag
 
 CALL_OUT_FLAGS = TicketFlag.from_letters("DEFGHILNO")
@@ -61,37 +62,42 @@ def call_out(desk: ConferenceSystem, focus: Identity | None, who: Identity, time
         raise Refused(
             f"{who} is not one person: whoever answers first would be in; call out each by name"
         )
-    with desk.state.transaction() as db:
-        conference, _ = catch_up(desk, db, the_conference(db, focus))
-        may_take_part(desk, db, conference, who)
-        before = rows.member_of(db, conference.number, who)
-        if before is not None and before.state == MemberState.JOINED:
-            raise Refused(f"{who} is in {conference.focus} already")
-        keys = current_keys(desk, db, conference)
-        conference = rows.conference(db, conference.number)
-        held = desk.request(conference.focus, who, CALL_OUT_FLAGS, ())
-        number = _invite(db, conference, who, 0, None)
-        plan = CallInPlan(db, desk.env, conference, number, keys)
-        message = transfer_init(
-            desk.env,
-            held,
-            initiator=conference.focus,
-            responder=who,
-            crypto_sessions=plan.offer(),
-            policies=own_policies(conference),
-            kemac_keys=[key.key_data() for key in keys],
-        )
-        deadline = desk.env.clock() + timeout * NS
-        _invite(db, conference, who, Message.parse(message).header.csb_id, deadline)
-        rows.put_call(db, number, message, TicketFile(held.ticket, held.policy, held.keys, True))
+    return desk.step(lambda step: _called_out(step, focus, who, timeout))
+
+
+def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int) -> bytes:
+    db, conference = step.db, the_conference(step.db, focus)
+    may_take_part(step, conference, who)
+    before = member_rows.member_of(db, conference.number, who)
+    if before is not None and before.state == MemberState.JOINED:
+        raise Refused(f"{who} is in {conference.focus} already")
+    held = step.ticket(("call", conference.focus, who), conference.focus, who, CALL_OUT_FLAGS)
+    conference, _ = catch_up(step, conference)
+    keys = current_keys(step, conference)
+    conference = rows.conference(db, conference.number)
+    number = _invite(step, conference, who, 0, None)
+    plan = CallInPlan(db, step.env, conference, number, keys)
+    message = transfer_init(
+        step.env,
+        held,
+        initiator=conference.focus,
+        responder=who,
+        crypto_sessions=plan.offer(),
+        policies=own_policies(conference),
+        kemac_keys=[key.key_data() for key in keys],
+    )
+    deadline = step.env.clock() + timeout * NS
+    _invite(step, conference, who, Message.parse(message).header.csb_id, deadline)
+    ticket = TicketFile(held.ticket, held.policy, held.keys, True)
+    member_rows.put_call(db, number, message, ticket)
     return message
 
 
 def _invite(
-    db: Db, conference: Conference, who: Identity, csb_id: int, deadline: int | None
+    step: Step, conference: Conference, who: Identity, csb_id: int, deadline: int | None
 ) -> int:
-    return rows.put_member(
-        db,
+    return member_rows.put_member(
+        step.db,
         Member(
             0, conference.number, who, MemberState.INVITED, csb_id, conference.generation, deadline
         ),
@@ -106,6 +112,7 @@ class Answered:
     come.
     """
 
+    focus: Identity
     identity: Identity
     updates: list[Update] = field(default_factory=list)
     refusal: ErrorReceived | None = None
@@ -123,85 +130,86 @@ def answer(desk: ConferenceSystem, message: bytes) -> Answered:
         f"no call-out and no update waits for an answer with the CSB ID {csb_id:#010x}"
     )
     with desk.state.snapshot() as db:
-        candidates = rows.members_of_csb(db, csb_id)
+        candidates = member_rows.members_of_csb(db, csb_id)
     for member in candidates:
         try:
-            with desk.state.transaction() as db:
-                conference = rows.conference(db, member.conference)
-                found = _take(desk, db, conference, member.identity, message)
+            found = desk.step(partial(_take, member, message))
         except MikeyError as error:
             failure = error
         else:
-            found.updates = found.updates or tidy(desk, conference)
+            found.updates = found.updates or tidy(desk, found.focus)
             return found
     raise failure
 
 
-def _take(
-    desk: ConferenceSystem, db: Db, conference: Conference, who: Identity, message: bytes
-) -> Answered:
-    member = rows.member_of(db, conference.number, who)
-    now = desk.env.clock()
+def _take(called: Member, message: bytes, step: Step) -> Answered:
+    conference = rows.conference(step.db, called.conference)
+    member = member_rows.member_of(step.db, conference.number, called.identity)
+    now = step.env.clock()
     if member is not None and member.state == MemberState.INVITED and not _is_late(member, now):
-        return _join(desk, db, conference, member, message)
+        return _join(step, conference, member, message)
     if member is not None and member.state == MemberState.JOINED and member.session is not None:
-        return _confirm(desk, db, conference, member, member.session, message)
-    raise Refused(f"{who} is not in {conference.focus} any more; the answer comes too late")
+        if Message.parse(message).find(RANDR) is not None:
+            raise Refused(f"{member.identity} is in already; their answer to the call was taken")
+        return _confirm(step, conference, member, member.session, message)
+    raise Refused(
+        f"{called.identity} is not in {conference.focus} any more; the answer comes too late"
+    )
 
 
 def _is_late(member: Member, now_ns: int) -> bool:
     return member.deadline_ns is not None and member.deadline_ns <= now_ns
 
 
-def _join(
-    desk: ConferenceSystem, db: Db, conference: Conference, member: Member, message: bytes
-) -> Answered:
+def _join(step: Step, conference: Conference, member: Member, message: bytes) -> Answered:
     """Verify who answered a call-out, and only then let them in."""
-    call = rows.call_of(db, member.number)
+    call = member_rows.call_of(step.db, member.number)
     if call is None:
         raise Refused(f"no call-out to {member.identity} waits for an answer")
     init, ticket = call
+    answered = Answered(conference.focus, member.identity)
     try:
-        session = finish_transfer(desk.env, ticket.held, init, message, accept_policy)
+        session = finish_transfer(step.env, ticket.held, init, message, accept_policy)
     except ErrorReceived as error:
         if not error.verified:
             raise
-        return Answered(member.identity, let_go(desk, db, conference, [member]), error)
+        return replace(answered, updates=let_go(step, conference, [member]), refusal=error)
     if session.remote != member.identity:
         raise Refused(f"{session.remote} answers, {member.identity} was called", ErrorNo.INVALID_ID)
-    session, change = _seated(desk, db, conference, member, session)
+    session, change = _seated(step, conference, member, session)
     joined = replace(member, state=MemberState.JOINED, deadline_ns=None, session=session)
-    rows.put_member(db, joined)
-    rows.forget_waiting(db, member.number)
+    member_rows.put_member(step.db, joined)
+    member_rows.forget_waiting(step.db, member.number)
+    keep_interval(step, conference, [session.policy])
     if change == _CLASH:
         # Under the old key two would send with one SSRC; nobody is to use it any longer.
-        return Answered(member.identity, rekey(desk, db, conference))
+        return replace(answered, updates=rekey(step, conference))
     if change == _NONE and member.generation == conference.generation:
-        return Answered(member.identity)
-    return Answered(member.identity, bring_up(desk, db, conference, [joined]))
+        return answered
+    return replace(answered, updates=bring_up(step, conference, [joined]))
 
 
 _NONE, _KEY, _CLASH = range(3)
 
 
 def _seated(
-    desk: ConferenceSystem, db: Db, conference: Conference, member: Member, session: Session
+    step: Step, conference: Conference, member: Member, session: Session
 ) -> tuple[Session, int]:
     """Claim the SSRCs of someone who was called out; those that are taken get another.
 
     Gives the session with the SSRCs and keys that it is to have, and how it differs from the
     one that was answered: by the key of a crypto session, or by an SSRC that is taken.
+    The keys that they were called with may have gone meanwhile; others are on their way.
     """
-    keys = {
-        key.purpose: key.spi for key in rows.group_keys(db, conference.number, member.generation)
-    }
+    keys = rows.group_keys(step.db, conference.number, member.generation)
+    spis = {key.purpose: key.spi for key in keys}
     chosen, change = [], _NONE
     for one, purpose in purposes_of(conference, session):
         entry = one.entry
-        if entry.spi != keys[purpose]:
-            entry, change = with_spi(entry, keys[purpose]), max(change, _KEY)
+        if entry.spi != spis.get(purpose, entry.spi):
+            entry, change = with_spi(entry, spis[purpose]), max(change, _KEY)
         if not session.is_local(one) and entry.protocol == ProtType.SRTP and one.ssrc is not None:
-            given = claim(db, desk.env, conference, member.number, purpose, one.ssrc)
+            given = claim(step.db, step.env, conference, member.number, purpose, one.ssrc)
             change = max(change, _NONE if given == one.ssrc else _CLASH)
             entry = with_ssrc(entry, given)
         chosen.append(replace(one, entry=entry))
@@ -209,33 +217,28 @@ def _seated(
 
 
 def _confirm(
-    desk: ConferenceSystem,
-    db: Db,
-    conference: Conference,
-    member: Member,
-    session: Session,
-    message: bytes,
+    step: Step, conference: Conference, member: Member, session: Session, message: bytes
 ) -> Answered:
     """Take the answer to an update; any of those sent may be the one that is answered."""
     failure: MikeyError = Refused(f"no update to {member.identity} waits for an answer")
-    for generation, update in rows.updates_of(db, member.number):
+    for generation, update in member_rows.updates_of(step.db, member.number):
         sent = Incoming.read(update, DataType.TRANSFER_INIT)
         # What was sent after this update does not make the answer to it old.
         then = replace(session, last_t=as_number(sent.t))
         try:
-            agreed = finish_update(desk.env, then, update, message, accept_policy)
+            agreed = finish_update(step.env, then, update, message, accept_policy)
             came = Incoming.read(message, DataType.TRANSFER_RESP)
-            with told(desk.env, came, update_keys(session), SUPPORTED):
+            with told(step.env, came, update_keys(session), SUPPORTED):
                 _check_unchanged(sent, agreed)
         except MikeyError as error:
             failure = error
             continue
         generation = max(member.generation, generation)
         agreed = replace(agreed, last_t=max(session.last_t, agreed.last_t))
-        rows.put_member(db, replace(member, session=agreed, generation=generation))
+        member_rows.put_member(step.db, replace(member, session=agreed, generation=generation))
         if generation == conference.generation:
-            rows.forget_waiting(db, member.number)
-        return Answered(member.identity)
+            member_rows.forget_waiting(step.db, member.number)
+        return Answered(conference.focus, member.identity)
     raise failure
 
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
-from mikeytool.client.tickets import TicketFile
-from mikeytool.conference import state as rows
-from mikeytool.conference.group_keys import current_keys
+from mikeytool.conference import member_rows, rows
+from mikeytool.conference.group_keys import current_keys, keep_interval
 from mikeytool.conference.membership import catch_up, may_take_part
 from mikeytool.conference.model import Conference, Member, MemberState, Purpose
-from mikeytool.conference.state import Db
 from mikeytool.conference.streams import SUPPORTED, CallInPlan, accept_policy, own_policies
-from mikeytool.conference.system import ConferenceSystem, resolved_file, ticket_digest
+from mikeytool.conference.system import ConferenceSystem, Step, resolved_file, ticket_digest
 from mikeytool.exchange.error import told
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.responder import (
@@ -34,6 +33,9 @@ from mikeytool.kms.policy import matches
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
+
+_SHORTEST_INTERVAL = 60
+"""Seconds between two rekeyings that a member's ticket can ask for at least."""
 
 
 def create(
@@ -59,24 +61,32 @@ def create(
         verified = verify_transfer_init(init, desk.resolve(init, factory), factory)
     with _late(desk, verified):
         _remember(desk, verified)
-        return _created(desk, verified, focus, purposes)
+        return desk.step(lambda step: _created(step, verified, focus, purposes))
 
 
 def _created(
-    desk: ConferenceSystem, verified: VerifiedInit, focus: Identity, purposes: Sequence[Purpose]
+    step: Step, verified: VerifiedInit, focus: Identity, purposes: Sequence[Purpose]
 ) -> bytes:
-    init = verified.init
-    with desk.state.transaction() as db:
-        creator = verified.initiator
-        _check_may_create(desk, creator)
-        number = rows.add_conference(db, focus, creator, purposes)
-        own = rows.own_addresses(db, desk.system)
-        for identity in (creator, *init.policy.responders):
-            if identity not in own:
-                rows.allow(db, number, identity)
-        rows.remember_ticket(db, ticket_digest(init), _file(desk, verified))
-        answer, _ = transfer_resp(desk.env, verified, accept_policy, local=desk.system.identity)
-        return _needed(answer)
+    db, creator, factory = step.db, verified.initiator, step.desk.system.identity
+    _check_may_create(step.desk, creator)
+    number = rows.add_conference(db, focus, creator, purposes)
+    own = rows.own_addresses(db, step.desk.system)
+    for identity in (creator, *verified.init.policy.responders):
+        if identity not in own:
+            rows.allow(db, number, identity)
+    answer, _ = transfer_resp(step.env, _as_first(step, verified), accept_policy, local=factory)
+    return _needed(answer)
+
+
+def _as_first(step: Step, verified: VerifiedInit) -> VerifiedInit:
+    """A ticket that was resolved before keeps its modifier (5.3, interpretation 22)."""
+    digest = ticket_digest(verified.init)
+    known = rows.known_ticket(step.db, digest)
+    if known is None:
+        me = step.desk.system.identity
+        rows.remember_ticket(step.db, digest, resolved_file(verified.init, verified.resolved, me))
+        return verified
+    return replace(verified, resolved=replace(known.resolved, policy=verified.resolved.policy))
 
 
 def _check_may_create(desk: ConferenceSystem, creator: Identity) -> None:
@@ -97,35 +107,33 @@ def call_in(desk: ConferenceSystem, message: bytes) -> bytes:
         verified = verify_transfer_init(init, desk.resolve(init, focus), focus)
     with _late(desk, verified):
         _remember(desk, verified)
-        return _called_in(desk, verified, focus)
+        return desk.step(lambda step: _called_in(step, verified, focus))
 
 
-def _called_in(desk: ConferenceSystem, verified: VerifiedInit, focus: Identity) -> bytes:
-    with desk.state.transaction() as db:
-        conference = rows.conference_of(db, focus)
-        if conference is None:
-            raise Refused(f"{focus} is the focus of no conference", ErrorNo.INVALID_ID)
-        may_take_part(desk, db, conference, verified.initiator)
-        conference, _ = catch_up(desk, db, conference)
-        rows.remember_ticket(db, ticket_digest(verified.init), _file(desk, verified))
-        return _seat(desk, db, conference, verified)
+def _called_in(step: Step, verified: VerifiedInit, focus: Identity) -> bytes:
+    conference = rows.conference_of(step.db, focus)
+    if conference is None:
+        raise Refused(f"{focus} is the focus of no conference", ErrorNo.INVALID_ID)
+    may_take_part(step, conference, verified.initiator)
+    conference, _ = catch_up(step, conference)
+    return _seat(step, conference, _as_first(step, verified))
 
 
-def _seat(desk: ConferenceSystem, db: Db, conference: Conference, verified: VerifiedInit) -> bytes:
+def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
     """Give a caller their SSRCs and the group keys."""
-    keys = current_keys(desk, db, conference)
+    db, keys = step.db, current_keys(step, conference)
     conference = rows.conference(db, conference.number)
     caller, csb_id = verified.initiator, verified.init.incoming.csb_id
-    before = rows.member_of(db, conference.number, caller)
+    before = member_rows.member_of(db, conference.number, caller)
     if before is not None:
         # Their earlier SSRCs may have sent packets under the same key.
         rows.release_ssrcs(db, before.number, conference.generation)
-        rows.forget_waiting(db, before.number)
+        member_rows.forget_waiting(db, before.number)
     joined = Member(0, conference.number, caller, MemberState.JOINED, csb_id, conference.generation)
-    number = rows.put_member(db, joined)
-    plan = CallInPlan(db, desk.env, conference, number, keys)
+    number = member_rows.put_member(db, joined)
+    plan = CallInPlan(db, step.env, conference, number, keys)
     answer, session = transfer_resp(
-        desk.env,
+        step.env,
         verified,
         accept_policy,
         local=conference.focus,
@@ -134,13 +142,8 @@ def _seat(desk: ConferenceSystem, db: Db, conference: Conference, verified: Veri
         kemac_keys=[key.key_data() for key in keys],
         arrange=plan.arrange,
     )
-    rows.put_member(
-        db,
-        Member(
-            number, conference.number, caller, MemberState.JOINED, csb_id,
-            conference.generation, None, session,
-        ),
-    )  # fmt: skip
+    member_rows.put_member(db, replace(joined, session=session))
+    keep_interval(step, conference, [session.policy])
     return _needed(answer)
 
 
@@ -164,10 +167,15 @@ def _check_early(desk: ConferenceSystem, init: TransferInit, flags: TicketFlag) 
     refuse_unless(
         TicketFlag.F in init.policy.flags, "the ticket has no F flag: no answer can be given"
     )
+    refuse_unless(
+        init.policy.rekey is None or init.policy.rekey >= _SHORTEST_INTERVAL,
+        f"the ticket wants other group keys every {init.policy.rekey} s; that costs everybody,"
+        f" so {_SHORTEST_INTERVAL} s are the least",
+    )
     check_acceptable(desk.env, init, accept_policy)
     sender = init.initiator or init.policy.initiator
     if sender is not None:
-        with desk.state.transaction() as db:
+        with desk.state.snapshot() as db:
             replay.refuse_seen(db, init.incoming, sender)
 
 
@@ -191,7 +199,7 @@ def _late(desk: ConferenceSystem, verified: VerifiedInit) -> AbstractContextMana
 
 def _focus(desk: ConferenceSystem, init: TransferInit) -> Identity:
     """Which conference is called; raises Refused when there is none of that address."""
-    with desk.state.transaction() as db:
+    with desk.state.snapshot() as db:
         every = rows.conferences(db) if init.responder is None else []
         named = None if init.responder is None else rows.conference_of(db, init.responder)
     if named is not None:
@@ -219,7 +227,3 @@ def _remember(desk: ConferenceSystem, verified: VerifiedInit) -> None:
             refusal = error
     if refusal is not None:
         raise refusal
-
-
-def _file(desk: ConferenceSystem, verified: VerifiedInit) -> TicketFile:
-    return resolved_file(verified.init, verified.resolved, desk.system.identity)

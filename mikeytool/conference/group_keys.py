@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from mikeytool.conference import state as rows
+from mikeytool.conference import member_rows, rows
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
     SALT_LENGTH,
@@ -17,9 +17,8 @@ from mikeytool.conference.model import (
     Purpose,
     Update,
 )
-from mikeytool.conference.state import Db
 from mikeytool.conference.streams import purposes_of
-from mikeytool.conference.system import ConferenceSystem
+from mikeytool.conference.system import Step
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.policy import TicketPolicy, wanted_key
@@ -32,33 +31,32 @@ KEY_FLAGS = TicketFlag.from_letters("DEFGHJNO")
 """The ticket that the group keys come in is sent to nobody."""
 
 
-def current_keys(desk: ConferenceSystem, db: Db, conference: Conference) -> list[GroupKey]:
+def current_keys(step: Step, conference: Conference) -> list[GroupKey]:
     """The active group keys, from the KMS when there are none yet."""
     if not conference.generation:
-        return new_keys(desk, db, conference)
-    return rows.group_keys(db, conference.number, conference.generation)
+        return new_keys(step, conference)
+    return rows.group_keys(step.db, conference.number, conference.generation)
 
 
-def new_keys(desk: ConferenceSystem, db: Db, conference: Conference) -> list[GroupKey]:
-    """Ask the KMS for the next generation of group keys and put it into force.
+def new_keys(step: Step, conference: Conference) -> list[GroupKey]:
+    """Put the next generation of group keys into force, which the KMS makes.
 
-    Raises Refused or Unreachable as `ConferenceSystem.request` does.
+    What is asked for is the generation after the one that is known: when another process
+    has made it meanwhile, the answer is of no use, and neither are its SPIs.
     """
-    taken = {key.spi for key in rows.group_keys(db, conference.number)}
+    taken = {key.spi for key in rows.group_keys(step.db, conference.number)}
     wanted = [
-        wanted_key(KeyType.TEK_SALT, TEK_LENGTH, SALT_LENGTH, desk.env.spi(taken))
+        wanted_key(KeyType.TEK_SALT, TEK_LENGTH, SALT_LENGTH, step.env.spi(taken))
         for _ in conference.purposes
     ]
-    me = desk.system.identity
-    held = desk.request(me, me, KEY_FLAGS, wanted)
-    due = _due(held.policy, desk.env.clock())
+    me, generation = step.desk.system.identity, conference.generation + 1
+    held = step.ticket(("keys", conference.number, generation), me, me, KEY_FLAGS, wanted)
+    due = _due(held.policy, step.env.clock())
     made = [
-        GroupKey(
-            purpose, conference.generation + 1, key.spi or b"", key.key, key.salt or b"", due, None
-        )
+        GroupKey(purpose, generation, key.spi or b"", key.key, key.salt or b"", due, None)
         for purpose, key in zip(conference.purposes, held.keys.keys, strict=True)
     ]
-    rows.add_group_keys(db, conference.number, made)
+    rows.add_group_keys(step.db, conference.number, made)
     return made
 
 
@@ -74,27 +72,33 @@ def _due(policy: TicketPolicy, now_ns: int) -> int | None:
     return None if end is None else now_ns + (end - now_ns) * 9 // 10
 
 
-def rekey(
-    desk: ConferenceSystem, db: Db, conference: Conference, overlap: int = DEFAULT_OVERLAP
-) -> list[Update]:
+def keep_interval(step: Step, conference: Conference, policies: Iterable[TicketPolicy]) -> None:
+    """Have the active keys replaced as often as the tickets of members want it (6.10, TRr)."""
+    intervals = [policy.rekey for policy in policies if policy.rekey is not None]
+    if intervals:
+        rows.hasten(step.db, conference.number, step.env.clock() + min(intervals) * NS)
+
+
+def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) -> list[Update]:
     """Replace the group keys; an update for each member (RFC 6043 5.2).
 
-    The old keys stay good for `overlap` seconds. Without a group key there is nothing to
-    replace. Members whose ticket has expired cannot be reached any more: they are out.
+    The old keys stay good for `overlap` seconds. Members whose ticket has expired cannot be
+    reached any more: they are out.
     """
-    if not conference.generation:
-        return []
-    now = desk.env.clock()
+    db, now = step.db, step.env.clock()
+    rows.retire_group_keys(db, conference.number, now + overlap * NS)
+    rows.wipe_expired(db, now)
+    # Before the members are read: there may be many, and the KMS may not have been asked.
+    keys = new_keys(step, conference)
     staying = []
-    for member in rows.members(db, conference.number, MemberState.JOINED):
+    for member in member_rows.members(db, conference.number, MemberState.JOINED):
         if _is_over(member, now):
-            put_out(db, member, conference.generation)
+            put_out(step, member, conference.generation)
         else:
             staying.append(member)
-    rows.retire_group_keys(db, conference.number, now + overlap * NS)
-    keys = new_keys(desk, db, conference)
     conference = rows.conference(db, conference.number)
-    return _bring_up(desk, db, conference, staying, keys)
+    keep_interval(step, conference, (one.session.policy for one in staying if one.session))
+    return _bring_up(step, conference, staying, keys)
 
 
 def _is_over(member: Member, now_ns: int) -> bool:
@@ -103,44 +107,33 @@ def _is_over(member: Member, now_ns: int) -> bool:
     return end is not None and end.unix_ns is not None and end.unix_ns < now_ns
 
 
-def bring_up(
-    desk: ConferenceSystem, db: Db, conference: Conference, members: Iterable[Member]
-) -> list[Update]:
+def bring_up(step: Step, conference: Conference, members: Sequence[Member]) -> list[Update]:
     """An update for each of these members, with the group keys and their crypto sessions.
 
     When the ticket of one has expired, they are out: then the keys change for everybody.
     """
-    now, found = desk.env.clock(), list(members)
-    if any(_is_over(member, now) for member in found):
-        return rekey(desk, db, conference)
-    keys = rows.group_keys(db, conference.number, conference.generation)
-    return _bring_up(desk, db, conference, found, keys)
+    now = step.env.clock()
+    if any(_is_over(member, now) for member in members):
+        return rekey(step, conference)
+    keys = rows.group_keys(step.db, conference.number, conference.generation)
+    return _bring_up(step, conference, members, keys)
 
 
 def _bring_up(
-    desk: ConferenceSystem,
-    db: Db,
-    conference: Conference,
-    members: Iterable[Member],
-    keys: Sequence[GroupKey],
+    step: Step, conference: Conference, members: Iterable[Member], keys: Sequence[GroupKey]
 ) -> list[Update]:
-    now = desk.env.clock()
     spis = {key.purpose: key.spi for key in keys}
-    gone = {
-        key.spi for key in rows.group_keys(db, conference.number) if key.state(now) == "expired"
-    }
     updates = []
     for member in members:
         assert member.session is not None  # noqa: S101 - who has joined has a session
-        session = _without(member.session, gone)
         message, session = update_init(
-            desk.env,
-            session,
-            crypto_sessions=_under(conference, session, spis),
-            kemac_keys=_not_known(session, keys),
+            step.env,
+            member.session,
+            crypto_sessions=_under(conference, member.session, spis),
+            kemac_keys=_not_known(member.session, keys),
         )
-        rows.put_member(db, replace(member, session=session))
-        rows.put_update(db, member.number, conference.generation, message)
+        member_rows.put_last_t(step.db, member.number, session.last_t)
+        member_rows.put_update(step.db, member.number, conference.generation, message)
         updates.append(Update(member.identity, message))
     return updates
 
@@ -158,22 +151,11 @@ def _not_known(session: Session, keys: Sequence[GroupKey]) -> list[KeyData]:
     return [key.key_data() for key in keys if key.spi not in known]
 
 
-def _without(session: Session, spis: Set[bytes]) -> Session:
-    """A session without keys that have expired."""
-    return replace(
-        session,
-        keys=tuple(key for key in session.keys if key.spi not in spis),
-        crypto_sessions=tuple(
-            replace(one, previous=tuple(spi for spi in one.previous if spi not in spis))
-            for one in session.crypto_sessions
-        ),
-    )
-
-
-def put_out(db: Db, member: Member, generation: int) -> None:
+def put_out(step: Step, member: Member, generation: int) -> None:
     """Someone is out: their session ends, their SSRCs stay taken while the group keys of
     `generation`, the last that they had, are good.
     """
-    rows.put_member(db, replace(member, state=MemberState.LEFT, session=None, deadline_ns=None))
-    rows.release_ssrcs(db, member.number, generation)
-    rows.forget_waiting(db, member.number)
+    left = replace(member, state=MemberState.LEFT, session=None, deadline_ns=None)
+    member_rows.put_member(step.db, left)
+    rows.release_ssrcs(step.db, member.number, generation)
+    member_rows.forget_waiting(step.db, member.number)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from mikeytool.conference import state as rows
+from mikeytool.conference import member_rows, rows
 from mikeytool.conference.group_keys import bring_up, put_out, rekey
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
@@ -14,7 +15,7 @@ from mikeytool.conference.model import (
     Update,
 )
 from mikeytool.conference.state import Db
-from mikeytool.conference.system import ConferenceSystem
+from mikeytool.conference.system import ConferenceSystem, Step
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo
@@ -23,20 +24,23 @@ _LONGEST_OVERLAP = 24 * 3600
 _IN = (MemberState.INVITED, MemberState.JOINED)
 
 
-def may_take_part(
-    desk: ConferenceSystem, db: Db, conference: Conference, identity: Identity
-) -> None:
-    """Raise Refused unless someone is in the allowed set, by name or as a group's member.
+def may_take_part(step: Step, conference: Conference, identity: Identity) -> None:
+    """Raise Refused unless someone is in the allowed set, by name or as a group's member."""
+    if identity not in _allowed(step, conference, [identity]):
+        raise Refused(f"{identity} may not take part in {conference.focus}", ErrorNo.UNSPECIFIED)
+
+
+def _allowed(step: Step, conference: Conference, people: Sequence[Identity]) -> set[Identity]:
+    """Those of `people` who may take part.
 
     A name outweighs groups, and a group that is denied outweighs those that are allowed.
     """
-    allowed = rows.permission(db, conference.number, identity)
-    if allowed is None:
-        groups = desk.kms.groups_of(identity)
-        found = [rows.permission(db, conference.number, group) for group in groups]
-        allowed = True in found and False not in found
-    if not allowed:
-        raise Refused(f"{identity} may not take part in {conference.focus}", ErrorNo.UNSPECIFIED)
+    found = {one: rows.permission(step.db, conference.number, one) for one in people}
+    unnamed = [one for one, allowed in found.items() if allowed is None]
+    for one, groups in zip(unnamed, step.groups_of(unnamed), strict=True):
+        said = [rows.permission(step.db, conference.number, group) for group in groups]
+        found[one] = True in said and False not in said
+    return {one for one, allowed in found.items() if allowed}
 
 
 def the_conference(db: Db, focus: Identity | None) -> Conference:
@@ -47,27 +51,30 @@ def the_conference(db: Db, focus: Identity | None) -> Conference:
             raise UsageError(f"there is no conference with the focus {focus}")
         return found
     every = rows.conferences(db)
-    if len(every) != 1:
+    if not every:
+        raise UsageError("there is no conference yet; `conference create` makes one")
+    if len(every) > 1:
         raise UsageError(f"there are {len(every)} conferences; say which with --focus")
     return every[0]
 
 
-def catch_up(
-    desk: ConferenceSystem, db: Db, conference: Conference
-) -> tuple[Conference, list[Update]]:
-    """Do what is due: forget expired keys, put out who did not answer, renew old keys.
+def catch_up(step: Step, conference: Conference) -> tuple[Conference, list[Update]]:
+    """Do what is due: put out who did not answer, renew old keys.
 
     Gives the conference as it stands then, and the updates that came of it.
     """
-    now = desk.env.clock()
-    rows.wipe_expired(db, conference.number, now)
-    late = rows.late_members(db, conference.number, now)
+    updates = rekey(step, conference) if _is_due(step, conference) else []
+    return rows.conference(step.db, conference.number), updates
+
+
+def _is_due(step: Step, conference: Conference) -> bool:
+    """Put out who did not answer in time; whether the group keys are to be replaced."""
+    now = step.env.clock()
+    late = member_rows.late_members(step.db, conference.number, now)
     for member in late:
-        put_out(db, member, conference.generation)
-    active = rows.group_keys(db, conference.number, conference.generation)
-    old = any(key.due_ns is not None and key.due_ns <= now for key in active)
-    updates = rekey(desk, db, conference) if late or old else []
-    return rows.conference(db, conference.number), updates
+        put_out(step, member, conference.generation)
+    active = rows.group_keys(step.db, conference.number, conference.generation)
+    return bool(late) or any(key.due_ns is not None and key.due_ns <= now for key in active)
 
 
 def allow(desk: ConferenceSystem, focus: Identity | None, who: Sequence[Identity]) -> list[Update]:
@@ -79,7 +86,7 @@ def allow(desk: ConferenceSystem, focus: Identity | None, who: Sequence[Identity
         conference = the_conference(db, focus)
         for identity in who:
             rows.allow(db, conference.number, identity)
-    return tidy(desk, conference)
+    return tidy(desk, conference.focus)
 
 
 def dismiss(
@@ -96,39 +103,32 @@ def dismiss(
         for identity in who:
             if deny:
                 rows.allow(db, conference.number, identity, allowed=False)
-            elif rows.member_of(db, conference.number, identity) is None:
+            elif member_rows.member_of(db, conference.number, identity) is None:
                 raise Refused(f"{identity} is not in {conference.focus}")
-    with desk.state.transaction() as db:
-        conference, updates = catch_up(desk, db, the_conference(db, conference.focus))
-        out = [
-            member
-            for member in rows.members(db, conference.number, *_IN)
-            if member.identity in who or (deny and not _is_allowed(desk, db, conference, member))
-        ]
-        return let_go(desk, db, conference, out) if out else updates
+    return desk.step(lambda step: _dismissed(step, conference.focus, who, deny=deny))
 
 
-def _is_allowed(desk: ConferenceSystem, db: Db, conference: Conference, member: Member) -> bool:
-    try:
-        may_take_part(desk, db, conference, member.identity)
-    except Refused:
-        return False
-    return True
+def _dismissed(step: Step, focus: Identity, who: Sequence[Identity], *, deny: bool) -> list[Update]:
+    conference = the_conference(step.db, focus)
+    due = _is_due(step, conference)
+    inside = list(member_rows.people(step.db, conference.number, *_IN))
+    stay = _allowed(step, conference, [one.identity for one in inside]) if deny else set()
+    out = [one for one in inside if one.identity in who or (deny and one.identity not in stay)]
+    if out:
+        return let_go(step, conference, out)
+    return rekey(step, conference) if due else []
 
 
-def tidy(desk: ConferenceSystem, conference: Conference) -> list[Update]:
+def tidy(desk: ConferenceSystem, focus: Identity) -> list[Update]:
     """Catch up in a transaction of its own; gives the updates."""
-    with desk.state.transaction() as db:
-        return catch_up(desk, db, rows.conference(db, conference.number))[1]
+    return desk.step(lambda step: catch_up(step, the_conference(step.db, focus))[1])
 
 
-def let_go(
-    desk: ConferenceSystem, db: Db, conference: Conference, out: Sequence[Member]
-) -> list[Update]:
+def let_go(step: Step, conference: Conference, out: Sequence[Member]) -> list[Update]:
     """Put members out and change the group keys, which they have; gives the updates."""
     for member in out:
-        put_out(db, member, conference.generation)
-    return rekey(desk, db, conference)
+        put_out(step, member, conference.generation)
+    return rekey(step, conference)
 
 
 def change_keys(
@@ -140,23 +140,25 @@ def change_keys(
     """
     if overlap > _LONGEST_OVERLAP:
         raise UsageError("old group keys stay good for a day at most")
-    with desk.state.transaction() as db:
-        conference, _ = catch_up(desk, db, the_conference(db, focus))
+
+    def work(step: Step) -> list[Update]:
+        conference = the_conference(step.db, focus)
         if not conference.generation:
             raise Refused(f"{conference.focus} has no group key yet; the first to join gets one")
-        return rekey(desk, db, conference, overlap)
+        _is_due(step, conference)
+        return rekey(step, conference, overlap)
+
+    return desk.step(work)
 
 
 def unanswered(desk: ConferenceSystem, focus: Identity | None) -> list[Update]:
     """The updates that members have not answered, made anew: no old message is taken twice."""
-    with desk.state.transaction() as db:
+    with desk.state.snapshot() as db:
         chosen = rows.conferences(db) if focus is None else [the_conference(db, focus)]
-        updates = []
-        for each in chosen:
-            conference, fresh = catch_up(desk, db, each)
-            updates += fresh or _made_anew(desk, db, conference)
-        return updates
+    return [update for each in chosen for update in desk.step(partial(_made_anew, each.focus))]
 
 
-def _made_anew(desk: ConferenceSystem, db: Db, conference: Conference) -> list[Update]:
-    return bring_up(desk, db, conference, rows.behind(db, conference.number))
+def _made_anew(focus: Identity, step: Step) -> list[Update]:
+    conference, fresh = catch_up(step, the_conference(step.db, focus))
+    behind = [] if fresh else member_rows.behind(step.db, conference.number)
+    return fresh or bring_up(step, conference, behind)

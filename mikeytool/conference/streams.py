@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from mikeytool.conference import state as rows
+from mikeytool.conference import rows
 from mikeytool.conference.model import Conference, GroupKey, Purpose
 from mikeytool.conference.state import Db
 from mikeytool.exchange.crypto_sessions import CsSpec

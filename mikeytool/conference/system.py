@@ -1,19 +1,23 @@
 """The conference system as a user of its KMS: it requests and resolves tickets (TR 33.828
 5.3.2, RFC 6043 4.2.1 and 4.2.3).
+
+A KMS may take its time, and a transaction keeps all others out of the state file. So the KMS
+is never asked within one: see `ConferenceSystem.step`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 from mikeytool.client.kms import Kms
 from mikeytool.client.tickets import TicketFile
-from mikeytool.conference import state as rows
+from mikeytool.conference import rows
 from mikeytool.conference.model import System
-from mikeytool.conference.state import ConferenceState
+from mikeytool.conference.state import ConferenceState, Db
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import PROFILE_128
@@ -28,6 +32,17 @@ from mikeytool.wire.timestamp import Timestamp
 
 TICKET_VALIDITY = 8 * 3600
 """Seconds that the system's own tickets are asked for."""
+
+T = TypeVar("T")
+Questions = Mapping[Hashable, Callable[[], object]]
+
+
+class _NotAsked(Exception):
+    """The KMS has to be asked before a step can be done: by name, how."""
+
+    def __init__(self, questions: Questions) -> None:
+        super().__init__()
+        self.questions = questions
 
 
 @dataclass(frozen=True)
@@ -47,12 +62,32 @@ class ConferenceSystem:
         """Who the system is."""
         return self.state.system()
 
+    def step(self, work: Callable[[Step], T]) -> T:
+        """Do `work` in one transaction, with what has expired wiped before.
+
+        No transaction is open while the KMS is asked. When `work` needs an answer of the KMS
+        that it has not got, all that it wrote is taken back, the KMS is asked, and `work`
+        is done again from the start: it then sees the state as others have left it, and may
+        need other answers. So it must not do anything beside the transaction, and should
+        say what it needs before what takes long. Raises as `work`, `resolve` and
+        `request` do, and then nothing is written.
+        """
+        said: dict[Hashable, Any] = {}
+        while True:
+            try:
+                with self.state.transaction() as db:
+                    rows.wipe_expired(db, self.env.clock())
+                    return work(Step(self, db, said))
+            except _NotAsked as needs:
+                questions = needs.questions
+            for name, ask in questions.items():
+                said[name] = ask()
+
     def resolve(self, init: TransferInit, focus: Identity) -> ResolvedTicket:
         """The keys of the ticket in TRANSFER_INIT, from the KMS.
 
         The address that the ticket names resolves it: the factory, else the focus.
-        The KMS is asked each time, because it alone can verify the Initiator Data; but a
-        ticket that was resolved before keeps its modifier (5.3, interpretation 22).
+        The KMS is asked each time, because it alone can verify the Initiator Data.
         Raises ErrorReceived or Refused when the KMS refuses, Unreachable without one.
         """
         me = self.system
@@ -67,10 +102,7 @@ class ConferenceSystem:
             psk_id=self.key_name,
         )
         answer = self.kms.answer(self.env, message)
-        resolved = accept_resolve_resp(self.env, message, me.psk, answer)
-        with self.state.transaction() as db:
-            known = rows.known_ticket(db, ticket_digest(init))
-        return resolved if known is None else replace(known.resolved, policy=resolved.policy)
+        return accept_resolve_resp(self.env, message, me.psk, answer)
 
     def request(
         self,
@@ -114,12 +146,56 @@ class ConferenceSystem:
                 raise Refused(
                     f"the KMS grants another ticket than was asked for: {difference.text}"
                 )
+        if [key.spi for key in granted.held.keys.keys] != [key.spi for key in keys]:
+            raise Refused("the KMS grants keys with other SPIs than were asked for")
         return granted.held
 
     @property
     def key_name(self) -> Identity:
         """What the KMS finds the system's key by, whichever of its addresses acts."""
         return Identity.key_name(str(self.system.identity))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a command does to the state in one transaction, whose connection is `db`.
+
+    What it needs of the KMS is taken from `said`, by name. A name has all in it that the
+    answer hangs on, so that no answer is used for a state that has changed meanwhile.
+    """
+
+    desk: ConferenceSystem
+    db: Db
+    said: Mapping[Hashable, Any]
+
+    @property
+    def env(self) -> Environment:
+        """Clock and randomness."""
+        return self.desk.env
+
+    def groups_of(self, people: Sequence[Identity]) -> list[Sequence[Identity]]:
+        """The groups that the KMS knows each of these to be in."""
+        ask = self.desk.kms.groups_of
+        return self._said({("groups", one): partial(ask, one) for one in people})
+
+    def ticket(
+        self,
+        name: Hashable,
+        initiator: Identity,
+        responder: Identity,
+        flags: TicketFlag,
+        keys: Sequence[KeyData] = (),
+    ) -> HeldTicket:
+        """The ticket of a name, which is requested once."""
+        ask = partial(self.desk.request, initiator, responder, flags, keys)
+        found: list[HeldTicket] = self._said({name: ask})
+        return found[0]
+
+    def _said(self, questions: Questions) -> list[Any]:
+        missing = {name: ask for name, ask in questions.items() if name not in self.said}
+        if missing:
+            raise _NotAsked(missing)
+        return [self.said[name] for name in questions]
 
 
 def ticket_digest(init: TransferInit) -> bytes:

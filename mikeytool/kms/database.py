@@ -13,9 +13,6 @@ from typing import Any, ClassVar, Self
 from mikeytool.kms.sql import Db
 from mikeytool.wire.errors import StateError
 
-_BUSY_MS = 10_000
-"""How long to wait for another process that holds the file."""
-
 _HEADER = 100
 """Octets at the beginning of an SQLite file."""
 
@@ -33,13 +30,15 @@ class Database:
     migrations: ClassVar[Mapping[int, Sequence[str]]] = {}
     schema: str
     name: str
+    patience = 10.0
+    """Seconds to wait for another process that holds the file."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise StateError(f"{path}: there is no such {self.name}")
         self.path = path
         with self.errors():
-            self.db = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None)
+            self.db = sqlite3.connect(path, timeout=self.patience, isolation_level=None)
         try:
             with self.errors():
                 # FULL has an entry on disk once it is committed.

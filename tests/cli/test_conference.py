@@ -164,8 +164,14 @@ def test_an_intruder_gets_an_error_message(system: Shell) -> None:
 WRONG = (
     ("mikeytool conference show nothing.db", 4, "no such conference system"),
     ("mikeytool conference show kms.db", 4, "no conference system"),
-    ("mikeytool conference init conference.db --as sip:a --psk 00 --kms kms.db", 4, "exists"),
-    ("mikeytool conference call-out conference.db sip:bob@example.com", 2, "--focus"),
+    (
+        f"mikeytool conference init conference.db --as sip:a --psk {'00' * 16} --kms kms.db",
+        4,
+        "exists",
+    ),
+    ("mikeytool conference create conference.db 00 --focus sip:x --purpose ''", 2, "--purpose"),
+    ("mikeytool conference call-out conference.db sip:bob@example.com", 2, "no conference yet"),
+    ("mikeytool conference init d.db --as sip:a --psk 00ff --kms kms.db", 2, "octets"),
     ("mikeytool conference call-in conference.db 00ff", 3, ""),
     ("echo | mikeytool conference call-in conference.db", 3, "empty"),
     ("mikeytool conference remove conference.db", 2, "URI"),
@@ -193,6 +199,19 @@ def test_wrong_uses_with_a_conference(system: Shell) -> None:
     system.fails("mikeytool conference remove conference.db sip:bob@example.com", 1, "is not in")
     system.fails("mikeytool conference rekey conference.db", 1, "no group key")
     system.fails("mikeytool conference answer conference.db creation-init", 1, "no call-out")
+
+
+def test_a_system_made_anew_knows_what_it_has_seen(system: Shell) -> None:
+    create(system)
+    system.ok(
+        f"mikeytool conference init -q conference.db --force --as {FACTORY}"
+        " --psk file:factory.psk --kms kms.db"
+    )
+    assert not shown(system)
+    system.fails(
+        f"mikeytool conference create conference.db creation-init --focus {FOCUS}", 1, "replay"
+    )
+    assert not shown(system)
 
 
 def test_updates_are_json_lines(system: Shell) -> None:

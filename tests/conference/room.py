@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mikeytool.client.kms import StoreKms
-from mikeytool.conference import calling_out, entering
-from mikeytool.conference import state as rows
+from mikeytool.conference import calling_out, entering, member_rows, rows
 from mikeytool.conference.calling_out import Answered
 from mikeytool.conference.model import Conference, GroupKey, Member, MemberState, Purpose, System
 from mikeytool.conference.state import ConferenceState
@@ -42,10 +41,17 @@ class Person:
     held: HeldTicket | None = None
     init: bytes = b""
 
-    def ticket(self, *to: Identity, flags: str = FLAGS, keys: int = 0) -> HeldTicket:
-        """A ticket for these responders, without session keys unless `keys` says how many."""
+    def ticket(
+        self, *to: Identity, flags: str = FLAGS, keys: int = 0, rekey: int | None = None
+    ) -> HeldTicket:
+        """A ticket for these responders, without session keys unless `keys` says how many.
+
+        `rekey` is its rekeying interval in seconds.
+        """
         wanted = [wanted_key(KeyType.TGK, 16, 0)] * keys
-        policy = self.room.policy(flags, responders=to, initiator=self.who, keys=tuple(wanted))
+        policy = self.room.policy(
+            flags, responders=to, initiator=self.who, keys=tuple(wanted), rekey=rekey
+        )
         request = self.room.asked(policy, self.who)
         answer = self.room.handled(request)
         self.held = accept_request_resp(self.room.env, request, psk_of(self.who), answer).held
@@ -162,7 +168,7 @@ class Room(World):
         """Everyone who is known in the conference."""
         number = self.conference().number
         with self.state.transaction() as db:
-            return {one.identity: one for one in rows.members(db, number, *MemberState)}
+            return {one.identity: one for one in member_rows.members(db, number, *MemberState)}
 
     def states(self) -> dict[Identity, str]:
         """Where everyone stands."""
@@ -184,17 +190,15 @@ class Room(World):
         with self.state.transaction() as db:
             return rows.group_keys(db, number)
 
-    def dump(self) -> str:
-        """Everything in the file, to see whether anything changed."""
-        tables = [
-            name
-            for (name,) in self.state.db.execute(
-                "SELECT name FROM sqlite_master WHERE type='table'"
-            )
-            if not name.startswith("replay")
-        ]
-        content = {
+    def tables(self) -> dict[str, list[list[str]]]:
+        """Everything in the file but the replay cache, by table."""
+        names = self.state.db.execute("SELECT name FROM sqlite_master WHERE type='table'")
+        return {
             name: [list(map(repr, row)) for row in self.state.db.execute(f"SELECT * FROM {name}")]
-            for name in tables
+            for (name,) in names.fetchall()
+            if not name.startswith("replay")
         }
-        return json.dumps(content)
+
+    def dump(self) -> str:
+        """The same as one text, to see whether anything changed."""
+        return json.dumps(self.tables())

@@ -65,6 +65,17 @@ def test_a_group_is_not_called(room: Room, alice: Person) -> None:
         room.call_out(team)
 
 
+def test_a_name_that_becomes_a_groups_while_the_telephone_rings(room: Room, alice: Person) -> None:
+    """Then its members may resolve the ticket, but none of them was called."""
+    team = Identity.from_text("sip:team@example.com")
+    membership.allow(room.desk, None, [team])
+    init = room.call_out(team)
+    room.store.add_members(team, [BOB])
+    with pytest.raises(Refused, match=r"bob@example\.com answers, sip:team@example\.com was"):
+        room.answer(room.person(BOB).pick_up(init))
+    assert room.states() == {ALICE: "joined", team: "invited"}
+
+
 def test_a_pattern_is_not_called(room: Room, alice: Person) -> None:
     with pytest.raises(Refused, match="not one person"):
         room.call_out(Identity.from_text("sip:*@example.com"))

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.conference import entering
-from mikeytool.conference import state as rows
+from mikeytool.conference import entering, rows
 from mikeytool.conference.model import Purpose
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.error import ErrorReceived
@@ -30,6 +29,28 @@ def test_the_tickets_responders_and_the_creator_are_allowed(room: Room) -> None:
         allowed = rows.allowed_set(db, number)
     assert set(allowed) == {ALICE, BOB, CAROL}
     assert room.conference().creator == ALICE
+
+
+def test_the_systems_own_addresses_are_not_allowed(room: Room) -> None:
+    """Nor those of its other conferences."""
+    room.create(BOB)
+    creator = room.person(CAROL)
+    creator.ticket(FACTORY, FOCUS, OTHER, BOB, keys=1)
+    entering.create(room.desk, creator.call(FACTORY), OTHER, AUDIO)
+    number = room.conference(OTHER).number
+    with room.state.transaction() as db:
+        assert set(rows.allowed_set(db, number)) == {BOB, CAROL}
+
+
+def test_the_kms_can_refuse_a_creator_too(room: Room) -> None:
+    """By not resolving their ticket any more."""
+    creator = room.person(ALICE)
+    creator.ticket(FACTORY, BOB, keys=1)
+    init = creator.call(FACTORY)
+    room.store.enable(ALICE, False)
+    with pytest.raises(Refused, match="KMS refuses"):
+        entering.create(room.desk, init, FOCUS, AUDIO)
+    assert room.tables()["conferences"] == []
 
 
 def test_creation_hands_out_no_key_and_no_seat(room: Room) -> None:

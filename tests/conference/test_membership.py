@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from mikeytool.client.kms import StoreKms
-from mikeytool.conference import membership
-from mikeytool.conference import state as rows
+from mikeytool.conference import membership, rows
 from mikeytool.conference.model import Purpose, Update
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.request import Granted, accept_request_resp
 from mikeytool.exchange.update import answer_update
 from mikeytool.wire.errors import Refused, Unreachable, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
-from mikeytool.wire.registry import DataType
-from tests.conference.room import DAN, FOCUS, Room
-from tests.world import ALICE, BOB, CAROL, accept_all
+from mikeytool.wire.payloads import KEMAC
+from mikeytool.wire.registry import DataType, ErrorNo
+from tests.conference.room import DAN, FACTORY, FOCUS, Room
+from tests.world import ALICE, BOB, CAROL, EVE, accept_all
 
 
 @pytest.fixture
@@ -239,6 +241,70 @@ def test_keys_change_before_their_ticket_ends(full: Room) -> None:
     assert len(full.group_keys()) == 2
 
 
+def due_in(room: Room) -> int:
+    """Seconds until the group keys have to be replaced."""
+    (due_ns,) = {key.due_ns for key in room.group_keys() if key.until_ns is None}
+    assert due_ns is not None
+    return (due_ns - room.clock.now) // NS
+
+
+def test_no_stream_can_use_a_key_up_before_it_is_replaced(full: Room) -> None:
+    """2^31 SRTCP packets would have to be 80,000 a second, of one SSRC."""
+    assert 2**31 / due_in(full) > 80_000
+
+
+def test_keys_change_as_often_as_the_kms_wants(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The KMS may grant the ticket that the group keys come in with a rekeying interval."""
+
+    def accepted(*args: Any) -> Granted:
+        found = accept_request_resp(*args)
+        policy = replace(found.held.policy, rekey=900)
+        return replace(found, held=replace(found.held, policy=policy))
+
+    monkeypatch.setattr("mikeytool.conference.system.accept_request_resp", accepted)
+    room.create(BOB)
+    room.person(BOB).call_in()
+    assert due_in(room) in (899, 900)
+
+
+def test_keys_change_as_often_as_a_members_ticket_wants(full: Room) -> None:
+    """TRr says how often rekeying must be done (6.10)."""
+    membership.allow(full.desk, None, [DAN, EVE])
+    for who, interval in ((DAN, 600), (EVE, 1200)):
+        full.person(who).ticket(FOCUS, rekey=interval)
+        full.person(who).take(full.call_in(full.person(who).call()))
+        assert due_in(full) <= 600
+    assert len(full.group_keys()) == 1
+    full.clock.now += 601 * NS
+    deliver(full, membership.unanswered(full.desk, None))
+    assert len(full.group_keys()) == 2
+    # The next ones too, for as long as they are in.
+    assert 595 <= due_in(full) <= 600
+    deliver(full, membership.dismiss(full.desk, None, [DAN], deny=False))
+    assert 1195 <= due_in(full) <= 1200
+    deliver(full, membership.dismiss(full.desk, None, [EVE], deny=False))
+    assert due_in(full) > 3600
+
+
+def test_a_ticket_that_wants_new_keys_all_the_time_is_refused(full: Room) -> None:
+    membership.allow(full.desk, None, [DAN])
+    full.person(DAN).ticket(FOCUS, rekey=59)
+    with pytest.raises(Refused, match="60 s are the least") as refused:
+        full.call_in(full.person(DAN).call())
+    assert refused.value.error_no == ErrorNo.INVALID_TPPAR
+
+
+def test_updates_want_an_answer_and_bring_keys_of_the_kms(full: Room) -> None:
+    for update in membership.change_keys(full.desk, None):
+        message = Message.parse(update.message)
+        assert message.header.v
+        assert message.find(KEMAC) is not None
+    new, old = full.group_keys()
+    assert new.tek != old.tek
+    requests = [one for one in full.store.log() if "request" in one.exchange]
+    assert sum(one.user == str(FACTORY) for one in requests) == 2
+
+
 def test_without_a_key_there_is_nothing_to_change(room: Room) -> None:
     room.create(BOB)
     with pytest.raises(Refused, match="no group key"):
@@ -260,7 +326,7 @@ def test_every_purpose_gets_its_own_new_key(room: Room) -> None:
 
 
 def test_which_conference_has_to_be_said(room: Room) -> None:
-    with pytest.raises(UsageError, match="0 conferences"):
+    with pytest.raises(UsageError, match="no conference yet"):
         membership.allow(room.desk, None, [BOB])
     room.create(BOB)
     room.create(BOB, focus=Identity.from_text("sip:room-2@conf.example.com"))

@@ -8,6 +8,7 @@ import pytest
 
 from mikeytool.conference import entering, membership
 from mikeytool.conference.model import Purpose
+from mikeytool.exchange.environment import NS
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from tests.conference.room import FOCUS, Room
@@ -43,6 +44,16 @@ def test_everything_that_was_said_is_said_again(room: Room) -> None:
         with pytest.raises(Refused):
             say(message)
     assert room.dump() == before
+    # Nor later, when the replay cache has forgotten them.
+    room.clock.now += 400 * NS
+    room.person(CAROL).ticket(FOCUS)
+    room.person(CAROL).take(room.call_in(room.person(CAROL).call()))
+    later = room.tables()
+    for say, message in heard:
+        with pytest.raises(Refused):
+            say(message)
+    for name in ("conferences", "members", "ssrcs", "allowed", "calls", "updates"):
+        assert room.tables()[name] == later[name]
     assert room.states() == {ALICE: "joined", BOB: "left", CAROL: "joined"}
 
 

@@ -1,0 +1,193 @@
+"""What the tables say of members: their sessions, and the messages that wait for their answer.
+
+Queries take the connection of the transaction. A session is written without the octets of its
+keys: the SPIs of group keys stand for them, and those that have been wiped since are left out
+when it is read. Other keys, that came with a ticket, no crypto session of a conference uses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from construct import ConstructError
+
+from mikeytool.client.sessions import session_json, session_of_json
+from mikeytool.client.tickets import BROKEN, TicketFile
+from mikeytool.conference import rows
+from mikeytool.conference.model import Member, MemberState
+from mikeytool.conference.state import Db, identity_row
+from mikeytool.exchange.session import Session
+from mikeytool.wire.errors import StateError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import KeyData
+
+_WAITING = 4
+"""How many updates to a member wait for an answer at most; answers to older ones are late."""
+
+Keys = Mapping[bytes, KeyData]
+
+
+def put_member(db: Db, member: Member) -> int:
+    """Write down a member, in place of what was known of that identity; gives the number."""
+    row = db.execute(
+        "INSERT INTO members (conference, identity, id_type, state, csb_id, generation,"
+        " deadline_ns, session) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (conference, identity) DO UPDATE SET state = excluded.state,"
+        " csb_id = excluded.csb_id, generation = excluded.generation,"
+        " deadline_ns = excluded.deadline_ns, session = excluded.session RETURNING number",
+        (
+            member.conference,
+            *identity_row(member.identity),
+            member.state.value,
+            member.csb_id,
+            member.generation,
+            member.deadline_ns,
+            None if member.session is None else _written(db, member.conference, member.session),
+        ),
+    ).fetchone()
+    return int(row[0])
+
+
+def put_last_t(db: Db, number: int, last_t: int) -> None:
+    """Write down the largest T of a member's session, which is all that sending changes in it."""
+    (text,) = db.execute("SELECT session FROM members WHERE number = ?", (number,)).fetchone()
+    content = json.dumps({**json.loads(text), "last_t": last_t})
+    db.execute("UPDATE members SET session = ? WHERE number = ?", (content, number))
+
+
+def _group_keys(db: Db, number: int) -> dict[bytes, KeyData]:
+    """The group keys of a conference that have not been wiped, by SPI."""
+    return {key.spi: key.key_data() for key in rows.group_keys(db, number) if key.tek}
+
+
+def _written(db: Db, number: int, session: Session) -> str:
+    good = {(key.spi, key.tek, key.salt) for key in rows.group_keys(db, number) if key.tek}
+    named = [
+        key.spi.hex() for key in session.keys if key.spi and (key.spi, key.key, key.salt) in good
+    ]
+    return json.dumps({**session_json(replace(session, keys=())), "keys": named})
+
+
+def _read(text: str, keys: Keys) -> Session:
+    content = json.loads(text)
+    named = [bytes.fromhex(spi) for spi in content.pop("keys")]
+    session = session_of_json({**content, "keys": []})
+    return replace(
+        session,
+        keys=tuple(keys[spi] for spi in named if spi in keys),
+        crypto_sessions=tuple(
+            replace(one, previous=tuple(spi for spi in one.previous if spi in keys))
+            for one in session.crypto_sessions
+        ),
+    )
+
+
+_COLUMNS = "number, conference, identity, id_type, state, csb_id, generation, deadline_ns"
+_MEMBER = f"SELECT {_COLUMNS}, session FROM members"  # noqa: S608 - a constant
+_PERSON = f"SELECT {_COLUMNS}, NULL FROM members"  # noqa: S608 - a constant
+
+
+def _member(row: Any, keys: Keys) -> Member:
+    number, room, identity, id_type, state, csb_id, generation, deadline_ns, text = row
+    who = Identity(identity, id_type)
+    try:
+        session = None if text is None else _read(text, keys)
+    except (*BROKEN, ConstructError):
+        raise StateError(f"the session of {who} is broken; restore a backup of the file") from None
+    return Member(number, room, who, MemberState(state), csb_id, generation, deadline_ns, session)
+
+
+def member_of(db: Db, number: int, identity: Identity) -> Member | None:
+    """What is known of an identity in a conference."""
+    row = db.execute(
+        f"{_MEMBER} WHERE conference = ? AND identity = ?", (number, identity.data)
+    ).fetchone()
+    return None if row is None else _member(row, _group_keys(db, number))
+
+
+def members(db: Db, number: int, *states: MemberState) -> Iterator[Member]:
+    """The members of a conference in these states, in the order they came."""
+    return _found(db, number, _in_states(_MEMBER, states), *(state.value for state in states))
+
+
+def people(db: Db, number: int, *states: MemberState) -> Iterator[Member]:
+    """The members of a conference in these states, without their sessions."""
+    return _found(db, number, _in_states(_PERSON, states), *(state.value for state in states))
+
+
+def _in_states(query: str, states: Sequence[MemberState]) -> str:
+    marks = ", ".join("?" * len(states))
+    return f"{query} WHERE conference = ? AND state IN ({marks}) ORDER BY number"
+
+
+def _found(db: Db, number: int, query: str, *values: object) -> Iterator[Member]:
+    keys = _group_keys(db, number)
+    found = db.execute(query, (number, *values)).fetchall()
+    return (_member(row, keys) for row in found)
+
+
+def members_of_csb(db: Db, csb_id: int) -> list[Member]:
+    """Those whose session or call-out has a CSB ID, without their sessions."""
+    return [_member(row, {}) for row in db.execute(f"{_PERSON} WHERE csb_id = ?", (csb_id,))]
+
+
+def late_members(db: Db, number: int, now_ns: int) -> list[Member]:
+    """Those who were called out and have not answered in time."""
+    late = "WHERE conference = ? AND deadline_ns NOT NULL AND deadline_ns <= ?"
+    return list(_found(db, number, f"{_PERSON} {late}", now_ns))
+
+
+# Messages that wait for an answer
+
+
+def put_call(db: Db, member: int, init: bytes, ticket: TicketFile) -> None:
+    """Keep the TRANSFER_INIT of a call-out and its ticket, for the answer."""
+    db.execute(
+        "INSERT OR REPLACE INTO calls VALUES (?, ?, ?)", (member, init, json.dumps(ticket.json()))
+    )
+
+
+def call_of(db: Db, member: int) -> tuple[bytes, TicketFile] | None:
+    """The call-out that waits for a member's answer."""
+    row = db.execute("SELECT init, ticket FROM calls WHERE member = ?", (member,)).fetchone()
+    return None if row is None else (row[0], TicketFile.of_json(json.loads(row[1])))
+
+
+def put_update(db: Db, member: int, generation: int, message: bytes) -> None:
+    """Keep an update until it is answered, and a few of those before it."""
+    db.execute(
+        "INSERT INTO updates (member, generation, message) VALUES (?, ?, ?)",
+        (member, generation, message),
+    )
+    db.execute(
+        "DELETE FROM updates WHERE member = ?1 AND number NOT IN (SELECT number FROM updates"
+        " WHERE member = ?1 ORDER BY number DESC LIMIT ?2)",
+        (member, _WAITING),
+    )
+
+
+def updates_of(db: Db, member: int) -> list[tuple[int, bytes]]:
+    """Generation and message of the updates that wait for a member's answer, newest first."""
+    return db.execute(
+        "SELECT generation, message FROM updates WHERE member = ? ORDER BY number DESC", (member,)
+    ).fetchall()
+
+
+def forget_waiting(db: Db, member: int) -> None:
+    """Nothing waits for an answer of a member any more."""
+    db.execute("DELETE FROM calls WHERE member = ?", (member,))
+    db.execute("DELETE FROM updates WHERE member = ?", (member,))
+
+
+def behind(db: Db, number: int) -> list[Member]:
+    """Members with an update that they have not answered."""
+    waiting = "number IN (SELECT member FROM updates)"
+    return list(_found(db, number, f"{_MEMBER} WHERE conference = ? AND {waiting} ORDER BY number"))
+
+
+def count_behind(db: Db) -> int:
+    """How many members of all conferences have an update that they have not answered."""
+    return int(db.execute("SELECT count(DISTINCT member) FROM updates").fetchone()[0])

@@ -1,0 +1,226 @@
+"""What the tables say of conferences: who may take part, group keys, SSRCs.
+
+Queries take the connection of the transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from mikeytool.client.tickets import TicketFile
+from mikeytool.conference.model import Conference, GroupKey, Purpose, System
+from mikeytool.conference.state import Db, identity_row
+from mikeytool.wire.errors import Refused, StateError
+from mikeytool.wire.identity import Identity
+
+_SHOWN = 2
+"""How many generations of expired group keys are still shown."""
+
+# Conferences
+
+
+def add_conference(db: Db, focus: Identity, creator: Identity, purposes: Sequence[Purpose]) -> int:
+    """Write down a new conference and give its number; Refused when the focus has one."""
+    if conference_of(db, focus) is not None:
+        raise Refused(f"{focus} is the focus of a conference already; choose another --focus")
+    cursor = db.execute(
+        "INSERT INTO conferences (focus, focus_type, creator, creator_type, purposes)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (*identity_row(focus), *identity_row(creator), ",".join(purposes)),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def conference_of(db: Db, focus: Identity) -> Conference | None:
+    """The conference of a focus URI."""
+    found = db.execute("SELECT * FROM conferences WHERE focus = ?", (focus.data,)).fetchone()
+    return None if found is None else _conference(found)
+
+
+def conference(db: Db, number: int) -> Conference:
+    """The conference of a number; StateError when it is gone."""
+    found = db.execute("SELECT * FROM conferences WHERE number = ?", (number,)).fetchone()
+    if found is None:
+        raise StateError("the conference is gone: the conference system was made anew")
+    return _conference(found)
+
+
+def conferences(db: Db) -> list[Conference]:
+    """All conferences, oldest first."""
+    return [_conference(row) for row in db.execute("SELECT * FROM conferences ORDER BY number")]
+
+
+def _conference(row: Any) -> Conference:
+    number, focus, focus_type, creator, creator_type, purposes, generation = row
+    return Conference(
+        number,
+        Identity(focus, focus_type),
+        Identity(creator, creator_type),
+        tuple(Purpose(name) for name in purposes.split(",")),
+        generation,
+    )
+
+
+def own_addresses(db: Db, system: System) -> set[Identity]:
+    """The factory and every focus."""
+    return {system.identity, *(one.focus for one in conferences(db))}
+
+
+def remember_ticket(db: Db, digest: bytes, ticket: TicketFile) -> None:
+    """Keep a resolved ticket until it ends: its modifier is to be used again (RFC 6043 5.3)."""
+    end = ticket.policy.valid_to
+    until = None if end is None else end.unix_ns
+    db.execute(
+        "INSERT OR IGNORE INTO tickets VALUES (?, ?, ?)",
+        (digest, json.dumps(ticket.json()), until),
+    )
+
+
+def known_ticket(db: Db, digest: bytes) -> TicketFile | None:
+    """A ticket that was resolved before."""
+    row = db.execute("SELECT resolved FROM tickets WHERE ticket = ?", (digest,)).fetchone()
+    return None if row is None else TicketFile.of_json(json.loads(row[0]))
+
+
+# Who may take part
+
+
+def allow(db: Db, number: int, identity: Identity, *, allowed: bool = True) -> None:
+    """Put someone into the allowed set, or write down that they are out of it."""
+    db.execute(
+        "INSERT INTO allowed VALUES (?, ?, ?, ?) ON CONFLICT (conference, identity)"
+        " DO UPDATE SET denied = excluded.denied",
+        (number, *identity_row(identity), int(not allowed)),
+    )
+
+
+def permission(db: Db, number: int, identity: Identity) -> bool | None:
+    """Whether someone is allowed or denied by name; None when their name is not there."""
+    row = db.execute(
+        "SELECT denied FROM allowed WHERE conference = ? AND identity = ?",
+        (number, identity.data),
+    ).fetchone()
+    return None if row is None else not row[0]
+
+
+def allowed_set(db: Db, number: int) -> list[Identity]:
+    """Everyone who may take part, groups as they were named."""
+    rows = db.execute(
+        "SELECT identity, id_type FROM allowed WHERE conference = ? AND NOT denied"
+        " ORDER BY identity",
+        (number,),
+    )
+    return [Identity(data, id_type) for data, id_type in rows]
+
+
+# Group keys
+
+
+def add_group_keys(db: Db, number: int, keys: Sequence[GroupKey]) -> None:
+    """Put a new generation of group keys into force."""
+    for key in keys:
+        row = (number, key.generation, key.purpose.value, key.spi, key.tek, key.salt, key.due_ns)
+        db.execute("INSERT INTO group_keys VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", row)
+    db.execute(
+        "UPDATE conferences SET generation = ? WHERE number = ?", (keys[0].generation, number)
+    )
+
+
+def retire_group_keys(db: Db, number: int, until_ns: int) -> None:
+    """The active keys have an end from now on."""
+    db.execute(
+        "UPDATE group_keys SET until_ns = ? WHERE conference = ? AND until_ns IS NULL",
+        (until_ns, number),
+    )
+
+
+def hasten(db: Db, number: int, due_ns: int) -> None:
+    """The active keys have to be replaced at `due_ns`, if not before."""
+    db.execute(
+        "UPDATE group_keys SET due_ns = min(ifnull(due_ns, ?2), ?2)"
+        " WHERE conference = ?1 AND until_ns IS NULL",
+        (number, due_ns),
+    )
+
+
+def wipe_expired(db: Db, now_ns: int) -> None:
+    """Forget tickets and the octets of group keys that have expired, in all conferences, and
+    with the keys the updates that bring them and the SSRCs that only they kept taken.
+    """
+    db.execute("DELETE FROM tickets WHERE until_ns < ?", (now_ns,))
+    expired = db.execute(
+        "SELECT conference, max(generation) FROM group_keys WHERE until_ns <= ? AND tek != x''"
+        " GROUP BY conference",
+        (now_ns,),
+    )
+    for number, generation in expired.fetchall():
+        _wipe(db, number, generation, now_ns)
+
+
+def _wipe(db: Db, number: int, generation: int, now_ns: int) -> None:
+    """Wipe the expired keys of a conference; `generation` is that of the newest."""
+    db.execute(
+        "UPDATE group_keys SET tek = x'', salt = x'' WHERE conference = ? AND until_ns <= ?",
+        (number, now_ns),
+    )
+    db.execute(
+        "DELETE FROM updates WHERE generation <= ? AND member IN"
+        " (SELECT number FROM members WHERE conference = ?)",
+        (generation, number),
+    )
+    db.execute("DELETE FROM ssrcs WHERE conference = ? AND generation <= ?", (number, generation))
+    db.execute(
+        "DELETE FROM group_keys WHERE conference = ?1 AND until_ns <= ?2 AND generation <"
+        " (SELECT generation FROM conferences WHERE number = ?1) - ?3",
+        (number, now_ns, _SHOWN),
+    )
+
+
+def group_keys(db: Db, number: int, generation: int | None = None) -> list[GroupKey]:
+    """The group keys of a conference, newest first, or those of one generation."""
+    rows = db.execute(
+        "SELECT purpose, generation, spi, tek, salt, due_ns, until_ns FROM group_keys"
+        " WHERE conference = ?1 AND generation = ifnull(?2, generation)"
+        " ORDER BY generation DESC, rowid",
+        (number, generation),
+    )
+    return [GroupKey(Purpose(row[0]), *row[1:]) for row in rows]
+
+
+# SSRCs
+
+
+def claim_ssrc(db: Db, number: int, ssrc: int, member: int | None, purpose: Purpose) -> bool:
+    """Write down an SSRC of a member, or of the system itself; False when it is taken."""
+    cursor = db.execute(
+        "INSERT OR IGNORE INTO ssrcs VALUES (?, ?, ?, ?, NULL)",
+        (number, ssrc, member, purpose.value),
+    )
+    return cursor.rowcount == 1
+
+
+def release_ssrcs(db: Db, member: int, generation: int) -> None:
+    """A member's SSRCs are free once the group keys of `generation` have expired."""
+    db.execute(
+        "UPDATE ssrcs SET generation = ? WHERE member = ? AND generation IS NULL",
+        (generation, member),
+    )
+
+
+def ssrcs_of(db: Db, member: int) -> list[int]:
+    """The SSRCs that a member has now."""
+    rows = db.execute(
+        "SELECT ssrc FROM ssrcs WHERE member = ? AND generation IS NULL ORDER BY ssrc", (member,)
+    )
+    return [ssrc for (ssrc,) in rows]
+
+
+def system_ssrc(db: Db, number: int, purpose: Purpose) -> int | None:
+    """The SSRC that stands for everyone else's streams of a purpose."""
+    row = db.execute(
+        "SELECT ssrc FROM ssrcs WHERE conference = ? AND member IS NULL AND purpose = ?",
+        (number, purpose.value),
+    ).fetchone()
+    return None if row is None else row[0]

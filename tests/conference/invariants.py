@@ -1,0 +1,66 @@
+"""What holds of a state file at any moment, after whatever happened."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from mikeytool.conference import member_rows, rows
+from mikeytool.conference.model import Conference, Member, MemberState
+from mikeytool.conference.state import ConferenceState, Db
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.registry import ProtType
+
+
+def check(path: Path) -> dict[Identity, str]:
+    """The file is whole and agrees with itself; gives where everyone stands."""
+    found = {}
+    with closing(ConferenceState(path)) as state, state.snapshot() as db:
+        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        for conference in rows.conferences(db):
+            _check_keys(db, conference)
+            taken: set[int] = set()
+            for member in member_rows.members(db, conference.number, *MemberState):
+                found[member.identity] = member.state.value
+                own = rows.ssrcs_of(db, member.number)
+                assert not taken & set(own)
+                taken |= set(own)
+                _check_member(db, conference, member, set(own))
+    return found
+
+
+def _check_keys(db: Db, conference: Conference) -> None:
+    keys = rows.group_keys(db, conference.number)
+    active = [key for key in keys if key.until_ns is None]
+    assert {key.generation for key in active} <= {conference.generation}
+    if conference.generation:
+        assert [key.purpose for key in active] == list(conference.purposes)
+    assert len({key.spi for key in keys}) == len(keys)
+    assert len({key.tek for key in keys if key.tek}) == len([key for key in keys if key.tek])
+
+
+def _check_member(db: Db, conference: Conference, member: Member, ssrcs: set[int]) -> None:
+    call = member_rows.call_of(db, member.number)
+    updates = member_rows.updates_of(db, member.number)
+    if member.state == MemberState.INVITED:
+        assert call is not None
+        assert member.deadline_ns is not None
+    else:
+        assert call is None
+        assert member.deadline_ns is None
+    if member.state != MemberState.JOINED:
+        assert member.session is None
+        assert not updates
+        assert not ssrcs
+        return
+    assert member.session is not None
+    theirs = [
+        one.ssrc
+        for one in member.session.crypto_sessions
+        if not member.session.is_local(one) and one.entry.protocol == ProtType.SRTP
+    ]
+    assert set(theirs) == ssrcs
+    assert len(set(theirs)) == len(theirs)
+    # Who does not have the newest keys has them under way.
+    newest = [update for update, _ in updates if update == conference.generation]
+    assert member.generation == conference.generation or newest
