@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -38,7 +38,7 @@ from mikeytool.wire.timestamp import Timestamp
 
 P = TypeVar("P", bound=Payload)
 
-_ONCE = (T, TP, TICKET, KEMAC, CHASH, PKE, V, SIGN)
+_ONCE: dict[type[Payload], None] = dict.fromkeys((T, TP, TICKET, KEMAC, CHASH, PKE, V, SIGN))
 
 
 def only(payloads: Sequence[Payload], kind: type[P], where: str, error_no: ErrorNo) -> P:
@@ -88,13 +88,17 @@ class Incoming:
 
     def identity(self, role: IdRole) -> Identity | None:
         """The identity of a role in the message, None when it is left out."""
-        found = [p for p in self.message.all(IDR) if p.id_role == role]
-        return Identity.of(found[0]) if found else None
+        for payload in self.message.payloads:
+            if type(payload) is IDR and payload.id_role == role:
+                return Identity.of(payload)
+        return None
 
     def rand(self, role: RandRole) -> bytes | None:
         """The RAND of a role, None when it is left out."""
-        found = [p for p in self.message.all(RANDR) if p.rand_role == role]
-        return found[0].rand if found else None
+        for payload in self.message.payloads:
+            if type(payload) is RANDR and payload.rand_role == role:
+                return payload.rand
+        return None
 
     def need_rand(self, role: RandRole) -> bytes:
         """The RAND of a role; raises Refused without one and for an empty one.
@@ -137,20 +141,25 @@ class Incoming:
 
 
 def _refuse_duplicates(message: Message) -> None:
-    for kind in _ONCE:
-        if len(message.all(kind)) > 1:
-            raise Refused(f"the message has {kind.label} more than once")
-    _refuse_repeated("ID role", (p.id_role for p in message.all(IDR)), ErrorNo.INVALID_ID)
-    _refuse_repeated("RAND role", (p.rand_role for p in message.all(RANDR)), ErrorNo.UNSPECIFIED)
-    _refuse_repeated("policy number", (p.policy_no for p in message.all(SP)), ErrorNo.INVALID_SP)
-    for at, payload in enumerate(message.payloads):
-        if isinstance(payload, V | SIGN) and at != len(message.payloads) - 1:
-            raise Refused(f"{payload.label} is not the last payload")
+    payloads = message.payloads
+    kinds = [type(payload) for payload in payloads]
+    once = [kind for kind in kinds if kind in _ONCE]
+    if len(set(once)) != len(once):
+        first = next(kind for kind in _ONCE if once.count(kind) > 1)
+        raise Refused(f"the message has {first.label} more than once")
+    roles = [p.id_role for p in payloads if type(p) is IDR]
+    rands = [p.rand_role for p in payloads if type(p) is RANDR]
+    policies = [p.policy_no for p in payloads if type(p) is SP]
+    _refuse_repeated("ID role", roles, ErrorNo.INVALID_ID)
+    _refuse_repeated("RAND role", rands, ErrorNo.UNSPECIFIED)
+    _refuse_repeated("policy number", policies, ErrorNo.INVALID_SP)
+    for kind in kinds[:-1]:
+        if kind is V or kind is SIGN:
+            raise Refused(f"{kind.label} is not the last payload")
 
 
-def _refuse_repeated(what: str, numbers: Iterable[int], error_no: ErrorNo) -> None:
-    seen: set[int] = set()
-    for number in numbers:
-        if number in seen:
-            raise Refused(f"the message has two payloads of {what} {number}", error_no)
-        seen.add(number)
+def _refuse_repeated(what: str, numbers: Sequence[int], error_no: ErrorNo) -> None:
+    if len(set(numbers)) == len(numbers):
+        return
+    number = next(one for at, one in enumerate(numbers) if one in numbers[:at])
+    raise Refused(f"the message has two payloads of {what} {number}", error_no)

@@ -277,7 +277,7 @@ class Record:
         """
         if not self._needed <= values.keys() <= self.fields.keys():
             raise self._misfit(values)
-        self.__dict__.update(values)
+        self.__dict__ = values
 
     def _misfit(self, values: Mapping[str, Any]) -> TypeError:
         """The error of a name that is no field, or else of a field without a value."""
@@ -289,9 +289,9 @@ class Record:
 
     def copy(self, **changes: Any) -> Self:
         """A record with the same fields but for `changes`."""
-        mine = self.__dict__
-        given = {key: mine[key] for key in self.fields if key in mine}
-        return type(self)(**{**given, **changes})
+        fields = self.fields
+        same = {key: value for key, value in self.__dict__.items() if key in fields}
+        return type(self)(**(same | changes))
 
     def __getitem__(self, key: str) -> Any:
         """The field `key`, as `construct` expressions ask for it."""

@@ -282,9 +282,8 @@ def _built(records: Sequence[Any]) -> list[bytes]:
 
 def _octets(record: Any, after: Payload | None) -> bytes:
     """The octets of a record, which names what comes after it where it does not yet."""
-    following = None
-    if isinstance(record, _LINKED) and record.next_payload is None and _is_whole(record):
-        following = _number_of(after)
+    linked = isinstance(record, Chained) or (isinstance(record, HDR) and record.is_whole)
+    following = _number_of(after) if linked and record.next_payload is None else None
     try:
         return flat_build.build(record, following)
     except (construct.ConstructError, WireError) as error:
@@ -292,16 +291,12 @@ def _octets(record: Any, after: Payload | None) -> bytes:
         raise UsageError(f"{record.label} cannot be written: {reason}") from None
 
 
-_LINKED = (Chained, HDR)
-
-
-def _is_whole(record: HDR | Chained) -> bool:
-    return not isinstance(record, HDR) or record.is_whole
+_LAST = int(NextPayload.LAST)
 
 
 def _number_of(payload: Payload | None) -> int:
     if payload is None:
-        return NextPayload.LAST.value
+        return _LAST
     number = payload.number
     if number is None:
         raise UsageError(
