@@ -7,5 +7,5 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 def counter_mode(key: bytes, iv: bytes, data: bytes) -> bytes:
     """`data` encrypted or decrypted, which is the same; `iv`, of 16 octets, is the first block."""
-    # A stream cipher keeps nothing back that would have to be finalized.
-    return Cipher(algorithms.AES(key), modes.CTR(iv)).encryptor().update(data)
+    context = Cipher(algorithms.AES(key), modes.CTR(iv)).encryptor()
+    return context.update(data) + context.finalize()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mikeytool.exchange.profile import Profile, profile_of
 from mikeytool.wire.errors import Refused
@@ -39,6 +39,14 @@ from mikeytool.wire.timestamp import Timestamp
 P = TypeVar("P", bound=Payload)
 
 _ONCE: dict[type[Payload], None] = dict.fromkeys((T, TP, TICKET, KEMAC, CHASH, PKE, V, SIGN))
+_DISTINCT: dict[type[Payload], tuple[str, str, ErrorNo]] = {
+    IDR: ("id_role", "ID role", ErrorNo.INVALID_ID),
+    RANDR: ("rand_role", "RAND role", ErrorNo.UNSPECIFIED),
+    SP: ("policy_no", "policy number", ErrorNo.INVALID_SP),
+}
+"""What may stand several times with different numbers: the field, what it is, the error."""
+
+_LAST = (V, SIGN)
 
 
 def only(payloads: Sequence[Payload], kind: type[P], where: str, error_no: ErrorNo) -> P:
@@ -76,7 +84,8 @@ class Incoming:
             wanted = " or ".join(kind.label for kind in expected)
             got = label(DataType, header.data_type)
             raise Refused(f"this is {got}, {wanted} is expected", ErrorNo.INVALID_DT)
-        _refuse_duplicates(message)
+        _refuse_duplicates(message.payloads)
+        _check_last(message.payloads)
         t = only(message.payloads, T, "the message", ErrorNo.UNSPECIFIED)
         kind = DataType(header.data_type)
         return cls(message, kind, profile_of(header.prf), Timestamp.of(t), data)
@@ -140,26 +149,28 @@ class Incoming:
                 )
 
 
-def _refuse_duplicates(message: Message) -> None:
-    payloads = message.payloads
-    kinds = [type(payload) for payload in payloads]
-    once = [kind for kind in kinds if kind in _ONCE]
-    if len(set(once)) != len(once):
-        first = next(kind for kind in _ONCE if once.count(kind) > 1)
-        raise Refused(f"the message has {first.label} more than once")
-    roles = [p.id_role for p in payloads if type(p) is IDR]
-    rands = [p.rand_role for p in payloads if type(p) is RANDR]
-    policies = [p.policy_no for p in payloads if type(p) is SP]
-    _refuse_repeated("ID role", roles, ErrorNo.INVALID_ID)
-    _refuse_repeated("RAND role", rands, ErrorNo.UNSPECIFIED)
-    _refuse_repeated("policy number", policies, ErrorNo.INVALID_SP)
-    for kind in kinds[:-1]:
-        if kind is V or kind is SIGN:
-            raise Refused(f"{kind.label} is not the last payload")
-
-
-def _refuse_repeated(what: str, numbers: Sequence[int], error_no: ErrorNo) -> None:
-    if len(set(numbers)) == len(numbers):
+def _refuse_duplicates(payloads: Sequence[Payload]) -> None:
+    """Refuse what may stand once and stands twice; whether it does is seen in one pass."""
+    marks: list[Any] = []
+    for payload in payloads:
+        kind = type(payload)
+        if kind in _ONCE:
+            marks.append(kind)
+        elif kind in _DISTINCT:
+            marks.append((kind, payload[_DISTINCT[kind][0]]))
+    if len(set(marks)) == len(marks):
         return
-    number = next(one for at, one in enumerate(numbers) if one in numbers[:at])
-    raise Refused(f"the message has two payloads of {what} {number}", error_no)
+    for kind in _ONCE:
+        if marks.count(kind) > 1:
+            raise Refused(f"the message has {kind.label} more than once")
+    for kind, (_, what, error_no) in _DISTINCT.items():
+        numbers = [mark[1] for mark in marks if type(mark) is tuple and mark[0] is kind]
+        for at, number in enumerate(numbers):
+            if number in numbers[:at]:
+                raise Refused(f"the message has two payloads of {what} {number}", error_no)
+
+
+def _check_last(payloads: Sequence[Payload]) -> None:
+    for payload in payloads[:-1]:
+        if isinstance(payload, _LAST):
+            raise Refused(f"{payload.label} is not the last payload")

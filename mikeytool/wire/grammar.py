@@ -290,8 +290,12 @@ class Record:
     def copy(self, **changes: Any) -> Self:
         """A record with the same fields but for `changes`."""
         fields = self.fields
+        if not changes.keys() <= fields.keys():
+            raise self._misfit(changes)
+        made = self.__new__(type(self))
         same = {key: value for key, value in self.__dict__.items() if key in fields}
-        return type(self)(**(same | changes))
+        made.__dict__ = same | changes
+        return made
 
     def __getitem__(self, key: str) -> Any:
         """The field `key`, as `construct` expressions ask for it."""
