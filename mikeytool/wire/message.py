@@ -276,19 +276,20 @@ def build_leading(payloads: Sequence[Payload]) -> bytes:
 
 
 def _built(records: Sequence[Any]) -> list[bytes]:
-    """The octets of each of the records, of which only the first may be a header."""
-    return [_octets(one, after) for one, after in zip_longest(records, records[1:])]
+    """The octets of each of the records, of which only the first may be a header.
 
-
-def _octets(record: Any, after: Payload | None) -> bytes:
-    """The octets of a record, which names what comes after it where it does not yet."""
-    linked = isinstance(record, Chained) or (isinstance(record, HDR) and record.is_whole)
-    following = _number_of(after) if linked and record.next_payload is None else None
-    try:
-        return flat_build.build(record, following)
-    except (construct.ConstructError, WireError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UsageError(f"{record.label} cannot be written: {reason}") from None
+    A record that does not say yet what comes after it says it then.
+    """
+    made = []
+    for record, after in zip_longest(records, records[1:]):
+        linked = isinstance(record, Chained) or (isinstance(record, HDR) and record.is_whole)
+        following = _number_of(after) if linked and record.next_payload is None else None
+        try:
+            made.append(flat_build.build(record, following))
+        except (construct.ConstructError, WireError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise UsageError(f"{record.label} cannot be written: {reason}") from None
+    return made
 
 
 _LAST = int(NextPayload.LAST)
