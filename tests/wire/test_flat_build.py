@@ -30,6 +30,21 @@ def test_both_write_the_same(kind: type[Record], draw: st.DataObject) -> None:
     assert build(record) == record.build()
 
 
+@every_kind
+@settings(max_examples=20, deadline=None)
+@given(draw=st.data(), number=st.integers(0, 255))
+def test_what_follows_is_named_where_the_record_does_not(
+    kind: type[Record], draw: st.DataObject, number: int
+) -> None:
+    record = draw.draw(RECORDS[kind])
+    if "next_payload" in kind.fields:
+        assert build(record, number) == record.build()
+        record = record.copy(next_payload=None)
+        assert build(record, number) == record.copy(next_payload=number).build()
+    else:
+        assert build(record, number) == record.build()
+
+
 ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, -1, 1 << 4, 1 << 8, 1 << 16, 1 << 40, b"", b"xyz", "text", [], 1.5]
 )
