@@ -21,6 +21,17 @@ Builder = Callable[[Record, "int | None"], bytes]
 _BUILDERS: dict[type[Record], Builder] = {}
 
 
+_MISFITS = (
+    construct.ConstructError,
+    struct.error,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
+"""What flat builders raise for values that do not fit; `construct` says what is wrong."""
+
+
 def build(record: Record, following: int | None = None) -> bytes:
     """The octets of a record; raises `construct.ConstructError` as `Record.build` does.
 
@@ -32,7 +43,7 @@ def build(record: Record, following: int | None = None) -> bytes:
         builder = _BUILDERS[kind] = _Code(kind).made()
     try:
         return builder(record, following)
-    except (construct.ConstructError, struct.error, TypeError, ValueError, KeyError):
+    except _MISFITS:
         return _built(record, following)
 
 
@@ -87,7 +98,8 @@ class _Code(FlatCode):
         elif isinstance(con, Octets):
             self._part(value)  # join refuses what are no octets
         elif isinstance(con, Records):
-            self._part(f"bytes({value})" if con.of is None else f"*map(build, {value})")
+            # A list of what is there: `bytes` of a number would be so many zeros.
+            self._part(f"bytes([*{value}])" if con.of is None else f"*map(build, {value})")
         elif isinstance(con, construct.Switch):
             self._switch(name, con, indent)
         else:

@@ -160,18 +160,19 @@ class _Code(FlatCode):
             self.emit(indent, f"b{name} = int.from_bytes(b{name})")
         for bit, width in inner:
             left -= width
-            self.emit(indent, f"o.{bit} = b{name} >> {left} & {(1 << width) - 1}")
+            shifted = f"b{name} >> {left}" if left else f"b{name}"
+            self.emit(indent, f"o.{bit} = {shifted} & {(1 << width) - 1}")
 
     def _octets(self, name: str, con: Octets, indent: str) -> None:
         self.emit(
             indent,
-            f"n = {self.evaluated(con.length)}",
-            "if pos + n > end:",
-            f"    raise short(what, {name!r}, pos, n, end)",
-            f"o.{name} = data[pos:pos + n]",
+            f"after = pos + {self.evaluated(con.length)}",
+            "if after > end:",
+            f"    raise short(what, {name!r}, pos, after - pos, end)",
+            f"o.{name} = data[pos:after]",
             *([f"o.{name}_at = pos - start"] if self.record.fields[name].holds else []),
-            *([f"spans.append(({name!r}, pos, pos + n, o))"] if self.spans else []),
-            "pos += n",
+            *([f"spans.append(({name!r}, pos, after, o))"] if self.spans else []),
+            "pos = after",
         )
 
     def _records(self, name: str, con: Records, indent: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.flat_build import _built, _Code, build
 from mikeytool.wire.grammar import Record
+from mikeytool.wire.header import GenericIdEntry
 from tests.wire.strategies import RECORDS
 
 every_kind = pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
@@ -58,6 +59,15 @@ def test_both_refuse_the_same_values(kind: type[Record], draw: st.DataObject) ->
     for name in draw.draw(st.lists(st.sampled_from(sorted(kind.fields)), max_size=2)):
         setattr(record, name, draw.draw(ODD))
     assert outcome(build, record) == outcome(kind.build, record)
+
+
+def test_a_number_in_the_place_of_a_list_is_refused() -> None:
+    entry = GenericIdEntry(
+        cs_id=1, protocol=0, policy_count=3, policies=[], session_data=b"", spi=b""
+    )
+    entry.policies = 3  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        build(entry)
 
 
 def outcome(write: Any, record: Record) -> bytes | type[Exception]:
