@@ -267,7 +267,7 @@ class Record:
             else:
                 setattr(cls, key, value.default)
         cls._tail, cls.fields = tail, fields
-        cls._needed = frozenset(key for key in fields if not hasattr(cls, key))
+        cls._needed = frozenset(key for key, one in fields.items() if one.default is ...)
         cls.struct, cls._bit_groups = _grammar(fields)
 
     def __init__(self, **values: Any) -> None:
