@@ -24,7 +24,7 @@ def seal_kemac(
     (interpretation 1). Raises Refused (Invalid EA) for an algorithm that cannot be used.
     """
     encr_data = encrypt(encr_alg, build_chain(sub_payloads), keys, csb_id, t)
-    return KEMAC(encr_alg=int(encr_alg), encr_data=encr_data, mac_alg=MacAlg.NULL.value)
+    return KEMAC(encr_alg=int(encr_alg), encr_data=encr_data, mac_alg=int(MacAlg.NULL))
 
 
 def open_kemac(kemac: KEMAC, keys: MessageKeys, csb_id: int, t: Timestamp) -> list[KeyData]:
@@ -76,16 +76,14 @@ def _counter_mode(
     encr_alg: int, data: bytes, keys: MessageKeys, csb_id: int, t: Timestamp
 ) -> bytes:
     """AES in counter mode, the same both ways."""
-    # Loaded here because reading messages, the most frequent use, does not need it.
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
     if encr_alg not in (EncrAlg.AES_CM_128, EncrAlg.AES_CM_256):
         name = label(EncrAlg, encr_alg)
         raise Refused(f"encryption algorithm {name} is not accepted here", ErrorNo.INVALID_EA)
     if not data:
         return b""
+    # Loaded here because reading messages, the most frequent use, does not need it.
+    from mikeytool.crypto.counter_mode import counter_mode
+
     whitening = b"\0\0" + csb_id.to_bytes(4) + t.ntp64
     salt = int.from_bytes(keys.salt_key(encr_alg)) ^ int.from_bytes(whitening)
-    iv = salt.to_bytes(14) + b"\0\0"
-    context = Cipher(algorithms.AES(keys.encr_key(encr_alg)), modes.CTR(iv)).encryptor()
-    return context.update(data) + context.finalize()
+    return counter_mode(keys.encr_key(encr_alg), salt.to_bytes(14) + b"\0\0", data)

@@ -25,6 +25,8 @@ def prf(func: int, inkey: bytes, label: bytes, length: int) -> bytes:
         raise Refused(f"PRF func {func} is not supported", ErrorNo.INVALID_PRF)
     digest, size = _HASH[func]
     blocks = -(-length // size)
+    if len(inkey) <= _BLOCK:
+        return _p(digest, inkey, label, blocks)[:length]
     outkey = 0
     for at in range(0, len(inkey), _BLOCK):
         outkey ^= int.from_bytes(_p(digest, inkey[at : at + _BLOCK], label, blocks))
@@ -34,8 +36,8 @@ def prf(func: int, inkey: bytes, label: bytes, length: int) -> bytes:
 def _p(digest: str, s: bytes, label: bytes, m: int) -> bytes:
     """P(s, label, m) of RFC 3830 4.1.2."""
     a = label
-    out = bytearray()
+    out = b""
     for _ in range(m):
         a = hmac.digest(s, a, digest)
         out += hmac.digest(s, a + label, digest)
-    return bytes(out)
+    return out

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mikeytool.exchange.profile import Profile, profile_of
 from mikeytool.wire.errors import Refused
@@ -38,7 +38,15 @@ from mikeytool.wire.timestamp import Timestamp
 
 P = TypeVar("P", bound=Payload)
 
-_ONCE = (T, TP, TICKET, KEMAC, CHASH, PKE, V, SIGN)
+_ONCE: dict[type[Payload], None] = dict.fromkeys((T, TP, TICKET, KEMAC, CHASH, PKE, V, SIGN))
+_DISTINCT: dict[type[Payload], tuple[str, str, ErrorNo]] = {
+    IDR: ("id_role", "ID role", ErrorNo.INVALID_ID),
+    RANDR: ("rand_role", "RAND role", ErrorNo.UNSPECIFIED),
+    SP: ("policy_no", "policy number", ErrorNo.INVALID_SP),
+}
+"""What may stand several times with different numbers: the field, what it is, the error."""
+
+_LAST = (V, SIGN)
 
 
 def only(payloads: Sequence[Payload], kind: type[P], where: str, error_no: ErrorNo) -> P:
@@ -76,7 +84,8 @@ class Incoming:
             wanted = " or ".join(kind.label for kind in expected)
             got = label(DataType, header.data_type)
             raise Refused(f"this is {got}, {wanted} is expected", ErrorNo.INVALID_DT)
-        _refuse_duplicates(message)
+        _refuse_duplicates(message.payloads)
+        _check_last(message.payloads)
         t = only(message.payloads, T, "the message", ErrorNo.UNSPECIFIED)
         kind = DataType(header.data_type)
         return cls(message, kind, profile_of(header.prf), Timestamp.of(t), data)
@@ -88,13 +97,17 @@ class Incoming:
 
     def identity(self, role: IdRole) -> Identity | None:
         """The identity of a role in the message, None when it is left out."""
-        found = [p for p in self.message.all(IDR) if p.id_role == role]
-        return Identity.of(found[0]) if found else None
+        for payload in self.message.payloads:
+            if type(payload) is IDR and payload.id_role == role:
+                return Identity.of(payload)
+        return None
 
     def rand(self, role: RandRole) -> bytes | None:
         """The RAND of a role, None when it is left out."""
-        found = [p for p in self.message.all(RANDR) if p.rand_role == role]
-        return found[0].rand if found else None
+        for payload in self.message.payloads:
+            if type(payload) is RANDR and payload.rand_role == role:
+                return payload.rand
+        return None
 
     def need_rand(self, role: RandRole) -> bytes:
         """The RAND of a role; raises Refused without one and for an empty one.
@@ -136,21 +149,28 @@ class Incoming:
                 )
 
 
-def _refuse_duplicates(message: Message) -> None:
+def _refuse_duplicates(payloads: Sequence[Payload]) -> None:
+    """Refuse what may stand once and stands twice; whether it does is seen in one pass."""
+    marks: list[Any] = []
+    for payload in payloads:
+        kind = type(payload)
+        if kind in _ONCE:
+            marks.append(kind)
+        elif kind in _DISTINCT:
+            marks.append((kind, payload[_DISTINCT[kind][0]]))
+    if len(set(marks)) == len(marks):
+        return
     for kind in _ONCE:
-        if len(message.all(kind)) > 1:
+        if marks.count(kind) > 1:
             raise Refused(f"the message has {kind.label} more than once")
-    _refuse_repeated("ID role", (p.id_role for p in message.all(IDR)), ErrorNo.INVALID_ID)
-    _refuse_repeated("RAND role", (p.rand_role for p in message.all(RANDR)), ErrorNo.UNSPECIFIED)
-    _refuse_repeated("policy number", (p.policy_no for p in message.all(SP)), ErrorNo.INVALID_SP)
-    for at, payload in enumerate(message.payloads):
-        if isinstance(payload, V | SIGN) and at != len(message.payloads) - 1:
+    for kind, (_, what, error_no) in _DISTINCT.items():
+        numbers = [mark[1] for mark in marks if type(mark) is tuple and mark[0] is kind]
+        for at, number in enumerate(numbers):
+            if number in numbers[:at]:
+                raise Refused(f"the message has two payloads of {what} {number}", error_no)
+
+
+def _check_last(payloads: Sequence[Payload]) -> None:
+    for payload in payloads[:-1]:
+        if isinstance(payload, _LAST):
             raise Refused(f"{payload.label} is not the last payload")
-
-
-def _refuse_repeated(what: str, numbers: Iterable[int], error_no: ErrorNo) -> None:
-    seen: set[int] = set()
-    for number in numbers:
-        if number in seen:
-            raise Refused(f"the message has two payloads of {what} {number}", error_no)
-        seen.add(number)

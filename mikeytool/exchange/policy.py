@@ -61,9 +61,7 @@ class TicketPolicy:
         in a granted policy. Payloads that are not expected are ignored.
         """
         base = payload.offset + getattr(payload, "tp_data_at", 0)
-        inside = list(leading_chain(payload.tp_data, base=base))
-        ids = _by_role(inside)
-        times = _times(inside)
+        ids, times, kemacs = _sorted(list(leading_chain(payload.tp_data, base=base)))
         rekey = times.get(TsRole.REKEY)
         return cls(
             prf=payload.prf,
@@ -73,7 +71,7 @@ class TicketPolicy:
             valid_from=times.get(TsRole.START),
             valid_to=times.get(TsRole.END),
             rekey=None if rekey is None else rekey.interval,
-            keys=_wanted_keys(inside, granted=isinstance(payload, TICKET)),
+            keys=_wanted_keys(kemacs, granted=isinstance(payload, TICKET)),
             apps=tuple(ids.get(IdRole.APPLICATION, ())),
             responders=tuple(ids.get(IdRole.RESPONDER, ())),
             ticket_type=payload.ticket_type,
@@ -170,14 +168,25 @@ class TicketPolicy:
         return replace(self, keys=None)
 
 
+_DEPENDENCIES = tuple(
+    (int(given), int(needed), text)
+    for given, needed, text in (
+        (F(0), F.D | F.L, "without D there must be L"),
+        (F.G, F.F, "G needs F"),
+        (F(0), F.G | F.H, "there must be G or H"),
+        (F.I, F.E, "I needs E"),
+        (F.K, F.D, "K needs D"),
+        (F.M, F.F, "M needs F"),
+    )
+)
+"""Where the first is set, one of the second must be (RFC 6043 6.10)."""
+
+
 def flag_faults(flags: TicketFlag) -> Iterable[tuple[bool, str]]:
     """The dependencies of RFC 6043 6.10, each with whether `flags` breaks it."""
-    yield F.D not in flags and F.L not in flags, "without D there must be L"
-    yield F.G in flags and F.F not in flags, "G needs F"
-    yield F.G not in flags and F.H not in flags, "there must be G or H"
-    yield F.I in flags and F.E not in flags, "I needs E"
-    yield F.K in flags and F.D not in flags, "K needs D"
-    yield F.M in flags and F.F not in flags, "M needs F"
+    bits = int(flags)
+    for given, needed, text in _DEPENDENCIES:
+        yield bits & given == given and not bits & needed, text
 
 
 def wanted_key(kind: KeyType, length: int, salt_length: int, spi: bytes | None = None) -> KeyData:
@@ -191,12 +200,22 @@ def wanted_key(kind: KeyType, length: int, salt_length: int, spi: bytes | None =
     )
 
 
-def _by_role(inside: list[Payload]) -> dict[int, list[Identity]]:
-    found: dict[int, list[Identity]] = {}
+def _sorted(
+    inside: list[Payload],
+) -> tuple[dict[int, list[Identity]], dict[int, Timestamp], list[KEMAC]]:
+    """Identities by role, times by role, and KEMACs."""
+    ids: dict[int, list[Identity]] = {}
+    times: dict[int, Timestamp] = {}
+    kemacs: list[KEMAC] = []
     for payload in inside:
         if isinstance(payload, IDR):
-            found.setdefault(payload.id_role, []).append(Identity.of(payload))
-    return found
+            ids.setdefault(payload.id_role, []).append(Identity.of(payload))
+        elif isinstance(payload, TR):
+            _check_time(payload, times)
+            times[payload.ts_role] = Timestamp.of(payload)
+        elif isinstance(payload, KEMAC):
+            kemacs.append(payload)
+    return ids, times, kemacs
 
 
 def _single(ids: dict[int, list[Identity]], role: IdRole) -> Identity | None:
@@ -209,22 +228,15 @@ def _single(ids: dict[int, list[Identity]], role: IdRole) -> Identity | None:
     return given[0] if given else None
 
 
-def _times(inside: list[Payload]) -> dict[int, Timestamp]:
-    times: dict[int, Timestamp] = {}
-    for payload in inside:
-        if not isinstance(payload, TR):
-            continue
-        if payload.ts_role in times:
-            name = label(TsRole, payload.ts_role)
-            raise Refused(f"the Ticket Policy has {name} twice", ErrorNo.INVALID_TPPAR)
-        if payload.ts_role == TsRole.REKEY and payload.ts_type != TsType.NTP_UTC_32:
-            raise Refused("TRr is given in NTP-UTC-32 and no other way", ErrorNo.INVALID_TPPAR)
-        times[payload.ts_role] = Timestamp.of(payload)
-    return times
+def _check_time(payload: TR, times: dict[int, Timestamp]) -> None:
+    if payload.ts_role in times:
+        name = label(TsRole, payload.ts_role)
+        raise Refused(f"the Ticket Policy has {name} twice", ErrorNo.INVALID_TPPAR)
+    if payload.ts_role == TsRole.REKEY and payload.ts_type != TsType.NTP_UTC_32:
+        raise Refused("TRr is given in NTP-UTC-32 and no other way", ErrorNo.INVALID_TPPAR)
 
 
-def _wanted_keys(inside: list[Payload], *, granted: bool) -> tuple[KeyData, ...] | None:
-    kemacs = [p for p in inside if isinstance(p, KEMAC)]
+def _wanted_keys(kemacs: list[KEMAC], *, granted: bool) -> tuple[KeyData, ...] | None:
     if not kemacs:
         return None
     if granted or len(kemacs) > 1:

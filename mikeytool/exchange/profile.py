@@ -42,14 +42,15 @@ PROFILE_256 = Profile(
     (EncrAlg.AES_CM_256,),
 )
 PROFILES = {PROFILE_128.bits: PROFILE_128, PROFILE_256.bits: PROFILE_256}
+_BY_PRF = {profile.prf.value: profile for profile in PROFILES.values()}
 
 
 def profile_of(prf: int) -> Profile:
     """The profile that a PRF func belongs to; raises Refused (Invalid PRF) for unknown ones."""
-    for profile in PROFILES.values():
-        if profile.prf == prf:
-            return profile
-    raise Refused(f"PRF func {prf} is not supported", ErrorNo.INVALID_PRF)
+    profile = _BY_PRF.get(prf)
+    if profile is None:
+        raise Refused(f"PRF func {prf} is not supported", ErrorNo.INVALID_PRF)
+    return profile
 
 
 def check_mac_alg(profile: Profile, mac_alg: int) -> None:

@@ -22,8 +22,9 @@ def covered(message: Message, raw: bytes, mac_length: int) -> bytes:
     its length field.
     """
     end = len(raw) - mac_length
-    ticket = message.find(TICKET)
-    if message.header.data_type != DataType.TRANSFER_INIT or ticket is None:
+    transfer = message.header.data_type == DataType.TRANSFER_INIT
+    ticket = message.find(TICKET) if transfer else None
+    if ticket is None:
         return raw[:end]
     after = ticket.offset + ticket.length
     before = after - len(ticket.initiator_data) - 2
@@ -39,7 +40,7 @@ def protect(
     the whole initial message of a response.
     """
     length = profile.mac_alg.length
-    v = V(auth_alg=profile.mac_alg.value, ver_data=bytes(length))
+    v = V(auth_alg=int(profile.mac_alg), ver_data=bytes(length))
     raw = Message(header, [*payloads, v]).build()
     covers = raw[:-length]
     if header.data_type == DataType.TRANSFER_INIT:

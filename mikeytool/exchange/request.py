@@ -94,11 +94,11 @@ def request_init(
 def empty_header(data_type: DataType, profile: Profile, csb_id: int, *, v: int) -> HDR:
     """The header of a message between a user and a KMS: #CS 0 and an Empty map."""
     return HDR(
-        data_type=data_type.value,
+        data_type=int(data_type),
         v=v,
-        prf=profile.prf.value,
+        prf=int(profile.prf),
         csb_id=csb_id,
-        cs_id_map_type=CsIdMapType.EMPTY.value,
+        cs_id_map_type=int(CsIdMapType.EMPTY),
         cs_id_map=[],
     )
 

@@ -139,10 +139,14 @@ def open_for_responder(ticket: TICKET, tpk: bytes) -> TicketKeys:
 
     MPKr and TGKs are not forked yet. Raises Refused (Invalid TICKET).
     """
-    base = BaseTicket.of(ticket)
+    return open_base_ticket(BaseTicket.of(ticket), tpk)
+
+
+def open_base_ticket(base: BaseTicket, tpk: bytes) -> TicketKeys:
+    """The same of a base ticket that was read already."""
     base.policy.check_base_ticket()
     keys = base.open(tpk)
-    check_initiator_data(ticket, base.policy, keys)
+    check_initiator_data(base.ticket, base.policy, keys)
     return keys
 
 

@@ -35,6 +35,7 @@ from mikeytool.wire.registry import (
 )
 from mikeytool.wire.timestamp import Timestamp
 
+_SPI = int(KeyValidity.SPI)
 _TGK_TYPES = (KeyType.TGK, KeyType.TGK_SALT)
 
 
@@ -95,7 +96,7 @@ def _with_key(key: KeyData, octets: bytes) -> KeyData:
 
 def new_key(kind: KeyType, key: bytes, salt: bytes | None, spi: bytes) -> KeyData:
     """A key with its SPI, which every key that is handed out has (6.2.1)."""
-    return KeyData(type=kind.value, kv=KeyValidity.SPI.value, key=key, salt=salt, spi=spi)
+    return KeyData(type=int(kind), kv=_SPI, key=key, salt=salt, spi=spi)
 
 
 def for_key_wrap(env: Environment, encr_alg: int, keys: Sequence[KeyData]) -> tuple[KeyData, ...]:
@@ -157,11 +158,11 @@ def make_ticket(
     ]
     if tpk_id is not None:
         inside.append(tpk_id.idr(IdRole.PSK))
-    inside.append(V(auth_alg=profile.mac_alg.value, ver_data=bytes(profile.mac_alg.length)))
+    inside.append(V(auth_alg=int(profile.mac_alg), ver_data=bytes(profile.mac_alg.length)))
     ticket = policy.ticket(build_chain(inside))
     covered = covered_by_ticket_mac(ticket, profile.mac_alg.length)
     tag = mac(profile.mac_alg, protection, covered)
-    ticket = ticket.copy(ticket_data=ticket.ticket_data[: -len(tag)] + tag)
+    ticket.ticket_data = ticket.ticket_data[: -len(tag)] + tag
     return ticket, _split(env, policy, mpk, rand, tuple(keys), taken)
 
 
@@ -183,8 +184,7 @@ def _split(
 
 def ticket_octets(ticket: TICKET) -> bytes:
     """A TICKET payload from Ticket Type to the end of Ticket Data."""
-    bare = ticket.copy(next_payload=0, initiator_data=b"", initiator_data_length=None)
-    return build_chain([bare])[1:-2]
+    return build_chain([ticket])[1 : -2 - len(ticket.initiator_data)]
 
 
 def covered_by_ticket_mac(ticket: TICKET, mac_length: int) -> bytes:

@@ -22,7 +22,8 @@ from typing import Any
 import construct
 
 from mikeytool.wire.errors import WireError
-from mikeytool.wire.grammar import REST, BitGroup, Implied, Octets, Record, Records
+from mikeytool.wire.flat_code import INTEGERS, FlatCode
+from mikeytool.wire.grammar import BitGroup, Octets, Record, Records
 
 Spans = list[tuple[str, int, int, Record]]
 Parser = Callable[[bytes, int, int, "Spans | None"], tuple[Any, int]]
@@ -58,15 +59,16 @@ def _shown(name: str, inner: list[tuple[str, int]]) -> str:
     return ", ".join(bit for bit, _ in inner) or name
 
 
-class _Code:
+class _Code(FlatCode):
     """Writes the source of one parser, field by field; with `spans` one that appends them."""
 
     def __init__(self, record: type[Record], *, spans: bool) -> None:
-        self.record, self.spans = record, spans
+        super().__init__(record)
+        self.spans = spans
         self.what = getattr(record, "label", record.__name__)
-        self.lines: list[str] = []
-        self.constants: dict[str, Any] = {
+        self.constants |= {
             "record": record,
+            "new": record.__new__,
             "span_parser": _span_parser,
             "short": _short,
             "WireError": WireError,
@@ -76,37 +78,30 @@ class _Code:
 
     def made(self) -> Parser:
         """The function `parse`."""
-        source = self._source()
-        exec(compile(source, f"<parser of {self.record.__name__}>", "exec"), self.constants)  # noqa: S102
-        made: Parser = self.constants["parse"]
+        for condition, members in self.members():
+            self._members(condition, members)
+        self._flush("    ")
+        head = ["def parse(data, pos, end, spans=None):"]
+        if not self.spans:
+            head.append("    if spans is not None:")
+            head.append("        return span_parser(record)(data, pos, end, spans)")
+        head += ["    o = new(record)", "    start = pos"]
+        made: Parser = self.compiled("parse", [*head, *self.lines, "    return o, pos"])
         return made
 
-    def _source(self) -> str:
-        for member in self.record.struct.subcons:
-            self._field(member.name, member.subcon, "    ")
-        self._flush("    ")
-        head = [
-            "def parse(data, pos, end, spans=None):",
-            *(
-                []
-                if self.spans
-                else [
-                    "    if spans is not None:",
-                    "        return span_parser(record)(data, pos, end, spans)",
-                ]
-            ),
-            "    o = record.__new__(record)",
-            "    start = pos",
-        ]
-        return "\n".join([*head, *self.lines, "    return o, pos"])
-
-    def _constant(self, value: Any) -> str:
-        key = f"k{len(self.constants)}"
-        self.constants[key] = value
-        return key
-
-    def _emit(self, indent: str, *lines: str) -> None:
-        self.lines.extend(indent + line for line in lines)
+    def _members(self, condition: str, members: list[tuple[str, Any]]) -> None:
+        indent = "    "
+        if condition:
+            self._flush(indent)
+            self.emit(indent, f"if {condition}:")
+            indent += "    "
+        for name, con in members:
+            self._field(name, con, indent)
+        if condition:
+            self._flush(indent)
+            absent = [name for name, _ in members if self.record.fields[name].default is not None]
+            if absent:
+                self.emit("    ", "else:", *(f"    o.{name} = None" for name in absent))
 
     def _field(self, name: str, con: Any, indent: str) -> None:
         if isinstance(con, construct.Default):
@@ -117,15 +112,10 @@ class _Code:
         if isinstance(con, BitGroup):
             size = con.sizeof()
             inner = [(bit.name, bit.subcon.sizeof()) for bit in con.subcon.subcon.subcons]
-            self.run.append((name, f"{size}s", size, inner))
+            self.run.append((name, INTEGERS.get(size, f"{size}s"), size, inner))
             return
         self._flush(indent)
-        if isinstance(con, construct.IfThenElse):
-            self._emit(indent, f"if {self._constant(con.condfunc)}(o):")
-            self._field(name, con.thensubcon, indent + "    ")
-            self._flush(indent + "    ")
-            self._emit(indent, "else:", f"    o.{name} = None")
-        elif isinstance(con, Octets):
+        if isinstance(con, Octets):
             self._octets(name, con, indent)
         elif isinstance(con, Records):
             self._records(name, con, indent)
@@ -140,9 +130,10 @@ class _Code:
             return
         run, self.run = self.run, []
         size = sum(length for _, _, length, _ in run)
-        unpack = self._constant(struct.Struct(">" + "".join(code for _, code, _, _ in run)))
-        parts = self._constant([(_shown(name, inner), size) for name, _, size, inner in run])
-        self._emit(
+        code = struct.Struct(">" + "".join(code for _, code, _, _ in run))
+        unpack = self.constant(code.unpack_from)
+        parts = self.constant([(_shown(name, inner), size) for name, _, size, inner in run])
+        self.emit(
             indent,
             f"if pos + {size} > end:",
             f"    for f, n in {parts}:",
@@ -152,51 +143,56 @@ class _Code:
             "        pos += n",
         )
         targets = [f"o.{name}" if not inner else f"b{name}" for name, _, _, inner in run]
-        self._emit(indent, f"{', '.join(targets)}, = {unpack}.unpack_from(data, pos)")
+        self.emit(indent, f"{', '.join(targets)}, = {unpack}(data, pos)")
         for name, _, length, inner in run:
-            left = length * 8
-            if inner:
-                self._emit(indent, f"b{name} = int.from_bytes(b{name})")
-            for bit, width in inner:
-                left -= width
-                self._emit(indent, f"o.{bit} = b{name} >> {left} & {(1 << width) - 1}")
+            self._bits(name, length, inner, indent)
         at = 0
         for name, _, length, inner in run if self.spans else ():
             shown = _shown(name, inner)
-            self._emit(indent, f"spans.append(({shown!r}, pos + {at}, pos + {at + length}, o))")
+            self.emit(indent, f"spans.append(({shown!r}, pos + {at}, pos + {at + length}, o))")
             at += length
-        self._emit(indent, f"pos += {size}")
+        self.emit(indent, f"pos += {size}")
+
+    def _bits(self, name: str, length: int, inner: list[tuple[str, int]], indent: str) -> None:
+        """Take bit fields from the octets that they share."""
+        left = length * 8
+        if inner and length not in INTEGERS:
+            self.emit(indent, f"b{name} = int.from_bytes(b{name})")
+        for bit, width in inner:
+            left -= width
+            shifted = f"b{name} >> {left}" if left else f"b{name}"
+            self.emit(indent, f"o.{bit} = {shifted} & {(1 << width) - 1}")
 
     def _octets(self, name: str, con: Octets, indent: str) -> None:
-        self._emit(
+        self.emit(
             indent,
-            f"n = {self._length(con.length)}",
-            "if pos + n > end:",
-            f"    raise short(what, {name!r}, pos, n, end)",
-            f"o.{name} = data[pos:pos + n]",
+            f"after = pos + {self.evaluated(con.length)}",
+            "if after > end:",
+            f"    raise short(what, {name!r}, pos, after - pos, end)",
+            f"o.{name} = data[pos:after]",
             *([f"o.{name}_at = pos - start"] if self.record.fields[name].holds else []),
-            *([f"spans.append(({name!r}, pos, pos + n, o))"] if self.spans else []),
-            "pos += n",
+            *([f"spans.append(({name!r}, pos, after, o))"] if self.spans else []),
+            "pos = after",
         )
 
     def _records(self, name: str, con: Records, indent: str) -> None:
         if con.of is None:
             self._octets(name, Octets(con.count), indent)
-            self._emit(indent, f"o.{name} = list(o.{name})")
+            self.emit(indent, f"o.{name} = list(o.{name})")
             return
-        item = self._constant((_span_parser if self.spans else parser)(con.of))
-        self._emit(indent, f"items = o.{name} = []")
+        item = self.constant((_span_parser if self.spans else parser)(con.of))
+        self.emit(indent, f"items = o.{name} = []")
         if con.count is not None:
-            self._emit(
+            self.emit(
                 indent,
-                f"for _ in range({self._length(con.count)}):",
+                f"for _ in range({self.evaluated(con.count)}):",
                 f"    item, pos = {item}(data, pos, end, spans)",
                 "    items.append(item)",
             )
             return
-        self._emit(
+        self.emit(
             indent,
-            f"n = {self._length(con.length)}",
+            f"n = {self.evaluated(con.length)}",
             "if pos + n > end:",
             f"    raise short(what, {name!r}, pos, n, end)",
             "stop = pos + n",
@@ -206,30 +202,16 @@ class _Code:
         )
 
     def _switch(self, name: str, con: Any, indent: str) -> None:
-        key = self._length(con.keyfunc)
-        self._emit(indent, f"case = {key}")
+        key = self.evaluated(con.keyfunc)
+        self.emit(indent, f"case = {key}")
         keyword = "if"
         for value, case in con.cases.items():
-            self._emit(indent, f"{keyword} case == {value}:")
+            self.emit(indent, f"{keyword} case == {value}:")
             keyword = "elif"
             self._field(name, case, indent + "    ")
-        self._emit(
+        self.emit(
             indent,
             "else:",
             f"    raise WireError(f'{name} of the unknown type {{case}} cannot be read',"
             " payload=what, offset=pos)",
         )
-
-    def _length(self, length: Any) -> str:
-        """An expression for what `construct` would evaluate; a plain path is inlined."""
-        if isinstance(length, int):
-            return str(length)
-        if length is REST:
-            return "end - pos"
-        if isinstance(length, construct.expr.Path):
-            return f"o.{length._Path__field}"
-        if isinstance(length, Implied):
-            known, fail = self._constant(length.known), self._constant(length)
-            field = f"o.{length.field}"
-            return f"{known}[{field}] if {field} in {known} else {fail}(o)"
-        return f"{self._constant(length)}(o)"

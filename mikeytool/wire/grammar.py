@@ -32,6 +32,7 @@ __all__ = [
     "Int8ub",
     "Int16ub",
     "Int32ub",
+    "LengthOf",
     "Octets",
     "Record",
     "Records",
@@ -70,19 +71,39 @@ class Field(NamedTuple):
 
 
 class Implied:
-    """A length that another field implies, by the table `known`."""
+    """A length, or whether something is there, that another field implies by the table `known`.
 
-    def __init__(self, field: str, known: Mapping[int, int]) -> None:
-        self.field, self.known = field, known
+    `unknown` says what a value is that is not in the table.
+    """
+
+    def __init__(
+        self,
+        field: str,
+        known: Mapping[int, int],
+        unknown: str = "{field} {value} is unknown, so the length of what follows is too",
+    ) -> None:
+        self.field, self.known, self.unknown = field, known, unknown
 
     def __call__(self, ctx: Any) -> int:
-        """The length; raises WireError for a value that is not in the table."""
+        """What is implied; raises WireError for a value that is not in the table."""
         value = ctx[self.field]
         if value not in self.known:
-            raise WireError(
-                f"{self.field} {value} is unknown, so the length of what follows is too"
-            )
+            raise WireError(self.unknown.format(field=self.field, value=value))
         return self.known[value]
+
+
+class LengthOf:
+    """The length in octets of what `field` holds."""
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+
+    def __call__(self, ctx: Any) -> int:
+        """The length; raises `construct.ConstructError` for what is no octets or records."""
+        value = ctx[self.field]
+        if not isinstance(value, bytes | list):
+            raise construct.StreamError(f"octets are needed, not {type(value).__name__}")
+        return len(value) if isinstance(value, bytes) else sum(len(item.build()) for item in value)
 
 
 class Octets(construct.Construct):  # type: ignore[misc]
@@ -190,14 +211,8 @@ def length_of(other: str, size: Any, *, when: Condition | None = None, default: 
     """
     bit_length = size if isinstance(size, int) else 0
     number = BitsInteger(size) if bit_length else size
-    grammar = Default(number, lambda ctx: _octet_count(ctx[other]))
+    grammar = Default(number, LengthOf(other))
     return _field(grammar, when, bit_length=bit_length, default=default)
-
-
-def _octet_count(value: bytes | list[Record]) -> int:
-    if not isinstance(value, bytes | list):
-        raise construct.StreamError(f"octets are needed, not {type(value).__name__}")
-    return len(value) if isinstance(value, bytes) else sum(len(item.build()) for item in value)
 
 
 def count_of(other: str, *, bit_length: int = 0, default: None = None) -> Any:
@@ -230,6 +245,7 @@ class Record:
 
     fields: ClassVar[dict[str, Field]] = {}
     struct: ClassVar[Any]
+    _needed: ClassVar[frozenset[str]] = frozenset()
     _bit_groups: ClassVar[list[str]]
     _tail: ClassVar[bool] = False
 
@@ -251,6 +267,7 @@ class Record:
             else:
                 setattr(cls, key, value.default)
         cls._tail, cls.fields = tail, fields
+        cls._needed = frozenset(key for key, one in fields.items() if one.default is ...)
         cls.struct, cls._bit_groups = _grammar(fields)
 
     def __init__(self, **values: Any) -> None:
@@ -258,17 +275,27 @@ class Record:
 
         Raises TypeError for a name that is no field and for a field without a value.
         """
+        if not self._needed <= values.keys() <= self.fields.keys():
+            raise self._misfit(values)
+        self.__dict__ = values
+
+    def _misfit(self, values: Mapping[str, Any]) -> TypeError:
+        """The error of a name that is no field, or else of a field without a value."""
         for key in values:
             if key not in self.fields:
-                raise TypeError(f"{type(self).__name__} has no field {key!r}")
-        self.__dict__.update(values)
-        for key in self.fields:
-            if not hasattr(self, key):
-                raise TypeError(f"{type(self).__name__} needs {key!r}")
+                return TypeError(f"{type(self).__name__} has no field {key!r}")
+        missing = next(key for key in self.fields if key in self._needed - values.keys())
+        return TypeError(f"{type(self).__name__} needs {missing!r}")
 
     def copy(self, **changes: Any) -> Self:
         """A record with the same fields but for `changes`."""
-        return type(self)(**{**{key: getattr(self, key) for key in self.fields}, **changes})
+        fields = self.fields
+        if not changes.keys() <= fields.keys():
+            raise self._misfit(changes)
+        made = self.__new__(type(self))
+        same = {key: value for key, value in self.__dict__.items() if key in fields}
+        made.__dict__ = same | changes
+        return made
 
     def __getitem__(self, key: str) -> Any:
         """The field `key`, as `construct` expressions ask for it."""

@@ -42,7 +42,7 @@ class Identity:
 
     def idr(self, role: IdRole) -> IDR:
         """The identity as an IDR payload."""
-        return IDR(id_role=role.value, id_type=int(self.id_type), id_data=self.data)
+        return IDR(id_role=int(role), id_type=int(self.id_type), id_data=self.data)
 
     def __str__(self) -> str:
         """Text for people; octets that are no printable UTF-8 are shown in hex."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import zip_longest
 from typing import Any, Self, TypeVar
 
@@ -93,16 +92,16 @@ class Message:
 
         Raises UsageError when a value does not fit its field.
         """
-        header = _linked(self.header, next(iter(self.payloads), None))
-        return _octets(header) + build_chain(self.payloads) + self.trailing
+        return b"".join(_built([self.header, *self.payloads])) + self.trailing
 
     def place(self) -> None:
         """Build the message into `raw`, and give each payload its offset and length in that."""
-        octets = _octets(_linked(self.header, next(iter(self.payloads), None)))
-        for payload, built in zip(self.payloads, _built(self.payloads), strict=True):
-            payload.offset, payload.length = len(octets), len(built)
-            octets += built
-        self.raw = octets + self.trailing
+        header, *built = _built([self.header, *self.payloads])
+        pos = len(header)
+        for payload, octets in zip(self.payloads, built, strict=True):
+            payload.offset, payload.length = pos, len(octets)
+            pos += len(octets)
+        self.raw = b"".join((header, *built)) + self.trailing
 
     def find(self, kind: type[P]) -> P | None:
         """The first payload of a kind, or None."""
@@ -114,23 +113,18 @@ class Message:
 
 
 def chain(
-    data: bytes, first: int | None, pos: int, end: int, *, base: int = 0
+    data: bytes, first: int | None, pos: int, end: int, *, base: int = 0, whole: bool = False
 ) -> Iterator[Payload]:
     """Read payload by payload from `pos`, the first being of number `first`.
 
     `base` is what `data` itself is offset in the message. Raises WireError, naming the
     payload and the octet, where a payload breaks off or has a number nobody can read, since
-    what is behind that cannot be found (interpretation 33).
+    what is behind that cannot be found (interpretation 33), and with `whole` also where the
+    last payload does not end at `end`.
     """
     number = first
     while number:
-        found = _reader(number)
-        if found is None:
-            raise WireError(
-                f"payload number {number} is not one that can be read; reading stops here",
-                offset=base + pos,
-            )
-        kind, parse = found
+        kind, parse, chained = _READERS.get(number) or _reader(number, base + pos)
         try:
             payload, after = parse(data, pos, end, None)
         except WireError as error:
@@ -138,13 +132,25 @@ def chain(
         payload.offset, payload.length = base + pos, after - pos
         pos = after
         yield payload
-        number = payload.next_payload if isinstance(payload, Chained) else 0  # as SIGN, the last
+        number = payload.next_payload if chained else 0  # as SIGN, the last
+    if whole and pos < end:
+        raise WireError(
+            f"{end - pos} octets stand behind the last payload in it", offset=base + pos
+        )
 
 
-@cache
-def _reader(number: int) -> tuple[type[Payload], Parser] | None:
+_READERS: dict[int, tuple[type[Payload], Parser, bool]] = {}
+
+
+def _reader(number: int, at: int) -> tuple[type[Payload], Parser, bool]:
+    """What reads payloads of a number; raises WireError for one that nobody can read."""
     kind = payload_kind(number)
-    return None if kind is None else (kind, parser(kind))
+    if kind is None:
+        raise WireError(
+            f"payload number {number} is not one that can be read; reading stops here", offset=at
+        )
+    made = _READERS[number] = kind, parser(kind), issubclass(kind, Chained)
+    return made
 
 
 def _placed(error: WireError, kind: type[Payload], base: int, pos: int) -> WireError:
@@ -168,23 +174,21 @@ def leading_chain(data: bytes, *, base: int = 0) -> Iterator[Payload]:
 
     Raises WireError as `chain` does, and for octets behind the last payload.
     """
-    if not data:
-        return
-    yield from _whole(data, data[0], 1, base)
+    return chain(data, data[0], 1, len(data), base=base, whole=True) if data else iter(())
 
 
 def ticket_data(data: bytes, *, base: int = 0) -> Iterator[Payload]:
     """The payloads of the Ticket Data of a MIKEY base ticket, THDR first (RFC 6043 A.1)."""
     thdr, pos = read_payload(THDR, data, 0, len(data), base=base)
     yield thdr
-    yield from _whole(data, thdr.next_payload, pos, base)
+    yield from chain(data, thdr.next_payload, pos, len(data), base=base, whole=True)
 
 
 def key_data(data: bytes, pos: int = 0, *, base: int = 0) -> Iterator[KeyData]:
     """The key data sub-payloads in the decrypted Encr data of a KEMAC (RFC 3830 6.2)."""
     if pos == len(data):
         return
-    for payload in _whole(data, NextPayload.KEY_DATA, pos, base):
+    for payload in chain(data, NextPayload.KEY_DATA, pos, len(data), base=base, whole=True):
         if not isinstance(payload, KeyData):
             raise WireError(
                 "only key data may stand in a KEMAC", payload=payload.label, offset=payload.offset
@@ -210,16 +214,6 @@ def kemac_data(data: bytes, *, base: int = 0) -> Iterator[ID | KeyData]:
         keys = []
         yield from key_data(data, base=base)  # up to the fault, which it raises
     yield from keys
-
-
-def _whole(data: bytes, first: int | None, pos: int, base: int) -> Iterator[Payload]:
-    for payload in chain(data, first, pos, len(data), base=base):
-        yield payload
-        pos = payload.offset + payload.length - base
-    if pos < len(data):
-        raise WireError(
-            f"{len(data) - pos} octets stand behind the last payload in it", offset=base + pos
-        )
 
 
 def nested(payload: Payload) -> dict[str, list[Payload]]:
@@ -255,7 +249,7 @@ def content(payload: Payload, name: str) -> Iterator[Any]:
     return found
 
 
-_READERS = {"payloads": leading_chain, "ticket data": ticket_data, "key data": kemac_data}
+_CONTENTS = {"payloads": leading_chain, "ticket data": ticket_data, "key data": kemac_data}
 
 
 _HOLDERS: dict[type[Payload], dict[str, Any]] = {}
@@ -266,7 +260,7 @@ def _holders(kind: type[Payload]) -> dict[str, Any]:
     made = _HOLDERS.get(kind)
     if made is None:
         fields = kind.fields.items()
-        made = {name: _READERS[field.holds] for name, field in fields if field.holds in _READERS}
+        made = {name: _CONTENTS[field.holds] for name, field in fields if field.holds in _CONTENTS}
         _HOLDERS[kind] = made
     return made
 
@@ -276,28 +270,34 @@ def build_chain(payloads: Sequence[Payload]) -> bytes:
     return b"".join(_built(payloads))
 
 
-def _built(payloads: Sequence[Payload]) -> Iterator[bytes]:
-    for payload, after in zip_longest(payloads, payloads[1:]):
-        yield _octets(_linked(payload, after))
-
-
 def build_leading(payloads: Sequence[Payload]) -> bytes:
     """The octets of TP Data or Initiator Data: a first payload octet, then the payloads."""
-    return bytes([_number_of(next(iter(payloads), None))]) + build_chain(payloads)
+    return bytes([_number_of(payloads[0] if payloads else None)]) + build_chain(payloads)
 
 
-def _linked(record: Any, after: Payload | None) -> Any:
-    """`record`, or a copy of it that names what comes after it as the next payload."""
-    if not isinstance(record, HDR | Chained) or record.next_payload is not None:
-        return record
-    if isinstance(record, HDR) and not record.is_whole:
-        return record
-    return record.copy(next_payload=_number_of(after))
+def _built(records: Sequence[Any]) -> list[bytes]:
+    """The octets of each of the records, of which only the first may be a header.
+
+    A record that does not say yet what comes after it says it then.
+    """
+    made = []
+    for record, after in zip_longest(records, records[1:]):
+        linked = isinstance(record, Chained) or (isinstance(record, HDR) and record.is_whole)
+        following = _number_of(after) if linked and record.next_payload is None else None
+        try:
+            made.append(flat_build.build(record, following))
+        except (construct.ConstructError, WireError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise UsageError(f"{record.label} cannot be written: {reason}") from None
+    return made
+
+
+_LAST = int(NextPayload.LAST)
 
 
 def _number_of(payload: Payload | None) -> int:
     if payload is None:
-        return NextPayload.LAST.value
+        return _LAST
     number = payload.number
     if number is None:
         raise UsageError(
@@ -305,11 +305,3 @@ def _number_of(payload: Payload | None) -> int:
             " payload before them, or payload_value beside raw"
         )
     return number
-
-
-def _octets(record: HDR | Payload) -> bytes:
-    try:
-        return flat_build.build(record)
-    except (construct.ConstructError, WireError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UsageError(f"{record.label} cannot be written: {reason}") from None

@@ -8,11 +8,9 @@ MACs and encryption cover it as it came; `message` reads into it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from mikeytool.wire.errors import WireError
 from mikeytool.wire.grammar import (
     REST,
     Implied,
@@ -51,7 +49,6 @@ from mikeytool.wire.registry import (
     TicketType,
     TsRole,
     TsType,
-    labels,
     lengths,
 )
 
@@ -136,25 +133,19 @@ class PKE(Chained, number=NextPayload.PKE):
     data: bytes = octets(this.data_len)
 
 
-def _kv_is(kind: KeyValidity) -> Callable[[Any], bool]:
-    return lambda ctx: bool(ctx["kv"] == kind)
+_HAS_SPI = this.kv == KeyValidity.SPI.value
+_HAS_INTERVAL = this.kv == KeyValidity.INTERVAL.value
 
 
 class KeyValidityData(Record, tail=True):
     """Key validity data, which ends a DH or key data payload (RFC 3830 6.14)."""
 
-    spi_length: int | None = length_of("spi", Int8ub, when=_kv_is(KeyValidity.SPI), default=None)
-    spi: bytes | None = octets(this.spi_length, when=_kv_is(KeyValidity.SPI), default=None)
-    vf_length: int | None = length_of(
-        "valid_from", Int8ub, when=_kv_is(KeyValidity.INTERVAL), default=None
-    )
-    valid_from: bytes | None = octets(
-        this.vf_length, when=_kv_is(KeyValidity.INTERVAL), default=None
-    )
-    vt_length: int | None = length_of(
-        "valid_to", Int8ub, when=_kv_is(KeyValidity.INTERVAL), default=None
-    )
-    valid_to: bytes | None = octets(this.vt_length, when=_kv_is(KeyValidity.INTERVAL), default=None)
+    spi_length: int | None = length_of("spi", Int8ub, when=_HAS_SPI, default=None)
+    spi: bytes | None = octets(this.spi_length, when=_HAS_SPI, default=None)
+    vf_length: int | None = length_of("valid_from", Int8ub, when=_HAS_INTERVAL, default=None)
+    valid_from: bytes | None = octets(this.vf_length, when=_HAS_INTERVAL, default=None)
+    vt_length: int | None = length_of("valid_to", Int8ub, when=_HAS_INTERVAL, default=None)
+    valid_to: bytes | None = octets(this.vt_length, when=_HAS_INTERVAL, default=None)
 
 
 class DH(Chained, KeyValidityData, number=NextPayload.DH):
@@ -303,10 +294,11 @@ class THDR(Chained):
     thdr_data: bytes = octets(this.thdr_data_length, default=b"")
 
 
-def _salted(ctx: Any) -> bool:
-    if ctx["type"] not in labels(KeyType):
-        raise WireError(f"key data type {ctx['type']} is unknown, so its length is too")
-    return KeyType.salted(ctx["type"])
+_SALTED = Implied(
+    "type",
+    {kind.value: KeyType.salted(kind) for kind in KeyType},
+    "key data type {value} is unknown, so its length is too",
+)
 
 
 class KeyData(Chained, KeyValidityData, number=NextPayload.KEY_DATA):
@@ -316,8 +308,8 @@ class KeyData(Chained, KeyValidityData, number=NextPayload.KEY_DATA):
     kv: int = bits(4, names=KeyValidity)
     key_data_len: int | None = length_of("key", Int16ub, default=None)
     key: bytes = octets(this.key_data_len, show="secret")
-    salt_len: int | None = length_of("salt", Int16ub, when=_salted, default=None)
-    salt: bytes | None = octets(this.salt_len, when=_salted, default=None, show="secret")
+    salt_len: int | None = length_of("salt", Int16ub, when=_SALTED, default=None)
+    salt: bytes | None = octets(this.salt_len, when=_SALTED, default=None, show="secret")
 
 
 class GeneralExt(Chained, number=NextPayload.GENERAL_EXT):

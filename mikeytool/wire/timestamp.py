@@ -23,7 +23,8 @@ LAST_MOMENT = ((3 << 31) - NTP_EPOCH) * 1_000_000_000
 """Unix nanoseconds, in 2104, from which on NTP's 32-bit seconds would mean 1968 again."""
 
 _UNIX_EPOCH = datetime(1970, 1, 1)  # of UTC, which the Z behind it says
-_TIMES = frozenset({TsType.NTP_UTC.value, TsType.NTP.value, TsType.NTP_UTC_32.value})
+_MISSING_BITS = {TsType.NTP_UTC.value: 0, TsType.NTP.value: 0, TsType.NTP_UTC_32.value: 32}
+"""How many bits of the 64 of NTP the types that are times do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,10 @@ class Timestamp:
 
 
 def _unix_ns(ts_type: int, value: bytes) -> int | None:
-    if ts_type not in _TIMES:
+    missing = _MISSING_BITS.get(ts_type)
+    if missing is None:
         return None
-    ntp = int.from_bytes(value) << (32 if ts_type == TsType.NTP_UTC_32 else 0)
+    ntp = int.from_bytes(value) << missing
     seconds, fraction = ntp >> 32, ntp & (_ERA - 1)
     if not seconds >> 31:
         seconds += _ERA
