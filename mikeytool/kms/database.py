@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from mikeytool.kms.sql import Db
+from mikeytool.kms.sql import Db, Errors
 from mikeytool.wire.errors import StateError
 
 _HEADER = 100
@@ -36,7 +36,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise StateError(f"{path}: there is no such {self.name}")
-        self.path = path
+        self.path, self._errors = path, Errors(self._translated)
         with self.errors():
             self.db = sqlite3.connect(path, timeout=self.patience, isolation_level=None)
         try:
@@ -168,10 +168,9 @@ class Database:
         value: int = self.db.execute(f"PRAGMA {name}").fetchone()[0]
         return value
 
-    @contextmanager
-    def errors(self) -> Iterator[None]:
+    def errors(self) -> Errors:
         """Turns what SQLite raises into StateError."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StateError(f"{self.path}: {error}") from None
+        return self._errors
+
+    def _translated(self, error: BaseException) -> StateError | None:
+        return StateError(f"{self.path}: {error}") if isinstance(error, sqlite3.Error) else None

@@ -68,6 +68,9 @@ class KmsPolicy:
                 raise UsageError(f"{name}: one or more of {listed} are expected")
 
 
+_SETTINGS = frozenset(field.name for field in fields(KmsPolicy))
+
+
 class Rule(NamedTuple):
     """Who may, or may not, call whom: patterns in which `*` stands for any number of octets."""
 
@@ -118,9 +121,8 @@ class Policies(SealedDatabase):
         """What is granted at most."""
         with self._errors():
             rows = self._db.execute("SELECT name, value FROM settings").fetchall()
-        known = {field.name for field in fields(KmsPolicy)}
         try:
-            values: Any = {name: json.loads(text) for name, text in rows if name in known}
+            values: Any = {name: json.loads(text) for name, text in rows if name in _SETTINGS}
             for name in {"key_types", "profiles"} & set(values):
                 values[name] = tuple(values[name])
         except (ValueError, TypeError):

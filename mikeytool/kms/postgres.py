@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from mikeytool.kms.schema import SCHEMA, TABLES, VERSION
-from mikeytool.kms.sql import Db, Rows, Where
+from mikeytool.kms.sql import Db, Errors, Rows, Where
 from mikeytool.wire.errors import StateError, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class _Connection:
     def __init__(self, url: str) -> None:
         check_url(url)
         self._url, self.where = url, url.partition("?")[0]
-        self._library = _library(self.where)
+        self._library, self._errors = _library(self.where), Errors(self._translated)
         self._within = False
         with self.errors():
             self._connection = _connected(url)
@@ -117,15 +117,16 @@ class _Connection:
         if done != "COMMIT":
             raise StateError(f"{self.where}: the transaction was rolled back")
 
-    @contextmanager
-    def errors(self) -> Iterator[None]:
+    def errors(self) -> Errors:
         """Turns what psycopg raises into StateError, Unavailable where nothing is written."""
-        try:
-            yield
-        except self._library.OperationalError as error:
-            raise Unavailable(f"{self.where}: {_line(error)}") from None
-        except self._library.Error as error:
-            raise StateError(f"{self.where}: {_line(error)}") from None
+        return self._errors
+
+    def _translated(self, error: BaseException) -> StateError | None:
+        if isinstance(error, self._library.OperationalError):
+            return Unavailable(f"{self.where}: {_line(error)}")
+        if isinstance(error, self._library.Error):
+            return StateError(f"{self.where}: {_line(error)}")
+        return None
 
     def execute(self, query: str, values: Sequence[Any] = (), /) -> Rows:
         """Do one statement, with `?` for each value. A lost connection is made anew, unless
@@ -271,6 +272,6 @@ def _connected(url: str) -> psycopg.Connection[Any]:
     return connection
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """What psycopg says, in one line; what follows may have values of rows."""
     return str(error).partition("\n")[0] or type(error).__name__

@@ -10,7 +10,7 @@ from pathlib import Path
 from mikeytool.exchange.profile import PROFILE_256, PROFILES, Profile
 from mikeytool.kms.postgres import Postgres, is_url
 from mikeytool.kms.seal import Seal, Sealer
-from mikeytool.kms.sql import Backend, Db, Where
+from mikeytool.kms.sql import Backend, Db, Errors, Where
 from mikeytool.kms.store_file import StoreFile
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
@@ -59,7 +59,7 @@ class SealedDatabase:
     def _db(self) -> Db:
         return self._backend.db
 
-    def _errors(self) -> AbstractContextManager[None]:
+    def _errors(self) -> Errors:
         return self._backend.errors()
 
     @cached_property

@@ -16,7 +16,7 @@ from mikeytool.exchange.error import error_message
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.request import RequestInit, request_resp
-from mikeytool.exchange.resolve import ResolveInit, open_for_responder, resolve_resp
+from mikeytool.exchange.resolve import ResolveInit, open_base_ticket, resolve_resp
 from mikeytool.exchange.ticket import BaseTicket, make_ticket
 from mikeytool.kms.authorization import Responder, acting_responder, check_foreign
 from mikeytool.kms.forward import Forwarder, is_foreign
@@ -88,6 +88,8 @@ class _Case:
         self.deadline = deadline
         self.key: bytes | None = None if sender.signed else sender.key
         """What answer and Error message are protected with, once it is known."""
+        self.base: BaseTicket | None = None
+        """The ticket that is to be resolved, once it was read."""
 
     def handled(self) -> Handled:
         """Answer it; a refusal goes back as an Error message."""
@@ -222,7 +224,7 @@ class _Case:
 
     def _resolve_ticket(self, exchange: Exchange, request: ResolveInit) -> bytes | None:
         """RESOLVE_RESP with the keys of a ticket (4.2.3.5); None for that of another KMS."""
-        base = BaseTicket.of(request.ticket)
+        base = self.base = BaseTicket.of(request.ticket)
         policy = base.policy
         if is_foreign(self.store, base):
             self._check_call(policy, [self.sender.acting])
@@ -236,7 +238,7 @@ class _Case:
                 f"the ticket is protected with the key {base.tpk_id}, which is not known",
                 ErrorNo.INVALID_TICKET,
             )
-        keys = open_for_responder(request.ticket, tpk.key)
+        keys = open_base_ticket(base, tpk.key)
         if policy.prf != request.incoming.profile.prf:
             raise _mixed()
         policy.check_flags()
@@ -307,11 +309,19 @@ class _Case:
         if isinstance(request, RequestInit):
             exchange, about = "request", ", ".join(map(str, request.policy.responders))
         else:
-            exchange, about = "resolve", _owner(request)
+            exchange, about = "resolve", self._owner(request)
         outcome = "answered" if refusal is None else "refused"
         reason = "" if refusal is None else str(refusal)
         who = " via ".join(map(str, (self.sender.acting, *reversed(self.sender.path))))
         return LogEntry(self.env.clock(), exchange, who, about, outcome, reason)
+
+    def _owner(self, request: ResolveInit) -> str:
+        """Who requested a ticket, as far as it can be read."""
+        try:
+            policy = self.base.policy if self.base else TicketPolicy.of(request.ticket)
+        except (Refused, WireError):
+            return "a broken ticket"
+        return f"ticket of {policy.initiator}"
 
 
 def _refusal(error: Refused | WireError | UsageError) -> Refused:
@@ -360,11 +370,3 @@ def _check_maker(store: Store, tpk: Tpk, policy: TicketPolicy) -> None:
             f"the ticket is protected with the key of {tpk.shared_with}, who may not make it",
             ErrorNo.INVALID_TICKET,
         )
-
-
-def _owner(request: ResolveInit) -> str:
-    """Who requested a ticket, as far as it can be read."""
-    try:
-        return f"ticket of {TicketPolicy.of(request.ticket).initiator}"
-    except (Refused, WireError):
-        return "a broken ticket"

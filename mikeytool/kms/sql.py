@@ -6,10 +6,12 @@ for rows that are there already but `ON CONFLICT` and `rowcount`. `NULL`s are as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
+
+from mikeytool.wire.errors import StateError
 
 Where = Path | str
 """A store: the path of its file, or the URL of a PostgreSQL database."""
@@ -41,6 +43,24 @@ class Db(Protocol):
         """Do one statement for each of some rows of values."""
 
 
+class Errors:
+    """Turns what a database raises into a StateError; `translated` knows which.
+
+    It is entered several times for every message, so it is one object and no generator.
+    """
+
+    def __init__(self, translated: Callable[[BaseException], StateError | None]) -> None:
+        self._translated = translated
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        found = None if error is None else self._translated(error)
+        if found is not None:
+            raise found from None
+
+
 class Backend(Protocol):
     """A database that is open. Whatever goes wrong with it is a StateError."""
 
@@ -56,7 +76,7 @@ class Backend(Protocol):
     def db(self) -> Db:
         """For statements outside of transactions; within one, the same as it yields."""
 
-    def errors(self) -> AbstractContextManager[None]:
+    def errors(self) -> Errors:
         """Turns what statements raise into StateError."""
 
     def transaction(self) -> AbstractContextManager[Db]:
