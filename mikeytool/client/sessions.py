@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from construct import ConstructError
 
@@ -24,9 +25,14 @@ from mikeytool.exchange.session import CryptoSession, Session
 from mikeytool.exchange.ticket import ticket_octets
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.wire.errors import Refused, WireError
+from mikeytool.wire.flat_build import build
+from mikeytool.wire.flatten import parser
+from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.payloads import SP
 from mikeytool.wire.registry import IdRole
+
+R = TypeVar("R", bound=Record)
 
 KIND = "session"
 WAITING = "waiting"
@@ -119,7 +125,7 @@ def session_json(session: Session) -> Json:
         "keys": [key_json(key) for key in session.keys],
         "crypto_sessions": [
             {
-                "entry": crypto_session.entry.build().hex(),
+                "entry": build(crypto_session.entry).hex(),
                 "policy": _sp_hex(crypto_session.policy),
                 "by_initiator": crypto_session.by_initiator,
                 "previous": [spi.hex() for spi in crypto_session.previous],
@@ -131,7 +137,7 @@ def session_json(session: Session) -> Json:
 
 
 def _sp_hex(policy: SP | None) -> str | None:
-    return None if policy is None else policy.copy(next_payload=0).build().hex()
+    return None if policy is None else build(policy.copy(next_payload=0)).hex()
 
 
 def session_of_json(content: Json) -> Session:
@@ -149,8 +155,8 @@ def session_of_json(content: Json) -> Session:
         last_t=int(content["last_t"]),
         crypto_sessions=tuple(
             CryptoSession(
-                GenericIdEntry.parse(bytes.fromhex(one["entry"])),
-                None if one["policy"] is None else SP.parse(bytes.fromhex(one["policy"])),
+                _record(GenericIdEntry, one["entry"]),
+                None if one["policy"] is None else _record(SP, one["policy"]),
                 one["by_initiator"],
                 tuple(bytes.fromhex(spi) for spi in one["previous"]),
                 int(one.get("replaced_ns", 0)),
@@ -158,6 +164,15 @@ def session_of_json(content: Json) -> Session:
             for one in content["crypto_sessions"]
         ),
     )
+
+
+def _record(kind: type[R], octets: str) -> R:
+    data = bytes.fromhex(octets)
+    record, end = parser(kind)(data, 0, len(data), None)
+    if end != len(data):
+        raise WireError(f"{len(data) - end} octets stand behind the {kind.__name__}")
+    found: R = record
+    return found
 
 
 @contextmanager
