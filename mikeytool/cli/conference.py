@@ -36,6 +36,7 @@ from mikeytool.conference.model import (
 from mikeytool.conference.state import ConferenceState
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.profile import check_key
+from mikeytool.kms.groups_http import Asker
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 
@@ -125,8 +126,9 @@ def _system(path: Path, *, send_errors: bool = False) -> Iterator[ConferenceSyst
     """The conference system at work, its file closed afterwards."""
     state = ConferenceState(path)
     try:
-        env, kms = environment(), reach(state.system().kms)
-        yield ConferenceSystem(state, env, kms, send_errors)
+        me = state.system()
+        kms = reach(me.kms, asker=Asker(me.identity, me.psk))
+        yield ConferenceSystem(state, environment(), kms, send_errors)
     finally:
         state.close()
 

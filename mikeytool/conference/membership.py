@@ -112,8 +112,10 @@ def _dismissed(step: Step, focus: Identity, who: Sequence[Identity], *, deny: bo
     conference = the_conference(step.db, focus)
     due = _is_due(step, conference)
     inside = list(member_rows.people(step.db, conference.number, *_IN))
-    stay = _allowed(step, conference, [one.identity for one in inside]) if deny else set()
-    out = [one for one in inside if one.identity in who or (deny and one.identity not in stay)]
+    known = {one.identity for one in inside}
+    # Only a group takes others with it, and who is in is none: then the KMS need not be asked.
+    stay = known if not deny or known.issuperset(who) else _allowed(step, conference, [*known])
+    out = [one for one in inside if one.identity in who or one.identity not in stay]
     if out:
         return let_go(step, conference, out)
     return rekey(step, conference) if due else []

@@ -194,8 +194,9 @@ class Command:
 
 COMMANDS = {
     "allow": Command(lambda room: membership.allow(room.desk, None, [EVE]), due),
-    "deny": Command(
-        lambda room: membership.dismiss(room.desk, None, [BOB], deny=True),
+    "deny": Command(lambda room: membership.dismiss(room.desk, None, [BOB], deny=True)),
+    "deny a group": Command(
+        lambda room: membership.dismiss(room.desk, None, [TEAM], deny=True),
         asks=("groups", "request"),
     ),
     "remove": Command(lambda room: membership.dismiss(room.desk, None, [BOB], deny=False)),
