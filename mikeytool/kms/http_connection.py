@@ -184,6 +184,7 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
         try:
             sock.settimeout(_left(deadline))
             sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body are apart
         except OSError as error:
             sock.close()
             failure = error
