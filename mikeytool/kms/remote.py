@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import cast
 
 from mikeytool.kms.http_connection import Address, Connection, NotSent, Tls, tls_failed
@@ -148,4 +148,6 @@ class Remote:
 
 def _read(response: HTTPResponse) -> Answer:
     body = response.read(MAX_BODY + 1)
+    if response.length and len(body) <= MAX_BODY:
+        raise IncompleteRead(body)  # http.client leaves that to who reads a part
     return Answer(response.status, cast(Mapping[str, str], response.headers), body)
