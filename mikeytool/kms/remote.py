@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import cast
 
-from mikeytool.kms.http_connection import Address, Connection, NotSent, Tls, tls_failed
+from mikeytool.kms.http_connection import Address, Connection, NotSent, Tls, is_of_tls, tls_failed
 from mikeytool.kms.http_message import MAX_BODY, MEDIA_TYPE, PATH, is_mikey, read_body, write_body
 from mikeytool.wire.errors import Refused, Unreachable, WireError
 
@@ -121,9 +121,9 @@ class Remote:
                     f"{self.url}: no answer in time; whether the KMS has seen the message is not"
                     " known: run the command again for a new one"
                 ) from None
-            except ssl.SSLError as error:
-                raise tls_failed(self.address, error) from None
             except (OSError, HTTPException) as error:
+                if is_of_tls(error):
+                    raise tls_failed(self.address, error) from None
                 hint = "--kms-client PEM, if it wants a certificate of yours"
                 if self._context is None:
                     hint = "whether it is one of https"
