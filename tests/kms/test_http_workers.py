@@ -120,7 +120,8 @@ def test_what_is_in_flight_is_answered(world: World, by: signal.Signals, code: i
 
 
 def test_workers_end_with_their_parent(world: World) -> None:
-    with serving(world.folder, str(world.store.path), "--workers", "2") as server:
+    options = ("--workers", "2")
+    with serving(world.folder, str(world.store.path), *options, TMPDIR=str(world.folder)) as server:
         workers = server.workers()
         server.process.kill()
         server.process.wait(30)
