@@ -43,6 +43,20 @@ def test_decode_loads_no_cryptography() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
+def test_nothing_of_the_server_loads_for_other_commands() -> None:
+    """Nor does TLS for a KMS that is a file."""
+    code = (
+        "import sys; from mikeytool.cli.main import run;"
+        "run(['kms', 'handle', 'none.db', '01000000000000010001']);"
+        "run(['kms', 'peer', 'list', 'none.db']);"
+        "run(['ticket', 'request', '--as', 'a:b', '--psk', '00', '--to', 'a:c', '--kms', 'none.db',"
+        " '--save', 'none']);"
+        "loaded = {'starlette', 'uvicorn', 'h11', 'prometheus_client', 'ssl', 'http.client'};"
+        "assert not loaded & set(sys.modules), loaded & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
 def test_rooms_import_only_what_they_may() -> None:
     rooms = {
         "wire": set(),

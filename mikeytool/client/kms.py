@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from mikeytool.exchange.environment import Environment
@@ -99,6 +100,11 @@ class UrlKms:
         header, mac = groups_http.authorization(self._asker, asked, time.time_ns())
         deadline = time.monotonic() + PATIENCE
         answer = self._remote.exchange("GET", asked, {"Authorization": header}, b"", deadline)
+        if answer.status == HTTPStatus.FORBIDDEN:
+            raise Refused(
+                f"{self._remote.url}: the KMS tells of groups to users who may act as others (kms"
+                " user add --act-as), and whose clock is right"
+            )
         self._remote.check(answer)
         mark = answer.headers.get(groups_http.ANSWER_HEADER)
         return groups_http.read_answer(self._asker, mac, mark, answer.body)

@@ -10,7 +10,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from typing import Any, Self, cast
+from typing import Any, Self, TypeGuard, cast
 from urllib.parse import urlsplit
 
 from mikeytool.kms.http_message import PATH
@@ -143,13 +143,18 @@ def connected(address: Address, context: ssl.SSLContext | None, deadline: float)
         ) from None
     except TimeoutError:
         raise Unreachable(f"{address.url}: TLS did not come about in time") from None
-    except ssl.SSLError as error:
-        raise tls_failed(address, error) from None
     except OSError as error:
+        if is_of_tls(error):
+            raise tls_failed(address, error) from None
         raise NotSent(
             f"{address.url}: the connection broke off in the TLS handshake"
             f" ({error.strerror or type(error).__name__})"
         ) from None
+
+
+def is_of_tls(error: Exception) -> TypeGuard[ssl.SSLError]:
+    """Whether TLS failed, and not merely the connection under it."""
+    return isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)
 
 
 def tls_failed(address: Address, error: ssl.SSLError) -> Unreachable:
@@ -184,6 +189,7 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
         try:
             sock.settimeout(_left(deadline))
             sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body are apart
         except OSError as error:
             sock.close()
             failure = error

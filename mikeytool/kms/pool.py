@@ -2,15 +2,19 @@
 
 What a KMS does with a message waits for disks and other KMSs; a server must not. What would
 have to wait behind too much is turned away at once, while it is known not to be done.
+
+Who has a turn takes one piece of work after the other, so that under load no thread has to
+be woken, and works with the connection that has in memory what it needs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from mikeytool.kms.store import Store
 from mikeytool.kms.turns import MAX_ASKING, having
@@ -21,6 +25,8 @@ T = TypeVar("T")
 MAX_WAITING = 64
 """How much may wait for its turn."""
 
+_Job = tuple[Callable[[Store], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
+
 
 class StorePool:
     """Does things with a store, which `connect` opens, in threads, `at_once` of them.
@@ -30,10 +36,14 @@ class StorePool:
     """
 
     def __init__(self, connect: Callable[[], Store], at_once: int) -> None:
-        self._turns = asyncio.Semaphore(at_once)
-        self._most, self._count = at_once + MAX_ASKING + MAX_WAITING, 0
-        self._free = [_Thread(connect) for _ in range(at_once + MAX_ASKING)]
-        self._all = tuple(self._free)
+        self._connect = connect
+        self._threads = at_once + MAX_ASKING
+        self._most, self._count = self._threads + MAX_WAITING, 0
+        self._turns = threading.Semaphore(at_once)
+        # An event among the work asks for a turn; None for the end.
+        self._work: SimpleQueue[_Job | threading.Event | None] = SimpleQueue()
+        for _ in range(self._threads):
+            threading.Thread(target=self._serve, daemon=True).start()
 
     async def run(self, work: Callable[[Store], T]) -> T:
         """What `work` returns and raises, with the store of some thread.
@@ -43,64 +53,72 @@ class StorePool:
         """
         if self._count >= self._most:
             raise Unavailable("too many messages wait to be answered")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
         self._count += 1
-        try:
-            await self._turns.acquire()
-        except BaseException:
-            self._count -= 1
-            raise
-        # The thread of last time, if it is free: its connection has in memory what it needs.
-        thread, loop = self._free.pop(), asyncio.get_running_loop()
-        future = thread.do(work, _Turn(self._turns, loop))
-        # Until it is done, though whoever waits for it may be gone before.
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done, thread))
-        return await asyncio.wrap_future(future)
-
-    def _done(self, thread: _Thread) -> None:
-        self._free.append(thread)
-        self._turns.release()
-        self._count -= 1
+        self._work.put((work, answer, loop))
+        return await answer
 
     def close(self) -> None:
-        """Begin nothing more."""
-        for thread in self._all:
-            thread.close()
+        """Begin nothing after what was asked for until now."""
+        for _ in range(self._threads):
+            self._work.put(None)
 
-
-class _Thread:
-    """One thread, and its store once it is needed."""
-
-    def __init__(self, connect: Callable[[], Store]) -> None:
-        self._connect = connect
-        self._executor = ThreadPoolExecutor(1, "store")
-        self._store: Store | None = None
-
-    def do(self, work: Callable[[Store], T], turn: _Turn) -> Future[T]:
-        return self._executor.submit(self._done, work, turn)
-
-    def _done(self, work: Callable[[Store], T], turn: _Turn) -> T:
-        store = self._store = self._store or self._connect()
-        try:
-            with having(turn):
-                return work(store)
-        except StateError:
-            self._store = None
-            with suppress(StateError):
-                store.close()
-            raise
-
-    def close(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
-
-
-class _Turn:
-    """A turn of a pool, for the thread that has it."""
-
-    def __init__(self, turns: asyncio.Semaphore, loop: asyncio.AbstractEventLoop) -> None:
-        self._turns, self._loop = turns, loop
+    # --- for `turns.asking` -----------------------------------------------------------------
 
     def give_up(self) -> None:
-        self._loop.call_soon_threadsafe(self._turns.release)
+        """Let another thread have the turn of this one."""
+        self._turns.release()
 
     def take_back(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._turns.acquire(), self._loop).result()
+        """Wait for the turn of another thread."""
+        turn = threading.Event()
+        self._work.put(turn)
+        turn.wait()
+
+    # --- in the threads ---------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        store: Store | None = None
+        while True:
+            self._turns.acquire()
+            while isinstance(job := self._work.get(), tuple):
+                store = self._done(store, *job)
+            if job is None:
+                break
+            job.set()
+        if store is not None:
+            store.close()
+        self._turns.release()
+
+    def _done(
+        self,
+        store: Store | None,
+        work: Callable[[Store], T],
+        answer: asyncio.Future[T],
+        loop: asyncio.AbstractEventLoop,
+    ) -> Store | None:
+        """Do a piece of work; gives the store for the next one."""
+        result, error = None, None
+        try:
+            store = store or self._connect()
+            with having(self):
+                result = work(store)
+        except Exception as raised:
+            error = raised
+            if isinstance(error, StateError) and store is not None:
+                with suppress(StateError):
+                    store.close()
+                store = None
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(self._tell, answer, result, error)
+        return store
+
+    def _tell(self, answer: asyncio.Future[Any], result: object, error: Exception | None) -> None:
+        self._count -= 1
+        if answer.done():
+            return  # given up by who waited for it
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(result)

@@ -12,10 +12,10 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import cast
 
-from mikeytool.kms.http_connection import Address, Connection, NotSent, Tls, tls_failed
+from mikeytool.kms.http_connection import Address, Connection, NotSent, Tls, is_of_tls, tls_failed
 from mikeytool.kms.http_message import MAX_BODY, MEDIA_TYPE, PATH, is_mikey, read_body, write_body
 from mikeytool.wire.errors import Refused, Unreachable, WireError
 
@@ -121,9 +121,9 @@ class Remote:
                     f"{self.url}: no answer in time; whether the KMS has seen the message is not"
                     " known: run the command again for a new one"
                 ) from None
-            except ssl.SSLError as error:
-                raise tls_failed(self.address, error) from None
             except (OSError, HTTPException) as error:
+                if is_of_tls(error):
+                    raise tls_failed(self.address, error) from None
                 hint = "--kms-client PEM, if it wants a certificate of yours"
                 if self._context is None:
                     hint = "whether it is one of https"
@@ -148,4 +148,6 @@ class Remote:
 
 def _read(response: HTTPResponse) -> Answer:
     body = response.read(MAX_BODY + 1)
+    if response.length and len(body) <= MAX_BODY:
+        raise IncompleteRead(body)  # http.client leaves that to who reads a part
     return Answer(response.status, cast(Mapping[str, str], response.headers), body)
