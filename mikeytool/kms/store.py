@@ -12,7 +12,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -85,10 +84,11 @@ class Exchange:
 
     def log(self, entry: LogEntry) -> None:
         """Add to the log."""
+        row = entry.at_ns, entry.exchange, entry.user, entry.about, entry.outcome, entry.reason
         self._db.execute(
             "INSERT INTO log (at_ns, exchange, who, about, outcome, reason)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            astuple(entry),
+            row,
         )
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from mikeytool.kms.model import NewUser
+from mikeytool.kms.sql import Where
 from mikeytool.wire.identity import Identity
 from tests.kms.serving import Server, asked, serving
+from tests.postgres import server
 from tests.support import TESTS
 from tests.world import World, psk_of
 
@@ -28,16 +30,22 @@ EMPTY = b"GET /healthz HTTP/1.1\r\nHost: kms\r\n\r\n"
 
 
 def main() -> None:
-    """Print the comparisons, on SQLite."""
+    """Print the comparisons, on SQLite and on PostgreSQL as it is installed."""
     with tempfile.TemporaryDirectory() as folder:
-        world = filled(Path(folder))
-        for workers in (1, 2, 4):
-            compare("SQLite", str(world.store.path), world, workers)
+        compare_all("SQLite", filled(Path(folder)))
+    with server() as database, tempfile.TemporaryDirectory() as folder:
+        compare_all("PostgreSQL", filled(Path(folder), database.new()))
 
 
-def filled(folder: Path) -> World:
+def compare_all(name: str, world: World) -> None:
+    """Compare with more and more workers."""
+    for workers in (1, 2, 4):
+        compare(name, str(world.where), world, workers)
+
+
+def filled(folder: Path, where: Where = "") -> World:
     """A world whose KMS has many users, who may ask as often as they like."""
-    world = World(folder)
+    world = World(folder, where=where)
     world.store.add_users(NewUser(one, psk_of(one)) for one in PEOPLE)
     world.store.set_policy(rate=0)
     return world
@@ -46,11 +54,11 @@ def filled(folder: Path) -> World:
 def compare(name: str, where: str, world: World, workers: int) -> None:
     """Compare exchanges with a store, which has the users of a world, with empty answers."""
     ours, theirs = [], []
-    with serving(world.folder, where, "--workers", str(workers)) as server:
-        load(server, [EMPTY] * EACH)
+    with serving(world.folder, where, "--workers", str(workers)) as running:
+        load(running, [EMPTY] * EACH)
         for _ in range(ROUNDS):
-            ours.append(load(server, [posted(one) for one in asked(world, EACH, PEOPLE)]))
-            theirs.append(load(server, [EMPTY] * EACH))
+            ours.append(load(running, [posted(one) for one in asked(world, EACH, PEOPLE)]))
+            theirs.append(load(running, [EMPTY] * EACH))
     rate = EACH / median(seconds for seconds, _ in ours)
     empty = EACH / median(seconds for seconds, _ in theirs)
     ratio = median(their / our for (our, _), (their, _) in zip(ours, theirs, strict=True))
