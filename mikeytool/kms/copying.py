@@ -26,12 +26,12 @@ def copy(source: Store, target: Where, how: str, progress: Progress) -> int:
     and started after it on the copy, takes no message twice. The secrets stay sealed under
     the data key that they have, which `how` seals anew. Raises StateError, UsageError.
     """
-    with source.snapshot() as db:
-        total = sum(_count(db, table) for table in TABLES)
-        done = 0
+    total = done = 0
 
-        def fill(into: Db, _sealer: Sealer) -> None:
-            nonlocal done
+    def fill(into: Db, _sealer: Sealer) -> None:
+        nonlocal total, done
+        with source.snapshot() as db:
+            total = sum(_count(db, table) for table in TABLES)
             for table, order in TABLES.items():
                 if table == "seal":
                     continue  # the copy has one of its own
@@ -40,7 +40,7 @@ def copy(source: Store, target: Where, how: str, progress: Progress) -> int:
                     done += count
                     progress(done, total)
 
-        Store.make(target, how, fill, sealer=source.sealer)
+    Store.make(target, how, fill, sealer=source.sealer)
     return total
 
 

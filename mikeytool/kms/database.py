@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from mikeytool.kms.sql import Db, Errors
-from mikeytool.wire.errors import StateError
+from mikeytool.wire.errors import StateError, Unavailable
 
 _HEADER = 100
 """Octets at the beginning of an SQLite file."""
@@ -105,9 +105,12 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that may write: all of it is on disk afterwards, or none."""
+        """One transaction that may write: all of it is on disk afterwards, or none.
+
+        Raises Unavailable when another process holds the file for too long.
+        """
         with self.errors():
-            self.db.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield self.db
                 self.db.execute("COMMIT")
@@ -115,7 +118,15 @@ class Database:
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
 
-    exchange = transaction
+    exchange = spare = transaction
+
+    def _begin(self) -> None:
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            raise Unavailable(f"{self.path}: another process holds it; try again") from None
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:

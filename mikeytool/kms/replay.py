@@ -55,6 +55,9 @@ FROM_VERSION_1 = (
 _PATIENCE = 60 * NS
 """How long what can be forgotten may be left: forgetting takes a write."""
 
+_AT_ONCE = 10_000
+"""How many entries are forgotten at a time, so that no message waits for long."""
+
 NO_END = (1 << 63) - 1
 """The end of a ticket without TRe, as far as the database can count."""
 
@@ -154,13 +157,14 @@ def _not_above(sender: Identity, counter: int) -> Refused:
     )
 
 
-def forget(db: Db, env: Environment) -> None:
+def forget(db: Db, env: Environment) -> bool:
     """Forget messages that are too old to be accepted and tickets that have expired, and
-    remember how far back that went; within a transaction.
+    remember how far back that went; within a transaction. False when more is left.
     """
     now = env.clock()
-    _forget(db, "replay", "t_ns", "forgotten_ns", now - env.skew * NS)
-    _forget(db, "single_use", "until_ns", "tickets_ns", now)
+    messages = _forget(db, "replay", "t_ns", "forgotten_ns", now - env.skew * NS)
+    tickets = _forget(db, "single_use", "until_ns", "tickets_ns", now)
+    return max(messages, tickets) < _AT_ONCE
 
 
 def overdue(db: Db, env: Environment) -> bool:
@@ -173,16 +177,17 @@ def overdue(db: Db, env: Environment) -> bool:
     return bool(db.execute(query, (now - env.skew * NS, now)).fetchone()[0])
 
 
-def _forget(db: Db, table: str, column: str, horizon: str, before_ns: int) -> None:
-    """Forget what is of the time before a moment."""
-    query = f"SELECT max({column}) FROM {table} WHERE {column} < ?"  # noqa: S608 - names from here
-    gone = db.execute(query, (before_ns,)).fetchone()[0]
+def _forget(db: Db, table: str, column: str, horizon: str, before_ns: int) -> int:
+    """Forget what is of the time before a moment, some of it; gives how much."""
+    oldest = f"SELECT {column} FROM {table} WHERE {column} < ? ORDER BY {column} LIMIT ?"  # noqa: S608
+    query = f"SELECT max({column}) FROM ({oldest}) AS old"  # noqa: S608 - names from here
+    gone = db.execute(query, (before_ns, _AT_ONCE)).fetchone()[0]
     if gone is None:
-        return
+        return 0
     # The horizon comes first: whoever forgets at the same time waits here for the other.
     raised = f"UPDATE replay_horizon SET {horizon} = ? WHERE {horizon} < ?"  # noqa: S608
     db.execute(raised, (gone, gone))
-    db.execute(f"DELETE FROM {table} WHERE {column} <= ?", (gone,))  # noqa: S608
+    return db.execute(f"DELETE FROM {table} WHERE {column} <= ?", (gone,)).rowcount  # noqa: S608
 
 
 def use_once(

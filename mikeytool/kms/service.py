@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import replace
+from hmac import compare_digest
 
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import error_message
@@ -22,11 +23,11 @@ from mikeytool.kms.authorization import Responder, acting_responder, check_forei
 from mikeytool.kms.forward import Forwarder, is_foreign
 from mikeytool.kms.grant import check_made, grant, make_keys
 from mikeytool.kms.limits import Failures
-from mikeytool.kms.model import Handled, LogEntry, Tpk
+from mikeytool.kms.model import Handled, LogEntry, Tpk, User
 from mikeytool.kms.policy import KmsPolicy
 from mikeytool.kms.senders import Sender, authenticate
 from mikeytool.kms.store import Exchange, Store
-from mikeytool.wire.errors import Refused, UsageError, WireError
+from mikeytool.wire.errors import Refused, StateError, Unavailable, UsageError, WireError
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
@@ -60,6 +61,7 @@ def handle(
             return Handled(None, refusal)
     policy = store.policy()
     env = replace(env, skew=policy.max_skew)
+    store.forget(env)
     try:
         sender = authenticate(store, env, policy, data)
     except (Refused, WireError) as error:
@@ -116,7 +118,6 @@ class _Case:
         sender = self.sender
         self.env.check_fresh(sender.incoming.t)
         self.store.check_new(self.env, sender.incoming, sender.acting, sender.key)
-        self.store.forget(self.env)
         refusal: Refused | None = None
         answer: bytes | None = None
         with self.store.exchange() as exchange:
@@ -130,7 +131,12 @@ class _Case:
                 exchange.log(self._log_entry(refusal))
         if refusal is not None:
             raise refusal
-        return answer if answer is not None else self._forwarded()
+        if answer is not None:
+            return answer
+        try:
+            return self._forwarded()
+        except Unavailable as error:
+            raise StateError(f"{error}; the message counts as seen, it takes a new one") from None
 
     def _counted(self, exchange: Exchange) -> int:
         """Remember a new message and count it; what is raised leaves nothing written."""
@@ -153,12 +159,21 @@ class _Case:
                 f"more than {most} messages of {who} in a minute; what else comes is not logged"
             )
         if sender.path:
-            if store.peer(who) is None:
-                raise Refused(f"the KMS {who} was removed")
+            peer = store.peer(who)
+            if peer is None or not compare_digest(peer.psk, sender.key):
+                raise Refused(f"the KMS {who} was removed, or has another key")
             check_foreign(store, sender.acting)
             return
-        for name in sender.names if sender.admitted else (who,):
-            _check_enabled(store, name, "the user", known=not sender.admitted)
+        if sender.admitted:
+            for name in sender.names:
+                _check_enabled(store, name, "the user", known=False)
+            return
+        user, before = _check_enabled(store, who, "the user"), sender.user
+        if user is None or (user.sealed_psk, user.certificate) != (
+            before.sealed_psk,
+            before.certificate,
+        ):
+            raise Refused(f"the user {who} has another key now", ErrorNo.AUTH_FAILURE)
 
     def _decide(self, exchange: Exchange) -> bytes | None:
         """The answer, None when another KMS has to give it.
@@ -342,13 +357,16 @@ def _mixed() -> Refused:
     )
 
 
-def _check_enabled(store: Store, identity: Identity, what: str, *, known: bool = True) -> None:
+def _check_enabled(
+    store: Store, identity: Identity, what: str, *, known: bool = True
+) -> User | None:
     """Refuse a user who is disabled or, if it has to be `known` here, is not there any more."""
     user = store.user(identity)
     if user is not None and not user.enabled:
         raise Refused(f"{what} {identity} is disabled")
     if user is None and known:
         raise Refused(f"{what} {identity} is no user any more")
+    return user
 
 
 def _check_maker(store: Store, tpk: Tpk, policy: TicketPolicy) -> None:

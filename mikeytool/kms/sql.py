@@ -82,6 +82,9 @@ class Backend(Protocol):
     def transaction(self) -> AbstractContextManager[Db]:
         """One that may write, with no other of its kind beside it."""
 
+    def spare(self) -> AbstractContextManager[Db | None]:
+        """The same for what can wait: None when others are at it."""
+
     def exchange(self) -> AbstractContextManager[Db]:
         """One for a message; with PostgreSQL others go on beside it."""
 

@@ -97,16 +97,17 @@ def test_a_copy_has_everything(used: World, place: Callable[[], tuple[Where, str
         assert key_path(target).read_bytes() != b"s" * 32
 
 
+@pytest.mark.parametrize("why", [StateError, KeyboardInterrupt])
 def test_a_copy_that_fails_leaves_nothing(
-    used: World, place: Callable[[], tuple[Where, str]]
+    used: World, place: Callable[[], tuple[Where, str]], why: type[BaseException]
 ) -> None:
     target, how = place()
 
     def stops(done: int, _total: int) -> None:
         if done > 5:
-            raise StateError("it stops here")
+            raise why("it stops here")
 
-    with pytest.raises(StateError, match="it stops here"):
+    with pytest.raises(why, match="it stops here"):
         copy(used.store, target, how, stops)
     if isinstance(target, Path):
         assert not target.exists()

@@ -20,6 +20,8 @@ from mikeytool.exchange.request import HeldTicket, accept_request_resp
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.kms import postgres as module
 from mikeytool.kms import replay
+from mikeytool.kms.model import Peer
+from mikeytool.kms.policy import Rule
 from mikeytool.kms.postgres import Postgres
 from mikeytool.kms.schema import SCHEMA, TABLES, VERSION
 from mikeytool.kms.service import handle
@@ -180,6 +182,87 @@ def test_no_key_gets_to_the_server(tmp_path: Path) -> None:
             assert form not in log
 
 
+def test_an_operator_who_takes_long_holds_nobody_up(world: World) -> None:
+    """Old messages are to be forgotten meanwhile: that can wait, and exchanges do not."""
+    world.handled(world.asked(world.policy()))
+    world.clock.now += 3600 * NS
+    message = world.asked(world.policy())
+    with closing(Store(world.where)) as other, ThreadPoolExecutor(1) as pool:
+        with other.transaction():
+            assert pool.submit(answered_alone, world, message).result(5)
+        with world.store.snapshot() as db:
+            assert db.execute("SELECT count(*) FROM replay").fetchone()[0] == 2
+        assert answered_alone(world, world.asked(world.policy()))
+        with world.store.snapshot() as db:
+            assert db.execute("SELECT count(*) FROM replay").fetchone()[0] == 2
+
+
+def answered_alone(world: World, message: bytes) -> bool:
+    with closing(Store(world.where)) as store:
+        return handle(store, world.env, message).refusal is None
+
+
+def test_the_rate_limit_counts_where_clocks_differ(world: World) -> None:
+    """One node is in the next minute already."""
+    world.store.set_policy(rate=10)
+    world.clock.now = START // (60 * NS) * 60 * NS
+    ahead = Environment(lambda: world.clock.now + 70 * NS, world.env.random)
+    counts = []
+    for env in (world.env, ahead):
+        messages = [world.asked(world.policy()) for _ in range(30)]
+        counts.append(sum(handle(world.store, env, one).refusal is None for one in messages))
+        counts.append(0)
+    alternating = [world.asked(world.policy()) for _ in range(40)]
+    found = [
+        handle(world.store, (world.env, ahead)[at % 2], one).refusal is None
+        for at, one in enumerate(alternating)
+    ]
+    assert counts == [10, 0, 10, 0]
+    assert not any(found)
+
+
+def test_tables_of_others_that_come_first_in_the_path(world: World, postgres: Server) -> None:
+    """Neither do they stand before those of the store, nor are they dropped with it."""
+    message = world.asked(world.policy())
+    world.handled(message)
+    mine = str(world.where).rpartition("%3D")[2]
+    with psycopg.connect(postgres.url(), autocommit=True) as db:
+        db.execute("CREATE SCHEMA before")
+        for table in ("replay", "users"):
+            db.execute(f"CREATE TABLE before.{table} (LIKE {mine}.{table} INCLUDING ALL)")
+        url = f"{postgres.url()}&options=-csearch_path%3Dbefore%2C{mine}"
+        with closing(Store(url)) as store:
+            assert "replay" in str(handle(store, world.env, message).refusal)
+        Store.init(url, KMS, PROFILE_256, TPK, how=world.how, force=True).close()
+        assert db.execute("SELECT count(*) FROM before.users").fetchone() == (0,)
+        db.execute("DROP SCHEMA before CASCADE")
+
+
+def test_the_defaults_of_a_database_change_nothing(world: World) -> None:
+    """Its isolation would let operators see what was there before it was their turn."""
+    url = f"{world.where}%20-cdefault_transaction_isolation%3Dserializable"
+    with closing(Store(url)) as store:
+        for begun in (store.transaction, store._backend.exchange):
+            with begun() as db:
+                shown = "SHOW transaction_isolation"
+                assert db.execute(shown).fetchone()[0] == "read committed"
+
+
+def test_other_encodings(world: World, monkeypatch: pytest.MonkeyPatch, postgres: Server) -> None:
+    who = "sip:\u0436@example.com"
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with closing(Store(world.where)) as store:
+        handled = handle(store, world.env, world.asked(world.policy(responders=(BOB,))))
+        assert handled.refusal is None
+        store.add_rule(Rule(True, "*", who))
+        assert store.rules().rules[0].responder == who
+    with psycopg.connect(postgres.url(), autocommit=True) as db:
+        db.execute("CREATE DATABASE old ENCODING LATIN1 TEMPLATE template0")
+    url = postgres.url().replace("/postgres?", "/old?")
+    with pytest.raises(StateError, match="LATIN1"):
+        Store.init(url, KMS, PROFILE_256, TPK, how=world.how)
+
+
 # --- a server that goes away ----------------------------------------------------------------
 
 
@@ -247,6 +330,30 @@ def test_a_server_that_crashes_at_the_commit(
     assert len(world.store.users()) == len(USERS)
 
 
+def test_a_server_that_goes_while_another_kms_is_asked(
+    own: tuple[Server, World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message counts as seen already: nobody is told to send it again."""
+    made, world = own
+    other = Identity.from_text("sip:kms.example.org")
+    world.store.add_peer(Peer(other, str(world.folder / "away"), b"p" * 32))
+    held = world.held(kms=KMS)
+    ticket = read_transfer_init(world.call(held)).ticket
+    request = world.resolving(ticket)
+    monkeypatch.setattr("mikeytool.kms.service.is_foreign", lambda *_: True)
+
+    def asked(*_: Any) -> bytes:
+        made.stop(signal.SIGQUIT)
+        return b""
+
+    monkeypatch.setattr("mikeytool.kms.forward.Forwarder.resolve", asked)
+    with pytest.raises(StateError, match="counts as seen") as caught:
+        handle(world.store, world.env, request)
+    assert not isinstance(caught.value, Unavailable)
+    made.start()
+    assert "replay" in str(handle(world.store, world.env, request).refusal)
+
+
 def test_a_restart_between_messages_is_not_noticed(own: tuple[Server, World]) -> None:
     made, world = own
     for how in (signal.SIGINT, signal.SIGQUIT):
@@ -277,13 +384,20 @@ def test_a_store_is_made_once(world: World, monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_is_no_store(postgres: Server) -> None:
     with pytest.raises(StateError, match="no KMS store in this database; see kms init"):
         Store(postgres.new())
-    for url in ("postgresql://u:secret@h/d", "postgresql://h/d?password=secret"):
+    for url in (
+        "postgresql://u:secret@h/d",
+        "postgresql://h/d?password=secret",
+        "postgres://u:secret#1@h/d",
+        "postgresql://u:secret?1@h/d",
+        "postgresql://h/d?application_name=a#&password=secret",
+        "postgresql://u:%73ecret@h/d?sslpassword=secret",
+    ):
         with pytest.raises(UsageError, match="password") as caught:
             Store(url)
-        assert "secret@" not in str(caught.value)
+        assert "secret" not in str(caught.value)
         with pytest.raises(UsageError, match="password"):
             Store.init(url, KMS, PROFILE_256, TPK)
-    for url in ("postgresql://h/d?nonsense=1", "postgresql://[h"):
+    for url in ("postgresql://h/d?nonsense=secret", "postgresql://[h", "postgresql://h/%zz"):
         with pytest.raises(UsageError, match="no URL"):
             Store(url)
 

@@ -123,6 +123,32 @@ def test_what_is_under_way(world: World, monkeypatch: pytest.MonkeyPatch, out: O
     assert str(ALICE) in str(refusal)
 
 
+def test_a_key_that_is_replaced_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the user was removed, and another one has the name now."""
+
+    def rekey(store: Store) -> None:
+        store.rekey(ALICE, b"n" * 32)
+
+    def again(store: Store) -> None:
+        store.remove_user(ALICE)
+        store.add_user(ALICE, psk_of(ALICE))
+
+    check_new = Store.check_new
+    for change in (rekey, again):
+        init = world.asked(world.policy())
+
+        def overtake(store: Store, *how: Any, change: Any = change) -> None:
+            change(store)
+            check_new(store, *how)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Store, "check_new", overtake)
+            refusal = handle(world.store, world.env, init).refusal
+        assert "another key now" in str(refusal)
+        if change is rekey:
+            world.store.rekey(ALICE, psk_of(ALICE))
+
+
 def test_who_requested_is_forgotten_when_the_ticket_expires(world: World) -> None:
     first = world.held()
     assert world.store.requester(first.ticket) == ALICE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from mikeytool.cli.keys import parse_key
 from mikeytool.cli.kms.common import read_file
 from mikeytool.cli.main import complain, exit_code, worst
 from mikeytool.cli.messages import write_output
+from mikeytool.cli.progress import counted
 from mikeytool.cli.values import random
 from mikeytool.cli.words import say
 from mikeytool.client.files import write_private
@@ -158,22 +158,19 @@ def _text(row: Row, name: str) -> str:
 
 def _patterns(value: Any) -> tuple[str, ...]:
     patterns = value.split() if isinstance(value, str) else value or []
-    if not isinstance(patterns, list) or not all(isinstance(one, str) for one in patterns):
-        raise UsageError("act_as: patterns separated by blanks, or a list of them, are expected")
+    if not isinstance(patterns, list) or not all(
+        isinstance(one, str) and one and one.isprintable() for one in patterns
+    ):
+        raise UsageError(
+            "act_as: printable patterns separated by blanks, or a list of them, are expected"
+        )
     return tuple(patterns)
 
 
 def _with_progress(users: list[NewUser]) -> Iterator[NewUser]:
     """The users one by one, with a progress bar on a terminal."""
-    if not sys.stderr.isatty():
-        yield from users
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("adding users", total=len(users))
+    with counted("adding users") as progress:
         for at, user in enumerate(users):
             yield user
             if at % 1000 == 0:
-                bar.update(task, completed=at)
+                progress(at, len(users))

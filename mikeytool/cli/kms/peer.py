@@ -64,7 +64,17 @@ def _checked(kms_id: Identity, url: str | None, place: Path | None) -> str:
     there = Store(place).identity
     if there != kms_id:
         raise UsageError(f"--store {place}: this is the KMS {there}, not {kms_id}")
-    return str(place.resolve())
+    return _text(place.resolve())
+
+
+def _text(path: Path) -> str:
+    """A path as text; raises UsageError for octets that are none."""
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"--store: {text!a} is no UTF-8; give the store another name") from None
+    return text
 
 
 @peer.command("list")
