@@ -14,6 +14,9 @@ from mikeytool.kms.store import Store
 Progress = Callable[[int, int], None]
 """Is told how many rows of how many are copied."""
 
+_COPIED = {table: order for table, order in TABLES.items() if table != "seal"}
+"""The copy has a seal of its own."""
+
 _BATCH = 1000
 _NUMBERED = {("log", "number"), ("rules", "position")}
 """Columns that the database fills, in the order of the rows."""
@@ -31,10 +34,8 @@ def copy(source: Store, target: Where, how: str, progress: Progress) -> int:
     def fill(into: Db, _sealer: Sealer) -> None:
         nonlocal total, done
         with source.snapshot() as db:
-            total = sum(_count(db, table) for table in TABLES)
-            for table, order in TABLES.items():
-                if table == "seal":
-                    continue  # the copy has one of its own
+            total = sum(_count(db, table) for table in _COPIED)
+            for table, order in _COPIED.items():
                 into.execute(f"DELETE FROM {table}")  # noqa: S608 - names from here
                 for count in _copied(source, db, table, order, into):
                     done += count

@@ -42,7 +42,7 @@ def test_ci_runs_the_test_command() -> None:
 def test_every_command_has_help_of_80_columns(shell: Shell) -> None:
     groups = {
         "": "decode encode lint keygen kms ticket transfer srtp conference demo",
-        "kms": "init show check backup user group policy tpk key trust peer handle serve log",
+        "kms": "init show check backup copy user group policy tpk key trust peer handle serve log",
         "kms group": "add remove list",
         "kms key": "add list",
         "kms peer": "add remove list",

@@ -1,4 +1,4 @@
-"""`kms`: a key management service on one file. Each command is loaded when it is called."""
+"""`kms`: a key management service. Each command is loaded when it is called."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ _HERE = "mikeytool.cli.kms"
     },
 )
 def kms() -> None:
-    """Run a key management service on one file, the STORE.
+    """Run a key management service.
 
-    Keys in it are sealed under STORE.key, unless init --seal says otherwise. Whoever can
-    read both has every user's key.
+    STORE is one file, or a PostgreSQL database: postgresql://USER@HOST/DATABASE, with the
+    password in ~/.pgpass or PGPASSFILE. Keys in it are sealed, in a file under STORE.key
+    unless init --seal says otherwise. Whoever can read both has every user's key.
     """

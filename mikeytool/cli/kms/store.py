@@ -161,7 +161,8 @@ def backup(store: Where, file: Path, with_key: bool, force: bool) -> None:
     "--seal",
     default=BESIDE,
     metavar="HOW",
-    help="What seals the keys in TO, as for init; a database has no key beside it.",
+    help="What seals the keys in TO: file:PATH, env:NAME or passphrase; without it TO.key is"
+    " made, which a database cannot have.",
 )
 @quiet_option
 def copy(store: Where, target: Where, seal: str) -> None:
