@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any, ClassVar, Self
 
 from mikeytool.kms.sql import Db, Errors
 from mikeytool.wire.errors import StateError, Unavailable
+
+_PAUSE = 0.001
+"""Seconds between two tries to be the one who writes."""
 
 _HEADER = 100
 """Octets at the beginning of an SQLite file."""
@@ -121,12 +125,26 @@ class Database:
     exchange = spare = transaction
 
     def _begin(self) -> None:
+        """Wait for one's turn to write.
+
+        SQLite itself looks every tenth of a second after a while; whoever looks more often
+        is served first then, and others wait for seconds.
+        """
+        until = time.monotonic() + self.patience
+        self.db.execute("PRAGMA busy_timeout=0")
         try:
-            self.db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise
-            raise Unavailable(f"{self.path}: another process holds it; try again") from None
+            while True:
+                try:
+                    self.db.execute("BEGIN IMMEDIATE")
+                    break
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                        raise
+                if time.monotonic() >= until:
+                    raise Unavailable(f"{self.path}: another process holds it; try again")
+                time.sleep(_PAUSE)
+        finally:
+            self.db.execute(f"PRAGMA busy_timeout={self.patience * 1000:.0f}")
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
