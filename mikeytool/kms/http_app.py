@@ -37,6 +37,9 @@ from mikeytool.wire.registry import DataType
 FORWARD_SECONDS = 8.0
 """For asking other KMSs: less than our own clients wait."""
 
+READY_SECONDS = 2.0
+"""Until a store that does not answer counts as away."""
+
 _EXCHANGES: dict[int, str] = {
     DataType.REQUEST_INIT_PSK: "request",
     DataType.REQUEST_INIT_PK: "request",
@@ -73,7 +76,7 @@ def problem_response(status: HTTPStatus, detail: str, more: dict[str, str]) -> R
 def application(pool: StorePool, counts: Metrics) -> Starlette:
     """The whole of it, over a store."""
     desk = _Desk(pool, counts)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route(PATH, desk.keymanagement, methods=["POST"]),
             Route(groups_http.PATH, desk.groups, methods=["GET"]),
@@ -83,6 +86,8 @@ def application(pool: StorePool, counts: Metrics) -> Starlette:
         ],
         exception_handlers={HTTPException: _not_here},
     )
+    app.router.redirect_slashes = False  # to an address that the request itself names
+    return app
 
 
 async def _not_here(_request: Request, error: Exception) -> Response:
@@ -102,14 +107,15 @@ async def _healthz(_request: Request) -> Response:
 class _Exposition:
     """/metrics: put together once a second at most, for it costs more than it is asked for."""
 
-    _text, _made = b"", float("-inf")
+    _making: asyncio.Future[bytes] | None = None
+    _begun = 0.0
 
     async def answer(self, _request: Request) -> Response:
-        if time.monotonic() - self._made >= 1:
-            self._made = time.monotonic()
-            self._text = await asyncio.to_thread(metrics.exposition)
+        if self._making is None or time.monotonic() - self._begun >= 1:
+            self._begun = time.monotonic()
+            self._making = asyncio.ensure_future(asyncio.to_thread(metrics.exposition))
         headers = {"content-type": metrics.CONTENT_TYPE, "cache-control": "no-store"}
-        return Response(self._text, headers=headers)
+        return Response(await asyncio.shield(self._making), headers=headers)
 
 
 class _Seen:
@@ -143,9 +149,9 @@ class _Desk:
             store.tpk()
 
         try:
-            await self._pool.run(look)
-        except StateError as error:
-            log.error("not ready: %s", error)
+            await asyncio.wait_for(self._pool.run(look), READY_SECONDS)
+        except (StateError, TimeoutError) as error:
+            log.error("not ready: %s", str(error) or "the store does not answer")
             return problem_response(
                 HTTPStatus.SERVICE_UNAVAILABLE, "the store cannot be used", {"Retry-After": "1"}
             )

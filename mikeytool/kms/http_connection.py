@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import ipaddress
 import os
+import re
 import socket
 import ssl
+import threading
 import time
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeGuard, cast
 from urllib.parse import urlsplit
 
@@ -66,6 +69,10 @@ def _no_passphrase() -> str:
     return ""
 
 
+_HOST = re.compile(r"(?!.*\.\.)[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]+(%[\w.-]+)?", re.ASCII)
+"""A name, or an address of IPv4 or IPv6."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a KMS is: `https://HOST[:PORT][/PREFIX]`, or plain `http` on this machine."""
@@ -94,6 +101,8 @@ class Address:
             raise UsageError(
                 f"{url}: the URL of a KMS is like https://kms.example.com[:PORT][/PATH]"
             )
+        if _HOST.fullmatch(host) is None:
+            raise UsageError(f"{url}: this is no host: {host}")
         if not url.isascii() or not url.isprintable() or " " in url:
             raise UsageError(f"{url}: a URL is of ASCII characters without spaces")
         if parts.scheme == "http" and not is_loopback(host):
@@ -180,14 +189,13 @@ def _left(deadline: float) -> float:
 
 
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
-    """A connection to the first address of a host that takes one."""
+    """A connection to the first address of a host that takes one in its share of the time."""
     failure: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    ):
+    found = _looked_up(host, port, deadline)
+    for number, (family, kind, protocol, _, address) in enumerate(found):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(_left(deadline))
+            sock.settimeout(_left(deadline) / (len(found) - number))
             sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body are apart
         except OSError as error:
@@ -196,6 +204,34 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
         else:
             return sock
     raise failure or OSError("it has no address")
+
+
+_Addresses = list[tuple[Any, Any, int, str, Any]]
+
+
+def _looked_up(host: str, port: int, deadline: float) -> _Addresses:
+    """The addresses of a host; raises OSError, TimeoutError at the deadline.
+
+    A resolver has timeouts of its own, which are longer: it is left alone with them then.
+    """
+    said: SimpleQueue[_Addresses | OSError] = SimpleQueue()
+
+    def look() -> None:
+        try:
+            said.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            said.put(error)
+        except UnicodeError:
+            said.put(socket.gaierror(socket.EAI_NONAME, "this is no name of a host"))
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        found = said.get(timeout=_left(deadline))
+    except Empty:
+        raise TimeoutError from None
+    if isinstance(found, OSError):
+        raise found
+    return found
 
 
 class Connection(HTTPConnection):

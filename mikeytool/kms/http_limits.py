@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from mikeytool.kms.http_message import MAX_BODY
 from mikeytool.kms.metrics import Metrics
 
 HANDSHAKE_SECONDS = 5.0
@@ -33,7 +34,11 @@ IDLE_SECONDS = 75
 LINGER_SECONDS = 2.0
 """For what is still to be sent when a connection is closed."""
 
-_WHOLE = (h11.DONE, h11.MUST_CLOSE)
+MAX_HEAD = 16_384
+"""Octets of a request before its body."""
+
+_NOT_WHOLE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
+"""States of a client whose request has not come to its end."""
 
 
 class _Guest(Protocol):
@@ -124,11 +129,36 @@ class Door(asyncio.Protocol):
         self._transport.abort()
 
 
+class _Framing(h11.Connection):
+    """Reads requests, and refuses at its head one whose body would cost too much to read.
+
+    Chunks may be of an octet each, which takes seconds of work for what one client sends in
+    a second. `refusal` is what is wrong with the request that was refused.
+    """
+
+    refusal: tuple[HTTPStatus, str] | None = None
+
+    def next_event(self) -> Any:
+        """The next event; raises h11.RemoteProtocolError."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            names = dict(event.headers)
+            if b"transfer-encoding" in names:
+                self.refusal = HTTPStatus.LENGTH_REQUIRED, "Content-Length is needed, no chunks"
+            elif int(names.get(b"content-length", b"0")) > MAX_BODY:
+                text = f"a body has {MAX_BODY} octets at most"
+                self.refusal = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text
+        if self.refusal is not None:
+            raise h11.RemoteProtocolError(self.refusal[1])
+        return event
+
+
 class LimitedProtocol(H11Protocol):
     """HTTP/1.1 on one connection, with a timer behind everything."""
 
     def __init__(self, connections: Connections, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
+        self.conn = _Framing(h11.SERVER, self.config.h11_max_incomplete_event_size or MAX_HEAD)
         self._connections = connections
         self._timer: asyncio.TimerHandle | None = None
         self._between = False
@@ -170,7 +200,7 @@ class LimitedProtocol(H11Protocol):
         """
         super().handle_events()
         answering = self.cycle is not None and not self.cycle.response_complete
-        if answering and self.conn.their_state in _WHOLE:
+        if answering and self.conn.their_state not in _NOT_WHOLE:
             if not self._between:
                 self._connections.asks(self)
             self._limit(ANSWER_SECONDS, self.turn_out)
@@ -201,8 +231,9 @@ class LimitedProtocol(H11Protocol):
             self.turn_out()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
-        self._refuse(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1")
+        """Refuse what is no HTTP, or too much of it."""
+        assert isinstance(self.conn, _Framing)  # noqa: S101 - see __init__
+        self._refuse(*(self.conn.refusal or (HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1")))
 
     def turn_out(self) -> None:
         """Cut it off."""

@@ -13,36 +13,36 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
 
 from mikeytool.kms.http_app import application
-from mikeytool.kms.http_limits import IDLE_SECONDS, Connections, Door, LimitedProtocol
+from mikeytool.kms.http_limits import IDLE_SECONDS, MAX_HEAD, Connections, Door, LimitedProtocol
 from mikeytool.kms.metrics import Metrics
 from mikeytool.kms.pool import StorePool
 from mikeytool.kms.store import Store
+from mikeytool.wire.errors import StateError
 
 GRACE_SECONDS = 10
 """For requests in flight when the server is to end."""
 
 MAX_CONNECTIONS = 4096
-"""Of one worker, where the limit on open files lets it."""
+"""Of one worker, where the limit on open files lets it; each may take some 90 kB."""
 
 _OTHER_FILES = 128
 """How many open files a worker has beside connections: its stores, counters, other KMSs."""
 
+_LEAST_FILES = 64
 _BACKLOG = 1024
-_MAX_HEAD = 16_384
-"""Octets of a request before its body."""
 
 
 class Worker(uvicorn.Server):
     """A server that is ended by SIGTERM, or when `parent`, a pipe, is closed.
 
-    `at_once` is how many threads work on the store; `ready` is called when it takes
-    connections.
+    `at_once` is how many threads work on the store; `proxies` are the addresses whose
+    X-Forwarded-For is believed; `ready` is called when it takes connections.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Worker(uvicorn.Server):
         connect: Callable[[], Store],
         at_once: int,
         tls: ssl.SSLContext | None,
+        proxies: Sequence[str],
         parent: int,
         ready: Callable[[], None],
     ) -> None:
@@ -65,9 +66,11 @@ class Worker(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=list(proxies),
                 timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=GRACE_SECONDS,
-                h11_max_incomplete_event_size=_MAX_HEAD,
+                h11_max_incomplete_event_size=MAX_HEAD,
             )
         )
 
@@ -89,8 +92,9 @@ class Worker(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGTERM ends it; SIGINT, which a terminal sends to all, the parent minds."""
+        """SIGTERM ends it; SIGINT and SIGHUP, which a terminal sends to all, the parent minds."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self.handle_exit)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         yield
@@ -115,6 +119,8 @@ def _most_connections() -> int:
     if soft < wanted:
         soft = min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < _LEAST_FILES:
+        raise StateError(f"only {soft} files may be open; {_LEAST_FILES} are the least (ulimit -n)")
     return max(16, min(MAX_CONNECTIONS, soft - _OTHER_FILES))
 
 

@@ -23,6 +23,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
+from pathlib import Path
 
 from mikeytool.kms.postgres import is_url
 from mikeytool.kms.seal import Sealer
@@ -31,7 +32,7 @@ from mikeytool.kms.store import Store
 from mikeytool.wire.errors import MikeyError, StateError
 from mikeytool.wire.identity import Identity
 
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 _START_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
 """Before a worker is started anew that has not come up."""
@@ -50,11 +51,12 @@ _fork = multiprocessing.get_context("fork")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is served, on a socket that is bound, by how many workers."""
+    """What is served, on a socket that is bound, behind which proxies, by how many workers."""
 
     where: Where
     listening: socket.socket
     tls: ssl.SSLContext | None
+    proxies: tuple[str, ...]
     workers: int
     debug: bool
 
@@ -65,7 +67,7 @@ def _open(where: Where) -> Store:
 
 
 def serve(settings: Settings, announce: Callable[[Identity], None]) -> int:
-    """Serve until SIGTERM or SIGINT; gives the signal.
+    """Serve until SIGTERM, SIGINT or SIGHUP; gives the signal.
 
     `announce` is called with the identity of the KMS once all workers take connections.
     Raises StateError when the store, its seal or a worker does not open.
@@ -134,7 +136,10 @@ class _Team:
             why = member.fault(0) or f"ended with {code}"
             log.error("worker %s: %s; another is started", pid, why)
             forget(pid or 0)
-            self._running[at] = self._member()
+            try:
+                self._running[at] = self._member()
+            except OSError as error:
+                log.error("no worker can be started: %s; it is tried again", error.strerror)
 
     def end(self) -> None:
         """End all: in peace, and by force who takes too long."""
@@ -151,6 +156,8 @@ class _Team:
                 member.process.join()
 
     def _member(self) -> _Member:
+        # Whoever tidies temporary folders may have taken it.
+        Path(os.environ[_FOLDER_VARIABLE]).mkdir(mode=0o700, exist_ok=True)
         told, tell = _fork.Pipe(duplex=False)
         arguments = (self._settings, self._sealer, (self._alive, self._held), tell)
         process = _fork.Process(target=_work, args=arguments, daemon=True)
@@ -191,7 +198,9 @@ def _work(settings: Settings, sealer: Sealer, pipe: tuple[int, int], tell: Conne
 
         connect().close()
         at_once = _AT_ONCE_SERVER if is_url(settings.where) else _AT_ONCE_FILE
-        worker = Worker(connect, at_once, settings.tls, pipe[0], lambda: tell.send(None))
+        worker = Worker(
+            connect, at_once, settings.tls, settings.proxies, pipe[0], lambda: tell.send(None)
+        )
         worker.run(sockets=[settings.listening])
     except Exception as error:
         bug = not isinstance(error, MikeyError)

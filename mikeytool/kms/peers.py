@@ -24,8 +24,9 @@ class Peers(SealedDatabase):
         data = peer.identity.data
         sealed = self.sealer.seal(peer.psk, *peer_place(data))
         with self.transaction() as db:
-            if db.execute("SELECT 1 FROM users WHERE psk_id = ?", (data,)).fetchone():
-                raise StateError(f"{self.where}: a user's key is named {peer.identity}")
+            known = "SELECT 1 FROM users WHERE psk_id = ? OR id = ?"
+            if db.execute(known, (data, data)).fetchone():
+                raise StateError(f"{self.where}: a user, or a user's key, is named {peer.identity}")
             added = db.execute(
                 "INSERT INTO peers VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (data, int(peer.identity.id_type), peer.place, sealed),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
@@ -25,7 +26,10 @@ T = TypeVar("T")
 MAX_WAITING = 64
 """How much may wait for its turn."""
 
-_Job = tuple[Callable[[Store], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
+MAX_AGE = 3.0
+"""Seconds after which what waits is not done any more: its client may be gone."""
+
+_Job = tuple[Callable[[Store], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop, float]
 
 
 class StorePool:
@@ -56,7 +60,7 @@ class StorePool:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._count += 1
-        self._work.put((work, answer, loop))
+        self._work.put((work, answer, loop, time.monotonic()))
         return await answer
 
     def close(self) -> None:
@@ -97,10 +101,13 @@ class StorePool:
         work: Callable[[Store], T],
         answer: asyncio.Future[T],
         loop: asyncio.AbstractEventLoop,
+        since: float,
     ) -> Store | None:
         """Do a piece of work; gives the store for the next one."""
         result, error = None, None
         try:
+            if time.monotonic() - since > MAX_AGE:
+                raise Unavailable("messages wait too long to be answered")
             store = store or self._connect()
             with having(self):
                 result = work(store)

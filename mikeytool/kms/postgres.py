@@ -27,6 +27,9 @@ _TURN = 0x6D6B6D73
 _DEFAULTS = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
     "target_session_attrs": "read-write",
     "application_name": "mikeytool",
 }

@@ -31,6 +31,7 @@ class StoreFile(Database):
     kind = 0x6D6B6D73  # "mkms"
     name = "KMS store"
     version = VERSION
+    patience = 5.0  # clients of a server wait for 10
     schema = ";".join(SCHEMA) + ";"
     migrations: ClassVar = {
         1: (*replay.FROM_VERSION_1, *SINCE_VERSION_2),

@@ -50,8 +50,11 @@ class Users(SealedDatabase):
             check_psk(user.psk)
             sealed = self.sealer.seal(user.psk, *psk_place(data))
         name = None if user.psk_id is None else user.psk_id.data
-        if name is not None and db.execute("SELECT 1 FROM peers WHERE id = ?", (name,)).fetchone():
-            raise StateError(f"{self.where}: the key name {user.psk_id} is that of another KMS")
+        for taken in (name, data):
+            # A message names a key by its own name or by that of whoever has it.
+            query = "SELECT 1 FROM peers WHERE id = ?"
+            if taken is not None and db.execute(query, (taken,)).fetchone():
+                raise StateError(f"{self.where}: another KMS goes by the name {Identity(taken)}")
         # A message may name a key by its name or by its user: neither may be taken for the other.
         if name not in (None, data) and self.user(Identity(name or b"")) is not None:
             raise StateError(f"{self.where}: the key name {user.psk_id} is that of another user")

@@ -27,7 +27,7 @@ HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/mikey\r\n"
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
     """A server that has room for a few connections only."""
     world = World(tmp_path_factory.mktemp("kms"))
-    with serving(world.folder, str(world.store.path), files=192) as server:
+    with serving(world.folder, str(world.where), files=192) as server:
         yield world, server
 
 
@@ -83,6 +83,15 @@ def big_bodies(server: Server, held: list[socket.socket]) -> None:
                 held[-1].sendall(b"8000\r\n" + b"A" * 0x8000 + b"\r\n")
 
 
+def tiny_chunks(server: Server, held: list[socket.socket]) -> None:
+    """Bodies of an octet a chunk, which take far longer to read than to send."""
+    for method in (b"GET", b"POST"):
+        held.append(server.socket())
+        with contextlib.suppress(OSError):
+            held[-1].sendall(HEAD.replace(b"POST", method) + b"Transfer-Encoding: chunked\r\n\r\n")
+            held[-1].sendall(b"1\r\nA\r\n" * 40_000)
+
+
 def garbage(server: Server, held: list[socket.socket]) -> None:
     """What is no HTTP, and what is no MIKEY."""
     held.append(server.socket())
@@ -108,7 +117,7 @@ Attack = Callable[[Server, list[socket.socket]], None]
 
 
 @pytest.mark.parametrize(
-    "attack", [half_open, slow_loris, slow_bodies, big_bodies, garbage, never_reading]
+    "attack", [half_open, slow_loris, slow_bodies, big_bodies, tiny_chunks, garbage, never_reading]
 )
 def test_others_keep_their_latency(
     everything: tuple[World, Server], held: list[socket.socket], attack: Attack
@@ -176,7 +185,7 @@ def test_tls_handshakes_that_never_end(tmp_path: Path, held: list[socket.socket]
     authority.issue("kms")
     world = World(tmp_path)
     options = ("--tls-cert", "kms.pem", "--tls-key", "kms.key")
-    with serving(tmp_path, str(world.store.path), *options, files=192) as server:
+    with serving(tmp_path, str(world.where), *options, files=192) as server:
         held += [server.socket() for _ in range(100)]
         for sock in held[::2]:
             sock.sendall(b"\x16\x03\x01\x02\x00\x01")
@@ -207,7 +216,7 @@ def test_old_tls_is_refused(tmp_path: Path) -> None:
     Authority(tmp_path, "ca").issue("kms")
     world = World(tmp_path)
     options = ("--tls-cert", "kms.pem", "--tls-key", "kms.key")
-    with serving(tmp_path, str(world.store.path), *options) as server:
+    with serving(tmp_path, str(world.where), *options) as server:
         for version, good in (("-tls1_1", False), ("-tls1_2", True), ("-tls1_3", True)):
             ran = subprocess.run(
                 ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", version,

@@ -25,7 +25,7 @@ def pooled(world: World, what: Run, at_once: int = 1) -> Any:
     """Do something with a pool on the store of a world."""
 
     async def main() -> Any:
-        pool = StorePool(lambda: Store(world.store.path), at_once)
+        pool = StorePool(lambda: Store(world.where), at_once)
         try:
             return await what(pool)
         finally:

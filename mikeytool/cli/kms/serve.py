@@ -40,6 +40,13 @@ _NEEDED = ("starlette", "uvicorn", "prometheus_client")
     help="Take only clients with a TLS certificate of this CA.",
 )
 @click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A proxy in front, whose X-Forwarded-For is believed; without it nobody's is.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1, 64),
     default=1,
@@ -56,6 +63,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     client_ca: Path | None,
+    proxies: tuple[str, ...],
     workers: int,
 ) -> int:
     """Answer over HTTP: POST /keymanagement, as clients with --kms URL do.
@@ -89,6 +97,6 @@ def serve(
         place = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         say(f"KMS {kms} listens on {place}, workers: {workers}")
 
-    settings = http_workers.Settings(store, listening, tls, workers, context.meta[DEBUG])
+    settings = http_workers.Settings(store, listening, tls, proxies, workers, context.meta[DEBUG])
     ended_by = http_workers.serve(settings, announce)
     return EXIT_INTERRUPT if ended_by == signal.SIGINT else 0
