@@ -7,21 +7,22 @@ from typing import Any
 
 import pytest
 
-from mikeytool.client.kms import StoreKms
 from mikeytool.conference import membership, rows
 from mikeytool.conference.model import Purpose, Update
 from mikeytool.exchange.crypto_sessions import CsSpec
-from mikeytool.exchange.environment import NS, Environment
+from mikeytool.exchange.environment import NS
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.request import Granted, accept_request_resp
 from mikeytool.exchange.update import answer_update
-from mikeytool.wire.errors import Refused, Unreachable, UsageError
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import KEMAC
 from mikeytool.wire.registry import DataType, ErrorNo
 from tests.conference.room import DAN, FACTORY, FOCUS, Room
 from tests.world import ALICE, BOB, CAROL, EVE, accept_all
+
+MILLISECOND = NS // 1000  # what a look at the clock of a room takes
 
 
 @pytest.fixture
@@ -188,19 +189,12 @@ def test_a_pattern_is_no_name(full: Room) -> None:
         membership.allow(full.desk, None, [Identity.from_text("sip:*@example.com")])
 
 
-def test_a_denial_stands_when_the_kms_does_not_answer(full: Room) -> None:
-    class Down(StoreKms):
-        def answer(self, env: Environment, message: bytes) -> bytes:
-            raise Unreachable("the KMS is down")
-
-    desk = replace(full.desk, kms=Down(full.store.path))
-    with pytest.raises(Unreachable):
-        membership.dismiss(desk, None, [BOB], deny=True)
-    with full.state.transaction() as db:
-        assert rows.permission(db, 1, BOB) is False
-    assert full.states()[BOB] == "joined"
-    membership.dismiss(full.desk, None, [BOB], deny=True)
-    assert full.states()[BOB] == "left"
+def test_a_name_that_fits_into_no_message(full: Room) -> None:
+    membership.allow(full.desk, None, [Identity(b"x" * 0xFFFF)])
+    before = full.dump()
+    with pytest.raises(UsageError, match="65,536 octets fits into no message"):
+        membership.allow(full.desk, None, [DAN, Identity(b"x" * 0x10000)])
+    assert full.dump() == before
 
 
 def test_an_update_that_was_lost_does_no_harm(full: Room) -> None:
@@ -231,6 +225,23 @@ def test_members_whose_ticket_has_expired_are_out(full: Room) -> None:
     full.clock.now += 2 * 3600 * NS
     assert membership.change_keys(full.desk, None) == []
     assert set(full.states().values()) == {"left"}
+
+
+@pytest.mark.parametrize("before", range(0, 20))
+def test_a_ticket_that_ends_while_the_keys_change(room: Room, before: int) -> None:
+    """Bob's, whose end comes within so many looks at the clock."""
+    room.create(BOB, CAROL, DAN)
+    room.person(BOB).call_in()
+    end = room.members()[BOB].session
+    assert end is not None
+    assert end.policy.valid_to is not None
+    room.clock.now += 1800 * NS
+    for who in (CAROL, DAN, ALICE):
+        room.person(who).call_in()
+    room.clock.now = (end.policy.valid_to.unix_ns or 0) - before * MILLISECOND
+    updates = membership.dismiss(room.desk, None, [CAROL], deny=True)
+    assert {ALICE, DAN} <= {update.to for update in updates} <= {ALICE, BOB, DAN}
+    assert (room.states()[BOB] == "joined") == (BOB in {update.to for update in updates})
 
 
 def test_keys_change_before_their_ticket_ends(full: Room) -> None:

@@ -234,7 +234,7 @@ COMMANDS = {
     ),
     "refusal": Command(
         lambda stage, desk: calling_out.answer(desk, stage.messages["refusal"]),
-        1,
+        2,
         lambda states, tables: states[FRANK] == LEFT and generation(tables) == 3,
         "too late",
     ),
