@@ -228,6 +228,7 @@ def test_a_file_of_version_1_is_migrated(old: Room) -> None:
         assert key.encode() not in found
     assert ERASED not in found
     assert old.state._pragma("user_version") == 2
+    assert old.tables()["tickets"] == []
     assert len(check(path)) == 3
 
 
