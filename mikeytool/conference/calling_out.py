@@ -155,9 +155,9 @@ def answer(desk: ConferenceSystem, message: bytes) -> Answered:
         except MikeyError as error:
             failure = error
         else:
-            if not found.updates:
-                tidied = tidy(desk, found.focus)
-                found.updates, found.undone = tidied.updates, tidied.undone
+            tidied = tidy(desk, found.focus)
+            # Updates with newer keys go to everybody, in place of those with the keys before.
+            found.updates, found.undone = tidied.updates or found.updates, tidied.undone
             return found
     raise failure
 

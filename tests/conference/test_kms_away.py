@@ -206,6 +206,20 @@ def test_an_answer_is_taken_while_others_are_late(full: Room, alone: ConferenceS
     everyone_has_the_newest(full, BOB)
 
 
+def test_keys_that_are_due_change_with_an_answer_that_leads_to_an_update(
+    full: Room, alone: ConferenceSystem
+) -> None:
+    """Eve was called with a key before the present one."""
+    membership.allow(full.desk, None, [EVE])
+    answer = full.person(EVE).pick_up(full.call_out(EVE))
+    membership.change_keys(full.desk, None)
+    with pytest.raises(Unreachable):
+        membership.dismiss(alone, None, [BOB], deny=False)
+    assert {one.to for one in full.answer(answer).updates} == {ALICE, CAROL, DAN, EVE}
+    assert len(full.group_keys()) == 3
+    everyone_has_the_newest(full, BOB)
+
+
 def test_someone_is_allowed_while_the_keys_are_due(full: Room, alone: ConferenceSystem) -> None:
     with pytest.raises(Unreachable):
         membership.dismiss(alone, None, [BOB], deny=False)

@@ -222,13 +222,13 @@ COMMANDS = {
     ),
     "answer": Command(
         lambda stage, desk: calling_out.answer(desk, stage.messages["answer"]),
-        1,
+        2,
         lambda states, tables: states[DAN] == JOINED and generation(tables) == 2,
         "is in already",
     ),
     "clash": Command(
         lambda stage, desk: calling_out.answer(desk, stage.messages["clash"]),
-        1,
+        2,
         lambda states, tables: states[EVE] == JOINED and generation(tables) == 3,
         "is in already",
     ),
