@@ -37,7 +37,7 @@ from mikeytool.conference.state import ConferenceState
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.profile import check_key
 from mikeytool.kms.groups_http import Asker
-from mikeytool.wire.errors import Refused, UsageError
+from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.identity import Identity
 
 _PATH = click.Path(path_type=Path)
@@ -108,6 +108,12 @@ def init(
 ) -> None:
     """Make the STATE of a conference system."""
     where = kms if "://" in kms else str(Path(kms).resolve())
+    try:
+        where.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"--kms {where!a}: this is no UTF-8, and STATE has room for no other"
+        ) from None
     key = need_key(psk, "the conference system's pre-shared key")
     check_key(key, "pre-shared key")
     system = System(
@@ -279,6 +285,7 @@ def answer(state: Path, message: str | None, index: int | None) -> int:
     with _system(state) as desk, _answering("b64", None) as answers:
         answered = calling_out.answer(desk, data)
         _print_updates(answered.updates)
+        _warn(answered.undone)
         if answered.refusal is not None:
             complain(f"{answered.identity} does not come: {answered.refusal}")
             return exit_code(answered.refusal)
@@ -294,7 +301,9 @@ def answer(state: Path, message: str | None, index: int | None) -> int:
 def allow(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> None:
     """Put people or groups into the allowed set."""
     with _system(state) as desk:
-        _print_updates(membership.allow(desk, focus, who))
+        tidied = membership.allow(desk, focus, who)
+        _print_updates(tidied.updates)
+        _warn(tidied.undone)
 
 
 @conference.command()
@@ -305,10 +314,10 @@ def allow(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> Non
 def deny(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> None:
     """Put people out of the allowed set and out of the conference.
 
-    Prints the updates for those who stay, as JSON Lines.
+    Prints the updates for those who stay, as JSON Lines. They are out even when the KMS, which
+    makes the new keys, cannot be reached; the next command that reaches it changes the keys.
     """
-    with _system(state) as desk:
-        _print_updates(membership.dismiss(desk, focus, who, deny=True))
+    _dismiss(state, who, focus, deny=True)
 
 
 @conference.command()
@@ -321,8 +330,15 @@ def remove(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> No
 
     Prints the updates for those who stay, as JSON Lines.
     """
+    _dismiss(state, who, focus, deny=False)
+
+
+def _dismiss(state: Path, who: Sequence[Identity], focus: Identity | None, *, deny: bool) -> None:
     with _system(state) as desk:
-        _print_updates(membership.dismiss(desk, focus, who, deny=False))
+        made = membership.dismiss(desk, focus, who, deny=deny)
+        _print_updates(made)
+        if not made:
+            _tell_of_updates(desk)  # another command may have been faster
 
 
 @conference.command()
@@ -351,6 +367,15 @@ def updates(state: Path, focus: Identity | None) -> None:
     """Print the updates again that members have not answered, as JSON Lines."""
     with _system(state) as desk:
         _print_updates(membership.unanswered(desk, focus))
+
+
+def _warn(undone: MikeyError | None) -> None:
+    """Say that a command has done what it should, but not what was due beside it."""
+    if undone is not None:
+        complain(
+            f"that is done, but not what was due beside it: {undone}; the next command that"
+            " reaches the KMS does it"
+        )
 
 
 def _print_updates(made: Sequence[Update]) -> None:

@@ -16,10 +16,12 @@ from mikeytool.conference.membership import (
     catch_up,
     let_go,
     may_take_part,
+    settle_denials,
     the_conference,
     tidy,
 )
 from mikeytool.conference.model import Conference, Member, MemberState, Update
+from mikeytool.conference.state import Db
 from mikeytool.conference.streams import (
     SUPPORTED,
     CallInPlan,
@@ -43,7 +45,8 @@ from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import RANDR
-from mikeytool.wire.registry import DataType, ErrorNo, ProtType, TicketFlag
+from mikeytool.wire.registry import DataType, ErrorNo, ProtType, TicketFlag, TsType
+from mikeytool.wire.timestamp import Timestamp
 
 CALL_OUT_FLAGS = TicketFlag.from_letters("DEFGHILNO")
 """Forking, an answer, keys from the initiator; the ticket is used once."""
@@ -52,9 +55,9 @@ CALL_OUT_FLAGS = TicketFlag.from_letters("DEFGHILNO")
 def call_out(desk: ConferenceSystem, focus: Identity | None, who: Identity, timeout: int) -> bytes:
     """TRANSFER_INIT with the group keys for one person, who has `timeout` seconds to answer.
 
-    Raises Refused for someone who may not take part or is in already, and for a group or a
-    pattern: the ticket must be for one person alone. Raises UsageError for a time beyond
-    the ticket's.
+    Raises Refused for someone who may not take part, is in already or is being called, and for
+    a group or a pattern: the ticket must be for one person alone. Raises UsageError for a time
+    beyond the ticket's.
     """
     if timeout > TICKET_VALIDITY:
         raise UsageError(f"nobody is waited for longer than {TICKET_VALIDITY} s")
@@ -68,9 +71,7 @@ def call_out(desk: ConferenceSystem, focus: Identity | None, who: Identity, time
 def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int) -> bytes:
     db, conference = step.db, the_conference(step.db, focus)
     may_take_part(step, conference, who)
-    before = member_rows.member_of(db, conference.number, who)
-    if before is not None and before.state == MemberState.JOINED:
-        raise Refused(f"{who} is in {conference.focus} already")
+    _check_not_called(step, conference, member_rows.person_of(db, conference.number, who))
     held = step.ticket(("call", conference.focus, who), conference.focus, who, CALL_OUT_FLAGS)
     conference, _ = catch_up(step, conference)
     keys = current_keys(step, conference)
@@ -93,6 +94,21 @@ def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int)
     return message
 
 
+def _check_not_called(step: Step, conference: Conference, before: Member | None) -> None:
+    """Refuse to call someone who is in, or whose answer to a call-out may still come."""
+    if before is None:
+        return
+    who, now = before.identity, step.env.clock()
+    if before.state == MemberState.JOINED:
+        raise Refused(f"{who} is in {conference.focus} already")
+    if before.deadline_ns is not None and not _is_late(before, now):
+        until = Timestamp.at(before.deadline_ns, TsType.NTP_UTC).utc
+        raise Refused(
+            f"{who} is being called until {until}; conference remove ends that, and then they can"
+            " be called again"
+        )
+
+
 def _invite(
     step: Step, conference: Conference, who: Identity, csb_id: int, deadline: int | None
 ) -> int:
@@ -108,22 +124,24 @@ def _invite(
 class Answered:
     """What came of an answer: who it is from, and the updates that it leads to.
 
-    With a `refusal` the answer was an authentic Error message: someone called out does not
-    come.
+    With a `refusal` someone called out does not come: the answer was an authentic Error
+    message, or came from someone else. `undone` is why the group keys, which were due, could
+    not be changed yet.
     """
 
     focus: Identity
     identity: Identity
     updates: list[Update] = field(default_factory=list)
-    refusal: ErrorReceived | None = None
+    refusal: Refused | None = None
+    undone: MikeyError | None = None
 
 
 def answer(desk: ConferenceSystem, message: bytes) -> Answered:
     """Take the answer to a call-out or an update.
 
-    Raises Refused when nothing waits for it, it does not verify, or someone else answers
-    than was called, with an Error message in its `answer` for who is authenticated;
-    WireError when it cannot be read.
+    Raises Refused when nothing waits for it or it does not verify, with an Error message in its
+    `answer` for who is authenticated; WireError when it cannot be read. What comes of the
+    answer stands even when the KMS cannot be reached for what is due then.
     """
     csb_id = Message.parse(message).header.csb_id
     failure: MikeyError = Refused(
@@ -137,13 +155,17 @@ def answer(desk: ConferenceSystem, message: bytes) -> Answered:
         except MikeyError as error:
             failure = error
         else:
-            found.updates = found.updates or tidy(desk, found.focus)
+            tidied = tidy(desk, found.focus)
+            # Updates with newer keys go to everybody, in place of those with the keys before.
+            found.updates, found.undone = tidied.updates or found.updates, tidied.undone
             return found
     raise failure
 
 
 def _take(called: Member, message: bytes, step: Step) -> Answered:
     conference = rows.conference(step.db, called.conference)
+    if called.state == MemberState.INVITED:
+        settle_denials(step, conference)
     member = member_rows.member_of(step.db, conference.number, called.identity)
     now = step.env.clock()
     if member is not None and member.state == MemberState.INVITED and not _is_late(member, now):
@@ -173,9 +195,12 @@ def _join(step: Step, conference: Conference, member: Member, message: bytes) ->
     except ErrorReceived as error:
         if not error.verified:
             raise
-        return replace(answered, updates=let_go(step, conference, [member]), refusal=error)
-    if session.remote != member.identity:
-        raise Refused(f"{session.remote} answers, {member.identity} was called", ErrorNo.INVALID_ID)
+        refusal: Refused | None = error
+    else:
+        refusal = _unwanted(step.db, conference, member, session)
+    if refusal is not None:
+        let_go(step.db, conference, [member])
+        return replace(answered, refusal=refusal)
     session, change = _seated(step, conference, member, session)
     joined = replace(member, state=MemberState.JOINED, deadline_ns=None, session=session)
     member_rows.put_member(step.db, joined)
@@ -187,6 +212,18 @@ def _join(step: Step, conference: Conference, member: Member, message: bytes) ->
     if change == _NONE and member.generation == conference.generation:
         return answered
     return replace(answered, updates=bring_up(step, conference, [joined]))
+
+
+def _unwanted(db: Db, conference: Conference, member: Member, session: Session) -> Refused | None:
+    """Why someone does not come in whose answer to a call-out is authentic.
+
+    If it is someone else's, the KMS let them resolve the ticket: they have the group keys.
+    """
+    if session.remote != member.identity:
+        return Refused(f"{session.remote} answers, {member.identity} was called")
+    if rows.permission(db, conference.number, member.identity) is False:
+        return Refused(f"{member.identity} may not take part in {conference.focus}")
+    return None
 
 
 _NONE, _KEY, _CLASH = range(3)

@@ -74,17 +74,21 @@ def _created(
     for identity in (creator, *verified.init.policy.responders):
         if identity not in own:
             rows.allow(db, number, identity)
-    answer, _ = transfer_resp(step.env, _as_first(step, verified), accept_policy, local=factory)
+    verified = _as_first(step, verified, factory)
+    answer, _ = transfer_resp(step.env, verified, accept_policy, local=factory)
     return _needed(answer)
 
 
-def _as_first(step: Step, verified: VerifiedInit) -> VerifiedInit:
-    """A ticket that was resolved before keeps its modifier (5.3, interpretation 22)."""
-    digest = ticket_digest(verified.init)
+def _as_first(step: Step, verified: VerifiedInit, called: Identity) -> VerifiedInit:
+    """A ticket that the same address resolved before keeps its modifier (5.3, interpretation 22).
+
+    Each of several foci that a ticket names has a modifier, and an IDRr, of its own.
+    """
+    by = step.desk.resolver(verified.init, called)
+    digest = ticket_digest(verified.init, by)
     known = rows.known_ticket(step.db, digest)
     if known is None:
-        me = step.desk.system.identity
-        rows.remember_ticket(step.db, digest, resolved_file(verified.init, verified.resolved, me))
+        rows.remember_ticket(step.db, digest, resolved_file(verified.init, verified.resolved, by))
         return verified
     return replace(verified, resolved=replace(known.resolved, policy=verified.resolved.policy))
 
@@ -116,7 +120,7 @@ def _called_in(step: Step, verified: VerifiedInit, focus: Identity) -> bytes:
         raise Refused(f"{focus} is the focus of no conference", ErrorNo.INVALID_ID)
     may_take_part(step, conference, verified.initiator)
     conference, _ = catch_up(step, conference)
-    return _seat(step, conference, _as_first(step, verified))
+    return _seat(step, conference, _as_first(step, verified, focus))
 
 
 def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:

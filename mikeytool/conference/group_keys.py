@@ -17,6 +17,7 @@ from mikeytool.conference.model import (
     Purpose,
     Update,
 )
+from mikeytool.conference.state import Db
 from mikeytool.conference.streams import purposes_of
 from mikeytool.conference.system import Step
 from mikeytool.exchange.crypto_sessions import CsSpec
@@ -24,6 +25,7 @@ from mikeytool.exchange.environment import NS
 from mikeytool.exchange.policy import TicketPolicy, wanted_key
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.update import update_init
+from mikeytool.wire.errors import StateError
 from mikeytool.wire.payloads import KeyData
 from mikeytool.wire.registry import KeyType, TicketFlag
 
@@ -33,16 +35,25 @@ KEY_FLAGS = TicketFlag.from_letters("DEFGHJNO")
 
 def current_keys(step: Step, conference: Conference) -> list[GroupKey]:
     """The active group keys, from the KMS when there are none yet."""
-    if not conference.generation:
-        return new_keys(step, conference)
-    return rows.group_keys(step.db, conference.number, conference.generation)
+    return _active(step, conference) if conference.generation else new_keys(step, conference)
+
+
+def _active(step: Step, conference: Conference) -> list[GroupKey]:
+    keys = rows.group_keys(step.db, conference.number, conference.generation)
+    if [key.purpose for key in keys] != list(conference.purposes):
+        raise StateError(
+            f"{conference.focus} has not the group keys that it should; restore a backup of the"
+            " state file"
+        )
+    return keys
 
 
 def new_keys(step: Step, conference: Conference) -> list[GroupKey]:
     """Put the next generation of group keys into force, which the KMS makes.
 
-    What is asked for is the generation after the one that is known: when another process
-    has made it meanwhile, the answer is of no use, and neither are its SPIs.
+    What is asked for is the generation after the one that is known, for these purposes: when
+    another process has made it meanwhile, or the system anew, the answer is of no use, and
+    neither are its SPIs.
     """
     taken = {key.spi for key in rows.group_keys(step.db, conference.number)}
     wanted = [
@@ -50,7 +61,8 @@ def new_keys(step: Step, conference: Conference) -> list[GroupKey]:
         for _ in conference.purposes
     ]
     me, generation = step.desk.system.identity, conference.generation + 1
-    held = step.ticket(("keys", conference.number, generation), me, me, KEY_FLAGS, wanted)
+    name = ("keys", conference.number, generation, conference.purposes)
+    held = step.ticket(name, me, me, KEY_FLAGS, wanted)
     due = _due(held.policy, step.env.clock())
     made = [
         GroupKey(purpose, generation, key.spi or b"", key.key, key.salt or b"", due, None)
@@ -83,17 +95,17 @@ def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) ->
     """Replace the group keys; an update for each member (RFC 6043 5.2).
 
     The old keys stay good for `overlap` seconds. Members whose ticket has expired cannot be
-    reached any more: they are out.
+    reached any more: they are out. Who is denied should be out already; they get no key.
     """
     db, now = step.db, step.env.clock()
     rows.retire_group_keys(db, conference.number, now + overlap * NS)
     rows.wipe_expired(db, now)
     # Before the members are read: there may be many, and the KMS may not have been asked.
     keys = new_keys(step, conference)
-    staying = []
+    staying, denied = [], rows.denied(db, conference.number)
     for member in member_rows.members(db, conference.number, MemberState.JOINED):
-        if _is_over(member, now):
-            put_out(step, member, conference.generation)
+        if _is_over(member, now) or member.identity.data in denied:
+            put_out(db, member, conference.generation)
         else:
             staying.append(member)
     conference = rows.conference(db, conference.number)
@@ -110,13 +122,13 @@ def _is_over(member: Member, now_ns: int) -> bool:
 def bring_up(step: Step, conference: Conference, members: Sequence[Member]) -> list[Update]:
     """An update for each of these members, with the group keys and their crypto sessions.
 
-    When the ticket of one has expired, they are out: then the keys change for everybody.
+    When the ticket of one has expired, or they are denied, they are out: then the keys change
+    for everybody.
     """
-    now = step.env.clock()
-    if any(_is_over(member, now) for member in members):
+    now, denied = step.env.clock(), rows.denied(step.db, conference.number)
+    if any(_is_over(one, now) or one.identity.data in denied for one in members):
         return rekey(step, conference)
-    keys = rows.group_keys(step.db, conference.number, conference.generation)
-    return _bring_up(step, conference, members, keys)
+    return _bring_up(step, conference, members, _active(step, conference))
 
 
 def _bring_up(
@@ -151,11 +163,11 @@ def _not_known(session: Session, keys: Sequence[GroupKey]) -> list[KeyData]:
     return [key.key_data() for key in keys if key.spi not in known]
 
 
-def put_out(step: Step, member: Member, generation: int) -> None:
+def put_out(db: Db, member: Member, generation: int) -> None:
     """Someone is out: their session ends, their SSRCs stay taken while the group keys of
     `generation`, the last that they had, are good.
     """
     left = replace(member, state=MemberState.LEFT, session=None, deadline_ns=None)
-    member_rows.put_member(step.db, left)
-    rows.release_ssrcs(step.db, member.number, generation)
-    member_rows.forget_waiting(step.db, member.number)
+    member_rows.put_member(db, left)
+    rows.release_ssrcs(db, member.number, generation)
+    member_rows.forget_waiting(db, member.number)

@@ -12,15 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from construct import ConstructError
-
 from mikeytool.client.sessions import session_json, session_of_json
-from mikeytool.client.tickets import BROKEN, TicketFile
+from mikeytool.client.tickets import TicketFile
 from mikeytool.conference import rows
 from mikeytool.conference.model import Member, MemberState
-from mikeytool.conference.state import Db, identity_row
+from mikeytool.conference.state import Db, identity_row, readable
 from mikeytool.exchange.session import Session
-from mikeytool.wire.errors import StateError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
 
@@ -93,11 +90,10 @@ _PERSON = f"SELECT {_COLUMNS}, NULL FROM members"  # noqa: S608 - a constant
 def _member(row: Any, keys: Keys) -> Member:
     number, room, identity, id_type, state, csb_id, generation, deadline_ns, text = row
     who = Identity(identity, id_type)
-    try:
+    with readable(f"the session of {who}"):
         session = None if text is None else _read(text, keys)
-    except (*BROKEN, ConstructError):
-        raise StateError(f"the session of {who} is broken; restore a backup of the file") from None
-    return Member(number, room, who, MemberState(state), csb_id, generation, deadline_ns, session)
+        where = MemberState(state)
+    return Member(number, room, who, where, csb_id, generation, deadline_ns, session)
 
 
 def member_of(db: Db, number: int, identity: Identity) -> Member | None:
@@ -106,6 +102,14 @@ def member_of(db: Db, number: int, identity: Identity) -> Member | None:
         f"{_MEMBER} WHERE conference = ? AND identity = ?", (number, identity.data)
     ).fetchone()
     return None if row is None else _member(row, _group_keys(db, number))
+
+
+def person_of(db: Db, number: int, identity: Identity) -> Member | None:
+    """What is known of an identity in a conference, without their session."""
+    row = db.execute(
+        f"{_PERSON} WHERE conference = ? AND identity = ?", (number, identity.data)
+    ).fetchone()
+    return None if row is None else _member(row, {})
 
 
 def members(db: Db, number: int, *states: MemberState) -> Iterator[Member]:
@@ -153,7 +157,10 @@ def put_call(db: Db, member: int, init: bytes, ticket: TicketFile) -> None:
 def call_of(db: Db, member: int) -> tuple[bytes, TicketFile] | None:
     """The call-out that waits for a member's answer."""
     row = db.execute("SELECT init, ticket FROM calls WHERE member = ?", (member,)).fetchone()
-    return None if row is None else (row[0], TicketFile.of_json(json.loads(row[1])))
+    if row is None:
+        return None
+    with readable("the ticket of a call-out"):
+        return row[0], TicketFile.of_json(json.loads(row[1]))
 
 
 def put_update(db: Db, member: int, generation: int, message: bytes) -> None:

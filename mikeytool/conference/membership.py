@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from mikeytool.conference import member_rows, rows
@@ -16,11 +17,13 @@ from mikeytool.conference.model import (
 )
 from mikeytool.conference.state import Db
 from mikeytool.conference.system import ConferenceSystem, Step
-from mikeytool.wire.errors import Refused, UsageError
+from mikeytool.wire.errors import MikeyError, Refused, StateError, Unreachable, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo
 
 _LONGEST_OVERLAP = 24 * 3600
+_LONGEST_IDENTITY = 0xFFFF
+"""In octets: what an IDR payload has room for."""
 _IN = (MemberState.INVITED, MemberState.JOINED)
 
 
@@ -68,20 +71,64 @@ def catch_up(step: Step, conference: Conference) -> tuple[Conference, list[Updat
 
 
 def _is_due(step: Step, conference: Conference) -> bool:
-    """Put out who did not answer in time; whether the group keys are to be replaced."""
+    """Put out who is to be out; whether the group keys are to be replaced."""
     now = step.env.clock()
-    late = member_rows.late_members(step.db, conference.number, now)
-    for member in late:
-        put_out(step, member, conference.generation)
+    let_go(step.db, conference, member_rows.late_members(step.db, conference.number, now))
+    settle_denials(step, conference)
     active = rows.group_keys(step.db, conference.number, conference.generation)
-    return bool(late) or any(key.due_ns is not None and key.due_ns <= now for key in active)
+    return any(key.due_ns is not None and key.due_ns <= now for key in active)
 
 
-def allow(desk: ConferenceSystem, focus: Identity | None, who: Sequence[Identity]) -> list[Update]:
-    """Put people or groups into the allowed set. Raises UsageError for a pattern."""
+def settle_denials(step: Step, conference: Conference) -> None:
+    """Put out who is in by a group alone that has been denied."""
+    if not rows.is_unsettled(step.db, conference.number):
+        return
+    inside = list(member_rows.people(step.db, conference.number, *_IN))
+    stay = _allowed(step, conference, [one.identity for one in inside])
+    let_go(step.db, conference, [one for one in inside if one.identity not in stay])
+    rows.settle(step.db, conference.number)
+
+
+def let_go(db: Db, conference: Conference, out: Iterable[Member]) -> None:
+    """Put members out. As they have the group keys, these are due from now on."""
+    for member in out:
+        put_out(db, member, conference.generation)
+        rows.hasten(db, conference.number, 0)
+
+
+@dataclass
+class Tidied:
+    """The updates that catching up led to; `undone` is why it could not be done yet."""
+
+    updates: list[Update] = field(default_factory=list)
+    undone: MikeyError | None = None
+
+
+def tidy(desk: ConferenceSystem, focus: Identity) -> Tidied:
+    """Catch up after something that stands, even when the KMS cannot be reached."""
+    try:
+        return Tidied(_caught_up(desk, focus))
+    except MikeyError as error:
+        return Tidied(undone=error)
+
+
+def _caught_up(desk: ConferenceSystem, focus: Identity) -> list[Update]:
+    return desk.step(lambda step: catch_up(step, the_conference(step.db, focus))[1])
+
+
+def allow(desk: ConferenceSystem, focus: Identity | None, who: Sequence[Identity]) -> Tidied:
+    """Put people or groups into the allowed set.
+
+    Raises UsageError for a pattern, and for what no message has room for.
+    """
     for identity in who:
         if "*" in str(identity):
             raise UsageError(f"{identity}: the allowed set has names and groups, no patterns")
+        if len(identity.data) > _LONGEST_IDENTITY:
+            raise UsageError(
+                f"an identity of {len(identity.data):,} octets fits into no message; it can have"
+                f" {_LONGEST_IDENTITY:,}"
+            )
     with desk.state.transaction() as db:
         conference = the_conference(db, focus)
         for identity in who:
@@ -94,43 +141,37 @@ def dismiss(
 ) -> list[Update]:
     """Put people out, and with `deny` out of the allowed set too; gives the updates.
 
-    A denial stands even when the KMS cannot be reached for new group keys. A group that is
-    denied takes those with it who are in by it alone. Raises Refused for a removal of
+    Whoever is named is out, whether the KMS can be reached for new group keys or not: else the
+    next command that reaches it changes them. A group that is denied takes those with it who
+    are in by it alone, once the KMS has said who they are. Raises Refused for a removal of
     someone who never was in.
     """
     with desk.state.transaction() as db:
         conference = the_conference(db, focus)
         for identity in who:
-            if deny:
-                rows.allow(db, conference.number, identity, allowed=False)
-            elif member_rows.member_of(db, conference.number, identity) is None:
-                raise Refused(f"{identity} is not in {conference.focus}")
-    return desk.step(lambda step: _dismissed(step, conference.focus, who, deny=deny))
+            _dismiss(db, conference, identity, deny=deny)
+    try:
+        return _caught_up(desk, conference.focus)
+    except (Unreachable, Refused, StateError) as error:
+        done = "denial" if deny else "removal"
+        error.args = (
+            f"{error}; the {done} stands, and the group keys change with the next command that"
+            " reaches the KMS",
+        )
+        raise
 
 
-def _dismissed(step: Step, focus: Identity, who: Sequence[Identity], *, deny: bool) -> list[Update]:
-    conference = the_conference(step.db, focus)
-    due = _is_due(step, conference)
-    inside = list(member_rows.people(step.db, conference.number, *_IN))
-    known = {one.identity for one in inside}
-    # Only a group takes others with it, and who is in is none: then the KMS need not be asked.
-    stay = known if not deny or known.issuperset(who) else _allowed(step, conference, [*known])
-    out = [one for one in inside if one.identity in who or one.identity not in stay]
-    if out:
-        return let_go(step, conference, out)
-    return rekey(step, conference) if due else []
-
-
-def tidy(desk: ConferenceSystem, focus: Identity) -> list[Update]:
-    """Catch up in a transaction of its own; gives the updates."""
-    return desk.step(lambda step: catch_up(step, the_conference(step.db, focus))[1])
-
-
-def let_go(step: Step, conference: Conference, out: Sequence[Member]) -> list[Update]:
-    """Put members out and change the group keys, which they have; gives the updates."""
-    for member in out:
-        put_out(step, member, conference.generation)
-    return rekey(step, conference)
+def _dismiss(db: Db, conference: Conference, identity: Identity, *, deny: bool) -> None:
+    member = member_rows.person_of(db, conference.number, identity)
+    if deny:
+        # Who has joined is one person. Any other name, also of someone who was called out, may
+        # be that of a group by now.
+        joined = member is not None and member.state == MemberState.JOINED
+        rows.deny(db, conference.number, identity, settled=joined)
+    elif member is None:
+        raise Refused(f"{identity} is not in {conference.focus}")
+    if member is not None and member.state in _IN:
+        let_go(db, conference, [member])
 
 
 def change_keys(

@@ -11,12 +11,16 @@ from typing import Any
 
 from mikeytool.client.tickets import TicketFile
 from mikeytool.conference.model import Conference, GroupKey, Purpose, System
-from mikeytool.conference.state import Db, identity_row
+from mikeytool.conference.state import Db, identity_row, readable
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
 
 _SHOWN = 2
 """How many generations of expired group keys are still shown."""
+_ALLOWED, _DENIED, _UNSETTLED = range(3)
+"""What `denied` says. The members of a group that is denied are put out once the KMS has said
+who they are; until then the denial is unsettled.
+"""
 
 # Conferences
 
@@ -54,13 +58,10 @@ def conferences(db: Db) -> list[Conference]:
 
 def _conference(row: Any) -> Conference:
     number, focus, focus_type, creator, creator_type, purposes, generation = row
-    return Conference(
-        number,
-        Identity(focus, focus_type),
-        Identity(creator, creator_type),
-        tuple(Purpose(name) for name in purposes.split(",")),
-        generation,
-    )
+    at = Identity(focus, focus_type)
+    with readable(f"the row of {at}"):
+        named = tuple(Purpose(name) for name in purposes.split(","))
+    return Conference(number, at, Identity(creator, creator_type), named, generation)
 
 
 def own_addresses(db: Db, system: System) -> set[Identity]:
@@ -81,19 +82,56 @@ def remember_ticket(db: Db, digest: bytes, ticket: TicketFile) -> None:
 def known_ticket(db: Db, digest: bytes) -> TicketFile | None:
     """A ticket that was resolved before."""
     row = db.execute("SELECT resolved FROM tickets WHERE ticket = ?", (digest,)).fetchone()
-    return None if row is None else TicketFile.of_json(json.loads(row[0]))
+    if row is None:
+        return None
+    with readable("a resolved ticket"):
+        return TicketFile.of_json(json.loads(row[0]))
 
 
 # Who may take part
 
 
-def allow(db: Db, number: int, identity: Identity, *, allowed: bool = True) -> None:
-    """Put someone into the allowed set, or write down that they are out of it."""
+def allow(db: Db, number: int, identity: Identity) -> None:
+    """Put someone into the allowed set."""
+    _put_permission(db, number, identity, _ALLOWED)
+
+
+def deny(db: Db, number: int, identity: Identity, *, settled: bool) -> None:
+    """Put someone out of the allowed set.
+
+    It is `settled` when they are one person, who takes nobody along.
+    """
+    _put_permission(db, number, identity, _DENIED if settled else _UNSETTLED)
+
+
+def _put_permission(db: Db, number: int, identity: Identity, denied: int) -> None:
     db.execute(
         "INSERT INTO allowed VALUES (?, ?, ?, ?) ON CONFLICT (conference, identity)"
         " DO UPDATE SET denied = excluded.denied",
-        (number, *identity_row(identity), int(not allowed)),
+        (number, *identity_row(identity), denied),
     )
+
+
+def is_unsettled(db: Db, number: int) -> bool:
+    """Whether somebody may still be in by a group that is denied."""
+    row = db.execute(
+        "SELECT 1 FROM allowed WHERE conference = ? AND denied = ?", (number, _UNSETTLED)
+    ).fetchone()
+    return row is not None
+
+
+def settle(db: Db, number: int) -> None:
+    """Nobody is in any more by a group that is denied."""
+    db.execute(
+        "UPDATE allowed SET denied = ? WHERE conference = ? AND denied = ?",
+        (_DENIED, number, _UNSETTLED),
+    )
+
+
+def denied(db: Db, number: int) -> set[bytes]:
+    """Everyone who is denied by name: the octets of their identities."""
+    found = db.execute("SELECT identity FROM allowed WHERE conference = ? AND denied", (number,))
+    return {data for (data,) in found}
 
 
 def permission(db: Db, number: int, identity: Identity) -> bool | None:
@@ -186,7 +224,8 @@ def group_keys(db: Db, number: int, generation: int | None = None) -> list[Group
         " ORDER BY generation DESC, rowid",
         (number, generation),
     )
-    return [GroupKey(Purpose(row[0]), *row[1:]) for row in rows]
+    with readable("a group key"):
+        return [GroupKey(Purpose(row[0]), *row[1:]) for row in rows]
 
 
 # SSRCs

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
+from construct import ConstructError
+
+from mikeytool.client.tickets import BROKEN
 from mikeytool.conference.model import System
 from mikeytool.kms import replay
 from mikeytool.kms.database import Database
@@ -67,14 +72,15 @@ class ConferenceState(Database):
     """A conference system's state file.
 
     The octets of group keys are in `group_keys` alone; a member's session names them by SPI.
-    In version 1 it had them as well, and kept them after they had expired.
+    In version 1 it had them as well, and kept them after they had expired; and it named resolved
+    tickets without who had resolved them.
     """
 
     kind = 0x6D6B6366  # "mkcf"
     name = "conference system"
     patience = 60.0  # a rekey of ten thousand members takes a while
     version = 2
-    migrations: ClassVar = {1: (_KEYS_UNTIL,)}
+    migrations: ClassVar = {1: (_KEYS_UNTIL, "DELETE FROM tickets")}
     schema = "".join(
         f"{statement};"
         for statement in (
@@ -109,12 +115,10 @@ class ConferenceState(Database):
             row = self.db.execute("SELECT * FROM system").fetchone()
         if row is None:
             raise StateError(f"{self.path}: it names no conference system")
+        with readable("the list of who may create conferences"):
+            may_create = tuple(json.loads(row[6]))
         return System(
-            Identity(row[0], row[1]),
-            row[2],
-            row[3],
-            Identity(row[4], row[5]),
-            tuple(json.loads(row[6])),
+            Identity(row[0], row[1]), row[2], row[3], Identity(row[4], row[5]), may_create
         )
 
     def _migrate(self, found: int) -> None:
@@ -158,6 +162,15 @@ def _put_system(db: Db, system: System) -> None:
             json.dumps(system.may_create),
         ),
     )
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Raise StateError for a row that somebody has damaged."""
+    try:
+        yield
+    except (*BROKEN, ConstructError):
+        raise StateError(f"{what} is broken; restore a backup of the state file") from None
 
 
 def identity_row(identity: Identity) -> tuple[bytes, int]:

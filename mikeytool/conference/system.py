@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from mikeytool.exchange.profile import PROFILE_128
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
 from mikeytool.exchange.resolve import ResolvedTicket, accept_resolve_resp, resolve_init
 from mikeytool.exchange.transfer import TransferInit
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, Unavailable
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
 from mikeytool.wire.registry import ErrorNo, TicketFlag, TsType
@@ -32,6 +32,11 @@ from mikeytool.wire.timestamp import Timestamp
 
 TICKET_VALIDITY = 8 * 3600
 """Seconds that the system's own tickets are asked for."""
+
+_ROUNDS = 20
+"""How often a step is begun at most. A few times are usual, each with answers of the KMS that
+the one before needed; more of them only when others change the state each time.
+"""
 
 T = TypeVar("T")
 Questions = Mapping[Hashable, Callable[[], object]]
@@ -70,33 +75,44 @@ class ConferenceSystem:
         is done again from the start: it then sees the state as others have left it, and may
         need other answers. So it must not do anything beside the transaction, and should
         say what it needs before what takes long. Raises as `work`, `resolve` and
-        `request` do, and then nothing is written.
+        `request` do, Unavailable when others are faster all the time, and then nothing is
+        written.
         """
         said: dict[Hashable, Any] = {}
-        while True:
+        for _ in range(_ROUNDS):
             try:
                 with self.state.transaction() as db:
-                    rows.wipe_expired(db, self.env.clock())
-                    return work(Step(self, db, said))
+                    return work(self._begun(db, said))
             except _NotAsked as needs:
                 questions = needs.questions
             for name, ask in questions.items():
                 said[name] = ask()
+        raise Unavailable("others change the conferences all the time; try again")
+
+    def _begun(self, db: Db, said: Mapping[Hashable, Any]) -> Step:
+        now = self.env.clock()
+        rows.wipe_expired(db, now)
+        return Step(self, db, said, replace(self.env, clock=lambda: now))
+
+    def resolver(self, init: TransferInit, focus: Identity) -> Identity:
+        """Which of the system's addresses resolves a ticket: the one that it names, the
+        factory or else the focus.
+        """
+        named = (one for one in (self.system.identity, focus) if one in init.policy.responders)
+        return next(named, focus)
 
     def resolve(self, init: TransferInit, focus: Identity) -> ResolvedTicket:
         """The keys of the ticket in TRANSFER_INIT, from the KMS.
 
-        The address that the ticket names resolves it: the factory, else the focus.
         The KMS is asked each time, because it alone can verify the Initiator Data.
         Raises ErrorReceived or Refused when the KMS refuses, Unreachable without one.
         """
         me = self.system
-        named = (one for one in (me.identity, focus) if one in init.policy.responders)
         message = resolve_init(
             self.env,
             init.incoming.profile,
             init.ticket,
-            responder=next(named, focus),
+            responder=self.resolver(init, focus),
             kms=me.kms_id,
             psk=me.psk,
             psk_id=self.key_name,
@@ -162,16 +178,14 @@ class Step:
 
     What it needs of the KMS is taken from `said`, by name. A name has all in it that the
     answer hangs on, so that no answer is used for a state that has changed meanwhile.
+    The clock of `env` stands still: all of it happens at one moment, so that no ticket ends
+    between two looks at it.
     """
 
     desk: ConferenceSystem
     db: Db
     said: Mapping[Hashable, Any]
-
-    @property
-    def env(self) -> Environment:
-        """Clock and randomness."""
-        return self.desk.env
+    env: Environment
 
     def groups_of(self, people: Sequence[Identity]) -> list[Sequence[Identity]]:
         """The groups that the KMS knows each of these to be in."""
@@ -198,10 +212,12 @@ class Step:
         return [self.said[name] for name in questions]
 
 
-def ticket_digest(init: TransferInit) -> bytes:
-    """What tells one ticket from another: its policy and data, not who has sent it how often."""
-    ticket = init.ticket
-    return hashlib.sha256(ticket.tp_data + b"\0" + ticket.ticket_data).digest()
+def ticket_digest(init: TransferInit, by: Identity) -> bytes:
+    """What tells one resolved ticket from another: its policy and data and who has resolved it,
+    not who has sent it how often.
+    """
+    parts = (init.ticket.tp_data, init.ticket.ticket_data, by.data)
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
 
 def resolved_file(init: TransferInit, resolved: ResolvedTicket, by: Identity) -> TicketFile:

@@ -172,6 +172,12 @@ WRONG = (
     ("mikeytool conference create conference.db 00 --focus sip:x --purpose ''", 2, "--purpose"),
     ("mikeytool conference call-out conference.db sip:bob@example.com", 2, "no conference yet"),
     ("mikeytool conference init d.db --as sip:a --psk 00ff --kms kms.db", 2, "octets"),
+    (
+        f"mikeytool conference init d.db --as sip:a --psk {'00' * 16} --kms $'k\\xffms.db'"
+        " --kms-id sip:kms",
+        2,
+        "k\\udcffms.db': this is no UTF-8",
+    ),
     ("mikeytool conference call-in conference.db 00ff", 3, ""),
     ("echo | mikeytool conference call-in conference.db", 3, "empty"),
     ("mikeytool conference remove conference.db", 2, "URI"),
@@ -199,6 +205,12 @@ def test_wrong_uses_with_a_conference(system: Shell) -> None:
     system.fails("mikeytool conference remove conference.db sip:bob@example.com", 1, "is not in")
     system.fails("mikeytool conference rekey conference.db", 1, "no group key")
     system.fails("mikeytool conference answer conference.db creation-init", 1, "no call-out")
+    system.ok("mikeytool conference call-out -q conference.db sip:bob@example.com -o to-bob")
+    system.fails(
+        "mikeytool conference call-out conference.db sip:bob@example.com", 1, "conference remove"
+    )
+    name = "'sip:'$(head -c 66000 /dev/zero | tr '\\0' x)"
+    system.fails(f"mikeytool conference allow conference.db {name}", 2, "fits into no message")
 
 
 def test_a_system_made_anew_knows_what_it_has_seen(system: Shell) -> None:
@@ -218,7 +230,7 @@ def test_updates_are_json_lines(system: Shell) -> None:
     create(system)
     call_in(system, "alice", ticket=False)
     call_in(system, "bob")
-    lines = system.ok("mikeytool conference rekey conference.db").splitlines()
+    lines = system.ok("mikeytool conference rekey conference.db --overlap 1h").splitlines()
     updates = {one["to"]: one["message"] for one in map(json.loads, lines)}
     assert set(updates) == {"sip:alice@example.com", "sip:bob@example.com"}
     system.ok(

@@ -70,6 +70,15 @@ def test_a_kms_that_is_away(lab: tuple[Shell, Server]) -> None:
     server.end()
     shell.fails("mikeytool conference rekey conference.db", 5, "refused", server.url)
     shell.ok("mikeytool conference show conference.db")
-    shell.fails("mikeytool conference deny conference.db sip:alice@example.com", 5)
+    shell.fails(
+        "mikeytool conference deny conference.db sip:alice@example.com",
+        5,
+        "the denial stands, and the group keys change with the next command that reaches the KMS",
+    )
+    ran = shell.run("mikeytool conference allow conference.db sip:carol@example.com")
+    assert (ran.code, ran.out) == (0, "")
+    assert "that is done, but not what was due beside it" in ran.err
     shown = json.loads(shell.ok("mikeytool conference show conference.db --json"))
     assert "sip:alice@example.com" not in shown["allowed"]
+    assert "sip:carol@example.com" in shown["allowed"]
+    assert {one["state"] for one in shown["members"]} == {"left"}

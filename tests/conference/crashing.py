@@ -185,6 +185,8 @@ class Killed:
             self.remove()
             return None
         who = self.chance.choice(out)
+        if states.get(who) == "invited":
+            self.take(self.run("remove", lambda desk: dismiss(desk, who), kill=False))
         told = self.run(
             "call out",
             lambda desk: said(calling_out.call_out(desk, FOCUS, who, timeout)),
@@ -220,14 +222,16 @@ class Killed:
             self.once("update", lambda desk: updates(calling_out.answer(desk, answer).updates))
             assert who in self.states()
 
-    def changes(self, name: str, work: Work) -> Told | None:
-        """A command that changes the keys does all of it or nothing."""
+    def changes(self, name: str, work: Work, out: Identity | None = None) -> Told | None:
+        """A command that changes the keys does all of it or nothing, but that who is to be out is
+        out before.
+        """
         before, states = self.generation(), self.states()
         told = self.run(name, work)
         after = self.generation()
         assert after in (before, before + 1)
         if after == before:
-            assert self.states() == states
+            assert self.states() in (states, {**states, **({out: "left"} if out else {})})
         if told is not None:
             self.take(told)
         return told
@@ -242,13 +246,13 @@ class Killed:
             return
         who, name = self.chance.choice(inside), "deny" if deny else "remove"
         before = self.generation()
-        self.changes(name, lambda desk: updates(membership.dismiss(desk, FOCUS, [who], deny=deny)))
+        self.changes(name, lambda desk: dismiss(desk, who, deny=deny), who)
+        # What is due since is done by the next command.
+        self.take(self.run("updates", unanswered, kill=False))
         assert (self.states()[who] == "left") == (self.generation() == before + 1)
         if deny:
-            self.run("allow", lambda desk: updates(membership.allow(desk, FOCUS, [who])))
-            self.run(
-                "allow", lambda desk: updates(membership.allow(desk, FOCUS, [who])), kill=False
-            )
+            self.run("allow", lambda desk: allow(desk, who))
+            self.run("allow", lambda desk: allow(desk, who), kill=False)
 
     def deny(self) -> None:
         self.remove(deny=True)
@@ -268,6 +272,14 @@ class Killed:
 
 def rekey(desk: ConferenceSystem) -> Told:
     return updates(membership.change_keys(desk, FOCUS, 1))
+
+
+def dismiss(desk: ConferenceSystem, who: Identity, *, deny: bool = False) -> Told:
+    return updates(membership.dismiss(desk, FOCUS, [who], deny=deny))
+
+
+def allow(desk: ConferenceSystem, who: Identity) -> Told:
+    return updates(membership.allow(desk, FOCUS, [who]).updates)
 
 
 def unanswered(desk: ConferenceSystem) -> Told:

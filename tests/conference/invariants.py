@@ -20,8 +20,10 @@ def check(path: Path) -> dict[Identity, str]:
         for conference in rows.conferences(db):
             _check_keys(db, conference)
             taken: set[int] = set()
+            denied = rows.denied(db, conference.number)
             for member in member_rows.members(db, conference.number, *MemberState):
                 found[member.identity] = member.state.value
+                assert member.state == MemberState.LEFT or member.identity.data not in denied
                 own = rows.ssrcs_of(db, member.number)
                 assert not taken & set(own)
                 taken |= set(own)

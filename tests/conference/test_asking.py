@@ -19,7 +19,7 @@ from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import error_message
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.update import update_init
-from mikeytool.wire.errors import Refused, StateError, Unreachable, UsageError
+from mikeytool.wire.errors import Refused, StateError, Unavailable, Unreachable, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import RANDR
@@ -239,20 +239,34 @@ def test_updates_are_made_once(full: Busy, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(made) == 4
 
 
-def test_nothing_is_written_when_the_kms_is_away(full: Busy, command: Command) -> None:
-    """But who is allowed or denied, which needs no KMS."""
+def fail() -> None:
+    raise Unreachable("the KMS is away")
 
-    def fail() -> None:
-        raise Unreachable("the KMS is away")
 
-    def written() -> dict[str, Any]:
-        return {name: table for name, table in full.tables().items() if name != "allowed"}
-
-    before = written()
+@pytest.mark.parametrize("name", ["rekey", "updates"])
+def test_nothing_is_written_when_the_kms_is_away(full: Busy, name: str) -> None:
+    COMMANDS[name].before(full)
+    before = full.dump()
     full.kms.meanwhile["request"] = fail
     with pytest.raises(Unreachable):
-        command.run(full)
-    assert written() == before
+        COMMANDS[name].run(full)
+    assert full.dump() == before
+
+
+def test_a_kms_that_refuses_keys(full: Busy) -> None:
+    """The denial stands, and another one that can be carried out changes the keys."""
+
+    def refuse() -> None:
+        raise Refused("no", ErrorNo.UNSPECIFIED)
+
+    full.kms.meanwhile["request"] = refuse
+    with pytest.raises(Refused, match="no; the denial stands") as refused:
+        membership.dismiss(full.desk, None, [BOB], deny=True)
+    assert refused.value.error_no == ErrorNo.UNSPECIFIED
+    assert check(full.state.path)[BOB] == "left"
+    membership.dismiss(full.desk, None, [CAROL], deny=True)
+    assert [key.generation for key in full.group_keys()] == [2, 1]
+    full.deliver_newest()
 
 
 @pytest.mark.parametrize("name", ["rekey", "remove", "deny"])
@@ -420,8 +434,10 @@ def test_who_comes_while_another_is_put_out(full: Busy) -> None:
     full.kms.meanwhile["request"] = lambda: full.person(EVE).take(
         entering.call_in(full.other, init)
     )
-    updates = membership.dismiss(full.desk, None, [BOB], deny=False)
-    assert EVE in {update.to for update in updates}
+    assert membership.dismiss(full.desk, None, [BOB], deny=False) == []
+    # Her call changed the keys, which were due.
+    assert [key.generation for key in full.group_keys()] == [2, 1]
+    assert full.group_keys()[0].tek in full.person(EVE).keys().values()
     full.deliver_newest()
 
 
@@ -447,6 +463,38 @@ def test_a_system_that_is_made_anew_meanwhile(full: Busy, command: Command) -> N
     full.kms.meanwhile["request"] = lambda: ConferenceState.init(
         full.state.path, full.desk.system, force=True
     ).close()
-    with pytest.raises((Refused, StateError, UsageError)):
-        command.run(full)
+    if command is COMMANDS["allow"]:
+        command.run(full)  # it was done before
+    else:
+        with pytest.raises((Refused, StateError, UsageError)):
+            command.run(full)
     assert not list(full.state.db.execute("SELECT * FROM group_keys"))
+
+
+def test_a_system_with_other_purposes_made_anew_while_someone_calls(room: Busy) -> None:
+    """The keys that the KMS makes for the old conference are not taken for the new one's."""
+    room.create(BOB)
+    init = room.calls(BOB)
+
+    def anew() -> None:
+        ConferenceState.init(room.state.path, room.desk.system, force=True).close()
+        room.create(BOB, purposes=(Purpose.AUDIO, Purpose.VIDEO))
+
+    room.kms.meanwhile["request"] = anew
+    room.person(BOB).take(room.call_in(init))
+    assert [key.purpose for key in room.group_keys()] == [Purpose.AUDIO, Purpose.VIDEO]
+    assert check(room.state.path) == {BOB: "joined"}
+
+
+def test_others_who_are_faster_all_the_time(full: Busy) -> None:
+    """Each time that the KMS has made keys, somebody else has changed them."""
+
+    def faster() -> None:
+        full.kms.meanwhile["request"] = faster
+        membership.change_keys(full.other, None)
+
+    full.kms.meanwhile["request"] = faster
+    with pytest.raises(Unavailable, match="try again"):
+        membership.change_keys(full.desk, None)
+    assert full.questions() == ["request"] * 20
+    full.deliver_newest()

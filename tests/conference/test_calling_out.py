@@ -71,9 +71,14 @@ def test_a_name_that_becomes_a_groups_while_the_telephone_rings(room: Room, alic
     membership.allow(room.desk, None, [team])
     init = room.call_out(team)
     room.store.add_members(team, [BOB])
-    with pytest.raises(Refused, match=r"bob@example\.com answers, sip:team@example\.com was"):
+    answered = room.answer(room.person(BOB).pick_up(init))
+    assert str(answered.refusal) == "sip:bob@example.com answers, sip:team@example.com was called"
+    # Bob has heard the group key, so it changes.
+    assert room.states() == {ALICE: "joined", team: "left"}
+    assert [update.to for update in answered.updates] == [ALICE]
+    assert room.group_keys()[0].tek not in room.person(BOB).keys().values()
+    with pytest.raises(Refused, match="too late"):
         room.answer(room.person(BOB).pick_up(init))
-    assert room.states() == {ALICE: "joined", team: "invited"}
 
 
 def test_a_pattern_is_not_called(room: Room, alice: Person) -> None:
@@ -92,6 +97,28 @@ def test_a_member_of_an_allowed_group_is_called(room: Room, alice: Person) -> No
 def test_someone_who_is_in_is_not_called(room: Room, alice: Person) -> None:
     with pytest.raises(Refused, match="already"):
         room.call_out(ALICE)
+
+
+def test_someone_who_is_being_called_is_not_called_again(room: Room, alice: Person) -> None:
+    """Else whoever answers the first call would be a leaver."""
+    init = room.call_out(BOB, timeout=60)
+    before = room.dump()
+    with pytest.raises(Refused, match=r"being called until 2025-06-15T15:0\d.*remove ends that"):
+        room.call_out(BOB)
+    assert room.dump() == before
+    room.answer(room.person(BOB).pick_up(init))
+    assert room.states()[BOB] == "joined"
+
+
+def test_someone_is_called_again_after_their_time_or_a_removal(room: Room, alice: Person) -> None:
+    room.call_out(BOB, timeout=60)
+    room.clock.now += 61 * NS
+    room.call_out(BOB, timeout=60)
+    assert len(room.group_keys()) == 2
+    membership.dismiss(room.desk, None, [BOB], deny=False)
+    room.answer(room.person(BOB).pick_up(room.call_out(BOB)))
+    assert room.states()[BOB] == "joined"
+    assert len(room.group_keys()) == 3
 
 
 def test_nobody_else_can_answer(room: Room, alice: Person) -> None:

@@ -115,6 +115,20 @@ def test_the_creator_calls_in_with_the_ticket_of_the_creation(room: Room) -> Non
     assert room.states() == {ALICE: "joined"}
 
 
+def test_a_ticket_for_two_foci_has_a_modifier_at_each(room: Room) -> None:
+    other = Identity.from_text("sip:room-2@conf.example.com")
+    room.create(BOB)
+    room.create(BOB, focus=other)
+    bob = room.person(BOB)
+    bob.ticket(FOCUS, other)
+    found = [bob.take(room.call_in(bob.call(focus))) for focus in (FOCUS, other, FOCUS, other)]
+    assert [session.remote for session in found] == [FOCUS, other, FOCUS, other]
+    # At each it stays what it was.
+    mpks = [session.mpk for session in found]
+    assert mpks[:2] == mpks[2:]
+    assert mpks[0] != mpks[1]
+
+
 def test_the_creator_calls_in_with_a_new_ticket(room: Room) -> None:
     creator = room.create(BOB)
     session = creator.call_in()

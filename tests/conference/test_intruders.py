@@ -65,6 +65,27 @@ def renamed(room: Room) -> Refused:
     return refusal(room, rewritten_init(eve.call(), held, as_bob))
 
 
+def eavesdropper(room: Room) -> Refused:
+    """Carol, who may resolve the ticket that Alice calls with, hears the answer.
+
+    What she gets of the KMS is forked for her; she tries all that she can make of it.
+    """
+    alice = room.person(ALICE)
+    held = alice.ticket(FOCUS, CAROL)
+    init = alice.call()
+    answer = room.call_in(init)
+    hers = room.resolved(init, CAROL).keys
+    assert hers.mpki.key == held.keys.mpki.key
+    found = []
+    for keys in (hers, TicketKeys(hers.mpki, hers.mpki, ()), TicketKeys(hers.mpki, None, ())):
+        with pytest.raises(Refused) as refused:
+            finish_transfer(room.env, replace(held, keys=keys), init, answer, accept_all)
+        found.append(refused.value)
+    assert alice.take(answer).keys
+    assert len({str(one) for one in found}) == 1
+    return found[0]
+
+
 def stale(room: Room) -> Refused:
     """With a message that is new."""
     bob = room.person(BOB)
@@ -88,20 +109,22 @@ def test_each_fails_with_an_error_of_their_own(room: Room) -> None:
         "renamed": renamed(room),
         "stale": stale(room),
     }
+    assert room.group_keys() == []
+    found["eavesdropper"] = eavesdropper(room)
     words = {
         "intruder": ("sip:eve@example.com may not take part", ErrorNo.UNSPECIFIED, True),
         "impostor": ("Initiator Data does not verify", ErrorNo.INVALID_TICKET, False),
         "impostor, not forked": ("no I flag", ErrorNo.INVALID_TPPAR, False),
         "renamed": ("only sip:eve@example.com may send this ticket", ErrorNo.INVALID_ID, False),
         "stale": ("expired", ErrorNo.INVALID_TICKET, False),
+        "eavesdropper": ("MAC", ErrorNo.AUTH_FAILURE, False),
     }
     for name, refused in found.items():
         text, error_no, authenticated = words[name]
         assert text in str(refused), name
         assert refused.error_no == error_no, name
         assert (refused.answer is not None) == authenticated, name
-    assert len({str(refused) for refused in found.values()}) == len(found)
-    assert room.group_keys() == []
+    assert len({str(refused) for refused in found.values()}) == len(found) == len(words)
 
 
 def test_an_eavesdropper_can_open_nothing_of_the_answer(room: Room) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from mikeytool.client.kms import StoreKms
-from mikeytool.conference import membership, rows
+from mikeytool.conference import group_keys, membership, rows
 from mikeytool.conference.model import Purpose, Update
 from mikeytool.exchange.crypto_sessions import CsSpec
-from mikeytool.exchange.environment import NS, Environment
+from mikeytool.exchange.environment import NS
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.request import Granted, accept_request_resp
-from mikeytool.exchange.update import answer_update
-from mikeytool.wire.errors import Refused, Unreachable, UsageError
+from mikeytool.exchange.session import Session
+from mikeytool.exchange.update import answer_update, update_init
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import KEMAC
@@ -188,19 +188,12 @@ def test_a_pattern_is_no_name(full: Room) -> None:
         membership.allow(full.desk, None, [Identity.from_text("sip:*@example.com")])
 
 
-def test_a_denial_stands_when_the_kms_does_not_answer(full: Room) -> None:
-    class Down(StoreKms):
-        def answer(self, env: Environment, message: bytes) -> bytes:
-            raise Unreachable("the KMS is down")
-
-    desk = replace(full.desk, kms=Down(full.store.path))
-    with pytest.raises(Unreachable):
-        membership.dismiss(desk, None, [BOB], deny=True)
-    with full.state.transaction() as db:
-        assert rows.permission(db, 1, BOB) is False
-    assert full.states()[BOB] == "joined"
-    membership.dismiss(full.desk, None, [BOB], deny=True)
-    assert full.states()[BOB] == "left"
+def test_a_name_that_fits_into_no_message(full: Room) -> None:
+    membership.allow(full.desk, None, [Identity(b"x" * 0xFFFF)])
+    before = full.dump()
+    with pytest.raises(UsageError, match="65,536 octets fits into no message"):
+        membership.allow(full.desk, None, [DAN, Identity(b"x" * 0x10000)])
+    assert full.dump() == before
 
 
 def test_an_update_that_was_lost_does_no_harm(full: Room) -> None:
@@ -231,6 +224,32 @@ def test_members_whose_ticket_has_expired_are_out(full: Room) -> None:
     full.clock.now += 2 * 3600 * NS
     assert membership.change_keys(full.desk, None) == []
     assert set(full.states().values()) == {"left"}
+
+
+def test_a_ticket_that_ends_while_the_keys_change(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With many members a change of keys takes long; Bob's ticket ends meanwhile."""
+
+    def slow(*args: Any, **how: Any) -> tuple[bytes, Session]:
+        room.clock.now += 10 * NS
+        return update_init(*args, **how)
+
+    room.create(BOB, CAROL, DAN)
+    room.person(BOB).call_in()
+    room.clock.now += 1800 * NS
+    for who in (CAROL, DAN, ALICE):
+        room.person(who).call_in()
+    session = room.members()[BOB].session
+    assert session is not None
+    assert session.policy.valid_to is not None
+    room.clock.now = (session.policy.valid_to.unix_ns or 0) - 5 * NS
+    monkeypatch.setattr(group_keys, "update_init", slow)
+    updates = membership.dismiss(room.desk, None, [CAROL], deny=True)
+    assert [update.to for update in updates] == [BOB, DAN, ALICE]
+    # The next change is after its end.
+    assert [one.to for one in membership.change_keys(room.desk, None)] == [DAN, ALICE]
+    assert room.states()[BOB] == "left"
 
 
 def test_keys_change_before_their_ticket_ends(full: Room) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -142,6 +143,39 @@ def test_a_member_is_read_with_the_keys_that_are_good(full: Room) -> None:
     assert {one.previous for one in session.crypto_sessions} == {()}
 
 
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("members SET state = 'x'", "session of sip:.* is broken; restore"),
+        ("conferences SET purposes = 'audio,x'", "row of sip:room-1@.* is broken; restore"),
+        ("conferences SET generation = 7", "not the group keys that it should; restore"),
+        ("group_keys SET purpose = 'x'", "a group key is broken; restore"),
+        ("group_keys SET purpose = 'video'", "not the group keys that it should; restore"),
+        ("calls SET ticket = '{}'", "ticket of a call-out is broken; restore"),
+        ("tickets SET resolved = '{}'", "a resolved ticket is broken; restore"),
+        ("system SET may_create = '{'", "who may create conferences is broken; restore"),
+    ],
+)
+def test_a_damaged_row_is_told_in_words(full: Room, damage: str, words: str) -> None:
+    membership.allow(full.desk, None, [EVE])
+    answer = full.person(EVE).pick_up(full.call_out(EVE))
+    with full.state.transaction() as db:
+        db.execute(f"UPDATE {damage}")
+    told = []
+    for command in (
+        lambda: full.answer(answer),
+        lambda: full.call_in(full.person(ALICE).call()),
+        lambda: membership.change_keys(full.desk, None),
+        full.state.system,
+    ):
+        try:
+            command()
+        except StateError as error:
+            told.append(str(error))
+    assert told
+    assert all(re.search(words, text) for text in told), told
+
+
 def test_a_broken_session_is_told_in_words(full: Room) -> None:
     with full.state.transaction() as db:
         db.execute("UPDATE members SET session = '{}' WHERE identity = ?", (BOB.data,))
@@ -194,6 +228,7 @@ def test_a_file_of_version_1_is_migrated(old: Room) -> None:
         assert key.encode() not in found
     assert ERASED not in found
     assert old.state._pragma("user_version") == 2
+    assert old.tables()["tickets"] == []
     assert len(check(path)) == 3
 
 

@@ -222,19 +222,19 @@ COMMANDS = {
     ),
     "answer": Command(
         lambda stage, desk: calling_out.answer(desk, stage.messages["answer"]),
-        1,
+        2,
         lambda states, tables: states[DAN] == JOINED and generation(tables) == 2,
         "is in already",
     ),
     "clash": Command(
         lambda stage, desk: calling_out.answer(desk, stage.messages["clash"]),
-        1,
+        2,
         lambda states, tables: states[EVE] == JOINED and generation(tables) == 3,
         "is in already",
     ),
     "refusal": Command(
         lambda stage, desk: calling_out.answer(desk, stage.messages["refusal"]),
-        1,
+        2,
         lambda states, tables: states[FRANK] == LEFT and generation(tables) == 3,
         "too late",
     ),
