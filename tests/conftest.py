@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,15 @@ settings.load_profile("no deadline")
 def shell(tmp_path: Path) -> Shell:
     """A fresh shell for every test."""
     return Shell(tmp_path)
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory where there is one: a disk has other things to do than these tests."""
+    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(dir=shared))
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

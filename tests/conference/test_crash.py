@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.support import TESTS
 
@@ -20,15 +14,6 @@ COMMANDS = {
     "create", "call in", "call out", "answer", "update", "allow", "deny", "remove", "rekey",
     "updates", "expire",
 }  # fmt: skip
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A folder in memory where there is one: a disk has other things to do than these tests."""
-    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(dir=shared))
-    yield folder
-    shutil.rmtree(folder)
 
 
 def test_kill_9_at_random_points_of_every_command(memory: Path) -> None:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-
-import pytest
 
 from mikeytool.kms.check import check
 from mikeytool.kms.store import Store
@@ -22,15 +17,6 @@ from tests.peers.programs import need
 from tests.support import TESTS
 
 REQUEST = f"mikeytool ticket request {ALICE} --to sip:bob@example.com --kms-id sip:kms.example.com"
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A folder in memory where there is one: a disk has other things to do than these tests."""
-    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(dir=shared))
-    yield folder
-    shutil.rmtree(folder)
 
 
 def crashing(folder: Path, *what: object) -> dict[str, int]:
