@@ -69,7 +69,9 @@ def _no_passphrase() -> str:
     return ""
 
 
-_HOST = re.compile(r"(?!.*\.\.)[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]+(%[\w.-]+)?", re.ASCII)
+_HOST = re.compile(
+    r"(?!.*\.\.)[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(%[\w.-]+)?", re.ASCII
+)
 """A name, or an address of IPv4 or IPv6."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mikeytool.kms.http_connection import Address, Tls
+from mikeytool.kms.http_connection import Address, Tls, connected
 from mikeytool.kms.http_message import MAX_BODY
 from mikeytool.kms.remote import Remote
 from mikeytool.wire.errors import Refused, StateError, Unreachable, UsageError
@@ -182,7 +182,7 @@ def test_a_server_that_is_silent_is_left() -> None:
         "http://kms.example.com", "http://10.0.0.1", "http://[2001:db8::1]", "ftp://x", "https://",
         "https://a:b@x", "https://a@x", "https://x?a=b", "https://x/#a", "https://x:0x",
         "https://x:99999", "https://[::1", "https://x y", "https://\u0444.example",
-        "https://x/\u0444",
+        "https://x/\u0444", "https://a..b", "https://h;x", "https://h\\.x/", "https://ex%61mple.com",
     ],
 )  # fmt: skip
 def test_urls_that_are_none(url: str) -> None:
@@ -214,3 +214,36 @@ def test_files_for_tls(world: World) -> None:
     both.write_bytes(b"".join((world.folder / f"me.{end}").read_bytes() for end in ("pem", "key")))
     with pytest.raises(StateError, match="without a passphrase"):
         Remote("https://localhost", Tls(client=str(both)))
+
+
+def test_a_slow_resolver_takes_no_longer_than_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: done.wait(20))
+    started = time.monotonic()
+    with pytest.raises(Unreachable, match="in time"):
+        ask("https://kms.example.com", 0.5)
+    assert time.monotonic() - started < 5
+    done.set()
+
+
+def test_each_address_has_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one is a black hole: nothing is said of connections to it."""
+    with socket.socket() as full, socket.create_server(("127.0.0.1", 0)) as good:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        held = [socket.socket() for _ in range(3)]
+        for one in held:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", one.getsockname()) for one in (full, good)
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        started = time.monotonic()
+        made = connected(Address.of("http://localhost"), None, started + 4)
+        assert 1 < time.monotonic() - started < 4
+        assert made.getpeername() == good.getsockname()
+        for one in (made, *held):
+            one.close()
