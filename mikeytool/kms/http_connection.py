@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import ipaddress
 import os
@@ -216,6 +217,9 @@ def _looked_up(host: str, port: int, deadline: float) -> _Addresses:
 
     A resolver has timeouts of its own, which are longer: it is left alone with them then.
     """
+    with contextlib.suppress(socket.gaierror):  # for an address there is nothing to be waited for
+        numeric = socket.AI_NUMERICHOST
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)
     said: SimpleQueue[_Addresses | OSError] = SimpleQueue()
 
     def look() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import signal
 import sys
 import time
@@ -45,9 +46,12 @@ def read_all(pipe: int) -> bytes:
 
 
 def read_lines(pipe: int, count: int) -> bytes:
-    """What was written to a pipe until it had so many lines, or its other end was closed."""
+    """What was written to a pipe until it had so many lines, or nothing more came."""
     said = b""
-    while said.count(b"\n") < count and (more := os.read(pipe, 4096)):
+    while said.count(b"\n") < count and select.select([pipe], [], [], 0.2 if said else 30)[0]:
+        more = os.read(pipe, 4096)
+        if not more:
+            break
         said += more
     return said
 

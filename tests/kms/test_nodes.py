@@ -80,7 +80,7 @@ class Lab:
         self.world.store.set_policy(rate=0)
         self.nodes = [Node(folder, str(self.world.where)) for _ in range(2)]
         self.said: list[tuple[bytes, list[str]]] = []
-        self._pool = ThreadPoolExecutor(16)
+        self._pool, self._beside = ThreadPoolExecutor(16), ThreadPoolExecutor(16)
 
     def exchange(self, count: int) -> None:
         """Send so many new messages, each to both nodes at the same time."""
@@ -89,15 +89,15 @@ class Lab:
             self.said += [(one, said) for one, said in self._pool.map(self._both, messages)]
 
     def _both(self, message: bytes) -> tuple[bytes, list[str]]:
-        with ThreadPoolExecutor(1) as beside:
-            other = beside.submit(self.nodes[1].ask, message)
-            return message, [self.nodes[0].ask(message), other.result()]
+        other = self._beside.submit(self.nodes[1].ask, message)
+        return message, [self.nodes[0].ask(message), other.result()]
 
     def answered(self) -> list[bytes]:
         return [message for message, said in self.said if ANSWERED in said]
 
     def close(self) -> None:
         self._pool.shutdown()
+        self._beside.shutdown()
         for node in self.nodes:
             node.close()
         self.world.store.close()
