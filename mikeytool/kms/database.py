@@ -202,4 +202,8 @@ class Database:
         return self._errors
 
     def _translated(self, error: BaseException) -> StateError | None:
-        return StateError(f"{self.path}: {error}") if isinstance(error, sqlite3.Error) else None
+        if not isinstance(error, sqlite3.Error):
+            return None
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            return StateError(f"{self.path}: this file is no {self.name}")
+        return StateError(f"{self.path}: {error}")

@@ -87,12 +87,13 @@ def test_files_are_private(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no database", b"SQLite format 3\0" + bytes(84), b"SQLite format 3\0"]
+    "content",
+    [b"", b"no database, but text" * 9, b"SQLite format 3\0" + bytes(84), b"SQLite format 3\0"],
 )
 def test_what_is_no_database_of_ours(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes"
     path.write_bytes(content)
-    with pytest.raises(StateError):
+    with pytest.raises(StateError, match="this file is no notebook"):
         Notes(path)
 
 
