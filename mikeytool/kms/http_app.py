@@ -25,7 +25,7 @@ from starlette.routing import Route
 from mikeytool.exchange.environment import Environment
 from mikeytool.kms import groups_http, metrics
 from mikeytool.kms.http_limits import problem
-from mikeytool.kms.http_message import MAX_BODY, MEDIA_TYPE, PATH, is_mikey, read_body, write_body
+from mikeytool.kms.http_message import MEDIA_TYPE, PATH, is_mikey, read_body, write_body
 from mikeytool.kms.limits import Failures
 from mikeytool.kms.metrics import Metrics
 from mikeytool.kms.pool import StorePool
@@ -202,7 +202,7 @@ class _Desk:
                 f"Content-Type: {MEDIA_TYPE} is expected",
                 "unreadable",
             )
-        body = await _body(request)
+        body = await request.body()  # of MAX_BODY octets at most, see http_limits
         env = self._env
         try:
             message, text = read_body(body)
@@ -261,24 +261,6 @@ class _Desk:
             raise Problem(
                 HTTPStatus.INTERNAL_SERVER_ERROR, "the store of the KMS has failed", "error"
             ) from None
-
-
-async def _body(request: Request) -> bytes:
-    """The whole body; raises Problem for one that is too long, mostly before it is read."""
-    told = request.headers.get("content-length", "0")
-    body = bytearray()
-    if not told.isdigit() or int(told) <= MAX_BODY:
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_BODY:
-                break
-        else:
-            return bytes(body)
-    raise Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"a body has {MAX_BODY} octets at most",
-        "unreadable",
-    )
 
 
 def _source(request: Request) -> str:
