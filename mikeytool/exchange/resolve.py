@@ -134,16 +134,11 @@ def verify_resolve(request: ResolveInit, psk: bytes, responder: Identity, kms: I
     check_rands([request.randr_r], [strength(psk, request.incoming.profile)])
 
 
-def open_for_responder(ticket: TICKET, tpk: bytes) -> TicketKeys:
+def open_for_responder(base: BaseTicket, tpk: bytes) -> TicketKeys:
     """The keys of a base ticket, verified, with its Initiator Data checked (4.2.3.4).
 
     MPKr and TGKs are not forked yet. Raises Refused (Invalid TICKET).
     """
-    return open_base_ticket(BaseTicket.of(ticket), tpk)
-
-
-def open_base_ticket(base: BaseTicket, tpk: bytes) -> TicketKeys:
-    """The same of a base ticket that was read already."""
     base.policy.check_base_ticket()
     keys = base.open(tpk)
     check_initiator_data(base.ticket, base.policy, keys)

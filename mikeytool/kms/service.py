@@ -17,7 +17,7 @@ from mikeytool.exchange.error import error_message
 from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.request import RequestInit, request_resp
-from mikeytool.exchange.resolve import ResolveInit, open_base_ticket, resolve_resp
+from mikeytool.exchange.resolve import ResolveInit, open_for_responder, resolve_resp
 from mikeytool.exchange.ticket import BaseTicket, make_ticket
 from mikeytool.kms.authorization import Responder, acting_responder, check_foreign
 from mikeytool.kms.forward import Forwarder, is_foreign
@@ -253,7 +253,7 @@ class _Case:
                 f"the ticket is protected with the key {base.tpk_id}, which is not known",
                 ErrorNo.INVALID_TICKET,
             )
-        keys = open_base_ticket(base, tpk.key)
+        keys = open_for_responder(base, tpk.key)
         if policy.prf != request.incoming.profile.prf:
             raise _mixed()
         policy.check_flags()

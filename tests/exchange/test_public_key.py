@@ -54,7 +54,7 @@ from mikeytool.exchange.resolve import (
     resolve_resp,
 )
 from mikeytool.exchange.responder import verify_transfer_init
-from mikeytool.exchange.ticket import make_ticket, new_key
+from mikeytool.exchange.ticket import BaseTicket, make_ticket, new_key
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.srtp.policy import policy_for
 from mikeytool.srtp.suites import SUITES
@@ -339,7 +339,7 @@ def resolved(ticket: TICKET, way: Way) -> ResolvedTicket:
     envelope_key = open_envelope(ENV, verified, kms_keys(way))
     assert envelope_key == sent.envelope_key
     init = verified.request.init
-    base = open_for_responder(init.ticket, TPK)
+    base = open_for_responder(BaseTicket.of(init.ticket), TPK)
     answer = resolve_resp(ENV, init, envelope_key, KMS, TicketPolicy.of(init.ticket), base, BOB)
     return accept_resolve_resp(ENV, sent.message, sent.envelope_key, answer)
 

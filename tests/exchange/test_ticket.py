@@ -216,7 +216,7 @@ def test_initiator_data_goes_with_forking(world: World) -> None:
         ticket = world.held(flags).ticket
         wrong = relaxed(ticket, initiator_data=b"" if flags == FORKING else b"\0")
         with pytest.raises(Refused, match="Initiator Data") as caught:
-            open_for_responder(wrong, TPK)
+            open_for_responder(BaseTicket.of(wrong), TPK)
         assert caught.value.error_no == ErrorNo.INVALID_TICKET
 
 
@@ -244,7 +244,7 @@ def test_a_3gpp_base_ticket_is_read_and_no_role_takes_it(world: World) -> None:
     ticket = again(relaxed(base, ticket_type=2), *inside(base))
     assert BaseTicket.of(ticket).policy.ticket_type == 2
     with pytest.raises(Refused, match="not supported") as caught:
-        open_for_responder(ticket, TPK)
+        open_for_responder(BaseTicket.of(ticket), TPK)
     assert caught.value.error_no == ErrorNo.INVALID_TICKET
     with pytest.raises(MikeyError):
         BaseTicket.of(relaxed(ticket, ticket_data=b"opaque"))

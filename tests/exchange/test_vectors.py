@@ -224,7 +224,7 @@ def test_kms_verifies_resolve_and_forks(run: Run) -> None:
     verify_resolve(
         request, run.raw("psk_responder"), run.identity("responder"), run.identity("kms")
     )
-    keys = open_for_responder(request.ticket, run.raw("tpk"))
+    keys = open_for_responder(BaseTicket.of(request.ticket), run.raw("tpk"))
     assert (keys.mpkr.key if keys.mpkr else b"") == run.raw("mpkr")
     if run.case["randr_kms"]:
         forked = keys.forked(run.case["prf"], run.identity("responder").data, run.raw("randr_kms"))
@@ -272,7 +272,7 @@ def test_resolve_answer_is_made_again(run: Run) -> None:
         run.raw("psk_responder"),
         run.identity("kms"),
         run.base_ticket.policy,
-        open_for_responder(request.ticket, run.raw("tpk")),
+        open_for_responder(BaseTicket.of(request.ticket), run.raw("tpk")),
         run.identity("responder"),
     )
     assert made.hex() == raw.hex()
@@ -471,7 +471,7 @@ def test_a_flipped_bit_in_a_forked_transfer_init_is_never_accepted(case: dict[st
 
     def receive(raw: bytes) -> None:
         init = read_transfer_init(raw)
-        open_for_responder(init.ticket, run.raw("tpk"))
+        open_for_responder(BaseTicket.of(init.ticket), run.raw("tpk"))
         check_acceptable(at(run.now), init, anything)
         verify_transfer_init(init, run.resolved, run.identity("responder"))
 
