@@ -14,16 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mikeytool.client import responding, transfer
-from mikeytool.client.tickets import TicketFile
-from mikeytool.client.transfer import Media
+from mikeytool.client import initiate as transfer
+from mikeytool.client import respond as responding
+from mikeytool.client.initiate import Media
+from mikeytool.client.ticket_files import TicketFile
 from mikeytool.crypto.derive import MessageKeys, initiator_data_keys, message_keys
 from mikeytool.crypto.kemac import open_kemac, seal_kemac
 from mikeytool.crypto.mac import mac
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.initiator import transfer_init
-from mikeytool.exchange.policy import TicketPolicy, wanted_key
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256, profile_of
 from mikeytool.exchange.protection import protect
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
@@ -35,13 +35,14 @@ from mikeytool.exchange.resolve import (
 from mikeytool.exchange.responder import VerifiedInit, transfer_resp, verify_transfer_init
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import new_key
+from mikeytool.exchange.ticket_policy import TicketPolicy, wanted_key
 from mikeytool.exchange.transfer import TransferInit, read_transfer_init
-from mikeytool.kms.seal import BESIDE
 from mikeytool.kms.service import handle
-from mikeytool.kms.sql import Where
-from mikeytool.kms.store import Store, Tpk
-from mikeytool.srtp.policy import policy_for
+from mikeytool.kms.store.seal import BESIDE
+from mikeytool.kms.store.store import Store, Tpk
+from mikeytool.srtp.security_policy import policy_for
 from mikeytool.srtp.suites import SUITES
+from mikeytool.storage.sql import Where
 from mikeytool.wire.header import HDR, GenericIdEntry
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message, build_leading

@@ -3,7 +3,7 @@
 A reader is made of an open binary file; iterating over it gives `Record`s in the order of
 the file, one packet each, and in pcapng also the blocks that are no packet:
 
-    for record in open_capture(file):             # mikeytool.capture.files
+    for record in open_capture(file):             # mikeytool.capture.capture_files
         found = find(record.link, record.raw, record.start, record.end)  # .frames
 
 The file is read in large blocks and never held whole. Where it is broken or cut short,

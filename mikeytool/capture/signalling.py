@@ -28,7 +28,7 @@ from mikeytool.capture.frames import (
 from mikeytool.capture.reassembly import Moment, StreamReader, TcpStreams
 from mikeytool.capture.record import NO_PACKET, Record
 from mikeytool.capture.sap import looks_like_sap, read_sap
-from mikeytool.capture.streams import MikeyStream, TextStream, whole_message
+from mikeytool.capture.tcp_streams import MikeyStream, TextStream, whole_message
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.registry import MIKEY_VERSION
 

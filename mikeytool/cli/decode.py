@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mikeytool.cli.context import context_options, read_identities, read_init
 from mikeytool.cli.inputs import Item, items_of
-from mikeytool.cli.keyring import key_ring, opening_options
 from mikeytool.cli.main import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
 from mikeytool.cli.messages import pick
 from mikeytool.cli.opening import Opener
-from mikeytool.cli.words import json_option, quiet_option, show_keys_option
+from mikeytool.cli.options.common import json_option, quiet_option, show_keys_option
+from mikeytool.cli.options.context import context_options, read_identities, read_init
+from mikeytool.cli.options.keyring import key_ring, opening_options
 from mikeytool.wire.describe import schema
 from mikeytool.wire.errors import MikeyError, UsageError, WireError
 from mikeytool.wire.message import Message
@@ -136,7 +136,7 @@ def _facts(item: Item) -> Json:
 
 def _overview(items: Iterator[Item], opener: Opener, *, flow: bool, checked: bool) -> int:
     """Print what is in captures, a line or an arrow a message; gives the exit code."""
-    from mikeytool.cli.capture_views import Row, result_of, show_flow, show_list
+    from mikeytool.cli.render.capture import Row, result_of, show_flow, show_list
 
     rows: list[Row] = []
     errors: list[tuple[str, MikeyError]] = []
@@ -183,14 +183,14 @@ def _show_json(_message: Message, described: Json, _where: str | None, _first: b
 
 def _show_tree(_message: Message, described: Json, where: str | None, first: bool) -> None:
     # Imported here, as in the next: a pipe of JSON needs no rich.
-    from mikeytool.cli.tree import show_tree
+    from mikeytool.cli.render.tree import show_tree
 
     _title(where, first)
     show_tree(described)
 
 
 def _show_dump(message: Message, _described: Json, where: str | None, first: bool) -> None:
-    from mikeytool.cli.dump import show_dump
+    from mikeytool.cli.render.dump import show_dump
 
     _title(where, first)
     show_dump(message)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from mikeytool.cli.story import CALL, CONFERENCE, Scene, Step
+from mikeytool.cli.demo_script import CALL, CONFERENCE, Scene, Step
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import DataType, label

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from mikeytool.capture.text import Format, format_message
-from mikeytool.cli.context import context_options, read_identities, read_init
-from mikeytool.cli.keyring import key_ring, opening_options
 from mikeytool.cli.main import complain, exit_code, worst
 from mikeytool.cli.messages import check_output, message_options, open_input, write_output
-from mikeytool.cli.words import quiet_option, say
+from mikeytool.cli.options.common import quiet_option, say
+from mikeytool.cli.options.context import context_options, read_identities, read_init
+from mikeytool.cli.options.keyring import key_ring, opening_options
 from mikeytool.wire.describe import compose, full_keys
 from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 from mikeytool.wire.identity import Identity
@@ -27,8 +27,8 @@ from mikeytool.wire.payloads import KEMAC, Payload
 from mikeytool.wire.registry import EncrAlg, IdRole
 
 if TYPE_CHECKING:
-    from mikeytool.exchange.opening_history import Earlier
-    from mikeytool.exchange.opening_keys import KeyRing
+    from mikeytool.exchange.inspect_history import Earlier
+    from mikeytool.exchange.inspect_keys import KeyRing
 
 Json = dict[str, Any]
 _BEGIN = 256
@@ -188,7 +188,7 @@ class _Sealer:
 
     def _sealed(self, message: Message, item: Json, ring: KeyRing) -> bytes:
         # Loaded here because most messages are written without keys.
-        from mikeytool.exchange.opening_history import Earlier
+        from mikeytool.exchange.inspect_history import Earlier
         from mikeytool.exchange.sealing import seal_message
 
         self._earlier = self._earlier or Earlier()

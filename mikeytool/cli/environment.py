@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mikeytool.cli.values import clock, random
+from mikeytool.cli.options.types import clock, random
 from mikeytool.exchange.environment import Environment
 
 

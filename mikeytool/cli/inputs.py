@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from mikeytool.capture.files import HEAD, is_capture
+from mikeytool.capture.capture_files import HEAD, is_capture
 from mikeytool.capture.text import Found
 from mikeytool.cli.messages import open_input, stream_of
-from mikeytool.cli.progress import progress
+from mikeytool.cli.render.progress import progress
 from mikeytool.wire.errors import MikeyError
 
 if TYPE_CHECKING:
-    from mikeytool.cli.captures import Captured
+    from mikeytool.cli.capture_messages import Captured
 
 
 class Item(NamedTuple):
@@ -43,7 +43,7 @@ def items_of(argument: str, *, lines: bool, many: bool) -> Iterator[Item]:
 
 def _captured(source: BinaryIO, tick: Callable[[], None], name: str) -> Iterator[Item]:
     # Imported here: most inputs are no captures.
-    from mikeytool.cli.captures import captured_messages
+    from mikeytool.cli.capture_messages import captured_messages
 
     for one in captured_messages(source, tick):
         yield Item(one.content, name + one.where, one)

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from mikeytool.cli.keys import KeyFormat, format_key
 from mikeytool.cli.messages import write_output
-from mikeytool.cli.values import IDENTITY, clock, random
-from mikeytool.cli.words import force_option, quiet_option
-from mikeytool.client.files import check_free, write_private
+from mikeytool.cli.options.common import force_option, quiet_option
+from mikeytool.cli.options.keys import KeyFormat, format_key
+from mikeytool.cli.options.types import IDENTITY, clock, random
 from mikeytool.srtp import suite
+from mikeytool.storage.private_files import check_free, write_private
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import IdType

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from mikeytool.cli.context import read_init
 from mikeytool.cli.inputs import Item, items_of
 from mikeytool.cli.main import EXIT_REFUSED, complain, exit_code, worst
-from mikeytool.cli.values import clock, parse_time
-from mikeytool.cli.words import json_option, quiet_option, say
+from mikeytool.cli.options.common import json_option, quiet_option, say
+from mikeytool.cli.options.context import read_init
+from mikeytool.cli.options.types import clock, parse_time
 from mikeytool.lint import RULES, Finding, Level, Report
 from mikeytool.lint import lint as lint_message
 from mikeytool.wire.errors import MikeyError, UsageError
@@ -133,6 +133,6 @@ def _list(*, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"rules": rows}))
         return
-    from mikeytool.cli.table import print_table
+    from mikeytool.cli.render.table import print_table
 
     print_table([list(rows[0]), *(list(row.values()) for row in rows)])

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
-from mikeytool.capture.stream import stream_messages
 from mikeytool.capture.text import Format, Found, format_message
-from mikeytool.cli.words import say
+from mikeytool.capture.text_input import stream_messages
+from mikeytool.cli.options.common import say
 from mikeytool.wire.errors import StateError, UsageError, WireError
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -169,7 +169,7 @@ def check_output(output: str | None) -> None:
     """
     if output is None or output == "-":
         return
-    from mikeytool.client.files import check_folder
+    from mikeytool.storage.private_files import check_folder
 
     path = Path(output)
     check_folder(path)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mikeytool import describe
-from mikeytool.cli.words import say
+from mikeytool.cli.options.common import say
 from mikeytool.wire.describe import describe_keys, describe_text, masked
 from mikeytool.wire.errors import MikeyError
 from mikeytool.wire.identity import Identity
@@ -16,9 +16,9 @@ from mikeytool.wire.payloads import CERT, SIGN
 from mikeytool.wire.registry import IdRole
 
 if TYPE_CHECKING:
-    from mikeytool.exchange.opening import Opened
-    from mikeytool.exchange.opening_history import History
-    from mikeytool.exchange.opening_keys import KeyRing
+    from mikeytool.exchange.inspect import Opened
+    from mikeytool.exchange.inspect_history import History
+    from mikeytool.exchange.inspect_keys import KeyRing
 
 Json = dict[str, Any]
 
@@ -76,8 +76,8 @@ class Opener:
 
     def _open(self, message: Message) -> Opened:
         # Loaded here because most messages come without keys.
-        from mikeytool.exchange.opening_history import History
-        from mikeytool.exchange.opening_keys import KeyRing
+        from mikeytool.exchange.inspect_history import History
+        from mikeytool.exchange.inspect_keys import KeyRing
 
         if self._history is None:
             self._history = History(self._ring or KeyRing(), self._identities)

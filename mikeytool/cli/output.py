@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mikeytool.capture.text import Format, format_message
 from mikeytool.cli.messages import write_message
-from mikeytool.client.files import Stage, not_staged, staged
+from mikeytool.storage.private_files import Stage, not_staged, staged
 
 
 def staging(fmt: Format, output: str | None) -> Stage:

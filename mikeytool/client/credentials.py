@@ -7,12 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from mikeytool.client.tickets import Pending
+from mikeytool.client.ticket_files import Pending
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import Profile, profile_of
 from mikeytool.exchange.request import request_init
 from mikeytool.exchange.resolve import resolve_init
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET
 

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mikeytool.client.tickets import Pending
+from mikeytool.client.ticket_files import Pending
 from mikeytool.crypto.pem import certificates, private_key
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import Profile, profile_of
 from mikeytool.exchange.public_key import (
     Recipient,
@@ -20,6 +19,7 @@ from mikeytool.exchange.public_key import (
     request_init_pk,
     resolve_init_pk,
 )
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import StateError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from mikeytool.client.tickets import TicketFile
+from mikeytool.client.ticket_files import TicketFile
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.resolve import ResolvedTicket
 from mikeytool.exchange.responder import VerifiedInit
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import ticket_octets
-from mikeytool.kms import replay
-from mikeytool.kms.database import Database
+from mikeytool.storage import replay
+from mikeytool.storage.sqlite import Database
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from mikeytool.client.tickets import TicketFile
+from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference import member_rows, rows
+from mikeytool.conference.database import Db
 from mikeytool.conference.group_keys import bring_up, current_keys, keep_interval, rekey
 from mikeytool.conference.membership import (
     catch_up,
@@ -21,8 +22,7 @@ from mikeytool.conference.membership import (
     tidy,
 )
 from mikeytool.conference.model import Conference, Member, MemberState, Update
-from mikeytool.conference.state import Db
-from mikeytool.conference.streams import (
+from mikeytool.conference.ssrcs import (
     SUPPORTED,
     CallInPlan,
     accept_policy,

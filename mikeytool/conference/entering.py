@@ -16,7 +16,7 @@ from mikeytool.conference import member_rows, rows
 from mikeytool.conference.group_keys import current_keys, keep_interval
 from mikeytool.conference.membership import catch_up, may_take_part
 from mikeytool.conference.model import Conference, Member, MemberState, Purpose
-from mikeytool.conference.streams import SUPPORTED, CallInPlan, accept_policy, own_policies
+from mikeytool.conference.ssrcs import SUPPORTED, CallInPlan, accept_policy, own_policies
 from mikeytool.conference.system import ConferenceSystem, Step, resolved_file, ticket_digest
 from mikeytool.exchange.error import told
 from mikeytool.exchange.incoming import Incoming
@@ -28,8 +28,8 @@ from mikeytool.exchange.responder import (
 )
 from mikeytool.exchange.transfer import TransferInit, read_transfer_init, refuse_unless
 from mikeytool.exchange.update import is_update
-from mikeytool.kms import replay
-from mikeytool.kms.policy import matches
+from mikeytool.kms.kms_policy import matches
+from mikeytool.storage import replay
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from mikeytool.conference import member_rows, rows
+from mikeytool.conference.database import Db
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
     SALT_LENGTH,
@@ -17,13 +18,12 @@ from mikeytool.conference.model import (
     Purpose,
     Update,
 )
-from mikeytool.conference.state import Db
-from mikeytool.conference.streams import purposes_of
+from mikeytool.conference.ssrcs import purposes_of
 from mikeytool.conference.system import Step
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS
-from mikeytool.exchange.policy import TicketPolicy, wanted_key
 from mikeytool.exchange.session import Session
+from mikeytool.exchange.ticket_policy import TicketPolicy, wanted_key
 from mikeytool.exchange.update import update_init
 from mikeytool.wire.errors import StateError
 from mikeytool.wire.payloads import KeyData

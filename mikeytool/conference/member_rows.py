@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mikeytool.client.sessions import session_json, session_of_json
-from mikeytool.client.tickets import TicketFile
+from mikeytool.client.session_files import session_json, session_of_json
+from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference import rows
+from mikeytool.conference.database import Db, identity_row, readable
 from mikeytool.conference.model import Member, MemberState
-from mikeytool.conference.state import Db, identity_row, readable
 from mikeytool.exchange.session import Session
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from mikeytool.conference import member_rows, rows
+from mikeytool.conference.database import Db
 from mikeytool.conference.group_keys import bring_up, put_out, rekey
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
@@ -15,7 +16,6 @@ from mikeytool.conference.model import (
     MemberState,
     Update,
 )
-from mikeytool.conference.state import Db
 from mikeytool.conference.system import ConferenceSystem, Step
 from mikeytool.wire.errors import MikeyError, Refused, StateError, Unreachable, UsageError
 from mikeytool.wire.identity import Identity

@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from mikeytool.client.tickets import TicketFile
+from mikeytool.client.ticket_files import TicketFile
+from mikeytool.conference.database import Db, identity_row, readable
 from mikeytool.conference.model import Conference, GroupKey, Purpose, System
-from mikeytool.conference.state import Db, identity_row, readable
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
 

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
-from mikeytool.client.kms import Kms
-from mikeytool.client.tickets import TicketFile
+from mikeytool.client.kms_access import Kms
+from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference import rows
+from mikeytool.conference.database import ConferenceState, Db
 from mikeytool.conference.model import System
-from mikeytool.conference.state import ConferenceState, Db
 from mikeytool.exchange.environment import NS, Environment
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import PROFILE_128
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
 from mikeytool.exchange.resolve import ResolvedTicket, accept_resolve_resp, resolve_init
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import TransferInit
 from mikeytool.wire.errors import Refused, Unavailable
 from mikeytool.wire.identity import Identity

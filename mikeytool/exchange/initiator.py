@@ -16,13 +16,13 @@ from mikeytool.exchange.crypto_sessions import CsSpec, offer_map, read_map
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import raise_if_error, told
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import check_encr_alg, profile_of
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.request import HeldTicket, check_spis
 from mikeytool.exchange.resolve import Modifier, check_modifier, read_modifier
 from mikeytool.exchange.session import CryptoSession, Session, check_policies, check_session_keys
 from mikeytool.exchange.ticket import TicketKeys, for_key_wrap
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import (
     AcceptPolicy,
     F,

@@ -31,11 +31,11 @@ from mikeytool.crypto.envelope import seal_envelope, unseal_envelope
 from mikeytool.crypto.signature import check_signature, sign, signature_length
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import Profile, rand_length
 from mikeytool.exchange.protection import covered
 from mikeytool.exchange.request import RequestInit, empty_header, read_request_init
 from mikeytool.exchange.resolve import ResolveInit, read_resolve_init
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import TransferResp, as_answered, parties, unanswered_session
-from mikeytool.exchange.opening import VERIFIED, open_message
-from mikeytool.exchange.opening_keys import KeyRing
+from mikeytool.exchange.inspect import VERIFIED, open_message
+from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.protection import check_mac
 from mikeytool.exchange.resolve import Modifier, read_modifier
 from mikeytool.exchange.session import Session

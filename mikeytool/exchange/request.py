@@ -16,7 +16,6 @@ from mikeytool.crypto.kemac import open_kemac, seal_kemac
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import raise_if_error
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import (
     Profile,
     check_encr_alg,
@@ -27,6 +26,7 @@ from mikeytool.exchange.profile import (
 )
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.ticket import TicketKeys
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity

@@ -17,7 +17,6 @@ from mikeytool.crypto.mac import mac_is_good
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import raise_if_error
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import (
     Profile,
     check_encr_alg,
@@ -30,6 +29,7 @@ from mikeytool.exchange.profile import (
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.request import check_spis, empty_header
 from mikeytool.exchange.ticket import BaseTicket, TicketKeys, new_key
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import leading_chain

@@ -16,9 +16,9 @@ from typing import TypeVar
 from mikeytool.crypto.derive import MessageKeys, initiator_data_keys, ticket_keys
 from mikeytool.crypto.kemac import TICKET_CSB_ID, encrypt
 from mikeytool.crypto.mac import mac
-from mikeytool.exchange.opening import first_good, kemac_payloads, open_tickets
-from mikeytool.exchange.opening_context import Context, signing_certificate, tag_of
-from mikeytool.exchange.opening_keys import KeyRing, Protection, original_mpkrs, protections
+from mikeytool.exchange.inspect import first_good, kemac_payloads, open_tickets
+from mikeytool.exchange.inspect_context import Context, signing_certificate, tag_of
+from mikeytool.exchange.inspect_keys import KeyRing, Protection, original_mpkrs, protections
 from mikeytool.exchange.resolve import initiator_data
 from mikeytool.exchange.ticket import BaseTicket, covered_by_ticket_mac
 from mikeytool.wire.errors import MikeyError

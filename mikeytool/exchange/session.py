@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from mikeytool.crypto.derive import session_keys
 from mikeytool.exchange.environment import NS
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import profile_of
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import GenericIdEntry, srtp_session_data
 from mikeytool.wire.identity import Identity

@@ -10,7 +10,6 @@ from mikeytool.crypto.kemac import TICKET_CSB_ID, open_kemac, seal_kemac
 from mikeytool.crypto.mac import mac, mac_is_good
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import only
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import (
     MIN_KEY,
     check_encr_alg,
@@ -20,6 +19,7 @@ from mikeytool.exchange.profile import (
     rand_length,
     strength,
 )
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import build_chain, ticket_data

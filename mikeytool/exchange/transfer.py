@@ -14,10 +14,10 @@ from mikeytool.crypto.kemac import open_kemac
 from mikeytool.exchange.crypto_sessions import read_map
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import Profile, check_encr_alg, check_rands, rand_length
 from mikeytool.exchange.resolve import initiator_data
 from mikeytool.exchange.ticket import TicketKeys
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR, GenericIdEntry
 from mikeytool.wire.identity import Identity

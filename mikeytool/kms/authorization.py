@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mikeytool.exchange.policy import TicketPolicy
-from mikeytool.kms.model import User
-from mikeytool.kms.policy import matches
-from mikeytool.kms.store import Store
+from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.kms.kms_policy import matches
+from mikeytool.kms.store.records import User
+from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 

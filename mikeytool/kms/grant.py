@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mikeytool.exchange.environment import NS, Environment
-from mikeytool.exchange.policy import TicketPolicy, wanted_key
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.session import DEFAULT_SALT_LENGTH, MAX_SALT, check_session_keys
 from mikeytool.exchange.ticket import new_key
-from mikeytool.kms.policy import KEY_TYPES, KmsPolicy
+from mikeytool.exchange.ticket_policy import TicketPolicy, wanted_key
+from mikeytool.kms.kms_policy import KEY_TYPES, KmsPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData

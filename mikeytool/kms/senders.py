@@ -29,11 +29,11 @@ from mikeytool.exchange.public_key import (
 from mikeytool.exchange.request import RequestInit, read_request_init, verify_request
 from mikeytool.exchange.resolve import ResolveInit, read_resolve_init, verify_resolve
 from mikeytool.kms.authorization import may_act_as
-from mikeytool.kms.model import Peer, User
-from mikeytool.kms.policy import KmsPolicy
-from mikeytool.kms.store import Store
+from mikeytool.kms.kms_policy import KmsPolicy
+from mikeytool.kms.store.records import Peer, User
+from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused
-from mikeytool.wire.flatten import parser
+from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message

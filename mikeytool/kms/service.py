@@ -14,19 +14,19 @@ from hmac import compare_digest
 
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import error_message
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.request import RequestInit, request_resp
 from mikeytool.exchange.resolve import ResolveInit, open_for_responder, resolve_resp
 from mikeytool.exchange.ticket import BaseTicket, make_ticket
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.kms.authorization import Responder, acting_responder, check_foreign
-from mikeytool.kms.forward import Forwarder, is_foreign
+from mikeytool.kms.foreign_tickets import Forwarder, is_foreign
 from mikeytool.kms.grant import check_made, grant, make_keys
-from mikeytool.kms.limits import Failures
-from mikeytool.kms.model import Handled, LogEntry, Tpk, User
-from mikeytool.kms.policy import KmsPolicy
+from mikeytool.kms.kms_policy import KmsPolicy
+from mikeytool.kms.sender_limits import Failures
 from mikeytool.kms.senders import Sender, authenticate
-from mikeytool.kms.store import Exchange, Store
+from mikeytool.kms.store.records import Handled, LogEntry, Tpk, User
+from mikeytool.kms.store.store import Exchange, Store
 from mikeytool.wire.errors import Refused, StateError, Unavailable, UsageError, WireError
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity

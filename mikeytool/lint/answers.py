@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mikeytool.lint.notation import name_of
 from mikeytool.lint.rule import HEADER, Found, Level, Relation, rule
-from mikeytool.lint.shapes import name_of
 from mikeytool.lint.subject import (
     REQUESTS,
     RESOLVES,

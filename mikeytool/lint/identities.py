@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mikeytool.lint.notation import name_of
 from mikeytool.lint.rule import HEADER, Found, Level, rule
-from mikeytool.lint.shapes import name_of
 from mikeytool.lint.subject import Subject, Within
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import ID, IDR

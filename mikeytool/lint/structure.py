@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from mikeytool.lint.notation import ANYWHERE, ENDS, Shape
 from mikeytool.lint.rule import HEADER, Found, Level, Spot, rule
-from mikeytool.lint.shapes import ANYWHERE, ENDS, Shape
 from mikeytool.lint.subject import MOST_PAYLOADS, TICKET_MODE, WITH_ROLES, Subject, Within
 from mikeytool.wire.payloads import ID, IDR, RAND, RANDR, KeyData, Payload
 from mikeytool.wire.registry import DataType

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeVar
 
+from mikeytool.lint.notation import Shape, inner_shape, message_shape, name_of, seems_update
 from mikeytool.lint.rule import HEADER, Place, Relation, Spot
-from mikeytool.lint.shapes import Shape, inner_shape, message_shape, name_of, seems_update
 from mikeytool.lint.srtp_policy import SrtpPolicy
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.extensions import read_extension

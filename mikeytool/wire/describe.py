@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import json
 
-from mikeytool.wire import lists  # noqa: F401 - its shapes register themselves
-from mikeytool.wire.containers import (
+from mikeytool.wire import json_lists  # noqa: F401 - its shapes register themselves
+from mikeytool.wire.errors import UsageError
+from mikeytool.wire.header import HDR
+from mikeytool.wire.json_field import HEX, Json, masked, octets_of, quoted
+from mikeytool.wire.json_nested import (
     compose_payloads,
     describe_keys,
     full_keys,
     payloads_text,
 )
-from mikeytool.wire.errors import UsageError
-from mikeytool.wire.forms import form
-from mikeytool.wire.header import HDR
+from mikeytool.wire.json_record import form
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import CERT, THDR, KeyData, Payload, payload_kind
 from mikeytool.wire.registry import NextPayload, labels
-from mikeytool.wire.shapes import HEX, Json, masked, octets_of, quoted
 
 __all__ = [
     "compose",

@@ -12,14 +12,14 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from mikeytool.wire.containers import MAX_DEPTH
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.extensions import EXTENSIONS
-from mikeytool.wire.flatten import Spans, parser
-from mikeytool.wire.forms import form
+from mikeytool.wire.generate_parser import Spans, parser
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpSessionData, srtp_session_data
-from mikeytool.wire.lists import param_text
+from mikeytool.wire.json_lists import param_text
+from mikeytool.wire.json_nested import MAX_DEPTH
+from mikeytool.wire.json_record import form
 from mikeytool.wire.message import Message, contents
 from mikeytool.wire.payloads import SP, GeneralExt, Payload, PolicyParam
 from mikeytool.wire.registry import NextPayload, label

@@ -7,7 +7,7 @@ TESLA initial key (RFC 4442 4.4), of private types and of those that nobody has 
 from __future__ import annotations
 
 from mikeytool.wire.errors import WireError
-from mikeytool.wire.flatten import parser
+from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.grammar import (
     REST,
     Int8ub,
@@ -22,7 +22,7 @@ from mikeytool.wire.grammar import (
 )
 from mikeytool.wire.payloads import GeneralExt
 from mikeytool.wire.registry import ExtensionType
-from mikeytool.wire.registry_more import KeyIdType, OmaBcastSubtype
+from mikeytool.wire.registry_extensions import KeyIdType, OmaBcastSubtype
 
 
 class VendorId(Record):

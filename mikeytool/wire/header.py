@@ -9,7 +9,7 @@ from typing import Any
 import construct
 
 from mikeytool.wire.errors import WireError
-from mikeytool.wire.flatten import parser
+from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.grammar import (
     BitGroup,
     Int8ub,

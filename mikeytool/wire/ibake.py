@@ -12,7 +12,7 @@ from mikeytool.wire.errors import WireError
 from mikeytool.wire.grammar import Int16ub, bits, length_of, octets, this, uint8, uint16
 from mikeytool.wire.payloads import Chained, KeyValidityData
 from mikeytool.wire.registry import KeyValidity, MacAlg, NextPayload, lengths
-from mikeytool.wire.registry_more import EccCurve, PointForm, SecretKeyType
+from mikeytool.wire.registry_extensions import EccCurve, PointForm, SecretKeyType
 
 
 class IBAKE(Chained, number=NextPayload.IBAKE):

@@ -15,9 +15,9 @@ from typing import Any, Self, TypeVar
 
 import construct
 
-from mikeytool.wire import flat_build
+from mikeytool.wire import generate_builder as flat_build
 from mikeytool.wire.errors import UsageError, WireError
-from mikeytool.wire.flatten import Parser, parser
+from mikeytool.wire.generate_parser import Parser, parser
 from mikeytool.wire.header import HDR, broken_header
 from mikeytool.wire.payloads import (
     ID,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mikeytool.wire.grammar import Int16ub, length_of, octets, this, uint8
 from mikeytool.wire.payloads import Chained
 from mikeytool.wire.registry import NextPayload
-from mikeytool.wire.registry_more import IdScheme, SakkeParams
+from mikeytool.wire.registry_extensions import IdScheme, SakkeParams
 
 
 class SAKKE(Chained, number=NextPayload.SAKKE):

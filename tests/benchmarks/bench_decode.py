@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mikeytool.exchange.session import DEFAULT_SALT_LENGTH
 from mikeytool.srtp import suite
-from mikeytool.srtp.policy import policy_for
+from mikeytool.srtp.security_policy import policy_for
 from mikeytool.wire.header import HDR, SrtpIdEntry
 from mikeytool.wire.message import Message, build_chain
 from mikeytool.wire.payloads import KEMAC, RAND, KeyData, T

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median, quantiles
 
-from mikeytool.kms.model import NewUser
-from mikeytool.kms.sql import Where
+from mikeytool.kms.store.records import NewUser
+from mikeytool.storage.sql import Where
 from mikeytool.wire.identity import Identity
 from tests.kms.serving import Server, asked, serving
 from tests.postgres import server

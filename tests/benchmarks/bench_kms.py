@@ -19,7 +19,7 @@ from time import perf_counter
 from unittest import mock
 
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.kms.model import NewUser
+from mikeytool.kms.store.records import NewUser
 from mikeytool.wire.identity import Identity
 from tests.world import USERS, World
 

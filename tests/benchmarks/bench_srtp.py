@@ -25,11 +25,11 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from pylibsrtp import Policy, Session
 
-from mikeytool.capture.files import open_capture
-from mikeytool.cli.flows import FlowFilter
-from mikeytool.cli.streams import receiving
-from mikeytool.cli.traffic import Traffic
-from mikeytool.cli.traffic_report import Report
+from mikeytool.capture.capture_files import open_capture
+from mikeytool.media.flows import FlowFilter
+from mikeytool.media.handlers import receiving
+from mikeytool.media.report import Report
+from mikeytool.media.rewriter import Traffic
 from mikeytool.srtp import MasterKey, Receiver, Suite, suite
 
 ROUNDS = 5

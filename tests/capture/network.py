@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from mikeytool.capture.files import open_capture
+from mikeytool.capture.capture_files import open_capture
 from mikeytool.capture.record import Record
 
 ALICE, BOB, PROXY = "192.0.2.1", "192.0.2.2", "192.0.2.9"

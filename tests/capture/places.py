@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from mikeytool.capture.media_keys import MediaKey, media_keys
-from mikeytool.capture.offers import Place
+from mikeytool.media.offers import Place
+from mikeytool.media.signalled_keys import MediaKey, media_keys
 from tests.capture.carriers import sdp
 from tests.capture.network import ALICE, BOB, records
 

@@ -9,11 +9,11 @@ import zlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mikeytool.capture.capture_files import open_capture
+from mikeytool.capture.carried_messages import messages_in
 from mikeytool.capture.carrier import Carrier
-from mikeytool.capture.files import open_capture
-from mikeytool.capture.found import messages_in
-from mikeytool.capture.media_keys import media_keys
 from mikeytool.capture.signalling import signals
+from mikeytool.media.signalled_keys import media_keys
 from mikeytool.wire.errors import WireError
 from tests.capture import network
 from tests.capture.carriers import INVITE, OK, key_mgmt, lines, rtsp, sdp, sip

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mikeytool.capture import pcap
-from mikeytool.capture.files import is_capture, open_capture
+from mikeytool.capture.capture_files import is_capture, open_capture
 from mikeytool.capture.record import READ_SIZE, Capture, Record
 from mikeytool.wire.errors import WireError
 from tests.capture import wires

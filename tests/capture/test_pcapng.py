@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mikeytool.capture.files import open_capture
+from mikeytool.capture.capture_files import open_capture
 from mikeytool.capture.record import NO_PACKET, Capture, Record
 from mikeytool.wire.errors import WireError
 from tests.capture import wires

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from mikeytool.capture.files import open_capture
+from mikeytool.capture.capture_files import open_capture
 from mikeytool.capture.record import BARE_PACKET
 from mikeytool.capture.rtpdump import Rtpdump
 from mikeytool.wire.errors import WireError

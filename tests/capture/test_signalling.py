@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
+from mikeytool.capture.capture_files import open_capture
 from mikeytool.capture.carrier import Carrier
-from mikeytool.capture.files import open_capture
 from mikeytool.capture.signalling import Signal, Signalling, signals
 from mikeytool.wire.errors import WireError
 from tests.capture import network

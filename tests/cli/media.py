@@ -6,7 +6,7 @@ import json
 from base64 import b64encode
 from typing import Any
 
-from mikeytool.capture.files import open_capture
+from mikeytool.capture.capture_files import open_capture
 from mikeytool.srtp import MasterKey, Sender, suite
 from tests.capture import wires
 from tests.capture.wires import ethernet, ipv4, ipv6, packed, udp

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.shell import Shell
 from tests.exchange import rfc3830 as rfc
 from tests.exchange.rfc3830 import Party
-from tests.exchange.test_opening_legacy import ENVELOPE, SHARED, TGK, pk_init, psk_init
+from tests.exchange.test_inspect_legacy import ENVELOPE, SHARED, TGK, pk_init, psk_init
 from tests.support import vectors
 
 CASE = vectors("exchanges")[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.capture.files import open_capture
+from mikeytool.capture.capture_files import open_capture
 from mikeytool.srtp import MasterKey, Sender
 from tests.capture import wires
 from tests.cli.media import (

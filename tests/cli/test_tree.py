@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from mikeytool.cli import tree
-from mikeytool.cli.dump import show_dump
+from mikeytool.cli.render import tree
+from mikeytool.cli.render.dump import show_dump
 from mikeytool.wire.describe import describe
 from mikeytool.wire.message import Message
 from tests.wire.samples import SAMPLES
@@ -78,6 +78,6 @@ def test_a_pipe_gets_what_a_terminal_without_colour_gets(
     with monkeypatch.context() as patched:
         patched.setattr(Console, "print", None)
         plain = print_all()
-    monkeypatch.setattr("mikeytool.cli.tree.is_plain", lambda out: False)
-    monkeypatch.setattr("mikeytool.cli.dump.is_plain", lambda out: False)
+    monkeypatch.setattr("mikeytool.cli.render.tree.is_plain", lambda out: False)
+    monkeypatch.setattr("mikeytool.cli.render.dump.is_plain", lambda out: False)
     assert print_all() == plain

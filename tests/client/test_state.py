@@ -13,15 +13,15 @@ import pytest
 
 from mikeytool.client import state as client_state
 from mikeytool.client.state import ClientState, open_state
-from mikeytool.client.tickets import TicketFile
+from mikeytool.client.ticket_files import TicketFile
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS
-from mikeytool.exchange.policy import wanted_key
 from mikeytool.exchange.resolve import ResolvedTicket
 from mikeytool.exchange.responder import transfer_resp, verify_transfer_init
 from mikeytool.exchange.session import Session
+from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import TransferInit, read_transfer_init
-from mikeytool.kms.store import Store
+from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.registry import KeyType
 from tests.kms.version_1 import REPLAY

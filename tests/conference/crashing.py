@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mikeytool.client.kms import StoreKms
+from mikeytool.client.kms_access import StoreKms
 from mikeytool.conference import calling_out, entering, membership, rows
+from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.model import Purpose, Update
-from mikeytool.conference.state import ConferenceState
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.environment import Environment
-from mikeytool.kms.store import Store
+from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import MikeyError, Refused
 from mikeytool.wire.identity import Identity
 from tests.conference.invariants import check

@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 from mikeytool.conference import member_rows, rows
+from mikeytool.conference.database import ConferenceState, Db
 from mikeytool.conference.model import Conference, Member, MemberState
-from mikeytool.conference.state import ConferenceState, Db
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ProtType
 

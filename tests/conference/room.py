@@ -6,18 +6,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mikeytool.client.kms import StoreKms
+from mikeytool.client.kms_access import StoreKms
 from mikeytool.conference import calling_out, entering, member_rows, rows
 from mikeytool.conference.calling_out import Answered
+from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.model import Conference, GroupKey, Member, MemberState, Purpose, System
-from mikeytool.conference.state import ConferenceState
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import finish_transfer
-from mikeytool.exchange.policy import wanted_key
 from mikeytool.exchange.request import HeldTicket, accept_request_resp
 from mikeytool.exchange.session import MediaKey, Session
+from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.update import answer_update
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import SP

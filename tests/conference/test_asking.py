@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from mikeytool.client.kms import Kms
+from mikeytool.client.kms_access import Kms
 from mikeytool.conference import entering, group_keys, membership
+from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.model import Purpose
-from mikeytool.conference.state import ConferenceState
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import error_message
 from mikeytool.exchange.session import Session

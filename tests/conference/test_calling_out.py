@@ -9,7 +9,7 @@ from mikeytool.conference.model import Purpose
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.error import error_message
-from mikeytool.exchange.policy import TicketPolicy
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message

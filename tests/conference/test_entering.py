@@ -12,7 +12,7 @@ from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.initiator import finish_transfer
 from mikeytool.exchange.responder import transfer_resp
 from mikeytool.exchange.ticket import TicketKeys
-from mikeytool.srtp.policy import policy_for
+from mikeytool.srtp.security_policy import policy_for
 from mikeytool.srtp.suites import SUITES
 from mikeytool.wire.errors import MikeyError, Refused
 from mikeytool.wire.identity import Identity

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from mikeytool.client.kms import Kms
+from mikeytool.client.kms_access import Kms
 from mikeytool.conference import calling_out, membership, rows
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.environment import NS, Environment

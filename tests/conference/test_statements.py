@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from mikeytool.conference import calling_out, entering, membership
+from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.model import MemberState, Purpose
-from mikeytool.conference.state import ConferenceState
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.error import error_message

@@ -11,16 +11,16 @@ from mikeytool.conference import entering, membership
 from mikeytool.conference.model import Purpose
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.initiator import finish_transfer
-from mikeytool.exchange.policy import TicketPolicy, wanted_key
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
 from mikeytool.exchange.resolve import accept_resolve_resp, resolve_init
 from mikeytool.exchange.responder import transfer_resp, verify_transfer_init
 from mikeytool.exchange.session import Session
+from mikeytool.exchange.ticket_policy import TicketPolicy, wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.kms.model import Peer
 from mikeytool.kms.service import handle
-from mikeytool.kms.store import Store, Tpk
+from mikeytool.kms.store.records import Peer
+from mikeytool.kms.store.store import Store, Tpk
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import KeyType

@@ -11,12 +11,12 @@ import pytest
 
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.initiator import finish_transfer
-from mikeytool.exchange.policy import wanted_key
 from mikeytool.exchange.request import HeldTicket
 from mikeytool.exchange.responder import check_acceptable, transfer_resp
 from mikeytool.exchange.session import Session
+from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.srtp.policy import policy_for, suite_of
+from mikeytool.srtp.security_policy import policy_for, suite_of
 from mikeytool.srtp.suites import SUITES
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpIdEntry

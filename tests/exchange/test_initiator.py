@@ -10,12 +10,12 @@ from mikeytool.crypto.derive import message_keys
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import ErrorReceived, error_message
 from mikeytool.exchange.initiator import finish_transfer, session_of_init
-from mikeytool.exchange.policy import wanted_key
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256
 from mikeytool.exchange.protection import protect
 from mikeytool.exchange.responder import check_acceptable
+from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.srtp.policy import policy_for
+from mikeytool.srtp.security_policy import policy_for
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity

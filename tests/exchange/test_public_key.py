@@ -20,7 +20,6 @@ from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import ErrorReceived, error_message
 from mikeytool.exchange.initiator import transfer_init
-from mikeytool.exchange.policy import TicketPolicy, wanted_key
 from mikeytool.exchange.profile import PROFILES, Profile, profile_of
 from mikeytool.exchange.public_key import (
     Enveloped,
@@ -55,8 +54,9 @@ from mikeytool.exchange.resolve import (
 )
 from mikeytool.exchange.responder import verify_transfer_init
 from mikeytool.exchange.ticket import BaseTicket, make_ticket, new_key
+from mikeytool.exchange.ticket_policy import TicketPolicy, wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.srtp.policy import policy_for
+from mikeytool.srtp.security_policy import policy_for
 from mikeytool.srtp.suites import SUITES
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.identity import Identity

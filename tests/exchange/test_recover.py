@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mikeytool.exchange.opening_keys import KeyRing
+from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.recover import recover
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.update import update_init

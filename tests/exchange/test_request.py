@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from mikeytool.exchange.environment import NS
-from mikeytool.exchange.policy import wanted_key
 from mikeytool.exchange.profile import PROFILE_128
 from mikeytool.exchange.request import Granted, accept_request_resp, request_init
 from mikeytool.exchange.ticket import new_key
+from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.wire.errors import Refused, UsageError, WireError
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import KEMAC, RANDR, TICKET, KeyData, V

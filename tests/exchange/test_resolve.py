@@ -7,10 +7,10 @@ import os
 import pytest
 
 from mikeytool.exchange.environment import NS
-from mikeytool.exchange.policy import wanted_key
 from mikeytool.exchange.profile import PROFILE_128
 from mikeytool.exchange.resolve import ResolvedTicket, accept_resolve_resp, resolve_init
 from mikeytool.exchange.ticket import new_key
+from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.wire.errors import Refused, UsageError, WireError
 from mikeytool.wire.identity import Identity

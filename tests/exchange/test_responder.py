@@ -18,7 +18,7 @@ from mikeytool.exchange.request import HeldTicket
 from mikeytool.exchange.responder import check_acceptable, transfer_resp, verify_transfer_init
 from mikeytool.exchange.ticket import new_key
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.srtp.policy import policy_for
+from mikeytool.srtp.security_policy import policy_for
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mikeytool.exchange.opening import FAILED, VERIFIED, open_message
-from mikeytool.exchange.opening_keys import KeyRing
+from mikeytool.exchange.inspect import FAILED, VERIFIED, open_message
+from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.sealing import seal_message
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.message import Message, nested

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from mikeytool.exchange.policy import wanted_key
 from mikeytool.exchange.profile import PROFILE_256
 from mikeytool.exchange.protection import protect
 from mikeytool.exchange.resolve import initiator_data
 from mikeytool.exchange.responder import check_acceptable, verify_transfer_init
 from mikeytool.exchange.ticket import new_key
+from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.message import Message

@@ -15,7 +15,6 @@ from mikeytool.crypto.kemac import TICKET_CSB_ID, open_kemac
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.error import ErrorReceived, error_message
 from mikeytool.exchange.initiator import finish_transfer, session_of_init, transfer_init
-from mikeytool.exchange.policy import TicketPolicy
 from mikeytool.exchange.profile import PROFILES, Profile, profile_of
 from mikeytool.exchange.request import (
     HeldTicket,
@@ -37,6 +36,7 @@ from mikeytool.exchange.resolve import (
 from mikeytool.exchange.responder import check_acceptable, transfer_resp, verify_transfer_init
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import BaseTicket, make_ticket
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.wire.errors import MikeyError
 from mikeytool.wire.header import GenericIdEntry, srtp_session_data

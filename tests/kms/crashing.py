@@ -21,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mikeytool.kms.service import handle
-from mikeytool.kms.store import Store
+from mikeytool.kms.store.store import Store
 from tests.world import START, Clock, World
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mikeytool.kms.authorization import acting_responder, may_act_as
-from mikeytool.kms.model import User
+from mikeytool.kms.store.records import User
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from tests.world import BOB, CAROL, World

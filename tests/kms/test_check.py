@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.kms.check import check
-from mikeytool.kms.seal import key_path
-from mikeytool.kms.store import Store
+from mikeytool.kms.store.check import check
+from mikeytool.kms.store.seal import key_path
+from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import StateError
 from tests.world import BOB, World
 

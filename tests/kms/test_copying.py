@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.kms.check import check
-from mikeytool.kms.copying import copy
-from mikeytool.kms.policy import Rule
-from mikeytool.kms.schema import TABLES
-from mikeytool.kms.seal import BESIDE, key_path
+from mikeytool.kms.kms_policy import Rule
 from mikeytool.kms.service import handle
-from mikeytool.kms.sql import Where
-from mikeytool.kms.store import Store, Tpk
+from mikeytool.kms.store.check import check
+from mikeytool.kms.store.copying import copy
+from mikeytool.kms.store.schema import TABLES
+from mikeytool.kms.store.seal import BESIDE, key_path
+from mikeytool.kms.store.store import Store, Tpk
+from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 from tests.crypto.test_certificates import URI, certificate, private_key
@@ -33,7 +33,7 @@ def used(world: World) -> World:
     store.add_members(Identity.from_text("sip:team@example.com"), [ALICE, CAROL])
     store.add_key(private_key("kms"), certificate("kms", names=[URI(str(KMS))]))
     store.add_anchor(certificate("ca"))
-    from mikeytool.kms.model import Peer
+    from mikeytool.kms.store.records import Peer
 
     store.add_peer(Peer(Identity.from_text("sip:kms.example.org"), "x", b"p" * 32))
     store.set_policy(max_skew=200)

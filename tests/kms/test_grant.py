@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mikeytool.exchange.environment import NS
-from mikeytool.exchange.policy import wanted_key
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256
+from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.kms.service import handle
 from mikeytool.wire.errors import Refused

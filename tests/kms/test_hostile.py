@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from mikeytool.exchange.policy import wanted_key
+from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.kms.service import handle
 from mikeytool.wire.errors import MikeyError, WireError

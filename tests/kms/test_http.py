@@ -13,8 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mikeytool.exchange.request import accept_request_resp
-from mikeytool.kms.http_message import MAX_BODY, PATH, read_body
-from mikeytool.kms.limits import MAX_FAILURES
+from mikeytool.kms.remote.http_message import MAX_BODY, PATH, read_body
+from mikeytool.kms.sender_limits import MAX_FAILURES
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import DataType

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.kms.http_connection import Tls
-from mikeytool.kms.remote import Remote
-from mikeytool.kms.store import Store
+from mikeytool.kms.remote.connection import Tls
+from mikeytool.kms.remote.http_client import Remote
+from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Unreachable
-from mikeytool.wire.flatten import parser
+from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.header import HDR
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import V

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from mikeytool.kms.model import Peer
-from mikeytool.kms.store import Store
+from mikeytool.kms.store.records import Peer
+from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 from tests.world import World, psk_of

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from mikeytool.kms.http_app import application
-from mikeytool.kms.metrics import Metrics
-from mikeytool.kms.pool import MAX_WAITING, StorePool
-from mikeytool.kms.store import Store
-from mikeytool.kms.turns import MAX_ASKING, asking
+from mikeytool.kms.http.app import application
+from mikeytool.kms.http.metrics import Metrics
+from mikeytool.kms.http.pool import MAX_WAITING, StorePool
+from mikeytool.kms.store.slots import MAX_ASKING, asking
+from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import StateError, Unavailable, Unreachable
 from tests.world import World
 

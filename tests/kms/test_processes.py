@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from mikeytool.kms.check import check
-from mikeytool.kms.store import Store
+from mikeytool.kms.store.check import check
+from mikeytool.kms.store.store import Store
 from tests.cli.shell import ALICE, Shell, with_kms
 from tests.peers.programs import need
 from tests.support import TESTS

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mikeytool.kms.http_connection import Address, Tls, connected
-from mikeytool.kms.http_message import MAX_BODY
-from mikeytool.kms.remote import Remote
+from mikeytool.kms.remote.connection import Address, Tls, connected
+from mikeytool.kms.remote.http_client import Remote
+from mikeytool.kms.remote.http_message import MAX_BODY
 from mikeytool.wire.errors import Refused, StateError, Unreachable, UsageError
 from tests.kms.certificates import Authority
 from tests.world import World

@@ -11,10 +11,10 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mikeytool.exchange.profile import PROFILE_256
-from mikeytool.kms import seal
-from mikeytool.kms.seal import Sealer, check_how, key_path
-from mikeytool.kms.store import Store, Tpk
-from mikeytool.kms.store_file import StoreFile
+from mikeytool.kms.store import seal
+from mikeytool.kms.store.seal import Sealer, check_how, key_path
+from mikeytool.kms.store.store import Store, Tpk
+from mikeytool.kms.store.store_file import StoreFile
 from mikeytool.wire.errors import MikeyError, StateError, UsageError
 from mikeytool.wire.identity import Identity
 from tests.world import KMS

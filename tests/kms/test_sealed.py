@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from mikeytool.exchange.profile import PROFILE_256
-from mikeytool.kms import seal
-from mikeytool.kms.check import check
-from mikeytool.kms.seal import key_path
-from mikeytool.kms.store import Store, Tpk
+from mikeytool.kms.store import seal
+from mikeytool.kms.store.check import check
+from mikeytool.kms.store.seal import key_path
+from mikeytool.kms.store.store import Store, Tpk
 from mikeytool.wire.errors import StateError
 from mikeytool.wire.identity import Identity
 from tests.kms.version_1 import BOBS_TPK, TPK, old_store
@@ -106,7 +106,7 @@ def test_what_fails_on_the_way_leaves_the_old_store(
 
 
 def test_many_migrate_it_at_once(path: Path) -> None:
-    code = f"from pathlib import Path; from mikeytool.kms.store import Store; \
+    code = f"from pathlib import Path; from mikeytool.kms.store.store import Store; \
 print(Store(Path({str(path)!r})).tpk().key.hex())"
     running = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(4)
@@ -154,7 +154,7 @@ def test_values_that_were_swapped_do_not_open(
     world: World, swap: tuple[str, *tuple[bytes, ...]]
 ) -> None:
     """They are bound to table, row and column, and to whose they are."""
-    from mikeytool.kms.model import Peer
+    from mikeytool.kms.store.records import Peer
 
     world.store.add_tpk(Tpk(Identity.key_name("bobs"), b"b" * 32, BOB))
     world.store.add_peer(Peer(Identity.from_text("sip:kms.example.org"), "x", b"p" * 32))

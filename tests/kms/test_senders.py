@@ -27,9 +27,9 @@ from mikeytool.exchange.request import accept_request_resp
 from mikeytool.exchange.resolve import accept_resolve_resp
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.kms import senders
-from mikeytool.kms.model import Handled
-from mikeytool.kms.policy import Rule
+from mikeytool.kms.kms_policy import Rule
 from mikeytool.kms.service import handle
+from mikeytool.kms.store.records import Handled
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message

@@ -12,14 +12,14 @@ import pytest
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.initiator import transfer_init
-from mikeytool.exchange.policy import TicketPolicy, wanted_key
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256, Profile
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
 from mikeytool.exchange.resolve import accept_resolve_resp, resolve_init
-from mikeytool.kms.model import Handled
-from mikeytool.kms.schema import TABLES
+from mikeytool.exchange.ticket_policy import TicketPolicy, wanted_key
 from mikeytool.kms.service import handle
-from mikeytool.kms.store import Store, Tpk
+from mikeytool.kms.store.records import Handled
+from mikeytool.kms.store.schema import TABLES
+from mikeytool.kms.store.store import Store, Tpk
 from mikeytool.wire.errors import Refused, StateError, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from mikeytool.exchange.environment import NS
-from mikeytool.exchange.modes import create_ticket
-from mikeytool.exchange.policy import wanted_key
+from mikeytool.exchange.offline_tickets import create_ticket
 from mikeytool.exchange.profile import PROFILE_128
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
 from mikeytool.exchange.ticket import BaseTicket
+from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.kms.grant import make_keys, wanted_keys
-from mikeytool.kms.model import Tpk
-from mikeytool.kms.policy import KmsPolicy
+from mikeytool.kms.kms_policy import KmsPolicy
 from mikeytool.kms.service import handle
-from mikeytool.kms.store import Store
+from mikeytool.kms.store.records import Tpk
+from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import KeyType, TicketFlag, TsType

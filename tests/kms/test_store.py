@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256
-from mikeytool.kms.check import check
-from mikeytool.kms.model import NewUser
-from mikeytool.kms.seal import key_path
-from mikeytool.kms.store import Store, Tpk
-from mikeytool.kms.store_file import StoreFile
+from mikeytool.kms.store.check import check
+from mikeytool.kms.store.records import NewUser
+from mikeytool.kms.store.seal import key_path
+from mikeytool.kms.store.store import Store, Tpk
+from mikeytool.kms.store.store_file import StoreFile
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 from tests.crypto.test_certificates import URI, certificate, private_key

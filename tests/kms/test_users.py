@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mikeytool.kms.model import NewUser
+from mikeytool.kms.store.records import NewUser
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 from tests.world import ALICE, BOB, USERS, World, psk_of

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from mikeytool.lint import lint
-from mikeytool.lint.shapes import name_of
+from mikeytool.lint.notation import name_of
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpIdEntry
 from mikeytool.wire.ibake import IBAKE

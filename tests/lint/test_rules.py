@@ -17,9 +17,9 @@ from tests.lint import (
     test_certificates,
     test_header,
     test_identities,
-    test_keys,
-    test_policies,
-    test_senders,
+    test_kemac_keys,
+    test_quirks,
+    test_security_policies,
     test_strength,
     test_structure,
     test_ticket,
@@ -29,8 +29,8 @@ from tests.lint.messages import NOW, Case, codes
 from tests.wire.samples import SAMPLES
 
 MODULES = (
-    test_answers, test_certificates, test_header, test_identities, test_keys, test_policies,
-    test_senders, test_strength, test_structure, test_ticket, test_times,
+    test_answers, test_certificates, test_header, test_identities, test_kemac_keys,
+    test_security_policies, test_quirks, test_strength, test_structure, test_ticket, test_times,
 )  # fmt: skip
 CASES: list[Case] = [case for module in MODULES for case in module.CASES]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mikeytool.capture.capture_files import open_capture
+from mikeytool.capture.carried_messages import messages_in
 from mikeytool.capture.carrier import Carrier
-from mikeytool.capture.files import open_capture
-from mikeytool.capture.found import messages_in
 from mikeytool.capture.signalling import Signal, signals
 from tests.capture import network
 from tests.capture.carriers import INVITE, OK, key_mgmt, lines, rtsp, sip

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from mikeytool.wire.dump import Row, dump
-from mikeytool.wire.forms import Form
+from mikeytool.wire.json_record import Form
 from tests.wire.mutations import mutated
 from tests.wire.samples import COMMITTED, every_sample, read_any
 

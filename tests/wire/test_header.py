@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mikeytool.wire.errors import UsageError, WireError
-from mikeytool.wire.flatten import parser
+from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpIdEntry, srtp_session_data
 from mikeytool.wire.message import Message
 from tests.wire.samples import fields_of, read_flat

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mikeytool.wire.errors import WireError
-from mikeytool.wire.flatten import parser
+from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.ibake import ECCPT, ESK, IBAKE, SK
 from mikeytool.wire.message import Message
 from tests.wire.samples import fields_of, read_flat

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mikeytool.wire.errors import WireError
-from mikeytool.wire.flatten import parser
+from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.payloads import (
     CERT,

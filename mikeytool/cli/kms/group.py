@@ -6,12 +6,12 @@ import json
 
 import click
 
-from mikeytool.cli.kms.common import store_argument
-from mikeytool.cli.table import print_table
-from mikeytool.cli.values import IDENTITY
-from mikeytool.cli.words import json_option, quiet_option, say
-from mikeytool.kms.sql import Where
-from mikeytool.kms.store import Store
+from mikeytool.cli.options.common import json_option, quiet_option, say
+from mikeytool.cli.options.store import store_argument
+from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.render.table import print_table
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.sql import Where
 from mikeytool.wire.identity import Identity
 
 

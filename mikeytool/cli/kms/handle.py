@@ -6,7 +6,6 @@ import click
 
 from mikeytool.capture.text import Format
 from mikeytool.cli.environment import environment
-from mikeytool.cli.kms.common import store_argument
 from mikeytool.cli.main import complain, exit_code
 from mikeytool.cli.messages import (
     check_output,
@@ -16,10 +15,11 @@ from mikeytool.cli.messages import (
     one_message,
     write_message,
 )
-from mikeytool.cli.words import quiet_option
+from mikeytool.cli.options.common import quiet_option
+from mikeytool.cli.options.store import store_argument
 from mikeytool.kms.service import handle as handle_message
-from mikeytool.kms.sql import Where
-from mikeytool.kms.store import Store
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.sql import Where
 
 
 @click.command()

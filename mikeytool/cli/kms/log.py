@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from mikeytool.cli.environment import environment
-from mikeytool.cli.kms.common import store_argument
-from mikeytool.cli.table import print_table
-from mikeytool.cli.values import parse_time
-from mikeytool.cli.words import json_option
-from mikeytool.client.tickets import time_json
-from mikeytool.kms.model import LogEntry
-from mikeytool.kms.sql import Where
-from mikeytool.kms.store import Store
+from mikeytool.cli.options.common import json_option
+from mikeytool.cli.options.store import store_argument
+from mikeytool.cli.options.types import parse_time
+from mikeytool.cli.render.table import print_table
+from mikeytool.client.ticket_files import time_json
+from mikeytool.kms.store.records import LogEntry
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.sql import Where
 from mikeytool.wire.registry import TsType
 from mikeytool.wire.timestamp import Timestamp
 

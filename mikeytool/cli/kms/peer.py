@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from mikeytool.cli.keys import KEY, KEY_HELP
-from mikeytool.cli.kms.common import PATH, store_argument
-from mikeytool.cli.table import print_table
-from mikeytool.cli.values import IDENTITY
-from mikeytool.cli.words import json_option, quiet_option, say
-from mikeytool.kms.model import Peer
-from mikeytool.kms.sql import Where
-from mikeytool.kms.store import Store
+from mikeytool.cli.options.common import json_option, quiet_option, say
+from mikeytool.cli.options.keys import KEY, KEY_HELP
+from mikeytool.cli.options.store import PATH, store_argument
+from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.render.table import print_table
+from mikeytool.kms.store.records import Peer
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 
@@ -57,7 +57,7 @@ def _checked(kms_id: Identity, url: str | None, place: Path | None) -> str:
     A URL is looked at, not asked: the other KMS may not run yet.
     """
     if url is not None:
-        from mikeytool.kms.http_connection import Address
+        from mikeytool.kms.remote.connection import Address
 
         return Address.of(url).url
     assert place is not None  # noqa: S101 - one of the two is given

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from mikeytool.cli.kms.common import PATTERN, store_argument
-from mikeytool.cli.table import print_table
-from mikeytool.cli.values import parse_duration
-from mikeytool.cli.words import json_option, quiet_option, say
-from mikeytool.kms.policy import KmsPolicy, Rule
-from mikeytool.kms.sql import Where
-from mikeytool.kms.store import Store
+from mikeytool.cli.options.common import json_option, quiet_option, say
+from mikeytool.cli.options.store import PATTERN, store_argument
+from mikeytool.cli.options.types import parse_duration
+from mikeytool.cli.render.table import print_table
+from mikeytool.kms.kms_policy import KmsPolicy, Rule
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))

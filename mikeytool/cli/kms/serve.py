@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from mikeytool.cli.keys import read_passphrase
-from mikeytool.cli.kms.common import PATH, store_argument
 from mikeytool.cli.main import DEBUG, EXIT_INTERRUPT
-from mikeytool.cli.words import quiet_option, say
-from mikeytool.kms.sql import Where
+from mikeytool.cli.options.common import quiet_option, say
+from mikeytool.cli.options.keys import read_passphrase
+from mikeytool.cli.options.store import PATH, store_argument
+from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 
@@ -80,7 +80,8 @@ def serve(
         raise UsageError("kms serve needs more packages: pip install 'mikeytool[server]'")
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("--tls-cert and --tls-key go together")
-    from mikeytool.kms import http_listen, http_workers
+    from mikeytool.kms.http import listen as http_listen
+    from mikeytool.kms.http import server as http_workers
 
     tls = None
     if tls_cert is not None and tls_key is not None:

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import click
 
-from mikeytool.cli.keys import KEY, KEY_HELP
-from mikeytool.cli.kms.common import PATH, STORE, read_key_pair, store_argument
-from mikeytool.cli.progress import counted
-from mikeytool.cli.table import print_table
-from mikeytool.cli.values import IDENTITY, random
-from mikeytool.cli.words import force_option, json_option, quiet_option, say
+from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
+from mikeytool.cli.options.keys import KEY, KEY_HELP
+from mikeytool.cli.options.store import PATH, STORE, read_key_pair, store_argument
+from mikeytool.cli.options.types import IDENTITY, random
+from mikeytool.cli.render.progress import counted
+from mikeytool.cli.render.table import print_table
 from mikeytool.exchange.profile import PROFILES
-from mikeytool.kms import check as checking
-from mikeytool.kms import copying
-from mikeytool.kms.model import Tpk
-from mikeytool.kms.seal import BESIDE, PLACE_VARIABLE, check_how
-from mikeytool.kms.sql import Where
-from mikeytool.kms.store import Store
+from mikeytool.kms.store import check as checking
+from mikeytool.kms.store import copying
+from mikeytool.kms.store.records import Tpk
+from mikeytool.kms.store.seal import BESIDE, PLACE_VARIABLE, check_how
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from mikeytool.cli.keys import KEY, KEY_HELP
-from mikeytool.cli.kms.common import deliver, key_file_option, store_argument
-from mikeytool.cli.table import print_table
-from mikeytool.cli.values import IDENTITY, random
-from mikeytool.cli.words import force_option, json_option, quiet_option, say
-from mikeytool.kms.model import Tpk
-from mikeytool.kms.sql import Where
-from mikeytool.kms.store import Store
+from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
+from mikeytool.cli.options.keys import KEY, KEY_HELP
+from mikeytool.cli.options.store import deliver, key_file_option, store_argument
+from mikeytool.cli.options.types import IDENTITY, random
+from mikeytool.cli.render.table import print_table
+from mikeytool.kms.store.records import Tpk
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.sql import Where
 from mikeytool.wire.identity import Identity
 
 

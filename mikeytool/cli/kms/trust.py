@@ -10,12 +10,12 @@ import click
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import Certificate
 
-from mikeytool.cli.kms.common import PATH, read_certificates, read_key_pair, store_argument
-from mikeytool.cli.table import print_table
-from mikeytool.cli.words import json_option, quiet_option, say
+from mikeytool.cli.options.common import json_option, quiet_option, say
+from mikeytool.cli.options.store import PATH, read_certificates, read_key_pair, store_argument
+from mikeytool.cli.render.table import print_table
 from mikeytool.crypto.certificates import rsa_key
-from mikeytool.kms.sql import Where
-from mikeytool.kms.store import Store
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.sql import Where
 
 
 @click.group()

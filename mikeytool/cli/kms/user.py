@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from mikeytool.cli.keys import KEY, KEY_HELP
-from mikeytool.cli.kms.common import (
+from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
+from mikeytool.cli.options.keys import KEY, KEY_HELP
+from mikeytool.cli.options.store import (
     PATH,
     PATTERN,
     deliver,
@@ -17,13 +18,12 @@ from mikeytool.cli.kms.common import (
     read_certificates,
     store_argument,
 )
-from mikeytool.cli.table import print_table
-from mikeytool.cli.values import IDENTITY, random
-from mikeytool.cli.words import force_option, json_option, quiet_option, say
-from mikeytool.client.files import check_free
-from mikeytool.kms.model import User
-from mikeytool.kms.sql import Where
-from mikeytool.kms.store import Store
+from mikeytool.cli.options.types import IDENTITY, random
+from mikeytool.cli.render.table import print_table
+from mikeytool.kms.store.records import User
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.private_files import check_free
+from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 
@@ -115,7 +115,7 @@ def import_users(store: Where, file: Path, output: Path | None, force: bool) -> 
     act_as; all but uri may be left out, several act_as patterns are separated by blanks or
     are a list. Keys that are not given are made, and written as lines for --keys: psk URI KEY.
     """
-    from mikeytool.cli.kms.importing import import_file
+    from mikeytool.cli.kms.user_import import import_file
 
     if output is not None:
         check_free(output, force=force)

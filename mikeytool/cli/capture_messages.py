@@ -1,0 +1,166 @@
+"""MIKEY messages in captures, for commands that take them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, BinaryIO, NamedTuple
+
+from mikeytool.capture.capture_files import open_capture
+from mikeytool.capture.carried_messages import messages_in
+from mikeytool.capture.carrier import Carrier
+from mikeytool.capture.frames import destination_of, source_of
+from mikeytool.capture.signalling import Signal, Signalling
+from mikeytool.cli.options.common import say
+from mikeytool.wire.errors import WireError
+from mikeytool.wire.timestamp import FIRST_MOMENT, LAST_MOMENT, Timestamp
+
+Json = dict[str, Any]
+MAX_REQUESTS = 1 << 16
+"""RTSP requests whose methods are remembered."""
+MAX_NOTES = 10
+"""What is said about things that cannot be read, before they are only counted."""
+_PROTOCOLS = ("SIP", "RTSP", "HTTP", "SAP")
+
+
+class Captured(NamedTuple):
+    """A message in a capture, or why it cannot be read, and where it stood."""
+
+    content: bytes | WireError
+    carrier: Carrier
+    signal: Signal
+    level: str
+
+    @property
+    def method(self) -> str:
+        """What carried it: "SIP INVITE", "SIP 200 INVITE", "RTSP SETUP", "HTTP POST"."""
+        status = "" if self.carrier.status is None else str(self.carrier.status)
+        return " ".join(filter(None, (self.carrier.protocol, status, self.carrier.method)))
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID of SIP or the Session of RTSP; empty without one."""
+        name = "call-id" if self.carrier.protocol == "SIP" else "session"
+        return self.carrier.value(name).partition(";")[0].strip()
+
+    @property
+    def where(self) -> str:
+        """Its place, for people."""
+        frame = f"frame {self.signal.moment.frame}"
+        return ", ".join(filter(None, (frame, self.method, self.level)))
+
+    @property
+    def facts(self) -> Json:
+        """What `--json` adds to the message."""
+        carrier, signal = self.carrier, self.signal
+        return {
+            "frame": signal.moment.frame,
+            "time": _time_json(signal.moment.time),
+            "source": signal.source,
+            "destination": signal.destination,
+            "transport": signal.transport,
+            "protocol": carrier.protocol,
+            "method": carrier.method or None,
+            "status": carrier.status,
+            "call_id": self.call_id or None,
+            "level": self.level or None,
+        }
+
+
+def _time_json(time: int | None) -> Json | None:
+    """The time of a frame, with an NTP timestamp as its value; None where NTP has none."""
+    if time is None or not FIRST_MOMENT <= time < LAST_MOMENT:
+        return None
+    t = Timestamp.at(time)
+    return {"value": t.value.hex(), "utc": t.utc}
+
+
+def captured_messages(source: BinaryIO, tick: Callable[[], None]) -> Iterator[Captured]:
+    """Every message in a capture, in order of its frames; `tick` is called for each frame.
+
+    Raises WireError behind the last if the file is broken there, and when there is none.
+    """
+    reader = _Reader()
+    fault = None
+    try:
+        for record in open_capture(source):
+            tick()
+            for signal in reader.signalling.add(record):
+                reader.add(signal)
+    except WireError as error:
+        fault = error
+    for signal in reader.signalling.end():
+        reader.add(signal)
+    yield from reader.messages()
+    short = reader.signalling.seen["cut short"]
+    if short:
+        say(f"note: packets that were captured short: {short}; use a longer snaplen")
+    if fault is not None:
+        raise fault
+    if not reader.found:
+        raise _nothing(reader.signalling.seen, reader.crypto)
+
+
+class _Reader:
+    """Takes signals and keeps the messages in them."""
+
+    def __init__(self) -> None:
+        self.signalling = Signalling()
+        self.found: list[Captured] = []
+        self.crypto = 0
+        self._unread = 0
+        self._requests: dict[tuple[bytes, bytes, str], str] = {}
+
+    def add(self, signal: Signal) -> None:
+        """Take a signal; what of it cannot be read is told, since it may have held messages."""
+        carrier = signal.carrier
+        try:
+            if isinstance(carrier, WireError):
+                raise carrier
+            self._note_request(carrier, signal.flow)
+            for content, level, _ in messages_in(carrier):
+                self.found.append(Captured(content, carrier, signal, level))
+            if b"a=crypto:" in carrier.body:
+                self.crypto += 1
+        except WireError as error:
+            self._unread += 1
+            if self._unread <= MAX_NOTES:
+                say(f"note: frame {signal.moment.frame}: {error}")
+
+    def messages(self) -> Iterator[Captured]:
+        """The messages in order of their frames."""
+        if self._unread > MAX_NOTES:
+            say(f"note: {self._unread - MAX_NOTES} more could not be read")
+        self.found.sort(key=lambda one: one.signal.moment.frame)
+        for one in self.found:
+            carrier, flow = one.carrier, one.signal.flow
+            if carrier.protocol == "RTSP" and carrier.status is not None:
+                ends = destination_of(flow), source_of(flow)
+                method = self._requests.get((*ends, carrier.value("cseq")), "")
+                yield one._replace(carrier=replace(carrier, method=method))
+            else:
+                yield one
+
+    def _note_request(self, carrier: Carrier, flow: bytes) -> None:
+        """Remember the method of an RTSP request, which its response does not name."""
+        if carrier.protocol != "RTSP" or carrier.status is not None:
+            return
+        if len(self._requests) < MAX_REQUESTS:
+            key = source_of(flow), destination_of(flow), carrier.value("cseq")
+            self._requests[key] = carrier.method
+
+
+def _nothing(seen: Counter[str], crypto: int) -> WireError:
+    """What was seen instead of a message."""
+    if not seen["frames"]:
+        return WireError("this capture has no frames; the capture before it may have failed")
+    frames = f"{seen['frames']} frame{'' if seen['frames'] == 1 else 's'}"
+    packets = [f"{seen[name]} {name}" for name in ("UDP", "TCP", "IP fragments") if seen[name]]
+    text = f"no MIKEY message in this capture: {frames}"
+    text += f", {', '.join(packets)}" if packets else ", none of them UDP or TCP"
+    messages = [f"{seen[name]} {name}" for name in _PROTOCOLS if seen[name]]
+    text += f"; messages: {', '.join(messages)}" if messages else "; no SIP, RTSP, HTTP or SAP"
+    if crypto:
+        text += f"; {crypto} with a=crypto, which is SDES (RFC 4568): see srtp --sdes"
+    return WireError(text)

@@ -1,0 +1,410 @@
+"""`conference`: the conference system of 3GPP TR 33.828 5.3.2, with all its conferences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from mikeytool.capture.text import Format, format_message
+from mikeytool.cli.environment import environment
+from mikeytool.cli.main import complain, exit_code
+from mikeytool.cli.messages import (
+    check_output,
+    index_option,
+    message_argument,
+    message_options,
+    one_message,
+    write_message,
+)
+from mikeytool.cli.options.common import (
+    force_option,
+    json_option,
+    quiet_option,
+    say,
+    show_keys_option,
+)
+from mikeytool.cli.options.keys import KEY, KEY_HELP, need_key
+from mikeytool.cli.options.types import IDENTITY, parse_duration
+from mikeytool.cli.render.conference import conference_json, print_conference
+from mikeytool.client.kms_access import reach
+from mikeytool.conference import calling_out, entering, member_rows, membership, rows
+from mikeytool.conference.database import ConferenceState
+from mikeytool.conference.model import (
+    DEFAULT_OVERLAP,
+    DEFAULT_TIMEOUT,
+    Purpose,
+    System,
+    Update,
+)
+from mikeytool.conference.system import ConferenceSystem
+from mikeytool.exchange.profile import check_key
+from mikeytool.kms.remote.groups import Asker
+from mikeytool.wire.errors import MikeyError, Refused, UsageError
+from mikeytool.wire.identity import Identity
+
+_PATH = click.Path(path_type=Path)
+state_argument = click.argument("state", type=_PATH)
+people_argument = click.argument("who", type=IDENTITY, nargs=-1, required=True, metavar="URI...")
+focus_option = click.option(
+    "--focus", type=IDENTITY, metavar="URI", help="Which conference; may be left out with one."
+)
+send_errors_option = click.option(
+    "--send-errors",
+    is_flag=True,
+    help="Print an Error message also for those who are not authenticated.",
+)
+
+
+@click.group()
+def conference() -> None:
+    """Run a conference system: members, group keys, SSRCs.
+
+    STATE is one file with all its conferences. It holds keys.
+    """
+
+
+@conference.command()
+@state_argument
+@click.option(
+    "--as",
+    "identity",
+    type=IDENTITY,
+    required=True,
+    metavar="FACTORY",
+    envvar="MIKEYTOOL_AS",
+    help="URI of the conference factory, a user of the KMS who may act as every focus.",
+)
+@click.option(
+    "--psk", type=KEY, metavar="KEY", envvar="MIKEYTOOL_PSK", help=f"Its key: {KEY_HELP}."
+)
+@click.option(
+    "--kms",
+    required=True,
+    metavar="STORE|URL",
+    envvar="MIKEYTOOL_KMS",
+    help="Where the KMS is.",
+)
+@click.option(
+    "--kms-id",
+    type=IDENTITY,
+    metavar="KMS_ID",
+    envvar="MIKEYTOOL_KMS_ID",
+    help="Identity of the KMS; default: what it says.",
+)
+@click.option(
+    "--may-create",
+    multiple=True,
+    metavar="PATTERN",
+    help="Who may create conferences, as in sip:*@example.com; default: every user.",
+)
+@force_option
+@quiet_option
+def init(
+    state: Path,
+    identity: Identity,
+    psk: bytes | None,
+    kms: str,
+    kms_id: Identity | None,
+    may_create: tuple[str, ...],
+    force: bool,
+) -> None:
+    """Make the STATE of a conference system."""
+    where = kms if "://" in kms else str(Path(kms).resolve())
+    try:
+        where.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"--kms {where!a}: this is no UTF-8, and STATE has room for no other"
+        ) from None
+    key = need_key(psk, "the conference system's pre-shared key")
+    check_key(key, "pre-shared key")
+    system = System(
+        identity,
+        key,
+        where,
+        kms_id or reach(where).identity,
+        may_create,
+    )
+    ConferenceState.init(state, system, force=force).close()
+    say(f"{state}: conference system {identity} with the KMS {system.kms_id}")
+
+
+@contextmanager
+def _system(path: Path, *, send_errors: bool = False) -> Iterator[ConferenceSystem]:
+    """The conference system at work, its file closed afterwards."""
+    state = ConferenceState(path)
+    try:
+        me = state.system()
+        kms = reach(me.kms, asker=Asker(me.identity, me.psk))
+        yield ConferenceSystem(state, environment(), kms, send_errors)
+    finally:
+        state.close()
+
+
+def _purposes(_context: click.Context, _param: click.Parameter, text: str) -> list[Purpose]:
+    try:
+        found = [Purpose(name) for name in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"--purpose {text!r}: it takes audio, video, floor and events, with commas between"
+        ) from None
+    return list(dict.fromkeys(found))
+
+
+@conference.command()
+@state_argument
+@message_argument
+@index_option
+@click.option(
+    "--focus", type=IDENTITY, required=True, metavar="URI", help="Address of the new conference."
+)
+@click.option(
+    "--purpose",
+    "purposes",
+    default="audio",
+    show_default=True,
+    callback=_purposes,
+    metavar="audio,video,floor,events",
+    help="What there are keys for.",
+)
+@send_errors_option
+@message_options
+@quiet_option
+def create(
+    state: Path,
+    message: str | None,
+    index: int | None,
+    focus: Identity,
+    purposes: list[Purpose],
+    send_errors: bool,
+    fmt: Format,
+    output: str | None,
+) -> int:
+    """Create a conference from the creator's TRANSFER_INIT; prints TRANSFER_RESP."""
+    data = one_message(message, index)
+    check_output(output)
+    with _system(state, send_errors=send_errors) as desk, _answering(fmt, output) as answers:
+        answers.append(entering.create(desk, data, focus, purposes))
+        say(f"{focus}: a conference for {', '.join(purposes)}")
+    return answers.code
+
+
+@conference.command("call-in")
+@state_argument
+@message_argument
+@index_option
+@send_errors_option
+@message_options
+@quiet_option
+def call_in(
+    state: Path,
+    message: str | None,
+    index: int | None,
+    send_errors: bool,
+    fmt: Format,
+    output: str | None,
+) -> int:
+    """Let a caller in: their TRANSFER_INIT in, TRANSFER_RESP with the group keys out."""
+    data = one_message(message, index)
+    check_output(output)
+    with _system(state, send_errors=send_errors) as desk, _answering(fmt, output) as answers:
+        answers.append(entering.call_in(desk, data))
+        _tell_of_updates(desk)
+    return answers.code
+
+
+class _Answers(list[bytes]):
+    """What is printed in the end, and the exit code."""
+
+    code = 0
+
+
+@contextmanager
+def _answering(fmt: Format, output: str | None) -> Iterator[_Answers]:
+    """Print an answer, or for a refusal the Error message that goes with it."""
+    answers = _Answers()
+    try:
+        yield answers
+    except Refused as refusal:
+        if refusal.answer is None:
+            raise
+        answers.append(refusal.answer)
+        answers.code = exit_code(refusal)
+        complain(str(refusal))
+    for answer in answers:
+        write_message(answer, fmt, output)
+
+
+def _tell_of_updates(desk: ConferenceSystem) -> None:
+    with desk.state.snapshot() as db:
+        waiting = member_rows.count_behind(db)
+    if waiting:
+        say(f"{waiting} members have an update to answer; conference updates prints them")
+
+
+@conference.command("call-out")
+@state_argument
+@click.argument("who", type=IDENTITY, metavar="URI")
+@focus_option
+@click.option(
+    "--timeout",
+    metavar="D",
+    default=f"{DEFAULT_TIMEOUT}s",
+    show_default=True,
+    help="How long to wait for the answer.",
+)
+@message_options
+@quiet_option
+def call_out(
+    state: Path,
+    who: Identity,
+    focus: Identity | None,
+    timeout: str,
+    fmt: Format,
+    output: str | None,
+) -> None:
+    """Invite the person URI; prints TRANSFER_INIT with the group keys."""
+    seconds = parse_duration(timeout)
+    check_output(output)
+    with _system(state) as desk:
+        message = calling_out.call_out(desk, focus, who, seconds)
+        _tell_of_updates(desk)
+    write_message(message, fmt, output)
+
+
+@conference.command()
+@state_argument
+@message_argument
+@index_option
+@quiet_option
+def answer(state: Path, message: str | None, index: int | None) -> int:
+    """Take the TRANSFER_RESP to a call-out or an update.
+
+    Prints updates that it leads to, as JSON Lines; an Error message for an answer that is
+    refused.
+    """
+    data = one_message(message, index)
+    with _system(state) as desk, _answering("b64", None) as answers:
+        answered = calling_out.answer(desk, data)
+        _print_updates(answered.updates)
+        _warn(answered.undone)
+        if answered.refusal is not None:
+            complain(f"{answered.identity} does not come: {answered.refusal}")
+            return exit_code(answered.refusal)
+        say(f"{answered.identity} has answered")
+    return answers.code
+
+
+@conference.command()
+@state_argument
+@people_argument
+@focus_option
+@quiet_option
+def allow(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> None:
+    """Put people or groups into the allowed set."""
+    with _system(state) as desk:
+        tidied = membership.allow(desk, focus, who)
+        _print_updates(tidied.updates)
+        _warn(tidied.undone)
+
+
+@conference.command()
+@state_argument
+@people_argument
+@focus_option
+@quiet_option
+def deny(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> None:
+    """Put people out of the allowed set and out of the conference.
+
+    Prints the updates for those who stay, as JSON Lines. They are out even when the KMS, which
+    makes the new keys, cannot be reached; the next command that reaches it changes the keys.
+    """
+    _dismiss(state, who, focus, deny=True)
+
+
+@conference.command()
+@state_argument
+@people_argument
+@focus_option
+@quiet_option
+def remove(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> None:
+    """Put people out who have left or are to leave; they may come back.
+
+    Prints the updates for those who stay, as JSON Lines.
+    """
+    _dismiss(state, who, focus, deny=False)
+
+
+def _dismiss(state: Path, who: Sequence[Identity], focus: Identity | None, *, deny: bool) -> None:
+    with _system(state) as desk:
+        made = membership.dismiss(desk, focus, who, deny=deny)
+        _print_updates(made)
+        if not made:
+            _tell_of_updates(desk)  # another command may have been faster
+
+
+@conference.command()
+@state_argument
+@focus_option
+@click.option(
+    "--overlap",
+    metavar="D",
+    default=f"{DEFAULT_OVERLAP}s",
+    show_default=True,
+    help="How long the old keys stay good.",
+)
+@quiet_option
+def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
+    """Change the group keys; prints the updates for the members, as JSON Lines."""
+    seconds = parse_duration(overlap)
+    with _system(state) as desk:
+        _print_updates(membership.change_keys(desk, focus, seconds))
+
+
+@conference.command()
+@state_argument
+@focus_option
+@quiet_option
+def updates(state: Path, focus: Identity | None) -> None:
+    """Print the updates again that members have not answered, as JSON Lines."""
+    with _system(state) as desk:
+        _print_updates(membership.unanswered(desk, focus))
+
+
+def _warn(undone: MikeyError | None) -> None:
+    """Say that a command has done what it should, but not what was due beside it."""
+    if undone is not None:
+        complain(
+            f"that is done, but not what was due beside it: {undone}; the next command that"
+            " reaches the KMS does it"
+        )
+
+
+def _print_updates(made: Sequence[Update]) -> None:
+    for update in made:
+        message = format_message(update.message, "b64").decode().strip()
+        print(json.dumps({"to": str(update.to), "message": message}))
+
+
+@conference.command()
+@state_argument
+@json_option
+@show_keys_option
+@quiet_option
+def show(state: Path, as_json: bool, show_keys: bool) -> None:
+    """Show the conferences, their members and keys."""
+    opened, now = ConferenceState(state), environment().clock()
+    with opened.snapshot() as db:
+        shown = [conference_json(db, one, now, show_keys) for one in rows.conferences(db)]
+    opened.close()
+    if as_json:
+        print(json.dumps(shown[0] if len(shown) == 1 else shown))
+        return
+    for one in shown:
+        print_conference(one)
+    if not shown:
+        say("there is no conference yet; see conference create")

@@ -1,0 +1,93 @@
+"""What several `kms` commands have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mikeytool.cli.messages import write_output
+from mikeytool.cli.options.keys import format_key, read_passphrase
+from mikeytool.storage.postgres import check_url, is_url
+from mikeytool.storage.private_files import write_private
+from mikeytool.storage.sql import Where
+from mikeytool.wire.errors import StateError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.x509 import Certificate
+
+PATH = click.Path(path_type=Path)
+
+
+class StoreType(click.ParamType[Where]):
+    """A store: the path of its file, or the URL of its PostgreSQL database."""
+
+    name = "STORE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Where:
+        """The path or the URL; raises UsageError for a URL with a password."""
+        if not is_url(value):
+            return Path(value)
+        check_url(value)
+        return str(value)
+
+
+STORE = StoreType()
+store_argument = click.argument("store", type=STORE)
+key_file_option = click.option(
+    "-o", "--output", type=PATH, metavar="FILE", help="Write the key to FILE, mode 0600."
+)
+
+
+class Pattern(click.ParamType[str]):
+    """A pattern of identities."""
+
+    name = "PATTERN"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The pattern, as the store keeps it."""
+        if not value or not str(value).isprintable():
+            self.fail("a pattern is printable text, with * for any characters", param, ctx)
+        return str(value)
+
+
+PATTERN = Pattern()
+
+
+def deliver(key: bytes, output: Path | None, *, made: bool, force: bool) -> None:
+    """Hand out a key: into a file, or printed in hex when it was made here."""
+    if output is not None:
+        write_private(output, format_key(key, "hex"), force=force)
+    elif made:
+        write_output(format_key(key, "hex"), None)
+
+
+def read_file(path: Path) -> bytes:
+    """The octets of a file; raises StateError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+
+
+def read_key_pair(private_key: Path, cert: Path) -> tuple[RSAPrivateKey, Certificate]:
+    """A private key and the first certificate of a PEM file."""
+    from mikeytool.crypto import pem
+
+    key = pem.private_key(
+        read_file(private_key),
+        str(private_key),
+        lambda: read_passphrase(f"Passphrase of {private_key}"),
+    )
+    return key, read_certificates(cert)[0]
+
+
+def read_certificates(path: Path) -> list[Certificate]:
+    """The certificates of a PEM file."""
+    from mikeytool.crypto import pem
+
+    return pem.certificates(read_file(path), str(path))

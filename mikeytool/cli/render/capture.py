@@ -1,0 +1,220 @@
+"""The messages of a capture for people: a list, and the exchanges as a ladder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from mikeytool.cli.capture_messages import Captured
+from mikeytool.cli.render.ladder import Arrow, show_ladders
+from mikeytool.cli.render.table import print_table
+from mikeytool.cli.render.tree import printable
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import ID, IDR
+from mikeytool.wire.registry import DataType as D
+from mikeytool.wire.registry import IdRole, label
+
+Json = dict[str, Any]
+BROKEN = "broken"
+_MOST_NAMES = 3
+
+_I, _R, _KMS = IdRole.INITIATOR, IdRole.RESPONDER, IdRole.KMS
+_ENDS: dict[int, tuple[IdRole, IdRole]] = {
+    D.REQUEST_INIT_PSK: (_I, _KMS),
+    D.REQUEST_INIT_PK: (_I, _KMS),
+    D.REQUEST_RESP: (_KMS, _I),
+    D.TRANSFER_INIT: (_I, _R),
+    D.TRANSFER_RESP: (_R, _I),
+    D.RESOLVE_INIT_PSK: (_R, _KMS),
+    D.RESOLVE_INIT_PK: (_R, _KMS),
+    D.RESOLVE_RESP: (_KMS, _R),
+    **dict.fromkeys(
+        (D.PRE_SHARED, D.PUBLIC_KEY, D.DH_INIT, D.DHHMAC_INIT, D.RSA_R_I_MSG), (_I, _R)
+    ),
+    **dict.fromkeys(
+        (D.PSK_VER_MSG, D.PK_VER_MSG, D.DH_RESP, D.DHHMAC_RESP, D.RSA_R_R_MSG), (_R, _I)
+    ),
+}
+"""The roles of sender and receiver (RFC 3830 3, RFC 6043 4.1)."""
+
+
+class Row(NamedTuple):
+    """A message of a capture; `message` is None if nothing of it can be read.
+
+    `result` is what its checks came to: "verified", "FAILED", "not checked"; or BROKEN.
+    """
+
+    number: int
+    captured: Captured
+    message: Message | None
+    result: str
+
+    @property
+    def size(self) -> int:
+        """Octets of the message."""
+        content = self.captured.content
+        return len(content) if isinstance(content, bytes) else 0
+
+    @property
+    def kind(self) -> str:
+        """The data type by its name; an unassigned number is shown as it is."""
+        number = None if self.message is None else self.message.header.data_type
+        if number is None:  # not even so much of the header is there
+            return BROKEN
+        name = label(D, number)
+        name = f"data type {name}" if name.isdecimal() else name
+        return f"{name}, {BROKEN}" if self.result == BROKEN else name
+
+    @property
+    def csb_id(self) -> str:
+        """The CSB ID, empty without one."""
+        csb_id = None if self.message is None else self.message.header.csb_id
+        return "" if csb_id is None else f"{csb_id:#010x}"
+
+
+def result_of(described: Json, *, failed: bool, broken: bool) -> str:
+    """What the checks of a described message came to, for its Row."""
+    opened = described.get("opened") or {}
+    if broken:
+        return BROKEN
+    if failed:
+        return "FAILED"
+    proven = "verified" in (opened.get("mac"), opened.get("signature"))
+    return "verified" if proven else "not checked"
+
+
+def show_list(rows: Sequence[Row], *, checked: bool) -> None:
+    """Print a line a message; on a terminal it is folded so that 80 columns do.
+
+    `checked` adds what the checks came to.
+    """
+    if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+        head = ("#", "frame", "time", "from, to", "carried by", "message")
+        print_table([head, *(_folded(row, checked=checked) for row in rows)])
+        return
+    wide = ("#", "frame", "time", "from", "to", "carried by", "call", "level", "message",
+            "CSB ID", "octets", *(["check"] if checked else []))  # fmt: skip
+    print_table([wide, *((*_flat(row), row.result)[: len(wide)] for row in rows)])
+
+
+def _flat(row: Row) -> tuple[str, ...]:
+    one = row.captured
+    cells = (str(row.number), str(one.signal.moment.frame), _clock(one), one.signal.source,
+             one.signal.destination, one.method, one.call_id, one.level, row.kind, row.csb_id,
+             str(row.size))  # fmt: skip
+    return tuple(printable(cell) or "-" for cell in cells)
+
+
+def _folded(row: Row, *, checked: bool) -> tuple[str, ...]:
+    one = row.captured
+    carried = [one.method, one.call_id, one.level]
+    message = [row.kind, row.csb_id, f"{row.size} octets", row.result if checked else ""]
+    return (
+        str(row.number),
+        str(one.signal.moment.frame),
+        _clock(one),
+        f"{one.signal.source}\n{one.signal.destination}",
+        "\n".join(printable(text) for text in carried if text),
+        "\n".join(text for text in message if text),
+    )
+
+
+def _clock(one: Captured) -> str:
+    """The time of day in UTC to the millisecond."""
+    if one.signal.moment.time is None:
+        return "-"
+    seconds, milliseconds = divmod(one.signal.moment.time // 1_000_000, 1000)
+    minutes, second = divmod(seconds % 86_400, 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}.{milliseconds:03}"
+
+
+def show_flow(rows: Sequence[Row]) -> None:
+    """Print the exchanges as a ladder between the parties."""
+    parties = _Parties(rows)
+    arrows = [
+        Arrow(
+            row.number,
+            *parties.ends(row),
+            label=f"{row.kind} {row.size}",
+            result=row.result,
+            exchange=f"CSB ID {row.csb_id}" if row.csb_id else BROKEN,
+        )
+        for row in rows
+    ]
+    show_ladders(arrows, parties.names())
+
+
+class _Parties:
+    """Who talks: a host each, with the identities that its messages claim.
+
+    Where one host talks to itself, its parties are identities, or ports where none is known.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._roles: dict[str, dict[IdRole, str]] = {}
+        self._identities: dict[str, dict[str, None]] = {}
+        for row in rows:
+            if row.message is not None:
+                known = self._roles.setdefault(row.csb_id, {})
+                for role, identity in _claims(row.message):
+                    known.setdefault(role, identity)
+        # A proxy hands a message on: its sender is before the first hop, its receiver behind
+        # the last.
+        hops: dict[bytes | int, list[Row]] = {}
+        for row in rows:
+            content = row.captured.content
+            hops.setdefault(content if isinstance(content, bytes) else row.number, []).append(row)
+        for some in hops.values():
+            sender, receiver = self._claimed(some[0])
+            for row in some:
+                begin, end = self.ends(row)
+                self._name(begin, sender if row is some[0] else "")
+                self._name(end, receiver if row is some[-1] else "")
+
+    def ends(self, row: Row) -> tuple[str, str]:
+        """The parties between which a message went."""
+        signal = row.captured.signal
+        ends = (signal.source, signal.destination)
+        hosts = (_host(ends[0]), _host(ends[1]))
+        if hosts[0] != hosts[1]:
+            return hosts
+        claimed = self._claimed(row)
+        return claimed[0] or ends[0], claimed[1] or ends[1]
+
+    def names(self) -> dict[str, list[str]]:
+        """What stands above the lane of each party."""
+        names = {}
+        for party, identities in self._identities.items():
+            found = [printable(one) for one in identities if one != party]
+            more = [f"and {len(found) - _MOST_NAMES} more"] if len(found) > _MOST_NAMES else []
+            names[party] = [printable(party), *found[:_MOST_NAMES], *more]
+        return names
+
+    def _name(self, party: str, identity: str) -> None:
+        known = self._identities.setdefault(party, {})
+        if identity:
+            known[identity] = None
+
+    def _claimed(self, row: Row) -> tuple[str, str]:
+        """The identities of sender and receiver, empty where nothing says them."""
+        roles = self._roles.get(row.csb_id, {})
+        kind = None if row.message is None else row.message.header.data_type
+        ends = _ENDS.get(kind) if kind is not None else None
+        return (roles.get(ends[0], ""), roles.get(ends[1], "")) if ends else ("", "")
+
+
+def _host(end: str) -> str:
+    return end.rpartition(":")[0].strip("[]")
+
+
+def _claims(message: Message) -> Iterator[tuple[IdRole, str]]:
+    """The identities in a message by their roles."""
+    for payload in message.all(IDR):
+        if payload.id_role in (_I, _R, _KMS):
+            yield IdRole(payload.id_role), str(Identity.of(payload))
+    ends = _ENDS.get(message.header.data_type, ())
+    for role, one in zip(ends, message.all(ID), strict=False):
+        yield role, str(Identity.of(one))

@@ -1,0 +1,71 @@
+"""The annotated dump of a message: octets on the left, what they are on the right."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rich.text import Text
+
+from mikeytool.cli.render.tree import NO_WIDTH, console, is_plain, printable
+from mikeytool.wire.dump import Row, dump
+from mikeytool.wire.message import Message
+
+_OCTETS = 8
+"""In a line: with their hex and the offset there is room for as much text in 80 columns."""
+
+_LEFT = 5 + 2 + 3 * _OCTETS - 1 + 2
+_LEAST = 24
+
+
+def show_dump(message: Message) -> None:
+    """Print the dump of one message; offsets are decimal, as errors and --json have them."""
+    out = console()
+    if is_plain(out):
+        sys.stdout.writelines(f"{line.plain}\n" for line in _dump_lines(message, out.width))
+        return
+    for line in _dump_lines(message, out.width):
+        styled = Text(line.offset, style="dim")
+        styled.append(line.octets, style=line.style)
+        styled.append(line.words, style="not dim green")
+        out.print(styled, soft_wrap=True)
+
+
+class _Line(NamedTuple):
+    """A line of the dump; a title has octets only."""
+
+    offset: str
+    octets: str
+    words: str
+    style: str = "not dim"
+
+    @property
+    def plain(self) -> str:
+        """The line without styles."""
+        return f"{self.offset}{self.octets}{self.words}"
+
+
+def _dump_lines(message: Message, width: int) -> Iterator[_Line]:
+    path = None
+    for row in dump(message):
+        if row.path != path:
+            path = row.path
+            title = " > ".join(name for name, _ in path)
+            yield _Line("", title, "", "not dim bold cyan")
+        yield from _row_lines(row, width)
+
+
+def _row_lines(row: Row, width: int) -> Iterator[_Line]:
+    room = NO_WIDTH if width >= NO_WIDTH else max(width - _LEFT, _LEAST)
+    said = printable(row.text if row.octets else f"{row.text}, empty").rstrip()
+    words = [said] if len(said) <= room else textwrap.wrap(said, room)
+    count = -(-len(row.octets) // _OCTETS) or 1
+    for at in range(max(count, len(words))):
+        offset = f"{row.offset + at * _OCTETS:>5}  " if at < count else " " * 7
+        octets = row.octets[at * _OCTETS : (at + 1) * _OCTETS].hex(" ")
+        if at < len(words):
+            yield _Line(offset, f"{octets:<{3 * _OCTETS - 1}}", f"  {words[at]}")
+        else:
+            yield _Line(offset, octets, "")

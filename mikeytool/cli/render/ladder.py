@@ -1,0 +1,156 @@
+"""The exchanges of a capture as a ladder: the parties side by side, an arrow for a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rich.text import Text
+
+from mikeytool.cli.render.tree import NO_WIDTH, STYLES, console
+
+MOST_PARTIES = 5
+"""Side by side; where more talk to each other, each exchange has a ladder of its own."""
+_MARGIN = 5
+_LEAST_GAP = 12
+_RESULT = max(map(len, STYLES)) + 2
+
+
+class Arrow(NamedTuple):
+    """A message: its number, who sent it to whom, what it is, and whether it verified.
+
+    `exchange` names the exchange that it belongs to, such as "CSB ID 0x12345678".
+    """
+
+    number: int
+    sender: str
+    receiver: str
+    label: str
+    result: str
+    exchange: str
+
+
+def show_ladders(arrows: Sequence[Arrow], names: dict[str, list[str]]) -> None:
+    """Print a ladder for each set of parties that talk to each other.
+
+    `names` are the lines above the lane of a party.
+    """
+    out = console()
+    width = 80 if out.width == NO_WIDTH else out.width
+    for at, (title, some) in enumerate(_ladders(arrows)):
+        if at:
+            out.print()
+        if title:
+            out.print(Text(title, style="bold"))
+        for line in _Ladder(some, width).lines(names):
+            out.print(line, no_wrap=True, overflow="ignore", crop=False)
+
+
+def _ladders(arrows: Sequence[Arrow]) -> Iterator[tuple[str, list[Arrow]]]:
+    """The arrows of each ladder, with a title where one set of parties has several."""
+    for group in _connected(arrows):
+        if len(_parties(group)) <= MOST_PARTIES:
+            yield "", group
+            continue
+        exchanges: dict[str, list[Arrow]] = {}
+        for arrow in group:
+            exchanges.setdefault(arrow.exchange, []).append(arrow)
+        yield from exchanges.items()
+
+
+def _connected(arrows: Sequence[Arrow]) -> list[list[Arrow]]:
+    """The arrows by set of parties that are connected by them, in order of appearance."""
+    leader: dict[str, str] = {}
+
+    def lead(party: str) -> str:
+        found = leader.setdefault(party, party)
+        while found != leader[found]:
+            found = leader[found]
+        leader[party] = found
+        return found
+
+    for arrow in arrows:
+        leader[lead(arrow.receiver)] = lead(arrow.sender)
+    groups: dict[str, list[Arrow]] = {}
+    for arrow in arrows:
+        groups.setdefault(lead(arrow.sender), []).append(arrow)
+    return list(groups.values())
+
+
+def _parties(arrows: Sequence[Arrow]) -> list[str]:
+    return list(dict.fromkeys(end for one in arrows for end in (one.sender, one.receiver)))
+
+
+def _fold(name: str, room: int) -> Iterator[str]:
+    """A name in pieces that fit, cut before its host if that helps."""
+    at = name.find("@")
+    if len(name) > room and 0 < at <= room:
+        yield name[:at]
+        name = name[at:]
+    for start in range(0, len(name), room):
+        yield name[start : start + room]
+
+
+class _Ladder:
+    """One ladder. An arrow carries its label where there is room, else it stands above."""
+
+    def __init__(self, arrows: Sequence[Arrow], width: int) -> None:
+        self._arrows = arrows
+        self._width = width
+        parties = _parties(arrows)
+        self._lanes = {party: at for at, party in enumerate(parties)}
+        gaps = len(parties) - 1 or 1
+        wanted = max(-(-(len(a.label) + 8) // self._distance(a)) for a in arrows)
+        room = (width - _MARGIN - 1 - _RESULT) // gaps
+        self._gap = max(min(max(wanted, 24), room), _LEAST_GAP)
+        self._above = wanted > self._gap
+
+    def lines(self, names: dict[str, list[str]]) -> Iterator[Text]:
+        """The lines, the names of the parties first."""
+        yield from (Text(line, style="bold") for line in self._heading(names))
+        for arrow in self._arrows:
+            yield Text(self._rungs().rstrip())
+            first, last = sorted((self._at(arrow.sender), self._at(arrow.receiver)))
+            if self._above or first == last:
+                yield Text(self._numbered(arrow, self._put(first + 2, f" {arrow.label} ")).rstrip())
+                label = ""
+            else:
+                label = f" {arrow.label} "
+            if first != last:
+                line = self._put(first + 1, self._shaft(arrow, last - first - 1, label))
+                if label:
+                    line = self._numbered(arrow, line)
+                yield Text.assemble(line + "  ", (arrow.result, STYLES.get(arrow.result, "red")))
+
+    def _heading(self, names: dict[str, list[str]]) -> Iterator[str]:
+        """The names, each folded to the width of its lane."""
+        columns = []
+        for party, lane in self._lanes.items():
+            room = self._gap - 2
+            if lane == len(self._lanes) - 1:
+                room = max(_RESULT, self._width - self._at(party))
+            columns.append([piece for line in names[party] for piece in _fold(line, room)])
+        for row in range(max(map(len, columns))):
+            cells = [column[row] if row < len(column) else "" for column in columns]
+            yield (" " * _MARGIN + "".join(cell.ljust(self._gap) for cell in cells)).rstrip()
+
+    def _distance(self, arrow: Arrow) -> int:
+        return abs(self._lanes[arrow.sender] - self._lanes[arrow.receiver]) or 1
+
+    def _at(self, party: str) -> int:
+        return _MARGIN + self._lanes[party] * self._gap
+
+    def _rungs(self) -> str:
+        return " " * _MARGIN + ("|" + " " * (self._gap - 1)) * (len(self._lanes) - 1) + "|"
+
+    def _put(self, at: int, text: str) -> str:
+        rungs = self._rungs()
+        return rungs[:at] + text + rungs[at + len(text) :]
+
+    def _numbered(self, arrow: Arrow, line: str) -> str:
+        return f"{arrow.number:{_MARGIN - 2}}" + line[_MARGIN - 2 :]
+
+    def _shaft(self, arrow: Arrow, length: int, label: str) -> str:
+        if self._lanes[arrow.sender] < self._lanes[arrow.receiver]:
+            return label.center(length - 1, "-") + ">"
+        return "<" + label.center(length - 1, "-")

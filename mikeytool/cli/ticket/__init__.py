@@ -1,0 +1,301 @@
+"""`ticket`: tickets for their initiators and responders."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mikeytool.capture.text import Format, find_messages
+from mikeytool.cli.environment import environment
+from mikeytool.cli.messages import (
+    check_output,
+    index_option,
+    message_argument,
+    message_options,
+    one_message,
+    pick_message,
+    read_input,
+)
+from mikeytool.cli.options.common import (
+    force_option,
+    json_option,
+    quiet_option,
+    say,
+    show_keys_option,
+)
+from mikeytool.cli.options.credentials import CREDENTIALS, credentials_of, key_name
+from mikeytool.cli.options.keys import KEY, KEY_HELP, key_wrap_option, need_key, wrapping
+from mikeytool.cli.options.ticket_policy import (
+    CREATE_FLAGS,
+    DEFAULT_FLAGS,
+    policy_of,
+    policy_options,
+)
+from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.render.table import print_table
+from mikeytool.cli.ticket import kms_exchange as asking
+from mikeytool.cli.ticket.kms_exchange import as_option, ask, asking_options, way_of
+from mikeytool.client.ticket_files import (
+    Pending,
+    TicketFile,
+    find_ticket,
+    policy_json,
+    ticket_of_json,
+)
+from mikeytool.exchange.offline_tickets import create_ticket, resolve_alone
+from mikeytool.exchange.profile import PROFILES, profile_of
+from mikeytool.exchange.ticket import ticket_octets
+from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.kms.grant import make_keys
+from mikeytool.storage.private_files import check_free, parse_json
+from mikeytool.wire.describe import masked
+from mikeytool.wire.errors import UsageError, WireError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import TICKET
+from mikeytool.wire.registry import TicketFlag
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def ticket() -> None:
+    """Request, accept, resolve and show tickets.
+
+    With --kms the exchange with the KMS is done at once. With --pending the message for the
+    KMS is printed, and `ticket accept` takes the answer.
+    """
+
+
+accept_changed_option = click.option(
+    "--accept-changed",
+    is_flag=True,
+    help="Take the ticket even if the KMS granted something else than was asked for.",
+)
+
+
+@ticket.command()
+@asking_options
+@policy_options(DEFAULT_FLAGS)
+@accept_changed_option
+@message_options
+@quiet_option
+def request(
+    local: Identity,
+    kms_where: str | None,
+    kms_id: Identity | None,
+    save: Path | None,
+    pending: Path | None,
+    force: bool,
+    accept_changed: bool,
+    fmt: Format,
+    output: str | None,
+    **options: Any,
+) -> None:
+    """Request a ticket and keys from the KMS."""
+    check_output(output)
+    env = environment()
+    who = {name: options.pop(name) for name in CREDENTIALS}
+    policy = policy_of(env.clock(), local, **options)
+    credentials = credentials_of(**who)
+    way = way_of(kms_where, kms_id, save, pending, force=force)
+    asked = credentials.request(env, replace(policy, kms=way.kms_id), local, way.kms_id)
+    ask(env, asked, way, fmt, output, accept_changed=accept_changed)
+
+
+@ticket.command(short_help="Make a ticket without the KMS.")
+@as_option
+@click.option(
+    "--tpk",
+    type=KEY,
+    metavar="KEY",
+    help=f"The key that protects the ticket, which who resolves it has too: {KEY_HELP}.",
+)
+@click.option("--tpk-id", metavar="TEXT", help="The name of that key, if it has one.")
+@click.option(
+    "--kms-id",
+    type=IDENTITY,
+    metavar="ID",
+    envvar="MIKEYTOOL_KMS_ID",
+    help="The KMS that can resolve the ticket (mode 3).",
+)
+@click.option("--save", type=_PATH, required=True, metavar="FILE", help="Where the ticket goes.")
+@policy_options(CREATE_FLAGS)
+@key_wrap_option
+@force_option
+@quiet_option
+def create(
+    local: Identity,
+    tpk: bytes | None,
+    tpk_id: str | None,
+    kms_id: Identity | None,
+    save: Path,
+    key_wrap: bool,
+    force: bool,
+    responders: tuple[Identity, ...],
+    **options: Any,
+) -> None:
+    """Make a ticket without the KMS (modes 3 and 4 of RFC 6043 4.1.1).
+
+    With the E flag the KMS resolves it, which must share the key; without, the responder.
+    """
+    check_free(save, force=force)
+    env = environment()
+    policy = replace(policy_of(env.clock(), local, responders, **options), kms=kms_id)
+    key = need_key(tpk, "--tpk")
+    keys = make_keys(env, policy.keys or ())
+    held = create_ticket(env, policy, keys, key, key_name(tpk_id), wrapping(key_wrap))
+    TicketFile(held.ticket, held.policy, held.keys).write(save, force=force)
+    say(f"{save}: ticket of {local}")
+
+
+@ticket.command(short_help="Take the answer of the KMS.")
+@message_argument
+@click.option("--pending", type=_PATH, required=True, metavar="FILE", help="From the request.")
+@click.option("--save", type=_PATH, required=True, metavar="FILE", help="Where the ticket goes.")
+@accept_changed_option
+@index_option
+@force_option
+@quiet_option
+def accept(
+    message: str | None,
+    pending: Path,
+    save: Path,
+    accept_changed: bool,
+    index: int | None,
+    force: bool,
+) -> None:
+    """Take the answer of the KMS, REQUEST_RESP or RESOLVE_RESP, to a pending request."""
+    answer = one_message(message, index)
+    check_free(save, force=force)
+    asked = Pending.read(pending)
+    asking.save(environment(), asked, answer, save, accept_changed=accept_changed, force=force)
+    # It holds the user's key, and a second answer to it would be a second ticket.
+    pending.unlink()
+
+
+@ticket.command(short_help="Let the KMS resolve a ticket.")
+@message_argument
+@asking_options
+@click.option(
+    "--tpk",
+    type=KEY,
+    metavar="KEY",
+    help=f"Resolve the ticket here, with the key that protects it: {KEY_HELP}.",
+)
+@click.option("--profile", type=click.Choice(["128", "256"]), help="Default: the ticket's.")
+@index_option
+@message_options
+@quiet_option
+def resolve(
+    message: str | None,
+    index: int | None,
+    tpk: bytes | None,
+    local: Identity,
+    kms_where: str | None,
+    kms_id: Identity | None,
+    save: Path | None,
+    pending: Path | None,
+    force: bool,
+    profile: str | None,
+    fmt: Format,
+    output: str | None,
+    **who: Any,
+) -> None:
+    """Let the KMS resolve the ticket in a TRANSFER_INIT, a TICKET payload or a ticket file."""
+    found = _ticket_in(message, index)
+    if isinstance(found, TicketFile):
+        found = found.ticket
+    if tpk is not None:
+        _resolve_alone(found, tpk, local, save, force=force)
+        return
+    if TicketFlag.I in found.flag and not found.initiator_data:
+        raise WireError(
+            "with key forking the KMS needs Initiator Data as well: give the whole TRANSFER_INIT"
+        )
+    check_output(output)
+    policy = TicketPolicy.of(found)
+    credentials = credentials_of(**who)
+    kms_id = kms_id or (policy.kms if pending is not None else None)
+    way = way_of(kms_where, kms_id, save, pending, force=force)
+    env = environment()
+    chosen = PROFILES[int(profile)] if profile else profile_of(policy.prf)
+    asked = credentials.resolve(env, chosen, found, local, way.kms_id)
+    ask(env, asked, way, fmt, output)
+
+
+def _resolve_alone(
+    found: TICKET, tpk: bytes, local: Identity, save: Path | None, *, force: bool
+) -> None:
+    if save is None:
+        raise UsageError("--tpk needs --save FILE")
+    resolved = resolve_alone(environment(), found, tpk, local)
+    TicketFile.of_resolved(found, resolved, local).write(save, force=force)
+    say(f"{save}: ticket of {resolved.policy.initiator}")
+
+
+def _ticket_in(argument: str | None, index: int | None) -> TICKET | TicketFile:
+    """The ticket in a message, bare from Ticket Type on, or in a ticket file."""
+    data = read_input(argument)
+    content = parse_json(data)
+    if content is not None:
+        return ticket_of_json(content, argument or "the input")
+    found = find_ticket(pick_message(find_messages(data), index))
+    if found is None:
+        raise WireError(
+            "there is no ticket in this: give a TRANSFER_INIT, a TICKET payload from Ticket"
+            " Type on, or a ticket file"
+        )
+    return found
+
+
+@ticket.command()
+@message_argument
+@index_option
+@json_option
+@show_keys_option
+def show(message: str | None, index: int | None, as_json: bool, show_keys: bool) -> None:
+    """Show a ticket FILE, or the ticket in a message."""
+    content = _shown(message, index)
+    if not show_keys:
+        for name in ("mpki", "mpkr"):
+            if content[name]:
+                content[name] = masked(bytes.fromhex(content[name]))
+        for key in content["keys"]:
+            for name in ("key", "salt"):
+                if key[name]:
+                    key[name] = masked(bytes.fromhex(key[name]))
+    if as_json:
+        print(json.dumps(content))
+        return
+    rows = [(name.replace("_", " "), _text(value)) for name, value in content.items()]
+    print_table([("", ""), *(row for row in rows if row[1])])
+
+
+def _shown(argument: str | None, index: int | None) -> dict[str, Any]:
+    found = _ticket_in(argument, index)
+    if isinstance(found, TicketFile):
+        return found.json()
+    return {
+        **policy_json(TicketPolicy.of(found)),
+        "mpki": None,
+        "mpkr": None,
+        "keys": [],
+        "used": None,
+        "ticket": ticket_octets(found).hex(),
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict) and "utc" in value:
+        return str(value["utc"] or value["value"])
+    if isinstance(value, list):
+        return "\n".join(map(_text, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {inner}" for name, inner in value.items() if inner)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)

@@ -1,0 +1,219 @@
+"""`transfer init`, `update` and `finish`: what whoever starts an exchange does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import click
+
+from mikeytool.capture.text import Format, format_message
+from mikeytool.cli.environment import environment
+from mikeytool.cli.messages import (
+    check_output,
+    index_option,
+    message_argument,
+    message_options,
+    one_message,
+    write_message,
+)
+from mikeytool.cli.options.common import (
+    force_option,
+    json_option,
+    quiet_option,
+    say,
+    show_keys_option,
+)
+from mikeytool.cli.options.keys import key_wrap_option, wrapping
+from mikeytool.cli.options.media import CALL, accepts, media_of, session_json
+from mikeytool.cli.options.transfer import (
+    PATH,
+    app_option,
+    default_suite,
+    media_for_session,
+    media_options,
+    session_option,
+    supported,
+)
+from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.output import staging, write_unstaged
+from mikeytool.client import initiate as client
+from mikeytool.client.session_files import SessionFile
+from mikeytool.exchange.error import ErrorReceived
+from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.srtp.security_policy import suite_of
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import SP
+from mikeytool.wire.registry import TicketFlag
+
+
+@click.command()
+@click.option(
+    "--ticket",
+    "ticket_path",
+    type=PATH,
+    required=True,
+    metavar="FILE",
+    help="The ticket file; it is marked as used.",
+)
+@click.option(
+    "--as",
+    "local",
+    type=IDENTITY,
+    metavar="URI",
+    envvar="MIKEYTOOL_AS",
+    show_envvar=True,
+    help="Who calls; default: whose ticket it is.",
+)
+@click.option("--to", "remote", type=IDENTITY, required=True, metavar="URI", help="Who is called.")
+@session_option
+@media_options
+@key_wrap_option
+@app_option
+@click.option(
+    "--same-rands-as",
+    "group_path",
+    type=PATH,
+    metavar="SESSION",
+    help="Use the RAND of that session, so that a group has one key; takes a ticket without G.",
+)
+@message_options
+@force_option
+@quiet_option
+def init(
+    ticket_path: Path,
+    local: Identity | None,
+    remote: Identity,
+    session_path: Path,
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    key_wrap: bool,
+    apps: Sequence[str],
+    group_path: Path | None,
+    fmt: Format,
+    output: str | None,
+    force: bool,
+) -> None:
+    """Print TRANSFER_INIT for a ticket.
+
+    With a ticket that somebody else requested and that you have resolved, you call on
+    behalf of a group; that takes a ticket without key forking (the I flag).
+    """
+    check_output(output)
+    group = None if group_path is None else SessionFile.read(group_path).randr_i
+
+    def media_for(policy: TicketPolicy) -> client.Media:
+        if remote not in policy.responders:
+            say(f"note: {remote} is not among the responders of the ticket by name")
+        default = default_suite(policy.prf)
+        calls = CALL if TicketFlag.F in policy.flags else CALL[:1]
+        media = media_of(cs, suites, kemac, default=calls, default_suite=default)
+        return replace(media, encr_alg=wrapping(key_wrap))
+
+    message = client.start(
+        environment(),
+        ticket_path,
+        session_path,
+        client.Call(local, remote, [Identity.from_text(app) for app in apps], group),
+        media_for,
+        force=force,
+        stage=staging(fmt, output),
+    )
+    write_unstaged(message, fmt, output)
+
+
+@click.command(short_help="New keys or streams for a session.")
+@session_option
+@media_options
+@key_wrap_option
+@message_options
+@quiet_option
+def update(
+    session_path: Path,
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    key_wrap: bool,
+    fmt: Format,
+    output: str | None,
+) -> None:
+    """Print an update of a session: new keys (--kemac), new or changed crypto sessions (--cs).
+
+    The other end answers with `transfer respond`, and `transfer finish` takes the answer.
+    """
+    check_output(output)
+    media = media_for_session(cs, suites, kemac, key_wrap=key_wrap)
+    message = client.update(environment(), session_path, media, stage=staging(fmt, output))
+    write_unstaged(message, fmt, output)
+
+
+@click.command(short_help="Take the answer to init or update.")
+@message_argument
+@session_option
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME",
+    help="Of suites that were not offered, take only these.",
+)
+@click.option(
+    "--save-as", type=PATH, metavar="FILE", help="Write the session to FILE, not to SESSION."
+)
+@index_option
+@json_option
+@show_keys_option
+@message_options
+@quiet_option
+def finish(
+    message: str | None,
+    session_path: Path,
+    suites: Sequence[str],
+    save_as: Path | None,
+    index: int | None,
+    as_json: bool,
+    show_keys: bool,
+    fmt: Format,
+    output: str | None,
+) -> None:
+    """Take TRANSFER_RESP: the session of `transfer init` is set up.
+
+    A call that was forked to several may get several answers; --save-as takes one more. What
+    is printed, and goes to -o, is an Error message for the other end when its answer is
+    authentic but not acceptable.
+    """
+    data = one_message(message, index)
+    check_output(output)
+    try:
+        known = partial(supported, suites)
+        session = client.finish(environment(), data, session_path, accepts(suites), save_as, known)
+    except Refused as refusal:
+        tell(refusal, fmt, output, as_json=as_json)
+        raise
+    if as_json:
+        print(json.dumps(session_json(session, show_keys=show_keys)))
+    else:
+        say(f"{save_as or session_path}: session with {session.remote} is set up")
+
+
+def tell(refusal: Refused, fmt: Format, output: str | None, *, as_json: bool) -> None:
+    """Print the Error message for the other end, and name the suites that it supports."""
+    if isinstance(refusal, ErrorReceived) and refusal.supported:
+        say(f"the other end supports {', '.join(map(_policy_name, refusal.supported))}")
+    if refusal.answer is None:
+        return
+    if as_json:
+        message = format_message(refusal.answer, "b64").decode().strip()
+        print(json.dumps({"error": str(refusal), "message": message}))
+    else:
+        write_message(refusal.answer, fmt, output)
+
+
+def _policy_name(policy: SP) -> str:
+    found = suite_of(policy)
+    return f"policy {policy.policy_no}" if found is None else found.name

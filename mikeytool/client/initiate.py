@@ -1,0 +1,216 @@
+"""A user's side of Ticket Transfer: files around the exchange, for whoever starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mikeytool.client.session_files import SessionFile, locked_session
+from mikeytool.client.state import open_state
+from mikeytool.client.ticket_files import TicketFile, read_ticket
+from mikeytool.exchange.crypto_sessions import CsSpec
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.error import raise_error
+from mikeytool.exchange.initiator import finish_transfer, session_of_init, transfer_init
+from mikeytool.exchange.profile import profile_of
+from mikeytool.exchange.session import Session
+from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.exchange.transfer import AcceptPolicy, check_apps, transfer_header
+from mikeytool.exchange.update import finish_update, update_init, update_keys
+from mikeytool.storage.private_files import Stage, check_free, locked, not_staged
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import SP, KeyData
+from mikeytool.wire.registry import DataType, EncrAlg, TicketFlag
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What one end brings to the negotiation: crypto sessions, policies and keys.
+
+    `encr_alg` is what one's own KEMAC is encrypted with, unless it is the profile's default.
+    `supported` are the policies to name when those of the other end are refused.
+    """
+
+    crypto_sessions: Sequence[CsSpec] = ()
+    policies: Sequence[SP] = ()
+    kemac_keys: Sequence[KeyData] = field(default=(), repr=False)
+    encr_alg: EncrAlg | None = None
+    supported: Sequence[SP] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls whom: `initiator` is None for whoever holds the ticket.
+
+    `group` is the RANDRi of another exchange of the group whose key this is (9).
+    """
+
+    initiator: Identity | None
+    responder: Identity
+    apps: Sequence[Identity] = ()
+    group: bytes | None = None
+
+
+def start(
+    env: Environment,
+    ticket_path: Path,
+    session_path: Path,
+    call: Call,
+    media: Callable[[TicketPolicy], Media],
+    *,
+    force: bool,
+    stage: Stage = not_staged,
+) -> bytes:
+    """Make TRANSFER_INIT from a ticket file, mark the ticket used, write the session file.
+
+    What `media` brings may hang on the ticket. The message is staged before anything is
+    written, and the ticket marked before the session is there: a ticket without the J flag
+    is never used twice, whatever goes wrong after. Raises Refused for a second use.
+    """
+    check_free(session_path, force=force)
+    with locked(ticket_path):
+        ticket = read_ticket(ticket_path)
+        message = _message(env, ticket, ticket_path, call, media(ticket.policy))
+        content = SessionFile(waiting=(message, ticket))
+        if TicketFlag.F not in ticket.policy.flags:
+            content = SessionFile(session=session_of_init(ticket.held, message))
+        with stage(message):
+            if content.session is not None:
+                claim_streams(content.session)
+            replace(ticket, used=True).write(ticket_path, force=True)
+            content.write(session_path, force=force)
+    return message
+
+
+def _message(env: Environment, ticket: TicketFile, path: Path, call: Call, media: Media) -> bytes:
+    flags = ticket.policy.flags
+    if ticket.resolved_by is not None and TicketFlag.I in flags:
+        raise Refused(
+            f"{path}: {ticket.resolved_by} resolved this ticket; with key forking it is for"
+            " answering, and only who requested it may call with it"
+        )
+    # Whoever resolved it has taken part in a transfer of it already.
+    if (ticket.used or ticket.resolved_by is not None) and TicketFlag.J not in flags:
+        raise Refused(f"{path}: this ticket was used and has no J flag; request another")
+    check_apps(ticket.policy, call.apps)
+    caller = call.initiator or ticket.resolved_by or ticket.policy.initiator
+    if ticket.resolved_by not in (None, caller):
+        # Responders know MPKi as well: nothing but this keeps them from calling as others.
+        raise Refused(f"{path}: {ticket.resolved_by} resolved this ticket, not {caller}")
+    if caller is None:
+        raise Refused("the ticket names no initiator; say who calls with --as")
+    return transfer_init(
+        env,
+        ticket.held,
+        initiator=caller,
+        responder=call.responder,
+        crypto_sessions=media.crypto_sessions,
+        policies=media.policies,
+        kemac_keys=media.kemac_keys,
+        randr_i=call.group,
+        encr_alg=media.encr_alg,
+    )
+
+
+def claim_streams(session: Session, before: Session | None = None) -> None:
+    """Write down in the client's state what a session sends; see `ClientState`."""
+    with closing(open_state()) as state:
+        state.claim_streams(session, before)
+
+
+def finish(
+    env: Environment,
+    answer: bytes,
+    session_path: Path,
+    accept_policy: AcceptPolicy,
+    another: Path | None = None,
+    supported: Callable[[int], Sequence[SP]] = lambda _prf: (),
+) -> Session:
+    """Take the answer to one's own TRANSFER_INIT into the session file, or into `another`.
+
+    A forked call may get several answers, each of which is a session of its own
+    (interpretation 28). An Error message about one's own answer to a call is taken as well.
+    `supported` gives the policies of a PRF to name when those of the answer are refused.
+    Raises ErrorReceived, Refused, which has an Error message for the other end when the
+    answer has verified, WireError or StateError.
+    """
+    if another is not None:
+        check_free(another, force=False)
+    with locked_session(session_path) as content:
+        if content.session is not None and content.update is not None:
+            known = supported(content.session.policy.prf)
+            return _finish_update(env, answer, session_path, content, accept_policy, known)
+        if content.session is not None:
+            _raise_error(env, answer, content.session)
+        if content.waiting is None:
+            raise Refused(f"{session_path}: this session does not wait for an answer")
+        if content.session is not None and another is None:
+            raise Refused(
+                f"{session_path}: it has its answer; if this is one more answer to a forked"
+                " call, write its session to another file with --save-as"
+            )
+        init, ticket = content.waiting
+        known = supported(ticket.policy.prf)
+        session = finish_transfer(env, ticket.held, init, answer, accept_policy, known)
+        claim_streams(session)
+        made = SessionFile(session, content.waiting)
+        made.write(another or session_path, force=another is None)
+    return session
+
+
+def _raise_error(env: Environment, data: bytes, session: Session) -> None:
+    """Raise ErrorReceived for an Error message about what set a session up, or updated it.
+
+    It has the keys of that message, which are those of updates (5.2, 5.4).
+    """
+    if Message.read(data).header.data_type != DataType.ERROR:
+        return
+    profile = profile_of(session.policy.prf)
+    about = transfer_header(DataType.TRANSFER_RESP, profile, session.csb_id, (), v=False)
+    raise_error(env, data, about, update_keys(session))
+
+
+def update(
+    env: Environment,
+    session_path: Path,
+    media: Callable[[Session], Media],
+    *,
+    stage: Stage = not_staged,
+) -> bytes:
+    """TRANSFER_INIT of an update of a session (5.2), which waits for its answer then.
+
+    One that was not answered may be followed by another.
+    """
+    with locked_session(session_path) as content:
+        before = content.established
+        brought = media(before)
+        message, session = update_init(
+            env,
+            before,
+            crypto_sessions=brought.crypto_sessions,
+            policies=brought.policies,
+            kemac_keys=brought.kemac_keys,
+            encr_alg=brought.encr_alg,
+        )
+        with stage(message):
+            replace(content, session=session, update=message).write(session_path, force=True)
+    return message
+
+
+def _finish_update(
+    env: Environment,
+    answer: bytes,
+    session_path: Path,
+    content: SessionFile,
+    accept_policy: AcceptPolicy,
+    supported: Sequence[SP],
+) -> Session:
+    before = content.established
+    session = finish_update(env, before, content.update or b"", answer, accept_policy, supported)
+    claim_streams(session, before)
+    replace(content, session=session, update=None).write(session_path, force=True)
+    return session

@@ -1,0 +1,121 @@
+"""Ways to reach a KMS: a store on this machine, or a URL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+from mikeytool.exchange.environment import Environment
+from mikeytool.kms.foreign_tickets import PATIENCE
+from mikeytool.kms.service import handle
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.postgres import is_url
+from mikeytool.storage.sql import Where
+from mikeytool.wire.errors import Refused, Unreachable
+from mikeytool.wire.identity import Identity
+
+if TYPE_CHECKING:
+    from mikeytool.kms.remote.connection import Tls
+    from mikeytool.kms.remote.groups import Asker
+
+
+class Kms(Protocol):
+    """A KMS that answers messages."""
+
+    @property
+    def identity(self) -> Identity:
+        """The identity that goes into IDRkms."""
+
+    def answer(self, env: Environment, message: bytes) -> bytes:
+        """The answer to a message, which may be an Error message.
+
+        Raises Refused when there is none, Unreachable when the KMS cannot be reached.
+        """
+
+    def groups_of(self, identity: Identity) -> Sequence[Identity]:
+        """The groups that the KMS knows someone to be in."""
+
+    def is_group(self, identity: Identity) -> bool:
+        """Whether the KMS knows an identity to be that of a group."""
+
+
+class StoreKms:
+    """A KMS whose store this process opens itself, for one person's tests."""
+
+    def __init__(self, where: Where) -> None:
+        self._store = Store(where)
+        self.identity = self._store.identity
+
+    def answer(self, env: Environment, message: bytes) -> bytes:
+        """The answer of the store; why it refuses shows, as the store is the caller's own."""
+        handled = handle(self._store, env, message)
+        if isinstance(handled.refusal, Unreachable):
+            raise handled.refusal
+        if handled.refusal is not None:
+            raise Refused(f"the KMS refuses: {handled.refusal}", handled.refusal.error_no)
+        assert handled.answer is not None  # noqa: S101 - without a refusal there is one
+        return handled.answer
+
+    def groups_of(self, identity: Identity) -> Sequence[Identity]:
+        """The groups in the store that someone is in."""
+        return self._store.groups_of(identity)
+
+    def is_group(self, identity: Identity) -> bool:
+        """Whether the store has a group of that identity."""
+        return self._store.is_group(identity)
+
+
+class UrlKms:
+    """A KMS that is asked over HTTP; its identity is the host name unless a user says another.
+
+    `asker` is who asks about groups, which the KMS does not tell everybody.
+    """
+
+    def __init__(self, url: str, tls: Tls | None = None, asker: Asker | None = None) -> None:
+        from mikeytool.kms.remote.http_client import Remote  # with TLS, which only URLs need
+
+        self._remote, self._asker = Remote(url, tls), asker
+        self.identity = Identity.from_text(self._remote.address.host)
+
+    def answer(self, _env: Environment, message: bytes) -> bytes:
+        """The answer, within 10 seconds; see `Remote.ask` for what is raised."""
+        return self._remote.ask(message, time.monotonic() + PATIENCE)
+
+    def groups_of(self, identity: Identity) -> Sequence[Identity]:
+        """The groups that the KMS says someone is in; raises Refused and Unreachable."""
+        return self._groups("member", identity)
+
+    def is_group(self, identity: Identity) -> bool:
+        """Whether the KMS says that there is such a group; raises Refused and Unreachable."""
+        return bool(self._groups("group", identity))
+
+    def _groups(self, kind: str, identity: Identity) -> Sequence[Identity]:
+        from mikeytool.kms.remote import groups as groups_http
+
+        if self._asker is None:
+            raise Refused(f"{self._remote.url}: it tells of groups only to who shows a key")
+        asked = groups_http.target(kind, identity)
+        header, mac = groups_http.authorization(self._asker, asked, time.time_ns())
+        deadline = time.monotonic() + PATIENCE
+        answer = self._remote.exchange("GET", asked, {"Authorization": header}, b"", deadline)
+        if answer.status == HTTPStatus.FORBIDDEN:
+            raise Refused(
+                f"{self._remote.url}: the KMS tells of groups to users who may act as others (kms"
+                " user add --act-as), and whose clock is right"
+            )
+        self._remote.check(answer)
+        mark = answer.headers.get(groups_http.ANSWER_HEADER)
+        return groups_http.read_answer(self._asker, mac, mark, answer.body)
+
+
+def reach(where: str, tls: Tls | None = None, asker: Asker | None = None) -> Kms:
+    """The KMS with a store, or at a URL.
+
+    Without `tls` the environment says what is trusted. Raises StateError for no store,
+    UsageError for no URL.
+    """
+    if "://" in where and not is_url(where):
+        return UrlKms(where, tls, asker)
+    return StoreKms(where)

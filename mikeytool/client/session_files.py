@@ -1,0 +1,187 @@
+"""Session files: a Ticket Transfer that waits for its answer, or what came of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from construct import ConstructError
+
+from mikeytool.client.ticket_files import (
+    BROKEN,
+    TicketFile,
+    identity_json,
+    identity_of_json,
+    key_json,
+    key_of_json,
+    parse_ticket_octets,
+)
+from mikeytool.exchange.session import CryptoSession, Session
+from mikeytool.exchange.ticket import ticket_octets
+from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.exchange.transfer import read_transfer_init
+from mikeytool.storage.private_files import Json, locked, read_json, write_json
+from mikeytool.wire.errors import Refused, WireError
+from mikeytool.wire.generate_builder import build
+from mikeytool.wire.generate_parser import parser
+from mikeytool.wire.grammar import Record
+from mikeytool.wire.header import GenericIdEntry
+from mikeytool.wire.payloads import SP
+from mikeytool.wire.registry import IdRole
+
+R = TypeVar("R", bound=Record)
+
+KIND = "session"
+WAITING = "waiting"
+ESTABLISHED = "established"
+
+ROLES = {IdRole.INITIATOR: "initiator", IdRole.RESPONDER: "responder", None: "observer"}
+"""The names of the roles in a session; the observer has recovered it from a capture."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFile:
+    """What a session file holds.
+
+    `waiting` is the initiator's TRANSFER_INIT and its ticket; it stays when `session` is
+    there, because a forked call may get more than one answer. `update` is one's own update
+    that waits for its answer. `sent` is the highest packet
+    index of each stream to send, as a list of the SRTP and the SRTCP index.
+    """
+
+    session: Session | None = None
+    waiting: tuple[bytes, TicketFile] | None = None
+    sent: dict[str, list[int]] = field(default_factory=dict)
+    update: bytes | None = None
+
+    @property
+    def state(self) -> str:
+        """`waiting` or `established`."""
+        return WAITING if self.session is None else ESTABLISHED
+
+    def write(self, path: Path, *, force: bool = False) -> None:
+        """Write the session file."""
+        write_json(path, KIND, {"state": self.state, **self._json()}, force=force)
+
+    def _json(self) -> Json:
+        content: Json = {}
+        if self.waiting is not None:
+            init, ticket = self.waiting
+            content |= {"init": init.hex(), "ticket": ticket.json()}
+        if self.session is not None:
+            content |= {**session_json(self.session), "sent": self.sent}
+            content["update"] = None if self.update is None else self.update.hex()
+        return content
+
+    @classmethod
+    def read(cls, path: Path) -> SessionFile:
+        """Read a session file; raises StateError without it, WireError when it is broken."""
+        content = read_json(path, KIND)
+        try:
+            waiting = None
+            if "init" in content:
+                ticket = TicketFile.of_json(content["ticket"])
+                waiting = (bytes.fromhex(content["init"]), ticket)
+            if content["state"] == WAITING and waiting is not None:
+                return cls(waiting=waiting)
+            sent = {name: [int(rtp), int(rtcp)] for name, (rtp, rtcp) in content["sent"].items()}
+            update = None if content["update"] is None else bytes.fromhex(content["update"])
+            return cls(session_of_json(content), waiting, sent, update)
+        except (*BROKEN, ConstructError):
+            raise WireError(f"{path}: the session in it is broken; set it up again") from None
+
+    @property
+    def randr_i(self) -> bytes:
+        """RANDRi of the exchange, for others of a group to use (RFC 6043 9)."""
+        if self.session is not None:
+            return self.session.randr_i
+        assert self.waiting is not None  # noqa: S101 - there is one of the two
+        return read_transfer_init(self.waiting[0]).randr_i
+
+    @property
+    def established(self) -> Session:
+        """The session; raises Refused while the answer is waited for."""
+        if self.session is None:
+            raise Refused("the session waits for its TRANSFER_RESP; give it to transfer finish")
+        return self.session
+
+
+def session_json(session: Session) -> Json:
+    """A session as files hold it, keys included."""
+    policy = session.policy
+    return {
+        "csb_id": session.csb_id,
+        "role": ROLES[session.role],
+        "local": identity_json(session.local),
+        "remote": identity_json(session.remote),
+        "ticket_policy": ticket_octets(policy.ticket(b"")).hex(),
+        "randr_i": session.randr_i.hex(),
+        "randr_r": session.randr_r.hex(),
+        "mpk": session.mpk.hex(),
+        "last_t": session.last_t,
+        "keys": [key_json(key) for key in session.keys],
+        "crypto_sessions": [
+            {
+                "entry": build(crypto_session.entry).hex(),
+                "policy": _sp_hex(crypto_session.policy),
+                "by_initiator": crypto_session.by_initiator,
+                "previous": [spi.hex() for spi in crypto_session.previous],
+                "replaced_ns": crypto_session.replaced_ns,
+            }
+            for crypto_session in session.crypto_sessions
+        ],
+    }
+
+
+def _sp_hex(policy: SP | None) -> str | None:
+    return None if policy is None else build(policy.copy(next_payload=0)).hex()
+
+
+def session_of_json(content: Json) -> Session:
+    """The reverse of `session_json`; raises what `BROKEN` names for other content."""
+    return Session(
+        csb_id=int(content["csb_id"]),
+        role={name: role for role, name in ROLES.items()}[content["role"]],
+        local=identity_of_json(content["local"]),
+        remote=identity_of_json(content["remote"]),
+        policy=TicketPolicy.of(parse_ticket_octets(bytes.fromhex(content["ticket_policy"]))),
+        randr_i=bytes.fromhex(content["randr_i"]),
+        randr_r=bytes.fromhex(content["randr_r"]),
+        mpk=bytes.fromhex(content["mpk"]),
+        keys=tuple(key_of_json(key) for key in content["keys"]),
+        last_t=int(content["last_t"]),
+        crypto_sessions=tuple(
+            CryptoSession(
+                _record(GenericIdEntry, one["entry"]),
+                None if one["policy"] is None else _record(SP, one["policy"]),
+                one["by_initiator"],
+                tuple(bytes.fromhex(spi) for spi in one["previous"]),
+                int(one.get("replaced_ns", 0)),
+            )
+            for one in content["crypto_sessions"]
+        ),
+    )
+
+
+def _record(kind: type[R], octets: str) -> R:
+    data = bytes.fromhex(octets)
+    record, end = parser(kind)(data, 0, len(data), None)
+    if end != len(data):
+        raise WireError(f"{len(data) - end} octets stand behind the {kind.__name__}")
+    found: R = record
+    return found
+
+
+@contextmanager
+def locked_session(path: Path) -> Iterator[SessionFile]:
+    """Read a session file and keep other processes from changing it until the end."""
+    with locked(path):
+        yield SessionFile.read(path)
+
+
+def with_sent(session_file: SessionFile, sent: dict[str, list[int]]) -> SessionFile:
+    """The session file with new highest packet indices."""
+    return replace(session_file, sent={**session_file.sent, **sent})

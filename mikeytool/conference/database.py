@@ -1,0 +1,178 @@
+"""The file of a conference system: its tables, and what becomes of those of older versions.
+
+Every command is one transaction: what is answered is on disk, and after a crash the file
+holds either what was before the command or what is after it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from construct import ConstructError
+
+from mikeytool.client.ticket_files import BROKEN
+from mikeytool.conference.model import System
+from mikeytool.storage import replay
+from mikeytool.storage.sqlite import Database
+from mikeytool.wire.errors import StateError
+from mikeytool.wire.identity import Identity
+
+Db = sqlite3.Connection
+
+_TABLES = {
+    "system": """(
+    identity BLOB NOT NULL, id_type INTEGER NOT NULL, psk BLOB NOT NULL, kms TEXT NOT NULL,
+    kms_id BLOB NOT NULL, kms_id_type INTEGER NOT NULL, may_create TEXT NOT NULL)""",
+    "conferences": """(
+    number INTEGER PRIMARY KEY, focus BLOB NOT NULL UNIQUE, focus_type INTEGER NOT NULL,
+    creator BLOB NOT NULL, creator_type INTEGER NOT NULL, purposes TEXT NOT NULL,
+    generation INTEGER NOT NULL DEFAULT 0)""",
+    "tickets": """(
+    ticket BLOB PRIMARY KEY, resolved TEXT NOT NULL, until_ns INTEGER) WITHOUT ROWID""",
+    "allowed": """(
+    conference INTEGER NOT NULL REFERENCES conferences, identity BLOB NOT NULL,
+    id_type INTEGER NOT NULL, denied INTEGER NOT NULL, PRIMARY KEY (conference, identity))""",
+    "members": """(
+    number INTEGER PRIMARY KEY, conference INTEGER NOT NULL REFERENCES conferences,
+    identity BLOB NOT NULL, id_type INTEGER NOT NULL, state TEXT NOT NULL,
+    csb_id INTEGER NOT NULL, generation INTEGER NOT NULL, deadline_ns INTEGER,
+    session TEXT, UNIQUE (conference, identity))""",
+    "calls": """(
+    member INTEGER PRIMARY KEY REFERENCES members, init BLOB NOT NULL, ticket TEXT NOT NULL)""",
+    "updates": """(
+    number INTEGER PRIMARY KEY, member INTEGER NOT NULL REFERENCES members,
+    generation INTEGER NOT NULL, message BLOB NOT NULL)""",
+    "ssrcs": """(
+    conference INTEGER NOT NULL REFERENCES conferences, ssrc INTEGER NOT NULL,
+    member INTEGER, purpose TEXT, generation INTEGER, PRIMARY KEY (conference, ssrc)
+    ) WITHOUT ROWID""",
+    "group_keys": """(
+    conference INTEGER NOT NULL REFERENCES conferences, generation INTEGER NOT NULL,
+    purpose TEXT NOT NULL, spi BLOB NOT NULL, tek BLOB NOT NULL, salt BLOB NOT NULL,
+    due_ns INTEGER, until_ns INTEGER, PRIMARY KEY (conference, generation, purpose),
+    UNIQUE (conference, spi))""",
+}
+_KEYS_UNTIL = "CREATE INDEX group_keys_until ON group_keys (until_ns) WHERE until_ns NOT NULL"
+_INDEXES = (
+    "CREATE INDEX tickets_until ON tickets (until_ns)",
+    "CREATE INDEX members_csb ON members (csb_id)",
+    "CREATE INDEX members_deadline ON members (conference, deadline_ns) WHERE deadline_ns NOT NULL",
+    "CREATE INDEX updates_member ON updates (member)",
+    "CREATE INDEX ssrcs_member ON ssrcs (member)",
+    _KEYS_UNTIL,
+)
+
+
+class ConferenceState(Database):
+    """A conference system's state file.
+
+    The octets of group keys are in `group_keys` alone; a member's session names them by SPI.
+    In version 1 it had them as well, and kept them after they had expired; and it named resolved
+    tickets without who had resolved them.
+    """
+
+    kind = 0x6D6B6366  # "mkcf"
+    name = "conference system"
+    patience = 60.0  # a rekey of ten thousand members takes a while
+    version = 2
+    migrations: ClassVar = {1: (_KEYS_UNTIL, "DELETE FROM tickets")}
+    schema = "".join(
+        f"{statement};"
+        for statement in (
+            *replay.SCHEMA,
+            *(f"CREATE TABLE {name} {columns}" for name, columns in _TABLES.items()),
+            *_INDEXES,
+        )
+    )
+
+    @classmethod
+    def init(cls, path: Path, system: System, *, force: bool = False) -> ConferenceState:
+        """Make the file of a new conference system.
+
+        Raises StateError when there is one, unless `force` makes it anew: then nothing is
+        left of the old one but what it has seen, or else recorded messages would get into
+        the new one.
+        """
+        if not path.exists():
+            return cls.create(path, lambda db: _put_system(db, system))
+        if not force:
+            raise StateError(f"{path}: it exists already; --force makes the system in it anew")
+        state = cls(path)
+        with state.transaction() as db:
+            for table in _TABLES:
+                db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
+            _put_system(db, system)
+        return state
+
+    def system(self) -> System:
+        """Who the conference system is."""
+        with self.errors():
+            row = self.db.execute("SELECT * FROM system").fetchone()
+        if row is None:
+            raise StateError(f"{self.path}: it names no conference system")
+        with readable("the list of who may create conferences"):
+            may_create = tuple(json.loads(row[6]))
+        return System(
+            Identity(row[0], row[1]), row[2], row[3], Identity(row[4], row[5]), may_create
+        )
+
+    def _migrate(self, found: int) -> None:
+        # What is wiped does not stay in pages that are free.
+        self.db.execute("PRAGMA secure_delete=ON")
+        if found == self.version:
+            return
+        if found in self.migrations:
+            self.db.execute("VACUUM")  # version 1 left keys in such pages
+        super()._migrate(found)
+        self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _migrated(self, db: Db, version: int) -> None:
+        """Sessions name group keys by SPI, those that are still good."""
+        good = {
+            (conference, spi.hex(), tek.hex(), salt.hex())
+            for conference, spi, tek, salt in db.execute(
+                "SELECT conference, spi, tek, salt FROM group_keys"
+            )
+        }
+        found = db.execute("SELECT number, conference, session FROM members WHERE session NOT NULL")
+        for number, conference, text in found.fetchall():
+            session = json.loads(text)
+            session["keys"] = [
+                key["spi"]
+                for key in session["keys"]
+                if (conference, key["spi"], key["key"], key["salt"]) in good
+            ]
+            row = (json.dumps(session), number)
+            db.execute("UPDATE members SET session = ? WHERE number = ?", row)
+
+
+def _put_system(db: Db, system: System) -> None:
+    db.execute(
+        "INSERT INTO system VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            *identity_row(system.identity),
+            system.psk,
+            system.kms,
+            *identity_row(system.kms_id),
+            json.dumps(system.may_create),
+        ),
+    )
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Raise StateError for a row that somebody has damaged."""
+    try:
+        yield
+    except (*BROKEN, ConstructError):
+        raise StateError(f"{what} is broken; restore a backup of the state file") from None
+
+
+def identity_row(identity: Identity) -> tuple[bytes, int]:
+    """An identity as two columns."""
+    return identity.data, int(identity.id_type)

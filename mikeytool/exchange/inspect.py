@@ -1,0 +1,369 @@
+"""Opening a message with whatever keys are at hand, to look into it.
+
+This is no protocol role: nothing is refused, every check that can be made is made and its
+result told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
+
+from mikeytool.crypto.derive import MessageKeys
+from mikeytool.crypto.kemac import decrypt
+from mikeytool.crypto.mac import mac_is_good
+from mikeytool.exchange.inspect_context import (
+    TRANSFERS,
+    Context,
+    signing_certificate,
+    tag_of,
+)
+from mikeytool.exchange.inspect_keys import (
+    ENVELOPE_LENGTHS,
+    KeyRing,
+    Protection,
+    envelope_keys,
+    makes_vr,
+    original_mpkrs,
+    protections,
+)
+from mikeytool.exchange.resolve import initiator_data
+from mikeytool.exchange.ticket import BaseTicket, TicketKeys
+from mikeytool.wire.errors import MikeyError, Refused, WireError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message, chain
+from mikeytool.wire.payloads import ID, KEMAC, PKE, SIGN, TICKET, KeyData, Payload, T, V
+from mikeytool.wire.registry import DataType, EncrAlg, IdRole, MacAlg, NextPayload, SType, label
+from mikeytool.wire.timestamp import Timestamp
+
+VERIFIED = "verified"
+FAILED = "FAILED"
+NOT_CHECKED = "not checked"
+
+MAX_UNPROVEN = 16
+"""How many keys are tried on a KEMAC that has no MAC to tell them apart."""
+
+
+@dataclass(slots=True)
+class Opened:
+    """What the keys said of a message: each of the first five VERIFIED, FAILED, NOT_CHECKED,
+    or None where the message has no such thing.
+
+    `mac` is that of V or KEMAC; `signature` tells whether SIGN fits the certificate in CERT,
+    not whether that is trusted; `envelope` whether a private key opened PKE. `keys` is all key
+    data that could be had, MPKi and MPKr of a ticket included; `kemacs` what each KEMAC holds,
+    by its offset. `notes` say in words what the results leave open.
+    """
+
+    mac: str | None = None
+    signature: str | None = None
+    envelope: str | None = None
+    ticket: str | None = None
+    initiator_data: str | None = None
+    envelope_key: bytes | None = field(default=None, repr=False)
+    keys: list[KeyData] = field(default_factory=list, repr=False)
+    kemacs: dict[int, list[KeyData]] = field(default_factory=dict, repr=False)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether any check failed."""
+        results = (self.mac, self.signature, self.envelope, self.ticket, self.initiator_data)
+        return FAILED in results
+
+
+class Told(NamedTuple):
+    """The keys of a ticket from another source than the ticket; a responder's are forked."""
+
+    keys: TicketKeys
+    is_forked: bool
+
+
+def open_message(
+    message: Message,
+    ring: KeyRing,
+    init: Message | None = None,
+    identities: Mapping[IdRole, Identity] | None = None,
+    earlier: Sequence[Message] = (),
+    told: Sequence[Told] = (),
+) -> Opened:
+    """Verify and decrypt what the keys of `ring` allow.
+
+    `init` is the initial message that a response covers, and `earlier` what else came before
+    in the exchange, in order: an update takes the RANDs of all of it. Messages with another
+    CSB ID are no help. `identities` stand in for those that the message leaves out, and `told`
+    are keys of its ticket, or of that of the call. A signature is checked without any key.
+    """
+    context = Context.of(message, [*earlier, *([] if init is None else [init])], identities)
+    opened = Opened()
+    inside = open_tickets(context, ring, opened)
+    ticket = message.find(TICKET)
+    if ticket is not None and ticket.initiator_data:
+        originals = [*inside, *(one.keys for one in told if not one.is_forked)]
+        opened.initiator_data = _check_initiator_data(message, ticket, ring, originals)
+    candidates = protections(context, ring, [*inside, *(one.keys for one in told)])
+    end = context.end
+    if isinstance(end, SIGN):
+        opened.signature = _check_signature(context, end, opened)
+    elif end is not None:
+        opened.mac = _check_mac(context, end, candidates, opened)
+    else:
+        _open_unproven(context, candidates, opened)
+    if message.find(PKE) is not None:
+        _open_envelope(context, ring, opened)
+    if NOT_CHECKED in (opened.mac, opened.signature):
+        opened.notes += _what_is_missing(context)
+    return opened
+
+
+def open_tickets(context: Context, ring: KeyRing, opened: Opened | None = None) -> list[TicketKeys]:
+    """The keys of the ticket in a message, else of that with which its exchange began."""
+    opened = opened or Opened()
+    ticket = context.message.find(TICKET)
+    found = None
+    if ticket is not None:
+        opened.ticket, found = _open_ticket(ticket, ring, opened)
+    if found is None and context.offer is not None and context.offer is not context.message:
+        sent = context.offer.find(TICKET)
+        if sent is not None:
+            _, found = _open_ticket(sent, ring, Opened())
+    return [] if found is None else [found]
+
+
+def _open_ticket(ticket: TICKET, ring: KeyRing, opened: Opened) -> tuple[str, TicketKeys | None]:
+    try:
+        base = BaseTicket.of(ticket)
+    except MikeyError as error:
+        opened.notes.append(f"the ticket cannot be read: {error}")
+        return NOT_CHECKED, None
+    reasons = []
+    for tpk, is_guess in ring.tpks_of(None if base.tpk_id is None else base.tpk_id.data):
+        try:
+            inside = base.decrypt(tpk)
+        except MikeyError as error:
+            if not is_guess:
+                reasons.append(str(error))
+            continue
+        keys = base.split(inside)
+        opened.kemacs[base.kemac.offset] = inside
+        opened.keys += [key.copy(key_data_len=len(key.key)) for key in keys.sub_payloads()]
+        return VERIFIED, keys
+    opened.notes += reasons if len(reasons) == 1 else []
+    return FAILED if reasons else NOT_CHECKED, None
+
+
+def _check_initiator_data(
+    message: Message, ticket: TICKET, ring: KeyRing, tickets: Sequence[TicketKeys]
+) -> str:
+    """Vr under MPKr, and in TRANSFER_INIT that Vi is the V of the message (6.10)."""
+    mpkrs = original_mpkrs(message.header.csb_id, ring, tickets)
+    if not mpkrs:
+        return NOT_CHECKED
+    try:
+        vi, _ = initiator_data(ticket)
+    except MikeyError:
+        return FAILED
+    good = any(makes_vr(ticket, mpkr) for mpkr in mpkrs)
+    v = message.find(V)
+    if message.header.data_type == DataType.TRANSFER_INIT and v is not None:
+        good = good and vi.ver_data == v.ver_data
+    return VERIFIED if good else FAILED
+
+
+def _check_mac(
+    context: Context, end: V | KEMAC, candidates: Iterator[Protection], opened: Opened
+) -> str:
+    """The MAC at the end of a message; what verifies it opens KEMAC as well."""
+    covers = context.covers()
+    if covers is None:
+        return NOT_CHECKED
+    alg = end.auth_alg if isinstance(end, V) else end.mac_alg
+    result, found = first_good(candidates, alg, covers, tag_of(end))
+    if found is not None:
+        for kemac in context.message.all(KEMAC):
+            _open_kemac(context, kemac, found.keys, opened)
+    return result
+
+
+def first_good(
+    candidates: Iterator[Protection], alg: int, covers: bytes, tag: bytes
+) -> tuple[str, Protection | None]:
+    """What a MAC is under these keys, and those that it verifies with."""
+    result = NOT_CHECKED
+    for one in candidates:
+        try:
+            good = mac_is_good(alg, one.keys, covers, tag)
+        except MikeyError:  # a NULL MAC proves nothing, and there may be an unknown PRF
+            good = False
+        if good:
+            return VERIFIED, one
+        result = result if one.is_guess else FAILED
+    return result, None
+
+
+def _what_is_missing(context: Context) -> Iterator[str]:
+    """Why something could not be checked, apart from a key."""
+    if not context.is_known:
+        kind = label(DataType, context.kind)
+        yield f"how messages of the data type {kind} are protected is not known here"
+    elif context.asked is None:
+        yield "the message that it answers is needed to check it: give --init"
+    elif context.covers() is None and context.end is not None:
+        yield "identities that it covers are left out of it: give them with --identity"
+    elif context.is_legacy and context.rand is None:
+        yield "it goes with the RAND of the initial message: give that with --init"
+    elif context.kind in TRANSFERS and context.offer is None:
+        yield "an update goes with the RANDs of the exchange before it: give these messages first"
+
+
+def _open_kemac(context: Context, kemac: KEMAC, keys: MessageKeys, opened: Opened) -> None:
+    """Put what a KEMAC holds into `opened`, once its MAC has verified."""
+    if kemac.encr_alg == EncrAlg.NULL or not kemac.encr_data:
+        return
+    try:
+        inside = _inside(context, kemac, keys)
+    except MikeyError as error:
+        opened.notes.append(f"the KEMAC verifies and does not open: {error}")
+        return
+    opened.kemacs[kemac.offset] = inside
+    opened.keys += inside
+
+
+def _inside(context: Context, kemac: KEMAC, keys: MessageKeys) -> list[KeyData]:
+    """The key data in a KEMAC; raises Refused and WireError."""
+    return [one for one in kemac_payloads(context, kemac, keys) if isinstance(one, KeyData)]
+
+
+def kemac_payloads(context: Context, kemac: KEMAC, keys: MessageKeys) -> list[Payload]:
+    """What is encrypted in a KEMAC: key data, behind an ID in the public-key modes (RFC 3830
+    3.2, RFC 4738 3.6). Raises Refused and WireError where it is anything else.
+    """
+    t = context.message.find(T)
+    if t is None:
+        raise Refused("the message has no T, which the IV takes")
+    clear = decrypt(
+        kemac.encr_alg, kemac.encr_data, keys, context.message.header.csb_id, Timestamp.of(t)
+    )
+    named = kemac is context.lone_kemac
+    inside = list(chain(clear, NextPayload.ID if named else NextPayload.KEY_DATA, 0, len(clear)))
+    keys_from = 1 if named else 0
+    whole = inside[-1].offset + inside[-1].length == len(clear)
+    if not whole or not all(isinstance(one, KeyData) for one in inside[keys_from:]):
+        raise WireError("what is in it is no key data", payload="KEMAC", offset=kemac.offset)
+    return inside
+
+
+def _open_unproven(context: Context, candidates: Iterator[Protection], opened: Opened) -> None:
+    """A pre-shared key message without a MAC: what a key makes readable, it opens.
+
+    AES-KW proves itself; after AES-CM, key data to the last octet hardly comes by chance.
+    """
+    kemac = context.message.find(KEMAC)
+    if context.kind != DataType.PRE_SHARED or kemac is None or kemac.encr_alg == EncrAlg.NULL:
+        return
+    for one in islice(candidates, MAX_UNPROVEN):
+        try:
+            inside = _inside(context, kemac, one.keys)
+        except MikeyError:
+            continue
+        opened.kemacs[kemac.offset] = inside
+        opened.keys += inside
+        opened.notes.append("the message has no MAC: nothing proves who sent it, or what")
+        return
+
+
+def _open_envelope(context: Context, ring: KeyRing, opened: Opened) -> None:
+    """PKE, and the KEMAC of the public-key modes, whose MAC proves the envelope key."""
+    kemac = context.lone_kemac
+    if kemac is None:
+        _open_bare_envelope(context, ring, opened)
+        return
+    opened.envelope = NOT_CHECKED
+    candidates = list(protections(context, ring))
+    if kemac.mac_alg != MacAlg.NULL:
+        opened.mac, found = first_good(
+            iter(candidates), kemac.mac_alg, context.kemac_covers(kemac), kemac.mac
+        )
+        opened.envelope = opened.mac
+        if found is not None:
+            opened.envelope_key = found.keys.inkey
+            _open_lone_kemac(context, kemac, found.keys, opened)
+        return
+    for one in candidates[:MAX_UNPROVEN]:
+        try:
+            inside = kemac_payloads(context, kemac, one.keys)
+        except MikeyError:
+            opened.envelope = opened.envelope if one.is_guess else FAILED
+            continue
+        opened.envelope, opened.envelope_key = VERIFIED, one.keys.inkey
+        _take_named(context, kemac, inside, opened)
+        return
+
+
+def _open_lone_kemac(context: Context, kemac: KEMAC, keys: MessageKeys, opened: Opened) -> None:
+    try:
+        inside = kemac_payloads(context, kemac, keys)
+    except MikeyError as error:
+        opened.notes.append(f"the KEMAC verifies and does not open: {error}")
+        return
+    _take_named(context, kemac, inside, opened)
+
+
+def _take_named(context: Context, kemac: KEMAC, inside: list[Payload], opened: Opened) -> None:
+    """Key data and the identity before it, which must be that of the sender (RFC 3830 3.2)."""
+    found = [one for one in inside if isinstance(one, KeyData)]
+    opened.kemacs[kemac.offset] = found
+    opened.keys += found
+    sender = context.identity(context.kemac_sender)
+    named = [Identity.of(one) for one in inside if isinstance(one, ID)]
+    opened.notes += [f"KEMAC names {one} as its sender" for one in named]
+    if sender is not None and sender not in named:
+        opened.notes.append(f"KEMAC does not name {sender}, who sent it: it may be redirected")
+
+
+def _open_bare_envelope(context: Context, ring: KeyRing, opened: Opened) -> None:
+    """The PKE of REQUEST_INIT_PK or RESOLVE_INIT_PK, beside which nothing proves the key."""
+    found = envelope_keys(context.message, ring)
+    fitting = [one for one in found if len(one.key) in ENVELOPE_LENGTHS]
+    if not fitting:
+        opened.envelope = FAILED if found else NOT_CHECKED
+        return
+    opened.envelope = VERIFIED if fitting[0].is_proven else NOT_CHECKED
+    opened.envelope_key = fitting[0].key
+    if not fitting[0].is_proven:
+        opened.notes.append("the envelope opens; only the answer proves that its key is right")
+
+
+def _check_signature(context: Context, sign: SIGN, opened: Opened) -> str:
+    """SIGN against the certificate in CERT, whoever has issued that."""
+    certificate = signing_certificate(context.message)
+    if certificate is None:
+        opened.notes.append("there is no certificate in CERT to check the signature with")
+        return NOT_CHECKED
+    # Loaded here because few messages are signed.
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    from mikeytool.crypto.certificates import identities
+    from mikeytool.crypto.signature import check_signature
+
+    key, covers = certificate.public_key(), context.covers()
+    if sign.s_type not in (SType.RSA_PKCS1_V15, SType.RSA_PSS) or not isinstance(key, RSAPublicKey):
+        opened.notes.append(
+            f"signatures of S type {label(SType, sign.s_type)} with such a key are not checked"
+        )
+        return NOT_CHECKED
+    if covers is None:
+        return NOT_CHECKED
+    try:
+        check_signature(context.message.header.prf, key, sign.s_type, covers, sign.signature)
+    except Refused as error:
+        opened.notes.append(str(error))
+        return FAILED
+    whose = ", ".join(map(str, identities(certificate))) or "nobody by name"
+    opened.notes.append(
+        f"the signature fits the certificate in CERT, of {whose}; whether to trust that is not"
+        " checked"
+    )
+    return VERIFIED

@@ -1,0 +1,99 @@
+"""Opening one message after the other, each with what the ones before it tell.
+
+Responses cover what they answer, updates take RANDs and keys of the exchange before them, and
+whoever has a user's key has the keys of a ticket from what the KMS said to that user.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from mikeytool.exchange.inspect import VERIFIED, Opened, Told, open_message
+from mikeytool.exchange.inspect_context import Context
+from mikeytool.exchange.inspect_keys import KeyRing
+from mikeytool.exchange.ticket import TicketKeys, ticket_octets
+from mikeytool.wire.errors import MikeyError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import KEMAC, TICKET
+from mikeytool.wire.registry import DataType, IdRole
+
+MAX_OCTETS = 4 << 20
+"""How many octets of messages are kept; the exchanges that rested longest give way."""
+
+MAX_MESSAGES, FIRST = 32, 8
+"""How many messages are kept of one exchange, and how many at its beginning in any case."""
+
+MAX_TICKETS, MAX_TOLD = 1024, 8
+"""How many tickets are known, and from how many answers of the KMS each."""
+
+
+class Earlier:
+    """Messages that came before, by CSB ID; memory is bounded."""
+
+    def __init__(self) -> None:
+        self._exchanges: OrderedDict[int, list[Message]] = OrderedDict()
+        self._octets = 0
+
+    def of(self, message: Message) -> list[Message]:
+        """The messages before one in its exchange, in order."""
+        return self._exchanges.get(message.header.csb_id, [])
+
+    def add(self, message: Message) -> None:
+        """Remember a message."""
+        csb_id = message.header.csb_id
+        exchange = self._exchanges.setdefault(csb_id, [])
+        self._exchanges.move_to_end(csb_id)
+        if len(exchange) == MAX_MESSAGES:
+            self._octets -= len(exchange.pop(FIRST).raw)
+        exchange.append(message)
+        self._octets += len(message.raw)
+        while self._octets > MAX_OCTETS:
+            _, gone = self._exchanges.popitem(last=False)
+            self._octets -= sum(len(one.raw) for one in gone)
+
+
+class History:
+    """Opens messages in the order in which they came, and remembers them."""
+
+    def __init__(self, ring: KeyRing, identities: Mapping[IdRole, Identity] | None = None) -> None:
+        self._ring, self._identities = ring, identities
+        self._earlier = Earlier()
+        self._told: OrderedDict[bytes, list[Told]] = OrderedDict()
+
+    def open(self, message: Message, init: Message | None = None) -> Opened:
+        """Open a message, as `open_message` does, and remember it."""
+        earlier = self._earlier.of(message)
+        context = Context.of(message, [*earlier, *([] if init is None else [init])])
+        opened = open_message(
+            message, self._ring, init, self._identities, earlier, self._known(context)
+        )
+        self._learn(context, opened)
+        self._earlier.add(message)
+        return opened
+
+    def _known(self, context: Context) -> list[Told]:
+        """What the KMS has told of the ticket of a call."""
+        ticket = None if context.offer is None else context.offer.find(TICKET)
+        return [] if ticket is None else self._told.get(ticket_octets(ticket), [])
+
+    def _learn(self, context: Context, opened: Opened) -> None:
+        """Keep the keys that the KMS has told of a ticket, forked for a responder."""
+        message, asked = context.message, context.asked
+        kemac = message.find(KEMAC)
+        resolved = context.kind == DataType.RESOLVE_RESP
+        if not (resolved or context.kind == DataType.REQUEST_RESP) or opened.mac != VERIFIED:
+            return
+        ticket = asked.find(TICKET) if resolved and asked is not None else message.find(TICKET)
+        if ticket is None or kemac is None or kemac.offset not in opened.kemacs:
+            return
+        try:
+            keys = TicketKeys.of(opened.kemacs[kemac.offset], ticket.flag)
+        except MikeyError:
+            return
+        told = self._told.setdefault(ticket_octets(ticket), [])
+        if len(told) < MAX_TOLD:
+            told.append(Told(keys, is_forked=resolved))
+        if len(self._told) > MAX_TICKETS:
+            self._told.popitem(last=False)

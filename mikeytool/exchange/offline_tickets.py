@@ -1,0 +1,64 @@
+"""Tickets without the KMS (RFC 6043 4.1.1, modes 2 to 4): made by the initiator, resolved by
+the responder, with a ticket protection key that they share with the KMS or each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.profile import check_key
+from mikeytool.exchange.request import HeldTicket
+from mikeytool.exchange.resolve import ResolvedTicket
+from mikeytool.exchange.ticket import BaseTicket, make_ticket
+from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import TICKET, KeyData
+from mikeytool.wire.registry import EncrAlg, ErrorNo, TicketFlag
+
+F = TicketFlag
+
+
+def create_ticket(
+    env: Environment,
+    policy: TicketPolicy,
+    keys: Sequence[KeyData],
+    tpk: bytes,
+    tpk_id: Identity | None,
+    encr_alg: EncrAlg | None = None,
+) -> HeldTicket:
+    """A ticket that its initiator makes (modes 3 and 4); the D flag must be 0.
+
+    `encr_alg` is another one than the profile's default. Raises Refused for flags that
+    contradict each other, UsageError for a key under 128 bits.
+    """
+    policy.check_flags()
+    check_key(tpk, "ticket protection key")
+    if F.D in policy.flags:
+        raise Refused("D says that the KMS made the ticket; this one is made here")
+    ticket, handed_out = make_ticket(env, policy.granted(), keys, tpk, tpk_id, encr_alg)
+    return HeldTicket(ticket, policy.granted(), handed_out)
+
+
+def resolve_alone(env: Environment, ticket: TICKET, tpk: bytes, local: Identity) -> ResolvedTicket:
+    """What the responder `local`, who has the TPK, has of a ticket (modes 2 and 4).
+
+    The ticket names it (interpretation 17); who is in a group that it names only the KMS
+    can tell. Raises Refused for others, when the E flag asks for the KMS, outside of the
+    validity period, and for a ticket that does not verify.
+    """
+    base = BaseTicket.of(ticket)
+    policy = base.policy
+    policy.check_base_ticket()
+    policy.check_flags()
+    if F.E in policy.flags:
+        raise Refused(
+            "the E flag of the ticket asks for the KMS to resolve it", ErrorNo.INVALID_TICKET
+        )
+    if local not in policy.responders:
+        names = ", ".join(map(str, policy.responders)) or "nobody"
+        raise Refused(f"the ticket is for {names}, not for {local}; for a group ask the KMS")
+    keys = base.open(tpk)
+    policy.check_validity(env.clock())
+    return ResolvedTicket(policy, keys, None, None)

@@ -1,0 +1,120 @@
+"""Tickets of another KMS: asked for there, and answered here (RFC 6043 10, interpretation 38)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.forwarding import MAX_HOPS, forward_resolve_init, forward_resolve_resp
+from mikeytool.exchange.resolve import ResolvedTicket, ResolveInit, accept_resolve_resp
+from mikeytool.exchange.ticket import BaseTicket
+from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.kms.store.records import Handled, Peer
+from mikeytool.kms.store.slots import asking
+from mikeytool.kms.store.store import Store
+from mikeytool.wire.errors import Refused, StateError, Unreachable, WireError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.registry import ErrorNo
+
+PATIENCE = 10.0
+"""Seconds that asking other KMSs may take, all of them together."""
+
+
+class PeerUnreachable(Refused, Unreachable):
+    """No KMS that might know the ticket could be asked."""
+
+
+def is_foreign(store: Store, ticket: BaseTicket) -> bool:
+    """Whether a ticket is for another KMS: it names one, or has a key that only others know."""
+    kms = ticket.policy.kms
+    if kms is not None:
+        return kms != store.identity
+    return store.tpk(ticket.tpk_id) is None and bool(store.peers())
+
+
+class Forwarder:
+    """Asks the KMS that issued a ticket, or those that may know it, one after the other.
+
+    `handle` is what a KMS does with a message, for those whose store this process opens.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        env: Environment,
+        handle: Callable[..., Handled],
+        deadline: float | None,
+    ) -> None:
+        self._store, self._env, self._handle = store, env, handle
+        self._deadline = time.monotonic() + PATIENCE if deadline is None else deadline
+
+    def resolve(
+        self, request: ResolveInit, acting: Identity, path: tuple[Identity, ...], key: bytes
+    ) -> bytes:
+        """RESOLVE_RESP for the responder, protected with `key`.
+
+        `path` are the KMSs that the request came through. Raises Refused when nobody
+        resolves the ticket, PeerUnreachable when nobody could be asked.
+        """
+        passed = (*path, self._store.identity)
+        failed: Refused | None = None
+        for peer in self._candidates(TicketPolicy.of(request.ticket), passed):
+            try:
+                resolved = self._ask(peer, request, acting, passed)
+            except (StateError, Unreachable) as error:
+                failed = failed or PeerUnreachable(f"the KMS {peer.identity}: {error}")
+            except (Refused, WireError) as error:
+                number = error.error_no if isinstance(error, Refused) else ErrorNo.UNSPECIFIED
+                failed = Refused(f"the KMS {peer.identity}: {error}", number)
+            else:
+                kms = self._store.identity
+                return forward_resolve_resp(self._env, request, key, kms, resolved)
+        raise failed or Refused("no other KMS is left to ask", ErrorNo.INVALID_TICKET)
+
+    def _candidates(self, policy: TicketPolicy, passed: tuple[Identity, ...]) -> list[Peer]:
+        """Whom to ask; raises Refused when there is nobody, or was asked often enough."""
+        if len(set(passed)) != len(passed) or len(passed) > MAX_HOPS:
+            raise Refused(
+                f"the ticket went through {' and '.join(map(str, passed[:-1]))} already",
+                ErrorNo.INVALID_TICKET,
+            )
+        named = None if policy.kms is None else self._store.peer(policy.kms)
+        if named is not None:
+            return [named] if named.identity not in passed else []
+        others = [peer for peer in self._store.peers() if peer.identity not in passed]
+        if not others:
+            raise Refused(
+                f"the ticket is to be resolved by the KMS {policy.kms}, which is not known here;"
+                " see `kms peer add`",
+                ErrorNo.INVALID_TICKET,
+            )
+        return others
+
+    def _ask(
+        self, peer: Peer, request: ResolveInit, acting: Identity, passed: tuple[Identity, ...]
+    ) -> ResolvedTicket:
+        if time.monotonic() >= self._deadline:
+            raise Unreachable("there is no time left to ask it")
+        init = forward_resolve_init(
+            self._env, request, responder=acting, path=passed, kms=peer.identity, psk=peer.psk
+        )
+        return accept_resolve_resp(self._env, init, peer.psk, self._sent(peer, init))
+
+    def _sent(self, peer: Peer, init: bytes) -> bytes:
+        """What a KMS answers."""
+        if "://" in peer.place:
+            return self._sent_to_url(peer.place, init)
+        with closing(Store(peer.place)) as store:
+            store.named = False
+            handled = self._handle(store, self._env, init, deadline=self._deadline)
+        if handled.answer is None:
+            raise Refused("it gives no answer; do both have the same key for each other?")
+        return handled.answer
+
+    def _sent_to_url(self, url: str, init: bytes) -> bytes:
+        from mikeytool.kms.remote.http_client import Remote  # with TLS, which few need
+
+        with asking():
+            return Remote(url).ask(init, self._deadline)

@@ -1,0 +1,81 @@
+"""Where a KMS server listens, and with which certificate."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from mikeytool.kms.remote.connection import is_loopback
+from mikeytool.wire.errors import StateError, UsageError
+
+_PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):(\d{1,5})")
+
+
+def bound(listen: str, *, encrypted: bool) -> socket.socket:
+    """A socket bound to HOST:PORT or [IPV6]:PORT; port 0 is a free one.
+
+    Raises UsageError for what is neither, and for plain HTTP on what others can reach;
+    StateError for an address that cannot be had.
+    """
+    found = _PLACE.fullmatch(listen)
+    if found is None or int(found[3]) > 65535:
+        raise UsageError(f"--listen {listen}: HOST:PORT is expected, as 127.0.0.1:8443, [::1]:8443")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            found[1] or found[2], int(found[3]), type=socket.SOCK_STREAM
+        )[0]
+    except (socket.gaierror, UnicodeError):
+        raise UsageError(f"--listen {listen}: this machine has no such address") from None
+    if not encrypted and not is_loopback(str(address[0])):
+        raise UsageError(
+            f"--listen {listen}: others can reach this address, and keys would go in the clear:"
+            " give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy"
+        )
+    # With the number of TCP, as asyncio looks for it before it sets TCP_NODELAY.
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        raise StateError(f"--listen {listen}: {error.strerror}") from None
+    return listening
+
+
+def tls_context(
+    cert: Path, key: Path, client_ca: Path | None, passphrase: Callable[[], bytes]
+) -> ssl.SSLContext:
+    """TLS 1.2 or later with a certificate; with `client_ca` clients need one of that CA.
+
+    `passphrase` is asked for when the private key has one. Raises StateError for files that
+    are of no use.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    for path in filter(None, (cert, key, client_ca)):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise StateError(f"{path}: {error.strerror}") from None
+    try:
+        context.load_cert_chain(cert, key, password=passphrase)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise StateError(f"{key}: this key is not that of the certificate in {cert}") from None
+        raise StateError(
+            f"{cert} and {key} are not a certificate and its private key in PEM, or the"
+            " passphrase of the key is another one"
+        ) from None
+    if client_ca is not None:
+        try:
+            context.load_verify_locations(client_ca)
+        except ssl.SSLError:
+            raise StateError(f"{client_ca}: there is no certificate in this file, in PEM") from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

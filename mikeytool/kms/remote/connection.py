@@ -1,0 +1,284 @@
+"""Connections to a KMS: where it is, TLS, and a deadline that every wait ends at."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import ipaddress
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from queue import Empty, SimpleQueue
+from typing import Any, Self, TypeGuard, cast
+from urllib.parse import urlsplit
+
+from mikeytool.kms.remote.http_message import PATH
+from mikeytool.wire.errors import StateError, Unreachable, UsageError
+
+CA_VARIABLE = "MIKEYTOOL_KMS_CA"
+CLIENT_VARIABLE = "MIKEYTOOL_KMS_CLIENT"
+
+
+class NotSent(Unreachable):
+    """Nothing was done with what was asked; `pause` is when the KMS wants to be asked again."""
+
+    def __init__(self, text: str, pause: float | None = None) -> None:
+        super().__init__(text)
+        self.pause = pause
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM: whose certificates are trusted in place of those of the system, and the
+    certificate with its key that the KMS may ask for.
+    """
+
+    ca: str | None = None
+    client: str | None = None
+
+    @classmethod
+    def of_environment(cls) -> Tls:
+        """What MIKEYTOOL_KMS_CA and MIKEYTOOL_KMS_CLIENT say."""
+        return cls(os.environ.get(CA_VARIABLE) or None, os.environ.get(CLIENT_VARIABLE) or None)
+
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.2 or later with verification; raises StateError for a file that is of no use."""
+        path = self.ca or ""
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.client is not None:
+                path = self.client
+                context.load_cert_chain(path, password=_no_passphrase)
+        except ssl.SSLError:
+            what = "no certificate with its private key, which must be without a passphrase,"
+            if path != self.client:
+                what = "no certificate"
+            raise StateError(f"{path}: there is {what} in this file, in PEM") from None
+        except OSError as error:
+            raise StateError(f"{path}: {error.strerror}") from None
+        return context
+
+
+def _no_passphrase() -> str:
+    """Without it OpenSSL would ask on the terminal, where there may be nobody."""
+    return ""
+
+
+_HOST = re.compile(
+    r"(?!.*\.\.)[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(%[\w.-]+)?", re.ASCII
+)
+"""A name, or an address of IPv4 or IPv6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a KMS is: `https://HOST[:PORT][/PREFIX]`, or plain `http` on this machine."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    prefix: str
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """The address in a URL; raises UsageError for one that is no KMS's."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            raise UsageError(
+                f"{url}: this is no URL; one is like https://kms.example.com"
+            ) from None
+        if parts.username is not None or parts.password is not None:
+            raise UsageError(
+                "the URL of a KMS has no user name or password: leave out what is before @"
+            )
+        if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+            raise UsageError(
+                f"{url}: the URL of a KMS is like https://kms.example.com[:PORT][/PATH]"
+            )
+        if _HOST.fullmatch(host) is None:
+            raise UsageError(f"{url}: this is no host: {host}")
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise UsageError(f"{url}: a URL is of ASCII characters without spaces")
+        if parts.scheme == "http" and not is_loopback(host):
+            raise UsageError(f"{url}: plain http is for this machine alone; use https")
+        prefix = parts.path.rstrip("/").removesuffix(PATH)
+        port = port or (443 if parts.scheme == "https" else 80)
+        return cls(url, parts.scheme, host, port, prefix)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: 127.0.0.0/8, ::1, localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def connected(address: Address, context: ssl.SSLContext | None, deadline: float) -> socket.socket:
+    """A connection, with TLS if there is a context; raises Unreachable."""
+    try:
+        plain = _connect(address.host, address.port, deadline)
+    except socket.gaierror as error:
+        kind = NotSent if error.errno == socket.EAI_AGAIN else Unreachable
+        raise kind(
+            f"{address.url}: the name {address.host} is not found; check the URL and the network"
+        ) from None
+    except TimeoutError:
+        raise Unreachable(
+            f"{address.url}: no connection in time; check address, port and firewalls (no proxy"
+            " is used)"
+        ) from None
+    except OSError as error:
+        raise NotSent(
+            f"{address.url}: {error.strerror or error}; check address and port, and that the"
+            " KMS runs"
+        ) from None
+    if context is None:
+        return plain
+    try:
+        plain.settimeout(_left(deadline))
+        return context.wrap_socket(plain, server_hostname=address.host)
+    except ssl.SSLCertVerificationError as error:
+        text = f"{address.url}: its certificate is not good: {error.verify_message}"
+        raise Unreachable(
+            f"{text.rstrip('.')}; check the address and this clock, or give its CA with"
+            " --kms-ca PEM"
+        ) from None
+    except TimeoutError:
+        raise Unreachable(f"{address.url}: TLS did not come about in time") from None
+    except OSError as error:
+        if is_of_tls(error):
+            raise tls_failed(address, error) from None
+        raise NotSent(
+            f"{address.url}: the connection broke off in the TLS handshake"
+            f" ({error.strerror or type(error).__name__})"
+        ) from None
+
+
+def is_of_tls(error: Exception) -> TypeGuard[ssl.SSLError]:
+    """Whether TLS failed, and not merely the connection under it."""
+    return isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)
+
+
+def tls_failed(address: Address, error: ssl.SSLError) -> Unreachable:
+    """What to say of TLS that fails, in the handshake or after it."""
+    reason = (error.reason or "").replace("_", " ").lower()
+    if "certificate" in reason or "handshake failure" in reason or "unknown ca" in reason:
+        return Unreachable(
+            f"{address.url}: the KMS does not take this client ({reason}); it may want a"
+            " certificate, given with --kms-client PEM"
+        )
+    return Unreachable(
+        f"{address.url}: TLS fails ({reason or 'no reason given'}); check that the port is one"
+        " of https"
+    )
+
+
+def _left(deadline: float) -> float:
+    """Seconds until a deadline; raises TimeoutError when there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _connect(host: str, port: int, deadline: float) -> socket.socket:
+    """A connection to the first address of a host that takes one in its share of the time."""
+    failure: OSError | None = None
+    found = _looked_up(host, port, deadline)
+    for number, (family, kind, protocol, _, address) in enumerate(found):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(_left(deadline) / (len(found) - number))
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body are apart
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    raise failure or OSError("it has no address")
+
+
+_Addresses = list[tuple[Any, Any, int, str, Any]]
+
+
+def _looked_up(host: str, port: int, deadline: float) -> _Addresses:
+    """The addresses of a host; raises OSError, TimeoutError at the deadline.
+
+    A resolver has timeouts of its own, which are longer: it is left alone with them then.
+    """
+    with contextlib.suppress(socket.gaierror):  # for an address there is nothing to be waited for
+        numeric = socket.AI_NUMERICHOST
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)
+    said: SimpleQueue[_Addresses | OSError] = SimpleQueue()
+
+    def look() -> None:
+        try:
+            said.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            said.put(error)
+        except UnicodeError:
+            said.put(socket.gaierror(socket.EAI_NONAME, "this is no name of a host"))
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        found = said.get(timeout=_left(deadline))
+    except Empty:
+        raise TimeoutError from None
+    if isinstance(found, OSError):
+        raise found
+    return found
+
+
+class Connection(HTTPConnection):
+    """A connection whose every wait ends at one deadline, of which http.client knows nothing."""
+
+    def __init__(self, address: Address, context: ssl.SSLContext | None, deadline: float) -> None:
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        super().__init__(host, address.port)
+        self._address, self._context, self._deadline = address, context, deadline
+        if context is not None:
+            self.default_port = 443  # so that Host names others only
+
+    def __enter__(self) -> Self:
+        """Connect; raises NotSent or Unreachable."""
+        self._made = connected(self._address, self._context, self._deadline)
+        self.sock = cast(socket.socket, _Timed(self._made, self._deadline))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._made.close()
+
+
+class _Timed(io.RawIOBase):
+    """What http.client needs of a socket, until a deadline.
+
+    It does not close the socket: http.client would, before the answer is read.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock, self._deadline = sock, deadline
+
+    def sendall(self, data: bytes) -> None:
+        self._sock.settimeout(_left(self._deadline))
+        self._sock.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Timed(self._sock, self._deadline))
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(_left(self._deadline))
+        return self._sock.recv_into(buffer)

@@ -1,0 +1,160 @@
+"""A KMS that is asked over HTTP: by a user, or by another KMS.
+
+Messages are sent again only where they cannot have been seen: while no connection comes
+about, and when the KMS says that it could not do anything for the moment. Once a message is
+sent, no answer may mean that it was answered, and that message would be a replay. Nothing
+takes longer than until a deadline, however slowly the other side sends.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse, IncompleteRead
+from typing import cast
+
+from mikeytool.kms.remote.connection import Address, Connection, NotSent, Tls, is_of_tls, tls_failed
+from mikeytool.kms.remote.http_message import (
+    MAX_BODY,
+    MEDIA_TYPE,
+    PATH,
+    is_mikey,
+    read_body,
+    write_body,
+)
+from mikeytool.wire.errors import Refused, Unreachable, WireError
+
+_PAUSES = (0.2, 0.5, 1.0, 2.0)
+"""Seconds before another try; after as many it is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, of at most MAX_BODY octets."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Remote:
+    """The KMS at a URL, see `Address`.
+
+    Raises UsageError for a URL that is no KMS's, StateError when a file of `tls`, by default
+    that of the environment, is of no use.
+    """
+
+    def __init__(self, url: str, tls: Tls | None = None) -> None:
+        self.address = Address.of(url)
+        self.url = url
+        self._context: ssl.SSLContext | None = None
+        if self.address.scheme == "https":
+            self._context = (tls or Tls.of_environment()).context()
+
+    def ask(self, message: bytes, deadline: float) -> bytes:
+        """The answer to a message until `deadline`, on the clock of `time.monotonic`.
+
+        Raises Unreachable when there is none, Refused when the KMS gives none.
+        """
+        headers = {"Content-Type": MEDIA_TYPE, "Accept": MEDIA_TYPE}
+        answer = self.exchange("POST", PATH, headers, write_body(message, text=True), deadline)
+        self.check(answer)
+        if not is_mikey(answer.headers.get("Content-Type")):
+            raise self._no_kms("what it answers is not application/mikey")
+        try:
+            return read_body(answer.body)[0]
+        except WireError as error:
+            raise self._no_kms(f"what it answers is no message: {error}") from None
+
+    def check(self, answer: Answer) -> None:
+        """Raise Refused or Unreachable for a status other than 200."""
+        match answer.status:
+            case 200:
+                return
+            case 401 | 403:
+                raise Refused(
+                    f"{self.url}: the KMS does not know who asks, or by another key; check --as,"
+                    " --psk and --kms-id, and that the user is enabled there"
+                )
+            case 429:
+                raise Refused(
+                    f"{self.url}: too much from this address was not authenticated; wait a minute,"
+                    " and check --as and --psk"
+                )
+            case 413:
+                raise Refused(f"{self.url}: the message is too long for this KMS")
+            case status if 300 <= status < 400:
+                raise Unreachable(
+                    f"{self.url}: it points to another address, which is not followed; give the"
+                    " one of the KMS itself"
+                )
+            case status if status >= 500:
+                raise Unreachable(
+                    f"{self.url}: the KMS, or what stands before it, has failed (HTTP {status});"
+                    " ask its operator"
+                )
+        raise self._no_kms(f"HTTP {answer.status}")
+
+    def exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, deadline: float
+    ) -> Answer:
+        """What a KMS answers to a request, tried again where nothing can have been done."""
+        for pause in (*_PAUSES, None):
+            try:
+                return self._once(method, target, headers, body, deadline)
+            except NotSent as error:
+                failure = error
+            if pause is None:
+                break
+            pause = max(pause, failure.pause or 0)
+            if time.monotonic() + pause >= deadline:
+                break
+            time.sleep(pause)
+        raise Unreachable(str(failure))
+
+    def _once(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, deadline: float
+    ) -> Answer:
+        with Connection(self.address, self._context, deadline) as connection:
+            try:
+                connection.request(
+                    method, self.address.prefix + target, body or None, dict(headers)
+                )
+                answer = _read(connection.getresponse())
+            except TimeoutError:
+                raise Unreachable(
+                    f"{self.url}: no answer in time; whether the KMS has seen the message is not"
+                    " known: run the command again for a new one"
+                ) from None
+            except (OSError, HTTPException) as error:
+                if is_of_tls(error):
+                    raise tls_failed(self.address, error) from None
+                hint = "--kms-client PEM, if it wants a certificate of yours"
+                if self._context is None:
+                    hint = "whether it is one of https"
+                raise Unreachable(
+                    f"{self.url}: the connection broke off before the answer"
+                    f" ({type(error).__name__}); check the URL and {hint}, and run the command"
+                    " again"
+                ) from None
+        if len(answer.body) > MAX_BODY:
+            raise self._no_kms(f"its answer has more than {MAX_BODY} octets")
+        again = answer.headers.get("Retry-After")
+        if answer.status == 503 and again is not None:
+            raise NotSent(
+                f"{self.url}: the KMS is too busy, or its store is away; try again later",
+                float(again) if again.isascii() and again.isdigit() else None,
+            )
+        return answer
+
+    def _no_kms(self, what: str) -> Unreachable:
+        return Unreachable(f"{self.url}: there is no KMS at this address: {what}; check the URL")
+
+
+def _read(response: HTTPResponse) -> Answer:
+    body = response.read(MAX_BODY + 1)
+    if response.length and len(body) <= MAX_BODY:
+        raise IncompleteRead(body)  # http.client leaves that to who reads a part
+    return Answer(response.status, cast(Mapping[str, str], response.headers), body)

@@ -1,0 +1,128 @@
+"""Whether a store is whole: the file, what is sealed in it, and what refers to what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from cryptography.x509 import load_der_x509_certificate
+
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.sql import Db
+from mikeytool.wire.errors import StateError
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at, and what is wrong with it."""
+
+    name: str
+    faults: tuple[str, ...]
+
+
+def check(store: Store) -> list[Check]:
+    """Look at everything in a store; raises StateError only without the sealing key."""
+    store.sealer  # noqa: B018 - it opens the data key
+    with store.snapshot() as db:
+        return [Check(name, _found(look, store, db)) for name, look in _CHECKS.items()]
+
+
+_Look = Callable[[Store, Db], Iterator[str]]
+
+
+def _found(look: _Look, store: Store, db: Db) -> tuple[str, ...]:
+    db.execute("SAVEPOINT look")
+    try:
+        return tuple(look(store, db))
+    except Exception as error:  # whatever comes of a store that is broken is a fault of it
+        return (str(error).partition("\n")[0] or type(error).__name__,)
+    finally:
+        db.execute("ROLLBACK TO SAVEPOINT look")  # a server goes on only after this
+
+
+def _file(store: Store, db: Db) -> Iterator[str]:
+    yield from store.faults(db)
+    for table in ("kms", "seal", "replay_horizon"):
+        count = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+        if count != 1:
+            yield f"the table {table} has {count} rows, one is expected"
+
+
+def _sealing_key(store: Store, _db: Db) -> Iterator[str]:
+    for path in store.private_files():
+        if path.exists() and path.stat().st_mode & 0o077:
+            yield f"{path} can be read by others; make its mode 0600"
+
+
+def _users(store: Store, _db: Db) -> Iterator[str]:
+    for user in store.users():
+        if user.sealed_psk is None and user.certificate is None:
+            yield f"the user {user.identity} has neither a key nor a certificate"
+        if user.sealed_psk is not None:
+            yield from _fault(lambda user=user: store.psk(user))  # type: ignore[misc]
+        if user.certificate is not None:
+            yield from _fault(lambda one=user.certificate: load_der_x509_certificate(one))  # type: ignore[misc]
+
+
+def _fault(opens: Callable[[], object]) -> Iterator[str]:
+    """What is wrong with something that should open, nothing when it does."""
+    try:
+        opens()
+    except (StateError, ValueError) as error:
+        yield str(error)
+
+
+def _keys(store: Store, db: Db) -> Iterator[str]:
+    store.tpks()
+    rows = db.execute("SELECT count(*) FROM tpks WHERE current = 1 AND shared_with IS NULL")
+    if rows.fetchone()[0] != 1:
+        yield "the KMS has not got one ticket protection key of its own that is current"
+    for (party,) in db.execute(
+        "SELECT shared_with FROM tpks WHERE current = 1 AND shared_with IS NOT NULL"
+        " GROUP BY shared_with HAVING count(*) > 1"
+    ):
+        yield f"two keys shared with {party!r} are current"
+    store.key_pairs()
+    store.anchors()
+    store.peers()
+
+
+def _references(_store: Store, db: Db) -> Iterator[str]:
+    for user, pattern in db.execute(
+        "SELECT who, pattern FROM act_as WHERE who NOT IN (SELECT id FROM users)"
+    ):
+        yield f"{pattern} may be acted as by {user!r}, who is no user"
+    for (name,) in db.execute("SELECT psk_id FROM users JOIN peers ON psk_id = peers.id"):
+        yield f"{name!r} names the key of a user and of another KMS"
+
+
+def _replay(_store: Store, db: Db) -> Iterator[str]:
+    """What is remembered lies behind what is forgotten."""
+    forgotten, tickets = db.execute(
+        "SELECT forgotten_ns, tickets_ns FROM replay_horizon"
+    ).fetchone()
+    for table, column, horizon in (
+        ("replay", "t_ns", forgotten),
+        ("single_use", "until_ns", tickets),
+    ):
+        query = f"SELECT count(*) FROM {table} WHERE {column} <= ?"  # noqa: S608 - names from here
+        count = db.execute(query, (horizon,)).fetchone()[0]
+        if count:
+            yield f"the table {table} has {count} entries from a time that is forgotten"
+
+
+def _policy(store: Store, _db: Db) -> Iterator[str]:
+    store.policy().check()
+    store.rules()
+    yield from ()
+
+
+_CHECKS: dict[str, _Look] = {
+    "file": _file,
+    "sealing key": _sealing_key,
+    "users": _users,
+    "keys": _keys,
+    "references": _references,
+    "replay cache": _replay,
+    "policy": _policy,
+}

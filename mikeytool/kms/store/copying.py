@@ -1,0 +1,67 @@
+"""A store that moves: from a file to a database server, back, or to another name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from mikeytool.kms.store.schema import TABLES
+from mikeytool.kms.store.seal import Sealer
+from mikeytool.kms.store.store import Store
+from mikeytool.storage.sql import Db, Where
+
+Progress = Callable[[int, int], None]
+"""Is told how many rows of how many are copied."""
+
+_COPIED = {table: order for table, order in TABLES.items() if table != "seal"}
+"""The copy has a seal of its own."""
+
+_BATCH = 1000
+_NUMBERED = {("log", "number"), ("rules", "position")}
+"""Columns that the database fills, in the order of the rows."""
+
+
+def copy(source: Store, target: Where, how: str, progress: Progress) -> int:
+    """Copy a store, as it is at one moment, to a place where there is none; gives its rows.
+
+    Everything goes along, the replay cache and the log as well: a KMS that is stopped before,
+    and started after it on the copy, takes no message twice. The secrets stay sealed under
+    the data key that they have, which `how` seals anew. Raises StateError, UsageError.
+    """
+    total = done = 0
+
+    def fill(into: Db, _sealer: Sealer) -> None:
+        nonlocal total, done
+        with source.snapshot() as db:
+            total = sum(_count(db, table) for table in _COPIED)
+            for table, order in _COPIED.items():
+                into.execute(f"DELETE FROM {table}")  # noqa: S608 - names from here
+                for count in _copied(source, db, table, order, into):
+                    done += count
+                    progress(done, total)
+
+    Store.make(target, how, fill, sealer=source.sealer)
+    return total
+
+
+def _count(db: Db, table: str) -> int:
+    count: int = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+    return count
+
+
+def _copied(source: Store, db: Db, table: str, order: str, into: Db) -> Iterator[int]:
+    """Copy one table; gives how many rows each step took."""
+    query = f"SELECT * FROM {table} ORDER BY {order}"  # noqa: S608 - names from here
+    names, rows = source.stream(db, query)
+    kept = [at for at, name in enumerate(names) if (table, name) not in _NUMBERED]
+    columns = ", ".join(names[at] for at in kept)
+    marks = ", ".join("?" * len(kept))
+    insert = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608
+    while batch := [_chosen(row, kept) for row in islice(rows, _BATCH)]:
+        into.executemany(insert, batch)
+        yield len(batch)
+
+
+def _chosen(row: Sequence[Any], kept: Sequence[int]) -> list[Any]:
+    return [row[at] for at in kept]

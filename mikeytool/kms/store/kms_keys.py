@@ -1,0 +1,183 @@
+"""The keys of the KMS itself: for tickets, for envelopes, and whom it trusts to certify."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+from cryptography.x509 import Certificate, load_der_x509_certificate
+
+from mikeytool.crypto.certificates import is_of_kms, rsa_key
+from mikeytool.exchange.profile import Profile
+from mikeytool.exchange.public_key import KmsKey
+from mikeytool.kms.store.records import MIN_PSK, Tpk
+from mikeytool.kms.store.seal import Sealer
+from mikeytool.kms.store.seal_context import private_key_place, tpk_place
+from mikeytool.kms.store.sealed import BeforeCommit, SealedDatabase, nothing
+from mikeytool.storage.sql import Db
+from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.registry import IdType
+
+
+class Keys(SealedDatabase):
+    """Ticket protection keys, key pairs, trust anchors."""
+
+    # --- ticket protection keys -----------------------------------------------------------
+
+    def tpk(self, name: Identity | None = None) -> Tpk | None:
+        """The ticket protection key of a name, or the KMS's own that is current."""
+        if name is None:
+            return next(self._tpks("WHERE current = 1 AND shared_with IS NULL", ()), None)
+        return next(self._tpks("WHERE name = ?", (name.data,)), None)
+
+    def shared_tpk(self, party: Identity) -> Tpk | None:
+        """The current key that is shared with a party."""
+        return next(self._tpks("WHERE current = 1 AND shared_with = ?", (party.data,)), None)
+
+    def tpks(self) -> list[Tpk]:
+        """Every ticket protection key, in the order of their names."""
+        return list(self._tpks("ORDER BY name", ()))
+
+    def _tpks(self, where: str, values: tuple[bytes, ...]) -> Iterator[Tpk]:
+        query = f"SELECT name, tpk, shared_with, current FROM tpks {where}"  # noqa: S608
+        with self._errors():
+            rows = self._db.execute(query, values).fetchall()
+        for data, sealed, party, current in rows:
+            name = Identity(data, IdType.BYTE_STRING)
+            key = self._opened(sealed, f"the key {name}", tpk_place(data, party))
+            yield Tpk(name, key, None if party is None else Identity(party), bool(current))
+
+    def add_tpk(self, tpk: Tpk, before_commit: BeforeCommit = nothing) -> None:
+        """Add a key, which becomes the current one for its party.
+
+        Those before it stay, so that their tickets can be resolved until they expire.
+        Raises UsageError for a key under 16 octets or shorter than the KMS's profile,
+        StateError when the name is taken or the party is no user; what `before_commit` raises
+        leaves all as it was.
+        """
+        check_tpk(tpk, self.profile)
+        party = None if tpk.shared_with is None else tpk.shared_with.data
+        sealed = self.sealer.seal(tpk.key, *tpk_place(tpk.name.data, party))
+        with self.transaction() as db:
+            before = "UPDATE tpks SET current = 0 WHERE shared_with"
+            if party is None:
+                db.execute(f"{before} IS NULL")
+            else:
+                if not db.execute("SELECT 1 FROM users WHERE id = ?", (party,)).fetchone():
+                    raise StateError(
+                        f"{self.where}: there is no user {tpk.shared_with}; see kms user list"
+                    )
+                db.execute(f"{before} = ?", (party,))
+            added = db.execute(
+                "INSERT INTO tpks VALUES (?, ?, ?, 1) ON CONFLICT DO NOTHING",
+                (tpk.name.data, sealed, party),
+            )
+            if not added.rowcount:
+                raise StateError(f"{self.where}: there is a key named {tpk.name} already")
+            before_commit()
+
+    # --- key pairs ------------------------------------------------------------------------
+
+    def add_key(self, private_key: RSAPrivateKey, certificate: Certificate) -> None:
+        """Add a key pair of the KMS; the first one is used where CHASH names none.
+
+        Raises UsageError for a certificate of another key or another KMS, Refused for a
+        weak key, StateError when it is there already.
+        """
+        check_key_pair(private_key, certificate, self.identity)
+        with self.transaction() as db:
+            if not insert_key_pair(db, self.sealer, private_key, certificate):
+                raise StateError(f"{self.where}: this certificate is there already")
+
+    def remove_key(self, fingerprint: bytes) -> None:
+        """Remove a key pair by the SHA-256 of its certificate; StateError when there is none."""
+        self._remove_certificate("DELETE FROM kms_keys WHERE fingerprint = ?", fingerprint)
+
+    def certificates(self) -> list[Certificate]:
+        """The certificates of the KMS, in the order in which they were added."""
+        return self._certificates("SELECT cert FROM kms_keys ORDER BY position")
+
+    def key_pairs(self) -> list[KmsKey]:
+        """The key pairs of the KMS, in the order in which they were added."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT fingerprint, private_key, cert FROM kms_keys ORDER BY position"
+            ).fetchall()
+        return [self._key_pair(*row) for row in rows]
+
+    def _key_pair(self, fingerprint: bytes, sealed: bytes, cert: bytes) -> KmsKey:
+        what = "the private key of a certificate"
+        der = self._opened(sealed, what, private_key_place(fingerprint))
+        # It was checked when it came in, and checking takes longer than using it.
+        private_key = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
+        assert isinstance(private_key, RSAPrivateKey)  # noqa: S101 - the only kind that goes in
+        return KmsKey(private_key, load_der_x509_certificate(cert))
+
+    # --- trust anchors --------------------------------------------------------------------
+
+    def add_anchor(self, certificate: Certificate) -> None:
+        """Trust whom a certificate certifies; StateError when it is there already."""
+        der = certificate.public_bytes(Encoding.DER)
+        with self.transaction() as db:
+            row = (certificate.fingerprint(SHA256()), der)
+            added = db.execute("INSERT INTO anchors VALUES (?, ?) ON CONFLICT DO NOTHING", row)
+            if not added.rowcount:
+                raise StateError(f"{self.where}: this certificate is there already")
+
+    def remove_anchor(self, fingerprint: bytes) -> None:
+        """Trust a certificate no more; raises StateError when it is not there."""
+        self._remove_certificate("DELETE FROM anchors WHERE fingerprint = ?", fingerprint)
+
+    def anchors(self) -> list[Certificate]:
+        """The certificates that are trusted to certify users."""
+        return self._certificates("SELECT cert FROM anchors ORDER BY fingerprint")
+
+    def _certificates(self, query: str) -> list[Certificate]:
+        with self._errors():
+            rows = self._db.execute(query).fetchall()
+        return [load_der_x509_certificate(row[0]) for row in rows]
+
+    def _remove_certificate(self, query: str, fingerprint: bytes) -> None:
+        with self.transaction() as db:
+            if not db.execute(query, (fingerprint,)).rowcount:
+                raise StateError(f"{self.where}: this certificate is not there")
+
+
+def insert_key_pair(
+    db: Db, sealer: Sealer, private_key: RSAPrivateKey, certificate: Certificate
+) -> bool:
+    """Put a key pair behind those that are there, within a transaction; False if it is one."""
+    fingerprint = certificate.fingerprint(SHA256())
+    der = private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    sealed = sealer.seal(der, *private_key_place(fingerprint))
+    (last,) = db.execute("SELECT coalesce(max(position), 0) FROM kms_keys").fetchone()
+    added = db.execute(
+        "INSERT INTO kms_keys VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (fingerprint, sealed, certificate.public_bytes(Encoding.DER), last + 1),
+    )
+    return added.rowcount == 1
+
+
+def check_tpk(tpk: Tpk, profile: Profile) -> None:
+    """Raise UsageError for a TPK that is too short: the KMS's own for the profile (12.1)."""
+    least = MIN_PSK if tpk.shared_with is not None else profile.key_length
+    if len(tpk.key) < least:
+        raise UsageError(
+            f"the ticket protection key has {len(tpk.key)} octets, it takes {least} or more"
+        )
+
+
+def check_key_pair(private_key: RSAPrivateKey, certificate: Certificate, kms: Identity) -> None:
+    """Raise UsageError unless a certificate is that of the key and of the KMS."""
+    if rsa_key(certificate).public_numbers() != private_key.public_key().public_numbers():
+        raise UsageError("the private key is not that of the certificate")
+    if not is_of_kms(certificate, kms):
+        raise UsageError(f"the subjectAltName of the certificate does not name {kms}")

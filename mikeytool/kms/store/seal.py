@@ -1,0 +1,249 @@
+"""Secrets at rest: sealed in the store with AES-256-GCM, under a key that is kept apart.
+
+A store has a data key of its own, which seals every secret and binds it to its table, row and
+column, so that values that were swapped do not open. The data key itself is sealed in the
+store under the sealing key: STORE.key beside it, a file or a variable of the environment,
+or a passphrase through scrypt (RFC 7914). That it opens shows that the sealing key is right.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from mikeytool.storage.sql import Where
+from mikeytool.wire.errors import StateError, UsageError
+
+BESIDE = "beside"
+"""How a store is sealed unless something else is said: with STORE.key, beside it."""
+
+PASSPHRASE = "passphrase"  # noqa: S105 - a name
+
+PLACE_VARIABLE = "MIKEYTOOL_SEAL"
+PASSPHRASE_VARIABLE = "MIKEYTOOL_SEAL_PASSPHRASE"  # noqa: S105 - a name
+
+MIN_SECRET = 16
+"""In octets: no shorter key seals a store."""
+
+_MAX_SECRET = 4096
+"""In octets: what is longer is no key."""
+
+_KEY_LENGTH = 32
+_NONCE_LENGTH = 12
+_SALT_LENGTH = 16
+_COST = (1 << 16, 8, 2)
+_MAX_MEMORY = 1 << 30
+_DATA_KEY = b"mikeytool data key"
+
+
+class Sealer:
+    """Seals and opens secrets with a data key of 32 octets."""
+
+    def __init__(self, data_key: bytes) -> None:
+        self.data_key = data_key
+        self._aead = AESGCM(data_key)
+
+    def seal(self, secret: bytes, *where: str | bytes) -> bytes:
+        """A secret as the store keeps it: nonce, ciphertext, tag. `where` is bound to it."""
+        nonce = os.urandom(_NONCE_LENGTH)
+        return nonce + self._aead.encrypt(nonce, secret, _bound(where))
+
+    def open(self, sealed: bytes, *where: str | bytes) -> bytes:
+        """The secret; raises ValueError when it was sealed elsewhere or otherwise."""
+        try:
+            return self._aead.decrypt(sealed[:_NONCE_LENGTH], sealed[_NONCE_LENGTH:], _bound(where))
+        except InvalidTag:
+            raise ValueError("it does not open") from None
+
+
+def _bound(where: tuple[str | bytes, ...]) -> bytes:
+    """The parts of a place in the store, such that no two places are the same octets."""
+    octets = [part.encode() if isinstance(part, str) else part for part in where]
+    return b"".join(len(part).to_bytes(4) + part for part in octets)
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """How a store is sealed, as it is written in the store itself.
+
+    `how` is `beside`, `file:PATH`, `env:NAME` or `passphrase`; `cost` the N, r and p of
+    scrypt, for a passphrase; `data_key` is sealed under the sealing key.
+    """
+
+    how: str
+    salt: bytes
+    cost: tuple[int, int, int] | None
+    data_key: bytes = field(repr=False)
+
+    @classmethod
+    def make(
+        cls,
+        how: str,
+        store: Where,
+        *,
+        adopt: bool = False,
+        key: Path | None = None,
+        sealer: Sealer | None = None,
+    ) -> tuple[Seal, Sealer]:
+        """A new data key, or that of `sealer`, sealed; for `beside` STORE.key is made, or with
+        `adopt` the one that is there taken. `key` is another name to make it under.
+
+        Raises StateError when the sealing key cannot be had, UsageError for another `how`
+        and for `beside` a database, which is no place for a key.
+        """
+        cost = _COST if how == PASSPHRASE else None
+        if how.startswith("file:"):
+            how = f"file:{Path(how[5:]).resolve()}"
+        if isinstance(store, Path):
+            key = key or key_path(store)
+        elif how == BESIDE:
+            raise UsageError(f"{store}: {_APART}")
+        if how == BESIDE and key is not None and not (adopt and key.exists()):
+            write_new(key, os.urandom(_KEY_LENGTH).hex().encode() + b"\n")
+        seal = cls(how, os.urandom(_SALT_LENGTH), cost, b"")
+        if how == PASSPHRASE:
+            secret = _passphrase(f"New passphrase for {store}", twice=True)
+        else:
+            secret = _secret(how, store, key)
+        sealer = sealer or Sealer(os.urandom(_KEY_LENGTH))
+        sealed = Sealer(seal._derived(secret)).seal(sealer.data_key, _DATA_KEY)
+        return replace(seal, data_key=sealed), sealer
+
+    def open(self, store: Where, *, named: bool = True) -> Sealer:
+        """What opens the secrets of a store; raises StateError without the right key.
+
+        MIKEYTOOL_SEAL says where the key is of the store that the operator `named`, not of
+        others.
+        """
+        how = self.how
+        if named and self.cost is None:
+            how = os.environ.get(PLACE_VARIABLE, how)
+        if how == PASSPHRASE:
+            secret = _passphrase(f"Passphrase for {store}", twice=False)
+        else:
+            secret = _secret(how, store, key_path(store) if isinstance(store, Path) else None)
+        try:
+            return Sealer(Sealer(self._derived(secret)).open(self.data_key, _DATA_KEY))
+        except ValueError:
+            raise StateError(
+                f"{store}: this is not what the store is sealed with: {_name(how, store)}; bring"
+                f" back the right one{_ELSEWHERE if how != PASSPHRASE else ''}"
+            ) from None
+
+    def _derived(self, secret: bytes) -> bytes:
+        if self.cost is None:
+            return HKDF(SHA256(), _KEY_LENGTH, self.salt, b"mikeytool sealing key").derive(secret)
+        n, r, p = self.cost
+        if 128 * n * r > _MAX_MEMORY or p > 16:
+            raise StateError("the scrypt parameters in the store are out of all bounds")
+        return Scrypt(self.salt, _KEY_LENGTH, n, r, p).derive(secret)
+
+
+_APART = "a database keeps no sealing key beside it; give --seal file:PATH, env:NAME or passphrase"
+_ELSEWHERE = f", or say where it is with {PLACE_VARIABLE}=file:PATH or env:NAME"
+
+
+def key_path(store: Path) -> Path:
+    """STORE.key, the sealing key beside a store."""
+    store = Path(os.path.realpath(store))
+    return store.with_name(f"{store.name}.key")
+
+
+def check_how(how: str) -> str:
+    """A way of sealing, as `--seal` gives it; raises UsageError for what is none."""
+    scheme, _, rest = how.partition(":")
+    if how in (BESIDE, PASSPHRASE) or (scheme in ("file", "env") and rest):
+        return how
+    raise UsageError(f"--seal {how}: file:PATH, env:NAME or passphrase is expected")
+
+
+def _name(how: str, store: Where) -> str:
+    if how == BESIDE and isinstance(store, Path):
+        return str(key_path(store))
+    return "the passphrase" if how == PASSPHRASE else how
+
+
+def _secret(how: str, store: Where, beside: Path | None) -> bytes:
+    """The octets of a sealing key as they stand, without a newline at their end."""
+    scheme, _, rest = check_how(how).partition(":")
+    if scheme == "env":
+        text = os.environ.get(rest)
+        if text is None:
+            raise StateError(f"{store}: its sealing key is not in the environment, as {rest}")
+        secret = os.fsencode(text)
+    else:
+        if how == BESIDE and beside is None:
+            raise UsageError(f"{store}: {_APART}")
+        path = beside if how == BESIDE and beside is not None else Path(rest)
+        try:
+            with path.open("rb") as key:
+                secret = key.read(_MAX_SECRET + 2)
+        except OSError as error:
+            raise StateError(
+                f"{store}: its sealing key cannot be read, {path}: {error.strerror}; bring it"
+                f" back{_ELSEWHERE}"
+            ) from None
+    secret = secret.rstrip(b"\r\n")
+    if len(secret) > _MAX_SECRET:
+        raise StateError(
+            f"{store}: the sealing key in {_name(how, store)} has more than {_MAX_SECRET} octets"
+        )
+    if len(secret) < MIN_SECRET:
+        raise StateError(
+            f"{store}: the sealing key in {_name(how, store)} has {len(secret)} octets,"
+            f" {MIN_SECRET} are the least"
+        )
+    return secret
+
+
+def _passphrase(prompt: str, *, twice: bool) -> bytes:
+    """A passphrase, from the environment or typed on the terminal."""
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    if given is not None:
+        typed = given
+    else:
+        typed = _typed(prompt)
+        if twice and _typed("Again") != typed:
+            raise UsageError("these were two different passphrases")
+    if not typed:
+        raise UsageError("the passphrase is empty")
+    return typed.encode("utf-8", "surrogateescape")
+
+
+def _typed(prompt: str) -> str:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        raise UsageError(
+            f"{prompt}: there is no terminal to ask on; give it in {PASSPHRASE_VARIABLE}"
+        ) from None
+    return getpass.getpass(f"{prompt}: ")
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 that is not there yet, whole and on disk, or not at all."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.link(name, path)
+    except FileExistsError:
+        raise StateError(f"{path}: it exists already; move it away") from None
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    finally:
+        Path(name).unlink(missing_ok=True)

@@ -1,0 +1,112 @@
+"""What a KMS store is on: its database, who it is, and the secrets that are sealed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+
+from mikeytool.exchange.profile import PROFILE_256, PROFILES, Profile
+from mikeytool.kms.store.seal import Seal, Sealer
+from mikeytool.kms.store.store_file import StoreFile
+from mikeytool.storage.postgres import Postgres, is_url
+from mikeytool.storage.sql import Backend, Db, Errors, Where
+from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.wire.identity import Identity
+
+
+class SealedDatabase:
+    """A store in a SQLite file, or in a PostgreSQL database by its URL."""
+
+    named = True
+    """Whether this is the store that the operator named, for which MIKEYTOOL_SEAL counts."""
+
+    def __init__(self, where: Where) -> None:
+        self._backend: Backend = Postgres(str(where)) if is_url(where) else StoreFile(Path(where))
+
+    @property
+    def where(self) -> str:
+        """What errors call it: its path, or its URL."""
+        return self._backend.where
+
+    @property
+    def path(self) -> Path:
+        """Its file; raises UsageError for a store that has none."""
+        return self._file.path
+
+    @property
+    def _file(self) -> StoreFile:
+        if not isinstance(self._backend, StoreFile):
+            raise UsageError(
+                f"{self.where}: this store is no file; copy it with kms copy, or with pg_dump"
+            )
+        return self._backend
+
+    def transaction(self) -> AbstractContextManager[Db]:
+        """One transaction that may write: all of it is on disk afterwards, or none."""
+        return self._backend.transaction()
+
+    def snapshot(self) -> AbstractContextManager[Db]:
+        """What the store holds at one moment; others may go on writing."""
+        return self._backend.snapshot()
+
+    def close(self) -> None:
+        """Close it."""
+        self._backend.close()
+
+    @property
+    def _db(self) -> Db:
+        return self._backend.db
+
+    def _errors(self) -> Errors:
+        return self._backend.errors()
+
+    @cached_property
+    def identity(self) -> Identity:
+        """The identity of the KMS."""
+        data, id_type, _ = self._kms
+        return Identity(data, id_type)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """The strongest profile that the KMS serves."""
+        return PROFILES.get(self._kms[2], PROFILE_256)
+
+    @cached_property
+    def _kms(self) -> tuple[bytes, int, int]:
+        with self._errors():
+            row: tuple[bytes, int, int] | None = self._db.execute(
+                "SELECT id, id_type, profile FROM kms"
+            ).fetchone()
+        if row is None:
+            raise StateError(f"{self.where}: its making was cut short; make it anew")
+        return row
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        """What seals and opens secrets; raises StateError without the right sealing key."""
+        with self._errors():
+            row = self._db.execute("SELECT how, salt, n, r, p, data_key FROM seal").fetchone()
+        if row is None:
+            raise StateError(f"{self.where}: it says nothing of its sealing key; restore a backup")
+        how, salt, n, r, p, data_key = row
+        return Seal(how, salt, None if n is None else (n, r, p), data_key).open(
+            self._backend.path or self.where, named=self.named
+        )
+
+    def _opened(self, sealed: bytes, what: str, place: tuple[str | bytes, ...]) -> bytes:
+        try:
+            return self.sealer.open(sealed, *place)
+        except ValueError:
+            raise StateError(
+                f"{self.where}: {what} does not open: its row was changed or is that of another;"
+                " restore a backup"
+            ) from None
+
+
+def nothing() -> None:
+    """What is done before a commit when nothing is to be done."""
+
+
+BeforeCommit = Callable[[], None]

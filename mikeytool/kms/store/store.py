@@ -1,0 +1,345 @@
+"""The KMS store: users, keys, policy, replay cache and log in one database.
+
+What the KMS asks of it is narrow: who somebody is (`user`, `user_of_key`, `peer`), with which
+key (`psk`, `tpk`, `key_pairs`, `anchors`), what they may (`policy`, `rules`, `act_as`,
+`groups_of`), and, in one transaction, what becomes of a message (`exchange`). The rest is for
+operators.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.x509 import Certificate
+
+from mikeytool.exchange.environment import NS, Environment
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.profile import Profile
+from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.kms.kms_policy import Policies
+from mikeytool.kms.store.kms_keys import Keys, check_key_pair, check_tpk, insert_key_pair
+from mikeytool.kms.store.peers import Peers
+from mikeytool.kms.store.records import LogEntry, Tpk, User
+from mikeytool.kms.store.seal import BESIDE, Seal, Sealer, key_path, write_new
+from mikeytool.kms.store.seal_context import tpk_place, write_seal
+from mikeytool.kms.store.store_file import StoreFile
+from mikeytool.kms.store.users import Users
+from mikeytool.storage import replay
+from mikeytool.storage.postgres import Postgres, check_url, is_url
+from mikeytool.storage.sql import Db, Where
+from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.payloads import TICKET
+
+Fill = Callable[[Db, Sealer], None]
+"""Puts into a new store what it begins with."""
+
+_COUNT = (
+    # A node whose clock is behind counts on in the minute of the others, and does not begin anew.
+    "INSERT INTO rates VALUES (?, ?, 1) ON CONFLICT (sender) DO UPDATE SET (count, minute) ="
+    " (SELECT CASE WHEN same THEN rates.count + 1 ELSE 1 END,"
+    " CASE WHEN same THEN rates.minute ELSE excluded.minute END FROM"
+    " (SELECT excluded.minute BETWEEN rates.minute - 10 AND rates.minute AS same) AS found)"
+    " RETURNING count"
+)
+
+_LOOK_EVERY = 10 * NS
+"""Nanoseconds between two looks at what can be forgotten."""
+
+__all__ = ["Exchange", "LogEntry", "Store", "Tpk", "User"]
+
+
+class Exchange:
+    """What is written down of one message, in one transaction."""
+
+    def __init__(self, db: Db) -> None:
+        self._db = db
+
+    def count(self, sender: Identity, now_ns: int) -> int:
+        """The how-manieth message of a sender this is within the minute."""
+        minute = now_ns // (60 * NS)
+        count: int = self._db.execute(
+            _COUNT,
+            (sender.data, minute),
+        ).fetchone()[0]
+        return count
+
+    def remember(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
+        """Refuse an initial message seen before, else remember it; see `replay.remember`."""
+        replay.remember(self._db, env, message, sender, key)
+
+    def note(self, ticket: TICKET, policy: TicketPolicy, user: Identity) -> None:
+        """Keep who requested a ticket until it expires; `Store.requester` tells."""
+        until = policy.valid_to.unix_ns if policy.valid_to is not None else None
+        self._db.execute(
+            "INSERT INTO requested VALUES (?, ?, ?)",
+            (_digest(ticket), user.data, replay.NO_END if until is None else until),
+        )
+
+    def use_once(
+        self, env: Environment, ticket: TICKET, policy: TicketPolicy, by: bytes, transfer: bytes
+    ) -> None:
+        """Refuse a ticket without J that was used before; see `replay.use_once`."""
+        replay.use_once(self._db, env, ticket, policy, by, transfer)
+
+    def log(self, entry: LogEntry) -> None:
+        """Add to the log."""
+        row = entry.at_ns, entry.exchange, entry.user, entry.about, entry.outcome, entry.reason
+        self._db.execute(
+            "INSERT INTO log (at_ns, exchange, who, about, outcome, reason)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            row,
+        )
+
+
+class Store(Users, Keys, Policies, Peers):
+    """A KMS store. Raises StateError for whatever goes wrong with the file.
+
+    The sealing key is needed only when a secret is; whoever has not got it can still look
+    at users, policy and log.
+    """
+
+    _looked_ns = 0
+
+    @classmethod
+    def init(
+        cls,
+        where: Where,
+        identity: Identity,
+        profile: Profile,
+        tpk: Tpk,
+        *,
+        how: str = BESIDE,
+        key_pair: tuple[RSAPrivateKey, Certificate] | None = None,
+        force: bool = False,
+    ) -> Self:
+        """Make the store of a KMS with one ticket protection key.
+
+        `profile` is the strongest that it serves; its TPK must be as long (12.1). `how` says
+        what seals it. With `force` a store that is there is replaced, with its key, once the
+        new one is whole; what is raised before leaves it as it was. Raises UsageError for
+        keys that do not fit, StateError.
+        """
+        check_tpk(tpk, profile)
+        if key_pair is not None:
+            check_key_pair(*key_pair, identity)
+
+        def fill(db: Db, sealer: Sealer) -> None:
+            row = (identity.data, int(identity.id_type), profile.bits)
+            db.execute("INSERT INTO kms VALUES (?, ?, ?)", row)
+            sealed = sealer.seal(tpk.key, *tpk_place(tpk.name.data, None))
+            db.execute("INSERT INTO tpks VALUES (?, ?, NULL, 1)", (tpk.name.data, sealed))
+            if key_pair is not None:
+                insert_key_pair(db, sealer, *key_pair)
+
+        cls.make(where, how, fill, force=force)
+        return cls(where)
+
+    @classmethod
+    def make(
+        cls,
+        where: Where,
+        how: str,
+        fill: Fill,
+        *,
+        force: bool = False,
+        sealer: Sealer | None = None,
+    ) -> None:
+        """Make the tables of a store and put in what `fill` does, all of it or nothing.
+
+        `how` says what seals it, a new data key or that of `sealer`. Raises StateError when
+        there is a store already, unless `force`, UsageError for what cannot seal it.
+        """
+        if is_url(where):
+            check_url(str(where))
+            seal, sealer = Seal.make(how, where, sealer=sealer)
+            Postgres.create(str(where), partial(_filled, seal, sealer, fill), force=force)
+        else:
+            cls._make_file(Path(where), how, fill, force, sealer)
+
+    @classmethod
+    def _make_file(
+        cls, path: Path, how: str, fill: Fill, force: bool, sealer: Sealer | None
+    ) -> None:
+        if path.exists() and not force:
+            raise StateError(f"{path}: it exists already; choose another name or add --force")
+        replaced, had_key = cls._replaced(path, how) if force else (None, False)
+        made = path if replaced is None else _beside(replaced)
+        seal, sealer = Seal.make(how, path, key=key_path(made), sealer=sealer)
+        try:
+            StoreFile.create(made, partial(_filled, seal, sealer, fill)).close()
+            if replaced is not None:
+                _put_in_place(made, replaced)
+                if had_key and seal.how not in (BESIDE, f"file:{key_path(replaced)}"):
+                    key_path(replaced).unlink(missing_ok=True)
+        except BaseException:
+            if how == BESIDE:
+                key_path(made).unlink(missing_ok=True)  # it was made just now
+            raise
+
+    @classmethod
+    def _replaced(cls, path: Path, how: str) -> tuple[Path | None, bool]:
+        """The file that a new store replaces, and whether STORE.key is its key.
+
+        That is None when neither it nor a key that is left of it is there. Raises StateError
+        for a file that is no store, and for a STORE.key in the way that is not its key.
+        """
+        if not path.exists():
+            left = key_path(path).exists()
+            return Path(os.path.realpath(path)) if left else None, left
+        with closing(cls(path)) as store:
+            has_key = store.sealed_how == BESIDE
+        if how == BESIDE and not has_key and key_path(path).exists():
+            raise StateError(f"{key_path(path)}: it exists already; move it away")
+        return Path(os.path.realpath(path)), has_key
+
+    @property
+    def sealed_how(self) -> str:
+        """What seals the store: `beside`, `file:PATH`, `env:NAME` or `passphrase`."""
+        with self._errors():
+            row = self._db.execute("SELECT how FROM seal").fetchone()
+        return BESIDE if row is None else str(row[0])
+
+    @contextmanager
+    def exchange(self) -> Iterator[Exchange]:
+        """What becomes of one message: all of it is on disk afterwards, or none."""
+        with self._backend.exchange() as db:
+            yield Exchange(db)
+
+    def forget(self, env: Environment) -> None:
+        """Forget what is over for a while: old messages, expired tickets.
+
+        It is no part of an exchange, so that no two of these wait for one another. Whether
+        there is anything to forget is looked for every few seconds.
+        """
+        now = env.clock()
+        if abs(now - self._looked_ns) < _LOOK_EVERY:
+            return
+        self._looked_ns = now
+        # A store that fails just now is for the exchange to find.
+        with suppress(StateError), self._errors():
+            if replay.overdue(self._db, env) and not self._forgotten(env):
+                self._looked_ns = 0
+
+    def _forgotten(self, env: Environment) -> bool:
+        """Forget some; whether that was all."""
+        with self._backend.spare() as db:
+            if db is None:
+                return True  # an operator changes something, or another node forgets
+            db.execute("DELETE FROM requested WHERE until_ns < ?", (env.clock(),))
+            return replay.forget(db, env)
+
+    def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
+        """The names of the columns of a query, and its rows one after the other."""
+        return self._backend.stream(db, query)
+
+    def faults(self, db: Db) -> Iterator[str]:
+        """What is wrong with the database itself."""
+        return self._backend.faults(db)
+
+    def private_files(self) -> list[Path]:
+        """The files that nobody else may read."""
+        path = self._backend.path
+        if path is None:
+            return []
+        return [path, key_path(path)] if self.sealed_how == BESIDE else [path]
+
+    def requester(self, ticket: TICKET) -> Identity | None:
+        """The user whose key asked for a ticket; None when that is not known."""
+        query = "SELECT who FROM requested WHERE ticket = ?"
+        with self._errors():
+            row = self._db.execute(query, (_digest(ticket),)).fetchone()
+        return None if row is None else Identity(row[0])
+
+    def check_new(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
+        """Refuse what `Exchange.remember` would, without a write; see `replay.check_new`."""
+        with self._errors():
+            replay.check_new(self._db, env, message, sender, key)
+
+    def log(self, since_ns: int = 0) -> Iterator[LogEntry]:
+        """The log from a moment on, oldest first."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT at_ns, exchange, who, about, outcome, reason FROM log"
+                " WHERE at_ns >= ? ORDER BY number",
+                (since_ns,),
+            )
+            for row in rows:
+                yield LogEntry(*row)
+
+    def count_log(self) -> int:
+        """How many entries the log has."""
+        with self._errors():
+            count: int = self._db.execute("SELECT count(*) FROM log").fetchone()[0]
+        return count
+
+    def backup(self, path: Path, *, with_key: bool, force: bool) -> None:
+        """Copy the store, as it is at one moment, into a file of mode 0600.
+
+        `with_key` copies STORE.key beside it. What was seen after that moment the copy does
+        not know: who serves from it takes replays of it for as long as their timestamps are
+        accepted, and tickets for single use until they expire. Raises StateError for files
+        that are in the way without `force`, for the store or its key, and for what is no
+        KMS store; UsageError for a store that has no STORE.key.
+        """
+        copies = {path: self._file.copy}
+        if with_key:
+            if self.sealed_how != BESIDE:
+                raise UsageError(f"--with-key: this store is sealed with {self.sealed_how}")
+            copies = {key_path(path): self._key_copy, **copies}
+        for target in copies:
+            if target.exists() and not force:
+                raise StateError(f"{target}: it exists already; add --force")
+            for own, what in (
+                (self.path, "the store itself"),
+                (key_path(self.path), "its sealing key"),
+            ):
+                if target.exists() and own.exists() and target.samefile(own):
+                    raise StateError(f"{target}: this is {what}")
+        if path.exists():
+            StoreFile.check_kind(path)
+        for target, copy in copies.items():
+            copy(target)
+
+    def _key_copy(self, target: Path) -> None:
+        made = _beside(target)
+        try:
+            write_new(made, key_path(self.path).read_bytes())
+            made.replace(target)
+        except OSError as error:
+            raise StateError(f"{key_path(self.path)}: {error.strerror}") from None
+
+
+def _filled(seal: Seal, sealer: Sealer, fill: Fill, db: Db) -> None:
+    write_seal(db, seal)
+    fill(db, sealer)
+
+
+def _digest(ticket: TICKET) -> bytes:
+    """What tells a ticket from others: its Ticket Data, which has a MAC."""
+    return hashlib.sha256(ticket.ticket_data).digest()
+
+
+def _beside(path: Path) -> Path:
+    """A name in the same directory that nothing has."""
+    return path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+
+
+def _put_in_place(made: Path, path: Path) -> None:
+    """Give a finished store, and its key if it has one beside it, the place of another."""
+    try:
+        for suffix in ("-wal", "-shm"):  # they are not those of the new file
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        if key_path(made).exists():
+            key_path(made).replace(key_path(path))
+        made.replace(path)
+    except OSError as error:
+        made.unlink(missing_ok=True)
+        raise StateError(f"{path}: {error.strerror}") from None

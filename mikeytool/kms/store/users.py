@@ -1,0 +1,198 @@
+"""The users of a store, whom they may act as, and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from mikeytool.kms.store.records import NewUser, User, check_psk
+from mikeytool.kms.store.seal_context import psk_place
+from mikeytool.kms.store.sealed import BeforeCommit, SealedDatabase, nothing
+from mikeytool.storage.sql import Db
+from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.wire.identity import Identity
+
+
+class Users(SealedDatabase):
+    """Who may ask the KMS."""
+
+    def add_user(
+        self,
+        identity: Identity,
+        psk: bytes | None = None,
+        psk_id: Identity | None = None,
+        act_as: Sequence[str] = (),
+        certificate: bytes | None = None,
+        before_commit: BeforeCommit = nothing,
+    ) -> None:
+        """Add a user who may act as whoever fits a pattern of `act_as`.
+
+        Raises as `add_users` does. What `before_commit` raises leaves the store as it was.
+        """
+        new = NewUser(identity, psk, psk_id, tuple(act_as), certificate)
+        self.add_users([new], before_commit)
+
+    def add_users(self, users: Iterable[NewUser], before_commit: BeforeCommit = nothing) -> None:
+        """Add users, all of them or none.
+
+        Raises UsageError for a key under 16 octets and for neither key nor certificate,
+        StateError for a user or key name that is there already.
+        """
+        with self.transaction() as db:
+            for user in users:
+                self._insert(db, user)
+            before_commit()
+
+    def _insert(self, db: Db, user: NewUser) -> None:
+        if user.psk is None and user.certificate is None:
+            raise UsageError(f"{user.identity} has neither a key nor a certificate")
+        data, sealed = user.identity.data, None
+        if user.psk is not None:
+            check_psk(user.psk)
+            sealed = self.sealer.seal(user.psk, *psk_place(data))
+        name = None if user.psk_id is None else user.psk_id.data
+        for taken in (name, data):
+            # A message names a key by its own name or by that of whoever has it.
+            query = "SELECT 1 FROM peers WHERE id = ?"
+            if taken is not None and db.execute(query, (taken,)).fetchone():
+                raise StateError(f"{self.where}: another KMS goes by the name {Identity(taken)}")
+        # A message may name a key by its name or by its user: neither may be taken for the other.
+        if name not in (None, data) and self.user(Identity(name or b"")) is not None:
+            raise StateError(f"{self.where}: the key name {user.psk_id} is that of another user")
+        other = self.user_of_key(user.identity)
+        if other is not None and other.identity != user.identity:
+            raise StateError(f"{self.where}: {user.identity} is how a key of {other.identity} goes")
+        inserted = db.execute(
+            "INSERT INTO users VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO NOTHING",
+            (data, int(user.identity.id_type), sealed, name, user.certificate),
+        )
+        if not inserted.rowcount:
+            there = self.user(user.identity) is not None
+            what = f"the user {user.identity}" if there else f"the key name {user.psk_id}"
+            raise StateError(f"{self.where}: {what} is there already")
+        db.executemany(
+            "INSERT INTO act_as VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [(data, pattern) for pattern in user.act_as],
+        )
+
+    def act_as(self, identity: Identity | None = None) -> list[str]:
+        """The patterns of identities that a user may act as, or all users together."""
+        values: tuple[bytes, ...] = () if identity is None else (identity.data,)
+        where = "WHERE who = ?" if values else ""
+        query = f"SELECT DISTINCT pattern FROM act_as {where} ORDER BY pattern"  # noqa: S608
+        with self._errors():
+            return [row[0] for row in self._db.execute(query, values)]
+
+    def enable(self, identity: Identity, enabled: bool) -> None:
+        """Enable or disable a user; raises StateError when there is none."""
+        self._change_user("UPDATE users SET enabled = ? WHERE id = ?", int(enabled), identity)
+
+    def rekey(self, identity: Identity, psk: bytes, before_commit: BeforeCommit = nothing) -> None:
+        """Give a user another key; raises UsageError for a short one, StateError for no user."""
+        check_psk(psk)
+        sealed = self.sealer.seal(psk, *psk_place(identity.data))
+        self._change_user("UPDATE users SET psk = ? WHERE id = ?", sealed, identity, before_commit)
+
+    def remove_user(self, identity: Identity) -> None:
+        """Remove a user with what they may act as, and from all groups.
+
+        A key shared with them protects nothing any more. Raises StateError when there is no
+        such user.
+        """
+        with self.transaction() as db:
+            db.execute("DELETE FROM members WHERE member = ?", (identity.data,))
+            db.execute("DELETE FROM act_as WHERE who = ?", (identity.data,))
+            gone = db.execute("DELETE FROM users WHERE id = ?", (identity.data,))
+            self._check_found(gone.rowcount, identity)
+
+    def _change_user(
+        self,
+        query: str,
+        value: bytes | int,
+        identity: Identity,
+        before_commit: BeforeCommit = nothing,
+    ) -> None:
+        with self.transaction() as db:
+            changed = db.execute(query, (value, identity.data))
+            self._check_found(changed.rowcount, identity)
+            before_commit()
+
+    def _check_found(self, count: int, identity: Identity) -> None:
+        if not count:
+            raise StateError(f"{self.where}: there is no user {identity}; see kms user list")
+
+    def users(self) -> list[User]:
+        """Every user, in the order of their identities."""
+        return list(self._users("ORDER BY id", ()))
+
+    def user(self, identity: Identity) -> User | None:
+        """The user of an identity."""
+        return next(self._users("WHERE id = ?", (identity.data,)), None)
+
+    def user_of_key(self, psk_id: Identity) -> User | None:
+        """The user whose key has a name."""
+        return next(self._users("WHERE psk_id = ?", (psk_id.data,)), None)
+
+    def count_users(self) -> int:
+        """How many users there are."""
+        with self._errors():
+            count: int = self._db.execute("SELECT count(*) FROM users").fetchone()[0]
+        return count
+
+    def psk(self, user: User) -> bytes:
+        """The pre-shared key of a user.
+
+        Raises StateError when it does not open, UsageError for a user who has none.
+        """
+        if user.sealed_psk is None:
+            raise UsageError(f"the user {user.identity} has no pre-shared key")
+        what = f"the key of {user.identity}"
+        return self._opened(user.sealed_psk, what, psk_place(user.identity.data))
+
+    def _users(self, where: str, values: tuple[bytes, ...]) -> Iterator[User]:
+        query = f"SELECT id, id_type, psk_id, enabled, psk, cert FROM users {where}"  # noqa: S608
+        with self._errors():
+            rows = self._db.execute(query, values).fetchall()
+        for data, id_type, psk_id, enabled, psk, cert in rows:
+            name = None if psk_id is None else Identity(psk_id)
+            yield User(Identity(data, id_type), name, bool(enabled), psk, cert)
+
+    def add_members(self, group: Identity, members: Sequence[Identity]) -> None:
+        """Put members into a group: where a ticket names the group, it admits them."""
+        with self.transaction() as db:
+            db.executemany(
+                "INSERT INTO members VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [(member.data, group.data, int(group.id_type)) for member in members],
+            )
+
+    def remove_members(self, group: Identity, members: Sequence[Identity]) -> None:
+        """Take members out of a group, all or none; StateError for who is not in it."""
+        query = "DELETE FROM members WHERE member = ? AND grp = ?"
+        with self.transaction() as db:
+            for member in members:
+                if not db.execute(query, (member.data, group.data)).rowcount:
+                    raise StateError(
+                        f"{self.where}: {member} is not in {group}; see kms group list"
+                    )
+
+    def groups_of(self, member: Identity) -> list[Identity]:
+        """The groups that someone is in."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT grp, grp_type FROM members WHERE member = ?", (member.data,)
+            )
+            return [Identity(data, id_type) for data, id_type in rows]
+
+    def is_group(self, identity: Identity) -> bool:
+        """Whether anyone is in a group of that identity."""
+        with self._errors():
+            row = self._db.execute("SELECT 1 FROM members WHERE grp = ?", (identity.data,))
+            return row.fetchone() is not None
+
+    def groups(self) -> dict[Identity, list[Identity]]:
+        """Every group with its members."""
+        found: dict[Identity, list[Identity]] = {}
+        with self._errors():
+            rows = self._db.execute("SELECT grp, grp_type, member FROM members ORDER BY 1, 3")
+            for group, id_type, member in rows:
+                found.setdefault(Identity(group, id_type), []).append(Identity(member))
+        return found

@@ -1,0 +1,69 @@
+"""Known habits of real senders, called what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mikeytool.lint.kemac_keys import is_all_null
+from mikeytool.lint.rule import Found, Level, rule
+from mikeytool.lint.security_policies import HMAC_SHA_1_KEY, TAG_LENGTHS
+from mikeytool.lint.subject import Subject, Within
+from mikeytool.wire.header import SrtpIdEntry
+from mikeytool.wire.payloads import KEMAC, SP, KeyData
+from mikeytool.wire.registry import DataType, SrtpAuthAlg, SrtpParam
+
+D = DataType
+_INITIAL = (D.PRE_SHARED, D.PUBLIC_KEY, D.DH_INIT, D.DHHMAC_INIT, D.RSA_R_I_MSG)
+
+
+@rule("quirk-auth-key-length", Level.WARNING, "RFC 3711 5.2", on=SP)
+def auth_key_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
+    """GStreamer, old gortsplib: the tag length as Session Auth. key length."""
+    policy = subject.srtp(payload)
+    if policy is None:
+        return
+    length = policy.value(SrtpParam.AUTH_KEY_LENGTH, HMAC_SHA_1_KEY)
+    if policy.auth_alg == SrtpAuthAlg.HMAC_SHA_1 and length in TAG_LENGTHS:
+        yield Found(
+            payload,
+            f"a session authentication key of {length} octets: GStreamer and old gortsplib write"
+            f" the tag length there; read a key of {HMAC_SHA_1_KEY} octets and tags of {length}",
+        )
+
+
+@rule("quirk-key-and-salt", Level.WARNING, "RFC 3830 6.13", needs=KeyData)
+def key_and_salt(subject: Subject) -> Iterator[Found]:
+    """RTSP cameras, GStreamer: a TEK that is key and salt in one."""
+    lengths = sorted(subject.tek_lengths)
+    for key in subject.teks:
+        for size, salt in lengths:
+            if key.salt is None and len(key.key) == size + salt:
+                yield Found(
+                    key,
+                    f"a TEK of {len(key.key)} octets: RTSP cameras and GStreamer put the salt"
+                    f" behind the key; read a key of {size} and a salt of {salt}",
+                )
+                break
+
+
+@rule("quirk-null-protection", Level.WARNING, "RFC 3830 4.2.3", on=KEMAC, kinds=[D.PRE_SHARED])
+def null_protection(subject: Subject, payload: KEMAC, within: Within) -> Iterator[Found]:
+    """RTSP cameras: a message with neither encryption nor MAC."""
+    if is_all_null(payload):
+        yield Found(
+            payload,
+            "neither encrypted nor authenticated, as RTSP cameras send it: whoever sees the"
+            " message has the keys; safe only inside TLS (rtsps)",
+        )
+
+
+@rule("quirk-ssrc-zero", Level.NOTE, "RFC 3830 6.1.1", kinds=_INITIAL)
+def ssrc_zero(subject: Subject) -> Iterator[Found]:
+    """RTSP clients: SSRC 0 as a placeholder, which the responder fills in."""
+    for place, cs_id, entry in subject.map:
+        if isinstance(entry, SrtpIdEntry) and entry.ssrc == 0:
+            yield Found(
+                place,
+                f"the SSRC of crypto session {cs_id} is 0, a placeholder; who sends the stream"
+                " fills it in",
+            )

@@ -1,0 +1,189 @@
+"""SRTP keys in MIKEY messages of RFC 3830: in the clear, or opened with a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from mikeytool.cli.messages import one_message
+from mikeytool.crypto.derive import SessionKeys
+from mikeytool.exchange.inspect import open_message
+from mikeytool.exchange.inspect_keys import KeyRing
+from mikeytool.media.handlers import Handler, Keys, receiving, sending
+from mikeytool.srtp import MasterKey, Receiver, Sender, Suite, suite
+from mikeytool.srtp.index import WINDOW
+from mikeytool.srtp.security_policy import read_policy
+from mikeytool.srtp.suites import Cipher
+from mikeytool.wire.errors import Refused, UsageError
+from mikeytool.wire.header import GenericIdEntry, SrtpIdEntry, srtp_session_data
+from mikeytool.wire.message import Message, key_data
+from mikeytool.wire.payloads import KEMAC, RAND, SP, KeyData
+from mikeytool.wire.registry import EncrAlg, KeyType, ProtType
+
+_DEFAULT = "AES_CM_128_HMAC_SHA1_80"
+_MOST = 64
+"""Crypto sessions of a message, and keys, that are looked at."""
+_TAGS = (4, 10)
+_AUTH_KEY = 20
+
+
+@dataclass(frozen=True)
+class MikeySrtp:
+    """What a MIKEY message says of one SRTP crypto session.
+
+    `ssrc` is None where the message names none. `suites` are the readings of its policy, the
+    likeliest first: much software gives the length of the tag as that of the key for it.
+    """
+
+    suites: tuple[Suite, ...]
+    masters: tuple[MasterKey, ...]
+    ssrc: int | None
+    roc: int
+
+
+def mikey_receivers(keys: Keys) -> list[Handler]:
+    """Decrypt with the keys that are in the clear in a MIKEY message."""
+    sessions = srtp_of(Message.parse(one_message(keys.mikey, what="--mikey")))
+    return handlers_of("--mikey", sessions, keys, ssrcs=keys.only)
+
+
+def mikey_sender(keys: Keys) -> Handler:
+    """Encrypts with the key that is in the clear in a MIKEY message."""
+    sessions = srtp_of(Message.parse(one_message(keys.mikey, what="--mikey")))
+    first = sessions[0]
+    if any(each.masters[0].key != first.masters[0].key for each in sessions):
+        raise UsageError("--mikey: its streams have keys of their own; encrypt with --key")
+    roc = {each.ssrc: each.roc for each in sessions if each.ssrc is not None} | keys.roc
+    sender = Sender(
+        first.suites[0], first.masters[0], ssrcs=keys.only, roc=roc, window=keys.window or WINDOW
+    )
+    return sending("--mikey", sender, keys.only)
+
+
+def handlers_of(
+    name: str,
+    sessions: Sequence[MikeySrtp],
+    keys: Keys,
+    *,
+    ssrcs: frozenset[int] | None = None,
+    ends: frozenset[bytes] | None = None,
+) -> list[Handler]:
+    """What decrypts with these keys: one for each that differs, and each reading of it."""
+    found: dict[tuple[Suite, tuple[MasterKey, ...]], dict[int, int]] = {}
+    for each in sessions:
+        for chosen in each.suites:
+            rocs = found.setdefault((chosen, each.masters), {})
+            if each.ssrc is not None:
+                rocs[each.ssrc] = each.roc
+    return [
+        receiving(
+            name,
+            Receiver(chosen, masters, ssrcs=ssrcs, window=keys.window or WINDOW,
+                     roc={**rocs, **keys.roc}),
+            ssrcs,
+            ends=ends,
+        )
+        for (chosen, masters), rocs in found.items()
+    ]  # fmt: skip
+
+
+def srtp_of(
+    message: Message, ring: KeyRing | None = None, initial: Message | None = None
+) -> list[MikeySrtp]:
+    """The SRTP crypto sessions of a message with their keys.
+
+    Without a ring only keys in the clear are found. `initial` is what the message answers.
+
+    Raises Refused if there is no key, no crypto session, or no suite for its policy.
+    """
+    found = list(_keys(message, ring, initial))[:_MOST]
+    if not found:
+        raise Refused(
+            "the MIKEY message has no key in the clear; what opens it is given with --keys, or "
+            "set up a session with transfer"
+        )
+    entries = message.header.cs_id_map or (initial.header.cs_id_map if initial else [])
+    sessions = [
+        one
+        for number, entry in enumerate(entries[:_MOST], 1)
+        if (one := _session(message, initial, number, entry, found)) is not None
+    ]
+    if not sessions:
+        raise Refused("the MIKEY message has no crypto session of SRTP")
+    return sessions
+
+
+def _keys(message: Message, ring: KeyRing | None, initial: Message | None) -> Iterator[KeyData]:
+    for kemac in message.all(KEMAC):
+        if kemac.encr_alg == EncrAlg.NULL:
+            yield from key_data(kemac.encr_data)
+    if ring is not None:
+        opened = open_message(message, ring, initial)
+        if not opened.failed:
+            yield from (key for inside in opened.kemacs.values() for key in inside)
+
+
+def _session(
+    message: Message,
+    initial: Message | None,
+    number: int,
+    entry: SrtpIdEntry | GenericIdEntry,
+    keys: Sequence[KeyData],
+) -> MikeySrtp | None:
+    """What an entry of the map says, the `number`th; None if it is not SRTP."""
+    if isinstance(entry, SrtpIdEntry):
+        cs_id, policy_no, ssrc, roc = number, entry.policy_no, entry.ssrc, entry.roc
+        spi = b""
+    else:
+        if entry.protocol != ProtType.SRTP:
+            return None
+        cs_id, spi = entry.cs_id, entry.spi
+        policy_no = entry.policies[0] if entry.policies else -1
+        ssrc, given, _ = srtp_session_data(entry) or (0, None, None)
+        roc = given or 0
+    policies = message.all(SP) or (initial.all(SP) if initial else [])
+    policy = next((each for each in policies if each.policy_no == policy_no), None)
+    suites = (suite(_DEFAULT),) if policy is None else _readings(read_policy(policy))
+    named = [each for each in keys if spi and each.spi == spi] or keys
+    masters = tuple(
+        _master(message, initial, cs_id, each, suites[0]) for each in named if each.type in _TYPES
+    )
+    if not masters:
+        raise Refused("the MIKEY message has no TGK and no TEK")
+    return MikeySrtp(suites, masters, ssrc or None, roc)
+
+
+_TYPES = (KeyType.TGK, KeyType.TGK_SALT, KeyType.TEK, KeyType.TEK_SALT)
+
+
+def _readings(chosen: Suite) -> tuple[Suite, ...]:
+    """A policy as it stands, behind what software means that gives 10 or 4 for the HMAC key."""
+    length = chosen.auth_key_length
+    if chosen.cipher is Cipher.AES_GCM or length not in _TAGS or not chosen.rtp_tag_length:
+        return (chosen,)
+    meant = replace(chosen, auth_key_length=_AUTH_KEY, rtp_tag_length=length)
+    named = suite(_DEFAULT)
+    if replace(meant, name=named.name) == named:
+        meant = named
+    return (meant, chosen)
+
+
+def _master(
+    message: Message, initial: Message | None, cs_id: int, key: KeyData, chosen: Suite
+) -> MasterKey:
+    """The master key that a TEK is, or a TGK gives (RFC 3830 4.1.3)."""
+    mki = key.spi or b""
+    if key.type in (KeyType.TEK, KeyType.TEK_SALT):
+        if key.salt is not None:
+            return MasterKey(key.key, key.salt, mki)
+        if len(key.key) == chosen.key_length + chosen.salt_length:
+            # Key and salt in one, as RTSP cameras write it.
+            return MasterKey(key.key[: chosen.key_length], key.key[chosen.key_length :], mki)
+        return MasterKey(key.key, bytes(chosen.salt_length), mki)
+    rand = next((each for one in (initial, message) if one for each in one.all(RAND)), None)
+    if rand is None:
+        raise Refused("the MIKEY message has no RAND to derive keys with")
+    label = bytes([cs_id]) + message.header.csb_id.to_bytes(4) + rand.rand
+    derived = SessionKeys(message.header.prf, key.key, label)
+    salt = derived.salt(chosen.salt_length) if key.salt is None else key.salt
+    return MasterKey(derived.tek(chosen.key_length), salt, mki)

@@ -1,0 +1,212 @@
+"""`srtp info`: the RTP and RTCP streams in a capture, as far as they can be told without a key."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from mikeytool.capture.frames import UDP, Datagram, destination_of, endpoint, find, source_of
+from mikeytool.capture.packet_lines import NO_LINE
+from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture
+from mikeytool.cli.options.common import say
+from mikeytool.media.flows import FlowFilter, other_protocol
+from mikeytool.media.packet_files import Input
+from mikeytool.srtp.index import estimate
+from mikeytool.srtp.packet import RTP_HEADER, rtp_fields
+from mikeytool.wire.errors import WireError
+
+_MOST_STREAMS = 4096
+_MISORDER = 3000  # sequence numbers; one further off begins anew (RFC 3550 A.1 has 3000 and 100)
+
+
+@dataclass
+class _Stream:
+    """What is seen of an SSRC from one place to another; times in Unix nanoseconds."""
+
+    ssrc: int
+    source: str | None
+    destination: str | None
+    packets: int = 0
+    octets: int = 0
+    rtcp: int = 0
+    types: Counter[int] = field(default_factory=Counter)
+    first_time: int | None = None
+    last_time: int | None = None
+    first_seq: int | None = None
+    last_seq: int | None = None
+    _lowest: int = 0
+    _highest: int = -1
+    _in_run: int = 0
+    _lost: int = 0
+
+    def add(self, packet_type: int, sequence: int, size: int, time: int | None) -> None:
+        """Count an RTP packet."""
+        self.packets += 1
+        self.octets += size
+        self.types[packet_type] += 1
+        self._see(time)
+        if self._highest < 0:
+            self.first_seq = sequence
+            self._begin(sequence)
+            return
+        index = estimate(self._highest, sequence)
+        if abs(index - self._highest) > _MISORDER:
+            self._lost = self.lost
+            self._begin(sequence)
+            return
+        self._in_run += 1
+        self._lowest = min(self._lowest, index)
+        if index > self._highest:
+            self._highest = index
+            self.last_seq = sequence
+
+    def add_rtcp(self, time: int | None) -> None:
+        """Count an RTCP packet."""
+        self.rtcp += 1
+        self._see(time)
+
+    def _begin(self, sequence: int) -> None:
+        self.last_seq = sequence
+        # Far from 0, so that no packet before it has an index below 0.
+        self._lowest = self._highest = 1 << 20 | sequence
+        self._in_run = 1
+
+    def _see(self, time: int | None) -> None:
+        if time is not None:
+            self.first_time = time if self.first_time is None else min(self.first_time, time)
+            self.last_time = time if self.last_time is None else max(self.last_time, time)
+
+    @property
+    def lost(self) -> int:
+        """Sequence numbers that are missing between the first and the last."""
+        return self._lost + max(self._highest - self._lowest + 1 - self._in_run, 0)
+
+    @property
+    def seconds(self) -> float | None:
+        """From the first to the last packet."""
+        if self.first_time is None or self.last_time is None:
+            return None
+        return (self.last_time - self.first_time) / 1e9
+
+    def json(self) -> dict[str, Any]:
+        """The stream for programs."""
+        return {
+            "ssrc": f"{self.ssrc:#010x}",
+            "source": self.source,
+            "destination": self.destination,
+            "packets": self.packets,
+            "octets": self.octets,
+            "payload_types": sorted(self.types),
+            "first": _iso(self.first_time),
+            "last": _iso(self.last_time),
+            "seconds": self.seconds,
+            "first_seq": self.first_seq,
+            "last_seq": self.last_seq,
+            "lost": self.lost,
+            "rtcp": self.rtcp,
+        }
+
+
+def show_info(packets: Input, *, as_json: bool) -> int:
+    """Print the streams of a capture; raises WireError at the end of a broken one."""
+    streams: dict[tuple[int, bytes], _Stream] = {}
+    others: Counter[str] = Counter()
+    fault: WireError | None = None
+    try:
+        _look(packets.capture, streams, others)
+    except WireError as error:
+        fault = error
+    found = _joined(streams)
+    if as_json:
+        result = {"streams": [each.json() for each in found], "others": dict(others)}
+        print(json.dumps(result))
+    else:
+        _show(found)
+        if others:
+            say("neither RTP nor RTCP: " + ", ".join(f"{n} {k}" for k, n in sorted(others.items())))
+    if fault is not None:
+        raise fault
+    if not found and not others:
+        raise WireError("there is no packet in the input; the command before it may have failed")
+    return 0
+
+
+def _look(
+    capture: Capture, streams: dict[tuple[int, bytes], _Stream], others: Counter[str]
+) -> None:
+    flows = FlowFilter.of((), ())
+    for _, time, link, raw, start, end, _ in capture:
+        flow = b""
+        if link != BARE_PACKET:
+            found = find(link, raw, start, end)
+            if not isinstance(found, Datagram) or found.protocol != UDP:
+                if link not in (NO_PACKET, NO_LINE):
+                    others["other"] += 1
+                continue
+            flow, start, end = found.flow, found.start, found.end
+        size = end - start
+        is_rtcp = size > 1 and 192 <= raw[start + 1] <= 223
+        if size < (8 if is_rtcp else RTP_HEADER) or raw[start] >> 6 != 2 or not flows.accepts(flow):
+            others[other_protocol(raw[start]) if size and flows.accepts(flow) else "other"] += 1
+            continue
+        if is_rtcp:
+            ssrc = int.from_bytes(raw[start + 4 : start + 8])
+        else:
+            sequence, ssrc = rtp_fields(raw, start)
+        stream = streams.get((ssrc, flow))
+        if stream is None:
+            if len(streams) >= _MOST_STREAMS:
+                others["of more streams than are listed"] += 1
+                continue
+            ends = (
+                (endpoint(source_of(flow)), endpoint(destination_of(flow))) if flow else (None,) * 2
+            )
+            stream = streams[ssrc, flow] = _Stream(ssrc, *ends)
+        if is_rtcp:
+            stream.add_rtcp(time)
+        else:
+            stream.add(raw[start + 1] & 0x7F, sequence, size, time)
+
+
+def _joined(streams: dict[tuple[int, bytes], _Stream]) -> list[_Stream]:
+    """The streams, RTCP on a port of its own counted with the RTP of its SSRC and addresses."""
+    media = {(ssrc, flow[:-4]): s for (ssrc, flow), s in streams.items() if s.packets}
+    found = []
+    for (ssrc, flow), stream in streams.items():
+        rtp = media.get((ssrc, flow[:-4]))
+        if stream.packets or rtp is None:
+            found.append(stream)
+        else:
+            rtp.rtcp += stream.rtcp
+    return found
+
+
+def _show(streams: list[_Stream]) -> None:
+    from mikeytool.cli.render.table import print_table
+
+    rows = [["SSRC", "source", "destination", "packets", "type", "seconds", "seq", "lost", "RTCP"]]
+    for each in streams:
+        types = ",".join(map(str, sorted(each.types))) or "-"
+        span = "-" if each.first_seq is None else f"{each.first_seq}-{each.last_seq}"
+        seconds = "-" if each.seconds is None else f"{each.seconds:.2f}"
+        rows.append(
+            [f"{each.ssrc:#010x}", each.source or "-", each.destination or "-", str(each.packets),
+             types, seconds, span, str(each.lost), str(each.rtcp)]
+        )  # fmt: skip
+    if streams:
+        print_table(rows)
+    else:
+        say("no RTP or RTCP is in the capture")
+
+
+def _iso(time: int | None) -> str | None:
+    if time is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(time // 10**9, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time % 10**9 // 1000:06}Z"

@@ -1,0 +1,217 @@
+"""Turns the `construct` grammar of a record into one flat parsing function.
+
+`construct` walks its objects for every field of every message, which costs some hundred
+microseconds a message. The walk is always the same for the same record, so it is done once
+here: neighbouring integers become one `struct` call, bits become shifts, lists become loops.
+The grammar stays the only description of the wire; the tests hold that both ways of reading
+give the same record.
+
+A parser is called as `parse(data, pos, end, spans)` and returns the record and the position
+behind it. It never reads at or behind `end`. With a list as `spans` it also appends
+`(field name, start, end, record)` for every field, which is what an annotated dump needs;
+bit fields that share octets share a span. Fields that hold payloads of their own leave
+`<field>_at`, where they start within the record.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import construct
+
+from mikeytool.wire.errors import WireError
+from mikeytool.wire.generated_code import INTEGERS, FlatCode
+from mikeytool.wire.grammar import BitGroup, Octets, Record, Records
+
+Spans = list[tuple[str, int, int, Record]]
+Parser = Callable[[bytes, int, int, "Spans | None"], tuple[Any, int]]
+
+
+_PARSERS: dict[type[Record], Parser] = {}
+_SPAN_PARSERS: dict[type[Record], Parser] = {}
+
+
+def parser(record: type[Record]) -> Parser:
+    """The flat parser of `record`, made at the first call."""
+    made = _PARSERS.get(record)
+    if made is None:
+        made = _PARSERS[record] = _Code(record, spans=False).made()
+    return made
+
+
+def _span_parser(record: type[Record]) -> Parser:
+    """The parser that `parser` leaves to when spans are wanted."""
+    made = _SPAN_PARSERS.get(record)
+    if made is None:
+        made = _SPAN_PARSERS[record] = _Code(record, spans=True).made()
+    return made
+
+
+def _short(what: str, field: str, pos: int, need: int, end: int) -> WireError:
+    have = max(end - pos, 0)
+    return WireError(f"{field} takes {need} octets, {have} are left", payload=what, offset=pos)
+
+
+def _shown(name: str, inner: list[tuple[str, int]]) -> str:
+    """What to call an integer of the wire: its field, or the bit fields that share it."""
+    return ", ".join(bit for bit, _ in inner) or name
+
+
+class _Code(FlatCode):
+    """Writes the source of one parser, field by field; with `spans` one that appends them."""
+
+    def __init__(self, record: type[Record], *, spans: bool) -> None:
+        super().__init__(record)
+        self.spans = spans
+        self.what = getattr(record, "label", record.__name__)
+        self.constants |= {
+            "record": record,
+            "new": record.__new__,
+            "span_parser": _span_parser,
+            "short": _short,
+            "WireError": WireError,
+            "what": self.what,
+        }
+        self.run: list[tuple[str, str, int, list[tuple[str, int]]]] = []
+
+    def made(self) -> Parser:
+        """The function `parse`."""
+        for condition, members in self.members():
+            self._members(condition, members)
+        self._flush("    ")
+        head = ["def parse(data, pos, end, spans=None):"]
+        if not self.spans:
+            head.append("    if spans is not None:")
+            head.append("        return span_parser(record)(data, pos, end, spans)")
+        head += ["    o = new(record)", "    start = pos"]
+        made: Parser = self.compiled("parse", [*head, *self.lines, "    return o, pos"])
+        return made
+
+    def _members(self, condition: str, members: list[tuple[str, Any]]) -> None:
+        indent = "    "
+        if condition:
+            self._flush(indent)
+            self.emit(indent, f"if {condition}:")
+            indent += "    "
+        for name, con in members:
+            self._field(name, con, indent)
+        if condition:
+            self._flush(indent)
+            absent = [name for name, _ in members if self.record.fields[name].default is not None]
+            if absent:
+                self.emit("    ", "else:", *(f"    o.{name} = None" for name in absent))
+
+    def _field(self, name: str, con: Any, indent: str) -> None:
+        if isinstance(con, construct.Default):
+            con = con.subcon
+        if isinstance(con, construct.FormatField):
+            self.run.append((name, con.fmtstr[-1], con.length, []))
+            return
+        if isinstance(con, BitGroup):
+            size = con.sizeof()
+            inner = [(bit.name, bit.subcon.sizeof()) for bit in con.subcon.subcon.subcons]
+            self.run.append((name, INTEGERS.get(size, f"{size}s"), size, inner))
+            return
+        self._flush(indent)
+        if isinstance(con, Octets):
+            self._octets(name, con, indent)
+        elif isinstance(con, Records):
+            self._records(name, con, indent)
+        elif isinstance(con, construct.Switch):
+            self._switch(name, con, indent)
+        else:
+            raise TypeError(f"{self.what}.{name}: {con!r} cannot be flattened")
+
+    def _flush(self, indent: str) -> None:
+        """Read the integers that have gathered: one bounds check, one `struct` call."""
+        if not self.run:
+            return
+        run, self.run = self.run, []
+        size = sum(length for _, _, length, _ in run)
+        code = struct.Struct(">" + "".join(code for _, code, _, _ in run))
+        unpack = self.constant(code.unpack_from)
+        parts = self.constant([(_shown(name, inner), size) for name, _, size, inner in run])
+        self.emit(
+            indent,
+            f"if pos + {size} > end:",
+            f"    for f, n in {parts}:",
+            "        if pos + n > end:",
+            "            raise short(what, f, pos, n, end)",
+            *(["        spans.append((f, pos, pos + n, o))"] if self.spans else []),
+            "        pos += n",
+        )
+        targets = [f"o.{name}" if not inner else f"b{name}" for name, _, _, inner in run]
+        self.emit(indent, f"{', '.join(targets)}, = {unpack}(data, pos)")
+        for name, _, length, inner in run:
+            self._bits(name, length, inner, indent)
+        at = 0
+        for name, _, length, inner in run if self.spans else ():
+            shown = _shown(name, inner)
+            self.emit(indent, f"spans.append(({shown!r}, pos + {at}, pos + {at + length}, o))")
+            at += length
+        self.emit(indent, f"pos += {size}")
+
+    def _bits(self, name: str, length: int, inner: list[tuple[str, int]], indent: str) -> None:
+        """Take bit fields from the octets that they share."""
+        left = length * 8
+        if inner and length not in INTEGERS:
+            self.emit(indent, f"b{name} = int.from_bytes(b{name})")
+        for bit, width in inner:
+            left -= width
+            shifted = f"b{name} >> {left}" if left else f"b{name}"
+            self.emit(indent, f"o.{bit} = {shifted} & {(1 << width) - 1}")
+
+    def _octets(self, name: str, con: Octets, indent: str) -> None:
+        self.emit(
+            indent,
+            f"after = pos + {self.evaluated(con.length)}",
+            "if after > end:",
+            f"    raise short(what, {name!r}, pos, after - pos, end)",
+            f"o.{name} = data[pos:after]",
+            *([f"o.{name}_at = pos - start"] if self.record.fields[name].holds else []),
+            *([f"spans.append(({name!r}, pos, after, o))"] if self.spans else []),
+            "pos = after",
+        )
+
+    def _records(self, name: str, con: Records, indent: str) -> None:
+        if con.of is None:
+            self._octets(name, Octets(con.count), indent)
+            self.emit(indent, f"o.{name} = list(o.{name})")
+            return
+        item = self.constant((_span_parser if self.spans else parser)(con.of))
+        self.emit(indent, f"items = o.{name} = []")
+        if con.count is not None:
+            self.emit(
+                indent,
+                f"for _ in range({self.evaluated(con.count)}):",
+                f"    item, pos = {item}(data, pos, end, spans)",
+                "    items.append(item)",
+            )
+            return
+        self.emit(
+            indent,
+            f"n = {self.evaluated(con.length)}",
+            "if pos + n > end:",
+            f"    raise short(what, {name!r}, pos, n, end)",
+            "stop = pos + n",
+            "while pos < stop:",
+            f"    item, pos = {item}(data, pos, stop, spans)",
+            "    items.append(item)",
+        )
+
+    def _switch(self, name: str, con: Any, indent: str) -> None:
+        key = self.evaluated(con.keyfunc)
+        self.emit(indent, f"case = {key}")
+        keyword = "if"
+        for value, case in con.cases.items():
+            self.emit(indent, f"{keyword} case == {value}:")
+            keyword = "elif"
+            self._field(name, case, indent + "    ")
+        self.emit(
+            indent,
+            "else:",
+            f"    raise WireError(f'{name} of the unknown type {{case}} cannot be read',"
+            " payload=what, offset=pos)",
+        )

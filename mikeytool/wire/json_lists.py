@@ -1,0 +1,352 @@
+"""The shapes of lists: numbers, records, policy parameters, crypto sessions.
+
+Where Session Data is shown beside SSRC, ROC and SEQ, these win when it is composed again, so
+that editing one is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple
+
+from mikeytool.wire.errors import UsageError
+from mikeytool.wire.grammar import Record
+from mikeytool.wire.header import GenericIdEntry, SrtpIdEntry, srtp_session_data
+from mikeytool.wire.json_field import (
+    ABSENT,
+    HEX,
+    Json,
+    Names,
+    Shape,
+    Use,
+    disagree,
+    hex_number,
+    hex_schema,
+    name_schema,
+    octets_of,
+    quoted,
+    read_name,
+    short,
+)
+from mikeytool.wire.json_record import form
+from mikeytool.wire.payloads import PolicyParam
+from mikeytool.wire.registry import (
+    CsIdMapType,
+    FecOrder,
+    Namespace,
+    ProtType,
+    SrtpAuthAlg,
+    SrtpEncrAlg,
+    SrtpParam,
+    SrtpPrf,
+    label,
+)
+
+
+class NumbersShape(Shape, kind="numbers"):
+    """A list of octets, each a number."""
+
+    def value(self, use: Use) -> str:
+        """The list."""
+        return f"{{o.{self.name}}}"
+
+    def read(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """The numbers."""
+        value = described.get(self.name)
+        if value is None:
+            return ABSENT
+        if not isinstance(value, list) or not all(_is_octet(one) for one in value):
+            raise UsageError(f"{self.name} {short(value)}: a list of numbers to 255 belongs")
+        return value
+
+    def schema(self) -> Json:
+        """A list of numbers."""
+        return {self.name: {"type": "array", "items": {"type": "integer", "maximum": 255}}}
+
+
+def _is_octet(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0xFF
+
+
+class RecordsShape(Shape, kind="records"):
+    """A list of records."""
+
+    @property
+    def of(self) -> type[Record]:
+        """What is in the list."""
+        kind: type[Record] = self.grammar.of
+        return kind
+
+    def value(self, use: Use) -> str:
+        """A list of dictionaries."""
+        return f"[{{{use(self._texts)}(o.{self.name})}}]"
+
+    def _texts(self, records: list[Record]) -> str:
+        return ", ".join([f"{{{form(self.of).text(one, True, 0)}}}" for one in records])
+
+    def read(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """The records."""
+        value = described.get(self.name)
+        if value is None:
+            return ABSENT
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+            raise UsageError(f"{self.name}: a list of objects belongs")
+        return [self.compose_one(one, f"{self.name}[{at}]", known) for at, one in enumerate(value)]
+
+    def compose_one(self, described: Json, where: str, known: Mapping[str, Any]) -> Any:
+        """One record; raises UsageError, naming its place."""
+        try:
+            return self.compose_item(described, known)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
+
+    def compose_item(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """One record."""
+        return form(self.of).compose(described)
+
+    def schema(self) -> Json:
+        """A list of objects."""
+        return {self.name: {"type": "array", "items": form(self.of).schema()}}
+
+
+# --- Security policies --------------------------------------------------------------------
+
+
+class _Policy(NamedTuple):
+    """The parameters of one protocol: their names, and the names of their values."""
+
+    names: type[Namespace]
+    values: Mapping[int, type[Namespace]]
+
+
+class _NoNames(Namespace):
+    """The names of a registry that has none."""
+
+
+_SRTP = _Policy(
+    SrtpParam,
+    {
+        SrtpParam.ENCR_ALG: SrtpEncrAlg,
+        SrtpParam.AUTH_ALG: SrtpAuthAlg,
+        SrtpParam.PRF: SrtpPrf,
+        SrtpParam.FEC_ORDER: FecOrder,
+        SrtpParam.SRTP_AUTH_ALG: SrtpAuthAlg,
+        SrtpParam.SRTCP_AUTH_ALG: SrtpAuthAlg,
+    },
+)
+_NO_POLICY = _Policy(_NoNames, {})
+
+
+def _policy_of(protocol: int) -> _Policy:
+    if protocol == ProtType.TESLA:
+        from mikeytool.wire.registry_extensions import TeslaMac, TeslaParam, TeslaPrf
+
+        return _Policy(TeslaParam, {TeslaParam.PRF: TeslaPrf, TeslaParam.MAC: TeslaMac})
+    return _SRTP if protocol == ProtType.SRTP else _NO_POLICY
+
+
+_LONGEST_MEANING = 2
+"""Octets of an enumerated value that has a name or a number; those registered have one."""
+
+
+@lru_cache(maxsize=1024)
+def param_text(protocol: int, kind: int, length: int, value: bytes) -> str:
+    """A policy parameter of a protocol in JSON; `meaning` names an enumerated value.
+
+    It is null where the value is empty or longer than any number of a registry.
+    """
+    policy = _policy_of(protocol)
+    names = policy.values.get(kind) if 0 < len(value) <= _LONGEST_MEANING else None
+    meaning = "null" if names is None else quoted(label(names, int.from_bytes(value)))
+    return (
+        f'{{"type": {quoted(label(policy.names, kind))}, "type_value": {kind}, '
+        f'"length": {length}, "value": "{value.hex()}", "meaning": {meaning}}}'
+    )
+
+
+class ParamsShape(RecordsShape, kind="policy"):
+    """Policy parameters; `meaning` is the registry name of an enumerated value."""
+
+    def value(self, use: Use) -> str:
+        """A list of dictionaries."""
+        return f"[{{{use(self._params)}(o)}}]"
+
+    @staticmethod
+    def _params(policy: Any) -> str:
+        protocol = policy.protocol
+        return ", ".join(
+            [param_text(protocol, one.type, one.length, one.value) for one in policy.policy_param]
+        )
+
+    def compose_item(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """A parameter, its type by name or number, its value by octets or meaning."""
+        policy = _policy_of(known.get("protocol", -1))
+        kind = read_name(described, "type", policy.names, 0xFF)
+        if kind is ABSENT:
+            raise UsageError("type is missing")
+        data = None if described.get("value") is None else octets_of("value", described["value"])
+        if described.get("meaning") is not None:
+            names = policy.values.get(kind, _NoNames)
+            meant = read_name({"meaning": described["meaning"]}, "meaning", names, (1 << 63) - 1)
+            if data is not None and int.from_bytes(data) != meant:
+                raise disagree(
+                    f"meaning {short(described['meaning'])}", str(meant), "value", data.hex()
+                )
+            data = bytes([meant & 0xFF]) if data is None else data
+        changed = {
+            "type": kind,
+            "value": None if data is None else data.hex(),
+            "length": described.get("length"),
+        }
+        unknown = described.keys() - changed.keys() - {"type_value", "meaning"}
+        if unknown:
+            raise UsageError(f"{min(unknown)!r} is no field here")
+        return form(PolicyParam).compose(changed)
+
+    def schema(self) -> Json:
+        """A list of objects."""
+        named = [_policy_of(protocol).names for protocol in (ProtType.SRTP, ProtType.TESLA)]
+        properties = {
+            "type": {"anyOf": [name_schema(names) for names in named]},
+            "type_value": {"type": "integer", "minimum": 0, "maximum": 255},
+            "length": {"type": "integer", "minimum": 0, "maximum": 255},
+            "value": HEX,
+            "meaning": {"type": ["string", "null"]},
+        }
+        item = {"type": "object", "properties": properties, "required": list(properties),
+                "additionalProperties": False}  # fmt: skip
+        return {self.name: {"type": "array", "items": item}}
+
+
+# --- Crypto sessions ----------------------------------------------------------------------
+
+
+class CsIdMapShape(RecordsShape, kind="crypto sessions"):
+    """The CS ID map; in an SRTP-ID map the CS ID is the position, from 1."""
+
+    _SIZES: ClassVar[dict[str, tuple[int, int]]] = {"ssrc": (0, 4), "roc": (4, 4), "seq": (8, 2)}
+
+    def value(self, use: Use) -> str:
+        """A list of dictionaries."""
+        return f"[{{{use(_crypto_sessions)}(o.{self.name})}}]"
+
+    def read(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """The entries, of the kind that the map type says."""
+        if "cs_id_map" not in described and known.get("cs_id_map_type") is not None:
+            return []
+        found = super().read(described, known)
+        if found is not ABSENT and known.get("cs_id_map_type") == CsIdMapType.SRTP_ID:
+            for at, one in enumerate(described[self.name], 1):
+                if one.get("cs_id", at) != at:
+                    raise disagree(f"cs_id_map[{at - 1}], by its position,", f"CS ID {at}", "cs_id",
+                                   short(one["cs_id"]))  # fmt: skip
+        return found
+
+    def compose_item(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """One crypto session."""
+        if known.get("cs_id_map_type") == CsIdMapType.SRTP_ID:
+            return self._srtp_id(described)
+        if known.get("cs_id_map_type") != CsIdMapType.GENERIC_ID:
+            raise UsageError("this type of map has no crypto sessions; give octets in trailing")
+        fields = {key: described[key] for key in described.keys() & form(GenericIdEntry).keys}
+        data = fields.get("session_data")
+        placed = self._placed(described, b"" if data is None else octets_of("session_data", data))
+        if data is not None or placed:
+            fields["session_data"] = placed.hex()
+        if described.get("seq") is not None:
+            fields.setdefault("s", True)
+        unknown = described.keys() - form(GenericIdEntry).keys - set(self._SIZES)
+        if unknown:
+            raise UsageError(f"{min(unknown)!r} is no field here")
+        return form(GenericIdEntry).compose(
+            {"cs_id": None, "policies": [], "session_data": "", "spi": "", **fields}
+        )
+
+    def _placed(self, described: Json, data: bytes) -> bytes:
+        """Session Data with SSRC, ROC and SEQ in their places (RFC 6043 6.1.1)."""
+        for name, (at, size) in self._SIZES.items():
+            if described.get(name) is not None:
+                number = hex_number(name, described[name], (1 << 8 * size) - 1)
+                data = data[:at].ljust(at, b"\0") + number.to_bytes(size) + data[at + size :]
+        return data
+
+    @staticmethod
+    def _srtp_id(described: Json) -> SrtpIdEntry:
+        for key in described.keys() - {
+            "cs_id",
+            "protocol",
+            "protocol_value",
+            "policies",
+            "ssrc",
+            "roc",
+        }:
+            if described[key] is not None:
+                raise UsageError(f"{key!r} has no place in an SRTP-ID map")
+        if read_name(described, "protocol", ProtType, 0xFF) not in (ABSENT, ProtType.SRTP):
+            raise UsageError("the protocol of an SRTP-ID map is SRTP")
+        policies = described.get("policies")
+        if not isinstance(policies, list) or len(policies) != 1:
+            raise UsageError("policies: an SRTP-ID map has one number a crypto session")
+        entry: SrtpIdEntry = form(SrtpIdEntry).compose(
+            {
+                "policy_no": policies[0],
+                "ssrc": described.get("ssrc"),
+                "roc": described.get("roc", 0),
+            }
+        )
+        return entry
+
+    def schema(self) -> Json:
+        """A list of objects, or null where the header breaks off."""
+        number = {"type": "integer", "minimum": 0}
+        maybe = {"type": ["integer", "null"], "minimum": 0}
+        properties: Json = {
+            "cs_id": number,
+            "protocol": name_schema(ProtType),
+            "protocol_value": number,
+            "policies": {"type": "array", "items": number},
+            "s": {"type": "boolean"},
+            "ssrc": {"anyOf": [hex_schema(8), {"type": "null"}]},
+            "roc": maybe,
+            "seq": maybe,
+            "session_data": {"anyOf": [HEX, {"type": "null"}]},
+            "spi": {"anyOf": [HEX, {"type": "null"}]},
+        }
+        required = [key for key in properties if key != "s"]
+        item = {"type": "object", "properties": properties, "required": required,
+                "additionalProperties": False}  # fmt: skip
+        return {self.name: {"type": ["array", "null"], "items": item}}
+
+
+_PROTOCOLS = Names(ProtType)
+
+
+def _crypto_sessions(entries: list[SrtpIdEntry | GenericIdEntry]) -> str:
+    return ", ".join([_crypto_session(entry, at) for at, entry in enumerate(entries, 1)])
+
+
+def _crypto_session(entry: SrtpIdEntry | GenericIdEntry, position: int) -> str:
+    """One crypto session of a CS ID map; in an SRTP-ID map its CS ID is its position."""
+    if isinstance(entry, SrtpIdEntry):
+        return (
+            f'{{"cs_id": {position}, "protocol": "SRTP", "protocol_value": 0, '
+            f'"policies": [{entry.policy_no}], "ssrc": "{entry.ssrc:#010x}", '
+            f'"roc": {entry.roc}, "seq": null, "session_data": null, "spi": null}}'
+        )
+    ssrc, roc, seq = srtp_session_data(entry) or (None, None, None)
+    return (
+        f'{{"cs_id": {entry.cs_id}, "protocol": {_PROTOCOLS[entry.protocol]}, '
+        f'"protocol_value": {entry.protocol}, "policies": {entry.policies}, '
+        f'"s": {"true" if entry.s else "false"}, '
+        f'"ssrc": {_hex_or_null(ssrc)}, "roc": {_or_null(roc)}, "seq": {_or_null(seq)}, '
+        f'"session_data": "{entry.session_data.hex()}", "spi": "{entry.spi.hex()}"}}'
+    )
+
+
+def _hex_or_null(number: int | None) -> str:
+    return "null" if number is None else f'"{number:#010x}"'
+
+
+def _or_null(number: int | None) -> str:
+    return "null" if number is None else str(number)

@@ -1,0 +1,300 @@
+"""The shapes of octet strings that hold payloads, keys or extensions.
+
+Where the content of an octet string is shown beside the octets, the content is what counts
+when it is composed again, so that editing it is enough: keys that are not masked win over
+`encr_data`, `content` wins over the `data` of a General Extension payload.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from mikeytool.wire.errors import UsageError, WireError
+from mikeytool.wire.json_field import ABSENT, HEX, Json, Shape, Use, octets_of, quoted, read_name
+from mikeytool.wire.json_record import Writer, form
+from mikeytool.wire.message import build_chain, build_leading, content
+from mikeytool.wire.payloads import ID, THDR, KeyData, Payload, Raw, payload_kind
+from mikeytool.wire.registry import EncrAlg, NextPayload
+
+MAX_DEPTH = 6
+"""How deep payloads within payloads are opened; what RFCs define needs three levels."""
+
+_PLACE = frozenset({"payload", "payload_value", "offset", "length", "certificate"})
+"""What a described payload has beside its fields: nothing that is on the wire."""
+
+
+# --- Payloads -----------------------------------------------------------------------------
+
+
+def payloads_text(payloads: Iterable[Payload], show_keys: bool, depth: int = MAX_DEPTH) -> str:
+    """Payloads in JSON, without brackets: their places, their fields, what is inside them."""
+    known = _WRITERS
+    return ", ".join(
+        [(known.get(type(one)) or _writer(type(one)))(one, show_keys, depth) for one in payloads]
+    )
+
+
+_WRITERS: dict[type[Payload], Writer] = {}
+
+
+def _writer(kind: type[Payload]) -> Writer:
+    made = _WRITERS[kind] = form(kind).payload_text
+    return made
+
+
+def compose_payloads(items: Any, what: str) -> list[Payload]:
+    """The payloads of a list of dictionaries; raises UsageError, naming the place in `what`."""
+    if not isinstance(items, list):
+        raise UsageError(f"{what}: a list of payloads belongs")
+    return [_compose_payload(item, f"{what}[{at}]") for at, item in enumerate(items)]
+
+
+def _compose_payload(described: Any, where: str) -> Payload:
+    try:
+        if not isinstance(described, dict):
+            raise UsageError("an object belongs")
+        if "raw" in described:
+            return _compose_raw(described)
+        kind = _payload_kind(described)
+        where = f"{where} ({kind.label})"
+        payload: Payload = form(kind).compose(described, _PLACE)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    return payload
+
+
+def _payload_kind(described: Json) -> type[Payload]:
+    named, numbered = described.get("payload"), described.get("payload_value")
+    if (named, numbered) in ((THDR.label, None), (THDR.label, 0), (None, 0)):
+        return THDR
+    number = read_name(described, "payload", NextPayload, 0xFF)
+    if number is ABSENT:
+        raise UsageError("payload, the name, is missing")
+    kind = payload_kind(number)
+    if kind is None:
+        raise UsageError(f"payload {number} has no grammar; give its octets as raw")
+    return kind
+
+
+def _compose_raw(described: Json) -> Raw:
+    unknown = described.keys() - {"raw", *_PLACE}
+    if unknown:
+        raise UsageError(f"{min(unknown)!r} has no place beside raw")
+    payload = Raw(raw=octets_of("raw", described["raw"]))
+    number = read_name(described, "payload", NextPayload, 0xFF)
+    payload.number = None if number is ABSENT else number
+    return payload
+
+
+class PayloadsShape(Shape, kind="payloads"):
+    """TP Data or Initiator Data: a list of payloads where it can be read, else hex."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The field, and why it could not be read."""
+        return self.name, f"{self.name}_error"
+
+    def source(self, use: Use, *, broken: bool = False) -> str:
+        """One key, or two where it cannot be read."""
+        return f"{{{use(self._text)}(o, show_keys, depth)}}"
+
+    def _text(self, payload: Payload, show_keys: bool, depth: int) -> str:
+        data = payload[self.name]
+        if not data or depth == 0:
+            return f'"{self.name}": "{data.hex()}"'
+        inside = content(payload, self.name)
+        try:
+            items = payloads_text(inside, show_keys, depth - 1)
+        except WireError as error:
+            return f'"{self.name}": "{data.hex()}", "{self.name}_error": {quoted(str(error))}'
+        return f'"{self.name}": [{items}]'
+
+    def read(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """The octets, from hex or from a list of payloads."""
+        value = described.get(self.name)
+        if value is None:
+            return ABSENT
+        if isinstance(value, str):
+            return octets_of(self.name, value)
+        return self.build(compose_payloads(value, self.name))
+
+    def build(self, payloads: Sequence[Payload]) -> bytes:
+        """The octets of these payloads."""
+        return build_leading(payloads)
+
+    def schema(self) -> Json:
+        """Hex or a list of payloads."""
+        items = {"type": "array", "items": {"$ref": "#/$defs/payload"}}
+        return {self.name: {"anyOf": [HEX, items]}, f"{self.name}_error": {"type": "string"}}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The field."""
+        return (self.name,)
+
+
+class TicketDataShape(PayloadsShape, kind="ticket data"):
+    """Ticket Data of a base ticket, which starts with THDR at once (interpretation 7).
+
+    That of other ticket types, the 3GPP base ticket among them, is read as one where that is
+    possible to the last octet, and is hex otherwise (interpretation 39).
+    """
+
+    def build(self, payloads: Sequence[Payload]) -> bytes:
+        """The octets of these payloads."""
+        return build_chain(payloads)
+
+
+# --- Keys ---------------------------------------------------------------------------------
+
+
+def describe_keys(keys: Iterable[KeyData], *, show_keys: bool) -> list[Json]:
+    """Key data sub-payloads, masked unless `show_keys`."""
+    described: list[Json] = json.loads(f"[{_keys_text(keys, show_keys)}]")
+    return described
+
+
+def _keys_text(keys: Iterable[KeyData], show_keys: bool) -> str:
+    return ", ".join([f"{{{form(KeyData).text(key, show_keys, 0)}}}" for key in keys])
+
+
+def full_keys(keys: Any) -> list[Payload] | None:
+    """The key data sub-payloads that `keys` describe; None when there are none or one is masked.
+
+    Raises UsageError.
+    """
+    if not isinstance(keys, list):
+        return None
+    hidden = (key.get(name) for key in keys if isinstance(key, dict) for name in ("key", "salt"))
+    if any(isinstance(secret, str) and secret.startswith("sha256:") for secret in hidden):
+        return None
+    found: list[Payload] = []
+    for at, key in enumerate(keys):
+        try:
+            if not isinstance(key, dict):
+                raise UsageError("an object belongs")
+            found.append(form(KeyData).compose(key))
+        except UsageError as error:
+            raise UsageError(f"keys[{at}]: {error}") from None
+    return found
+
+
+class KeyDataShape(Shape, kind="key data"):
+    """Encr data of a KEMAC, with the keys beside it when it is not encrypted.
+
+    `keys_id` is the IDi before them (RFC 3830 3.2). Where they cannot be read to the last
+    octet, those before the fault are there, `keys_error` says why, and the octets count.
+    """
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The octets, the keys, what is before them, and why they could not be read."""
+        return self.name, "keys", "keys_id", "keys_error"
+
+    def source(self, use: Use, *, broken: bool = False) -> str:
+        """One key, or more without encryption."""
+        return f'"{self.name}": "{{o.{self.name}.hex()}}"{{{use(self._keys)}(o, show_keys)}}'
+
+    def _keys(self, kemac: Any, show_keys: bool) -> str:
+        if kemac.encr_alg != EncrAlg.NULL:
+            return ""
+        keys: list[KeyData] = []
+        beside = ""
+        try:
+            for one in content(kemac, self.name):
+                if isinstance(one, ID):
+                    beside += f', "keys_id": {{{form(ID).text(one)}}}'
+                else:
+                    keys.append(one)
+        except WireError as error:
+            beside += f', "keys_error": {quoted(str(error))}'
+        return f', "keys": [{_keys_text(keys, show_keys)}]{beside}'
+
+    def read(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """The octets; of a KEMAC that is not encrypted those of the keys, if none is masked."""
+        data, keys = described.get(self.name), described.get("keys")
+        if known.get("encr_alg") == EncrAlg.NULL and described.get("keys_error") is None:
+            inside = full_keys(keys)
+            if inside is not None:
+                return build_chain([*self._named(described.get("keys_id")), *inside])
+        if data is not None:
+            return octets_of(self.name, data)
+        if keys is not None:
+            raise UsageError(f"{self.name} is missing, and the keys are masked or to be encrypted")
+        return ABSENT
+
+    @staticmethod
+    def _named(described: Any) -> Iterator[ID]:
+        if described is None:
+            return
+        try:
+            if not isinstance(described, dict):
+                raise UsageError("an object belongs")
+            named: ID = form(ID).compose(described)
+            yield named
+        except UsageError as error:
+            raise UsageError(f"keys_id: {error}") from None
+
+    def schema(self) -> Json:
+        """Hex, a list of keys, and what stands before them."""
+        keys = {"type": ["array", "null"], "items": {"$ref": "#/$defs/key"}}
+        error = {"type": "string"}
+        return {self.name: HEX, "keys": keys, "keys_id": form(ID).schema(), "keys_error": error}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The octets."""
+        return (self.name,)
+
+
+# --- General Extension --------------------------------------------------------------------
+
+
+class ExtensionShape(Shape, kind="extension"):
+    """Data of a General Extension payload, with its `content` where that has a form."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The octets, the content, and why it could not be read."""
+        return *self.required, "content_error"
+
+    def source(self, use: Use, *, broken: bool = False) -> str:
+        """Two keys, or three where the content cannot be read."""
+        return f'"{self.name}": "{{o.{self.name}.hex()}}", "content": {{{use(self._content)}(o)}}'
+
+    @staticmethod
+    def _content(payload: Any) -> str:
+        from mikeytool.wire.extensions import read_extension  # most messages do without
+
+        try:
+            record = read_extension(payload)
+        except WireError as error:
+            return f'null, "content_error": {quoted(str(error))}'
+        return "null" if record is None else f"{{{form(type(record)).text(record, True, 0)}}}"
+
+    def read(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """The octets of the content, or those given."""
+        from mikeytool.wire.extensions import EXTENSIONS
+
+        content, kind = described.get("content"), EXTENSIONS.get(known.get("type", -1))
+        if content is None:
+            data = described.get(self.name)
+            return ABSENT if data is None else octets_of(self.name, data)
+        if kind is None or not isinstance(content, dict):
+            raise UsageError("content: this type has none; give the octets in data")
+        return form(kind).compose(content).build()
+
+    def schema(self) -> Json:
+        """Hex, and one of the contents that have a form."""
+        from mikeytool.wire.extensions import EXTENSIONS
+
+        known = [form(kind).schema() for kind in EXTENSIONS.values()]
+        content = {"anyOf": [*known, {"type": "null"}]}
+        return {self.name: HEX, "content": content, "content_error": {"type": "string"}}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The octets and the content."""
+        return self.name, "content"

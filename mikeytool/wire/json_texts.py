@@ -1,0 +1,155 @@
+"""The shapes of octets that mean something to people: texts such as identities, and times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from mikeytool.wire.errors import UsageError
+from mikeytool.wire.grammar import Field, Record
+from mikeytool.wire.json_field import (
+    ABSENT,
+    HEX,
+    Json,
+    Shape,
+    Use,
+    disagree,
+    octets_of,
+    quoted,
+    short,
+)
+from mikeytool.wire.registry import TsRole, TsType, labels, lengths
+from mikeytool.wire.timestamp import Timestamp, utc_of
+
+
+class TextShape(Shape, kind="text"):
+    """Octets that are text as a rule: the text where they are UTF-8, else hex in `…_hex`."""
+
+    def __init__(self, record: type[Record], name: str, field: Field) -> None:
+        super().__init__(record, name, field)
+        self.key = name.removesuffix("_data")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """One of these."""
+        return self.key, f"{self.key}_hex"
+
+    def source(self, use: Use, *, broken: bool = False) -> str:
+        """One key or the other."""
+        return f"{{{use(self._text)}(o.{self.name})}}"
+
+    def _text(self, data: bytes) -> str:
+        try:
+            return f'"{self.key}": {quoted(data.decode())}'
+        except UnicodeDecodeError:
+            return f'"{self.key}_hex": "{data.hex()}"'
+
+    def read(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """The octets; raises UsageError when both keys are there and disagree."""
+        text, hexed = described.get(self.key), described.get(f"{self.key}_hex")
+        data = ABSENT if hexed is None else octets_of(f"{self.key}_hex", hexed)
+        if text is None:
+            return data
+        try:
+            encoded = text.encode()
+        except (AttributeError, UnicodeEncodeError):
+            raise UsageError(f"{self.key} {short(text)}: a text belongs") from None
+        if data is not ABSENT and data != encoded:
+            raise disagree(self.key, short(text), f"{self.key}_hex", short(hexed))
+        return encoded
+
+    def schema(self) -> Json:
+        """Both, of which one is written."""
+        return {self.key: {"type": "string"}, f"{self.key}_hex": HEX}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Neither is always there."""
+        return ()
+
+
+class TimeShape(Shape, kind="time"):
+    """A TS value: its octets and, where it is a time, UTC; in TRr the `seconds` beside it."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The value and the seconds."""
+        return self.name, "seconds"
+
+    def source(self, use: Use, *, broken: bool = False) -> str:
+        """One key or two."""
+        if "ts_role" in self.record.fields:
+            return f"{{{use(_role_time_text)}(o)}}"
+        return f'"{self.name}": {{{use(_time_text)}(o.ts_type, o.{self.name})}}'
+
+    def read(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """The octets, made of UTC or seconds where they are left out.
+
+        Raises UsageError when they are there and disagree.
+        """
+        given = described.get(self.name)
+        if not isinstance(given, dict | None) or (given and given.keys() - {"value", "utc"}):
+            raise UsageError(f"{self.name} {short(given)}: an object of value and utc belongs")
+        given = given or {}
+        value, utc, seconds = given.get("value"), given.get("utc"), described.get("seconds")
+        kind = known.get("ts_type", -1)
+        found = ABSENT if value is None else octets_of(f"{self.name}.value", value)
+        if seconds is not None:
+            made = _interval(kind, seconds)
+            same = found is not ABSENT and Timestamp(kind, found).interval == seconds
+            found = _agreeing(found, made, f"seconds {short(seconds)}", same)
+        if utc is not None:
+            same = found is not ABSENT and Timestamp(kind, found).utc == utc
+            found = _agreeing(found, None if same else _moment(kind, utc), f"utc {utc!r}", same)
+        return found
+
+    def schema(self) -> Json:
+        """An object, and the seconds."""
+        utc = {"type": ["string", "null"]}
+        value = {
+            "type": "object",
+            "properties": {"value": HEX, "utc": utc},
+            "required": ["value", "utc"],
+            "additionalProperties": False,
+        }
+        seconds = {"type": "integer", "minimum": 0, "maximum": (1 << 32) - 1}
+        return {self.name: value} | (
+            {"seconds": seconds} if "ts_role" in self.record.fields else {}
+        )
+
+
+def _time_text(ts_type: int, value: bytes) -> str:
+    utc = utc_of(ts_type, value)
+    return f'{{"value": "{value.hex()}", "utc": {"null" if utc is None else quoted(utc)}}}'
+
+
+def _role_time_text(o: Any) -> str:
+    if o.ts_role == TsRole.REKEY:
+        seconds = Timestamp(o.ts_type, o.ts_value).interval
+        return f'"ts_value": {{"value": "{o.ts_value.hex()}", "utc": null}}, "seconds": {seconds}'
+    return f'"ts_value": {_time_text(o.ts_type, o.ts_value)}'
+
+
+def _agreeing(found: Any, made: bytes | None, what: str, same: bool) -> Any:
+    if found is not ABSENT and not same:
+        raise disagree(what, "another time", "ts_value.value", found.hex())
+    return made if found is ABSENT else found
+
+
+def _interval(kind: int, seconds: Any) -> bytes:
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 <= seconds < 1 << 32:
+        raise UsageError(f"seconds {short(seconds)}: a number below 2^32 belongs")
+    return seconds.to_bytes(4).ljust(lengths(TsType).get(kind, 4), b"\0")
+
+
+def _moment(kind: int, utc: Any) -> bytes:
+    try:
+        moment = datetime.fromisoformat(utc)
+    except (TypeError, ValueError):
+        raise UsageError(f"utc {short(utc)}: a time in ISO 8601 belongs") from None
+    if kind not in labels(TsType) or moment.tzinfo is None:
+        raise UsageError(f"utc {utc!r}: give a time zone, or the octets in value")
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    ns = (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+    return Timestamp.at(ns, TsType(kind)).value

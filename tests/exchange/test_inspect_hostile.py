@@ -1,0 +1,102 @@
+"""Opening and sealing what was changed, cut and spliced: results or documented errors."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from mikeytool.exchange.inspect import MAX_UNPROVEN, VERIFIED, open_message
+from mikeytool.exchange.inspect_keys import KeyRing
+from mikeytool.exchange.sealing import seal_message
+from mikeytool.wire.errors import Refused, UsageError, WireError
+from mikeytool.wire.message import Message
+from tests.exchange import rfc3830 as rfc
+from tests.exchange.rfc3830 import INITIATOR, RESPONDER, Keys, Party
+from tests.exchange.test_inspect_legacy import NAMES, SHARED, make_case
+from tests.exchange.test_sealing import all_messages, ring_of
+
+ROUNDS = 1500
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[bytes, list[Message], KeyRing]]:
+    """Messages of every kind, each with those before it and the keys that open it."""
+    folder: Path = tmp_path_factory.mktemp("parties")
+    alice, bob = Party(folder, INITIATOR), Party(folder, RESPONDER)
+    found = []
+    for name in NAMES:
+        case = make_case(name, alice, bob)
+        earlier = [] if case.init is None else [Message.parse(case.init)]
+        found.append((case.raw, earlier, case.ring()))
+    for case, before, raw in (param.values for param in all_messages()):
+        earlier = [Message.parse(bytes.fromhex(one)) for one in before]
+        found.append((bytes.fromhex(raw), earlier, ring_of(case)))
+    return found
+
+
+def mutated(draw: random.Random, raw: bytes, other: bytes) -> bytes:
+    octets = bytearray(raw)
+    for _ in range(draw.randint(1, 4)):
+        at = draw.randrange(len(octets))
+        how = draw.random()
+        if how < 0.6:
+            octets[at] = draw.choice((0, 1, 2, 3, 4, 6, 9, 11, 15, 255, draw.randrange(256)))
+        elif how < 0.8 and len(octets) > 40:
+            del octets[at : at + draw.randint(1, 8)]
+        else:
+            start = draw.randrange(len(other))
+            octets[at:at] = other[start : start + draw.randint(1, 60)]
+    if draw.random() < 0.5:
+        octets[1] = draw.randrange(28)  # another data type
+    return bytes(octets)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_but_documented_errors(
+    corpus: list[tuple[bytes, list[Message], KeyRing]], seed: int
+) -> None:
+    draw = random.Random(seed)
+    read = 0
+    for _ in range(ROUNDS):
+        raw, earlier, ring = draw.choice(corpus)
+        try:
+            message = Message.read(mutated(draw, raw, draw.choice(corpus)[0]))
+        except WireError:
+            continue  # not even a header
+        read += 1
+        opened = open_message(message, ring, earlier=earlier)
+        try:
+            sealed = seal_message(message, ring, earlier=earlier, keys=opened.kemacs)
+        except (Refused, UsageError):
+            continue
+        assert len(sealed.message) == len(message.raw)
+    assert read > ROUNDS / 2
+
+
+def test_a_key_wrap_without_a_mac_is_not_tried_with_every_key() -> None:
+    """Each try unwraps up to 64 KB; the MAC that would save that is missing."""
+    keys = Keys(SHARED)
+    kemac = (rfc.KEMAC, keys.kemac([rfc.tgk(bytes(20))], rfc.AES_KW, mac=False))
+    message = Message.parse(rfc.message(rfc.PSK, [rfc.t, rfc.rand, kemac]))
+    others = [(None, number.to_bytes(16)) for number in range(MAX_UNPROVEN)]
+    assert open_message(message, KeyRing(psks=[*others, (None, SHARED)])).keys == []
+    assert len(open_message(message, KeyRing(psks=[*others[1:], (None, SHARED)])).keys) == 1
+
+
+def test_octets_behind_a_message_do_not_hide_it() -> None:
+    """What stands behind the last payload is no part of the message (RFC 3830 5.2)."""
+    raw = make_psk()
+    found = open_message(Message.read(raw + b"behind"), KeyRing(psks=[(None, SHARED)]))
+    assert found.mac == VERIFIED
+    sealed = seal_message(
+        Message.read(raw[:-20] + bytes(20) + b"behind"), KeyRing(psks=[(None, SHARED)])
+    )
+    assert sealed.message == raw + b"behind"
+
+
+def make_psk() -> bytes:
+    keys = Keys(SHARED)
+    kemac = (rfc.KEMAC, keys.kemac([rfc.tgk(bytes(16))]))
+    return keys.sealed(rfc.PSK, [rfc.t, rfc.rand, kemac])

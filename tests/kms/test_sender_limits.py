@@ -1,0 +1,144 @@
+"""Limits: for who is known, and for who is not (RFC 6043 12.3)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mikeytool.exchange.environment import NS, Environment
+from mikeytool.kms.sender_limits import Failures
+from mikeytool.kms.service import handle
+from mikeytool.wire.errors import Refused, WireError
+from mikeytool.wire.registry import ErrorNo
+from tests.world import ALICE, BOB, START, Counting, World
+
+MINUTE = 60 * NS
+
+
+def octets(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(folder.iterdir()) if "shm" not in path.name]
+
+
+def test_a_flood_of_forged_messages_costs_no_write(file_world: World) -> None:
+    file_world.handled(file_world.asked(file_world.policy()))
+    before = octets(file_world.folder)
+    forged = [bytearray(file_world.asked(file_world.policy())) for _ in range(20)]
+    for message in forged:
+        message[-1] ^= 1
+        handled = handle(file_world.store, file_world.env, bytes(message))
+        assert handled.refusal is not None
+        assert handled.answer is None
+    assert octets(file_world.folder) == before
+
+
+def test_a_source_of_forged_messages_is_turned_away(world: World) -> None:
+    """Others are not, and whom it claims to be is not either."""
+    failures = Failures(most=3)
+    world.clock.now = START // MINUTE * MINUTE
+    forged = bytearray(world.asked(world.policy()))
+    forged[-1] ^= 1
+
+    def send(message: bytes, source: str) -> str:
+        handled = handle(world.store, world.env, message, source=source, failures=failures)
+        return "" if handled.refusal is None else str(handled.refusal)
+
+    assert ["try again" in send(bytes(forged), "eve's") for _ in range(5)] == [False] * 3 + [
+        True
+    ] * 2
+    assert "try again" in send(world.asked(world.policy()), "eve's")
+    assert send(world.asked(world.policy()), "alice's") == ""
+    world.clock.now += MINUTE
+    assert send(world.asked(world.policy()), "eve's") == ""
+
+
+def test_what_cannot_be_read_counts_too(world: World) -> None:
+    failures = Failures(most=2)
+    world.clock.now = START // MINUTE * MINUTE
+    for _ in range(2):
+        with pytest.raises(WireError):
+            handle(world.store, world.env, b"\1\x0b", source="s", failures=failures)
+    assert handle(world.store, world.env, b"\1\x0b", source="s", failures=failures).refusal
+
+
+def test_sources_are_forgotten_when_there_are_many() -> None:
+    failures = Failures(most=1)
+    for number in range(10_001):
+        failures.failed(f"source {number}", START)
+    failures.check("source 0", START)
+    with pytest.raises(Refused):
+        failures.check("source 10000", START)
+
+
+def test_who_asks_too_often_is_refused_for_the_minute(world: World) -> None:
+    world.store.set_policy(rate=3)
+    world.clock.now = START // MINUTE * MINUTE
+    inits = [world.asked(world.policy()) for _ in range(7)]
+    refusals = [handle(world.store, world.env, init).refusal for init in inits]
+    assert [refusal is None for refusal in refusals] == [True] * 3 + [False] * 4
+    assert {refusal.error_no for refusal in refusals if refusal} == {ErrorNo.UNSPECIFIED}
+    # The first one that is too much is logged, and nothing is written of the others.
+    assert [entry.outcome for entry in world.store.log()] == ["answered"] * 3 + ["refused"]
+    world.handled(world.asked(world.policy(initiator=BOB), by=BOB))
+    world.clock.now += MINUTE
+    world.handled(inits[5])
+    with pytest.raises(Refused, match="replay"):
+        world.handled(inits[3])
+
+
+def test_without_a_limit(world: World) -> None:
+    world.store.set_policy(rate=0)
+    for _ in range(5):
+        world.handled(world.asked(world.policy()))
+    with world.store.transaction() as db:
+        assert db.execute("SELECT count(*) FROM rates").fetchone()[0] == 0
+    assert world.store.user(ALICE) is not None
+
+
+def test_what_was_captured_costs_nothing(file_world: World) -> None:
+    """Neither a write nor the sender's share: nobody is locked out with old messages."""
+    file_world.store.set_policy(rate=3)
+    file_world.clock.now = START // MINUTE * MINUTE
+    seen = file_world.asked(file_world.policy())
+    file_world.handled(seen)
+    counted = file_world.asked(
+        file_world.policy(), env=Counting(file_world.clock, os.urandom, counter=7)
+    )
+    file_world.handled(counted)
+    stale = Environment(lambda: file_world.clock.now - 301 * NS, os.urandom)
+    before = octets(file_world.folder)
+    for message, number in (
+        (seen, ErrorNo.AUTH_FAILURE),
+        (counted, ErrorNo.INVALID_TS),
+        (file_world.asked(file_world.policy(), env=stale), ErrorNo.INVALID_TS),
+    ):
+        for _ in range(5):
+            refusal = handle(file_world.store, file_world.env, message).refusal
+            assert refusal is not None
+            assert refusal.error_no == number
+    assert octets(file_world.folder) == before
+    file_world.handled(file_world.asked(file_world.policy()))
+
+
+def test_a_replay_that_comes_at_the_same_time_is_not_written_down(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were new when they were looked at without the lock."""
+    init = file_world.asked(file_world.policy())
+    file_world.handled(init)
+    monkeypatch.setattr(type(file_world.store), "check_new", lambda *_: None)
+    before = octets(file_world.folder)
+    with pytest.raises(Refused, match="replay"):
+        file_world.handled(init)
+    assert octets(file_world.folder) == before
+
+
+def test_what_was_captured_does_not_wait_for_the_file(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init = world.asked(world.policy())
+    world.handled(init)
+    monkeypatch.setattr(world.store, "exchange", None)  # no transaction is begun
+    with pytest.raises(Refused, match="replay"):
+        world.handled(init)
