@@ -25,10 +25,10 @@ from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import for_key_wrap
 from mikeytool.exchange.transfer import AcceptPolicy, TransferInit, encr_alg_of
 from mikeytool.exchange.update import answer_update
-from mikeytool.kms.kms_policy import matches
 from mikeytool.storage.private_files import Stage, check_free, not_staged
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.pattern import matches
 from mikeytool.wire.registry import TicketFlag
 
 Resolve = Callable[[TransferInit], ResolvedTicket]

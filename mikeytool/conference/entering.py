@@ -28,10 +28,10 @@ from mikeytool.exchange.responder import (
 )
 from mikeytool.exchange.transfer import TransferInit, read_transfer_init, refuse_unless
 from mikeytool.exchange.update import is_update
-from mikeytool.kms.kms_policy import matches
 from mikeytool.storage import replay
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.pattern import matches
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
 _SHORTEST_INTERVAL = 60

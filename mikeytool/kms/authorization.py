@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.kms.kms_policy import matches
 from mikeytool.kms.store.records import User
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.pattern import matches
 
 
 def may_act_as(store: Store, user: User, identity: Identity) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from mikeytool.exchange.environment import DEFAULT_SKEW
@@ -13,6 +13,7 @@ from mikeytool.exchange.profile import PROFILES
 from mikeytool.kms.store.sealed import SealedDatabase
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.pattern import Pattern, pattern
 from mikeytool.wire.registry import KeyType
 
 DAY = 24 * 3600
@@ -79,7 +80,7 @@ class Rule(NamedTuple):
     responder: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
     """Rules in their order. The last one that matches counts; where none does, the first one
     decides: behind a list that begins with allow everyone else is denied, behind one that
@@ -98,24 +99,26 @@ class Rules:
 
         These are names of one and the same, such as a member and its group.
         """
-        for rule in reversed(self.rules):
-            if matches(sender, rule.sender) and any(
-                matches(responder, rule.responder) for responder in responders
-            ):
-                return rule.allowed
+        calling = b"" if sender is None else sender.data
+        called = [responder.data for responder in responders]
+        for allowed, senders, rule_responders in self._newest_first:
+            if senders.matches(calling) and any(map(rule_responders.matches, called)):
+                return allowed
         return self.otherwise
 
-
-def matches(identity: Identity | None, pattern: str) -> bool:
-    """Whether an identity fits a pattern: octet by octet, `*` for any number of octets."""
-    octets = pattern.encode("utf-8", "surrogateescape")
-    expression = b".*".join(map(re.escape, octets.split(b"*")))
-    data = b"" if identity is None else identity.data
-    return re.fullmatch(expression, data, re.DOTALL) is not None
+    @cached_property
+    def _newest_first(self) -> list[tuple[bool, Pattern, Pattern]]:
+        return [
+            (rule.allowed, pattern(rule.sender), pattern(rule.responder))
+            for rule in reversed(self.rules)
+        ]
 
 
 class Policies(SealedDatabase):
     """Settings and rules in the store."""
+
+    _rules: tuple[tuple[int, int | None], Rules] = (0, None), Rules()
+    """The rules as they were read last, and what told them from others."""
 
     def policy(self) -> KmsPolicy:
         """What is granted at most."""
@@ -146,12 +149,21 @@ class Policies(SealedDatabase):
             )
 
     def rules(self) -> Rules:
-        """Who may call whom."""
+        """Who may call whom.
+
+        A rule never changes and its position is never used again, so the number of rules and
+        the last position tell whether the rules are still those that were read last.
+        """
         with self._errors():
-            rows = self._db.execute(
-                "SELECT allowed, sender, responder FROM rules ORDER BY position"
-            ).fetchall()
-        return Rules(tuple(Rule(bool(allowed), *patterns) for allowed, *patterns in rows))
+            count, last = self._db.execute("SELECT count(*), max(position) FROM rules").fetchone()
+            if self._rules[0] != (count, last):
+                rows = self._db.execute(
+                    "SELECT allowed, sender, responder FROM rules ORDER BY position"
+                ).fetchall()
+                found = Rules(tuple(Rule(bool(allowed), *others) for allowed, *others in rows))
+                # A rule that came between the two queries is read again next time.
+                self._rules = (count, last) if len(rows) == count else (0, -1), found
+        return self._rules[1]
 
     def add_rule(self, rule: Rule) -> None:
         """Put a rule at the end; one with the same patterns is no more."""
