@@ -109,7 +109,6 @@ class Handler:
     ends: frozenset[bytes] | None = None
     streams: Mapping[tuple[int, str], Stream] = field(default_factory=dict)
     guess: bool = False
-    receiver: Receiver | None = None
 
     def takes(self, ssrc: int) -> bool:
         """Whether packets of an SSRC are for it."""
@@ -126,7 +125,6 @@ def receiving(name: str, receiver: Receiver, ssrcs: frozenset[int] | None = None
         ssrcs,
         ends=ends,
         streams=receiver.streams,
-        receiver=receiver,
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from mikeytool.capture.frames import UDP, Datagram, find, with_payload
 from mikeytool.capture.packet_lines import NO_LINE, PacketLines
@@ -13,19 +11,11 @@ from mikeytool.media.demux import Lanes
 from mikeytool.media.flows import FlowFilter, is_other_protocol, other_protocol
 from mikeytool.media.handlers import Handler
 from mikeytool.media.report import Report, Row
-from mikeytool.srtp.handover import take_over
 from mikeytool.wire.errors import MikeyError, Refused, WireError
-
-if TYPE_CHECKING:
-    from mikeytool.media.workers import Done
 
 BATCH = 1024
 """Packets that are read, processed and written at once."""
 _CUT = "the capture has only the beginning of it; capture with a longer snaplen"
-
-
-class _Special(Exception):
-    """A packet in a batch of another process is not simply let in."""
 
 
 class Traffic:
@@ -41,30 +31,20 @@ class Traffic:
         report: Report,
     ) -> None:
         self._capture = capture
-        self._handlers = handlers
         self._on_error = on_error
         self._report = report
         self._lanes = Lanes(handlers, flows, only, report)
         self._is_text = isinstance(capture, PacketLines)
-        self._is_worker = False
         self._stopped = False
 
-    def run(self, jobs: int = 1) -> Iterator[bytes]:
+    def run(self) -> Iterator[bytes]:
         """The octets to write, a batch at a time; raises WireError at the end of a broken file.
 
-        Each batch is complete in the report before it is given out. With `jobs` of more than
-        1 so many other processes do most of the work; the outcome is the same.
+        Each batch is complete in the report before it is given out.
         """
         yield self._capture.head
-        batches = self._batches()
-        shareable = not self._is_text and all(
-            each.receiver and each.receiver.is_shareable for each in self._handlers
-        )
-        done = (
-            self._shared(batches, jobs) if jobs > 1 and shareable else map(self._process, batches)
-        )
-        for octets in done:
-            yield octets
+        for batch in self._batches():
+            yield self._process(batch)
             if self._stopped:
                 return
         if self._fault is not None:
@@ -84,70 +64,6 @@ class Traffic:
             self._fault = error
         if batch:
             yield batch
-
-    # --- with other processes --------------------------------------------------------------------
-
-    def _shared(self, batches: Iterator[list[Record]], jobs: int) -> Iterator[bytes]:
-        """Batches done by others where that can be, in order."""
-        first = next(batches, None)
-        if first is None:
-            return
-        # Done here, so that the others begin with what is known of most streams.
-        yield self._process(first)
-        from mikeytool.media.workers import Workers, packed
-
-        workers = Workers(jobs, self._work)
-        given: deque[list[Record]] = deque()
-        try:
-            for batch in batches:
-                # A worker gets its next batch before anything is done with its last.
-                octets = packed(batch)
-                done = workers.take() if workers.are_busy else None
-                workers.give(octets)
-                given.append(batch)
-                if len(given) > jobs:
-                    yield self._take(done, given.popleft())
-            while given:
-                yield self._take(workers.take(), given.popleft())
-        finally:
-            workers.close()
-
-    def _work(self, batch: list[Record]) -> Done | None:
-        """Do a batch in another process; None if anything about it is special."""
-        from mikeytool.media.workers import Done, runs_of
-
-        self._is_worker = True
-        self._report.others.clear()
-        for each in self._handlers:
-            if each.receiver:
-                each.receiver.journal = []
-        try:
-            octets = self._process(batch)
-        except _Special:
-            return None
-        runs = runs_of(self._handlers)
-        return None if runs is None else Done(octets, runs, self._report.others)
-
-    def _take(self, done: Done | None, batch: list[Record]) -> bytes:
-        """Take over what another process has done, or do it here."""
-        if done is None:
-            return self._process(batch)
-        runs = [
-            (each.receiver, run)
-            for each, found in zip(self._handlers, done.runs, strict=True)
-            for run in found
-            if each.receiver
-        ]
-        if not take_over(runs):
-            return self._process(batch)
-        for _, run in runs:
-            row = self._report.row(run.ssrc, run.destination)
-            row.packets += len(run.indices)
-            row.done += len(run.indices)
-        self._report.others.update(done.others)
-        return done.octets
-
-    # --- one batch ------------------------------------------------------------------------------
 
     def _process(self, batch: list[Record]) -> bytes:
         out: list[bytes] = []
@@ -187,7 +103,6 @@ class Traffic:
                     raise Refused(_CUT)
                 done = process and process(raw[start:end], lane.source, lane.destination)
                 if done is None:
-                    self._check_not_worker()
                     row.skipped += 1
                     out.append(kept(record))
                     continue
@@ -222,12 +137,7 @@ class Traffic:
         self._report.others[other_protocol(packet[0]) if packet else "other"] += 1
         out.append(self._capture.kept(record))
 
-    def _check_not_worker(self) -> None:
-        if self._is_worker:
-            raise _Special
-
     def _failed(self, record: Record, row: Row, error: MikeyError, out: list[bytes]) -> None:
-        self._check_not_worker()
         self._report.failed(record.number, row, error, is_text=self._is_text)
         if self._on_error == "keep":
             out.append(self._capture.kept(record))

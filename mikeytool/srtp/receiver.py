@@ -59,8 +59,7 @@ class Receiver:
     that ROC are tried, most of them for the first packet of a stream.
 
     `notes` has what is worth knowing and no error: a ROC that was found, a source that
-    changed, a key whose life ends, packets that nothing verifies. `journal`, where it is set
-    to a list, gets every packet that is accepted (see `mikeytool.srtp.handover`).
+    changed, a key whose life ends, packets that nothing verifies.
     """
 
     def __init__(
@@ -114,19 +113,10 @@ class Receiver:
             if each.lifetime is not None
         }
         self._keys = len(master_keys)
-        self.journal: list[tuple[Stream, int, int, int, bool]] | None = None
         self._streams: dict[tuple[int, str], Stream] = {}
         self._packets: dict[tuple[int, int, bool], Packets] = {}
         self._owners: dict[int, str] = {}
         self._failed: dict[int, int] = {}  # packets of an SSRC that did not verify
-
-    @property
-    def is_shareable(self) -> bool:
-        """Whether another process may verify packets for this receiver.
-
-        Not with a lifetime to count, nor if it would take a wrong ROC for the right one.
-        """
-        return not self._lifetimes and self._suite.rtp_tag_length >= _SHORTEST_TAG
 
     @property
     def streams(self) -> dict[tuple[int, str], Stream]:
@@ -192,10 +182,8 @@ class Receiver:
             and index < _NEARLY_RTP
         ):
             window.next = packets.next = index + 1
-            seen = packets.hashes[index & packets.mask] = hash(packet)
+            packets.hashes[index & packets.mask] = hash(packet)
             stream.received += 1
-            if self.journal is not None:
-                self.journal.append((stream, index, key, seen, False))
         else:
             self._accept(stream, packet, index, key, source, rtcp=False)
             if index != likely:
@@ -281,8 +269,6 @@ class Receiver:
             packets.note(index, seen, source)
         (stream.control if rtcp else stream.packets)[key] = packets
         stream.source = source
-        if self.journal is not None:
-            self.journal.append((stream, index, key, seen, rtcp))
         self._owners.setdefault(ssrc, source)
         self._streams[ssrc, stream.destination] = stream
 

@@ -57,27 +57,24 @@ def _measure(folder: Path, kind: str, size: int, packets: int, aim: float, chose
     _seconds(work[0]), _seconds(work[1])
     assert ours.read_bytes() == theirs.read_bytes()
     pairs = [(_seconds(work[0]), _seconds(work[1])) for _ in range(ROUNDS)]
-    both = median(
-        mine / _seconds(lambda: decrypt(source, ours, chosen, jobs=2)) for mine, _ in pairs
-    )
     bound = min(_seconds(lambda: _bound(packets * size)) for _ in range(3))
     mine, other = (median(column) for column in zip(*pairs, strict=True))
     ratio = median(other / mine for mine, other in pairs)
     print(
         f"{kind:5} {size:4} octets, {chosen.name:23}: mikeytool {packets / mine:9,.0f}/s, "
         f"dpkt and pylibsrtp {packets / other:9,.0f}/s, ratio {ratio:.2f} (aim {aim}), "
-        f"bound {packets / bound:11,.0f}/s; two processes: {both:.2f} times one"
+        f"bound {packets / bound:11,.0f}/s"
     )
 
 
-def decrypt(source: Path, target: Path, chosen: Suite, jobs: int = 1) -> None:
+def decrypt(source: Path, target: Path, chosen: Suite) -> None:
     """Decrypt a capture as `srtp decrypt` does."""
     report = Report("decrypted", "packet")
     with source.open("rb") as file, target.open("wb") as out:
         handlers = [receiving("key", Receiver(chosen, [_key(chosen)]))]
         flows = FlowFilter.of([], [])
         traffic = Traffic(open_capture(file), handlers, flows, None, "drop", report)
-        for octets in traffic.run(jobs):
+        for octets in traffic.run():
             out.write(octets)
     assert not report.codes
 

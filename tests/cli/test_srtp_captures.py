@@ -298,7 +298,7 @@ def test_wrong_keys_fail_every_packet_in_few_words(shell: Shell) -> None:
     assert Path(shell.path("out")).stat().st_size == 24
 
 
-def test_with_more_processes_the_outcome_is_the_same(shell: Shell) -> None:
+def test_the_report_counts_what_comes_late_twice_and_for_another_index(shell: Shell) -> None:
     one, other = sender(), sender(1)
     packets = [one.protect(rtp(n, bytes(20))) for n in range(6000)]
     frames = [frame(each) for n, each in enumerate(packets) if n % 97]
@@ -315,11 +315,18 @@ def test_with_more_processes_the_outcome_is_the_same(shell: Shell) -> None:
     lost = counts(one_row, "replayed", "clashes", "failed", "out_of_order")
     assert lost == (1, 1, 1, 1)
     assert other_row["failed"] == 1
-    octets, report = shell.path("out").read_bytes(), shell.path("report").read_text()
-    for jobs in (2, 3):
-        assert decrypt(shell, f"--jobs {jobs}", code=1) == alone
-        assert shell.path("out").read_bytes() == octets
-        assert shell.path("report").read_text() == report
+
+
+def test_jobs_is_accepted_and_without_effect(shell: Shell) -> None:
+    """Scripts give it; help no longer shows it."""
+    write(shell, "in", [frame(sender().protect(rtp(n))) for n in range(3)])
+    alone = shell.run(f"mikeytool srtp decrypt in -o out --key {KEYS[0].hex()}")
+    both = shell.run(f"mikeytool srtp decrypt in -o both --key {KEYS[0].hex()} --jobs 2")
+    note = "note: --jobs has no effect: one process does the work"
+    assert (alone.code, both.code) == (0, 0)
+    assert both.err.splitlines() == [note, *alone.err.splitlines()]
+    assert shell.path("both").read_bytes() == shell.path("out").read_bytes()
+    assert "--jobs" not in shell.ok("mikeytool srtp decrypt --help")
 
 
 def test_bare_keys_load_no_grammar_of_messages(shell: Shell) -> None:

@@ -76,7 +76,7 @@ def test_how_late_a_packet_may_come_is_bounded_by_the_window(shell: Shell) -> No
     shell.path("packets").write_text("".join(f"{each.hex()}\n" for each in clear))
     command = "mikeytool srtp encrypt packets --session"
     shell.ok("cp alice.session wide.session")
-    ran = shell.fails(f"{command} alice.session --jobs 2", 1, "line 3", "window wider than 64")
+    ran = shell.fails(f"{command} alice.session", 1, "line 3", "window wider than 64")
     assert len(ran.out.splitlines()) == 2
     lines = shell.ok(f"{command} wide.session --window 101").splitlines()
     assert [bytes.fromhex(line)[:12] for line in lines] == [each[:12] for each in clear]

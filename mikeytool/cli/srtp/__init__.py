@@ -49,6 +49,12 @@ def srtp() -> None:
     """Encrypt and decrypt SRTP and SRTCP packets in captures, or one a line."""
 
 
+def _note_jobs(jobs: int | None) -> None:
+    """Tell scripts from the time of several processes that there is one."""
+    if jobs is not None:
+        say("note: --jobs has no effect: one process does the work")
+
+
 _KEY_OPTIONS = (
     click.option(
         "--session", "sessions", type=_PATH, multiple=True, metavar="SESSION",
@@ -91,6 +97,7 @@ _STREAM_OPTIONS = (
                  help="Write the report as JSON."),
     click.option("-o", "--output", "target", type=click.Path(dir_okay=False), metavar="OUTPUT",
                  help="Write to OUTPUT."),
+    click.option("--jobs", type=click.IntRange(1, 64), hidden=True),
     quiet_option,
 )  # fmt: skip
 
@@ -110,10 +117,6 @@ def _window(text: str) -> Any:
     )
 
 
-def _jobs(text: str) -> Any:
-    return click.option("--jobs", type=click.IntRange(1, 64), default=1, metavar="N", help=text)
-
-
 _source = click.argument("source", metavar="[INPUT]", required=False)
 
 
@@ -123,7 +126,6 @@ _source = click.argument("source", metavar="[INPUT]", required=False)
     *_KEY_OPTIONS,
     *_STREAM_OPTIONS,
     _window("How far behind the newest a packet may come, if its index was not used."),
-    _jobs("Accepted as decrypt has it; a key stream is used in order, by one process."),
 )
 def encrypt(
     source: str | None,
@@ -132,10 +134,11 @@ def encrypt(
     target: str | None,
     ports: Sequence[int],
     flows: Sequence[str],
-    jobs: int,
+    jobs: int | None,
     **options: Any,
 ) -> int:
     """Encrypt packets. A session remembers what it has sent and never goes back."""
+    _note_jobs(jobs)
     keys = Keys(**options)
     keys.check()
     if not keys.given:
@@ -161,7 +164,7 @@ def encrypt(
                 " encrypt two streams of one SSRC with it"
             )
         traffic = Traffic(packets.capture, handlers, chosen, keys.only, on_error, report)
-        return _run(packets, traffic, handlers, report, target, report_path, save, jobs=1)
+        return _run(packets, traffic, handlers, report, target, report_path, save)
 
 
 @srtp.command(cls=_OptionalValue)
@@ -174,7 +177,6 @@ def encrypt(
     ),
     *_STREAM_OPTIONS,
     _window("Size of the replay window."),
-    _jobs("Processes that share the work on a capture."),
 )  # fmt: skip
 def decrypt(
     source: str | None,
@@ -183,10 +185,11 @@ def decrypt(
     target: str | None,
     ports: Sequence[int],
     flows: Sequence[str],
-    jobs: int,
+    jobs: int | None,
     **options: Any,
 ) -> int:
     """Verify and decrypt packets."""
+    _note_jobs(jobs)
     keys = Keys(**options)
     keys.check()
     chosen = FlowFilter.of(ports, flows)
@@ -203,7 +206,7 @@ def decrypt(
         handlers = signalled_receivers(packets, keys)
     report = Report("decrypted", "packet" if packets.is_capture else "line")
     traffic = Traffic(packets.capture, handlers, chosen, keys.only, on_error, report)
-    return _run(packets, traffic, handlers, report, target, report_path, _nothing, jobs)
+    return _run(packets, traffic, handlers, report, target, report_path, _nothing)
 
 
 @srtp.command()
@@ -286,13 +289,12 @@ def _run(
     target: str | None,
     report_path: Path | None,
     save: Callable[[], None],
-    jobs: int,
 ) -> int:
     """Send every packet through, and report; gives the exit code."""
     fault: WireError | None = None
     with output(target) as out, _progress(packets) as advance:
         try:
-            for octets in _large(traffic.run(jobs)):
+            for octets in _large(traffic.run()):
                 save()
                 out.write(octets)
                 report.take_notes(handlers)
