@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mikeytool.cli.inputs import Item, items_of
-from mikeytool.cli.main import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
-from mikeytool.cli.messages import pick
+from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
+from mikeytool.cli.message_io import pick
+from mikeytool.cli.message_items import Item, items_of
 from mikeytool.cli.opening import Opener
 from mikeytool.cli.options.common import json_option, quiet_option, show_keys_option
-from mikeytool.cli.options.context import context_options, read_identities, read_init
-from mikeytool.cli.options.keyring import key_ring, opening_options
+from mikeytool.cli.options.opening import (
+    context_options,
+    key_ring,
+    key_ring_options,
+    read_identities,
+    read_init,
+)
 from mikeytool.wire.describe import schema
 from mikeytool.wire.errors import MikeyError, UsageError, WireError
 from mikeytool.wire.message import Message
@@ -37,7 +42,7 @@ Json = dict[str, Any]
 @click.option("--index", type=int, help="Only the message of that number, from 1.")
 @click.option("--flow", is_flag=True, help="The exchanges in a capture as a ladder.")
 @context_options
-@opening_options
+@key_ring_options
 @show_keys_option
 @quiet_option
 def decode(

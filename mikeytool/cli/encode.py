@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from mikeytool.capture.text import Format, format_message
-from mikeytool.cli.main import complain, exit_code, worst
-from mikeytool.cli.messages import check_output, message_options, open_input, write_output
+from mikeytool.cli.exit_codes import complain, exit_code, worst
+from mikeytool.cli.message_io import check_output, message_options, open_input, write_output
 from mikeytool.cli.options.common import quiet_option, say
-from mikeytool.cli.options.context import context_options, read_identities, read_init
-from mikeytool.cli.options.keyring import key_ring, opening_options
+from mikeytool.cli.options.opening import (
+    context_options,
+    key_ring,
+    key_ring_options,
+    read_identities,
+    read_init,
+)
 from mikeytool.wire.describe import compose, full_keys
 from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 from mikeytool.wire.identity import Identity
@@ -42,7 +47,7 @@ _NO_SPACE = re.compile(r"\S|\Z")
 @click.argument("description", required=False, metavar="[JSON]")
 @message_options
 @context_options
-@opening_options
+@key_ring_options
 @quiet_option
 def encode(
     description: str | None,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mikeytool.cli.messages import write_output
+from mikeytool.cli.command_groups import Group
+from mikeytool.cli.message_io import write_output
+from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import force_option, quiet_option
 from mikeytool.cli.options.keys import KeyFormat, format_key
-from mikeytool.cli.options.types import IDENTITY, clock, random
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.srtp import suite
 from mikeytool.storage.private_files import check_free, write_private
 from mikeytool.wire.errors import UsageError
@@ -28,7 +31,7 @@ _KINDS = {
 }
 
 
-@click.group()
+@click.group(cls=Group)
 def keygen() -> None:
     """Make a key."""
 
@@ -53,7 +56,7 @@ def _symmetric(kind: str) -> click.Command:
         if suite_name is not None:
             chosen = suite(suite_name)
             length = chosen.salt_length if kind == "salt" else chosen.key_length
-        data = format_key(random(length or usual), fmt)
+        data = format_key(os.urandom(length or usual), fmt)
         if output is None:
             write_output(data, None)
         else:

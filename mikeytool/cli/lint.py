@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
-from mikeytool.cli.inputs import Item, items_of
-from mikeytool.cli.main import EXIT_REFUSED, complain, exit_code, worst
+from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
+from mikeytool.cli.message_items import Item, items_of
+from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import json_option, quiet_option, say
-from mikeytool.cli.options.context import read_init
-from mikeytool.cli.options.types import clock, parse_time
+from mikeytool.cli.options.opening import read_init
+from mikeytool.cli.options.types import parse_time
 from mikeytool.lint import RULES, Finding, Level, Report
 from mikeytool.lint import lint as lint_message
 from mikeytool.wire.errors import MikeyError, UsageError

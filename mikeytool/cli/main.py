@@ -6,86 +6,25 @@ often: `decode` shall not pay for the cryptography of the others.
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from mikeytool import __version__
-from mikeytool.wire.errors import (
-    MikeyError,
-    Refused,
-    StateError,
-    Unreachable,
-    UsageError,
-    WireError,
+from mikeytool.cli.command_groups import LazyGroup
+from mikeytool.cli.exit_codes import (
+    EXIT_INTERRUPT,
+    EXIT_PIPE,
+    EXIT_REFUSED,
+    EXIT_STATE,
+    EXIT_USAGE,
+    complain,
+    exit_code,
 )
-from mikeytool.wire.registry import ErrorNo
-
-DEBUG = "mikeytool.debug"
-"""In the context of a command: whether tracebacks are wanted."""
-
-EXIT_REFUSED = 1
-EXIT_USAGE = 2
-EXIT_UNREADABLE = 3
-EXIT_STATE = 4
-EXIT_UNREACHABLE = 5
-EXIT_INTERRUPT = 130
-EXIT_PIPE = 141
-
-_CODES: tuple[tuple[type[MikeyError], int], ...] = (
-    (UsageError, EXIT_USAGE),
-    (WireError, EXIT_UNREADABLE),
-    (StateError, EXIT_STATE),
-    (Unreachable, EXIT_UNREACHABLE),
-    (Refused, EXIT_REFUSED),
-)
-_WORST_FIRST = (EXIT_USAGE, EXIT_UNREADABLE, EXIT_STATE, EXIT_UNREACHABLE, EXIT_REFUSED)
-
-
-def exit_code(error: MikeyError) -> int:
-    """The exit code that goes with an error.
-
-    A message of another type than expected is not what it should be, whatever it is.
-    """
-    if isinstance(error, Refused) and error.error_no == ErrorNo.INVALID_DT:
-        return EXIT_UNREADABLE
-    return next(code for kind, code in _CODES if isinstance(error, kind))
-
-
-def worst(codes: set[int]) -> int:
-    """The exit code of a batch: when several apply, 2 before 3, 4, 5 and 1; else 0."""
-    return next((code for code in _WORST_FIRST if code in codes), 0)
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are imported by name: `lazy` says which module holds each.
-
-    `lazy` maps a command to its module and to the line that `--help` has for it.
-    """
-
-    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **more: Any) -> None:
-        super().__init__(*args, **more)
-        self._lazy = lazy
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order in which they are given."""
-        return list(self._lazy)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command of a name."""
-        if cmd_name not in self._lazy:
-            return None
-        module = importlib.import_module(self._lazy[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in `--help`, without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self._lazy.items()])
+from mikeytool.cli.options.common import DEBUG
+from mikeytool.wire.errors import MikeyError
 
 
 @click.group(
@@ -154,9 +93,6 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
             result = cli.invoke(context)
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
-        return EXIT_USAGE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "mikeytool"
         complain(f"{_one_line(error.format_message())} (see {where} --help)")
@@ -188,11 +124,6 @@ def _show_traceback(debug: bool) -> None:
         import traceback
 
         traceback.print_exc()
-
-
-def complain(text: str) -> None:
-    """One line on standard error."""
-    click.echo(f"mikeytool: {text}", err=True)
 
 
 def _one_line(text: str) -> str:

@@ -59,7 +59,7 @@ def signalled_receivers(packets: Input, keys: Keys) -> list[Handler]:
 def _ring(keys: Keys) -> KeyRing | None:
     if keys.keytab is None:
         return None
-    from mikeytool.cli.options.keyring import key_ring
+    from mikeytool.cli.options.opening import key_ring
 
     return key_ring((), (), (), (), (), (str(keys.keytab),))
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mikeytool.cli.options.keys import parse_key
-from mikeytool.cli.options.numbers import parse_number
+from mikeytool.client.key_text import parse_key, parse_number
 from mikeytool.srtp import MasterKey, Receiver, Sender, Stream, Suite, sdes, suite
 from mikeytool.srtp.context import Notes
 from mikeytool.srtp.index import WINDOW

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mikeytool.cli.messages import one_message
+from mikeytool.cli.message_io import one_message
 from mikeytool.crypto.derive import SessionKeys
 from mikeytool.exchange.inspect import open_message
 from mikeytool.exchange.inspect_keys import KeyRing

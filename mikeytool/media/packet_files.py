@@ -14,7 +14,7 @@ from typing import BinaryIO
 from mikeytool.capture.capture_files import is_capture, open_capture, read_head
 from mikeytool.capture.packet_lines import PacketLines
 from mikeytool.capture.record import Capture
-from mikeytool.cli.messages import check_kind, check_output
+from mikeytool.cli.message_io import check_kind, check_output
 from mikeytool.cli.options.common import say
 from mikeytool.wire.errors import StateError, UsageError, WireError
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mikeytool.cli.main import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code
+from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code
 from mikeytool.cli.options.common import is_terminal, say
 from mikeytool.media.handlers import Handler
 from mikeytool.srtp import Clash, Replayed

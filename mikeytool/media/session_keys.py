@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mikeytool.cli.options.clock import now_ns
 from mikeytool.cli.options.media import srtp_suite
-from mikeytool.cli.options.types import now_ns
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.session import CryptoSession
 from mikeytool.media.handlers import Handler, Keys, receiving, sending

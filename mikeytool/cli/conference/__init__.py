@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from mikeytool.capture.text import Format, format_message
-from mikeytool.cli.environment import environment
-from mikeytool.cli.main import complain, exit_code
-from mikeytool.cli.messages import (
+from mikeytool.cli.command_groups import Group
+from mikeytool.cli.exit_codes import complain, exit_code
+from mikeytool.cli.message_io import (
     check_output,
     index_option,
     message_argument,
@@ -20,6 +20,7 @@ from mikeytool.cli.messages import (
     one_message,
     write_message,
 )
+from mikeytool.cli.options.clock import environment
 from mikeytool.cli.options.common import (
     force_option,
     json_option,
@@ -59,7 +60,7 @@ send_errors_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def conference() -> None:
     """Run a conference system: members, group keys, SSRCs.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mikeytool.cli.main import LazyGroup
+from mikeytool.cli.command_groups import LazyGroup
 
 _HERE = "mikeytool.cli.kms"
 

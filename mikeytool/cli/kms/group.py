@@ -6,6 +6,7 @@ import json
 
 import click
 
+from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.store import store_argument
 from mikeytool.cli.options.types import IDENTITY
@@ -15,7 +16,7 @@ from mikeytool.storage.sql import Where
 from mikeytool.wire.identity import Identity
 
 
-@click.group()
+@click.group(cls=Group)
 def group() -> None:
     """Groups: a group among a ticket's responders admits its members."""
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from mikeytool.capture.text import Format
-from mikeytool.cli.environment import environment
-from mikeytool.cli.main import complain, exit_code
-from mikeytool.cli.messages import (
+from mikeytool.cli.exit_codes import complain, exit_code
+from mikeytool.cli.message_io import (
     check_output,
     index_option,
     message_argument,
@@ -15,6 +14,7 @@ from mikeytool.cli.messages import (
     one_message,
     write_message,
 )
+from mikeytool.cli.options.clock import environment
 from mikeytool.cli.options.common import quiet_option
 from mikeytool.cli.options.store import store_argument
 from mikeytool.kms.service import handle as handle_message

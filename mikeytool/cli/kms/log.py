@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mikeytool.cli.environment import environment
+from mikeytool.cli.options.clock import environment
 from mikeytool.cli.options.common import json_option
 from mikeytool.cli.options.store import store_argument
 from mikeytool.cli.options.types import parse_time

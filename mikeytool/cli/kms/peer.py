@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.store import PATH, store_argument
@@ -19,7 +20,7 @@ from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 
 
-@click.group()
+@click.group(cls=Group)
 def peer() -> None:
     """Other KMSs (RFC 6043 10): their tickets are resolved with their help.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.store import PATTERN, store_argument
 from mikeytool.cli.options.types import parse_duration
@@ -19,7 +20,7 @@ from mikeytool.wire.errors import UsageError
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
-@click.group()
+@click.group(cls=Group)
 def policy() -> None:
     """What tickets are granted, and rules for who may call whom."""
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from mikeytool.cli.main import DEBUG, EXIT_INTERRUPT
-from mikeytool.cli.options.common import quiet_option, say
+from mikeytool.cli.exit_codes import EXIT_INTERRUPT
+from mikeytool.cli.options.common import DEBUG, quiet_option, say
 from mikeytool.cli.options.keys import read_passphrase
 from mikeytool.cli.options.store import PATH, store_argument
 from mikeytool.storage.sql import Where
@@ -86,7 +86,7 @@ def serve(
     tls = None
     if tls_cert is not None and tls_key is not None:
         tls = http_listen.tls_context(
-            tls_cert, tls_key, client_ca, lambda: read_passphrase(f"Passphrase of {tls_key}")
+            tls_cert, tls_key, client_ca, lambda: read_passphrase(tls_key)
         )
     elif client_ca is not None:
         raise UsageError("--client-ca goes with --tls-cert and --tls-key")

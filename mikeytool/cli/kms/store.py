@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import click
 from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.store import PATH, STORE, read_key_pair, store_argument
-from mikeytool.cli.options.types import IDENTITY, random
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
 from mikeytool.exchange.profile import PROFILES
@@ -80,7 +81,7 @@ def init(
     else:
         raise UsageError("--private-key and --cert go together")
     chosen = PROFILES[int(profile)]
-    first = Tpk(Identity.key_name("tpk-1"), tpk or random(chosen.key_length))
+    first = Tpk(Identity.key_name("tpk-1"), tpk or os.urandom(chosen.key_length))
     made = Store.init(store, identity, chosen, first, how=how, key_pair=key_pair, force=force)
     made.close()
     sealed = f"{store}.key; keep that apart from backups" if how == BESIDE else how

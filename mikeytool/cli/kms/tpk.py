@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
 
+from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.store import deliver, key_file_option, store_argument
-from mikeytool.cli.options.types import IDENTITY, random
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import Tpk
 from mikeytool.kms.store.store import Store
@@ -18,7 +20,7 @@ from mikeytool.storage.sql import Where
 from mikeytool.wire.identity import Identity
 
 
-@click.group()
+@click.group(cls=Group)
 def tpk() -> None:
     """Ticket protection keys: the KMS's own, and those shared with one user each."""
 
@@ -77,7 +79,7 @@ def _new_tpk(
     force: bool,
 ) -> None:
     """Add a key; a shared one that was made here is handed out, the KMS's own never is."""
-    octets = key or random(store.profile.key_length)
+    octets = key or os.urandom(store.profile.key_length)
     names = {str(one.name) for one in store.tpks()}
     fresh = next(f"tpk-{n}" for n in range(1, len(names) + 2) if f"tpk-{n}" not in names)
     made = Tpk(Identity.key_name(name or fresh), octets, party)

@@ -10,6 +10,7 @@ import click
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import Certificate
 
+from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.store import PATH, read_certificates, read_key_pair, store_argument
 from mikeytool.cli.render.table import print_table
@@ -18,7 +19,7 @@ from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where
 
 
-@click.group()
+@click.group(cls=Group)
 def key() -> None:
     """Key pairs of the KMS: public-key requests are encrypted to them.
 
@@ -58,7 +59,7 @@ def remove_key(store: Where, cert: Path) -> None:
     say(f"{store}: removed the key of {_short(found)}")
 
 
-@click.group()
+@click.group(cls=Group)
 def trust() -> None:
     """Trust anchors: those whom they certify are believed to be who they say."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.store import (
@@ -18,7 +20,7 @@ from mikeytool.cli.options.store import (
     read_certificates,
     store_argument,
 )
-from mikeytool.cli.options.types import IDENTITY, random
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import User
 from mikeytool.kms.store.store import Store
@@ -28,7 +30,7 @@ from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 
 
-@click.group()
+@click.group(cls=Group)
 def user() -> None:
     """Users of the KMS and their keys."""
 
@@ -71,7 +73,7 @@ def add(
     opened = Store(store)
     certificate = None if cert is None else _certificate(cert, uri)
     made = psk is None and cert is None
-    key = random(opened.profile.key_length) if made else psk
+    key = os.urandom(opened.profile.key_length) if made else psk
 
     def hand_out() -> None:
         if key is not None:
@@ -231,7 +233,7 @@ def rekey_user(
 ) -> None:
     """Give a user another key. Without --psk it is made and printed in hex, alone."""
     opened = Store(store)
-    key = psk or random(opened.profile.key_length)
+    key = psk or os.urandom(opened.profile.key_length)
 
     def hand_out() -> None:
         deliver(key, output, made=psk is None, force=force)

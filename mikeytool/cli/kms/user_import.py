@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mikeytool.cli.main import complain, exit_code, worst
-from mikeytool.cli.messages import write_output
+from mikeytool.cli.exit_codes import complain, exit_code, worst
+from mikeytool.cli.message_io import write_output
 from mikeytool.cli.options.common import say
-from mikeytool.cli.options.keys import parse_key
 from mikeytool.cli.options.store import read_file
-from mikeytool.cli.options.types import random
 from mikeytool.cli.render.progress import counted
+from mikeytool.client.key_text import parse_key
 from mikeytool.kms.store.records import NewUser, check_psk
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.private_files import write_private
@@ -136,7 +136,7 @@ class _Reader:
             raise StateError(f"the user {identity} is there already")
         self._there.add(identity.data)
         given = _text(row, "psk") if row.get("psk") else None
-        psk = random(self._length) if given is None else parse_key(given, "psk")
+        psk = os.urandom(self._length) if given is None else parse_key(given, "psk")
         check_psk(psk)
         name = Identity.key_name(_text(row, "psk_id")) if row.get("psk_id") else None
         if name is not None and name.data in self._names:

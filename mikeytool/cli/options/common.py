@@ -6,6 +6,9 @@ import sys
 
 import click
 
+DEBUG = "mikeytool.debug"
+"""The key in the context of a command that says whether tracebacks are wanted."""
+
 _QUIET = "mikeytool.quiet"
 
 

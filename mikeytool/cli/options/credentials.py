@@ -139,7 +139,7 @@ def credentials_of(
         private_key,
         certs,
         kms_cert,
-        lambda: read_passphrase(f"Passphrase for {private_key}"),
+        lambda: read_passphrase(private_key),
         oaep=oaep,
         pss=pss,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
-from mikeytool.cli.options.keys import parse_key
-from mikeytool.cli.options.types import now_ns, parse_number, parse_spec, random, single
+from mikeytool.cli.options.clock import now_ns
+from mikeytool.cli.options.types import parse_spec, single
 from mikeytool.client.initiate import Media
+from mikeytool.client.key_text import parse_key, parse_number
 from mikeytool.client.session_files import ROLES
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.profile import check_key
@@ -106,7 +108,7 @@ def parse_kemac(text: str, length: int, salt_length: int) -> KeyData:
 
     def octets(name: str, size: int) -> bytes:
         value = single(spec, name, "--kemac")
-        return random(size) if value is None else parse_key(value, f"--kemac {name}")
+        return os.urandom(size) if value is None else parse_key(value, f"--kemac {name}")
 
     salted = KeyType.salted(kind)
     if not salted and "salt" in spec.values:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mikeytool.cli.messages import write_output
+from mikeytool.cli.message_io import write_output
 from mikeytool.cli.options.keys import format_key, read_passphrase
 from mikeytool.storage.postgres import check_url, is_url
 from mikeytool.storage.private_files import write_private
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 
 
-class StoreType(click.ParamType[Where]):
+class StoreType(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
     """A store: the path of its file, or the URL of its PostgreSQL database."""
 
     name = "STORE"
@@ -43,7 +43,7 @@ key_file_option = click.option(
 )
 
 
-class Pattern(click.ParamType[str]):
+class Pattern(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
     """A pattern of identities."""
 
     name = "PATTERN"
@@ -81,7 +81,7 @@ def read_key_pair(private_key: Path, cert: Path) -> tuple[RSAPrivateKey, Certifi
     key = pem.private_key(
         read_file(private_key),
         str(private_key),
-        lambda: read_passphrase(f"Passphrase of {private_key}"),
+        lambda: read_passphrase(private_key),
     )
     return key, read_certificates(cert)[0]
 

@@ -1,24 +1,19 @@
-"""Values of options: identities, times, durations, numbers, SPECs; the clock of the machine."""
+"""Types of option values: identities, times, durations, SPECs."""
 
 from __future__ import annotations
 
-import os
 import re
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import click
 
-from mikeytool.cli.options.common import say
-from mikeytool.cli.options.numbers import parse_number as parse_number
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.timestamp import FIRST_MOMENT, LAST_MOMENT
 
 
-class IdentityType(click.ParamType[Identity]):
+class IdentityType(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
     """A URI, or `user@host`."""
 
     name = "URI"
@@ -73,27 +68,6 @@ def _parse_time(text: str, now: int) -> int:
         moment = moment.replace(tzinfo=UTC)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
-
-
-def clock() -> Callable[[], int]:
-    """The clock in Unix nanoseconds; MIKEYTOOL_NOW sets it, with a warning."""
-    given = os.environ.get("MIKEYTOOL_NOW")
-    if not given:
-        return time.time_ns
-    say(f"mikeytool: the clock is set by MIKEYTOOL_NOW={given}")
-    fixed, started = now_ns(), time.monotonic_ns()
-    return lambda: fixed + time.monotonic_ns() - started
-
-
-def now_ns() -> int:
-    """This moment by that clock, in Unix nanoseconds."""
-    given = os.environ.get("MIKEYTOOL_NOW")
-    return parse_time(given, time.time_ns()) if given else time.time_ns()
-
-
-def random(length: int) -> bytes:
-    """Octets from the system's generator."""
-    return os.urandom(length)
 
 
 class Spec(NamedTuple):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mikeytool.cli.main import worst
-from mikeytool.cli.messages import check_output
+from mikeytool.cli.command_groups import Group
+from mikeytool.cli.exit_codes import worst
+from mikeytool.cli.message_io import check_output
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.media.flows import FlowFilter
@@ -44,7 +45,7 @@ class _OptionalValue(click.Command):
         return super().parse_args(ctx, ["--mki=" if arg == "--mki" else arg for arg in args])
 
 
-@click.group()
+@click.group(cls=Group)
 def srtp() -> None:
     """Encrypt and decrypt SRTP and SRTCP packets in captures, or one a line."""
 

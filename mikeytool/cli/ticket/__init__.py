@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from mikeytool.capture.text import Format, find_messages
-from mikeytool.cli.environment import environment
-from mikeytool.cli.messages import (
+from mikeytool.cli.command_groups import Group
+from mikeytool.cli.message_io import (
     check_output,
     index_option,
     message_argument,
@@ -20,6 +20,7 @@ from mikeytool.cli.messages import (
     pick_message,
     read_input,
 )
+from mikeytool.cli.options.clock import environment
 from mikeytool.cli.options.common import (
     force_option,
     json_option,
@@ -61,7 +62,7 @@ from mikeytool.wire.registry import TicketFlag
 _PATH = click.Path(path_type=Path)
 
 
-@click.group()
+@click.group(cls=Group)
 def ticket() -> None:
     """Request, accept, resolve and show tickets.
 

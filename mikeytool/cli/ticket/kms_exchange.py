@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from mikeytool.capture.text import Format
+from mikeytool.cli.message_io import staging, write_unstaged
 from mikeytool.cli.options.common import force_option, say
 from mikeytool.cli.options.credentials import credential_options, kms_at, kms_options
 from mikeytool.cli.options.types import IDENTITY
-from mikeytool.cli.output import staging, write_unstaged
 from mikeytool.client.kms_access import Kms
 from mikeytool.client.state import open_state
 from mikeytool.client.ticket_files import Pending, TicketFile

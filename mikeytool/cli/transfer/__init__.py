@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mikeytool.cli.main import LazyGroup
+from mikeytool.cli.command_groups import LazyGroup
 from mikeytool.cli.options.common import json_option, show_keys_option
 from mikeytool.cli.render.table import print_table
 

@@ -11,15 +11,17 @@ from pathlib import Path
 import click
 
 from mikeytool.capture.text import Format, format_message
-from mikeytool.cli.environment import environment
-from mikeytool.cli.messages import (
+from mikeytool.cli.message_io import (
     check_output,
     index_option,
     message_argument,
     message_options,
     one_message,
+    staging,
     write_message,
+    write_unstaged,
 )
+from mikeytool.cli.options.clock import environment
 from mikeytool.cli.options.common import (
     force_option,
     json_option,
@@ -39,7 +41,6 @@ from mikeytool.cli.options.transfer import (
     supported,
 )
 from mikeytool.cli.options.types import IDENTITY
-from mikeytool.cli.output import staging, write_unstaged
 from mikeytool.client import initiate as client
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.error import ErrorReceived

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mikeytool.cli.messages import one_message
+from mikeytool.cli.message_io import one_message
 from mikeytool.cli.options.common import (
     force_option,
     json_option,
@@ -16,8 +16,8 @@ from mikeytool.cli.options.common import (
     say,
     show_keys_option,
 )
-from mikeytool.cli.options.keyring import key_ring, opening_options
 from mikeytool.cli.options.media import session_json
+from mikeytool.cli.options.opening import key_ring, key_ring_options
 from mikeytool.cli.options.transfer import session_option
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.recover import recover as recover_session
@@ -38,7 +38,7 @@ from mikeytool.wire.errors import UsageError
     help="A message of the exchange with the KMS, for --psk: REQUEST_INIT and REQUEST_RESP, or"
     " RESOLVE_INIT and RESOLVE_RESP.",
 )
-@opening_options
+@key_ring_options
 @session_option
 @json_option
 @show_keys_option

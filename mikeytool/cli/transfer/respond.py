@@ -12,14 +12,16 @@ from typing import Any
 import click
 
 from mikeytool.capture.text import Format, format_message
-from mikeytool.cli.environment import environment
-from mikeytool.cli.messages import (
+from mikeytool.cli.message_io import (
     check_output,
     index_option,
     message_argument,
     message_options,
     one_message,
+    staging,
+    write_unstaged,
 )
+from mikeytool.cli.options.clock import environment
 from mikeytool.cli.options.common import (
     force_option,
     json_option,
@@ -45,7 +47,6 @@ from mikeytool.cli.options.transfer import (
     supported,
 )
 from mikeytool.cli.options.types import IDENTITY
-from mikeytool.cli.output import staging, write_unstaged
 from mikeytool.cli.transfer.initiate import tell
 from mikeytool.client.respond import Callee, Resolve, respond_to_update
 from mikeytool.client.respond import respond as respond_to_call

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mikeytool.capture.capture_files import HEAD, is_capture
 from mikeytool.capture.text import Found
-from mikeytool.cli.messages import open_input, stream_of
+from mikeytool.cli.message_io import open_input, stream_of
 from mikeytool.cli.render.progress import progress
 from mikeytool.wire.errors import MikeyError
 

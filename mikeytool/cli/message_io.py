@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,6 +16,9 @@ from mikeytool.capture.text import Format, Found, format_message
 from mikeytool.capture.text_input import stream_messages
 from mikeytool.cli.options.common import say
 from mikeytool.wire.errors import StateError, UsageError, WireError
+
+if TYPE_CHECKING:
+    from mikeytool.storage.private_files import Stage
 
 C = TypeVar("C", bound=Callable[..., Any])
 _SQLITE = b"SQLite format 3\0"
@@ -197,3 +200,23 @@ def write_output(data: bytes, output: str | None) -> None:
         Path(output).write_bytes(data)
     except OSError as error:
         raise StateError(f"{output}: {error.strerror}") from None
+
+
+def staging(fmt: Format, output: str | None) -> Stage:
+    """Give what has a message ready for `-o` while a file is written that says it was sent.
+
+    The message is on disk before that file is, and gets its name after. Nothing can be made
+    ready for standard output, to which `write_unstaged` prints after.
+    """
+    from mikeytool.storage.private_files import not_staged, staged
+
+    if output is None or output == "-":
+        return not_staged
+    path = Path(output)
+    return lambda message: staged(path, format_message(message, fmt))
+
+
+def write_unstaged(message: bytes, fmt: Format, output: str | None) -> None:
+    """Print a message that `staging` could not make ready."""
+    if output is None or output == "-":
+        write_message(message, fmt, output)

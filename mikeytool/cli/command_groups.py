@@ -1,0 +1,52 @@
+"""Groups of commands."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from mikeytool.cli.exit_codes import EXIT_USAGE
+
+
+class Group(click.Group):
+    """A group of commands that without a command is a usage error and shows its help.
+
+    Releases of click before 8.2 end with exit code 0 there.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Print the help on standard error and exit with code 2 when nothing is given."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(EXIT_USAGE)
+        return super().parse_args(ctx, args)
+
+
+class LazyGroup(Group):
+    """A group whose commands are imported when they are called.
+
+    `lazy` maps the name of a command to its module and to its line in `--help`.
+    """
+
+    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names in the order in which `--help` lists them."""
+        return list(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of a name."""
+        if cmd_name not in self._lazy:
+            return None
+        module = importlib.import_module(self._lazy[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list in `--help` without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self._lazy.items()])

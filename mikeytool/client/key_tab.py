@@ -1,0 +1,98 @@
+"""Key tabs: files that list keys which open messages, one a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mikeytool.client.key_text import parse_key, parse_number
+from mikeytool.exchange.inspect_keys import KeyRing
+from mikeytool.wire.errors import StateError, UsageError, WireError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+Passphrase = Callable[["str | Path"], bytes]
+"""Gives the passphrase of the private key in a file."""
+
+_KINDS = "psk, psk-id, tpk, mpki, mpkr and rsa"
+
+
+def read_key_tabs(paths: Sequence[str | Path], ring: KeyRing, passphrase: Passphrase) -> KeyRing:
+    """Make a key ring of the keys in `ring` and those in key tabs.
+
+    A line is `psk URI KEY`, `psk-id TEXT KEY`, `tpk ID KEY`, `mpki CSB_ID KEY`,
+    `mpkr CSB_ID KEY` or `rsa PEM`, where KEY is what `parse_key` takes. Blank lines and lines
+    that begin with `#` are skipped. Raises WireError for a line or a PEM file that cannot be
+    read as what it should be, StateError for a file that cannot be read at all.
+    """
+    keys = _Keys(list(ring.psks), list(ring.tpks), list(ring.mpki), list(ring.mpkr), list(ring.rsa))
+    for path in paths:
+        for number, line in enumerate(_text(path).splitlines(), 1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            try:
+                keys.read_line(line, f"{path}, line {number}", passphrase)
+            except UsageError as error:  # the mistake is in a file, not in an argument
+                raise WireError(str(error)) from None
+    return KeyRing(keys.psks, keys.tpks, keys.mpki, keys.mpkr, keys.rsa)
+
+
+@dataclass(slots=True)
+class _Keys:
+    """The lists of a KeyRing, while they are read."""
+
+    psks: list[tuple[bytes | None, bytes]] = field(repr=False)
+    tpks: list[tuple[bytes | None, bytes]] = field(repr=False)
+    mpki: list[tuple[int | None, bytes]] = field(repr=False)
+    mpkr: list[tuple[int | None, bytes]] = field(repr=False)
+    rsa: list[RSAPrivateKey] = field(repr=False)
+
+    def read_line(self, line: str, where: str, passphrase: Passphrase) -> None:
+        """Take the key of one line; raises WireError, UsageError and StateError."""
+        kind, *rest = line.split()
+        if kind == "rsa":
+            path = line.strip().removeprefix("rsa").strip()
+            if not path:
+                raise WireError(f"{where}: rsa takes the file of a private key in PEM")
+            self.rsa.append(read_private_key(path, where, passphrase))
+            return
+        if kind not in ("psk", "psk-id", "tpk", "mpki", "mpkr"):
+            # Not quoted: a key may stand where a kind should.
+            raise WireError(f"{where}: it begins with none of the kinds {_KINDS}")
+        if len(rest) != 2:
+            raise WireError(f"{where}: a kind, a name and a key are expected")
+        name, text = rest
+        key = parse_key(text, where)
+        if kind in ("psk", "psk-id"):
+            self.psks.append((name.encode(), key))
+        elif kind == "tpk":
+            self.tpks.append((name.encode(), key))
+        else:
+            named = (parse_number(name, f"{where}: CSB ID", 32), key)
+            (self.mpki if kind == "mpki" else self.mpkr).append(named)
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise WireError(f"{path}: this is no key tab, which is text") from None
+
+
+def read_private_key(path: str | Path, where: str, passphrase: Passphrase) -> RSAPrivateKey:
+    """Read an RSA private key from a PEM file; `where` says what named it, for errors.
+
+    Raises StateError when the file cannot be read, and as `crypto.pem.private_key` does.
+    """
+    from mikeytool.crypto.pem import private_key
+
+    try:
+        pem = Path(path).read_bytes()
+    except OSError as error:
+        raise StateError(f"{where}: {path}: {error.strerror}") from None
+    return private_key(pem, f"{where}: {path}", lambda: passphrase(path))

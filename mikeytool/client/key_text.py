@@ -1,0 +1,89 @@
+"""Keys as text: hex, base64, a file, or a variable of the environment."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from pathlib import Path
+
+from mikeytool.wire.errors import StateError, UsageError
+
+
+def parse_key(text: str, what: str) -> bytes:
+    """Give the octets of a KEY: hex, `b64:TEXT`, `file:PATH` or `env:NAME`.
+
+    A file is read as hex if it is all hex digits, else as base64, else as raw octets. `what`
+    names the key in errors, which never show it. Raises UsageError for text that is no key,
+    StateError for a file that cannot be read.
+    """
+    scheme, _, rest = text.partition(":")
+    if scheme == "b64":
+        return _base64_key(rest, what)
+    if scheme == "env":
+        value = os.environ.get(rest)
+        if value is None:
+            raise UsageError(f"{what}: the environment has no {rest}")
+        return _text_key(value.strip(), what)
+    if scheme == "file":
+        return _file_key(rest, what)
+    return _hex_key(text, what)
+
+
+def _hex_key(text: str, what: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        raise UsageError(
+            f"{what}: this is no hex of whole octets; other forms are b64:TEXT, file:PATH and"
+            " env:NAME"
+        ) from None
+    return _not_empty(key, what)
+
+
+def _base64_key(text: str, what: str) -> bytes:
+    try:
+        return _not_empty(base64.b64decode(text + "=" * (-len(text) % 4), validate=True), what)
+    except ValueError:
+        raise UsageError(f"{what}: this is no base64") from None
+
+
+def _text_key(text: str, what: str) -> bytes:
+    """All hex, else base64; either may be wrapped."""
+    text = "".join(text.split())
+    if re.fullmatch(r"[0-9A-Fa-f]+", text):
+        if len(text) % 2:
+            raise UsageError(f"{what}: {len(text)} hex digits, an odd number: one is missing")
+        return bytes.fromhex(text)
+    return _base64_key(text, what)
+
+
+def _file_key(path: str, what: str) -> bytes:
+    """All hex, else base64, else raw octets; a newline is dropped from text only."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise StateError(f"{what}: {path}: {error.strerror}") from None
+    if not re.fullmatch(rb"[0-9A-Za-z+/_=\s-]+", data):
+        return _not_empty(data, what)
+    return _text_key(data.decode("ascii"), what)
+
+
+def _not_empty(key: bytes, what: str) -> bytes:
+    if not key:
+        raise UsageError(f"{what}: the key is empty")
+    return key
+
+
+def parse_number(text: str, what: str, bits: int) -> int:
+    """Give the value of a decimal or 0x number of at most `bits` bits.
+
+    Raises UsageError, in which `what` names the number.
+    """
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << bits:
+        raise UsageError(f"{what} {text}: a number of at most {bits} bits is expected")
+    return number
