@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_STATE, run
+from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_STATE
+from mikeytool.cli.main import run
 from mikeytool.client.ticket_files import (
     Pending,
     TicketFile,
