@@ -40,6 +40,7 @@ from mikeytool.wire.errors import MikeyError
         "transfer": ("mikeytool.cli.transfer", "Send tickets and set up sessions."),
         "srtp": ("mikeytool.cli.srtp", "Encrypt and decrypt media packets."),
         "conference": ("mikeytool.cli.conference", "Run a conference system."),
+        "manual": ("mikeytool.cli.manual", "Show a page of the manual."),
         "demo": ("mikeytool.cli.demo", "The whole story in a temporary folder."),
     },
 )

@@ -1,22 +1,32 @@
-"""The README says what is true: its blocks run as written, its outputs are what comes out."""
+"""The README and the manual are true: their blocks run, and the outputs are those shown."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import pytest
 
 from tests.cli.shell import Shell
 from tests.peers.programs import need
 from tests.support import TESTS
 
-README = (TESTS.parent / "README.md").read_text()
+ROOT = TESTS.parent
+README = ROOT / "README.md"
+PAGES = sorted((ROOT / "mikeytool" / "manual").glob("*.md"))
+TEXTS = [README, *PAGES, *sorted((ROOT / ".github").glob("*.md"))]
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL)
+def name(path: Path) -> str:
+    return path.name
 
 
-def test_commands_run_as_written(shell: Shell) -> None:
-    install, test, *tour = blocks("sh")
+def blocks(page: Path, kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def test_commands_of_the_readme_run_as_written(shell: Shell) -> None:
+    install, test, *tour = blocks(README, "sh")
     assert "pip install ." in install
     assert install.rstrip().endswith("mikeytool demo")
     assert test.rstrip().endswith("pytest")
@@ -27,21 +37,34 @@ def test_commands_run_as_written(shell: Shell) -> None:
     assert shell.path("alice.session").exists()
 
 
-def test_outputs_are_what_comes_out(shell: Shell) -> None:
-    for block in blocks("console"):
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")], ids=name)
+def test_commands_of_the_manual_run_as_written(shell: Shell, page: Path) -> None:
+    for block in blocks(page, "sh"):
+        shell.ok(block)
+
+
+@pytest.mark.parametrize("page", [page for page in TEXTS if blocks(page, "console")], ids=name)
+def test_outputs_are_what_comes_out(shell: Shell, page: Path) -> None:
+    for block in blocks(page, "console"):
         command, expected = block.split("\n", 1)
         assert command.startswith("$ ")
         assert shell.ok(command[2:]) == expected.rstrip("\n")
 
 
+@pytest.mark.parametrize("page", TEXTS, ids=name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
 def test_ci_runs_the_test_command() -> None:
-    test = blocks("sh")[1].strip()
-    assert (TESTS.parent / ".ci" / "run").read_text().rstrip().endswith(test)
+    test = blocks(README, "sh")[1].strip()
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(test)
 
 
 def test_every_command_has_help_of_80_columns(shell: Shell) -> None:
     groups = {
-        "": "decode encode lint keygen kms ticket transfer srtp conference demo",
+        "": "decode encode lint keygen kms ticket transfer srtp conference manual demo",
         "kms": "init show check backup copy user group policy tpk key trust peer handle serve log",
         "kms group": "add remove list",
         "kms key": "add list",

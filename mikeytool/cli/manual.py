@@ -1,0 +1,40 @@
+"""`manual`: the pages of the manual, which are Markdown files in the package."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+
+import click
+
+from mikeytool.wire.errors import UsageError
+
+
+@click.command()
+@click.argument("topic", required=False)
+def manual(topic: str | None) -> None:
+    """Show the page TOPIC of the manual; without TOPIC, list the pages.
+
+    On a terminal the page is formatted. Into a pipe or a file it is printed as Markdown.
+    """
+    pages = {
+        entry.name.removesuffix(".md"): entry.read_text("utf-8")
+        for entry in files("mikeytool").joinpath("manual").iterdir()
+        if entry.name.endswith(".md")
+    }
+    if topic is None:
+        width = max(map(len, pages))
+        for name, page in sorted(pages.items()):
+            print(f"{name:{width}}  {page.splitlines()[0].lstrip('# ')}")
+    elif topic not in pages:
+        raise UsageError(
+            f"the manual has no page {topic}; its pages are {', '.join(sorted(pages))}"
+        )
+    elif sys.stdout.isatty():
+        # Imported here: a pipe needs no rich.
+        from rich.console import Console
+        from rich.markdown import Markdown
+
+        Console().print(Markdown(pages[topic]))
+    else:
+        print(pages[topic], end="")
