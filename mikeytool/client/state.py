@@ -20,7 +20,7 @@ from mikeytool.exchange.responder import VerifiedInit
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import ticket_octets
 from mikeytool.storage import replay
-from mikeytool.storage.sqlite import Database
+from mikeytool.storage.sqlite import SqliteDatabase
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET
@@ -41,7 +41,7 @@ _RESOLVED = (
 )
 
 
-class ClientState(Database):
+class ClientState(SqliteDatabase):
     """The client's own state file: a replay cache, the streams that it has sent, and the
     tickets that it resolved, with their keys.
 

@@ -18,7 +18,7 @@ from construct import ConstructError
 from mikeytool.client.ticket_files import BROKEN
 from mikeytool.conference.model import System
 from mikeytool.storage import replay
-from mikeytool.storage.sqlite import Database
+from mikeytool.storage.sqlite import SqliteDatabase
 from mikeytool.wire.errors import StateError
 from mikeytool.wire.identity import Identity
 
@@ -68,7 +68,7 @@ _INDEXES = (
 )
 
 
-class ConferenceState(Database):
+class ConferenceState(SqliteDatabase):
     """A conference system's state file.
 
     The octets of group keys are in `group_keys` alone; a member's session names them by SPI.

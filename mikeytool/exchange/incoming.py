@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from mikeytool.exchange.profile import Profile, profile_of
@@ -127,6 +128,17 @@ class Incoming:
     def v(self) -> V:
         """The V payload; raises Refused when the message is not protected by one."""
         return self.only(V, ErrorNo.AUTH_FAILURE)
+
+    @property
+    def proof(self) -> bytes:
+        """What only the sender can make, and makes once: the MAC in V, or a digest of SIGN.
+
+        Raises Refused when the message has neither.
+        """
+        signature = self.message.find(SIGN)
+        if signature is not None:
+            return sha256(signature.signature).digest()
+        return self.v.ver_data
 
     def check_no_crypto_sessions(self) -> None:
         """Refuse crypto sessions where there can be none (4.2.1.1, 4.2.3.1)."""

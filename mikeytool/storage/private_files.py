@@ -1,4 +1,4 @@
-"""Files that hold keys: mode 0600, written whole or not at all, never overwritten unasked."""
+"""Files that hold keys: mode 0600, written whole or not at all, overwritten only on request."""
 
 from __future__ import annotations
 
@@ -17,68 +17,94 @@ Json = dict[str, Any]
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Raise StateError when a file is in the way, before any work is done for it."""
+    """Raise StateError if `path` cannot be written: checked before any work is done for it.
+
+    Without `force` an existing file is in the way, too.
+    """
     if path.exists() and not force:
         raise StateError(f"{path}: it exists already; choose another name or add --force")
     check_folder(path)
 
 
 def check_folder(path: Path) -> None:
-    """Raise StateError when no file can be made beside a path."""
+    """Raise StateError if no file can be created in the folder of `path`."""
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise StateError(f"{path}: its folder is not there or not writable")
 
 
-def write_private(path: Path, data: bytes, *, force: bool = False, kind: str | None = None) -> None:
-    """Write a file of mode 0600 through a temporary one, synced and renamed.
+@contextmanager
+def new_file(
+    path: Path, *, replace: bool = False, mode: int = 0o600, advice: str = "choose another name"
+) -> Iterator[Path]:
+    """Give the block an empty temporary file beside `path`; then rename the file to `path`.
 
-    Raises StateError when the file exists and `force` is not set, when it is a device or
-    a state file of another `kind`, and when it cannot be written; then nothing is left
-    behind.
+    It is synced first, so that `path` never names part of a file. The temporary file has mode
+    0600 while it is written, and `mode` afterwards. If the block or a step after it fails,
+    `path` is as before and the temporary file is gone.
+
+    Raises StateError for what the system refuses, and when `path` exists, unless `replace`
+    is set; the error then gives `advice`.
     """
-    path = Path(os.path.realpath(path))
-    check_free(path, force=force)
-    _check_replaceable(path, kind)
-    temporary = _written_beside(path, data)
     try:
-        if force:
-            temporary.replace(path)
-        else:
-            # A link, unlike a rename, fails when somebody made the file meanwhile.
-            os.link(temporary, path)
-        _sync_folder(path)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    # Not kept open: closing it later would drop the locks that SQLite has on the same file.
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(mode)
+        _sync(temporary)
+        _rename(temporary, path, replace=replace, advice=advice)
+        with suppress(OSError):  # not every file system can sync a folder
+            _sync(path.parent)
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _written_beside(path: Path, data: bytes) -> Path:
-    """A temporary file of mode 0600 in the folder of a path, on disk; raises StateError."""
+def _sync(path: Path) -> None:
+    """Have a file or a folder on disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _rename(temporary: Path, path: Path, *, replace: bool, advice: str) -> None:
+    if replace:
+        temporary.replace(path)
+        return
     try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-    except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise StateError(f"{path}: {error.strerror}") from None
-        raise
-    return Path(name)
+        # Unlike a rename, a link fails if another process created the file meanwhile.
+        os.link(temporary, path)
+    except FileExistsError:
+        raise StateError(f"{path}: it exists already; {advice}") from None
+
+
+def write_private(path: Path, data: bytes, *, force: bool = False, kind: str | None = None) -> None:
+    """Write a file of mode 0600, whole or not at all.
+
+    Raises StateError if the file exists and `force` is not set, if it is a device or a state
+    file of another `kind`, and if it cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    check_free(path, force=force)
+    _check_replaceable(path, kind)
+    with new_file(path, replace=force) as temporary:
+        temporary.write_bytes(data)
 
 
 Stage = Callable[[bytes], AbstractContextManager[None]]
-"""Has octets ready for where they go before a block, and lets them go when it ends well."""
+"""Prepares output before a block, and releases it when the block has succeeded."""
 
 
 @contextmanager
 def not_staged(_data: bytes) -> Iterator[None]:
-    """For output that cannot be had ready, such as a pipe: nothing is done."""
+    """For output that cannot be prepared, such as a pipe: do nothing."""
     yield
 
 
@@ -86,35 +112,33 @@ def not_staged(_data: bytes) -> Iterator[None]:
 def staged(path: Path, data: bytes) -> Iterator[None]:
     """Have a message on disk beside `path` before the block, and under that name after it.
 
-    So what the block writes down as sent is there to be sent. A device or a pipe is written
-    to after the block. Raises StateError.
+    What the block records as sent can therefore be sent. The file keeps its mode, or gets
+    that of any new file. A device or a pipe is written to after the block. Raises StateError.
     """
     path = Path(os.path.realpath(path))
-    special = path.exists() and not path.is_file()
-    temporary = None if special else _written_beside(path, data)
-    try:
+    if path.exists() and not path.is_file():
         yield
-        if temporary is None:
+        try:
             path.write_bytes(data)
-        else:
-            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-            temporary.replace(path)
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise StateError(f"{path}: {error.strerror}") from None
+        return
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+    with new_file(path, replace=True, mode=mode) as temporary:
+        temporary.write_bytes(data)
+        _sync(temporary)
+        yield
 
 
 def _umask() -> int:
-    """The umask, which can only be read by setting it."""
+    """The umask, which can be read only by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
 def _check_replaceable(path: Path, kind: str | None) -> None:
-    """Refuse to put a file over a device, a store, or a state file of another kind."""
+    """Refuse to overwrite a device, a database, or a state file of another kind."""
     if not path.exists():
         return
     if not path.is_file():
@@ -129,22 +153,12 @@ def _check_replaceable(path: Path, kind: str | None) -> None:
         raise StateError(f"{path}: this is a {other} file; remove it yourself")
 
 
-def _sync_folder(path: Path) -> None:
-    """Have a new name on disk too, where the folder lets itself be synced."""
-    with suppress(OSError):
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from changing a file that is there; raises StateError without it.
+    """Keep other processes from changing a file; raises StateError if there is none.
 
-    Writing renames a new file over the old one, so the lock counts only while the file
-    that is locked is still the one of that name.
+    Writers rename a new file over the old one, so a lock counts only if the locked file
+    still has that name.
     """
     while True:
         try:
@@ -168,13 +182,16 @@ def _same_file(handle: int, path: Path) -> bool:
 
 
 def write_json(path: Path, kind: str, content: Json, *, force: bool = False) -> None:
-    """Write a state file of a kind, as `write_private` does."""
+    """Write a state file of a kind; raises as `write_private` does."""
     text = json.dumps({"mikeytool": kind, **content}, indent=2)
     write_private(path, text.encode() + b"\n", force=force, kind=kind)
 
 
 def read_json(path: Path, kind: str) -> Json:
-    """Read a state file of a kind; StateError without it, WireError when it is another."""
+    """Read a state file of a kind.
+
+    Raises StateError if it cannot be read, WireError if it is something else.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -186,7 +203,7 @@ def read_json(path: Path, kind: str) -> Json:
 
 
 def parse_json(data: bytes) -> Json | None:
-    """The JSON object in `data`, None when it is something else."""
+    """The JSON object in `data`, or None if it is something else."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""What a store asks of a database, so that SQLite and PostgreSQL are the same to it.
+"""What is asked of a database, so that SQLite and PostgreSQL look the same to its users.
 
-Queries are SQLite's where PostgreSQL reads them the same way: `?` for values, no exceptions
-for rows that are there already but `ON CONFLICT` and `rowcount`. `NULL`s are asked for as such.
+Queries are written for SQLite where PostgreSQL reads them the same way: `?` for values, no
+exception for a row that exists already but `ON CONFLICT` and `rowcount`, `IS NULL` for NULLs.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from typing import Any, Protocol
 from mikeytool.wire.errors import StateError
 
 Where = Path | str
-"""A store: the path of its file, or the URL of a PostgreSQL database."""
+"""A database: the path of its SQLite file, or the URL of a PostgreSQL database."""
 
 
 class Rows(Protocol):
-    """What came of a statement."""
+    """The result of a statement."""
 
     @property
     def rowcount(self) -> int:
-        """How many rows were changed."""
+        """The number of rows that were changed."""
 
     def fetchone(self) -> Any:
         """The next row, or None."""
 
     def fetchall(self) -> list[Any]:
-        """All rows that are left."""
+        """All remaining rows."""
 
     def __iter__(self) -> Iterator[Any]: ...
 
 
 class Db(Protocol):
-    """Takes statements, within a transaction or each on its own."""
+    """Executes statements, in a transaction or each on its own."""
 
     def execute(self, query: str, values: Sequence[Any] = (), /) -> Rows:
-        """Do one statement."""
+        """Execute one statement."""
 
     def executemany(self, query: str, values: Sequence[Sequence[Any]], /) -> object:
-        """Do one statement for each of some rows of values."""
+        """Execute one statement for each row of values."""
 
 
 class Errors:
-    """Turns what a database raises into a StateError; `translated` knows which.
+    """A context in which a database's exceptions become StateError, by `translated`.
 
-    It is entered several times for every message, so it is one object and no generator.
+    It is entered several times for every message; an object costs less than a generator.
     """
 
     def __init__(self, translated: Callable[[BaseException], StateError | None]) -> None:
@@ -62,37 +62,37 @@ class Errors:
 
 
 class Backend(Protocol):
-    """A database that is open. Whatever goes wrong with it is a StateError."""
+    """An open database. Everything that goes wrong with it is a StateError."""
 
     @property
     def where(self) -> str:
-        """What errors call it: its path, or its URL without anything secret."""
+        """Its name in errors: the path, or the URL without anything secret."""
 
     @property
     def path(self) -> Path | None:
-        """Its file, None for a server's."""
+        """Its file; None for a database on a server."""
 
     @property
     def db(self) -> Db:
-        """For statements outside of transactions; within one, the same as it yields."""
+        """For statements outside of transactions; in a transaction, what that yields."""
 
     def errors(self) -> Errors:
-        """Turns what statements raise into StateError."""
+        """A context in which what statements raise becomes StateError."""
 
     def transaction(self) -> AbstractContextManager[Db]:
-        """One that may write, with no other of its kind beside it."""
+        """A transaction that may write, with no other of its kind beside it."""
 
     def spare(self) -> AbstractContextManager[Db | None]:
-        """The same for what can wait: None when others are at it."""
+        """A transaction for work that can wait: None if another one is running."""
 
     def exchange(self) -> AbstractContextManager[Db]:
-        """One for a message; with PostgreSQL others go on beside it."""
+        """A transaction for one message; with PostgreSQL, others run beside it."""
 
     def snapshot(self) -> AbstractContextManager[Db]:
         """What the database holds at one moment."""
 
     def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
-        """The names of the columns of a query, and its rows, of which few are in memory."""
+        """The names of a query's columns, and its rows, few of them in memory at a time."""
 
     def faults(self, db: Db) -> Iterator[str]:
         """What is wrong with the database itself."""

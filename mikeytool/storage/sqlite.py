@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from mikeytool.storage.private_files import new_file
 from mikeytool.storage.sql import Db, Errors
 from mikeytool.wire.errors import StateError, Unavailable
 
 _PAUSE = 0.001
-"""Seconds between two tries to be the one who writes."""
+"""Seconds between two attempts to begin a transaction that writes."""
 
 _HEADER = 100
 """Octets at the beginning of an SQLite file."""
 
+Fill = Callable[[sqlite3.Connection], object]
+"""Inserts the first rows of a new database."""
 
-class Database:
-    """An SQLite file of mode 0600. A subclass gives `kind`, `schema` and its queries.
 
-    `application_id` in the file is `kind`, so that the file of another program is not
-    taken for one of ours; `user_version` is the version of the schema. `migrations` has,
-    by version, the statements that bring a file of it to the next one.
+def remove_working_files(path: Path) -> None:
+    """Remove the files that SQLite keeps beside a database while it is in use."""
+    for suffix in ("-journal", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def _nothing(_db: sqlite3.Connection) -> None:
+    """Insert no rows."""
+
+
+class SqliteDatabase:
+    """An SQLite file of mode 0600. A subclass gives `kind`, `name` and `schema`, and queries.
+
+    `kind` is the `application_id` in the file, so that the file of another program is not
+    mistaken for one of ours; `version`, the version of the schema, is its `user_version`.
+    `migrations` has, by version, the statements that bring a file to the next version.
+
+    Opening raises StateError if the file is missing, of another kind, or of a version that
+    cannot be migrated.
     """
 
     kind: int
@@ -40,9 +55,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise StateError(f"{path}: there is no such {self.name}")
-        self.path, self._errors = path, Errors(self._translated)
-        with self.errors():
-            self.db = sqlite3.connect(path, timeout=self.patience, isolation_level=None)
+        self._connect(path)
         try:
             with self.errors():
                 # FULL has an entry on disk once it is committed.
@@ -54,6 +67,11 @@ class Database:
             self.db.close()
             raise
 
+    def _connect(self, path: Path) -> None:
+        self.path, self._errors = path, Errors(self._translated)
+        with self.errors():
+            self.db = sqlite3.connect(path, timeout=self.patience, isolation_level=None)
+
     def _migrate(self, found: int) -> None:
         """Bring a file of an older version to this one, in one transaction."""
         if found == self.version:
@@ -64,7 +82,7 @@ class Database:
                 f" {found}, this one's {self.version}); use that one"
             )
         with self.transaction() as db:
-            # Another process may have been faster.
+            # Another process may have migrated it meanwhile.
             for version in range(self._pragma("user_version"), self.version):
                 for statement in self.migrations[version]:
                     db.execute(statement)
@@ -72,46 +90,57 @@ class Database:
             db.execute(f"PRAGMA user_version={self.version}")
 
     def _migrated(self, db: sqlite3.Connection, version: int) -> None:
-        """What a migration from `version` takes beyond its statements."""
+        """Do what a migration from `version` needs beyond its statements."""
 
     @classmethod
-    def create(
-        cls, path: Path, fill: Callable[[sqlite3.Connection], object] = lambda _: None
-    ) -> Self:
-        """Make the file, put in what `fill` does, and open it.
+    def create(cls, path: Path, fill: Fill = _nothing) -> Self:
+        """Create the file with the rows that `fill` inserts, and open it.
 
-        Raises StateError when it is there already. Whoever finds the file finds it whole.
+        The file appears under its name only when it is complete. Raises StateError if the
+        name is taken.
         """
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        except OSError as error:
-            raise StateError(f"{path}: {error.strerror}") from None
-        os.close(handle)
-        try:
-            with closing(sqlite3.connect(name, isolation_level=None)) as db:
-                db.executescript(
-                    f"BEGIN; PRAGMA application_id={cls.kind};"
-                    f" PRAGMA user_version={cls.version}; {cls.schema}"
-                )
-                fill(db)
-                db.execute("COMMIT")
-                db.execute("PRAGMA journal_mode=WAL")  # lets readers in while one writes
-            # A link gives the finished file its name, or fails when there is one.
-            os.link(name, path)
-        except FileExistsError:
-            raise StateError(f"{path}: it exists already; choose another name") from None
-        except (OSError, sqlite3.Error) as error:
+            with new_file(path) as made:
+                try:
+                    with closing(sqlite3.connect(made, isolation_level=None)) as db:
+                        cls._fill(db, fill)
+                        db.execute("PRAGMA journal_mode=WAL")  # lets readers in while one writes
+                finally:
+                    remove_working_files(made)
+        except sqlite3.Error as error:
             raise StateError(f"{path}: {error}") from None
-        finally:
-            for suffix in ("", "-journal", "-wal", "-shm"):
-                Path(f"{name}{suffix}").unlink(missing_ok=True)
         return cls(path)
+
+    @classmethod
+    def in_memory(cls, fill: Fill = _nothing) -> Self:
+        """Create a database without a file, which is gone when it is closed.
+
+        Only the thread that creates it can use it.
+        """
+        made = cls.__new__(cls)
+        made._connect(Path(":memory:"))
+        try:
+            with made.errors():
+                cls._fill(made.db, fill)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    @classmethod
+    def _fill(cls, db: sqlite3.Connection, fill: Fill) -> None:
+        db.executescript(
+            f"BEGIN; PRAGMA application_id={cls.kind};"
+            f" PRAGMA user_version={cls.version}; {cls.schema}"
+        )
+        fill(db)
+        db.execute("COMMIT")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that may write: all of it is on disk afterwards, or none.
+        """A transaction that may write: all of it is on disk afterwards, or none.
 
-        Raises Unavailable when another process holds the file for too long.
+        Raises Unavailable if another process holds the file for too long.
         """
         with self.errors():
             self._begin()
@@ -125,10 +154,10 @@ class Database:
     exchange = spare = transaction
 
     def _begin(self) -> None:
-        """Wait for one's turn to write.
+        """Begin a transaction that writes, once no other does.
 
-        SQLite itself looks every tenth of a second after a while; whoever looks more often
-        is served first then, and others wait for seconds.
+        SQLite's own busy handler soon looks only every tenth of a second; a process that
+        looks more often is then always served first, and others wait for seconds.
         """
         until = time.monotonic() + self.patience
         self.db.execute("PRAGMA busy_timeout=0")
@@ -158,7 +187,7 @@ class Database:
 
     @classmethod
     def check_kind(cls, path: Path) -> None:
-        """Raise StateError for a file that is not one of ours, without changing it."""
+        """Raise StateError for a file of another kind, without changing it."""
         try:
             with path.open("rb") as found:
                 header = found.read(_HEADER)
@@ -170,11 +199,11 @@ class Database:
 
     @property
     def where(self) -> str:
-        """What errors call it: its path."""
+        """Its name in errors: the path."""
         return str(self.path)
 
     def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
-        """The names of the columns of a query, and its rows, of which few are in memory."""
+        """The names of a query's columns, and its rows, few of them in memory at a time."""
         cursor = db.execute(query)
         assert isinstance(cursor, sqlite3.Cursor)  # noqa: S101 - it is this file's
         return [column[0] for column in cursor.description], cursor
@@ -183,22 +212,22 @@ class Database:
         """What SQLite finds wrong with its file."""
         return (line for (line,) in db.execute("PRAGMA integrity_check") if line != "ok")
 
-    def remove(self) -> None:
-        """Close the file and remove it with what SQLite keeps beside it."""
-        self.close()
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-
     def close(self) -> None:
         """Close the file."""
         self.db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _pragma(self, name: str) -> int:
         value: int = self.db.execute(f"PRAGMA {name}").fetchone()[0]
         return value
 
     def errors(self) -> Errors:
-        """Turns what SQLite raises into StateError."""
+        """A context in which what SQLite raises becomes a StateError."""
         return self._errors
 
     def _translated(self, error: BaseException) -> StateError | None:

@@ -23,9 +23,9 @@ from mikeytool.kms.service import handle
 from mikeytool.kms.store.records import Peer
 from mikeytool.kms.store.schema import SCHEMA, TABLES, VERSION
 from mikeytool.kms.store.store import Store, Tpk
-from mikeytool.storage import postgres as module
+from mikeytool.kms.store.store_server import StoreServer
 from mikeytool.storage import replay
-from mikeytool.storage.postgres import Postgres
+from mikeytool.storage.postgres import PostgresDatabase
 from mikeytool.wire.errors import StateError, Unavailable, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo
@@ -315,14 +315,14 @@ def test_a_server_that_crashes_at_the_commit(
     """Nobody can tell what is written: no answer, and no word that it may be tried again."""
     made, world = own
     message = world.asked(world.policy())
-    commit = Postgres._commit
+    commit = PostgresDatabase._commit
 
-    def crashes(database: Postgres) -> None:
+    def crashes(database: PostgresDatabase) -> None:
         made.stop(signal.SIGQUIT)
         commit(database)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Postgres, "_commit", crashes)
+        patched.setattr(PostgresDatabase, "_commit", crashes)
         with pytest.raises(StateError, match="not known") as caught:
             world.handled(message)
     assert not isinstance(caught.value, Unavailable)
@@ -373,7 +373,7 @@ def test_a_store_is_made_once(world: World, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(UsageError, match="--seal"):
         Store.init(world.where, KMS, PROFILE_256, TPK, force=True)
     with monkeypatch.context() as patched:
-        patched.setattr(module, "SCHEMA", (*SCHEMA, "CREATE NONSENSE"))
+        patched.setattr(StoreServer, "schema", (*SCHEMA, "CREATE NONSENSE"))
         with pytest.raises(StateError):
             Store.init(world.where, KMS, PROFILE_256, TPK, how=world.how, force=True)
     assert len(world.store.users()) == len(USERS)
@@ -414,15 +414,15 @@ def test_an_older_store_is_brought_to_this_version(
 ) -> None:
     """By the first node that opens it; those of the version before leave it alone then."""
     later = VERSION + 1
-    monkeypatch.setattr(module, "VERSION", later)
+    monkeypatch.setattr(StoreServer, "version", later)
     with pytest.raises(StateError, match=f"its format is {later - 1}, this one's {later}"):
         Store(world.where)
     steps = {later - 1: ("CREATE TABLE added (data BLOB)", "INSERT INTO added VALUES (NULL)")}
-    monkeypatch.setattr(Postgres, "migrations", steps)
+    monkeypatch.setattr(StoreServer, "migrations", steps)
     assert nodes(world, [lambda store: store.count_users()] * 4) == [len(USERS)] * 4
     with psycopg.connect(str(world.where)) as db:
         assert db.execute("SELECT count(*) FROM added").fetchone() == (1,)
-    monkeypatch.setattr(module, "VERSION", later - 1)
+    monkeypatch.setattr(StoreServer, "version", later - 1)
     with pytest.raises(StateError, match="another version"):
         Store(world.where)
 

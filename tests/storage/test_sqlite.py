@@ -14,7 +14,7 @@ import pytest
 
 from mikeytool.exchange.profile import PROFILE_256
 from mikeytool.kms.store.store import Store, Tpk
-from mikeytool.storage.sqlite import Database
+from mikeytool.storage.sqlite import SqliteDatabase
 from mikeytool.wire.errors import StateError
 from mikeytool.wire.identity import Identity
 from tests.world import ALICE, KMS, World, psk_of
@@ -26,7 +26,7 @@ def world(file_world: World) -> World:
     return file_world
 
 
-class Notes(Database):
+class Notes(SqliteDatabase):
     kind = 0x746E6F74
     name = "notebook"
     schema = "CREATE TABLE notes (text TEXT);"
@@ -204,7 +204,7 @@ def test_two_stores_of_one_name(tmp_path: Path) -> None:
     assert (tmp_path / "kms.db").read_bytes() == before
 
 
-class Twice(Database):
+class Twice(SqliteDatabase):
     """A file that cannot be made: its schema is wrong."""
 
     kind = 1

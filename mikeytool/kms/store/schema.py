@@ -1,10 +1,12 @@
-"""The tables of a KMS store, in a dialect that SQLite takes as it stands and `postgres`
-translates.
-"""
+"""The tables of a KMS store, in the dialect of SQLite, which `storage.postgres` translates."""
 
 from __future__ import annotations
 
 from mikeytool.storage import replay
+
+NAME = "KMS store"
+KIND = 0x6D6B6D73
+"""What marks a store's file, and its lock on a server: "mkms"."""
 
 VERSION = 3
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,11 +19,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from mikeytool.storage.private_files import new_file
 from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import StateError, UsageError
 
 BESIDE = "beside"
 """How a store is sealed unless something else is said: with STORE.key, beside it."""
+
+MEMORY = "memory"
+"""How a store in memory is sealed: it can be opened by nobody else."""
 
 PASSPHRASE = "passphrase"  # noqa: S105 - a name
 
@@ -108,7 +111,8 @@ class Seal:
         elif how == BESIDE:
             raise UsageError(f"{store}: {_APART}")
         if how == BESIDE and key is not None and not (adopt and key.exists()):
-            write_new(key, os.urandom(_KEY_LENGTH).hex().encode() + b"\n")
+            with new_file(key, advice="move it away") as made:
+                made.write_bytes(os.urandom(_KEY_LENGTH).hex().encode() + b"\n")
         seal = cls(how, os.urandom(_SALT_LENGTH), cost, b"")
         if how == PASSPHRASE:
             secret = _passphrase(f"New passphrase for {store}", twice=True)
@@ -116,6 +120,14 @@ class Seal:
             secret = _secret(how, store, key)
         sealer = sealer or Sealer(os.urandom(_KEY_LENGTH))
         sealed = Sealer(seal._derived(secret)).seal(sealer.data_key, _DATA_KEY)
+        return replace(seal, data_key=sealed), sealer
+
+    @classmethod
+    def in_memory(cls) -> tuple[Seal, Sealer]:
+        """A new data key for a store in memory, sealed under a key that is not kept."""
+        seal = cls(MEMORY, os.urandom(_SALT_LENGTH), None, b"")
+        sealer = Sealer(os.urandom(_KEY_LENGTH))
+        sealed = Sealer(seal._derived(os.urandom(_KEY_LENGTH))).seal(sealer.data_key, _DATA_KEY)
         return replace(seal, data_key=sealed), sealer
 
     def open(self, store: Where, *, named: bool = True) -> Sealer:
@@ -227,23 +239,3 @@ def _typed(prompt: str) -> str:
             f"{prompt}: there is no terminal to ask on; give it in {PASSPHRASE_VARIABLE}"
         ) from None
     return getpass.getpass(f"{prompt}: ")
-
-
-def write_new(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 that is not there yet, whole and on disk, or not at all."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.link(name, path)
-    except FileExistsError:
-        raise StateError(f"{path}: it exists already; move it away") from None
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
-    finally:
-        Path(name).unlink(missing_ok=True)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from mikeytool.exchange.profile import PROFILE_256, PROFILES, Profile
 from mikeytool.kms.store.seal import Seal, Sealer
 from mikeytool.kms.store.store_file import StoreFile
-from mikeytool.storage.postgres import Postgres, is_url
+from mikeytool.kms.store.store_server import StoreServer
+from mikeytool.storage.postgres import is_url
 from mikeytool.storage.sql import Backend, Db, Errors, Where
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
@@ -23,7 +25,9 @@ class SealedDatabase:
     """Whether this is the store that the operator named, for which MIKEYTOOL_SEAL counts."""
 
     def __init__(self, where: Where) -> None:
-        self._backend: Backend = Postgres(str(where)) if is_url(where) else StoreFile(Path(where))
+        self._backend: Backend = (
+            StoreServer(str(where)) if is_url(where) else StoreFile(Path(where))
+        )
 
     @property
     def where(self) -> str:
@@ -54,6 +58,12 @@ class SealedDatabase:
     def close(self) -> None:
         """Close it."""
         self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def _db(self) -> Db:

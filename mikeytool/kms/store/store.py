@@ -21,19 +21,22 @@ from cryptography.x509 import Certificate
 
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.profile import Profile
+from mikeytool.exchange.profile import PROFILE_256, Profile
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.kms.kms_policy import Policies
 from mikeytool.kms.store.kms_keys import Keys, check_key_pair, check_tpk, insert_key_pair
 from mikeytool.kms.store.peers import Peers
 from mikeytool.kms.store.records import LogEntry, Tpk, User
-from mikeytool.kms.store.seal import BESIDE, Seal, Sealer, key_path, write_new
+from mikeytool.kms.store.seal import BESIDE, Seal, Sealer, key_path
 from mikeytool.kms.store.seal_context import tpk_place, write_seal
 from mikeytool.kms.store.store_file import StoreFile
+from mikeytool.kms.store.store_server import StoreServer
 from mikeytool.kms.store.users import Users
 from mikeytool.storage import replay
-from mikeytool.storage.postgres import Postgres, check_url, is_url
+from mikeytool.storage.postgres import check_url, is_url
+from mikeytool.storage.private_files import new_file
 from mikeytool.storage.sql import Db, Where
+from mikeytool.storage.sqlite import remove_working_files
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET
@@ -130,17 +133,22 @@ class Store(Users, Keys, Policies, Peers):
         check_tpk(tpk, profile)
         if key_pair is not None:
             check_key_pair(*key_pair, identity)
-
-        def fill(db: Db, sealer: Sealer) -> None:
-            row = (identity.data, int(identity.id_type), profile.bits)
-            db.execute("INSERT INTO kms VALUES (?, ?, ?)", row)
-            sealed = sealer.seal(tpk.key, *tpk_place(tpk.name.data, None))
-            db.execute("INSERT INTO tpks VALUES (?, ?, NULL, 1)", (tpk.name.data, sealed))
-            if key_pair is not None:
-                insert_key_pair(db, sealer, *key_pair)
-
-        cls.make(where, how, fill, force=force)
+        cls.make(where, how, _first_rows(identity, profile, tpk, key_pair), force=force)
         return cls(where)
+
+    @classmethod
+    def in_memory(cls, identity: Identity, profile: Profile = PROFILE_256) -> Self:
+        """Create the store of a KMS in memory, with a random ticket protection key.
+
+        It is gone when it is closed, and only the thread that creates it can use it.
+        """
+        tpk = Tpk(Identity.key_name("tpk-1"), os.urandom(profile.key_length))
+        seal, sealer = Seal.in_memory()
+        fill = partial(_filled, seal, sealer, _first_rows(identity, profile, tpk, None))
+        made = cls.__new__(cls)
+        made._backend = StoreFile.in_memory(fill)
+        made.sealer = sealer
+        return made
 
     @classmethod
     def make(
@@ -160,7 +168,7 @@ class Store(Users, Keys, Policies, Peers):
         if is_url(where):
             check_url(str(where))
             seal, sealer = Seal.make(how, where, sealer=sealer)
-            Postgres.create(str(where), partial(_filled, seal, sealer, fill), force=force)
+            StoreServer.create(str(where), partial(_filled, seal, sealer, fill), force=force)
         else:
             cls._make_file(Path(where), how, fill, force, sealer)
 
@@ -309,12 +317,30 @@ class Store(Users, Keys, Policies, Peers):
             copy(target)
 
     def _key_copy(self, target: Path) -> None:
-        made = _beside(target)
+        key = key_path(self.path)
         try:
-            write_new(made, key_path(self.path).read_bytes())
-            made.replace(target)
+            octets = key.read_bytes()
         except OSError as error:
-            raise StateError(f"{key_path(self.path)}: {error.strerror}") from None
+            raise StateError(f"{key}: {error.strerror}") from None
+        with new_file(target, replace=True) as made:
+            made.write_bytes(octets)
+
+
+KeyPair = tuple[RSAPrivateKey, Certificate]
+
+
+def _first_rows(identity: Identity, profile: Profile, tpk: Tpk, key_pair: KeyPair | None) -> Fill:
+    """What a new store begins with: the KMS and its keys."""
+
+    def fill(db: Db, sealer: Sealer) -> None:
+        row = (identity.data, int(identity.id_type), profile.bits)
+        db.execute("INSERT INTO kms VALUES (?, ?, ?)", row)
+        sealed = sealer.seal(tpk.key, *tpk_place(tpk.name.data, None))
+        db.execute("INSERT INTO tpks VALUES (?, ?, NULL, 1)", (tpk.name.data, sealed))
+        if key_pair is not None:
+            insert_key_pair(db, sealer, *key_pair)
+
+    return fill
 
 
 def _filled(seal: Seal, sealer: Sealer, fill: Fill, db: Db) -> None:
@@ -335,8 +361,7 @@ def _beside(path: Path) -> Path:
 def _put_in_place(made: Path, path: Path) -> None:
     """Give a finished store, and its key if it has one beside it, the place of another."""
     try:
-        for suffix in ("-wal", "-shm"):  # they are not those of the new file
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        remove_working_files(path)  # they are not those of the new file
         if key_path(made).exists():
             key_path(made).replace(key_path(path))
         made.replace(path)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
 from mikeytool.kms.store.schema import (
     FROM_VERSION_2,
+    KIND,
+    NAME,
     SCHEMA,
     SINCE_VERSION_2,
     TPKS,
@@ -21,15 +21,15 @@ from mikeytool.kms.store.schema import (
 from mikeytool.kms.store.seal import BESIDE, Seal
 from mikeytool.kms.store.seal_context import psk_place, tpk_place, write_seal
 from mikeytool.storage import replay
-from mikeytool.storage.sqlite import Database
-from mikeytool.wire.errors import StateError
+from mikeytool.storage.private_files import new_file
+from mikeytool.storage.sqlite import SqliteDatabase, remove_working_files
 
 
-class StoreFile(Database):
+class StoreFile(SqliteDatabase):
     """The SQLite file of a store. Version 1 had its keys in the clear."""
 
-    kind = 0x6D6B6D73  # "mkms"
-    name = "KMS store"
+    kind = KIND
+    name = NAME
     version = VERSION
     patience = 5.0  # clients of a server wait for 10
     schema = ";".join(SCHEMA) + ";"
@@ -65,21 +65,11 @@ class StoreFile(Database):
         self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def copy(self, target: Path) -> None:
-        """Copy it, as it is at one moment, into a file of mode 0600; raises StateError."""
-        try:
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        except OSError as error:
-            raise StateError(f"{target}: {error.strerror}") from None
-        try:
-            with self.errors(), closing(sqlite3.connect(name)) as copy:
-                self.db.backup(copy)
-            os.fsync(handle)
-            for suffix in ("-wal", "-shm"):  # of a store that is overwritten
-                Path(f"{target}{suffix}").unlink(missing_ok=True)
-            Path(name).replace(target)
-        except OSError as error:
-            raise StateError(f"{target}: {error.strerror}") from None
-        finally:
-            os.close(handle)
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{name}{suffix}").unlink(missing_ok=True)
+        """Copy the file, as it is at one moment, to `target`, with mode 0600; raises StateError."""
+        with new_file(target, replace=True) as made:
+            try:
+                with self.errors(), closing(sqlite3.connect(made)) as copy:
+                    self.db.backup(copy)
+            finally:
+                remove_working_files(made)
+            remove_working_files(target)  # of the store that is overwritten

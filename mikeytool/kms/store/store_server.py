@@ -1,0 +1,18 @@
+"""A KMS store in a PostgreSQL database, which several KMS nodes may use at once."""
+
+from __future__ import annotations
+
+from mikeytool.kms.store.schema import KIND, NAME, SCHEMA, TABLES, VERSION
+from mikeytool.storage.postgres import PostgresDatabase
+
+
+class StoreServer(PostgresDatabase):
+    """The tables of a store on a server; version 3 was the first of them."""
+
+    name = NAME
+    how_to_make = "see kms init"
+    version = VERSION
+    version_table = "mikeytool_kms"
+    tables = tuple(TABLES)
+    schema = SCHEMA
+    lock = KIND
