@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from mikeytool.capture.capture_files import HEAD, is_capture
 from mikeytool.capture.text import Found
 from mikeytool.cli.message_io import open_input, stream_of
+from mikeytool.cli.options.common import say
 from mikeytool.cli.render.progress import progress
 from mikeytool.wire.errors import MikeyError
 
 if TYPE_CHECKING:
-    from mikeytool.cli.capture_messages import Captured
+    from mikeytool.capture.captured_messages import CapturedMessage
 
 
 class Item(NamedTuple):
@@ -20,7 +21,7 @@ class Item(NamedTuple):
 
     content: bytes | MikeyError
     where: str
-    captured: Captured | None = None
+    captured: CapturedMessage | None = None
 
 
 def items_of(argument: str, *, lines: bool, many: bool) -> Iterator[Item]:
@@ -43,7 +44,7 @@ def items_of(argument: str, *, lines: bool, many: bool) -> Iterator[Item]:
 
 def _captured(source: BinaryIO, tick: Callable[[], None], name: str) -> Iterator[Item]:
     # Imported here: most inputs are no captures.
-    from mikeytool.cli.capture_messages import captured_messages
+    from mikeytool.capture.captured_messages import captured_messages
 
-    for one in captured_messages(source, tick):
+    for one in captured_messages(source, lambda text: say(f"note: {text}"), tick):
         yield Item(one.content, name + one.where, one)

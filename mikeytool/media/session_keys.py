@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mikeytool.cli.options.clock import now_ns
-from mikeytool.cli.options.media import srtp_suite
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.session import CryptoSession
 from mikeytool.media.handlers import Handler, Keys, receiving, sending
+from mikeytool.media.suite_policies import srtp_suite
 from mikeytool.srtp import Highest, MasterKey, Receiver, Sender
 from mikeytool.srtp.context import Notes
 from mikeytool.srtp.index import WINDOW

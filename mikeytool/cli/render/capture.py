@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mikeytool.cli.capture_messages import Captured
+from mikeytool.capture.captured_messages import CapturedMessage
 from mikeytool.cli.render.ladder import Arrow, show_ladders
 from mikeytool.cli.render.table import print_table
 from mikeytool.cli.render.tree import printable
@@ -48,7 +48,7 @@ class Row(NamedTuple):
     """
 
     number: int
-    captured: Captured
+    captured: CapturedMessage
     message: Message | None
     result: str
 
@@ -122,7 +122,7 @@ def _folded(row: Row, *, checked: bool) -> tuple[str, ...]:
     )
 
 
-def _clock(one: Captured) -> str:
+def _clock(one: CapturedMessage) -> str:
     """The time of day in UTC to the millisecond."""
     if one.signal.moment.time is None:
         return "-"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from mikeytool.cli.command_groups import LazyGroup
+from mikeytool.cli.options.clock import now_ns
 from mikeytool.cli.options.common import json_option, show_keys_option
 from mikeytool.cli.render.table import print_table
 
@@ -35,8 +35,10 @@ def transfer() -> None:
 def show(session_path: Path, as_json: bool, show_keys: bool) -> None:
     """Show a session: who, which crypto sessions, which keys."""
     from mikeytool.client.session_files import SessionFile
+    from mikeytool.media.session_description import describe_session_file
 
-    content = _shown(SessionFile.read(session_path), show_keys=show_keys)
+    session_file = SessionFile.read(session_path)
+    content = describe_session_file(session_file, now_ns(), show_keys=show_keys)
     if as_json:
         print(json.dumps(content))
         return
@@ -50,21 +52,3 @@ def show(session_path: Path, as_json: bool, show_keys: bool) -> None:
             if value is not None and name not in ("keys", "mki")
         ]
         print_table([("", ""), *rows, ("spi", one["mki"])])
-
-
-def _shown(session_file: Any, *, show_keys: bool) -> dict[str, Any]:
-    from mikeytool.cli.options.media import session_json
-    from mikeytool.client.session_files import WAITING
-    from mikeytool.exchange.transfer import read_transfer_init
-
-    if session_file.waiting is None or session_file.session is not None:
-        return session_json(session_file.established, show_keys=show_keys)
-    init = read_transfer_init(session_file.waiting[0])
-    return {
-        "csb_id": f"{init.incoming.csb_id:#010x}",
-        "role": "initiator",
-        "local": str(init.initiator),
-        "remote": str(init.responder),
-        "state": WAITING,
-        "crypto_sessions": [],
-    }

@@ -21,7 +21,7 @@ from mikeytool.cli.message_io import (
     write_message,
     write_unstaged,
 )
-from mikeytool.cli.options.clock import environment
+from mikeytool.cli.options.clock import environment, now_ns
 from mikeytool.cli.options.common import (
     force_option,
     json_option,
@@ -30,21 +30,22 @@ from mikeytool.cli.options.common import (
     show_keys_option,
 )
 from mikeytool.cli.options.keys import key_wrap_option, wrapping
-from mikeytool.cli.options.media import CALL, accepts, media_of, session_json
-from mikeytool.cli.options.transfer import (
+from mikeytool.cli.options.negotiation import (
+    CALL,
     PATH,
     app_option,
-    default_suite,
     media_for_session,
+    media_of,
     media_options,
     session_option,
-    supported,
 )
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.client import initiate as client
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.media.session_description import describe_session
+from mikeytool.media.suite_policies import accept_suites, default_suite, supported_policies
 from mikeytool.srtp.security_policy import suite_of
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
@@ -191,13 +192,15 @@ def finish(
     data = one_message(message, index)
     check_output(output)
     try:
-        known = partial(supported, suites)
-        session = client.finish(environment(), data, session_path, accepts(suites), save_as, known)
+        known = partial(supported_policies, suites)
+        session = client.finish(
+            environment(), data, session_path, accept_suites(suites), save_as, known
+        )
     except Refused as refusal:
         tell(refusal, fmt, output, as_json=as_json)
         raise
     if as_json:
-        print(json.dumps(session_json(session, show_keys=show_keys)))
+        print(json.dumps(describe_session(session, now_ns(), show_keys=show_keys)))
     else:
         say(f"{save_as or session_path}: session with {session.remote} is set up")
 

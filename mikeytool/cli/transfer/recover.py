@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mikeytool.cli.message_io import one_message
+from mikeytool.cli.options.clock import now_ns
 from mikeytool.cli.options.common import (
     force_option,
     json_option,
@@ -16,11 +17,11 @@ from mikeytool.cli.options.common import (
     say,
     show_keys_option,
 )
-from mikeytool.cli.options.media import session_json
+from mikeytool.cli.options.negotiation import session_option
 from mikeytool.cli.options.opening import key_ring, key_ring_options
-from mikeytool.cli.options.transfer import session_option
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.recover import recover as recover_session
+from mikeytool.media.session_description import describe_session
 from mikeytool.storage.private_files import check_free
 from mikeytool.wire.errors import UsageError
 
@@ -72,6 +73,6 @@ def recover(
     session = recover_session(first, answer, ring, captured)
     SessionFile(session=session).write(session_path, force=force)
     if as_json:
-        print(json.dumps(session_json(session, show_keys=show_keys)))
+        print(json.dumps(describe_session(session, now_ns(), show_keys=show_keys)))
     else:
         say(f"{session_path}: session of {session.local} with {session.remote}")

@@ -21,7 +21,7 @@ from mikeytool.cli.message_io import (
     staging,
     write_unstaged,
 )
-from mikeytool.cli.options.clock import environment
+from mikeytool.cli.options.clock import environment, now_ns
 from mikeytool.cli.options.common import (
     force_option,
     json_option,
@@ -36,15 +36,13 @@ from mikeytool.cli.options.credentials import (
     kms_options,
 )
 from mikeytool.cli.options.keys import KEY, KEY_HELP
-from mikeytool.cli.options.media import accepts, media_of, session_json
-from mikeytool.cli.options.transfer import (
+from mikeytool.cli.options.negotiation import (
     PATH,
     app_option,
-    default_suite,
     media_for_session,
+    media_of,
     media_options,
     session_option,
-    supported,
 )
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.transfer.initiate import tell
@@ -61,6 +59,8 @@ from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import ticket_octets
 from mikeytool.exchange.transfer import TransferInit, transfer_init_of
 from mikeytool.exchange.update import is_update
+from mikeytool.media.session_description import describe_session
+from mikeytool.media.suite_policies import accept_suites, default_suite, supported_policies
 from mikeytool.storage.private_files import Stage, not_staged
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
@@ -144,7 +144,7 @@ def respond(
         tell(refusal, fmt, output, as_json=as_json)
         raise
     if as_json:
-        content = session_json(session, show_keys=show_keys)
+        content = describe_session(session, now_ns(), show_keys=show_keys)
         text = None if answer is None else format_message(answer, "b64").decode().strip()
         print(json.dumps({**content, "message": text}))
     elif answer is not None:
@@ -179,7 +179,7 @@ def _respond_to_update(
         env,
         incoming,
         session_path,
-        accept_policy=accepts(suites),
+        accept_policy=accept_suites(suites),
         media=media_for_session(cs, suites, kemac),
         stage=stage,
     )
@@ -207,7 +207,7 @@ def _respond_to_call(
     callee = Callee(
         local,
         resolve,
-        accepts(suites),
+        accept_suites(suites),
         accept_from,
         [Identity.from_text(app) for app in apps],
         caches,
@@ -217,7 +217,7 @@ def _respond_to_call(
         init = transfer_init_of(incoming)
     default = default_suite(init.policy.prf)
     media = media_of(cs, suites, kemac, default=(), default_suite=default)
-    media = replace(media, supported=supported(suites, init.policy.prf))
+    media = replace(media, supported=supported_policies(suites, init.policy.prf))
     return respond_to_call(env, init, session_path, callee, media, force=force, stage=stage)
 
 

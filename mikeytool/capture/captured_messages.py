@@ -1,4 +1,4 @@
-"""MIKEY messages in captures, for commands that take them."""
+"""The MIKEY messages in a capture, each with what carried it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from mikeytool.capture.carried_messages import messages_in
 from mikeytool.capture.carrier import Carrier
 from mikeytool.capture.frames import destination_of, source_of
 from mikeytool.capture.signalling import Signal, Signalling
-from mikeytool.cli.options.common import say
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.timestamp import FIRST_MOMENT, LAST_MOMENT, Timestamp
 
@@ -20,11 +19,11 @@ Json = dict[str, Any]
 MAX_REQUESTS = 1 << 16
 """RTSP requests whose methods are remembered."""
 MAX_NOTES = 10
-"""What is said about things that cannot be read, before they are only counted."""
+"""How many notes there are about what cannot be read; the rest is only counted."""
 _PROTOCOLS = ("SIP", "RTSP", "HTTP", "SAP")
 
 
-class Captured(NamedTuple):
+class CapturedMessage(NamedTuple):
     """A message in a capture, or why it cannot be read, and where it stood."""
 
     content: bytes | WireError
@@ -46,13 +45,13 @@ class Captured(NamedTuple):
 
     @property
     def where(self) -> str:
-        """Its place, for people."""
+        """Where it was in the capture, for people."""
         frame = f"frame {self.signal.moment.frame}"
         return ", ".join(filter(None, (frame, self.method, self.level)))
 
     @property
     def facts(self) -> Json:
-        """What `--json` adds to the message."""
+        """What `decode --json` adds to the description of the message."""
         carrier, signal = self.carrier, self.signal
         return {
             "frame": signal.moment.frame,
@@ -76,12 +75,18 @@ def _time_json(time: int | None) -> Json | None:
     return {"value": t.value.hex(), "utc": t.utc}
 
 
-def captured_messages(source: BinaryIO, tick: Callable[[], None]) -> Iterator[Captured]:
-    """Every message in a capture, in order of its frames; `tick` is called for each frame.
+def captured_messages(
+    source: BinaryIO,
+    note: Callable[[str], None] = lambda _text: None,
+    tick: Callable[[], None] = lambda: None,
+) -> Iterator[CapturedMessage]:
+    """Find every MIKEY message in a pcap or pcapng file, in the order of its frames.
 
-    Raises WireError behind the last if the file is broken there, and when there is none.
+    `note` is called with a sentence about each thing that cannot be read, `tick` for each
+    frame. Raises WireError after the last message if the file is broken there, and when there
+    is no message.
     """
-    reader = _Reader()
+    reader = _Reader(note)
     fault = None
     try:
         for record in open_capture(source):
@@ -95,43 +100,44 @@ def captured_messages(source: BinaryIO, tick: Callable[[], None]) -> Iterator[Ca
     yield from reader.messages()
     short = reader.signalling.seen["cut short"]
     if short:
-        say(f"note: packets that were captured short: {short}; use a longer snaplen")
+        note(f"packets that were captured short: {short}; use a longer snaplen")
     if fault is not None:
         raise fault
     if not reader.found:
-        raise _nothing(reader.signalling.seen, reader.crypto)
+        raise _no_message(reader.signalling.seen, reader.crypto)
 
 
 class _Reader:
     """Takes signals and keeps the messages in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
         self.signalling = Signalling()
-        self.found: list[Captured] = []
+        self.found: list[CapturedMessage] = []
         self.crypto = 0
         self._unread = 0
         self._requests: dict[tuple[bytes, bytes, str], str] = {}
 
     def add(self, signal: Signal) -> None:
-        """Take a signal; what of it cannot be read is told, since it may have held messages."""
+        """Take a signal; note what cannot be read in it, since it may have held messages."""
         carrier = signal.carrier
         try:
             if isinstance(carrier, WireError):
                 raise carrier
             self._note_request(carrier, signal.flow)
             for content, level, _ in messages_in(carrier):
-                self.found.append(Captured(content, carrier, signal, level))
+                self.found.append(CapturedMessage(content, carrier, signal, level))
             if b"a=crypto:" in carrier.body:
                 self.crypto += 1
         except WireError as error:
             self._unread += 1
             if self._unread <= MAX_NOTES:
-                say(f"note: frame {signal.moment.frame}: {error}")
+                self._note(f"frame {signal.moment.frame}: {error}")
 
-    def messages(self) -> Iterator[Captured]:
+    def messages(self) -> Iterator[CapturedMessage]:
         """The messages in order of their frames."""
         if self._unread > MAX_NOTES:
-            say(f"note: {self._unread - MAX_NOTES} more could not be read")
+            self._note(f"{self._unread - MAX_NOTES} more could not be read")
         self.found.sort(key=lambda one: one.signal.moment.frame)
         for one in self.found:
             carrier, flow = one.carrier, one.signal.flow
@@ -151,8 +157,8 @@ class _Reader:
             self._requests[key] = carrier.method
 
 
-def _nothing(seen: Counter[str], crypto: int) -> WireError:
-    """What was seen instead of a message."""
+def _no_message(seen: Counter[str], crypto: int) -> WireError:
+    """Say what the capture holds instead of a message."""
     if not seen["frames"]:
         return WireError("this capture has no frames; the capture before it may have failed")
     frames = f"{seen['frames']} frame{'' if seen['frames'] == 1 else 's'}"

@@ -1,0 +1,97 @@
+"""A session as JSON describes it: its crypto sessions, with their suites and keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mikeytool.client.session_files import ESTABLISHED, ROLES, WAITING, SessionFile
+from mikeytool.exchange.session import CryptoSession, MediaKey, Session
+from mikeytool.exchange.transfer import read_transfer_init
+from mikeytool.srtp.security_policy import suite_of
+from mikeytool.wire.describe import masked
+from mikeytool.wire.registry import IdRole, ProtType, label
+
+
+def describe_session(session: Session, now_ns: int, *, show_keys: bool = False) -> dict[str, Any]:
+    """Describe a session as `transfer show --json` prints it.
+
+    `now_ns` is the time in Unix nanoseconds: it tells which of the keys that an update
+    replaced are still accepted. Keys are given as the beginning of their SHA-256 unless
+    `show_keys`.
+    """
+    return {
+        "csb_id": f"{session.csb_id:#010x}",
+        "role": ROLES[session.role],
+        "local": str(session.local),
+        "remote": str(session.remote),
+        "state": ESTABLISHED,
+        "crypto_sessions": [
+            _crypto_session(session, one, now_ns, show_keys=show_keys)
+            for one in session.crypto_sessions
+        ],
+    }
+
+
+def describe_session_file(
+    content: SessionFile, now_ns: int, *, show_keys: bool = False
+) -> dict[str, Any]:
+    """Describe what a session file holds; a session that waits for its answer has no keys yet."""
+    if content.waiting is None or content.session is not None:
+        return describe_session(content.established, now_ns, show_keys=show_keys)
+    init = read_transfer_init(content.waiting[0])
+    return {
+        "csb_id": f"{init.incoming.csb_id:#010x}",
+        "role": ROLES[IdRole.INITIATOR],
+        "local": str(init.initiator),
+        "remote": str(init.responder),
+        "state": WAITING,
+        "crypto_sessions": [],
+    }
+
+
+def _crypto_session(
+    session: Session, crypto_session: CryptoSession, now_ns: int, *, show_keys: bool
+) -> dict[str, Any]:
+    entry = crypto_session.entry
+    media = session.media_key(crypto_session)
+    suite_name = None
+    if crypto_session.policy is not None:
+        found = suite_of(crypto_session.policy)
+        suite_name = None if found is None else found.name
+    ssrc, any_ssrc = crypto_session.ssrc, session.admits_any(crypto_session)
+    key = _key(entry.protocol, media, show_keys=show_keys)
+    active = {"spi": media.spi.hex(), **key, "state": "active"}
+    return {
+        "cs_id": entry.cs_id,
+        "protocol": label(ProtType, entry.protocol),
+        "direction": "send" if session.is_local(crypto_session) else "recv",
+        "ssrc": "any" if any_ssrc else None if ssrc is None else f"{ssrc:#010x}",
+        "roc": crypto_session.roc,
+        "mki": media.spi.hex(),
+        "suite": suite_name,
+        **key,
+        "keys": [active, *_replaced(session, crypto_session, now_ns, show_keys=show_keys)],
+    }
+
+
+def _replaced(
+    session: Session, crypto_session: CryptoSession, now_ns: int, *, show_keys: bool
+) -> list[dict[str, str]]:
+    """Describe the keys that updates have replaced, which packets in flight may still have."""
+    state = "overlap" if crypto_session.overlap(now_ns) else "expired"
+    replaced = [session.media_key(crypto_session, spi) for spi in crypto_session.previous]
+    return [
+        {
+            "spi": media.spi.hex(),
+            **_key(crypto_session.entry.protocol, media, show_keys=show_keys),
+            "state": state,
+        }
+        for media in replaced
+    ]
+
+
+def _key(protocol: int, media: MediaKey, *, show_keys: bool) -> dict[str, str]:
+    show = bytes.hex if show_keys else masked
+    if protocol != ProtType.SRTP:
+        return {"key": show(media.key), "key_id": media.spi.hex()}
+    return {"master_key": show(media.key), "master_salt": show(media.salt)}
