@@ -32,17 +32,23 @@ def decode(message: bytes | str) -> Message:
     """
     from mikeytool.wire.message import Message
 
-    if isinstance(message, bytes):
-        return Message.read(message)
+    read = Message.read(message if isinstance(message, bytes) else _octets_in(message))
+    if read.error is not None and read.error.partial is not None:
+        raise read.error
+    return read
+
+
+def _octets_in(text: str) -> bytes:
+    """The octets of the one message in a text."""
     from mikeytool.capture.text import find_messages
     from mikeytool.wire.errors import WireError
 
-    found = find_messages(message.encode())
+    found = find_messages(text.encode())
     if isinstance(found[0], WireError):
         raise found[0]
     if len(found) > 1:
-        raise WireError(f"{len(found)} messages are in the text, and one is taken")
-    return Message.read(found[0].message)
+        raise WireError(f"the text has {len(found)} messages; give one")
+    return found[0].message
 
 
 def describe(message: Message, *, show_keys: bool = False) -> dict[str, Any]:

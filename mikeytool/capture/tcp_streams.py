@@ -16,7 +16,6 @@ from dataclasses import replace
 from mikeytool.capture.body import MAX_BODY
 from mikeytool.capture.carrier import END_OF_HEAD, MAX_HEAD, START, Carrier, read_head
 from mikeytool.capture.reassembly import Moment, StreamReader
-from mikeytool.wire.errors import WireError
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import PAYLOADS
 from mikeytool.wire.registry import MIKEY_VERSION
@@ -276,10 +275,7 @@ def whole_message(data: bytes) -> int:
     # What is nothing like it is told quickly: captures have many packets.
     if len(data) < _HEADER or data[0] != MIKEY_VERSION or data[_NEXT] not in PAYLOADS:
         return 0
-    try:
-        message = Message.read(data)
-    except WireError:
-        return 0
+    message = Message.read(data)
     if message.error is not None:
         return 0
     return len(data) - len(message.trailing)

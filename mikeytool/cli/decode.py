@@ -24,7 +24,7 @@ from mikeytool.cli.options.opening import (
     read_init,
 )
 from mikeytool.wire.describe import schema
-from mikeytool.wire.errors import MikeyError, UsageError, WireError
+from mikeytool.wire.errors import MikeyError, UsageError
 from mikeytool.wire.message import Message
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _decode_one(item: Item, opener: Opener, show: Show, *, at: int, many: bool) 
     try:
         if isinstance(item.content, MikeyError):
             raise item.content
-        message = _read(item.content)
+        message = Message.read(item.content)
     except MikeyError as error:
         if show is _show_json:
             print(json.dumps({"error": str(error), **_facts(item)}))
@@ -152,7 +152,7 @@ def _overview(items: Iterator[Item], opener: Opener, *, flow: bool, checked: boo
         try:
             if isinstance(item.content, MikeyError):
                 raise item.content
-            message = _read(item.content)
+            message = Message.read(item.content)
             described, failed = opener.describe(message)
             error = message.error
         except MikeyError as caught:
@@ -170,16 +170,6 @@ def _overview(items: Iterator[Item], opener: Opener, *, flow: bool, checked: boo
         complain(f"{where}: {error}" if where else str(error))
     codes = {exit_code(error) for _, error in errors}
     return worst(codes | {EXIT_REFUSED for row in rows if row.result == "FAILED"})
-
-
-def _read(data: bytes) -> Message:
-    """A message, even one that has not all of a header."""
-    try:
-        return Message.read(data)
-    except WireError as error:
-        if error.partial is None:
-            raise
-        return error.partial
 
 
 def _show_json(_message: Message, described: Json, _where: str | None, _first: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mikeytool import describe
+from mikeytool import decode, describe
 from mikeytool.cli.options.common import say
 from mikeytool.wire.describe import describe_keys, describe_text, masked
 from mikeytool.wire.errors import MikeyError
@@ -72,7 +72,7 @@ class Opener:
     def remember(self, data: bytes) -> None:
         """Take a message that is not described, for what answers it."""
         with suppress(MikeyError):
-            self._open(Message.read(data))
+            self._open(decode(data))
 
     def _open(self, message: Message) -> Opened:
         # Loaded here because most messages come without keys.

@@ -14,7 +14,6 @@ from typing import Any
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.request import Difference, HeldTicket, accept_request_resp
 from mikeytool.exchange.resolve import (
-    RESOLVE_INIT,
     Modifier,
     ResolvedTicket,
     accept_resolve_resp,
@@ -26,6 +25,7 @@ from mikeytool.storage.private_files import Json, parse_json, read_json, write_j
 from mikeytool.wire.errors import MikeyError, Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message, read_payload
+from mikeytool.wire.message_types import RESOLVE_INITS
 from mikeytool.wire.payloads import TICKET, KeyData
 from mikeytool.wire.registry import ErrorNo, KeyType, label, labels
 from mikeytool.wire.timestamp import Timestamp
@@ -252,7 +252,7 @@ class Pending:
 
         Raises ErrorReceived, Refused or WireError.
         """
-        if Message.parse(self.init).header.data_type in RESOLVE_INIT:
+        if Message.parse(self.init).header.data_type in RESOLVE_INITS:
             return self.accept_resolved(env, answer), ()
         granted = accept_request_resp(env, self.init, self.key, answer)
         held = granted.held
@@ -260,7 +260,7 @@ class Pending:
 
     def accept_resolved(self, env: Environment, answer: bytes) -> TicketFile:
         """Verify RESOLVE_RESP; raises as `accept` does."""
-        asked = read_resolve_init(self.init, RESOLVE_INIT)
+        asked = read_resolve_init(self.init, RESOLVE_INITS)
         resolved = accept_resolve_resp(env, self.init, self.key, answer)
         if asked.responder is None:
             raise Refused("the request does not name who resolves", ErrorNo.INVALID_ID)

@@ -27,10 +27,10 @@ from mikeytool.exchange.responder import (
     verify_transfer_init,
 )
 from mikeytool.exchange.transfer import TransferInit, read_transfer_init, refuse_unless
-from mikeytool.exchange.update import is_update
 from mikeytool.storage import replay
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.message_types import is_update
 from mikeytool.wire.pattern import matches
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
@@ -159,7 +159,7 @@ def _needed(answer: bytes | None) -> bytes:
 
 def _read(message: bytes) -> TransferInit:
     """Read TRANSFER_INIT; an update that a member starts is told what to do instead."""
-    if is_update(Incoming.read(message, DataType.TRANSFER_INIT)):
+    if is_update(Incoming.read(message, DataType.TRANSFER_INIT).message):
         raise Refused("this is an update; a member who wants other streams calls in again")
     return read_transfer_init(message)
 

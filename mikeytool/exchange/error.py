@@ -13,10 +13,10 @@ from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.header import HDR
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import TRANSFERS
 from mikeytool.wire.payloads import ERR, SP, Payload, V
 from mikeytool.wire.registry import CsIdMapType, DataType, ErrorNo, label
 
-_TRANSFER = (DataType.TRANSFER_INIT, DataType.TRANSFER_RESP)
 _ABOUT_POLICIES = (ErrorNo.INVALID_SP, ErrorNo.INVALID_SPPAR)
 
 
@@ -46,7 +46,7 @@ def error_message(
     without a MAC. `supported` are policies to name when security policies are refused.
     """
     t = env.timestamp()
-    transfer = about.data_type in _TRANSFER
+    transfer = about.data_type in TRANSFERS
     header = HDR(
         version=about.version,
         data_type=DataType.ERROR.value,

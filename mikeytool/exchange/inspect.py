@@ -15,7 +15,6 @@ from mikeytool.crypto.derive import MessageKeys
 from mikeytool.crypto.kemac import decrypt
 from mikeytool.crypto.mac import mac_is_good
 from mikeytool.exchange.inspect_context import (
-    TRANSFERS,
     Context,
     signing_certificate,
     tag_of,
@@ -34,6 +33,7 @@ from mikeytool.exchange.ticket import BaseTicket, TicketKeys
 from mikeytool.wire.errors import MikeyError, Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message, chain
+from mikeytool.wire.message_types import TRANSFERS
 from mikeytool.wire.payloads import ID, KEMAC, PKE, SIGN, TICKET, KeyData, Payload, T, V
 from mikeytool.wire.registry import DataType, EncrAlg, IdRole, MacAlg, NextPayload, SType, label
 from mikeytool.wire.timestamp import Timestamp

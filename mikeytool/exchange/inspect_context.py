@@ -15,6 +15,14 @@ from mikeytool.exchange.protection import covered
 from mikeytool.wire.errors import MikeyError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import (
+    ANSWERED,
+    PARTIES,
+    TICKET_MODE,
+    TRANSFERS,
+    answers,
+    is_update,
+)
 from mikeytool.wire.payloads import CERT, ID, IDR, KEMAC, RAND, RANDR, SIGN, TICKET, T, V
 from mikeytool.wire.registry import CertType, IdRole, MacAlg, RandRole
 from mikeytool.wire.registry import DataType as D
@@ -24,29 +32,7 @@ if TYPE_CHECKING:
 
 _I, _R, _KMS = IdRole.INITIATOR, IdRole.RESPONDER, IdRole.KMS
 
-ANSWERS: dict[int, tuple[D, ...]] = {
-    D.PSK_VER_MSG: (D.PRE_SHARED,),
-    D.PK_VER_MSG: (D.PUBLIC_KEY,),
-    D.DH_RESP: (D.DH_INIT,),
-    D.DHHMAC_RESP: (D.DHHMAC_INIT,),
-    D.RSA_R_R_MSG: (D.RSA_R_I_MSG,),
-    D.REQUEST_RESP: (D.REQUEST_INIT_PSK, D.REQUEST_INIT_PK),
-    D.TRANSFER_RESP: (D.TRANSFER_INIT,),
-    D.RESOLVE_RESP: (D.RESOLVE_INIT_PSK, D.RESOLVE_INIT_PK),
-}
-"""Which initial messages a response answers."""
-
-TRANSFERS = (D.TRANSFER_INIT, D.TRANSFER_RESP)
 TICKET_RESPONSES = (D.REQUEST_RESP, D.TRANSFER_RESP, D.RESOLVE_RESP)
-
-_INITIAL_IDENTITIES: dict[int, tuple[IdRole, IdRole]] = {
-    D.REQUEST_INIT_PSK: (_I, _KMS),
-    D.REQUEST_INIT_PK: (_I, _KMS),
-    D.TRANSFER_INIT: (_I, _R),
-    D.RESOLVE_INIT_PSK: (_R, _KMS),
-    D.RESOLVE_INIT_PK: (_R, _KMS),
-}
-"""Whose identities go behind an initial message of MIKEY-TICKET, in the order of table 5.2."""
 
 _ALONE = (D.PRE_SHARED, D.PUBLIC_KEY, D.DH_INIT, D.DH_RESP, D.DHHMAC_INIT, D.DHHMAC_RESP,
           D.RSA_R_I_MSG)  # fmt: skip
@@ -96,10 +82,7 @@ class Context:
         csb_id = message.header.csb_id
         known = [one for one in earlier if one.header.csb_id == csb_id and one is not message]
         kind = message.header.data_type
-        if kind == D.ERROR:
-            fitting = [one for one in known if one.header.data_type != D.ERROR]
-        else:
-            fitting = [one for one in known if one.header.data_type in ANSWERS.get(kind, ())]
+        fitting = [one for one in known if answers(kind, one.header.data_type)]
         return cls(message, fitting[-1] if fitting else None, known, identities or {})
 
     @property
@@ -118,7 +101,7 @@ class Context:
     @property
     def asked(self) -> Message | None:
         """The initial message of this one's own round trip, which may be itself."""
-        if self.kind in ANSWERS or self.kind == D.ERROR:
+        if self.kind in ANSWERED:
             return self.init
         return self.message
 
@@ -136,7 +119,7 @@ class Context:
     def is_update(self) -> bool:
         """Whether it is of a CSB update (RFC 6043 5.2): its round trip has no ticket."""
         asked = self.asked
-        return self.kind in TRANSFERS and asked is not None and asked.find(TICKET) is None
+        return self.kind in TRANSFERS and asked is not None and is_update(asked)
 
     @property
     def is_legacy(self) -> bool:
@@ -147,7 +130,7 @@ class Context:
     @property
     def is_known(self) -> bool:
         """Whether it is known here how messages of this data type are protected."""
-        kinds = (*_ALONE, *_WITH_T, *_INITIAL_IDENTITIES, *TICKET_RESPONSES, D.ERROR)
+        kinds = (*_ALONE, *_WITH_T, *TICKET_MODE, D.ERROR)
         return self.kind in kinds
 
     @property
@@ -196,8 +179,8 @@ class Context:
         kind = self.kind
         if kind in TICKET_RESPONSES:
             return None if self.init is None else self.init.raw
-        if kind in _INITIAL_IDENTITIES:
-            return _joined([self.identity(role) for role in _INITIAL_IDENTITIES[kind]])
+        if kind in TICKET_MODE:
+            return _joined([self.identity(role) for role in PARTIES[kind]])
         # In RFC 3830 a V has the IDs and T behind it whatever message it ends (6.9).
         if kind in _WITH_T or (kind == D.ERROR and self.is_legacy and isinstance(self.end, V)):
             t = self.message.find(T)

@@ -21,14 +21,9 @@ from mikeytool.exchange.ticket import BaseTicket, TicketKeys, new_key, ticket_oc
 from mikeytool.exchange.transfer import F, TransferInit, check_vi, read_transfer_init
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import KMS_EXCHANGES, answers
 from mikeytool.wire.payloads import KEMAC, TICKET, KeyData
 from mikeytool.wire.registry import DataType, KeyType
-
-_INITS = {
-    DataType.REQUEST_RESP.value: (DataType.REQUEST_INIT_PSK, DataType.REQUEST_INIT_PK),
-    DataType.RESOLVE_RESP.value: (DataType.RESOLVE_INIT_PSK, DataType.RESOLVE_INIT_PK),
-}
-"""Which messages the KMS answers with which."""
 
 
 class _Source(NamedTuple):
@@ -100,7 +95,8 @@ def _told_by_kms(init: TransferInit, ring: KeyRing, others: Sequence[bytes]) -> 
     messages = [Message.parse(raw) for raw in others]
     for answer in messages:
         for asked in messages:
-            if asked.header.data_type in _INITS.get(answer.header.data_type, ()):
+            kind = answer.header.data_type
+            if kind in KMS_EXCHANGES and answers(kind, asked.header.data_type):
                 opened = open_message(answer, ring, asked)
                 kemac = answer.find(KEMAC)
                 if opened.mac == VERIFIED and kemac is not None:

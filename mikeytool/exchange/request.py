@@ -30,6 +30,7 @@ from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.message_types import REQUEST_INITS
 from mikeytool.wire.payloads import KEMAC, RANDR, TICKET, TP, KeyData, Payload
 from mikeytool.wire.registry import (
     CsIdMapType,
@@ -44,9 +45,6 @@ from mikeytool.wire.registry import (
 from mikeytool.wire.timestamp import Timestamp
 
 F = TicketFlag
-
-REQUEST_INIT = (DataType.REQUEST_INIT_PSK, DataType.REQUEST_INIT_PK)
-"""The variants of REQUEST_INIT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +196,7 @@ def accept_request_resp(env: Environment, init: bytes, psk: bytes, data: bytes) 
     WireError when it cannot be read. Whether the granted policy is acceptable is for the
     caller to say, who sees its differences.
     """
-    request = read_request_init(init, REQUEST_INIT)
+    request = read_request_init(init, REQUEST_INITS)
     raise_if_error(env, data, request.incoming, request.keys(psk, response=False))
     incoming = Incoming.read(data, DataType.REQUEST_RESP)
     incoming.check_answers(request.incoming.message.header)

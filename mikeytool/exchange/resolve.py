@@ -33,11 +33,9 @@ from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import leading_chain
+from mikeytool.wire.message_types import RESOLVE_INITS
 from mikeytool.wire.payloads import KEMAC, RANDR, TICKET, Payload, V
 from mikeytool.wire.registry import DataType, ErrorNo, IdRole, KeyType, RandRole, TicketFlag
-
-RESOLVE_INIT = (DataType.RESOLVE_INIT_PSK, DataType.RESOLVE_INIT_PK)
-"""The variants of RESOLVE_INIT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +243,7 @@ def accept_resolve_resp(env: Environment, init: bytes, psk: bytes, data: bytes) 
     Raises ErrorReceived when the KMS refused, Refused when the answer does not verify or
     misses half of the modifier, WireError when it cannot be read.
     """
-    request = read_resolve_init(init, RESOLVE_INIT)
+    request = read_resolve_init(init, RESOLVE_INITS)
     raise_if_error(env, data, request.incoming, request.keys(psk, response=False))
     incoming = Incoming.read(data, DataType.RESOLVE_RESP)
     incoming.check_answers(request.incoming.message.header)

@@ -22,18 +22,16 @@ from mikeytool.wire.registry import (
     IdRole,
     KeyType,
     ProtType,
-    SrtpEncrAlg,
     SrtpParam,
     TicketFlag,
 )
+from mikeytool.wire.srtp_policy import SRTP_DEFAULTS, SrtpPolicy
 
-GCM_SALT_LENGTH = 12
-"""In octets (RFC 7714 12, interpretation 3)."""
 KEY_OVERLAP = 120
 """Seconds that a key is good for after an update has replaced it."""
 MAX_SALT = 32
-DEFAULT_TEK_LENGTH = 16
-DEFAULT_SALT_LENGTH = 14
+DEFAULT_TEK_LENGTH = SRTP_DEFAULTS[SrtpParam.ENCR_KEY_LENGTH]
+DEFAULT_SALT_LENGTH = SRTP_DEFAULTS[SrtpParam.SALT_KEY_LENGTH]
 """In octets: RFC 3711's 128-bit master key and 112-bit master salt (interpretation 3)."""
 
 
@@ -176,11 +174,8 @@ def key_lengths(crypto_session: CryptoSession) -> tuple[int, int]:
     """TEK and salt length in octets that a crypto session takes (interpretation 3)."""
     if crypto_session.entry.protocol != ProtType.SRTP:
         return DEFAULT_TEK_LENGTH, DEFAULT_SALT_LENGTH
-    tek = sp_value(crypto_session.policy, SrtpParam.ENCR_KEY_LENGTH)
-    salt = sp_value(crypto_session.policy, SrtpParam.SALT_KEY_LENGTH)
-    gcm = sp_value(crypto_session.policy, SrtpParam.ENCR_ALG) == SrtpEncrAlg.AES_GCM
-    usual = GCM_SALT_LENGTH if gcm else DEFAULT_SALT_LENGTH
-    return DEFAULT_TEK_LENGTH if tek is None else tek, usual if salt is None else salt
+    policy = SrtpPolicy(crypto_session.policy)
+    return policy.key_length, policy.salt_length
 
 
 def check_policies(policies: Iterable[SP], prf: int) -> None:

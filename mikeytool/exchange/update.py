@@ -226,11 +226,6 @@ def own_role(session: Session) -> IdRole:
     return session.role
 
 
-def is_update(incoming: Incoming) -> bool:
-    """Whether a TRANSFER_INIT is that of an update: without ticket and RANDs."""
-    return not any(incoming.message.find(kind) for kind in (TICKET, RANDR))
-
-
 def check_update(env: Environment, session: Session, incoming: Incoming) -> None:
     """Check a message of an update from the other end; its MAC is not verified yet.
 

@@ -60,6 +60,8 @@ def lint(data: bytes, *, now_ns: int, init: Message | None = None) -> Report:
     """
     try:
         message = Message.read(data)
+        if message.error is not None and message.error.partial is not None:
+            raise message.error
     except WireError as error:
         found = Found(Spot(error.payload or "HDR", error.offset or 0), error.text)
         return Report([RULES["unreadable"].finding(found)], error)

@@ -6,15 +6,10 @@ from collections.abc import Iterator
 
 from mikeytool.lint.notation import name_of
 from mikeytool.lint.rule import HEADER, Found, Level, Relation, rule
-from mikeytool.lint.subject import (
-    REQUESTS,
-    RESOLVES,
-    TICKET_MODE,
-    Subject,
-    identity_in,
-)
+from mikeytool.lint.subject import Subject, identity_in
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import KMS_EXCHANGES, RESPONSES, TICKET_MODE
 from mikeytool.wire.payloads import DH, ID, KEMAC, PKE, RAND, RANDR, SP, TICKET, Payload, T, V
 from mikeytool.wire.registry import (
     CacheType,
@@ -29,8 +24,7 @@ from mikeytool.wire.registry import (
 
 D = DataType
 _SAME_TIME = (
-    D.PSK_VER_MSG, D.PK_VER_MSG, D.DH_RESP, D.DHHMAC_RESP, D.RSA_R_R_MSG, D.REQUEST_KEY_RESP,
-    D.R_MESSAGE_1, D.R_MESSAGE_2,
+    *RESPONSES, D.REQUEST_KEY_RESP, D.R_MESSAGE_1, D.R_MESSAGE_2,
 )  # fmt: skip
 """Answers that repeat the timestamp of the initial message (RFC 3830 5.2, RFC 6267 4.2)."""
 
@@ -87,7 +81,7 @@ def other_map(subject: Subject) -> Iterator[Found]:
     if subject.init is None or subject.kind in (D.ERROR, D.RSA_R_R_MSG):
         return
     mine, theirs = subject.header.cs_id_map_type, subject.init.header.cs_id_map_type
-    if mine != theirs and subject.kind not in REQUESTS | RESOLVES:
+    if mine != theirs and subject.kind not in KMS_EXCHANGES:
         yield Found(
             HEADER,
             f"the map is of type {label(CsIdMapType, mine)}, that of the initial message"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mikeytool.lint.rule import HEADER, Found, Level, Relation, rule
-from mikeytool.lint.subject import REQUESTS, RESOLVES, TRANSFERS, MapEntry, Subject, crypto_sessions
+from mikeytool.lint.subject import MapEntry, Subject, crypto_sessions
 from mikeytool.wire.header import GenericIdEntry, SrtpIdEntry, srtp_session_data
+from mikeytool.wire.message_types import KMS_EXCHANGES, RESPONSES, TRANSFERS
 from mikeytool.wire.payloads import SP, TICKET
 from mikeytool.wire.registry import (
     MIKEY_VERSION,
@@ -18,7 +19,6 @@ from mikeytool.wire.registry import (
 )
 
 D = DataType
-_ANSWERS = (D.PSK_VER_MSG, D.PK_VER_MSG, D.DH_RESP, D.DHHMAC_RESP, D.RSA_R_R_MSG)
 _FIRST = (D.PRE_SHARED, D.PUBLIC_KEY, D.DH_INIT, D.DHHMAC_INIT)
 _FIRST_PRIVATE = 241
 """From here on the 8-bit registries of MIKEY are for private use (RFC 3830 10)."""
@@ -69,7 +69,7 @@ def empty_map_policy(subject: Subject) -> Iterator[Found]:
             yield Found(sp, "with an Empty map no SP may stand in the message; leave one out")
 
 
-@rule("exchange-map", Level.ERROR, "RFC 6043 4.2.1.1", kinds=REQUESTS | RESOLVES)
+@rule("exchange-map", Level.ERROR, "RFC 6043 4.2.1.1", kinds=KMS_EXCHANGES)
 def exchange_map(subject: Subject) -> Iterator[Found]:
     """Crypto sessions in Ticket Request or Ticket Resolve, which handle none."""
     if subject.header.cs_id_map_type != CsIdMapType.EMPTY:
@@ -123,7 +123,7 @@ def ssrc_twice(subject: Subject) -> Iterator[Found]:
         seen.setdefault(ssrc, cs_id)
 
 
-@rule("ssrc-not-filled-in", Level.ERROR, "RFC 3830 6.1.1", kinds=_ANSWERS)
+@rule("ssrc-not-filled-in", Level.ERROR, "RFC 3830 6.1.1", kinds=RESPONSES)
 def ssrc_not_filled_in(subject: Subject) -> Iterator[Found]:
     """An SSRC that the responder left at 0."""
     for place, cs_id, entry in subject.map:

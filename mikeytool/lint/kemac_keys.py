@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mikeytool.lint.rule import Found, Level, rule
-from mikeytool.lint.subject import TICKET_MODE, Subject, Within
+from mikeytool.lint.subject import Subject, Within
+from mikeytool.wire.message_types import TICKET_MODE
 from mikeytool.wire.payloads import KEMAC, SP, KeyData, V
 from mikeytool.wire.registry import (
     DataType,

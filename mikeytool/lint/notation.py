@@ -11,8 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from mikeytool.wire.message import Message
-from mikeytool.wire.payloads import IDR, RAND, RANDR, TICKET, TR, Payload
+from mikeytool.wire.payloads import IDR, RANDR, TR, Payload
 from mikeytool.wire.registry import DataType, IdRole, RandRole, TsRole
 
 D = DataType
@@ -140,16 +139,6 @@ def message_shape(data_type: int, update: bool) -> Shape | None:
 def inner_shape(field: str) -> Shape | None:
     """The shape of what a field of TP or TICKET holds."""
     return _shape(*_INSIDE[field]) if field in _INSIDE else None
-
-
-def seems_update(message: Message) -> bool:
-    """Whether a message can only be a CSB update: it has no RAND and no ticket.
-
-    RFC 3830 4.5 and RFC 6043 5.2 want these left out of updates and nowhere else.
-    """
-    return message.header.data_type in _UPDATES and not any(
-        isinstance(payload, RAND | RANDR) or type(payload) is TICKET for payload in message.payloads
-    )
 
 
 _ROLES: dict[type[Payload], tuple[str, dict[int, str]]] = {

@@ -9,11 +9,11 @@ from mikeytool.lint.rule import Found, Level, rule
 from mikeytool.lint.security_policies import HMAC_SHA_1_KEY, TAG_LENGTHS
 from mikeytool.lint.subject import Subject, Within
 from mikeytool.wire.header import SrtpIdEntry
+from mikeytool.wire.message_types import INITIALS
 from mikeytool.wire.payloads import KEMAC, SP, KeyData
 from mikeytool.wire.registry import DataType, SrtpAuthAlg, SrtpParam
 
 D = DataType
-_INITIAL = (D.PRE_SHARED, D.PUBLIC_KEY, D.DH_INIT, D.DHHMAC_INIT, D.RSA_R_I_MSG)
 
 
 @rule("quirk-auth-key-length", Level.WARNING, "RFC 3711 5.2", on=SP)
@@ -22,7 +22,7 @@ def auth_key_length(subject: Subject, payload: SP, within: Within) -> Iterator[F
     policy = subject.srtp(payload)
     if policy is None:
         return
-    length = policy.value(SrtpParam.AUTH_KEY_LENGTH, HMAC_SHA_1_KEY)
+    length = policy.value(SrtpParam.AUTH_KEY_LENGTH)
     if policy.auth_alg == SrtpAuthAlg.HMAC_SHA_1 and length in TAG_LENGTHS:
         yield Found(
             payload,
@@ -57,7 +57,7 @@ def null_protection(subject: Subject, payload: KEMAC, within: Within) -> Iterato
         )
 
 
-@rule("quirk-ssrc-zero", Level.NOTE, "RFC 3830 6.1.1", kinds=_INITIAL)
+@rule("quirk-ssrc-zero", Level.NOTE, "RFC 3830 6.1.1", kinds=INITIALS)
 def ssrc_zero(subject: Subject) -> Iterator[Found]:
     """RTSP clients: SSRC 0 as a placeholder, which the responder fills in."""
     for place, cs_id, entry in subject.map:

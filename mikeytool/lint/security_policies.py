@@ -9,16 +9,14 @@ from mikeytool.lint.subject import Subject, Within
 from mikeytool.wire.payloads import SP
 from mikeytool.wire.registry import (
     DataType,
-    FecOrder,
-    Namespace,
     ProtType,
     SrtpAuthAlg,
     SrtpEncrAlg,
     SrtpParam,
-    SrtpPrf,
     label,
     labels,
 )
+from mikeytool.wire.srtp_policy import SRTP_DEFAULTS, SRTP_VALUES, srtp_defaults
 
 P = SrtpParam
 _SWITCHES = (P.SRTP_ENCRYPTION, P.SRTCP_ENCRYPTION, P.SRTP_AUTHENTICATION)
@@ -32,17 +30,7 @@ _KEY_LENGTHS: dict[int, tuple[int, ...]] = {
     SrtpEncrAlg.ARIA_CTR: (16, 32),
     SrtpEncrAlg.ARIA_GCM: (16, 32),
 }
-_VALUES: dict[P, type[Namespace]] = {
-    P.ENCR_ALG: SrtpEncrAlg,
-    P.AUTH_ALG: SrtpAuthAlg,
-    P.PRF: SrtpPrf,
-    P.FEC_ORDER: FecOrder,
-    P.SRTP_AUTH_ALG: SrtpAuthAlg,
-    P.SRTCP_AUTH_ALG: SrtpAuthAlg,
-}
-"""The parameters whose values have registries."""
-
-HMAC_SHA_1_KEY = 20
+HMAC_SHA_1_KEY = SRTP_DEFAULTS[P.AUTH_KEY_LENGTH]
 """Octets of the session authentication key of HMAC-SHA-1 (RFC 3711 5.2)."""
 
 TAG_LENGTHS = (4, 10)
@@ -63,10 +51,10 @@ def parameter_unassigned(subject: Subject, payload: SP, within: Within) -> Itera
     for param in payload.policy_param:
         if param.type not in known:
             yield Found(payload, f"parameter {param.type} is not assigned; nobody else knows it")
-    for kind, registry in _VALUES.items():
+    for kind, registry in SRTP_VALUES.items():
         value = policy.given.get(kind)
         if value is not None and value not in labels(registry):
-            yield Found(payload, f"{kind.label} {value} is not assigned; nobody else knows it")
+            yield Found(payload, f"{label(P, kind)} {value} is not assigned; nobody else knows it")
 
 
 @rule("srtp-parameter-twice", Level.WARNING, "RFC 3830 6.10.1", on=SP)
@@ -102,7 +90,7 @@ def switch(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
     """An on/off parameter that is neither 0 nor 1."""
     if policy := subject.srtp(payload):
         for kind in _SWITCHES:
-            if policy.value(kind, 1) > 1:
+            if policy.value(kind) > 1:
                 yield Found(payload, f"{kind.label} is {policy.given[kind]}; 0 is off, 1 is on")
 
 
@@ -110,7 +98,7 @@ def switch(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
 def rate(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
     """A key derivation rate that is no power of two up to 2^24."""
     if policy := subject.srtp(payload):
-        value = policy.value(P.KEY_DERIVATION_RATE, 0)
+        value = policy.value(P.KEY_DERIVATION_RATE)
         if value & (value - 1) or value > 1 << 24:
             yield Found(payload, f"the key derivation rate is {value}; take 0 or a power of two")
 
@@ -142,7 +130,7 @@ def key_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]
 def salt_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
     """A session salt key length other than that of the cipher."""
     if policy := subject.srtp(payload):
-        wanted = 12 if policy.is_aead else 14
+        wanted = srtp_defaults(policy.encr_alg)[P.SALT_KEY_LENGTH]
         if policy.salt_length != wanted and policy.encr_alg in _KEY_LENGTHS:
             yield Found(
                 payload,
@@ -156,7 +144,7 @@ def auth_key_length(subject: Subject, payload: SP, within: Within) -> Iterator[F
     """A session authentication key that is not as long as HMAC-SHA-1 has it."""
     policy = subject.srtp(payload)
     if policy and policy.auth_alg == SrtpAuthAlg.HMAC_SHA_1:
-        length = policy.value(P.AUTH_KEY_LENGTH, HMAC_SHA_1_KEY)
+        length = policy.value(P.AUTH_KEY_LENGTH)
         if length != HMAC_SHA_1_KEY and length not in TAG_LENGTHS:
             yield Found(
                 payload,
@@ -170,7 +158,7 @@ def tag_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]
     """An authentication tag that no suite of SRTP has."""
     policy = subject.srtp(payload)
     if policy and policy.auth_alg == SrtpAuthAlg.HMAC_SHA_1:
-        length = policy.value(P.AUTH_TAG_LENGTH, 10)
+        length = policy.value(P.AUTH_TAG_LENGTH)
         if length not in TAG_LENGTHS:
             yield Found(payload, f"an authentication tag of {length} octets; 10 or 4 are usual")
 
@@ -181,7 +169,7 @@ def rcc_tag_length(subject: Subject, payload: SP, within: Within) -> Iterator[Fo
     policy = subject.srtp(payload)
     if policy is None or policy.auth_alg not in _RCC:
         return
-    length = policy.value(P.SRTP_AUTH_TAG_LENGTH, policy.value(P.AUTH_TAG_LENGTH, 10))
+    length = policy.value(P.SRTP_AUTH_TAG_LENGTH, policy.value(P.AUTH_TAG_LENGTH))
     is_bare = policy.auth_alg == SrtpAuthAlg.RCC_M3
     if length < ROC_LENGTH or (is_bare and length != ROC_LENGTH):
         yield Found(
@@ -210,7 +198,7 @@ def not_encrypted(subject: Subject, payload: SP, within: Within) -> Iterator[Fou
         off = [
             what
             for kind, what in ((P.SRTP_ENCRYPTION, "RTP"), (P.SRTCP_ENCRYPTION, "RTCP"))
-            if policy.value(kind, 1) == 0 or policy.encr_alg == SrtpEncrAlg.NULL
+            if policy.value(kind) == 0 or policy.encr_alg == SrtpEncrAlg.NULL
         ]
         if off:
             yield Found(payload, f"{' and '.join(off)} packets are not encrypted")
@@ -222,5 +210,5 @@ def not_authenticated(subject: Subject, payload: SP, within: Within) -> Iterator
     policy = subject.srtp(payload)
     if policy is None or policy.is_aead:
         return
-    if policy.auth_alg == SrtpAuthAlg.NULL or policy.value(P.SRTP_AUTHENTICATION, 1) == 0:
+    if policy.auth_alg == SrtpAuthAlg.NULL or policy.value(P.SRTP_AUTHENTICATION) == 0:
         yield Found(payload, "RTP packets are not authenticated: anyone can forge or change them")

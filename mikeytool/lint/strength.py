@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from functools import cache
 
 from mikeytool.lint.rule import HEADER, Found, Level, Place, Relation, rule
-from mikeytool.lint.subject import REQUESTS, RESOLVES, TICKET_MODE, Subject, Within, ticket_of
+from mikeytool.lint.subject import Subject, Within, ticket_of
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import KMS_EXCHANGES, TICKET_MODE
 from mikeytool.wire.payloads import CHASH, DH, PKE, RAND, RANDR, SIGN, SP, KeyData
 from mikeytool.wire.registry import (
     DataType,
@@ -119,7 +120,7 @@ def _weak_rands(subject: Subject, rands: dict[int, RANDR]) -> Iterator[tuple[RAN
     own = rands.get(RandRole.RESPONDER) or rands.get(RandRole.INITIATOR)
     if own is None or len(own.rand) >= MIN_RAND:
         return
-    if subject.kind in REQUESTS | RESOLVES:
+    if subject.kind in KMS_EXCHANGES:
         yield own, len(own.rand)
     elif subject.kind == D.TRANSFER_INIT:
         ticket = ticket_of(subject.message)
@@ -138,7 +139,7 @@ def rand_alone_short(subject: Subject, payload: RAND | RANDR, within: Within) ->
     if len(payload.rand) >= MIN_RAND or within.holder is not None:
         return
     if subject.kind in TICKET_MODE:
-        if subject.kind in REQUESTS | RESOLVES or not isinstance(payload, RANDR):
+        if subject.kind in KMS_EXCHANGES or not isinstance(payload, RANDR):
             return
         if payload.rand_role == RandRole.KMS or subject.relation is not None:
             return

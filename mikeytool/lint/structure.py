@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from mikeytool.lint.notation import ANYWHERE, ENDS, Shape
 from mikeytool.lint.rule import HEADER, Found, Level, Spot, rule
-from mikeytool.lint.subject import MOST_PAYLOADS, TICKET_MODE, WITH_ROLES, Subject, Within
+from mikeytool.lint.subject import MOST_PAYLOADS, Subject, Within
+from mikeytool.wire.message_types import TICKET_MODE, WITH_ROLES
 from mikeytool.wire.payloads import ID, IDR, RAND, RANDR, KeyData, Payload
 from mikeytool.wire.registry import DataType
 

@@ -7,57 +7,20 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeVar
 
-from mikeytool.lint.notation import Shape, inner_shape, message_shape, name_of, seems_update
+from mikeytool.lint.notation import Shape, inner_shape, message_shape, name_of
 from mikeytool.lint.rule import HEADER, Place, Relation, Spot
-from mikeytool.lint.srtp_policy import SrtpPolicy
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.extensions import read_extension
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpIdEntry
 from mikeytool.wire.message import Message, contents
+from mikeytool.wire.message_types import answers, is_update, updates
 from mikeytool.wire.payloads import IDR, KEMAC, SP, TICKET, TP, GeneralExt, KeyData, Payload
 from mikeytool.wire.registry import DataType, EncrAlg, KeyType, ProtType, TicketType, label, labels
+from mikeytool.wire.srtp_policy import SrtpPolicy
 
 D = DataType
 P = TypeVar("P", bound=Payload)
-
-TRANSFERS = frozenset({int(D.TRANSFER_INIT), int(D.TRANSFER_RESP)})
-REQUESTS = frozenset({int(D.REQUEST_INIT_PSK), int(D.REQUEST_INIT_PK), int(D.REQUEST_RESP)})
-RESOLVES = frozenset({int(D.RESOLVE_INIT_PSK), int(D.RESOLVE_INIT_PK), int(D.RESOLVE_RESP)})
-TICKET_MODE = TRANSFERS | REQUESTS | RESOLVES
-"""The data types of MIKEY-TICKET (RFC 6043 6.1)."""
-
-WITH_ROLES = TICKET_MODE | frozenset(range(D.REQUEST_KEY_PSK, D.SAKKE_MSG + 1))
-"""The data types whose identities are IDR payloads (RFC 6043 6.6, RFC 6267, RFC 6509)."""
-
-ANSWERS: dict[int, frozenset[int]] = {
-    answer: frozenset(map(int, initials))
-    for answer, *initials in (
-        (D.PSK_VER_MSG, D.PRE_SHARED),
-        (D.PK_VER_MSG, D.PUBLIC_KEY),
-        (D.DH_RESP, D.DH_INIT),
-        (D.DHHMAC_RESP, D.DHHMAC_INIT),
-        (D.RSA_R_R_MSG, D.RSA_R_I_MSG),
-        (D.REQUEST_RESP, D.REQUEST_INIT_PSK, D.REQUEST_INIT_PK),
-        (D.TRANSFER_RESP, D.TRANSFER_INIT),
-        (D.RESOLVE_RESP, D.RESOLVE_INIT_PSK, D.RESOLVE_INIT_PK),
-        (D.REQUEST_KEY_RESP, D.REQUEST_KEY_PSK, D.REQUEST_KEY_PKE),
-        (D.R_MESSAGE_1, D.I_MESSAGE_1),
-        (D.I_MESSAGE_2, D.R_MESSAGE_1),
-        (D.R_MESSAGE_2, D.I_MESSAGE_2),
-        (D.ERROR, *(kind for kind in D if kind != D.ERROR)),
-    )
-}
-"""Which data types answer which."""
-
-_UPDATES: dict[int, frozenset[int]] = {
-    D.PRE_SHARED: frozenset({int(D.PRE_SHARED), int(D.PUBLIC_KEY)}),
-    D.PUBLIC_KEY: frozenset({int(D.PUBLIC_KEY)}),
-    D.DH_INIT: frozenset({int(D.DH_INIT)}),
-    D.DHHMAC_INIT: frozenset({int(D.DHHMAC_INIT)}),
-    D.TRANSFER_INIT: frozenset({int(D.TRANSFER_INIT)}),
-}
-"""Which initial messages a CSB update may follow (RFC 3830 4.5, RFC 6043 5.2)."""
 
 
 @dataclass(slots=True)
@@ -126,7 +89,7 @@ class Subject:
         self.header = self.message.header
         self.kind: int = self.header.data_type
         self.name = label(DataType, self.kind)
-        self.is_update = seems_update(self.message)
+        self.is_update = is_update(self.message)
         self._srtp: dict[int, SrtpPolicy] = {}
         self._inside: dict[tuple[int, str], list[Payload]] = {}
         shape = message_shape(self.kind, self.is_update)
@@ -179,9 +142,9 @@ class Subject:
         if self.init is None or self.init.header.csb_id != self.header.csb_id:
             return None
         before = self.init.header.data_type
-        if before in ANSWERS.get(self.kind, ()):
+        if answers(self.kind, before):
             return Relation.ANSWER
-        if before in _UPDATES.get(self.kind, ()):
+        if updates(self.kind, before):
             return Relation.UPDATE
         return None
 

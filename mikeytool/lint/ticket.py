@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mikeytool.lint.rule import HEADER, Found, Level, Relation, rule
-from mikeytool.lint.subject import REQUESTS, Subject, Within, identity_in, ticket_of
+from mikeytool.lint.subject import Subject, Within, identity_in, ticket_of
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.message_types import REQUESTS
 from mikeytool.wire.payloads import (
     DH,
     ERR,

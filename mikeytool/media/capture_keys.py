@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mikeytool import decode
 from mikeytool.capture.carried_messages import messages_in
 from mikeytool.capture.signalling import signals
 from mikeytool.cli.options.common import say
@@ -20,16 +21,9 @@ from mikeytool.media.signalled_keys import MediaKey, media_keys
 from mikeytool.srtp import sdes
 from mikeytool.wire.errors import MikeyError, UsageError, WireError
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import KMS_EXCHANGES, TRANSFERS
 from mikeytool.wire.registry import DataType
 
-_KMS = {
-    DataType.REQUEST_INIT_PSK.value,
-    DataType.REQUEST_INIT_PK.value,
-    DataType.REQUEST_RESP.value,
-    DataType.RESOLVE_INIT_PSK.value,
-    DataType.RESOLVE_INIT_PK.value,
-    DataType.RESOLVE_RESP.value,
-}
 _MOST = 256
 """Keys, and messages with a KMS, that are looked at."""
 
@@ -77,11 +71,11 @@ def _handlers(
     ends = frozenset(peer | owner) or None
     message = Message.parse(key.content)
     kind = message.header.data_type
-    if kind in (DataType.TRANSFER_INIT, DataType.TRANSFER_RESP):
+    if kind in TRANSFERS:
         if ring is None:
             raise UsageError("a MIKEY-TICKET exchange; --keys FILE opens it")
         return list(_recovered(name, key, keys, ring, others, found))
-    earlier = [Message.read(one) for one in key.earlier]
+    earlier = [decode(one) for one in key.earlier]
     return handlers_of(
         name, srtp_of(message, ring, earlier[0] if earlier else None), keys,
         ssrcs=keys.only, ends=ends,
@@ -120,7 +114,7 @@ def _with_kms(packets: Input) -> list[bytes]:
             if isinstance(signal.carrier, WireError):
                 continue
             for one in messages_in(signal.carrier):
-                if isinstance(one.message, bytes) and _type(one.message) in _KMS:
+                if isinstance(one.message, bytes) and _type(one.message) in KMS_EXCHANGES:
                     found.append(one.message)
                     if len(found) == _MOST:
                         return found
@@ -130,10 +124,7 @@ def _with_kms(packets: Input) -> list[bytes]:
 
 
 def _is_ticket(key: MediaKey) -> bool:
-    return isinstance(key.content, bytes) and _type(key.content) in (
-        DataType.TRANSFER_INIT,
-        DataType.TRANSFER_RESP,
-    )
+    return isinstance(key.content, bytes) and _type(key.content) in TRANSFERS
 
 
 def _type(message: bytes) -> int:

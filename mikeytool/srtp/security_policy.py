@@ -19,6 +19,7 @@ from mikeytool.wire.registry import (
     SrtpPrf,
     label,
 )
+from mikeytool.wire.srtp_policy import SRTP_DEFAULTS, srtp_defaults
 
 P = SrtpParam
 
@@ -29,31 +30,6 @@ _CIPHERS: dict[int, Cipher] = {
     SrtpEncrAlg.AES_GCM: Cipher.AES_GCM,
 }
 _ALGORITHMS = {cipher: number for number, cipher in _CIPHERS.items()}
-# What holds for a parameter that a policy does not set: SRTP's own defaults (RFC 3711 8.2),
-_DEFAULTS: dict[int, int] = {
-    P.ENCR_ALG: SrtpEncrAlg.AES_CM,
-    P.ENCR_KEY_LENGTH: 16,
-    P.AUTH_ALG: SrtpAuthAlg.HMAC_SHA_1,
-    P.AUTH_KEY_LENGTH: 20,
-    P.SALT_KEY_LENGTH: 14,
-    P.PRF: SrtpPrf.AES_CM,
-    P.KEY_DERIVATION_RATE: 0,
-    P.SRTP_ENCRYPTION: 1,
-    P.SRTCP_ENCRYPTION: 1,
-    P.FEC_ORDER: 0,
-    P.SRTP_AUTHENTICATION: 1,
-    P.AUTH_TAG_LENGTH: 10,
-    P.PREFIX_LENGTH: 0,
-}
-# and with AES-GCM, which authenticates by itself, those of RFC 7714 12.
-_GCM_DEFAULTS: dict[int, int] = {
-    **_DEFAULTS,
-    P.AUTH_ALG: SrtpAuthAlg.NULL,
-    P.AUTH_KEY_LENGTH: 0,
-    P.SALT_KEY_LENGTH: 12,
-    P.AUTH_TAG_LENGTH: 0,
-    P.AEAD_TAG_LENGTH: 16,
-}
 # What a policy that the tool writes says only when it is not the default.
 _UNSAID = (P.PRF, P.KEY_DERIVATION_RATE, P.FEC_ORDER, P.PREFIX_LENGTH)
 _SWITCHES = (P.SRTP_ENCRYPTION, P.SRTCP_ENCRYPTION, P.SRTP_AUTHENTICATION)
@@ -64,7 +40,7 @@ _GCM_FIXED = (*_FIXED, P.AUTH_KEY_LENGTH, P.AUTH_TAG_LENGTH, P.AEAD_TAG_LENGTH)
 
 def policy_for(suite: Suite, policy_no: int) -> SP:
     """The SP payload that stands for a suite, under a policy number."""
-    defaults = _defaults(_ALGORITHMS[suite.cipher])
+    defaults = srtp_defaults(_ALGORITHMS[suite.cipher])
     return SP(
         policy_no=policy_no,
         protocol=ProtType.SRTP.value,
@@ -102,11 +78,11 @@ def read_policy(policy: SP) -> Suite:
         if not 1 <= len(param.value) <= 4:
             raise _refused(param.type, f"has {len(param.value)} octets; 1 to 4 hold its value")
         given[param.type] = int.from_bytes(param.value)
-    algorithm = given.get(P.ENCR_ALG, SrtpEncrAlg.AES_CM)
+    algorithm = given.get(P.ENCR_ALG, SRTP_DEFAULTS[P.ENCR_ALG])
     cipher = _CIPHERS.get(algorithm)
     if cipher is None:
         raise _refused(P.ENCR_ALG, f"is {label(SrtpEncrAlg, algorithm)}, which cannot be done here")
-    defaults = _defaults(algorithm)
+    defaults = srtp_defaults(algorithm)
     for kind in sorted(given.keys() - defaults.keys()):
         raise _refused(kind, f"says nothing here with {cipher.value}; leave it out")
     values = {**defaults, **given}
@@ -169,7 +145,7 @@ def _refused(kind: int, text: str) -> Refused:
 
 def _values(suite: Suite) -> dict[int, int]:
     values = {
-        **_defaults(_ALGORITHMS[suite.cipher]),
+        **srtp_defaults(_ALGORITHMS[suite.cipher]),
         P.ENCR_KEY_LENGTH: suite.key_length,
         P.AUTH_KEY_LENGTH: suite.auth_key_length,
         P.SALT_KEY_LENGTH: suite.salt_length,
@@ -182,8 +158,3 @@ def _values(suite: Suite) -> dict[int, int]:
     if suite.cipher is Cipher.AES_GCM:
         return values
     return {**values, P.AUTH_TAG_LENGTH: suite.rtp_tag_length or suite.rtcp_tag_length}
-
-
-def _defaults(algorithm: int) -> dict[int, int]:
-    usual = _GCM_DEFAULTS if algorithm == SrtpEncrAlg.AES_GCM else _DEFAULTS
-    return {**usual, P.ENCR_ALG: algorithm}

@@ -1,27 +1,24 @@
-"""What can go wrong, one class an outcome: whoever calls decides by class, never by text.
+"""The errors of the whole package, one class for each outcome.
 
-Every text is one line that says what is wrong, where, and what to do about it, and
-never holds a key.
+Callers decide by class, never by text. Every text is one line that says what is wrong, where,
+and what to do about it; it never holds a key.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mikeytool.wire.message import Message
+from typing import Any
 
 
 class MikeyError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class WireError(MikeyError):
     """The input cannot be read as what it should be.
 
-    `payload` names the payload in which reading stopped and `offset` is the octet, counted
-    from the start of the message; both are None when the input is no message at all. Where a
-    header breaks off, `partial` is the message with as much of the header as there is.
+    `payload` names the payload in which reading stopped, and `offset` is the octet, counted
+    from the start of the message; both are None when the input is not a message at all. If
+    the header breaks off, `partial` is the `Message` with as much of the header as there is.
     """
 
     def __init__(self, text: str, *, payload: str | None = None, offset: int | None = None) -> None:
@@ -29,24 +26,22 @@ class WireError(MikeyError):
         self.text = text
         self.payload = payload
         self.offset = offset
-        self.partial: Message | None = None
+        self.partial: Any = None
 
     def __str__(self) -> str:
         if self.offset is None:
             return self.text
-        where = (
-            f"octet {self.offset}"
-            if self.payload is None
-            else (f"{self.payload} at octet {self.offset}")
-        )
+        where = f"octet {self.offset}"
+        if self.payload is not None:
+            where = f"{self.payload} at {where}"
         return f"{where}: {self.text}"
 
 
 class Refused(MikeyError):
-    """Readable, but a check failed: MAC, replay, authorization, validity, policy, SSRC.
+    """A message can be read, but a check failed: MAC, replay, authorization, policy and so on.
 
-    `error_no` is the number that an Error message would carry (RFC 3830 6.12, RFC 6043 6.9);
-    `answer` is that message where the other side is to be told.
+    `error_no` is the number that an Error message carries for it (RFC 3830 6.12, RFC 6043
+    6.9); `answer` is that Error message if one should be sent.
     """
 
     def __init__(self, text: str, error_no: int = 12) -> None:
@@ -56,14 +51,11 @@ class Refused(MikeyError):
 
 
 class StateError(MikeyError):
-    """A store or a state file cannot be read, written, or must not be overwritten."""
+    """A store or a state file cannot be read or written, or must not be overwritten."""
 
 
 class Unavailable(StateError):
-    """A store cannot be used just now, and nothing of what was asked for is written.
-
-    The same may be asked for again.
-    """
+    """A store cannot be used at the moment, and nothing was written; try again later."""
 
 
 class Unreachable(MikeyError):
@@ -71,4 +63,4 @@ class Unreachable(MikeyError):
 
 
 class UsageError(MikeyError):
-    """What was asked for makes no sense: a wrong key length, an unknown name, a bad option."""
+    """The caller asked for something impossible: a wrong key length, an unknown name."""

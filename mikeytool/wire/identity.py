@@ -1,19 +1,21 @@
-"""Identities as they stand in ID and IDR payloads (RFC 3830 6.7, RFC 6043 6.5 and 6.6)."""
+"""Identities as ID and IDR payloads carry them (RFC 3830 6.7, RFC 6043 6.5 and 6.6)."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from mikeytool.wire.payloads import ID, IDR
 from mikeytool.wire.registry import IdRole, IdType
+
+if TYPE_CHECKING:
+    from mikeytool.wire.payloads import ID, IDR
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def _octets(text: str) -> bytes:
-    """UTF-8, and the octets themselves where a command line had others."""
+    """UTF-8; octets of a command line that are not UTF-8 are kept as they are."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -31,7 +33,7 @@ class Identity:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """A URI, or for `user@host` without a scheme a Network Access Identifier."""
+        """A URI, or a Network Access Identifier for `user@host` without a scheme."""
         nai = "@" in text and not _SCHEME.match(text)
         return cls(_octets(text), IdType.NAI if nai else IdType.URI)
 
@@ -42,10 +44,12 @@ class Identity:
 
     def idr(self, role: IdRole) -> IDR:
         """The identity as an IDR payload."""
+        from mikeytool.wire.payloads import IDR  # many commands need no payloads
+
         return IDR(id_role=int(role), id_type=int(self.id_type), id_data=self.data)
 
     def __str__(self) -> str:
-        """Text for people; octets that are no printable UTF-8 are shown in hex."""
+        """Text for people; in hex unless the octets are printable UTF-8."""
         try:
             text = self.data.decode()
         except UnicodeDecodeError:

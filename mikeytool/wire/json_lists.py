@@ -33,15 +33,12 @@ from mikeytool.wire.json_record import form
 from mikeytool.wire.payloads import PolicyParam
 from mikeytool.wire.registry import (
     CsIdMapType,
-    FecOrder,
     Namespace,
     ProtType,
-    SrtpAuthAlg,
-    SrtpEncrAlg,
     SrtpParam,
-    SrtpPrf,
     label,
 )
+from mikeytool.wire.srtp_policy import SRTP_VALUES
 
 
 class NumbersShape(Shape, kind="numbers"):
@@ -124,17 +121,7 @@ class _NoNames(Namespace):
     """The names of a registry that has none."""
 
 
-_SRTP = _Policy(
-    SrtpParam,
-    {
-        SrtpParam.ENCR_ALG: SrtpEncrAlg,
-        SrtpParam.AUTH_ALG: SrtpAuthAlg,
-        SrtpParam.PRF: SrtpPrf,
-        SrtpParam.FEC_ORDER: FecOrder,
-        SrtpParam.SRTP_AUTH_ALG: SrtpAuthAlg,
-        SrtpParam.SRTCP_AUTH_ALG: SrtpAuthAlg,
-    },
-)
+_SRTP = _Policy(SrtpParam, SRTP_VALUES)
 _NO_POLICY = _Policy(_NoNames, {})
 
 

@@ -36,8 +36,8 @@ P = TypeVar("P", bound=Payload)
 class Message:
     """One MIKEY message.
 
-    `raw` are the octets that it was read from, which is what MACs cover; `trailing` are
-    those behind the last payload, or behind the fault in `error`.
+    `raw` holds the octets that it was read from, which are what MACs cover. `trailing` holds
+    the octets after the last payload, or after the fault in `error`.
     """
 
     header: HDR
@@ -66,16 +66,18 @@ class Message:
     def read(cls, data: bytes) -> Self:
         """Read as much of a message as can be read; a fault goes to `error`.
 
-        Raises WireError only when not even the header can be read; what there is of it is in
-        the error's `partial`.
+        In a header that breaks off, the fields after the fault are None, and `error.partial`
+        is the message itself. Raises WireError if there are no octets.
         """
         try:
             header, pos = parser(HDR)(data, 0, len(data), None)
         except WireError as error:
-            if data:
-                broken, pos = broken_header(data)
-                error.partial = cls(broken, [], trailing=data[pos:], raw=data, error=error)
-            raise
+            if not data:
+                raise
+            broken, pos = broken_header(data)
+            message = cls(broken, [], trailing=data[pos:], raw=data, error=error)
+            error.partial = message
+            return message
         payloads: list[Payload] = []
         message = cls(header, payloads, raw=data)
         try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from mikeytool.wire.errors import UsageError
-from mikeytool.wire.payloads import TR, T
 from mikeytool.wire.registry import TsType
+
+if TYPE_CHECKING:
+    from mikeytool.wire.payloads import TR, T
 
 NTP_EPOCH = 2_208_988_800
 """Seconds from 1900 to 1970, between the epochs of NTP and of Unix time."""
@@ -17,19 +19,19 @@ NTP_EPOCH = 2_208_988_800
 _ERA = 1 << 32
 
 FIRST_MOMENT = ((1 << 31) - NTP_EPOCH) * 1_000_000_000
-"""Unix nanoseconds, in 1968, of the first NTP time with the top bit set."""
+"""The first NTP time with the top bit set, in 1968, as Unix time in nanoseconds."""
 
 LAST_MOMENT = ((3 << 31) - NTP_EPOCH) * 1_000_000_000
-"""Unix nanoseconds, in 2104, from which on NTP's 32-bit seconds would mean 1968 again."""
+"""When NTP's 32-bit seconds, in 2104, mean 1968 again, as Unix time in nanoseconds."""
 
-_UNIX_EPOCH = datetime(1970, 1, 1)  # of UTC, which the Z behind it says
+_UNIX_EPOCH = datetime(1970, 1, 1)  # in UTC; the text ends in Z
 _MISSING_BITS = {TsType.NTP_UTC.value: 0, TsType.NTP.value: 0, TsType.NTP_UTC_32.value: 32}
-"""How many bits of the 64 of NTP the types that are times do not have."""
+"""For each type that is a time, how many of the 64 bits of an NTP time it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timestamp:
-    """A TS type with its TS value, the octets as on the wire."""
+    """A TS type with its TS value, in the octets of the wire."""
 
     ts_type: int
     value: bytes
@@ -41,9 +43,9 @@ class Timestamp:
 
     @classmethod
     def at(cls, unix_ns: int, ts_type: TsType = TsType.NTP_UTC) -> Self:
-        """The NTP timestamp of a Unix time in nanoseconds, which must lie in 1968 to 2104.
+        """The NTP timestamp of a Unix time in nanoseconds.
 
-        Raises UsageError for a COUNTER, which is no time.
+        Raises UsageError for a time outside 1968 to 2104 and for COUNTER, which is not a time.
         """
         if ts_type == TsType.COUNTER:
             raise UsageError("a COUNTER cannot be made from a time")
@@ -57,11 +59,13 @@ class Timestamp:
 
     def payload(self) -> T:
         """The timestamp as a T payload."""
+        from mikeytool.wire.payloads import T  # many commands need no payloads
+
         return T(ts_type=int(self.ts_type), ts_value=self.value)
 
     @property
     def ntp64(self) -> bytes:
-        """The value as 64 bits, as IVs take it (interpretation 2)."""
+        """The value in 8 octets, as IVs take it (interpretation 2)."""
         if self.ts_type == TsType.NTP_UTC_32:
             return self.value + bytes(4)
         return self.value.rjust(8, b"\0")
@@ -73,21 +77,21 @@ class Timestamp:
 
     @property
     def unix_ns(self) -> int | None:
-        """Unix time in nanoseconds; None for a COUNTER and for types without a known meaning.
+        """Unix time in nanoseconds; None for a COUNTER and for unknown types.
 
-        Values with the top bit set are of 1968 to 2036, others of 2036 to 2104
+        Values with the top bit set mean 1968 to 2036, others 2036 to 2104
         (interpretation 30).
         """
         return _unix_ns(self.ts_type, self.value)
 
     @property
     def utc(self) -> str | None:
-        """ISO 8601 in UTC with as many digits as it takes; None where `unix_ns` is None."""
+        """ISO 8601 in UTC, to the second or the microsecond; None where `unix_ns` is None."""
         return utc_of(self.ts_type, self.value)
 
     @property
     def interval(self) -> int:
-        """The seconds of a rekeying interval, TRr (RFC 6043 6.10)."""
+        """A rekeying interval, TRr, in seconds (RFC 6043 6.10)."""
         return int.from_bytes(self.value[:4])
 
 
@@ -103,7 +107,7 @@ def _unix_ns(ts_type: int, value: bytes) -> int | None:
 
 
 def utc_of(ts_type: int, value: bytes) -> str | None:
-    """ISO 8601 of a TS value, as `Timestamp.utc` gives it."""
+    """A TS value in ISO 8601, as `Timestamp.utc` gives it."""
     unix_ns = _unix_ns(ts_type, value)
     if unix_ns is None:
         return None

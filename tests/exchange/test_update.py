@@ -21,9 +21,10 @@ from mikeytool.exchange.responder import transfer_resp, verify_transfer_init
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import new_key
 from mikeytool.exchange.transfer import AcceptPolicy, read_transfer_init
-from mikeytool.exchange.update import finish_update, is_update, update_init
+from mikeytool.exchange.update import finish_update, update_init
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import is_update
 from mikeytool.wire.payloads import RAND, RANDR, TICKET, KeyData, T
 from mikeytool.wire.registry import DataType, ErrorNo, IdRole, KeyType, RandRole, TicketFlag
 from tests.exchange.test_vectors import (
@@ -93,8 +94,8 @@ def keys_of(case: dict[str, Any]) -> tuple[KeyData, ...]:
 def test_an_update_is_made_again_answered_and_finished(case: dict[str, Any]) -> None:
     run = Run(case)
     init, answer = update(case)
-    assert is_update(incoming(init))
-    assert not is_update(incoming(run.raw("TRANSFER_INIT")))
+    assert is_update(Message.parse(init))
+    assert not is_update(Message.parse(run.raw("TRANSFER_INIT")))
     alice, bob = initiator(run), responder(run)
     env = scripted(run.now, [], message_t(init))
     made, alice = update_init(env, alice, kemac_keys=keys_of(case))

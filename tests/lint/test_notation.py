@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from mikeytool.lint.notation import inner_shape, message_shape, name_of, seems_update
+from mikeytool.lint.notation import inner_shape, message_shape, name_of
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import is_update
 from mikeytool.wire.payloads import IDR, RANDR, TR
 from tests.lint.messages import EXCHANGES, FORKED, D, edited, good, without
 
@@ -55,7 +56,7 @@ def test_names_have_roles(payload: IDR | RANDR | TR, name: str) -> None:
 
 def test_what_can_only_be_an_update() -> None:
     update = bytes.fromhex(EXCHANGES[FORKED]["update"]["TRANSFER_INIT"])
-    assert seems_update(Message.parse(update))
-    assert not seems_update(Message.parse(good(D.TRANSFER_INIT)))
-    assert seems_update(Message.parse(edited(good(D.PRE_SHARED), without("RAND"))))
-    assert not seems_update(Message.parse(good(D.PSK_VER_MSG)))
+    assert is_update(Message.parse(update))
+    assert not is_update(Message.parse(good(D.TRANSFER_INIT)))
+    assert is_update(Message.parse(edited(good(D.PRE_SHARED), without("RAND"))))
+    assert not is_update(Message.parse(good(D.PSK_VER_MSG)))

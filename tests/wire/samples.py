@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from mikeytool.wire.errors import WireError
 from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.grammar import Record
-from mikeytool.wire.message import Message
 from tests.support import SHARED, vectors
 
 _MESSAGE = re.compile(r"(REQUEST|TRANSFER|RESOLVE)_(INIT|RESP)(_PSK|_PK)?|Error")
@@ -54,17 +52,6 @@ COMMITTED = _committed()
 SAMPLES = [*COMMITTED, *_shared()]
 
 every_sample = pytest.mark.parametrize("data", [pytest.param(s.data, id=s.name) for s in SAMPLES])
-
-
-def read_any(data: bytes) -> Message:
-    """A message, or what can be read of its header."""
-    partial: Message | None = None
-    try:
-        return Message.read(data)
-    except WireError as error:
-        partial = error.partial
-    assert partial is not None
-    return partial
 
 
 def read_flat(kind: type[Record], data: bytes) -> Record:

@@ -19,7 +19,7 @@ from mikeytool.wire.header import HDR
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import PAYLOADS, RAND, Payload
 from tests.wire.mutations import mutated
-from tests.wire.samples import COMMITTED, SAMPLES, every_sample, read_any
+from tests.wire.samples import COMMITTED, SAMPLES, every_sample
 from tests.wire.strategies import RECORDS
 
 VALIDATOR = jsonschema.Draft202012Validator(schema())
@@ -48,7 +48,7 @@ def test_a_message_is_its_description(data: bytes, show_keys: bool) -> None:
 def test_a_message_cut_off_anywhere_is_its_description(sample: Any) -> None:
     for end in range(1, len(sample.data)):
         data = sample.data[:end]
-        described = through_json(read_any(data))
+        described = through_json(Message.read(data))
         assert compose(described).build() == data
         assert described["error"]
         if end % 16 < 2:
@@ -58,20 +58,20 @@ def test_a_message_cut_off_anywhere_is_its_description(sample: Any) -> None:
 @settings(max_examples=400, deadline=None)
 @given(mutated(), st.booleans())
 def test_a_broken_message_is_its_description(data: bytes, show_keys: bool) -> None:
-    described = through_json(read_any(data), show_keys=show_keys)
+    described = through_json(Message.read(data), show_keys=show_keys)
     assert compose(described).build() == data
 
 
 @settings(max_examples=50, deadline=None)
 @given(mutated())
 def test_a_broken_message_is_as_the_schema_says(data: bytes) -> None:
-    VALIDATOR.validate(describe(read_any(data)))
+    VALIDATOR.validate(describe(Message.read(data)))
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(min_size=1, max_size=200))
 def test_any_octets_are_their_description(data: bytes) -> None:
-    assert compose(through_json(read_any(data))).build() == data
+    assert compose(through_json(Message.read(data))).build() == data
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def made(draw: st.DrawFn) -> Message:
 @given(made())
 def test_whatever_can_be_built_is_its_description(message: Message) -> None:
     data = message.build()
-    described = through_json(read_any(data), show_keys=True)
+    described = through_json(Message.read(data), show_keys=True)
     assert compose(described).build() == data
     VALIDATOR.validate(described)
 
@@ -368,7 +368,7 @@ def test_errors_show_no_key() -> None:
 
 
 def test_header_that_breaks_off() -> None:
-    described = through_json(read_any(bytes.fromhex("010e05810000")))
+    described = through_json(Message.read(bytes.fromhex("010e05810000")))
     assert described["data_type"] == "TRANSFER_INIT"
     assert (described["v"], described["prf"]) == (True, "PRF-HMAC-SHA-256")
     assert (described["csb_id"], described["cs_count"], described["cs_id_map"]) == (
@@ -381,20 +381,20 @@ def test_header_that_breaks_off() -> None:
 
 def test_a_map_that_breaks_off_shows_what_is_whole() -> None:
     data = bytes.fromhex("01 00 05 00 00000001 02 00  00 11111111 00000000  00 2222")
-    described = through_json(read_any(data))
+    described = through_json(Message.read(data))
     assert [entry["ssrc"] for entry in described["cs_id_map"]] == ["0x11111111"]
     assert (described["cs_count"], described["trailing"]) == (2, "002222")
 
 
 def test_unassigned_numbers_are_decimal_text() -> None:
-    described = through_json(read_any(bytes.fromhex("02 f0 00 7f 00000001 00 01")))
+    described = through_json(Message.read(bytes.fromhex("02 f0 00 7f 00000001 00 01")))
     assert (described["data_type"], described["data_type_value"]) == ("240", 240)
     assert (described["prf"], described["prf_value"]) == ("127", 127)
 
 
 def test_what_cannot_be_read_inside_says_why() -> None:
     tp = "00 0001 01 01 000000 0003 05 0000"
-    described = through_json(read_any(bytes.fromhex("01 0b 10 00 00000001 00 01" + tp)))
+    described = through_json(Message.read(bytes.fromhex("01 0b 10 00 00000001 00 01" + tp)))
     assert described["payloads"][0]["tp_data"] == "050000"
     assert described["payloads"][0]["tp_data_error"].startswith("T at octet 23")
 

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 
 from mikeytool.wire.dump import Row, dump
 from mikeytool.wire.json_record import Form
+from mikeytool.wire.message import Message
 from tests.wire.mutations import mutated
-from tests.wire.samples import COMMITTED, every_sample, read_any
+from tests.wire.samples import COMMITTED, every_sample
 
 
 def check(data: bytes) -> list[Row]:
-    rows = list(dump(read_any(data)))
+    rows = list(dump(Message.read(data)))
     pos = 0
     for row in rows:
         assert row.offset == pos

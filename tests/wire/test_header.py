@@ -152,14 +152,14 @@ def test_every_octet_is_needed(octets: str, values: dict[str, Any]) -> None:
         with pytest.raises(WireError):
             parser(HDR)(data, 0, cut, None)
         with pytest.raises(WireError):
-            Message.read(data[:cut])
+            Message.parse(data[:cut])
 
 
 @pytest.mark.parametrize("map_type", [3, 255])
 def test_an_unknown_map_is_refused(map_type: int) -> None:
     data = raw("01 00 05 00 12345678 01") + bytes([map_type]) + bytes(20)
     with pytest.raises(WireError, match=f"unknown type {map_type}") as caught:
-        Message.read(data)
+        Message.parse(data)
     assert (caught.value.payload, caught.value.offset) == ("HDR", 10)
 
 

@@ -20,7 +20,6 @@ from mikeytool.wire.dump import dump
 from mikeytool.wire.errors import UsageError, WireError
 from mikeytool.wire.message import Message
 from tests.wire.mutations import mutated
-from tests.wire.samples import read_any
 
 HEADER = bytes.fromhex("01 0b {} 00 00000001 00 01".replace("{}", "10"))
 MEGABYTE = 1 << 20
@@ -44,7 +43,7 @@ def calls(work: Callable[[], Any]) -> int:
 
 def look(data: bytes) -> None:
     """All that looking at a message does."""
-    message = read_any(data)
+    message = Message.read(data)
     text = describe_text(message)
     assert len(text) < 2000 + 120 * len(data)
     assert sum(len(row.octets) for row in dump(message)) == len(data)
@@ -101,7 +100,7 @@ def test_work_grows_with_the_octets(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_is_read_is_written_again(name: str) -> None:
-    assert read_any(BOMBS[name]).build() == BOMBS[name]
+    assert Message.read(BOMBS[name]).build() == BOMBS[name]
 
 
 @settings(max_examples=300, deadline=None)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mikeytool import decode
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.header import HDR
 from mikeytool.wire.message import (
@@ -148,12 +149,17 @@ def test_cut_off_anywhere(data: bytes) -> None:
         short = data[:cut]
         with pytest.raises(WireError):
             Message.parse(short)
-        if cut < header_length:
+        if not short:
             with pytest.raises(WireError):
                 Message.read(short)
             continue
         message = Message.read(short)
         assert message.error is not None
+        if cut < header_length:
+            assert message.error.partial is message
+            assert message.build() == short
+            continue
+        assert message.error.partial is None
         assert message.header == whole.header
         assert message.payloads == [p for p in whole.payloads if p.offset + p.length <= cut]
         assert message.build() == short
@@ -248,10 +254,20 @@ def test_the_fault_is_located(payload: str, label: str, at: int) -> None:
         raw("01 0e 05 00 00000001 01 02 01 00 00 0000 ff"),
     ],
 )
-def test_without_a_header_there_is_no_message(data: bytes) -> None:
+def test_a_header_that_breaks_off_is_a_fault(data: bytes) -> None:
     with pytest.raises(WireError) as caught:
-        Message.read(data)
+        Message.parse(data)
     assert caught.value.payload in ("HDR", "CS ID map")
+    if data:
+        message = Message.read(data)
+        assert caught.value.partial == message == decode_error(data).partial
+        assert message.build() == data
+
+
+def decode_error(data: bytes) -> WireError:
+    with pytest.raises(WireError) as caught:
+        decode(data)
+    return caught.value
 
 
 def test_the_shortest_message() -> None:

@@ -13,6 +13,7 @@ from mikeytool.cli.render.table import print_table
 from mikeytool.cli.render.tree import printable
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import PARTIES
 from mikeytool.wire.payloads import ID, IDR
 from mikeytool.wire.registry import DataType as D
 from mikeytool.wire.registry import IdRole, label
@@ -20,25 +21,6 @@ from mikeytool.wire.registry import IdRole, label
 Json = dict[str, Any]
 BROKEN = "broken"
 _MOST_NAMES = 3
-
-_I, _R, _KMS = IdRole.INITIATOR, IdRole.RESPONDER, IdRole.KMS
-_ENDS: dict[int, tuple[IdRole, IdRole]] = {
-    D.REQUEST_INIT_PSK: (_I, _KMS),
-    D.REQUEST_INIT_PK: (_I, _KMS),
-    D.REQUEST_RESP: (_KMS, _I),
-    D.TRANSFER_INIT: (_I, _R),
-    D.TRANSFER_RESP: (_R, _I),
-    D.RESOLVE_INIT_PSK: (_R, _KMS),
-    D.RESOLVE_INIT_PK: (_R, _KMS),
-    D.RESOLVE_RESP: (_KMS, _R),
-    **dict.fromkeys(
-        (D.PRE_SHARED, D.PUBLIC_KEY, D.DH_INIT, D.DHHMAC_INIT, D.RSA_R_I_MSG), (_I, _R)
-    ),
-    **dict.fromkeys(
-        (D.PSK_VER_MSG, D.PK_VER_MSG, D.DH_RESP, D.DHHMAC_RESP, D.RSA_R_R_MSG), (_R, _I)
-    ),
-}
-"""The roles of sender and receiver (RFC 3830 3, RFC 6043 4.1)."""
 
 
 class Row(NamedTuple):
@@ -202,7 +184,7 @@ class _Parties:
         """The identities of sender and receiver, empty where nothing says them."""
         roles = self._roles.get(row.csb_id, {})
         kind = None if row.message is None else row.message.header.data_type
-        ends = _ENDS.get(kind) if kind is not None else None
+        ends = PARTIES.get(kind) if kind is not None else None
         return (roles.get(ends[0], ""), roles.get(ends[1], "")) if ends else ("", "")
 
 
@@ -213,8 +195,8 @@ def _host(end: str) -> str:
 def _claims(message: Message) -> Iterator[tuple[IdRole, str]]:
     """The identities in a message by their roles."""
     for payload in message.all(IDR):
-        if payload.id_role in (_I, _R, _KMS):
+        if payload.id_role in (IdRole.INITIATOR, IdRole.RESPONDER, IdRole.KMS):
             yield IdRole(payload.id_role), str(Identity.of(payload))
-    ends = _ENDS.get(message.header.data_type, ())
+    ends = PARTIES.get(message.header.data_type, ())
     for role, one in zip(ends, message.all(ID), strict=False):
         yield role, str(Identity.of(one))

@@ -58,13 +58,13 @@ from mikeytool.exchange.resolve import ResolvedTicket
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import ticket_octets
 from mikeytool.exchange.transfer import TransferInit, transfer_init_of
-from mikeytool.exchange.update import is_update
 from mikeytool.media.session_description import describe_session
 from mikeytool.media.suite_policies import accept_suites, default_suite, supported_policies
 from mikeytool.storage.private_files import Stage, not_staged
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import is_update
 from mikeytool.wire.registry import DataType
 
 
@@ -138,7 +138,7 @@ def respond(
     stage = not_staged if as_json else staging(fmt, output)
     try:
         incoming = _read(env, data, send_errors=options["send_errors"])
-        respond = _respond_to_update if is_update(incoming) else _respond_to_call
+        respond = _respond_to_update if is_update(incoming.message) else _respond_to_call
         answer, session = respond(env, incoming, session_path, stage, **options)
     except Refused as refusal:
         tell(refusal, fmt, output, as_json=as_json)

@@ -1,0 +1,101 @@
+"""What a message type is: which exchange it belongs to, which message answers which, who sends
+it to whom, and what makes a message a CSB update.
+
+Every room that needs to know takes it from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mikeytool.wire.registry import DataType as D
+from mikeytool.wire.registry import IdRole, NextPayload
+
+if TYPE_CHECKING:
+    from mikeytool.wire.message import Message
+
+REQUEST_INITS = (D.REQUEST_INIT_PSK, D.REQUEST_INIT_PK)
+"""The variants of REQUEST_INIT (RFC 6043 4.2.1)."""
+
+RESOLVE_INITS = (D.RESOLVE_INIT_PSK, D.RESOLVE_INIT_PK)
+"""The variants of RESOLVE_INIT (RFC 6043 4.2.3)."""
+
+REQUESTS = frozenset({*REQUEST_INITS, D.REQUEST_RESP})
+TRANSFERS = frozenset({D.TRANSFER_INIT, D.TRANSFER_RESP})
+RESOLVES = frozenset({*RESOLVE_INITS, D.RESOLVE_RESP})
+KMS_EXCHANGES = REQUESTS | RESOLVES
+TICKET_MODE = TRANSFERS | KMS_EXCHANGES
+"""The data types of MIKEY-TICKET: Ticket Request, Transfer and Resolve (RFC 6043 6.1)."""
+
+WITH_ROLES = TICKET_MODE | frozenset(range(D.REQUEST_KEY_PSK, D.SAKKE_MSG + 1))
+"""The data types whose identities are IDR payloads (RFC 6043 6.6, RFC 6267, RFC 6509)."""
+
+INITIALS = (D.PRE_SHARED, D.PUBLIC_KEY, D.DH_INIT, D.DHHMAC_INIT, D.RSA_R_I_MSG)
+"""The first messages of the modes of RFC 3830, RFC 4650 and RFC 4738."""
+
+RESPONSES = (D.PSK_VER_MSG, D.PK_VER_MSG, D.DH_RESP, D.DHHMAC_RESP, D.RSA_R_R_MSG)
+"""The answers to `INITIALS`, in the same order."""
+
+ANSWERED: Mapping[int, tuple[D, ...]] = {
+    **{answer: (initial,) for answer, initial in zip(RESPONSES, INITIALS, strict=True)},
+    D.REQUEST_RESP: REQUEST_INITS,
+    D.TRANSFER_RESP: (D.TRANSFER_INIT,),
+    D.RESOLVE_RESP: RESOLVE_INITS,
+    D.REQUEST_KEY_RESP: (D.REQUEST_KEY_PSK, D.REQUEST_KEY_PKE),
+    D.R_MESSAGE_1: (D.I_MESSAGE_1,),
+    D.I_MESSAGE_2: (D.R_MESSAGE_1,),
+    D.R_MESSAGE_2: (D.I_MESSAGE_2,),
+    D.ERROR: tuple(kind for kind in D if kind != D.ERROR),
+}
+"""For each answer, the messages that it can answer."""
+
+_UPDATED: Mapping[int, tuple[D, ...]] = {
+    D.PRE_SHARED: (D.PRE_SHARED, D.PUBLIC_KEY),
+    D.PUBLIC_KEY: (D.PUBLIC_KEY,),
+    D.DH_INIT: (D.DH_INIT,),
+    D.DHHMAC_INIT: (D.DHHMAC_INIT,),
+    D.TRANSFER_INIT: (D.TRANSFER_INIT,),
+}
+"""For each message that can be a CSB update, the initial messages that it can follow
+(RFC 3830 4.5, RFC 6043 5.2)."""
+
+_I, _R, _KMS = IdRole.INITIATOR, IdRole.RESPONDER, IdRole.KMS
+
+PARTIES: Mapping[int, tuple[IdRole, IdRole]] = {
+    **dict.fromkeys(INITIALS, (_I, _R)),
+    **dict.fromkeys(RESPONSES, (_R, _I)),
+    **dict.fromkeys(REQUEST_INITS, (_I, _KMS)),
+    D.REQUEST_RESP: (_KMS, _I),
+    D.TRANSFER_INIT: (_I, _R),
+    D.TRANSFER_RESP: (_R, _I),
+    **dict.fromkeys(RESOLVE_INITS, (_R, _KMS)),
+    D.RESOLVE_RESP: (_KMS, _R),
+}
+"""The roles of sender and receiver (RFC 3830 3, RFC 6043 4.1)."""
+
+_NEW = frozenset({NextPayload.RAND.value})
+_NEW_TICKET = frozenset({NextPayload.TICKET.value, NextPayload.RANDR.value})
+
+
+def answers(answer: int, initial: int) -> bool:
+    """Whether messages of data type `answer` can answer those of data type `initial`."""
+    return initial in ANSWERED.get(answer, ())
+
+
+def updates(update: int, initial: int) -> bool:
+    """Whether a CSB update of data type `update` can follow a message of type `initial`."""
+    return initial in _UPDATED.get(update, ())
+
+
+def is_update(message: Message) -> bool:
+    """Whether a message can only be a CSB update or the answer to one.
+
+    An update carries neither a new RAND nor, in MIKEY-TICKET, a ticket (RFC 3830 4.5,
+    RFC 6043 5.2); an initial message always does.
+    """
+    kind = message.header.data_type
+    if kind not in _UPDATED and kind != D.TRANSFER_RESP:
+        return False
+    new = _NEW_TICKET if kind in TRANSFERS else _NEW
+    return not any(payload.number in new for payload in message.payloads)

@@ -1,0 +1,92 @@
+"""What a security policy for SRTP says, and the defaults for what it leaves out.
+
+The parameters are those of RFC 3830 6.10.1; the defaults are SRTP's own (RFC 3711 8.2), and
+for the ciphers that authenticate by themselves those of RFC 7714 12. Lengths are in octets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mikeytool.wire.payloads import SP
+from mikeytool.wire.registry import (
+    FecOrder,
+    Namespace,
+    SrtpAuthAlg,
+    SrtpEncrAlg,
+    SrtpParam,
+    SrtpPrf,
+)
+
+P = SrtpParam
+
+AEAD = (
+    SrtpEncrAlg.AES_GCM,
+    SrtpEncrAlg.SEED_CCM,
+    SrtpEncrAlg.SEED_GCM,
+    SrtpEncrAlg.ARIA_GCM,
+)
+"""The ciphers that authenticate by themselves."""
+
+SRTP_DEFAULTS: Mapping[int, int] = {
+    P.ENCR_ALG: SrtpEncrAlg.AES_CM,
+    P.ENCR_KEY_LENGTH: 16,
+    P.AUTH_ALG: SrtpAuthAlg.HMAC_SHA_1,
+    P.AUTH_KEY_LENGTH: 20,
+    P.SALT_KEY_LENGTH: 14,
+    P.PRF: SrtpPrf.AES_CM,
+    P.KEY_DERIVATION_RATE: 0,
+    P.SRTP_ENCRYPTION: 1,
+    P.SRTCP_ENCRYPTION: 1,
+    P.FEC_ORDER: FecOrder.FEC_SRTP,
+    P.SRTP_AUTHENTICATION: 1,
+    P.AUTH_TAG_LENGTH: 10,
+    P.PREFIX_LENGTH: 0,
+}
+
+_AEAD_DEFAULTS: Mapping[int, int] = {
+    **SRTP_DEFAULTS,
+    P.AUTH_ALG: SrtpAuthAlg.NULL,
+    P.AUTH_KEY_LENGTH: 0,
+    P.SALT_KEY_LENGTH: 12,
+    P.AUTH_TAG_LENGTH: 0,
+    P.AEAD_TAG_LENGTH: 16,
+}
+
+SRTP_VALUES: Mapping[int, type[Namespace]] = {
+    P.ENCR_ALG: SrtpEncrAlg,
+    P.AUTH_ALG: SrtpAuthAlg,
+    P.PRF: SrtpPrf,
+    P.FEC_ORDER: FecOrder,
+    P.SRTP_AUTH_ALG: SrtpAuthAlg,
+    P.SRTCP_AUTH_ALG: SrtpAuthAlg,
+}
+"""The parameters with an enumerated value, and the registry of each."""
+
+
+def srtp_defaults(encr_alg: int = SrtpEncrAlg.AES_CM) -> dict[int, int]:
+    """The value of each parameter that a policy with this cipher leaves out."""
+    usual = _AEAD_DEFAULTS if encr_alg in AEAD else SRTP_DEFAULTS
+    return {**usual, P.ENCR_ALG: encr_alg}
+
+
+class SrtpPolicy:
+    """An SP for SRTP, read with the defaults; without an SP, the defaults alone.
+
+    `given` has the parameters that the SP sets. `auth_alg` is the MAC of RTP packets;
+    `key_length` and `salt_length` are those of the master key, in octets.
+    """
+
+    def __init__(self, sp: SP | None = None) -> None:
+        params = sp.policy_param if sp is not None else []
+        self.given = {param.type: int.from_bytes(param.value[:8]) for param in params}
+        self.encr_alg = self.value(P.ENCR_ALG)
+        self.is_aead = self.encr_alg in AEAD
+        usual = srtp_defaults(self.encr_alg)
+        self.auth_alg = self.value(P.SRTP_AUTH_ALG, self.value(P.AUTH_ALG, usual[P.AUTH_ALG]))
+        self.key_length = self.value(P.ENCR_KEY_LENGTH)
+        self.salt_length = self.value(P.SALT_KEY_LENGTH, usual[P.SALT_KEY_LENGTH])
+
+    def value(self, kind: int, default: int | None = None) -> int:
+        """The value of a parameter; where it is left out `default`, or else SRTP's own."""
+        return self.given.get(kind, SRTP_DEFAULTS.get(kind, 0) if default is None else default)
