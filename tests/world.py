@@ -26,10 +26,16 @@ from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.initiator import transfer_init
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256, profile_of
 from mikeytool.exchange.protection import protect
-from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
+from mikeytool.exchange.request import (
+    HeldTicket,
+    accept_request_resp,
+    read_request_init,
+    request_init,
+)
 from mikeytool.exchange.resolve import (
     ResolvedTicket,
     accept_resolve_resp,
+    read_resolve_init,
     resolve_init,
 )
 from mikeytool.exchange.responder import VerifiedInit, transfer_resp, verify_transfer_init
@@ -179,7 +185,7 @@ class World:
             initiator=by,
             kms=KMS,
             psk=psk_of(by),
-        )
+        ).raw
 
     def handled(self, message: bytes, env: Environment | None = None) -> bytes:
         """What the KMS answers to a message; raises Refused when it refuses."""
@@ -192,7 +198,9 @@ class World:
     def held(self, flags: str = FORKING, **changes: Any) -> HeldTicket:
         """A ticket in Alice's hands."""
         init = self.asked(self.policy(flags, **changes))
-        granted = accept_request_resp(self.env, init, psk_of(ALICE), self.handled(init))
+        granted = accept_request_resp(
+            self.env, read_request_init(init), psk_of(ALICE), self.handled(init)
+        )
         return granted.held
 
     def ticket_file(self, held: HeldTicket) -> Path:
@@ -225,7 +233,7 @@ class World:
             crypto_sessions=crypto_sessions,
             policies=policies,
             kemac_keys=kemac_keys,
-        )
+        ).raw
 
     def resolving(
         self, ticket: TICKET, by: Identity = BOB, env: Environment | None = None
@@ -238,13 +246,15 @@ class World:
             responder=by,
             kms=KMS,
             psk=psk_of(by),
-        )
+        ).raw
 
     def resolved(self, init: bytes | TransferInit, by: Identity = BOB) -> ResolvedTicket:
         """What the KMS gives a responder for the ticket of a call."""
         read = read_transfer_init(init) if isinstance(init, bytes) else init
         request = self.resolving(read.ticket, by)
-        return accept_resolve_resp(self.env, request, psk_of(by), self.handled(request))
+        return accept_resolve_resp(
+            self.env, read_resolve_init(request), psk_of(by), self.handled(request)
+        )
 
     def verified(self, init: bytes, by: Identity = BOB) -> VerifiedInit:
         """A call as its responder has it once the ticket is resolved."""
@@ -439,7 +449,7 @@ def rewritten_request(raw: bytes, psk: bytes, change: Change) -> bytes:
         randr_i=rand_of(payloads, RandRole.INITIATOR),
     )
     behind = identities(payloads, IdRole.INITIATOR, IdRole.KMS)
-    return protect(header, payloads, profile_of(header.prf), keys, behind)
+    return protect(header, payloads, profile_of(header.prf), keys, behind).raw
 
 
 def rewritten_resolve(raw: bytes, psk: bytes, change: Change) -> bytes:
@@ -453,7 +463,7 @@ def rewritten_resolve(raw: bytes, psk: bytes, change: Change) -> bytes:
         randr_r=rand_of(payloads, RandRole.RESPONDER),
     )
     behind = identities(payloads, IdRole.RESPONDER, IdRole.KMS)
-    return protect(header, payloads, profile_of(header.prf), keys, behind)
+    return protect(header, payloads, profile_of(header.prf), keys, behind).raw
 
 
 def init_keys(header: HDR, payloads: Sequence[Payload], mpki: bytes) -> MessageKeys:
@@ -476,9 +486,9 @@ def rewritten_init(
     made = protect(header, payloads, profile_of(header.prf), keys, behind)
     forked = held.keys.mpkr is not None
     if not (forked if signed is None else signed):
-        return made
+        return made.raw
     mpkr = held.keys.mpkr.key if held.keys.mpkr is not None else bytes(16)
-    return with_initiator_data(made, mpkr)
+    return with_initiator_data(made.raw, mpkr)
 
 
 def with_initiator_data(raw: bytes, mpkr: bytes) -> bytes:
@@ -506,7 +516,7 @@ def rewritten_answer(raw: bytes, init: bytes, mpk: bytes, change: Change) -> byt
         randr_i=read_transfer_init(init).randr_i,
         randr_r=rand_of(payloads, RandRole.RESPONDER),
     )
-    return protect(header, payloads, profile_of(header.prf), keys, init)
+    return protect(header, payloads, profile_of(header.prf), keys, init).raw
 
 
 def rewritten_granted(raw: bytes, init: bytes, psk: bytes, change: Change) -> bytes:
@@ -522,7 +532,7 @@ def rewritten_resolved(raw: bytes, init: bytes, psk: bytes, change: Change) -> b
 def _from_kms(raw: bytes, init: bytes, psk: bytes, change: Change, role: RandRole) -> bytes:
     header, payloads = rewritten(raw, change)
     keys = kms_keys(init, psk, role)
-    return protect(header, payloads, profile_of(header.prf), keys, init)
+    return protect(header, payloads, profile_of(header.prf), keys, init).raw
 
 
 def kms_keys(init: bytes, psk: bytes, role: RandRole) -> MessageKeys:

@@ -12,12 +12,19 @@ from mikeytool.client.state import open_state
 from mikeytool.client.ticket_files import TicketFile, read_ticket
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.error import raise_error
+from mikeytool.exchange.error import raise_if_error
+from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import finish_transfer, session_of_init, transfer_init
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.exchange.transfer import AcceptPolicy, check_apps, transfer_header
+from mikeytool.exchange.transfer import (
+    AcceptPolicy,
+    TransferInit,
+    check_apps,
+    read_transfer_init,
+    transfer_header,
+)
 from mikeytool.exchange.update import finish_update, update_init, update_keys
 from mikeytool.storage.private_files import Stage, check_free, locked, not_staged
 from mikeytool.wire.errors import Refused
@@ -74,19 +81,21 @@ def start(
     check_free(session_path, force=force)
     with locked(ticket_path):
         ticket = read_ticket(ticket_path)
-        message = _message(env, ticket, ticket_path, call, media(ticket.policy))
-        content = SessionFile(waiting=(message, ticket))
+        init = _init(env, ticket, ticket_path, call, media(ticket.policy))
+        content = SessionFile(waiting=(init.raw, ticket))
         if TicketFlag.F not in ticket.policy.flags:
-            content = SessionFile(session=session_of_init(ticket.held, message))
-        with stage(message):
+            content = SessionFile(session=session_of_init(ticket.held, init))
+        with stage(init.raw):
             if content.session is not None:
                 claim_streams(content.session)
             replace(ticket, used=True).write(ticket_path, force=True)
             content.write(session_path, force=force)
-    return message
+    return init.raw
 
 
-def _message(env: Environment, ticket: TicketFile, path: Path, call: Call, media: Media) -> bytes:
+def _init(
+    env: Environment, ticket: TicketFile, path: Path, call: Call, media: Media
+) -> TransferInit:
     flags = ticket.policy.flags
     if ticket.resolved_by is not None and TicketFlag.I in flags:
         raise Refused(
@@ -141,11 +150,12 @@ def finish(
     if another is not None:
         check_free(another, force=False)
     with locked_session(session_path) as content:
+        message = Message.read(answer)
         if content.session is not None and content.update is not None:
             known = supported(content.session.policy.prf)
-            return _finish_update(env, answer, session_path, content, accept_policy, known)
+            return _finish_update(env, message, session_path, content, accept_policy, known)
         if content.session is not None:
-            _raise_error(env, answer, content.session)
+            _raise_if_error(env, message, content.session)
         if content.waiting is None:
             raise Refused(f"{session_path}: this session does not wait for an answer")
         if content.session is not None and another is None:
@@ -153,25 +163,24 @@ def finish(
                 f"{session_path}: it has its answer; if this is one more answer to a forked"
                 " call, write its session to another file with --save-as"
             )
-        init, ticket = content.waiting
+        sent, ticket = content.waiting
         known = supported(ticket.policy.prf)
-        session = finish_transfer(env, ticket.held, init, answer, accept_policy, known)
+        init = read_transfer_init(sent)
+        session = finish_transfer(env, ticket.held, init, message, accept_policy, known)
         claim_streams(session)
         made = SessionFile(session, content.waiting)
         made.write(another or session_path, force=another is None)
     return session
 
 
-def _raise_error(env: Environment, data: bytes, session: Session) -> None:
+def _raise_if_error(env: Environment, message: Message, session: Session) -> None:
     """Raise ErrorReceived for an Error message about what set a session up, or updated it.
 
     It has the keys of that message, which are those of updates (5.2, 5.4).
     """
-    if Message.read(data).header.data_type != DataType.ERROR:
-        return
     profile = profile_of(session.policy.prf)
     about = transfer_header(DataType.TRANSFER_RESP, profile, session.csb_id, (), v=False)
-    raise_error(env, data, about, update_keys(session))
+    raise_if_error(env, message, about, update_keys(session))
 
 
 def update(
@@ -188,7 +197,7 @@ def update(
     with locked_session(session_path) as content:
         before = content.established
         brought = media(before)
-        message, session = update_init(
+        init, session = update_init(
             env,
             before,
             crypto_sessions=brought.crypto_sessions,
@@ -196,21 +205,22 @@ def update(
             kemac_keys=brought.kemac_keys,
             encr_alg=brought.encr_alg,
         )
-        with stage(message):
-            replace(content, session=session, update=message).write(session_path, force=True)
-    return message
+        with stage(init.raw):
+            replace(content, session=session, update=init.raw).write(session_path, force=True)
+    return init.raw
 
 
 def _finish_update(
     env: Environment,
-    answer: bytes,
+    answer: Message,
     session_path: Path,
     content: SessionFile,
     accept_policy: AcceptPolicy,
     supported: Sequence[SP],
 ) -> Session:
     before = content.established
-    session = finish_update(env, before, content.update or b"", answer, accept_policy, supported)
+    init = Incoming.read(content.update or b"", DataType.TRANSFER_INIT)
+    session = finish_update(env, before, init, answer, accept_policy, supported)
     claim_streams(session, before)
     replace(content, session=session, update=None).write(session_path, force=True)
     return session

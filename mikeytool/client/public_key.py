@@ -75,7 +75,7 @@ class PublicKey:
             signer=self.signer,
             recipient=self.recipient,
         )
-        return Pending(made.message, made.envelope_key, kms)
+        return Pending(made.init, made.envelope_key, kms)
 
     def resolve(
         self, env: Environment, profile: Profile, ticket: TICKET, responder: Identity, kms: Identity
@@ -91,7 +91,7 @@ class PublicKey:
             signer=self.signer,
             recipient=self.recipient,
         )
-        return Pending(made.message, made.envelope_key, kms)
+        return Pending(made.init, made.envelope_key, kms)
 
     def _check(self, env: Environment, kms: Identity) -> None:
         theirs = (self.recipient.certificate,)

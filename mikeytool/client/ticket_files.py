@@ -12,10 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.request import Difference, HeldTicket, accept_request_resp
+from mikeytool.exchange.request import (
+    Difference,
+    HeldTicket,
+    RequestInit,
+    accept_request_resp,
+    read_request_init,
+)
 from mikeytool.exchange.resolve import (
     Modifier,
     ResolvedTicket,
+    ResolveInit,
     accept_resolve_resp,
     read_resolve_init,
 )
@@ -25,7 +32,7 @@ from mikeytool.storage.private_files import Json, parse_json, read_json, write_j
 from mikeytool.wire.errors import MikeyError, Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message, read_payload
-from mikeytool.wire.message_types import RESOLVE_INITS
+from mikeytool.wire.message_types import REQUEST_INITS, RESOLVE_INITS
 from mikeytool.wire.payloads import TICKET, KeyData
 from mikeytool.wire.registry import ErrorNo, KeyType, label, labels
 from mikeytool.wire.timestamp import Timestamp
@@ -224,14 +231,14 @@ class Pending:
     `key` is what the answer is protected with: the pre-shared key, or the envelope key.
     """
 
-    init: bytes
+    init: RequestInit | ResolveInit
     key: bytes = field(repr=False)
     kms: Identity
 
     def write(self, path: Path, *, force: bool) -> None:
         """Write the pending file."""
         content = {
-            "message": self.init.hex(),
+            "message": self.init.raw.hex(),
             "key": self.key.hex(),
             "kms": identity_json(self.kms),
         }
@@ -243,25 +250,37 @@ class Pending:
         content = read_json(path, PENDING)
         try:
             init, key = bytes.fromhex(content["message"]), bytes.fromhex(content["key"])
-            return cls(init, key, identity_of_json(content["kms"]))
+            kms = identity_of_json(content["kms"])
         except (KeyError, ValueError, TypeError):
             raise WireError(f"{path}: it is broken; make the request again") from None
+        return cls(_init_of(Message.parse(init)), key, kms)
 
     def accept(self, env: Environment, answer: bytes) -> tuple[TicketFile, Sequence[Difference]]:
         """Verify the answer; the ticket, and how it differs from what was asked for.
 
         Raises ErrorReceived, Refused or WireError.
         """
-        if Message.parse(self.init).header.data_type in RESOLVE_INITS:
-            return self.accept_resolved(env, answer), ()
+        if isinstance(self.init, ResolveInit):
+            resolved = self.resolved(env, answer)
+            if self.init.sender is None:
+                raise Refused("the request does not name who resolves", ErrorNo.INVALID_ID)
+            return TicketFile.of_resolved(self.init.ticket, resolved, self.init.sender), ()
         granted = accept_request_resp(env, self.init, self.key, answer)
         held = granted.held
         return TicketFile(held.ticket, held.policy, held.keys), granted.differences
 
-    def accept_resolved(self, env: Environment, answer: bytes) -> TicketFile:
-        """Verify RESOLVE_RESP; raises as `accept` does."""
-        asked = read_resolve_init(self.init, RESOLVE_INITS)
-        resolved = accept_resolve_resp(env, self.init, self.key, answer)
-        if asked.responder is None:
-            raise Refused("the request does not name who resolves", ErrorNo.INVALID_ID)
-        return TicketFile.of_resolved(asked.ticket, resolved, asked.responder)
+    def resolved(
+        self, env: Environment, answer: bytes, policy: TicketPolicy | None = None
+    ) -> ResolvedTicket:
+        """Verify the answer to a RESOLVE_INIT; raises as `accept` does.
+
+        `policy` is that of the ticket, where that is known already.
+        """
+        assert isinstance(self.init, ResolveInit)  # noqa: S101 - so it was made
+        return accept_resolve_resp(env, self.init, self.key, answer, policy)
+
+
+def _init_of(message: Message) -> RequestInit | ResolveInit:
+    if message.header.data_type in RESOLVE_INITS:
+        return read_resolve_init(message, RESOLVE_INITS)
+    return read_request_init(message, REQUEST_INITS)

@@ -38,7 +38,7 @@ from mikeytool.exchange.error import ErrorReceived, told
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import finish_transfer, transfer_init
 from mikeytool.exchange.session import Session
-from mikeytool.exchange.transfer import as_number
+from mikeytool.exchange.transfer import as_number, read_transfer_init
 from mikeytool.exchange.update import finish_update, update_keys
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry
@@ -78,7 +78,7 @@ def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int)
     conference = rows.conference(db, conference.number)
     number = _invite(step, conference, who, 0, None)
     plan = CallInPlan(db, step.env, conference, number, keys)
-    message = transfer_init(
+    init = transfer_init(
         step.env,
         held,
         initiator=conference.focus,
@@ -88,10 +88,10 @@ def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int)
         kemac_keys=[key.key_data() for key in keys],
     )
     deadline = step.env.clock() + timeout * NS
-    _invite(step, conference, who, Message.parse(message).header.csb_id, deadline)
+    _invite(step, conference, who, init.incoming.csb_id, deadline)
     ticket = TicketFile(held.ticket, held.policy, held.keys, True)
-    member_rows.put_call(db, number, message, ticket)
-    return message
+    member_rows.put_call(db, number, init.raw, ticket)
+    return init.raw
 
 
 def _check_not_called(step: Step, conference: Conference, before: Member | None) -> None:
@@ -143,7 +143,8 @@ def answer(desk: ConferenceSystem, message: bytes) -> Answered:
     `answer` for who is authenticated; WireError when it cannot be read. What comes of the
     answer stands even when the KMS cannot be reached for what is due then.
     """
-    csb_id = Message.parse(message).header.csb_id
+    read = Message.parse(message)
+    csb_id = read.header.csb_id
     failure: MikeyError = Refused(
         f"no call-out and no update waits for an answer with the CSB ID {csb_id:#010x}"
     )
@@ -151,7 +152,7 @@ def answer(desk: ConferenceSystem, message: bytes) -> Answered:
         candidates = member_rows.members_of_csb(db, csb_id)
     for member in candidates:
         try:
-            found = desk.step(partial(_take, member, message))
+            found = desk.step(partial(_take, member, read))
         except MikeyError as error:
             failure = error
         else:
@@ -162,7 +163,7 @@ def answer(desk: ConferenceSystem, message: bytes) -> Answered:
     raise failure
 
 
-def _take(called: Member, message: bytes, step: Step) -> Answered:
+def _take(called: Member, message: Message, step: Step) -> Answered:
     conference = rows.conference(step.db, called.conference)
     if called.state == MemberState.INVITED:
         settle_denials(step, conference)
@@ -171,7 +172,7 @@ def _take(called: Member, message: bytes, step: Step) -> Answered:
     if member is not None and member.state == MemberState.INVITED and not _is_late(member, now):
         return _join(step, conference, member, message)
     if member is not None and member.state == MemberState.JOINED and member.session is not None:
-        if Message.parse(message).find(RANDR) is not None:
+        if message.find(RANDR) is not None:
             raise Refused(f"{member.identity} is in already; their answer to the call was taken")
         return _confirm(step, conference, member, member.session, message)
     raise Refused(
@@ -183,12 +184,13 @@ def _is_late(member: Member, now_ns: int) -> bool:
     return member.deadline_ns is not None and member.deadline_ns <= now_ns
 
 
-def _join(step: Step, conference: Conference, member: Member, message: bytes) -> Answered:
+def _join(step: Step, conference: Conference, member: Member, message: Message) -> Answered:
     """Verify who answered a call-out, and only then let them in."""
     call = member_rows.call_of(step.db, member.number)
     if call is None:
         raise Refused(f"no call-out to {member.identity} waits for an answer")
-    init, ticket = call
+    sent, ticket = call
+    init = read_transfer_init(sent)
     answered = Answered(conference.focus, member.identity)
     try:
         session = finish_transfer(step.env, ticket.held, init, message, accept_policy)
@@ -254,7 +256,7 @@ def _seated(
 
 
 def _confirm(
-    step: Step, conference: Conference, member: Member, session: Session, message: bytes
+    step: Step, conference: Conference, member: Member, session: Session, message: Message
 ) -> Answered:
     """Take the answer to an update; any of those sent may be the one that is answered."""
     failure: MikeyError = Refused(f"no update to {member.identity} waits for an answer")
@@ -263,7 +265,7 @@ def _confirm(
         # What was sent after this update does not make the answer to it old.
         then = replace(session, last_t=as_number(sent.t))
         try:
-            agreed = finish_update(step.env, then, update, message, accept_policy)
+            agreed = finish_update(step.env, then, sent, message, accept_policy)
             came = Incoming.read(message, DataType.TRANSFER_RESP)
             with told(step.env, came, update_keys(session), SUPPORTED):
                 _check_unchanged(sent, agreed)

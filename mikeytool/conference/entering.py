@@ -26,7 +26,7 @@ from mikeytool.exchange.responder import (
     transfer_resp,
     verify_transfer_init,
 )
-from mikeytool.exchange.transfer import TransferInit, read_transfer_init, refuse_unless
+from mikeytool.exchange.transfer import TransferInit, refuse_unless, transfer_init_of
 from mikeytool.storage import replay
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
@@ -159,9 +159,10 @@ def _needed(answer: bytes | None) -> bytes:
 
 def _read(message: bytes) -> TransferInit:
     """Read TRANSFER_INIT; an update that a member starts is told what to do instead."""
-    if is_update(Incoming.read(message, DataType.TRANSFER_INIT).message):
+    incoming = Incoming.read(message, DataType.TRANSFER_INIT)
+    if is_update(incoming.message):
         raise Refused("this is an update; a member who wants other streams calls in again")
-    return read_transfer_init(message)
+    return transfer_init_of(incoming)
 
 
 def _check_early(desk: ConferenceSystem, init: TransferInit, flags: TicketFlag) -> None:

@@ -138,15 +138,15 @@ def _bring_up(
     updates = []
     for member in members:
         assert member.session is not None  # noqa: S101 - who has joined has a session
-        message, session = update_init(
+        init, session = update_init(
             step.env,
             member.session,
             crypto_sessions=_under(conference, member.session, spis),
             kemac_keys=_not_known(member.session, keys),
         )
         member_rows.put_last_t(step.db, member.number, session.last_t)
-        member_rows.put_update(step.db, member.number, conference.generation, message)
-        updates.append(Update(member.identity, message))
+        member_rows.put_update(step.db, member.number, conference.generation, init.raw)
+        updates.append(Update(member.identity, init.raw))
     return updates
 
 

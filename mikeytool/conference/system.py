@@ -108,7 +108,7 @@ class ConferenceSystem:
         Raises ErrorReceived or Refused when the KMS refuses, Unreachable without one.
         """
         me = self.system
-        message = resolve_init(
+        request = resolve_init(
             self.env,
             init.incoming.profile,
             init.ticket,
@@ -117,8 +117,8 @@ class ConferenceSystem:
             psk=me.psk,
             psk_id=self.key_name,
         )
-        answer = self.kms.answer(self.env, message)
-        return accept_resolve_resp(self.env, message, me.psk, answer)
+        answer = self.kms.answer(self.env, request.raw)
+        return accept_resolve_resp(self.env, request, me.psk, answer, init.policy)
 
     def request(
         self,
@@ -142,7 +142,7 @@ class ConferenceSystem:
             valid_to=Timestamp.at(now + TICKET_VALIDITY * NS, TsType.NTP_UTC_32),
             keys=tuple(keys),
         )
-        message = request_init(
+        request = request_init(
             self.env,
             PROFILE_128,
             policy,
@@ -152,8 +152,8 @@ class ConferenceSystem:
             psk_id=self.key_name,
         )
         try:
-            answer = self.kms.answer(self.env, message)
-            granted = accept_request_resp(self.env, message, me.psk, answer)
+            answer = self.kms.answer(self.env, request.raw)
+            granted = accept_request_resp(self.env, request, me.psk, answer)
         except Refused as error:
             # Its number is about the system's request, not about whoever led to it.
             raise Refused(str(error), ErrorNo.UNSPECIFIED) from None

@@ -59,7 +59,7 @@ def error_message(
     payloads: list[Payload] = [t.payload(), ERR(error_no=int(error_no)), *named]
     if keys is None:
         return Message(header, payloads).build()
-    return protect(header, payloads, profile_of(about.prf), keys, b"")
+    return protect(header, payloads, profile_of(about.prf), keys, b"").raw
 
 
 @contextmanager
@@ -85,22 +85,16 @@ def told(
     raise refusal from None
 
 
-def raise_if_error(
-    env: Environment, data: bytes, about: Incoming, keys: MessageKeys | None
-) -> None:
-    """Raise ErrorReceived when `data` is an Error message about the message `about`.
+def raise_if_error(env: Environment, message: Message, about: HDR, keys: MessageKeys) -> None:
+    """Raise ErrorReceived when a message is an Error message about one with the header `about`.
 
     It counts as verified only with a valid MAC under `keys`, the CSB ID of `about` and
     an acceptable T; otherwise the text calls it a hint. Raises WireError and Refused when
     it cannot be read.
     """
-    if Message.read(data).header.data_type == DataType.ERROR:
-        raise_error(env, data, about.message.header, keys)
-
-
-def raise_error(env: Environment, data: bytes, about: HDR, keys: MessageKeys | None) -> None:
-    """Raise ErrorReceived for an Error message about a message with the header `about`."""
-    error = Incoming.read(data, DataType.ERROR)
+    if message.header.data_type != DataType.ERROR:
+        return
+    error = Incoming.read(message, DataType.ERROR)
     numbers = [p.error_no for p in error.message.all(ERR)]
     names = ", ".join(f"{label(ErrorNo, number)} ({number})" for number in numbers) or "none"
     supported = error.message.all(SP)
@@ -108,7 +102,7 @@ def raise_error(env: Environment, data: bytes, about: HDR, keys: MessageKeys | N
     try:
         error.check_answers(about)
         env.check_fresh(error.t)
-        if keys is None or error.message.find(V) is None:
+        if error.message.find(V) is None:
             raise Refused("it has no MAC")
         check_mac(error, keys, b"")
     except Refused as reason:

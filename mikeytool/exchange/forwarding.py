@@ -10,16 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mikeytool.crypto.derive import message_keys
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.profile import rand_length
-from mikeytool.exchange.protection import protect
-from mikeytool.exchange.request import empty_header
-from mikeytool.exchange.resolve import ResolvedTicket, ResolveInit, resolve_resp_with
+from mikeytool.exchange.resolve import ResolvedTicket, ResolveInit, resolve_init, resolve_resp_with
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.payloads import RANDR, GeneralExt, Payload
-from mikeytool.wire.registry import DataType, ExtensionType, IdRole, RandRole
+from mikeytool.wire.payloads import GeneralExt
+from mikeytool.wire.registry import ExtensionType
 
 MAX_HOPS = 4
 """How many KMSs a RESOLVE_INIT may be handed on to (interpretation 38)."""
@@ -36,27 +32,22 @@ def forward_resolve_init(
     path: Sequence[Identity],
     kms: Identity,
     psk: bytes,
-) -> bytes:
+) -> ResolveInit:
     """RESOLVE_INIT with the ticket of another one, for the next KMS.
 
     `path` are the KMSs that it has gone through, the one that makes it last; that one's
     identity names the key in IDRpsk. Draws the CSB ID and RANDRr.
     """
-    profile = request.incoming.profile
-    t = env.timestamp()
-    header = empty_header(DataType.RESOLVE_INIT_PSK, profile, int.from_bytes(env.random(4)), v=1)
-    randr_r = env.random(rand_length(psk))
-    payloads: list[Payload] = [
-        t.payload(),
-        RANDR(rand_role=RandRole.RESPONDER.value, rand=randr_r),
-        responder.idr(IdRole.RESPONDER),
-        kms.idr(IdRole.KMS),
-        request.ticket.copy(next_payload=None),
-        *(_hop(passed) for passed in path),
-        path[-1].idr(IdRole.PSK),
-    ]
-    keys = message_keys(profile.prf, psk, header.csb_id, response=False, randr_r=randr_r)
-    return protect(header, payloads, profile, keys, responder.data + kms.data)
+    return resolve_init(
+        env,
+        request.incoming.profile,
+        request.ticket,
+        responder=responder,
+        kms=kms,
+        psk=psk,
+        psk_id=path[-1],
+        passed=[_hop(passed) for passed in path],
+    )
 
 
 def _hop(kms: Identity) -> GeneralExt:

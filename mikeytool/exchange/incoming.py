@@ -59,25 +59,33 @@ def only(payloads: Sequence[Payload], kind: type[P], where: str, error_no: Error
     return found[0]
 
 
+def message_of(message: bytes | Message) -> Message:
+    """Read octets, as `Message.read` does; a message that has been read is given back."""
+    return message if isinstance(message, Message) else Message.read(message)
+
+
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message that was read to its last octet and holds nothing twice; not yet verified."""
+    """A message that was read to its last octet and holds nothing twice; not yet verified.
+
+    One that was built here is held the same way, without being read.
+    """
 
     message: Message
     data_type: DataType
     profile: Profile
     t: Timestamp
-    raw: bytes
 
     @classmethod
-    def read(cls, data: bytes, *expected: DataType) -> Incoming:
-        """Read a message of one of the `expected` data types.
+    def read(cls, message: bytes | Message, *expected: DataType) -> Incoming:
+        """Read a message of one of the `expected` data types, or take one that has been read.
 
         Raises WireError when it cannot be read, Refused for another version or data type,
-        an unknown PRF, a missing T, payloads that may stand once and stand twice, and
+        an unknown PRF, a missing T, a payload that may occur once and occurs twice, and
         for a V or SIGN that is not last (interpretation 25).
         """
-        message = Message.parse(data)
+        message = message_of(message)
+        message.check_whole()
         header = message.header
         if header.version != MIKEY_VERSION:
             raise Refused(f"MIKEY version {header.version} is not supported")
@@ -89,7 +97,12 @@ class Incoming:
         _check_last(message.payloads)
         t = only(message.payloads, T, "the message", ErrorNo.UNSPECIFIED)
         kind = DataType(header.data_type)
-        return cls(message, kind, profile_of(header.prf), Timestamp.of(t), data)
+        return cls(message, kind, profile_of(header.prf), Timestamp.of(t))
+
+    @property
+    def raw(self) -> bytes:
+        """The octets of the message."""
+        return self.message.raw
 
     @property
     def csb_id(self) -> int:

@@ -15,13 +15,13 @@ from mikeytool.crypto.mac import mac
 from mikeytool.exchange.crypto_sessions import CsSpec, offer_map, read_map
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import raise_if_error, told
-from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.incoming import Incoming, message_of
 from mikeytool.exchange.profile import check_encr_alg, profile_of
 from mikeytool.exchange.protection import check_mac, protect
-from mikeytool.exchange.request import HeldTicket, check_spis
+from mikeytool.exchange.request import HeldTicket
 from mikeytool.exchange.resolve import Modifier, check_modifier, read_modifier
 from mikeytool.exchange.session import CryptoSession, Session, check_policies, check_session_keys
-from mikeytool.exchange.ticket import TicketKeys, for_key_wrap
+from mikeytool.exchange.ticket import TicketKeys, check_spis, for_key_wrap
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import (
     AcceptPolicy,
@@ -32,9 +32,9 @@ from mikeytool.exchange.transfer import (
     check_transfer_rands,
     check_usable,
     open_own_kemac,
-    read_transfer_init,
     refuse_unless,
     transfer_header,
+    transfer_init_of,
     transfer_rand_length,
 )
 from mikeytool.wire.errors import Refused
@@ -55,7 +55,7 @@ def transfer_init(
     kemac_keys: Sequence[KeyData] = (),
     randr_i: bytes | None = None,
     encr_alg: EncrAlg | None = None,
-) -> bytes:
+) -> TransferInit:
     """TRANSFER_INIT for a ticket (4.2.2.1).
 
     `kemac_keys` go into a KEMAC of the initiator's own, which needs the L flag, under
@@ -97,8 +97,10 @@ def transfer_init(
     header = transfer_header(
         DataType.TRANSFER_INIT, profile, csb_id, entries, v=F.F in policy.flags
     )
-    raw = protect(header, payloads, profile, keys, initiator.data + responder.data)
-    return raw if held.keys.mpkr is None else _with_initiator_data(raw, held.keys.mpkr.key)
+    message = protect(header, payloads, profile, keys, initiator.data + responder.data)
+    if held.keys.mpkr is not None:
+        _add_initiator_data(message, held.keys.mpkr.key)
+    return transfer_init_of(Incoming.read(message, DataType.TRANSFER_INIT), policy)
 
 
 def _check_offer(held: HeldTicket, kemac_keys: Sequence[KeyData], policies: Sequence[SP]) -> None:
@@ -126,9 +128,8 @@ def _check_group(
     check_transfer_rands(randr_i, b"", [keys.mpki.key], session_keys)
 
 
-def _with_initiator_data(raw: bytes, mpkr: bytes) -> bytes:
-    """The message with Initiator Data in its ticket, which its MAC does not cover (6.10)."""
-    message = Message.parse(raw)
+def _add_initiator_data(message: Message, mpkr: bytes) -> None:
+    """Put Initiator Data into the ticket of a message, which its MAC does not cover (6.10)."""
     v = message.payloads[-1]
     ticket = message.find(TICKET)
     assert isinstance(v, V) and ticket is not None  # noqa: S101, PT018 - made just before
@@ -138,12 +139,11 @@ def _with_initiator_data(raw: bytes, mpkr: bytes) -> bytes:
     tag = mac(v.auth_alg, initiator_data_keys(ticket.prf, mpkr), covers)
     at = message.payloads.index(ticket)
     message.payloads[at] = ticket.copy(initiator_data=covers + tag, initiator_data_length=None)
-    return message.build()
+    message.place()
 
 
-def session_of_init(held: HeldTicket, init_raw: bytes) -> Session:
+def session_of_init(held: HeldTicket, init: TransferInit) -> Session:
     """The initiator's session when there is no answer to wait for (F = 0)."""
-    init = read_transfer_init(init_raw)
     return unanswered_session(held.keys.mpki.key, held.keys.keys, init, IdRole.INITIATOR)
 
 
@@ -195,9 +195,9 @@ class TransferResp:
     randr_r: bytes
 
     @classmethod
-    def read(cls, init: TransferInit, data: bytes) -> TransferResp:
+    def read(cls, init: TransferInit, message: bytes | Message) -> TransferResp:
         """Read the answer to `init`; raises WireError, and Refused when it is none."""
-        incoming = Incoming.read(data, DataType.TRANSFER_RESP)
+        incoming = Incoming.read(message, DataType.TRANSFER_RESP)
         incoming.check_answers(init.incoming.message.header)
         modifier = read_modifier(incoming, init.policy)
         needs = F.G in init.policy.flags
@@ -303,8 +303,8 @@ class TransferResp:
 def finish_transfer(
     env: Environment,
     held: HeldTicket,
-    init_raw: bytes,
-    data: bytes,
+    init: TransferInit,
+    answer: bytes | Message,
     accept_policy: AcceptPolicy,
     supported: Sequence[SP] = (),
 ) -> Session:
@@ -314,17 +314,17 @@ def finish_transfer(
     verify or is not acceptable, WireError when it cannot be read. What has verified is
     refused with an Error message for the responder, which names the policies `supported`.
     """
-    init = read_transfer_init(init_raw)
-    mpki = held.keys.mpki.key
-    raise_if_error(env, data, init.incoming, init.keys(mpki, response=False))
-    answer = TransferResp.read(init, data)
+    mpki, message = held.keys.mpki.key, message_of(answer)
+    about = init.incoming.message.header
+    raise_if_error(env, message, about, init.keys(mpki, response=False))
+    resp = TransferResp.read(init, message)
     init.policy.check_validity(env.clock())
-    mpk, ticket_keys = as_answered(held.keys, init.policy.prf, answer.modifier)
-    answer.verify(mpk)
-    keys = init.keys(mpk, response=True, randr_r=answer.randr_r)
-    with told(env, answer.incoming, keys, supported):
-        env.check_fresh(answer.incoming.t)
-        return answer.session(mpki, mpk, ticket_keys.keys, accept_policy)
+    mpk, ticket_keys = as_answered(held.keys, init.policy.prf, resp.modifier)
+    resp.verify(mpk)
+    keys = init.keys(mpk, response=True, randr_r=resp.randr_r)
+    with told(env, resp.incoming, keys, supported):
+        env.check_fresh(resp.incoming.t)
+        return resp.session(mpki, mpk, ticket_keys.keys, accept_policy)
 
 
 def as_answered(keys: TicketKeys, prf: int, modifier: Modifier | None) -> tuple[bytes, TicketKeys]:

@@ -33,20 +33,20 @@ def covered(message: Message, raw: bytes, mac_length: int) -> bytes:
 
 def protect(
     header: HDR, payloads: Sequence[Payload], profile: Profile, keys: MessageKeys, behind: bytes
-) -> bytes:
-    """The message with a V payload at its end.
+) -> Message:
+    """The message with a V payload at its end, as `Message.read` would give it.
 
     `behind` is what table 5.2 puts behind the message: identities of an initial message,
     the whole initial message of a response.
     """
     length = profile.mac_alg.length
     v = V(auth_alg=int(profile.mac_alg), ver_data=bytes(length))
-    raw = Message(header, [*payloads, v]).build()
-    covers = raw[:-length]
-    if header.data_type == DataType.TRANSFER_INIT:
-        covers = covered(Message.parse(raw), raw, length)
-    covers += behind
-    return raw[:-length] + mac(profile.mac_alg, keys, covers)
+    message = Message(header, [*payloads, v])
+    message.place()
+    covers = covered(message, message.raw, length) + behind
+    v.ver_data = mac(profile.mac_alg, keys, covers)
+    message.raw = message.raw[:-length] + v.ver_data
+    return message
 
 
 def check_mac(incoming: Incoming, keys: MessageKeys, behind: bytes) -> None:

@@ -31,10 +31,21 @@ from mikeytool.crypto.envelope import seal_envelope, unseal_envelope
 from mikeytool.crypto.signature import check_signature, sign, signature_length
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.kms_messages import KmsExchange, empty_header
 from mikeytool.exchange.profile import Profile, rand_length
 from mikeytool.exchange.protection import covered
-from mikeytool.exchange.request import RequestInit, empty_header, read_request_init
-from mikeytool.exchange.resolve import ResolveInit, read_resolve_init
+from mikeytool.exchange.request import (
+    TICKET_REQUEST,
+    RequestInit,
+    read_request_init,
+    request_init_of,
+)
+from mikeytool.exchange.resolve import (
+    TICKET_RESOLVE,
+    ResolveInit,
+    read_resolve_init,
+    resolve_init_of,
+)
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import HDR
@@ -48,7 +59,6 @@ from mikeytool.wire.registry import (
     HashFunc,
     IdRole,
     PrfFunc,
-    RandRole,
     SType,
     label,
 )
@@ -111,10 +121,10 @@ class KmsKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Enveloped:
+class Enveloped(Generic[Init]):
     """An initial message, and the envelope key that the answer is protected with."""
 
-    message: bytes
+    init: Init
     envelope_key: bytes = field(repr=False)
 
 
@@ -127,7 +137,7 @@ def request_init_pk(
     kms: Identity,
     signer: Signer,
     recipient: Recipient,
-) -> Enveloped:
+) -> Enveloped[RequestInit]:
     """REQUEST_INIT_PK that asks for a ticket of that policy (4.2.1.1, 4.2.1.3).
 
     Draws the CSB ID, the envelope key and RANDRi. Raises Refused for flags that
@@ -135,15 +145,11 @@ def request_init_pk(
     or an identity that is not that of its certificate.
     """
     policy.check_flags()
-    return _init(
-        _Variant(DataType.REQUEST_INIT_PK, RandRole.INITIATOR, IdRole.INITIATOR),
-        env,
-        profile,
-        policy.tp(),
-        (initiator, kms),
-        signer,
-        recipient,
+    message, key = _signed_init(
+        TICKET_REQUEST, env, profile, policy.tp(), (initiator, kms), signer, recipient
     )
+    incoming = Incoming.read(message, TICKET_REQUEST.init_pk)
+    return Enveloped(request_init_of(incoming, policy), key)
 
 
 def resolve_init_pk(
@@ -155,52 +161,40 @@ def resolve_init_pk(
     kms: Identity,
     signer: Signer,
     recipient: Recipient,
-) -> Enveloped:
+) -> Enveloped[ResolveInit]:
     """RESOLVE_INIT_PK for a ticket, its Initiator Data included (4.2.3.1, 4.2.3.3).
 
     Draws the CSB ID, the envelope key and RANDRr; raises as `request_init_pk` does.
     """
-    return _init(
-        _Variant(DataType.RESOLVE_INIT_PK, RandRole.RESPONDER, IdRole.RESPONDER),
-        env,
-        profile,
-        ticket.copy(next_payload=None),
-        (responder, kms),
-        signer,
-        recipient,
+    bare = ticket.copy(next_payload=None)
+    message, key = _signed_init(
+        TICKET_RESOLVE, env, profile, bare, (responder, kms), signer, recipient
     )
+    return Enveloped(resolve_init_of(Incoming.read(message, TICKET_RESOLVE.init_pk)), key)
 
 
-@dataclass(frozen=True, slots=True)
-class _Variant:
-    """What differs between the two initial messages, apart from TP and TICKET."""
-
-    data_type: DataType
-    rand_role: RandRole
-    id_role: IdRole
-
-
-def _init(
-    variant: _Variant,
+def _signed_init(
+    exchange: KmsExchange,
     env: Environment,
     profile: Profile,
     wanted: TP | TICKET,
     parties: tuple[Identity, Identity],
     signer: Signer,
     recipient: Recipient,
-) -> Enveloped:
+) -> tuple[Message, bytes]:
+    """The initial message, and the envelope key in it."""
     sender, kms = parties
     _check_own(signer, sender)
     if not is_of_kms(recipient.certificate, kms):
         raise UsageError(f"the subjectAltName of the KMS's certificate does not name {kms}")
     t = env.timestamp()
-    header = empty_header(variant.data_type, profile, int.from_bytes(env.random(4)), v=1)
+    header = empty_header(exchange.init_pk, profile, int.from_bytes(env.random(4)), v=1)
     envelope_key = env.random(profile.key_length)
     rand = env.random(rand_length(envelope_key))
     payloads: list[Payload] = [
         t.payload(),
-        RANDR(rand_role=variant.rand_role.value, rand=rand),
-        sender.idr(variant.id_role),
+        RANDR(rand_role=exchange.rand_role.value, rand=rand),
+        sender.idr(exchange.id_role),
         *(_certs(signer) if signer.sends_chain else ()),
         kms.idr(IdRole.KMS),
         wanted,
@@ -211,9 +205,8 @@ def _init(
     payloads.append(
         seal_envelope(rsa_key(recipient.certificate), envelope_key, oaep=recipient.oaep)
     )
-    return Enveloped(
-        signed(header, payloads, profile, signer, sender.data + kms.data), envelope_key
-    )
+    message = signed(header, payloads, profile, signer, sender.data + kms.data)
+    return message, envelope_key
 
 
 def _check_own(signer: Signer, sender: Identity) -> None:
@@ -235,13 +228,16 @@ def _certs(signer: Signer) -> list[CERT]:
 
 def signed(
     header: HDR, payloads: Sequence[Payload], profile: Profile, signer: Signer, behind: bytes
-) -> bytes:
+) -> Message:
     """The message with a SIGN payload at its end; `behind` is what table 5.2 puts there."""
     length = signature_length(signer.private_key)
     sign_payload = SIGN(s_type=signer.s_type.value, signature=bytes(length))
-    raw = Message(header, [*payloads, sign_payload]).build()
-    covers = covered(Message.parse(raw), raw, length) + behind
-    return raw[:-length] + sign(profile.prf, signer.private_key, signer.s_type, covers)
+    message = Message(header, [*payloads, sign_payload])
+    message.place()
+    covers = covered(message, message.raw, length) + behind
+    signature = sign(profile.prf, signer.private_key, signer.s_type, covers)
+    sign_payload.signature, message.raw = signature, message.raw[:-length] + signature
+    return message
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,18 +262,17 @@ class PublicKeyInit(Generic[Init]):
     @property
     def sender(self) -> Identity | None:
         """IDRi or IDRr, None when it is left out."""
-        init: RequestInit | ResolveInit = self.init
-        return init.initiator if isinstance(init, RequestInit) else init.responder
+        return self.init.sender
 
 
-def read_request_init_pk(data: bytes) -> PublicKeyInit[RequestInit]:
+def read_request_init_pk(message: bytes | Message) -> PublicKeyInit[RequestInit]:
     """Read REQUEST_INIT_PK (4.2.1.4); raises WireError and Refused."""
-    return _read(read_request_init(data, (DataType.REQUEST_INIT_PK,)))
+    return _read(read_request_init(message, (DataType.REQUEST_INIT_PK,)))
 
 
-def read_resolve_init_pk(data: bytes) -> PublicKeyInit[ResolveInit]:
+def read_resolve_init_pk(message: bytes | Message) -> PublicKeyInit[ResolveInit]:
     """Read RESOLVE_INIT_PK (4.2.3.4); raises WireError and Refused."""
-    return _read(read_resolve_init(data, (DataType.RESOLVE_INIT_PK,)))
+    return _read(read_resolve_init(message, (DataType.RESOLVE_INIT_PK,)))
 
 
 def _read(init: Init) -> PublicKeyInit[Init]:

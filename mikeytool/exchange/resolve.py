@@ -1,9 +1,9 @@
-"""The Ticket Resolve exchange with a pre-shared key (RFC 6043 4.2.3).
+"""The Ticket Resolve exchange (RFC 6043 4.2.3).
 
-Responder: `resolve_init`, then `accept_resolve_resp`. KMS: `read_resolve_init`,
-`verify_resolve`, `open_for_responder`, then `resolve_resp`. With a public key only RESOLVE_INIT
-differs, see `public_key`: `resolve_resp` and `accept_resolve_resp` then take the envelope key
-for the PSK.
+Responder: `resolve_init`, then `accept_resolve_resp`. KMS: `read_resolve_init`, `verify_init` of
+`kms_messages`, `open_for_responder`, then `resolve_resp`. With a public key only RESOLVE_INIT
+differs, see `public_key`: the response is then protected with the envelope key instead of the
+PSK.
 """
 
 from __future__ import annotations
@@ -11,31 +11,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mikeytool.crypto.derive import MessageKeys, initiator_data_keys, message_keys
-from mikeytool.crypto.kemac import open_kemac, seal_kemac
+from mikeytool.crypto.derive import initiator_data_keys
 from mikeytool.crypto.mac import mac_is_good
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.error import raise_if_error
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.profile import (
-    Profile,
-    check_encr_alg,
-    check_key,
-    check_rands,
-    profile_of,
-    rand_length,
-    strength,
+from mikeytool.exchange.kms_messages import (
+    KmsExchange,
+    KmsInit,
+    fields_of,
+    init_with_psk,
+    keys_in_response,
+    kms_response,
+    verified_response,
 )
-from mikeytool.exchange.protection import check_mac, protect
-from mikeytool.exchange.request import check_spis, empty_header
+from mikeytool.exchange.profile import Profile, profile_of, rand_length
 from mikeytool.exchange.ticket import BaseTicket, TicketKeys, new_key
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.message import leading_chain
-from mikeytool.wire.message_types import RESOLVE_INITS
-from mikeytool.wire.payloads import KEMAC, RANDR, TICKET, Payload, V
+from mikeytool.wire.message import Message, leading_chain
+from mikeytool.wire.payloads import RANDR, TICKET, Payload, V
 from mikeytool.wire.registry import DataType, ErrorNo, IdRole, KeyType, RandRole, TicketFlag
+
+TICKET_RESOLVE = KmsExchange(
+    DataType.RESOLVE_INIT_PSK,
+    DataType.RESOLVE_INIT_PK,
+    DataType.RESOLVE_RESP,
+    IdRole.RESPONDER,
+    RandRole.RESPONDER,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,15 @@ class ResolvedTicket:
     modifier: Modifier | None
 
 
+@dataclass(frozen=True, slots=True)
+class ResolveInit(KmsInit):
+    """RESOLVE_INIT with the ticket that it brings, of which nothing is read yet."""
+
+    exchange = TICKET_RESOLVE
+
+    ticket: TICKET
+
+
 def resolve_init(
     env: Environment,
     profile: Profile,
@@ -65,71 +78,31 @@ def resolve_init(
     kms: Identity,
     psk: bytes,
     psk_id: Identity | None = None,
-) -> bytes:
+    passed: Sequence[Payload] = (),
+) -> ResolveInit:
     """RESOLVE_INIT_PSK for a ticket, its Initiator Data included (4.2.3.1, 4.2.3.2).
 
-    Draws the CSB ID and RANDRr.
+    `passed` names the KMSs that it has gone through, for a KMS that forwards it. Draws the CSB
+    ID and RANDRr. Raises UsageError for a key under 128 bits.
     """
-    check_key(psk, "pre-shared key")
-    t = env.timestamp()
-    header = empty_header(DataType.RESOLVE_INIT_PSK, profile, int.from_bytes(env.random(4)), v=1)
-    randr_r = env.random(rand_length(psk))
-    payloads: list[Payload] = [
-        t.payload(),
-        RANDR(rand_role=RandRole.RESPONDER.value, rand=randr_r),
-        responder.idr(IdRole.RESPONDER),
-        kms.idr(IdRole.KMS),
-        ticket.copy(next_payload=None),
-    ]
-    if psk_id is not None:
-        payloads.append(psk_id.idr(IdRole.PSK))
-    keys = message_keys(profile.prf, psk, header.csb_id, response=False, randr_r=randr_r)
-    return protect(header, payloads, profile, keys, responder.data + kms.data)
+    content = [ticket.copy(next_payload=None), *passed]
+    message = init_with_psk(
+        env, TICKET_RESOLVE, profile, content, sender=responder, kms=kms, psk=psk, psk_id=psk_id
+    )
+    return resolve_init_of(Incoming.read(message, TICKET_RESOLVE.init_psk))
 
 
-@dataclass(frozen=True, slots=True)
-class ResolveInit:
-    """A RESOLVE_INIT as the KMS reads it. Nothing in it is true before it is verified."""
-
-    incoming: Incoming
-    ticket: TICKET
-    randr_r: bytes
-    responder: Identity | None
-    kms: Identity | None
-    psk_id: Identity | None
-
-    def keys(self, psk: bytes, *, response: bool) -> MessageKeys:
-        """The keys that protect the request, or the response to it."""
-        inc = self.incoming
-        return message_keys(
-            inc.profile.prf, psk, inc.csb_id, response=response, randr_r=self.randr_r
-        )
+def resolve_init_of(incoming: Incoming) -> ResolveInit:
+    """The RESOLVE_INIT in a message; raises Refused."""
+    fields = fields_of(TICKET_RESOLVE, incoming)
+    return ResolveInit(*fields, incoming.only(TICKET, ErrorNo.INVALID_TICKET))
 
 
 def read_resolve_init(
-    data: bytes, variants: Sequence[DataType] = (DataType.RESOLVE_INIT_PSK,)
+    message: bytes | Message, variants: Sequence[DataType] = (DataType.RESOLVE_INIT_PSK,)
 ) -> ResolveInit:
     """Read RESOLVE_INIT of one of these variants (4.2.3.4); raises WireError and Refused."""
-    incoming = Incoming.read(data, *variants)
-    incoming.check_no_crypto_sessions()
-    return ResolveInit(
-        incoming,
-        incoming.only(TICKET, ErrorNo.INVALID_TICKET),
-        incoming.need_rand(RandRole.RESPONDER),
-        incoming.identity(IdRole.RESPONDER),
-        incoming.identity(IdRole.KMS),
-        incoming.identity(IdRole.PSK),
-    )
-
-
-def verify_resolve(request: ResolveInit, psk: bytes, responder: Identity, kms: Identity) -> None:
-    """Check the MAC, and that RANDRr is as long as the key (12.1); raises Refused.
-
-    The identities stand in for those left out.
-    """
-    behind = (request.responder or responder).data + (request.kms or kms).data
-    check_mac(request.incoming, request.keys(psk, response=False), behind)
-    check_rands([request.randr_r], [strength(psk, request.incoming.profile)])
+    return resolve_init_of(Incoming.read(message, *variants))
 
 
 def open_for_responder(base: BaseTicket, tpk: bytes) -> TicketKeys:
@@ -184,7 +157,7 @@ def initiator_data(ticket: TICKET) -> tuple[V, V]:
 def resolve_resp(
     env: Environment,
     request: ResolveInit,
-    psk: bytes,
+    key: bytes,
     kms: Identity,
     policy: TicketPolicy,
     keys: TicketKeys,
@@ -192,40 +165,33 @@ def resolve_resp(
 ) -> bytes:
     """RESOLVE_RESP with the keys of a ticket for `responder`, the identity that acts (4.2.3.5).
 
-    With the I flag it forks MPKr and the TGKs. Draws RANDRkms, then the SPIs of the MPKs.
+    `key` is what the request came with: the pre-shared key or the envelope key. With the I flag
+    MPKr and the TGKs are forked. Draws RANDRkms, then the SPIs of the MPKs.
     """
     modifier = None
     if TicketFlag.I in policy.flags:
-        tgks = [key.key for key in keys.keys]
+        tgks = [tgk.key for tgk in keys.keys]
         modifier = Modifier(responder, env.random(rand_length(keys.mpki.key, *tgks)))
         keys = keys.forked(policy.prf, responder.data, modifier.randr_kms)
-    return resolve_resp_with(env, request, psk, kms, _with_own_spis(env, keys), modifier)
+    return resolve_resp_with(env, request, key, kms, _with_own_spis(env, keys), modifier)
 
 
 def resolve_resp_with(
     env: Environment,
     request: ResolveInit,
-    psk: bytes,
+    key: bytes,
     kms: Identity,
     keys: TicketKeys,
     modifier: Modifier | None,
 ) -> bytes:
     """RESOLVE_RESP with keys as they are, forked with `modifier` or not (4.2.3.5)."""
-    inc = request.incoming
-    protection = request.keys(psk, response=True)
-    t = env.timestamp()
-    payloads: list[Payload] = [
-        t.payload(),
-        kms.idr(IdRole.KMS),
-        seal_kemac(inc.profile.encr_alg, keys.sub_payloads(), protection, inc.csb_id, t),
-    ]
+    after: list[Payload] = []
     if modifier is not None:
-        payloads += [
+        after = [
             modifier.responder.idr(IdRole.RESPONDER),
             RANDR(rand_role=RandRole.KMS.value, rand=modifier.randr_kms),
         ]
-    header = empty_header(DataType.RESOLVE_RESP, inc.profile, inc.csb_id, v=0)
-    return protect(header, payloads, inc.profile, protection, inc.raw)
+    return kms_response(env, request, key, kms, keys, after=after)
 
 
 def _with_own_spis(env: Environment, keys: TicketKeys) -> TicketKeys:
@@ -237,26 +203,22 @@ def _with_own_spis(env: Environment, keys: TicketKeys) -> TicketKeys:
     return TicketKeys(mpki, mpkr, keys.keys)
 
 
-def accept_resolve_resp(env: Environment, init: bytes, psk: bytes, data: bytes) -> ResolvedTicket:
-    """Verify the answer to the RESOLVE_INIT `init` and take its keys (4.2.3.6).
+def accept_resolve_resp(
+    env: Environment,
+    request: ResolveInit,
+    key: bytes,
+    response: bytes | Message,
+    policy: TicketPolicy | None = None,
+) -> ResolvedTicket:
+    """Verify the response to a RESOLVE_INIT and take its keys (4.2.3.6).
 
-    Raises ErrorReceived when the KMS refused, Refused when the answer does not verify or
-    misses half of the modifier, WireError when it cannot be read.
+    `key` is the pre-shared key or the envelope key, `policy` that of the ticket, where that is
+    known already. Raises ErrorReceived when the KMS refused, Refused when the response does not
+    verify or lacks half of the modifier, WireError when it cannot be read.
     """
-    request = read_resolve_init(init, RESOLVE_INITS)
-    raise_if_error(env, data, request.incoming, request.keys(psk, response=False))
-    incoming = Incoming.read(data, DataType.RESOLVE_RESP)
-    incoming.check_answers(request.incoming.message.header)
-    incoming.check_no_crypto_sessions()
-    protection = request.keys(psk, response=True)
-    check_mac(incoming, protection, init)
-    env.check_fresh(incoming.t)
-    policy = TicketPolicy.of(request.ticket)
-    kemac = incoming.only(KEMAC)
-    check_encr_alg(incoming.profile, kemac.encr_alg)
-    sub_payloads = open_kemac(kemac, protection, incoming.csb_id, incoming.t)
-    keys = TicketKeys.of(sub_payloads, policy.flags)
-    check_spis(keys.keys)
+    incoming = verified_response(env, request, key, response)
+    policy = policy or TicketPolicy.of(request.ticket)
+    keys = keys_in_response(request, key, incoming, policy.flags)
     modifier = read_modifier(incoming, policy)
     if modifier is not None:
         check_modifier(modifier, keys)

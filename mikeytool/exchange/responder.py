@@ -14,10 +14,9 @@ from mikeytool.exchange.crypto_sessions import Arrange, CsSpec, answer_map
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.profile import check_mac_alg
 from mikeytool.exchange.protection import check_mac, protect
-from mikeytool.exchange.request import check_spis
 from mikeytool.exchange.resolve import ResolvedTicket
 from mikeytool.exchange.session import CryptoSession, Session, check_session_keys
-from mikeytool.exchange.ticket import check_fit
+from mikeytool.exchange.ticket import check_fit, check_spis
 from mikeytool.exchange.transfer import (
     AcceptPolicy,
     F,
@@ -177,8 +176,8 @@ def _answer(
         payloads.append(seal_kemac(encr_alg_of(init.incoming), kemac_keys, keys, session.csb_id, t))
     entries = [c.entry for c in chosen]
     header = transfer_header(DataType.TRANSFER_RESP, profile, session.csb_id, entries, v=False)
-    raw = protect(header, payloads, profile, keys, init.incoming.raw)
-    return raw, replace(session, last_t=max(session.last_t, as_number(t)))
+    answer = protect(header, payloads, profile, keys, init.raw)
+    return answer.raw, replace(session, last_t=max(session.last_t, as_number(t)))
 
 
 def _complete(

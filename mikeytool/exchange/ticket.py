@@ -127,6 +127,13 @@ def _missing(encr_alg: int, keys: Sequence[KeyData]) -> int:
     return -len(build_chain(keys)) % 8 if encr_alg == EncrAlg.AES_KW_128 else 0
 
 
+def check_spis(keys: Sequence[KeyData]) -> None:
+    """Refuse keys whose SPIs are not distinct (interpretation 25)."""
+    spis = [spi for key in keys if (spi := key.spi)]
+    if len(set(spis)) != len(spis):
+        raise Refused("two keys have the same SPI")
+
+
 def make_ticket(
     env: Environment,
     policy: TicketPolicy,

@@ -21,6 +21,7 @@ from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR, GenericIdEntry
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import KEMAC, SP, TICKET, KeyData
 from mikeytool.wire.registry import (
     CsIdMapType,
@@ -41,7 +42,7 @@ _TEKS = (KeyType.TEK, KeyType.TEK_SALT)
 
 @dataclass(frozen=True, slots=True)
 class TransferInit:
-    """A TRANSFER_INIT as it was read; nothing in it is true before it is verified."""
+    """A TRANSFER_INIT, made here or read; nothing is true before it is verified."""
 
     incoming: Incoming
     ticket: TICKET
@@ -51,6 +52,11 @@ class TransferInit:
     responder: Identity | None
     entries: list[GenericIdEntry]
     policies: dict[int, SP]
+
+    @property
+    def raw(self) -> bytes:
+        """The octets of the message."""
+        return self.incoming.raw
 
     def keys(self, mpk: bytes, *, response: bool, randr_r: bytes = b"") -> MessageKeys:
         """The keys that protect the message under an MPK, or the answer to it (5.1.2)."""
@@ -65,15 +71,21 @@ class TransferInit:
         )
 
 
-def read_transfer_init(data: bytes) -> TransferInit:
-    """Read TRANSFER_INIT and refuse what contradicts itself or its ticket's flags."""
-    return transfer_init_of(Incoming.read(data, DataType.TRANSFER_INIT))
+def read_transfer_init(message: bytes | Message) -> TransferInit:
+    """Read TRANSFER_INIT and refuse what contradicts itself or its ticket's flags.
+
+    Raises WireError and Refused.
+    """
+    return transfer_init_of(Incoming.read(message, DataType.TRANSFER_INIT))
 
 
-def transfer_init_of(incoming: Incoming) -> TransferInit:
-    """A TRANSFER_INIT that was read so far, as `read_transfer_init` gives it."""
+def transfer_init_of(incoming: Incoming, policy: TicketPolicy | None = None) -> TransferInit:
+    """The TRANSFER_INIT in a message, as `read_transfer_init` gives it.
+
+    `policy` is that of its ticket, where that is known already.
+    """
     ticket = incoming.only(TICKET, ErrorNo.INVALID_TICKET)
-    policy = TicketPolicy.of(ticket)
+    policy = policy or TicketPolicy.of(ticket)
     policy.check_flags()
     if policy.prf != incoming.profile.prf:
         raise Refused(

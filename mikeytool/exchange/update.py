@@ -15,12 +15,11 @@ from mikeytool.crypto.kemac import seal_kemac
 from mikeytool.exchange.crypto_sessions import CsSpec, answer_map, offer_map, read_map
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import raise_if_error, told
-from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.incoming import Incoming, message_of
 from mikeytool.exchange.profile import check_encr_alg, profile_of
 from mikeytool.exchange.protection import check_mac, protect
-from mikeytool.exchange.request import check_spis
 from mikeytool.exchange.session import CryptoSession, Session, check_session_keys
-from mikeytool.exchange.ticket import check_fit, for_key_wrap
+from mikeytool.exchange.ticket import check_fit, check_spis, for_key_wrap
 from mikeytool.exchange.transfer import (
     AcceptPolicy,
     as_number,
@@ -33,6 +32,7 @@ from mikeytool.exchange.transfer import (
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import IDR, KEMAC, RAND, RANDR, SP, TICKET, KeyData, Payload
 from mikeytool.wire.registry import DataType, EncrAlg, ErrorNo, IdRole, TicketFlag, TsType
 from mikeytool.wire.timestamp import Timestamp
@@ -48,7 +48,7 @@ def update_init(
     policies: Sequence[SP] = (),
     kemac_keys: Sequence[KeyData] = (),
     encr_alg: EncrAlg | None = None,
-) -> tuple[bytes, Session]:
+) -> tuple[Incoming, Session]:
     """TRANSFER_INIT of an update, and the session that has sent it.
 
     New keys go to every crypto session unless `crypto_sessions` says otherwise; specs with
@@ -86,7 +86,8 @@ def update_init(
         (encr_alg, kemac_keys),
         behind,
     )
-    return message, replace(session, last_t=as_number(t))
+    sent = Incoming.read(message, DataType.TRANSFER_INIT)
+    return sent, replace(session, last_t=as_number(t))
 
 
 def answer_update(
@@ -152,28 +153,28 @@ def _answered(
         session, DataType.TRANSFER_RESP, t, [one.entry for one in agreed], [ours], added,
         (encr_alg_of(incoming), kemac_keys), incoming.raw,
     )  # fmt: skip
-    return answer, replace(session, last_t=as_number(t))
+    return answer.raw, replace(session, last_t=as_number(t))
 
 
 def finish_update(
     env: Environment,
     session: Session,
-    init_raw: bytes,
-    data: bytes,
+    init: Incoming,
+    answer: bytes | Message,
     accept_policy: AcceptPolicy,
     supported: Sequence[SP] = (),
 ) -> Session:
-    """Take the answer to one's own update: the new session.
+    """Take the answer to one's own update `init`: the new session.
 
     Raises as `answer_update` does, ErrorReceived when the other end refused, WireError for
     what cannot be read.
     """
-    init = Incoming.read(init_raw, DataType.TRANSFER_INIT)
-    raise_if_error(env, data, init, update_keys(session))
-    incoming = Incoming.read(data, DataType.TRANSFER_RESP)
+    message = message_of(answer)
+    raise_if_error(env, message, init.message.header, update_keys(session))
+    incoming = Incoming.read(message, DataType.TRANSFER_RESP)
     check_update(env, session, incoming)
     incoming.check_answers(init.message.header)
-    check_mac(incoming, update_keys(session), init_raw)
+    check_mac(incoming, update_keys(session), init.raw)
     with told(env, incoming, update_keys(session), supported):
         return _finished(session, init, incoming, accept_policy, env.clock())
 
@@ -397,7 +398,7 @@ def _message(
     policies: Sequence[SP],
     sent_keys: tuple[int, Sequence[KeyData]],
     behind: bytes,
-) -> bytes:
+) -> Message:
     profile = profile_of(session.policy.prf)
     keys = update_keys(session)
     payloads: list[Payload] = [t.payload(), *identities, *policies]

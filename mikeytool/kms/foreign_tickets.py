@@ -51,18 +51,23 @@ class Forwarder:
         self._deadline = time.monotonic() + PATIENCE if deadline is None else deadline
 
     def resolve(
-        self, request: ResolveInit, acting: Identity, path: tuple[Identity, ...], key: bytes
+        self,
+        request: ResolveInit,
+        policy: TicketPolicy,
+        acting: Identity,
+        path: tuple[Identity, ...],
+        key: bytes,
     ) -> bytes:
         """RESOLVE_RESP for the responder, protected with `key`.
 
-        `path` are the KMSs that the request came through. Raises Refused when nobody
-        resolves the ticket, PeerUnreachable when nobody could be asked.
+        `policy` is that of the ticket, `path` are the KMSs that the request came through. Raises
+        Refused when nobody resolves the ticket, PeerUnreachable when nobody could be asked.
         """
         passed = (*path, self._store.identity)
         failed: Refused | None = None
-        for peer in self._candidates(TicketPolicy.of(request.ticket), passed):
+        for peer in self._candidates(policy, passed):
             try:
-                resolved = self._ask(peer, request, acting, passed)
+                resolved = self._ask(peer, request, policy, acting, passed)
             except (StateError, Unreachable) as error:
                 failed = failed or PeerUnreachable(f"the KMS {peer.identity}: {error}")
             except (Refused, WireError) as error:
@@ -93,14 +98,19 @@ class Forwarder:
         return others
 
     def _ask(
-        self, peer: Peer, request: ResolveInit, acting: Identity, passed: tuple[Identity, ...]
+        self,
+        peer: Peer,
+        request: ResolveInit,
+        policy: TicketPolicy,
+        acting: Identity,
+        passed: tuple[Identity, ...],
     ) -> ResolvedTicket:
         if time.monotonic() >= self._deadline:
             raise Unreachable("there is no time left to ask it")
         init = forward_resolve_init(
             self._env, request, responder=acting, path=passed, kms=peer.identity, psk=peer.psk
         )
-        return accept_resolve_resp(self._env, init, peer.psk, self._sent(peer, init))
+        return accept_resolve_resp(self._env, init, peer.psk, self._sent(peer, init.raw), policy)
 
     def _sent(self, peer: Peer, init: bytes) -> bytes:
         """What a KMS answers."""

@@ -16,6 +16,7 @@ from mikeytool.crypto.certificates import identities, read_certificate
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.forwarding import path_of
 from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.kms_messages import verify_init
 from mikeytool.exchange.profile import check_rands
 from mikeytool.exchange.public_key import (
     Init,
@@ -26,15 +27,13 @@ from mikeytool.exchange.public_key import (
     read_resolve_init_pk,
     verify_pk,
 )
-from mikeytool.exchange.request import RequestInit, read_request_init, verify_request
-from mikeytool.exchange.resolve import ResolveInit, read_resolve_init, verify_resolve
+from mikeytool.exchange.request import RequestInit, read_request_init
+from mikeytool.exchange.resolve import ResolveInit, read_resolve_init
 from mikeytool.kms.authorization import may_act_as
 from mikeytool.kms.kms_policy import KmsPolicy
 from mikeytool.kms.store.records import Peer, User
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused
-from mikeytool.wire.generate_parser import parser
-from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import DataType, ErrorNo, label
@@ -79,41 +78,39 @@ class Sender:
         if self.signed is None:
             return self.key
         envelope_key = open_envelope(env, self.signed, store.key_pairs())
-        request = self.request
-        rand = request.randr_i if isinstance(request, RequestInit) else request.randr_r
-        check_rands([rand], [envelope_key])
+        check_rands([self.request.rand], [envelope_key])
         return envelope_key
 
 
-def authenticate(store: Store, env: Environment, policy: KmsPolicy, data: bytes) -> Sender:
+def authenticate(store: Store, env: Environment, policy: KmsPolicy, message: Message) -> Sender:
     """Find the sender's key and verify a message with it.
 
     Raises Refused, mostly (Auth failure), when it is not known who sent it, WireError for
     what cannot be read.
     """
-    header, _ = parser(HDR)(data, 0, len(data), None)
-    match header.data_type:
+    match message.header.data_type:
         case DataType.REQUEST_INIT_PSK:
-            return _requests_by_psk(store, read_request_init(data))
+            return _requests_by_psk(store, read_request_init(message))
         case DataType.RESOLVE_INIT_PSK:
-            return _resolves_by_psk(store, read_resolve_init(data))
+            return _resolves_by_psk(store, read_resolve_init(message))
         case DataType.REQUEST_INIT_PK:
-            return _by_certificate(store, env, policy, read_request_init_pk(data))
+            return _by_certificate(store, env, policy, read_request_init_pk(message))
         case DataType.RESOLVE_INIT_PK:
-            return _by_certificate(store, env, policy, read_resolve_init_pk(data))
-    Message.parse(data)
+            return _by_certificate(store, env, policy, read_resolve_init_pk(message))
+    message.check_whole()
+    kind = label(DataType, message.header.data_type)
     raise Refused(
-        f"this is {label(DataType, header.data_type)}, a KMS takes REQUEST_INIT and RESOLVE_INIT",
+        f"this is {kind}, a KMS takes REQUEST_INIT and RESOLVE_INIT",
         ErrorNo.INVALID_DT,
     )
 
 
 def _requests_by_psk(store: Store, request: RequestInit) -> Sender:
-    user = _owner(store, request.psk_id, request.initiator)
+    user = _owner(store, request.psk_id, request.sender)
     _check_kms(request.kms, store.identity)
     psk = store.psk(user)
-    verify_request(request, psk, user.identity, store.identity)
-    return Sender(request, user, request.initiator or user.identity, psk)
+    verify_init(request, psk, user.identity, store.identity)
+    return Sender(request, user, request.sender or user.identity, psk)
 
 
 def _resolves_by_psk(store: Store, resolve: ResolveInit) -> Sender:
@@ -121,10 +118,10 @@ def _resolves_by_psk(store: Store, resolve: ResolveInit) -> Sender:
     peer = None if resolve.psk_id is None else store.peer(resolve.psk_id)
     if peer is not None:
         return _handed_on(store, resolve, peer)
-    user = _owner(store, resolve.psk_id, resolve.responder)
+    user = _owner(store, resolve.psk_id, resolve.sender)
     psk = store.psk(user)
-    verify_resolve(resolve, psk, user.identity, store.identity)
-    return Sender(resolve, user, resolve.responder or user.identity, psk)
+    verify_init(resolve, psk, user.identity, store.identity)
+    return Sender(resolve, user, resolve.sender or user.identity, psk)
 
 
 def _owner(store: Store, psk_id: Identity | None, claimed: Identity | None) -> User:
@@ -149,9 +146,9 @@ def _owner(store: Store, psk_id: Identity | None, claimed: Identity | None) -> U
 
 def _handed_on(store: Store, resolve: ResolveInit, peer: Peer) -> Sender:
     """A message from another KMS; IDRr is whoever it speaks for."""
-    verify_resolve(resolve, peer.psk, peer.identity, store.identity)
+    verify_init(resolve, peer.psk, peer.identity, store.identity)
     path = path_of(resolve.incoming, peer.identity)
-    acting = resolve.responder or peer.identity
+    acting = resolve.sender or peer.identity
     return Sender(resolve, User(peer.identity), acting, peer.psk, path=path)
 
 

@@ -62,14 +62,16 @@ def handle(
     policy = store.policy()
     env = replace(env, skew=policy.max_skew)
     store.forget(env)
+    message: Message | None = None
     try:
-        sender = authenticate(store, env, policy, data)
+        message = Message.read(data)
+        sender = authenticate(store, env, policy, message)
     except (Refused, WireError) as error:
         if failures is not None:
             failures.failed(source, now)
-        if isinstance(error, WireError):
+        if message is None or isinstance(error, WireError):
             raise
-        header = Message.read(data).header
+        header = message.header
         sends = send_errors and header.data_type != DataType.ERROR
         return Handled(error_message(env, header, error.error_no, None) if sends else None, error)
     return _Case(store, env, policy, sender, deadline).handled()
@@ -303,12 +305,14 @@ class _Case:
         """What another KMS makes of the ticket. No transaction is open while it is asked."""
         request, key = self.sender.request, self.key
         assert isinstance(request, ResolveInit)  # noqa: S101 - nothing else is handed on
-        assert key is not None  # noqa: S101 - it was opened
+        base = self.base
+        assert base is not None and key is not None  # noqa: S101, PT018 - both were opened
         refusal: Refused | None = None
         answer = b""
         try:
             forwarder = Forwarder(self.store, self.env, handle, self.deadline)
-            answer = forwarder.resolve(request, self.sender.acting, self.sender.path, key)
+            sender = self.sender
+            answer = forwarder.resolve(request, base.policy, sender.acting, sender.path, key)
         except Refused as error:
             refusal = error
         with self.store.exchange() as exchange:

@@ -53,13 +53,7 @@ class Message:
         Raises WireError for anything that cannot be read and for trailing octets.
         """
         message = cls.read(data)
-        if message.error is not None:
-            raise message.error
-        if message.trailing:
-            raise WireError(
-                f"{len(message.trailing)} octets stand behind the last payload; cut them off",
-                offset=len(data) - len(message.trailing),
-            )
+        message.check_whole()
         return message
 
     @classmethod
@@ -88,6 +82,16 @@ class Message:
             message.error = error
         message.trailing = data[pos:]
         return message
+
+    def check_whole(self) -> None:
+        """Raise WireError for a message that could not be read to its last octet."""
+        if self.error is not None:
+            raise self.error
+        if self.trailing:
+            raise WireError(
+                f"{len(self.trailing)} octets stand behind the last payload; cut them off",
+                offset=len(self.raw) - len(self.trailing),
+            )
 
     def build(self) -> bytes:
         """The octets of the message; next payload numbers that are None are made right.

@@ -82,7 +82,7 @@ def believed(world: World, held: HeldTicket, init: bytes, refusal: Refused) -> E
     assert error.header.csb_id == Message.parse(init).header.csb_id
     assert [one.error_no for one in error.all(ERR)] == [refusal.error_no]
     with pytest.raises(ErrorReceived) as caught:
-        finish_transfer(world.env, held, init, refusal.answer, accept_all)
+        finish_transfer(world.env, held, read_transfer_init(init), refusal.answer, accept_all)
     assert caught.value.verified
     return caught.value
 
@@ -324,7 +324,7 @@ def test_two_uses_at_once(world: World, monkeypatch: pytest.MonkeyPatch, flags: 
     ticket = world.ticket_file(world.held(flags))
     together = threading.Barrier(2)
 
-    def slow(*given: Any, **how: Any) -> bytes:
+    def slow(*given: Any, **how: Any) -> TransferInit:
         made = transfer_init(*given, **how)
         with suppress(threading.BrokenBarrierError):
             together.wait(0.3)  # until both are here, which a lock prevents

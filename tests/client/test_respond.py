@@ -82,7 +82,7 @@ def test_a_ticket_that_was_resolved_is_not_resolved_again(world: World, kms: Kms
     for _ in range(2):
         init = world.call(held)
         made = answer(world, init, kms)
-        finish_transfer(world.env, held, init, made, accept_all)
+        finish_transfer(world.env, held, read_transfer_init(init), made, accept_all)
     answer(world, world.call(held), None)
     assert kms.asked == 1
     answer(world, world.call(world.held(PLAIN)), kms)
@@ -106,7 +106,9 @@ def test_a_ticket_resolved_in_two_steps_is_at_hand(world: World) -> None:
     resolved = world.resolved(read)
     with closing(open_state()) as state:
         state.keep(world.env, TicketFile.of_resolved(read.ticket, resolved, BOB))
-    session = finish_transfer(world.env, held, init, answer(world, init, None), accept_all)
+    session = finish_transfer(
+        world.env, held, read_transfer_init(init), answer(world, init, None), accept_all
+    )
     assert resolved.keys.mpkr is not None
     assert session.mpk == resolved.keys.mpkr.key
     with pytest.raises(UsageError, match="not resolved before"):
@@ -222,7 +224,7 @@ def test_errors_on_request_have_no_mac_and_name_what_is_supported(world: World) 
     assert error.header.data_type == DataType.ERROR
     assert error.find(V) is None
     with pytest.raises(ErrorReceived) as caught:
-        finish_transfer(world.env, held, init, refused.answer, accept_all)
+        finish_transfer(world.env, held, read_transfer_init(init), refused.answer, accept_all)
     assert (caught.value.error_no, caught.value.verified) == (ErrorNo.INVALID_SPPAR, False)
     (named,) = caught.value.supported
     assert [(one.type, one.value) for one in named.policy_param] == [

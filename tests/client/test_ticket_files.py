@@ -22,6 +22,8 @@ from mikeytool.client.ticket_files import (
     read_ticket,
 )
 from mikeytool.exchange.environment import NS
+from mikeytool.exchange.request import read_request_init
+from mikeytool.exchange.resolve import read_resolve_init
 from mikeytool.exchange.ticket import TicketKeys, ticket_octets
 from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
@@ -151,7 +153,9 @@ def test_cut_ticket_files(world: World) -> None:
 def test_files_of_another_kind(world: World) -> None:
     ticket, session, pending = world.ticket_file(world.held()), world.path(), world.path()
     world.start(ticket, session=session)
-    Pending(world.asked(world.policy()), psk_of(ALICE), KMS).write(pending, force=False)
+    Pending(read_request_init(world.asked(world.policy())), psk_of(ALICE), KMS).write(
+        pending, force=False
+    )
     for path in (session, pending, world.store.path):
         with pytest.raises(WireError, match="no ticket file"):
             read_ticket(path)
@@ -209,7 +213,7 @@ def test_broken_pending_files(world: World) -> None:
     path = world.path()
     init = world.asked(world.policy())
     answer = world.handled(init)
-    Pending(init, psk_of(ALICE), KMS).write(path, force=False)
+    Pending(read_request_init(init), psk_of(ALICE), KMS).write(path, force=False)
     for name, data in broken_copies(json.loads(path.read_bytes())):
         path.write_bytes(data)
         try:
@@ -222,7 +226,7 @@ def test_broken_pending_files(world: World) -> None:
 
 def test_a_pending_request_takes_its_own_answer_only(world: World) -> None:
     one, other = (world.asked(world.policy()) for _ in range(2))
-    pending = Pending(one, psk_of(ALICE), KMS)
+    pending = Pending(read_request_init(one), psk_of(ALICE), KMS)
     answer = world.handled(one)
     wrong = world.handled(other)
     with pytest.raises(Refused):
@@ -238,7 +242,9 @@ def test_a_pending_request_takes_its_own_answer_only(world: World) -> None:
 def test_a_pending_resolve(world: World) -> None:
     init = world.call(world.held())
     asked = world.resolving(read_transfer_init(init).ticket)
-    ticket, _ = Pending(asked, psk_of(BOB), KMS).accept(world.env, world.handled(asked))
+    ticket, _ = Pending(read_resolve_init(asked), psk_of(BOB), KMS).accept(
+        world.env, world.handled(asked)
+    )
     assert ticket.resolved_by == BOB
     assert world.respond(init, resolve=lambda _: ticket.resolved)[0] is not None
 
@@ -252,7 +258,7 @@ def accepting(
     monkeypatch.setenv("MIKEYTOOL_NOW", str(world.clock.now // NS))
     pending, ticket = tmp_path / "pending", tmp_path / "ticket"
     init = world.asked(world.policy("DEFGHINO"))
-    Pending(init, psk_of(ALICE), KMS).write(pending, force=False)
+    Pending(read_request_init(init), psk_of(ALICE), KMS).write(pending, force=False)
     (tmp_path / "answer").write_bytes(world.handled(init))
     return pending, ticket, ["ticket", "accept", "answer", "--pending", str(pending), "--save"]
 

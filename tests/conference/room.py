@@ -15,9 +15,10 @@ from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import finish_transfer
-from mikeytool.exchange.request import HeldTicket, accept_request_resp
+from mikeytool.exchange.request import HeldTicket, accept_request_resp, read_request_init
 from mikeytool.exchange.session import MediaKey, Session
 from mikeytool.exchange.ticket_policy import wanted_key
+from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.exchange.update import answer_update
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import SP
@@ -54,7 +55,9 @@ class Person:
         )
         request = self.room.asked(policy, self.who)
         answer = self.room.handled(request)
-        self.held = accept_request_resp(self.room.env, request, psk_of(self.who), answer).held
+        self.held = accept_request_resp(
+            self.room.env, read_request_init(request), psk_of(self.who), answer
+        ).held
         return self.held
 
     def call(
@@ -74,7 +77,9 @@ class Person:
     def take(self, answer: bytes) -> Session:
         """The session that an answer to the last call sets up."""
         assert self.held is not None
-        self.session = finish_transfer(self.room.env, self.held, self.init, answer, accept_all)
+        self.session = finish_transfer(
+            self.room.env, self.held, read_transfer_init(self.init), answer, accept_all
+        )
         return self.session
 
     def call_in(self, *ssrcs: int | None, receive: int = 1) -> Session:

@@ -17,6 +17,7 @@ from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.model import Purpose
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import error_message
+from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.update import update_init
 from mikeytool.wire.errors import Refused, StateError, Unavailable, Unreachable, UsageError
@@ -225,7 +226,7 @@ def test_updates_are_made_once(full: Busy, monkeypatch: pytest.MonkeyPatch) -> N
     """With many members that is what takes long."""
     made = []
 
-    def counted(*args: Any, **how: Any) -> tuple[bytes, Session]:
+    def counted(*args: Any, **how: Any) -> tuple[Incoming, Session]:
         made.append(args)
         return update_init(*args, **how)
 

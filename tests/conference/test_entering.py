@@ -12,6 +12,7 @@ from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.initiator import finish_transfer
 from mikeytool.exchange.responder import transfer_resp
 from mikeytool.exchange.ticket import TicketKeys
+from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.srtp.security_policy import policy_for
 from mikeytool.srtp.suites import SUITES
 from mikeytool.wire.errors import MikeyError, Refused
@@ -158,10 +159,22 @@ def test_an_eavesdropper_does_not_get_the_group_key(room: Room) -> None:
     stolen = room.resolved(init, CAROL)
     assert creator.held is not None
     with pytest.raises(MikeyError):
-        finish_transfer(room.env, replace(creator.held, keys=stolen.keys), init, answer, accept_all)
+        finish_transfer(
+            room.env,
+            replace(creator.held, keys=stolen.keys),
+            read_transfer_init(init),
+            answer,
+            accept_all,
+        )
     only_mpki = TicketKeys(stolen.keys.mpki, stolen.keys.mpki, stolen.keys.keys)
     with pytest.raises(MikeyError):
-        finish_transfer(room.env, replace(creator.held, keys=only_mpki), init, answer, accept_all)
+        finish_transfer(
+            room.env,
+            replace(creator.held, keys=only_mpki),
+            read_transfer_init(init),
+            answer,
+            accept_all,
+        )
     assert creator.take(answer).keys
 
 

@@ -15,6 +15,7 @@ from mikeytool.conference.model import Purpose
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.initiator import finish_transfer
 from mikeytool.exchange.ticket import TicketKeys
+from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.wire.errors import MikeyError, Refused
 from mikeytool.wire.header import HDR
 from mikeytool.wire.payloads import IDR, Payload
@@ -79,7 +80,9 @@ def eavesdropper(room: Room) -> Refused:
     found = []
     for keys in (hers, TicketKeys(hers.mpki, hers.mpki, ()), TicketKeys(hers.mpki, None, ())):
         with pytest.raises(Refused) as refused:
-            finish_transfer(room.env, replace(held, keys=keys), init, answer, accept_all)
+            finish_transfer(
+                room.env, replace(held, keys=keys), read_transfer_init(init), answer, accept_all
+            )
         found.append(refused.value)
     assert alice.take(answer).keys
     assert len({str(one) for one in found}) == 1
@@ -138,7 +141,13 @@ def test_an_eavesdropper_can_open_nothing_of_the_answer(room: Room) -> None:
     keys = (hers, TicketKeys(hers.mpki, hers.mpki, hers.keys), TicketKeys(hers.mpki, None, ()))
     for one in keys:
         with pytest.raises(MikeyError, match="MAC"):
-            finish_transfer(room.env, replace(alice.held, keys=one), init, answer, accept_all)
+            finish_transfer(
+                room.env,
+                replace(alice.held, keys=one),
+                read_transfer_init(init),
+                answer,
+                accept_all,
+            )
     assert alice.take(answer).keys
 
 

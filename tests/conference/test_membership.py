@@ -231,7 +231,7 @@ def test_a_ticket_that_ends_while_the_keys_change(
 ) -> None:
     """With many members a change of keys takes long; Bob's ticket ends meanwhile."""
 
-    def slow(*args: Any, **how: Any) -> tuple[bytes, Session]:
+    def slow(*args: Any, **how: Any) -> tuple[Incoming, Session]:
         room.clock.now += 10 * NS
         return update_init(*args, **how)
 

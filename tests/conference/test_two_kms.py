@@ -55,21 +55,21 @@ class Abroad:
             keys=(wanted_key(KeyType.TGK, 16, 0),),
         )
         init = request_init(self.room.env, PROFILE_128, policy, initiator=who, kms=FAR, psk=PSK)
-        return accept_request_resp(self.room.env, init, PSK, self.handled(init)).held
+        return accept_request_resp(self.room.env, init, PSK, self.handled(init.raw)).held
 
     def calls_in(self, who: Identity) -> Session:
         held = self.ticket(who, FOCUS)
         specs = (CsSpec(send=True, ssrc=0x11111111), CsSpec(send=False))
         init = self.room.call(held, specs, caller=who, called=FOCUS)
         answer = self.room.call_in(init)
-        return finish_transfer(self.room.env, held, init, answer, accept_all)
+        return finish_transfer(self.room.env, held, read_transfer_init(init), answer, accept_all)
 
     def picks_up(self, raw: bytes, who: Identity) -> tuple[bytes, Session]:
         init = read_transfer_init(raw)
         message = resolve_init(
             self.room.env, PROFILE_128, init.ticket, responder=who, kms=FAR, psk=PSK
         )
-        resolved = accept_resolve_resp(self.room.env, message, PSK, self.handled(message))
+        resolved = accept_resolve_resp(self.room.env, message, PSK, self.handled(message.raw))
         verified = verify_transfer_init(init, resolved, who)
         answer, session = transfer_resp(self.room.env, verified, accept_all, local=who)
         assert answer is not None

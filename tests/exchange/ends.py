@@ -30,7 +30,7 @@ def respond(world: World, init: bytes, **how: object) -> tuple[bytes | None, Ses
 
 
 def finish(world: World, held: HeldTicket, init: bytes, answer: bytes) -> Session:
-    return finish_transfer(world.env, held, init, answer, accept_all)
+    return finish_transfer(world.env, held, read_transfer_init(init), answer, accept_all)
 
 
 def rand_in(answer: bytes, role: RandRole) -> bytes:

@@ -79,7 +79,7 @@ def adjusted(cs_id: int, **fields: Any) -> Change:
 def answer_to(world: World, held: HeldTicket, init: bytes, **how: Any) -> Session:
     """Both ends: the initiator's session."""
     answer, _ = world.answered(init, **how)
-    return finish_transfer(world.env, held, init, answer, accept_all)
+    return finish_transfer(world.env, held, read_transfer_init(init), answer, accept_all)
 
 
 # --- offers -----------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def test_own_policies_take_numbers_that_are_free(world: World) -> None:
     more = [CsSpec(send=True)]
     answer, _ = world.answered(init, policies=[POLICY], crypto_sessions=more)
     assert [sp.policy_no for sp in Message.parse(answer).all(SP)] != [0]
-    finish_transfer(world.env, held, init, answer, accept_all)
+    finish_transfer(world.env, held, read_transfer_init(init), answer, accept_all)
 
 
 def test_two_crypto_sessions_with_one_id(world: World) -> None:
@@ -185,7 +185,7 @@ def test_an_srtp_id_map(world: World) -> None:
         finish_transfer(
             world.env,
             held,
-            init,
+            read_transfer_init(init),
             rewritten_answer(answer, init, session.mpk, srtp_id),
             accept_all,
         )
@@ -268,10 +268,10 @@ def refused_answer(world: World, change: Change, *, offer: tuple[SP, ...] = (POL
     init = world.call(held, policies=offer)
     answer, session = world.answered(init, policies=[POLICY])
     good = rewritten_answer(answer, init, session.mpk, untouched)
-    finish_transfer(world.env, held, init, good, accept_all)
+    finish_transfer(world.env, held, read_transfer_init(init), good, accept_all)
     bad = rewritten_answer(answer, init, session.mpk, change)
     with pytest.raises(Refused) as caught:
-        finish_transfer(world.env, held, init, bad, accept_all)
+        finish_transfer(world.env, held, read_transfer_init(init), bad, accept_all)
     return caught.value
 
 
@@ -343,7 +343,7 @@ def test_an_answer_whose_two_streams_have_one_ssrc_and_key(world: World) -> None
     answer, session = world.answered(init)
     forged = rewritten_answer(answer, init, session.mpk, adjusted(2, session_data=b"\0\0\0\5"))
     with pytest.raises(Refused, match="SSRC"):
-        finish_transfer(world.env, held, init, forged, accept_all)
+        finish_transfer(world.env, held, read_transfer_init(init), forged, accept_all)
     with pytest.raises(Refused, match="SSRC"):
         world.answered(init, crypto_sessions=[CsSpec(send=True, cs_id=2, ssrc=5)])
 
@@ -394,7 +394,7 @@ def test_of_several_policies_exactly_one_is_in_the_answer(world: World) -> None:
     message = Message.parse(answer)
     assert [one.policies for one in entries_of(message.header)] == [[1], [1]]
     assert message.all(SP) == []
-    session = finish_transfer(world.env, held, init, answer, accept_all)
+    session = finish_transfer(world.env, held, read_transfer_init(init), answer, accept_all)
     assert {one.policy.policy_no for one in session.crypto_sessions if one.policy} == {1}
 
 
@@ -408,7 +408,7 @@ def test_each_crypto_session_has_policies_of_its_own(world: World) -> None:
     assert caught.value.error_no == ErrorNo.INVALID_SPPAR
     answer, session = world.answered(init)
     changed = rewritten_answer(answer, init, session.mpk, adjusted(1, policies=[1]))
-    ours = finish_transfer(world.env, held, init, changed, accept_all)
+    ours = finish_transfer(world.env, held, read_transfer_init(init), changed, accept_all)
     assert [one.policy.policy_no for one in ours.crypto_sessions if one.policy] == [1, 0]
 
 
@@ -421,7 +421,9 @@ def test_a_responder_may_change_what_was_proposed(world: World) -> None:
     spi = held.keys.keys[1].spi
     change = adjusted(1, session_data=b"\0\0\0\7", spi=spi)
     changed = rewritten_answer(answer, init, session.mpk, change)
-    first = finish_transfer(world.env, held, init, changed, accept_all).crypto_sessions[0]
+    first = finish_transfer(
+        world.env, held, read_transfer_init(init), changed, accept_all
+    ).crypto_sessions[0]
     assert (first.ssrc, first.entry.spi, first.by_initiator) == (7, spi, True)
 
 
@@ -432,6 +434,12 @@ def test_without_policies_the_responder_brings_them(world: World) -> None:
     assert [one.policies for one in read_transfer_init(init).entries] == [[], []]
     answer, _ = world.answered(init, policies=[TAG_32])
     assert len(Message.parse(answer).all(SP)) == 1
-    finish_transfer(world.env, held, init, answer, only_tag_32)
+    finish_transfer(world.env, held, read_transfer_init(init), answer, only_tag_32)
     with pytest.raises(Refused, match="not supported"):
-        finish_transfer(world.env, held, init, answer, lambda policy: not only_tag_32(policy))
+        finish_transfer(
+            world.env,
+            held,
+            read_transfer_init(init),
+            answer,
+            lambda policy: not only_tag_32(policy),
+        )

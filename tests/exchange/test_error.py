@@ -12,7 +12,7 @@ import pytest
 
 from mikeytool.crypto.derive import MessageKeys
 from mikeytool.exchange.environment import NS
-from mikeytool.exchange.error import ErrorReceived, error_message, raise_error
+from mikeytool.exchange.error import ErrorReceived, error_message, raise_if_error
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import finish_transfer
 from mikeytool.exchange.responder import check_acceptable, transfer_resp, verify_transfer_init
@@ -164,7 +164,7 @@ def told(refusal: Refused, about: bytes, keys: MessageKeys, world: World) -> Err
     """The Error message of a refusal as the other end takes it: its MAC is good."""
     assert refusal.answer is not None
     with pytest.raises(ErrorReceived) as caught:
-        raise_error(world.env, refusal.answer, Message.parse(about).header, keys)
+        raise_if_error(world.env, Message.read(refusal.answer), Message.parse(about).header, keys)
     assert caught.value.verified
     assert caught.value.error_no == refusal.error_no
     return caught.value
@@ -176,7 +176,9 @@ def test_the_responder_is_told_what_is_wrong_with_the_answer(world: World) -> No
     init = world.call(held, policies=[])
     answer, theirs = world.answered(init, policies=[POLICY])
     with pytest.raises(Refused) as caught:
-        finish_transfer(world.env, held, init, answer, lambda _: False, [policy_with(3)])
+        finish_transfer(
+            world.env, held, read_transfer_init(init), answer, lambda _: False, [policy_with(3)]
+        )
     error = told(caught.value, answer, update_keys(theirs), world)
     assert error.error_no == ErrorNo.INVALID_SPPAR
     assert [sp.policy_no for sp in error.supported] == [3]
@@ -193,7 +195,7 @@ def test_nobody_is_told_of_an_answer_that_does_not_verify(world: World) -> None:
         rewritten_answer(answer, init, session.mpk, setting(csb_id=1)),
     ):
         with pytest.raises(Refused) as caught:
-            finish_transfer(world.env, held, init, changed, accept_all)
+            finish_transfer(world.env, held, read_transfer_init(init), changed, accept_all)
         assert caught.value.answer is None
 
 
@@ -201,7 +203,7 @@ def sessions(world: World, flags: str = "DEFGHIJLMNO") -> tuple[Session, Session
     held = world.held(flags)
     init = world.call(held)
     answer, theirs = world.answered(init)
-    return finish_transfer(world.env, held, init, answer, accept_all), theirs
+    return finish_transfer(world.env, held, read_transfer_init(init), answer, accept_all), theirs
 
 
 def test_errors_in_an_update_go_both_ways(world: World) -> None:
@@ -210,7 +212,7 @@ def test_errors_in_an_update_go_both_ways(world: World) -> None:
     policy = policy_with(8, ENCR_KEY_LENGTH=16)
     key = tek(b"new!")
     init, waiting = update_init(world.env, alice, kemac_keys=[key])
-    read = Incoming.read(init, DataType.TRANSFER_INIT)
+    read = Incoming.read(init.raw, DataType.TRANSFER_INIT)
     with pytest.raises(Refused) as caught:
         answer_update(world.env, bob, read, lambda _: False, supported=[policy])
     assert caught.value.answer is not None
@@ -231,7 +233,7 @@ def test_what_an_error_must_have_to_be_believed(world: World) -> None:
     alice, _bob = sessions(world)
     keys = update_keys(alice)
     init, _ = update_init(world.env, alice, kemac_keys=[tek(b"new!")])
-    header = Message.parse(init).header
+    header = Message.parse(init.raw).header
     good = error_message(world.env, header, 12, keys)
     late = replace(world.env, clock=lambda: world.clock.now + 1000 * NS)
     for error, believed in (
@@ -242,7 +244,7 @@ def test_what_an_error_must_have_to_be_believed(world: World) -> None:
         (error_message(late, header, 12, keys), False),
     ):
         with pytest.raises(ErrorReceived) as caught:
-            raise_error(world.env, error, header, keys)
+            raise_if_error(world.env, Message.read(error), header, keys)
         assert caught.value.verified == believed
 
 

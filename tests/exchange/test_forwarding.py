@@ -32,7 +32,7 @@ def handed_on(world: World) -> tuple[bytes, bytes]:
         path=[NEAR, FAR],
         kms=KMS,
         psk=SHARED,
-    )
+    ).raw
 
 
 def test_idrr_and_ticket_are_kept_and_idrpsk_names_the_key(world: World) -> None:
@@ -79,6 +79,6 @@ def test_the_answer_is_made_anew_for_the_responder(world: World) -> None:
     init = world.resolving(read_transfer_init(call).ticket)
     request = read_resolve_init(init)
     answer = forward_resolve_resp(world.env, request, psk_of(BOB), FAR, resolved)
-    again = accept_resolve_resp(world.env, init, psk_of(BOB), answer)
+    again = accept_resolve_resp(world.env, read_resolve_init(init), psk_of(BOB), answer)
     assert again.modifier == resolved.modifier
     assert again.keys.sub_payloads() == resolved.keys.sub_payloads()

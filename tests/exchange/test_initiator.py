@@ -99,7 +99,7 @@ def test_a_randr_r_that_was_not_asked_for_is_ignored(world: World) -> None:
         randr_i=read_transfer_init(init).randr_i,
     )
     changed = protect(header, payloads, read_transfer_init(init).incoming.profile, keys, init)
-    ours = finish(world, held, init, changed)
+    ours = finish(world, held, init, changed.raw)
     assert message.header.csb_id == ours.csb_id
     for mine, other in zip(ours.crypto_sessions, theirs.crypto_sessions, strict=True):
         assert ours.media_key(mine) == theirs.media_key(other)
@@ -208,7 +208,7 @@ def test_a_ticket_that_expires_before_the_answer(world: World) -> None:
     answer, _ = world.answered(init)
     later = Environment(lambda: world.clock.now + 3700 * NS, os.urandom, skew=7200)
     with pytest.raises(Refused, match="expired"):
-        finish_transfer(later, held, init, answer, accept_all)
+        finish_transfer(later, held, read_transfer_init(init), answer, accept_all)
     with pytest.raises(Refused, match="expired"):
         check_acceptable(later, read_transfer_init(init), accept_all)
     world.clock.now += 3700 * NS
@@ -266,7 +266,7 @@ def test_the_initiator_without_an_answer(world: World) -> None:
     init = world.call(held)
     answer, theirs = respond(world, init)
     assert answer is None
-    ours = session_of_init(held, init)
+    ours = session_of_init(held, read_transfer_init(init))
     assert [ours.media_key(one) for one in ours.crypto_sessions] == [
         theirs.media_key(one) for one in theirs.crypto_sessions
     ]
@@ -278,7 +278,7 @@ def test_a_suite_that_was_not_offered(world: World) -> None:
     init = world.call(held, policies=[])
     answer, _ = world.answered(init, policies=[policy_for(SUITE_128, 0)])
     with pytest.raises(Refused) as caught:
-        finish_transfer(world.env, held, init, answer, lambda _: False)
+        finish_transfer(world.env, held, read_transfer_init(init), answer, lambda _: False)
     assert caught.value.error_no == ErrorNo.INVALID_SPPAR
 
 

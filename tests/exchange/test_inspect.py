@@ -268,7 +268,7 @@ def test_identities_that_are_left_out(name: str, roles: tuple[IdRole, IdRole]) -
     payloads = [relaxed(p) for p in whole.payloads if not isinstance(p, V | IDR)]
     behind = b"".join(known[role].data for role in roles)
     header = whole.header.copy(next_payload=None)
-    bare = Message.parse(protect(header, payloads, PROFILE_128, keys, behind))
+    bare = Message.parse(protect(header, payloads, PROFILE_128, keys, behind).raw)
     assert open_message(bare, right).mac == NOT_CHECKED
     assert open_message(bare, right, identities={roles[0]: known[roles[0]]}).mac == NOT_CHECKED
     assert open_message(bare, right, identities=known).mac == VERIFIED

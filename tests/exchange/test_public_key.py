@@ -156,7 +156,7 @@ def test_kms_verifies_and_opens(known: Known) -> None:
 def test_known_messages_are_made_again(known: Known) -> None:
     """Octet for octet but for PKE, which is random; with its PKE, PKCS#1 v1.5 signs alike."""
     init = known.request.init
-    draws = [init.incoming.csb_id.to_bytes(4), known.envelope_key, init.randr_i]
+    draws = [init.incoming.csb_id.to_bytes(4), known.envelope_key, init.rand]
     made = request_init_pk(
         scripted(known.now, draws, init.incoming.t),
         known.profile,
@@ -167,7 +167,7 @@ def test_known_messages_are_made_again(known: Known) -> None:
         recipient=Recipient(known.kms_key.certificate, known.case["oaep"]),
     )
     assert made.envelope_key == known.envelope_key
-    message = Message.parse(made.message)
+    message = Message.parse(made.init.raw)
     *payloads, _, _ = message.payloads
     again = signed(
         message.header,
@@ -175,12 +175,12 @@ def test_known_messages_are_made_again(known: Known) -> None:
         known.profile,
         known.signer,
         ALICE.data + KMS.data,
-    )
+    ).raw
     length = len(known.request.sign.signature)
     assert again[:-length] == known.raw[:-length]
     assert (again == known.raw) is not known.case["pss"]
     known.verified(again)
-    known.verified(made.message)
+    known.verified(made.init.raw)
 
 
 def test_a_flipped_bit_is_never_accepted(known: Known) -> None:
@@ -270,7 +270,7 @@ def policy(way: Way = WAYS[0], flags: str = "DEFGHIJNO") -> TicketPolicy:
     )
 
 
-def asked(way: Way = WAYS[0], **changes: Any) -> Enveloped:
+def asked(way: Way = WAYS[0], **changes: Any) -> Enveloped[Any]:
     how = {"initiator": ALICE, "kms": KMS, "signer": signer(ALICE, way)}
     return request_init_pk(
         ENV, way.profile, policy(way), **{**how, "recipient": recipient(way), **changes}
@@ -294,27 +294,27 @@ def granted(init: RequestInit, envelope_key: bytes) -> bytes:
 
 def held(way: Way = WAYS[0]) -> HeldTicket:
     sent = asked(way)
-    answer = granted(*opened(sent.message, way))
-    return accept_request_resp(ENV, sent.message, sent.envelope_key, answer).held
+    answer = granted(*opened(sent.init.raw, way))
+    return accept_request_resp(ENV, sent.init, sent.envelope_key, answer).held
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_ticket_is_requested(way: Way) -> None:
     sent = asked(way)
-    init, envelope_key = opened(sent.message, way)
+    init, envelope_key = opened(sent.init.raw, way)
     assert envelope_key == sent.envelope_key
-    assert len(envelope_key) == way.bits // 8 <= len(init.randr_i)
+    assert len(envelope_key) == way.bits // 8 <= len(init.rand)
     answer = granted(init, envelope_key)
-    got = accept_request_resp(ENV, sent.message, sent.envelope_key, answer)
+    got = accept_request_resp(ENV, sent.init, sent.envelope_key, answer)
     assert got.differences == []
     assert Message.parse(answer).header.data_type == DataType.REQUEST_RESP
-    kinds = [type(p).__name__ for p in Message.parse(sent.message).payloads]
+    kinds = [type(p).__name__ for p in Message.parse(sent.init.raw).payloads]
     certs = ["CERT", "CERT"] if way.sends_chain else []
     chash = ["CHASH"] if way.named else []
     assert kinds == ["T", "RANDR", "IDR", *certs, "IDR", "TP", *chash, "PKE", "SIGN"]
 
 
-def resolving(ticket: TICKET, way: Way = WAYS[0]) -> Enveloped:
+def resolving(ticket: TICKET, way: Way = WAYS[0]) -> Enveloped[Any]:
     return resolve_init_pk(
         ENV,
         way.profile,
@@ -334,14 +334,14 @@ def verified_resolve(message: bytes, way: Way = WAYS[0]) -> VerifiedPk[ResolveIn
 def resolved(ticket: TICKET, way: Way) -> ResolvedTicket:
     """What Bob gets of a ticket."""
     sent = resolving(ticket, way)
-    verified = verified_resolve(sent.message, way)
+    verified = verified_resolve(sent.init.raw, way)
     assert verified.sender == BOB
     envelope_key = open_envelope(ENV, verified, kms_keys(way))
     assert envelope_key == sent.envelope_key
     init = verified.request.init
     base = open_for_responder(BaseTicket.of(init.ticket), TPK)
     answer = resolve_resp(ENV, init, envelope_key, KMS, TicketPolicy.of(init.ticket), base, BOB)
-    return accept_resolve_resp(ENV, sent.message, sent.envelope_key, answer)
+    return accept_resolve_resp(ENV, sent.init, sent.envelope_key, answer)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -356,7 +356,7 @@ def test_a_call_without_any_pre_shared_key(way: Way) -> None:
         crypto_sessions=[CsSpec(send=True), CsSpec(send=False)],
         policies=[policy_for(SUITES["AES_CM_128_HMAC_SHA1_80"], 0)],
     )
-    read = read_transfer_init(call)
+    read = read_transfer_init(call.raw)
     got = resolved(read.ticket, way)
     assert got.modifier is not None
     assert got.modifier.responder == BOB
@@ -365,7 +365,7 @@ def test_a_call_without_any_pre_shared_key(way: Way) -> None:
 
 
 def test_a_flipped_bit_in_resolve_init() -> None:
-    message = resolving(held().ticket).message
+    message = resolving(held().ticket).init.raw
     verified_resolve(message)
     for where in range(len(message)):
         raw = bytearray(message)
@@ -376,7 +376,7 @@ def test_a_flipped_bit_in_resolve_init() -> None:
 
 def test_request_and_resolve_are_not_the_same() -> None:
     """The variants are told apart by their data types, also from those with a PSK."""
-    message = asked().message
+    message = asked().init.raw
     for read in (read_resolve_init_pk, read_request_init, read_resolve_init):
         with pytest.raises(Refused) as caught:
             read(message)
@@ -385,27 +385,27 @@ def test_request_and_resolve_are_not_the_same() -> None:
 
 def test_an_answer_under_another_envelope_key() -> None:
     sent = asked()
-    init, envelope_key = opened(sent.message)
+    init, envelope_key = opened(sent.init.raw)
     answer = granted(init, envelope_key)
     with pytest.raises(Refused) as caught:
-        accept_request_resp(ENV, sent.message, bytes(16), answer)
+        accept_request_resp(ENV, sent.init, bytes(16), answer)
     assert caught.value.error_no == ErrorNo.AUTH_FAILURE
     for where in range(0, len(answer), 3):
         raw = bytearray(answer)
         raw[where] ^= 0x40
         with pytest.raises(MikeyError):
-            accept_request_resp(ENV, sent.message, envelope_key, bytes(raw))
+            accept_request_resp(ENV, sent.init, envelope_key, bytes(raw))
 
 
 def test_an_error_is_verified_with_the_envelope_key() -> None:
     """Interpretation 32: once the envelope is open, there is a key with the peer."""
     sent = asked()
-    init, envelope_key = opened(sent.message)
+    init, envelope_key = opened(sent.init.raw)
     keys = init.keys(envelope_key, response=False)
     error = error_message(ENV, init.incoming.message.header, ErrorNo.UNSPECIFIED, keys)
     for key, verified in ((sent.envelope_key, True), (bytes(16), False)):
         with pytest.raises(ErrorReceived) as caught:
-            accept_request_resp(ENV, sent.message, key, error)
+            accept_request_resp(ENV, sent.init, key, error)
         assert caught.value.verified is verified
 
 
@@ -424,7 +424,7 @@ def signed_again(
         payload.copy(next_payload=None) for payload in read.payloads if isinstance(payload, Chained)
     ]
     header = read.header.copy(next_payload=None)
-    return signed(header, change(payloads), profile_of(header.prf), by or signer(), behind)
+    return signed(header, change(payloads), profile_of(header.prf), by or signer(), behind).raw
 
 
 def untouched(payloads: list[Payload]) -> list[Payload]:
@@ -459,7 +459,7 @@ def refusal(message: bytes, **how: Any) -> ErrorNo:
 
 
 def test_signing_again_changes_nothing_else() -> None:
-    verify(signed_again(asked().message, untouched))
+    verify(signed_again(asked().init.raw, untouched))
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_signing_again_changes_nothing_else() -> None:
     ids=["none", "another", "no authority", "expired", "not yet"],
 )
 def test_certificates_that_are_not_trusted(how: dict[str, Any]) -> None:
-    assert refusal(asked().message, **how) == ErrorNo.INVALID_CERT
+    assert refusal(asked().init.raw, **how) == ErrorNo.INVALID_CERT
 
 
 EVE = certificate("eve", "root", [URI("sip:eve@example.com")])
@@ -509,7 +509,7 @@ ENCRYPTS = certificate(
 )
 def test_chains_that_are_refused(given: list[CERT]) -> None:
     """RFC 6043 4.2.1.3, interpretation 34."""
-    message = signed_again(asked().message, with_certs(*given))
+    message = signed_again(asked().init.raw, with_certs(*given))
     assert refusal(message) == ErrorNo.INVALID_CERT
 
 
@@ -518,12 +518,12 @@ def test_chains_that_are_accepted() -> None:
         certs(CERTIFICATES[ALICE], MIDDLE, root()),
         certs(CERTIFICATES[ALICE], MIDDLE, cert_type=CertType.X509V3_SIGN),
     ):
-        verify(signed_again(asked().message, with_certs(*given)))
+        verify(signed_again(asked().init.raw, with_certs(*given)))
 
 
 def test_somebody_else_signs() -> None:
     """The certificate of Eve is good, but not Alice's; Alice's is not that of the signature."""
-    message = asked().message
+    message = asked().init.raw
     eve = Signer(private_key("eve"), (EVE,))
     for given, error_no in (
         ([EVE], ErrorNo.INVALID_CERT),
@@ -535,7 +535,7 @@ def test_somebody_else_signs() -> None:
 
 def test_other_identities_behind_the_message() -> None:
     """RFC 6043 5.5."""
-    message = asked().message
+    message = asked().init.raw
     for behind in (b"", ALICE.data, KMS.data + ALICE.data, BOB.data + KMS.data):
         again = signed_again(message, untouched, behind=behind)
         assert refusal(again) == ErrorNo.AUTH_FAILURE
@@ -544,7 +544,7 @@ def test_other_identities_behind_the_message() -> None:
 def test_sha_1_with_the_256_bit_profile() -> None:
     """Interpretation 35: refused as an invalid hash."""
     way = Way(256)
-    message = asked(way).message
+    message = asked(way).init.raw
     length = 256
     covers = message[:-length] + ALICE.data + KMS.data
     assert (
@@ -554,7 +554,7 @@ def test_sha_1_with_the_256_bit_profile() -> None:
 
 def test_left_out_identities() -> None:
     """What both ends know stands in: what the KMS was told, or what the certificate says."""
-    message = asked().message
+    message = asked().init.raw
     bare = signed_again(message, without(IDR))
     for how in ({}, {"sender": ALICE}):
         assert verify(bare, **how).sender == ALICE
@@ -571,7 +571,7 @@ def test_a_known_certificate_is_trusted_as_it_is_and_vouches_for_no_other() -> N
     own = certificate("eve", names=[URI("sip:eve@example.com")], ca=True)
     eve = Identity.from_text("sip:eve@example.com")
     behind = eve.data + KMS.data
-    sent = asked(initiator=eve, signer=Signer(private_key("eve"), (own,))).message
+    sent = asked(initiator=eve, signer=Signer(private_key("eve"), (own,))).init.raw
     assert refusal(sent) == ErrorNo.INVALID_CERT
     assert verify(sent, known=own).sender == eve
     bare = signed_again(sent, without(CERT), Signer(private_key("eve"), (own,)), behind)
@@ -581,20 +581,20 @@ def test_a_known_certificate_is_trusted_as_it_is_and_vouches_for_no_other() -> N
     assert refusal(bare, known=CERTIFICATES[ALICE]) == ErrorNo.INVALID_CERT
     forged = certificate("alice", "eve", [URI(str(ALICE))])
     change = with_certs(*certs(forged, own))
-    assert refusal(signed_again(asked().message, change), known=own) == ErrorNo.INVALID_CERT
+    assert refusal(signed_again(asked().init.raw, change), known=own) == ErrorNo.INVALID_CERT
 
 
 def test_a_known_certificate_beside_another_one_or_a_url() -> None:
     older = certificate("bob", "middle", [URI(str(ALICE))])
-    assert verify(asked().message, known=older).certificate == CERTIFICATES[ALICE]
+    assert verify(asked().init.raw, known=older).certificate == CERTIFICATES[ALICE]
     url = CERT(cert_type=CertType.X509V3_URL.value, cert_data=b"http://127.0.0.1:9/alice.der")
-    message = signed_again(asked().message, with_certs(url))
+    message = signed_again(asked().init.raw, with_certs(url))
     assert verify(message, known=CERTIFICATES[ALICE]).sender == ALICE
 
 
 @pytest.mark.parametrize("kind", [PKE, SIGN])
 def test_what_has_to_be_there_once(kind: type[Payload]) -> None:
-    message = Message.parse(asked().message)
+    message = Message.parse(asked().init.raw)
     one = message.find(kind)
     assert one is not None
     rest = [p for p in message.payloads if p is not one]
@@ -617,7 +617,7 @@ def putting_chash(hash_func: int, value: bytes) -> Change:
 
 
 def choose(change: Change, way: Way = WAYS[4]) -> bytes:
-    message = signed_again(asked(way).message, change)
+    message = signed_again(asked(way).init.raw, change)
     return open_envelope(ENV, verify(message), kms_keys(way))
 
 
@@ -639,7 +639,7 @@ def test_chash_with_md5() -> None:
 
 def test_a_kms_without_keys() -> None:
     with pytest.raises(Refused) as caught:
-        open_envelope(ENV, verify(asked().message), [])
+        open_envelope(ENV, verify(asked().init.raw), [])
     assert caught.value.error_no == ErrorNo.INVALID_CERT
 
 
@@ -671,14 +671,14 @@ def test_broken_envelopes_all_look_alike(way: Way) -> None:
     lengths = set()
     for data in envelopes(way).values():
         change = replaced_pke(data)
-        message = signed_again(sent.message, change, signer(ALICE, way))
+        message = signed_again(sent.init.raw, change, signer(ALICE, way))
         init, envelope_key = opened(message, way)
         assert len(envelope_key) == way.profile.key_length
         assert envelope_key not in (sent.envelope_key, bytes(way.profile.key_length))
         answer = granted(init, envelope_key)
         lengths.add(len(answer))
         with pytest.raises(Refused) as caught:
-            accept_request_resp(ENV, message, sent.envelope_key, answer)
+            accept_request_resp(ENV, init, sent.envelope_key, answer)
         assert caught.value.error_no == ErrorNo.AUTH_FAILURE
     assert len(lengths) == 1
 
@@ -688,7 +688,7 @@ def replaced_pke(data: bytes) -> Change:
 
 
 def test_the_random_key_is_drawn_for_good_envelopes_too() -> None:
-    verified = verify(asked().message)
+    verified = verify(asked().init.raw)
     drawn: list[int] = []
 
     def random(length: int) -> bytes:

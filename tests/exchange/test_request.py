@@ -10,7 +10,7 @@ import pytest
 
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.profile import PROFILE_128
-from mikeytool.exchange.request import Granted, accept_request_resp, request_init
+from mikeytool.exchange.request import Granted, accept_request_resp, read_request_init, request_init
 from mikeytool.exchange.ticket import new_key
 from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.wire.errors import Refused, UsageError, WireError
@@ -48,7 +48,7 @@ def exchange(world: World, flags: str = PLAIN) -> tuple[bytes, bytes]:
 
 
 def take(world: World, init: bytes, answer: bytes) -> Granted:
-    return accept_request_resp(world.env, init, PSK, answer)
+    return accept_request_resp(world.env, read_request_init(init), PSK, answer)
 
 
 def refused(world: World, change: Change, flags: str = PLAIN) -> Refused:
@@ -230,7 +230,7 @@ def test_randr_i_is_as_long_as_the_key(world: World, length: int) -> None:
         kms=KMS,
         psk=bytes(length),
     )
-    assert [len(rand.rand) >= length for rand in Message.parse(init).all(RANDR)] == [True]
+    assert [len(rand.rand) >= length for rand in Message.parse(init.raw).all(RANDR)] == [True]
 
 
 def test_what_the_kms_changed_is_told(world: World) -> None:

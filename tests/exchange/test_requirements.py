@@ -23,11 +23,11 @@ ER = "exchange/test_error.py::"
 RQ = "exchange/test_request.py::"
 RS = "exchange/test_resolve.py::"
 TI = "exchange/test_ticket.py::"
-PO = "exchange/test_policy.py::"
+PO = "exchange/test_ticket_policy.py::"
 PK = "exchange/test_public_key.py::"
 IN = "exchange/test_incoming.py::"
-CL = "client/test_transfer.py::"
-CR = "client/test_responding.py::"
+CL = "client/test_initiate.py::"
+CR = "client/test_respond.py::"
 DE = "crypto/test_derive.py::"
 
 REQUIREMENTS = [
@@ -47,7 +47,7 @@ REQUIREMENTS = [
      V + "test_a_flipped_bit_is_never_accepted"),
     ("4.2.1.3", "own certificate first", PK + "test_chains_that_are_refused"),
     ("4.2.1.3", "each certifies the one before", PK + "test_chains_that_are_accepted"),
-    ("4.2.1.4", "the KMS checks who may ask", "kms/test_policy.py"),
+    ("4.2.1.4", "the KMS checks who may ask", "kms/test_kms_policy.py"),
     ("4.2.1.4", "and answers who may",
      "kms/test_service.py::test_a_ticket_is_granted_and_resolved"),
     ("4.2.1.5", "the answer echoes the header", RQ + "test_an_answer_to_something_else"),
@@ -59,7 +59,8 @@ REQUIREMENTS = [
      V + "test_initiator_has_the_media_keys"),
     ("4.2.1.5", "V comes last, and covers both messages",
      V + "test_ticket_and_answer_are_made_again"),
-    ("4.2.1.6", "the ticket is stored", "client/test_tickets.py::test_an_answer_is_accepted_once"),
+    ("4.2.1.6", "the ticket is stored",
+     "client/test_ticket_files.py::test_an_answer_is_accepted_once"),
     ("4.2.1.6", "its policy is looked at first", RQ + "test_what_the_kms_changed_is_told"),
     ("4.2.1.6", "or it is thrown away",
      "cli/test_calls.py::test_accepting_what_the_kms_changed"),

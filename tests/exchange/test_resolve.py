@@ -8,7 +8,12 @@ import pytest
 
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.profile import PROFILE_128
-from mikeytool.exchange.resolve import ResolvedTicket, accept_resolve_resp, resolve_init
+from mikeytool.exchange.resolve import (
+    ResolvedTicket,
+    accept_resolve_resp,
+    read_resolve_init,
+    resolve_init,
+)
 from mikeytool.exchange.ticket import new_key
 from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
@@ -49,7 +54,7 @@ def exchange(world: World, flags: str, **policy: object) -> tuple[bytes, bytes]:
 
 
 def take(world: World, init: bytes, answer: bytes) -> ResolvedTicket:
-    return accept_resolve_resp(world.env, init, PSK, answer)
+    return accept_resolve_resp(world.env, read_resolve_init(init), PSK, answer)
 
 
 def refused(world: World, flags: str, change: Change) -> Refused:
@@ -207,7 +212,7 @@ def test_randr_r_is_as_long_as_the_key(world: World, length: int) -> None:
     """RFC 6043 12.1."""
     ticket = world.held(PLAIN).ticket
     init = resolve_init(world.env, PROFILE_128, ticket, responder=BOB, kms=KMS, psk=bytes(length))
-    assert [len(rand.rand) >= length for rand in Message.parse(init).all(RANDR)] == [True]
+    assert [len(rand.rand) >= length for rand in Message.parse(init.raw).all(RANDR)] == [True]
 
 
 def test_each_resolving_forks_anew(world: World) -> None:

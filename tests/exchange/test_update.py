@@ -62,7 +62,11 @@ def named(cases: list[dict[str, Any]]) -> pytest.MarkDecorator:
 
 def initiator(run: Run) -> Session:
     return finish_transfer(
-        at(run.now), run.held, run.raw("TRANSFER_INIT"), run.raw("TRANSFER_RESP"), anything
+        at(run.now),
+        run.held,
+        read_transfer_init(run.raw("TRANSFER_INIT")),
+        run.raw("TRANSFER_RESP"),
+        anything,
     )
 
 
@@ -99,11 +103,13 @@ def test_an_update_is_made_again_answered_and_finished(case: dict[str, Any]) -> 
     alice, bob = initiator(run), responder(run)
     env = scripted(run.now, [], message_t(init))
     made, alice = update_init(env, alice, kemac_keys=keys_of(case))
-    assert made.hex() == init.hex()
+    assert made.raw.hex() == init.hex()
     env = scripted(run.now, [], message_t(answer))
     answered, bob = answer_update(env, bob, init, anything)
     assert answered == answer
-    alice = finish_update(at(run.now), alice, init, answer, anything)
+    alice = finish_update(
+        at(run.now), alice, Incoming.read(init, DataType.TRANSFER_INIT), answer, anything
+    )
     assert media_of(alice) == media_of(bob)
     new = case["update"]["keys"][0]
     for one in media_of(alice):
@@ -172,10 +178,10 @@ def test_either_end_updates_and_again(case: dict[str, Any], by_responder: bool) 
     for spi in (b"\0\0\2\1", b"\0\0\3\1"):
         key = keys_of(case)[0].copy(spi=spi)
         init, starter = update_init(env, starter, kemac_keys=[key])
-        t = Message.parse(init).find(T)
+        t = Message.parse(init.raw).find(T)
         assert t is not None
         assert t.ts_value[-1] & 1 == by_responder
-        answer, other = answer_update(env, other, init, anything)
+        answer, other = answer_update(env, other, init.raw, anything)
         assert answer is not None
         starter = finish_update(env, starter, init, answer, anything)
         assert media_of(starter) == media_of(other)
@@ -191,7 +197,7 @@ def test_a_stream_is_added_by_either_end(case: dict[str, Any]) -> None:
     for adder, other in ((alice, bob), (bob, alice)):
         spec = CsSpec(send=True, ssrc=0x33333333, cs_id=3)
         init, adder = update_init(env, adder, crypto_sessions=[spec])
-        answer, other = answer_update(env, other, init, anything)
+        answer, other = answer_update(env, other, init.raw, anything)
         assert answer is not None
         adder = finish_update(env, adder, init, answer, anything)
         assert media_of(adder) == media_of(other)
@@ -207,11 +213,11 @@ def test_what_is_refused(case: dict[str, Any]) -> None:
     alice, bob = pair(case)
     init, waiting = update_init(env, alice, kemac_keys=keys_of(case))
     with pytest.raises(Refused, match="one's own"):
-        answer_update(env, alice, init, anything)
-    answer, newer = answer_update(env, bob, init, anything)
+        answer_update(env, alice, init.raw, anything)
+    answer, newer = answer_update(env, bob, init.raw, anything)
     assert answer is not None
     with pytest.raises(Refused, match="seen already"):
-        answer_update(env, newer, init, anything)
+        answer_update(env, newer, init.raw, anything)
     with pytest.raises(Refused, match="SPI"):
         update_init(env, newer, kemac_keys=keys_of(case))
     with pytest.raises(UsageError):
@@ -220,9 +226,9 @@ def test_what_is_refused(case: dict[str, Any]) -> None:
     with pytest.raises(Refused, match="seen already"):
         finish_update(env, done, init, answer, anything)
     with pytest.raises(Refused, match="bundle"):
-        answer_update(env, replace(bob, csb_id=1), init, anything)
+        answer_update(env, replace(bob, csb_id=1), init.raw, anything)
     with pytest.raises(Refused, match="MAC"):
-        answer_update(env, replace(bob, mpk=bytes(16)), init, anything)
+        answer_update(env, replace(bob, mpk=bytes(16)), init.raw, anything)
     late = replace(env, clock=lambda: 1 << 62)
     with pytest.raises(Refused, match="expired"):
         update_init(late, alice, kemac_keys=keys_of(case))
@@ -239,7 +245,9 @@ def test_a_flipped_bit_is_never_accepted(case: dict[str, Any]) -> None:
     _, alice = update_init(env, initiator(run), kemac_keys=keys_of(case))
     for raw in flips(answer):
         with pytest.raises(MikeyError):
-            finish_update(at(run.now), alice, init, raw, anything)
+            finish_update(
+                at(run.now), alice, Incoming.read(init, DataType.TRANSFER_INIT), raw, anything
+            )
 
 
 @named(WITH_L)
@@ -268,11 +276,11 @@ def test_an_update_may_want_no_answer(case: dict[str, Any]) -> None:
     env = ticking(case)
     alice, bob = pair(case)
     init, _ = update_init(env, alice, kemac_keys=keys_of(case))
-    assert Message.parse(init).header.v == 1
-    header, payloads = rewritten(init, setting(v=0))
+    assert Message.parse(init.raw).header.v == 1
+    header, payloads = rewritten(init.raw, setting(v=0))
     behind = identities(payloads, IdRole.INITIATOR, IdRole.RESPONDER)
     quiet = protect(header, payloads, run.profile, exchange_update.update_keys(alice), behind)
-    answer, bob = answer_update(env, bob, quiet, anything)
+    answer, bob = answer_update(env, bob, quiet.raw, anything)
     assert answer is None
     assert bob.keys[0].spi == keys_of(case)[0].spi
 
@@ -284,7 +292,7 @@ def test_keys_of_an_update(case: dict[str, Any]) -> None:
     alice, bob = pair(case)
     tgk = new_key(KeyType.TGK, bytes(range(16)), None, b"tgk!")
     init, alice = update_init(env, alice, kemac_keys=[tgk])
-    answer, bob = answer_update(env, bob, init, anything)
+    answer, bob = answer_update(env, bob, init.raw, anything)
     assert answer is not None
     alice = finish_update(env, alice, init, answer, anything)
     for session in (alice, bob):
@@ -293,4 +301,4 @@ def test_keys_of_an_update(case: dict[str, Any]) -> None:
     mpk = new_key(KeyType.MPK, bytes(range(16)), None, b"mpk!")
     init, alice = update_init(env, alice, kemac_keys=[mpk])
     with pytest.raises(Refused, match="MPK"):
-        answer_update(env, bob, init, anything)
+        answer_update(env, bob, init.raw, anything)

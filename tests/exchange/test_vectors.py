@@ -15,6 +15,7 @@ from mikeytool.crypto.kemac import TICKET_CSB_ID, open_kemac
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.error import ErrorReceived, error_message
 from mikeytool.exchange.initiator import finish_transfer, session_of_init, transfer_init
+from mikeytool.exchange.kms_messages import verify_init
 from mikeytool.exchange.profile import PROFILES, Profile, profile_of
 from mikeytool.exchange.request import (
     HeldTicket,
@@ -22,7 +23,6 @@ from mikeytool.exchange.request import (
     read_request_init,
     request_init,
     request_resp,
-    verify_request,
 )
 from mikeytool.exchange.resolve import (
     ResolvedTicket,
@@ -31,7 +31,6 @@ from mikeytool.exchange.resolve import (
     read_resolve_init,
     resolve_init,
     resolve_resp,
-    verify_resolve,
 )
 from mikeytool.exchange.responder import check_acceptable, transfer_resp, verify_transfer_init
 from mikeytool.exchange.session import Session
@@ -80,7 +79,7 @@ class Run:
     def held(self) -> HeldTicket:
         granted = accept_request_resp(
             at(self.now),
-            self.raw("REQUEST_INIT_PSK"),
+            read_request_init(self.raw("REQUEST_INIT_PSK")),
             self.raw("psk_initiator"),
             self.raw("REQUEST_RESP"),
         )
@@ -90,7 +89,7 @@ class Run:
     def resolved(self) -> ResolvedTicket:
         return accept_resolve_resp(
             at(self.now),
-            self.raw("RESOLVE_INIT_PSK"),
+            read_resolve_init(self.raw("RESOLVE_INIT_PSK")),
             self.raw("psk_responder"),
             self.raw("RESOLVE_RESP"),
         )
@@ -153,12 +152,10 @@ def key_material(keys: tuple[KeyData, ...]) -> list[bytes]:
 
 def test_kms_verifies_the_request(run: Run) -> None:
     request = read_request_init(run.raw("REQUEST_INIT_PSK"))
-    verify_request(
-        request, run.raw("psk_initiator"), run.identity("initiator"), run.identity("kms")
-    )
+    verify_init(request, run.raw("psk_initiator"), run.identity("initiator"), run.identity("kms"))
     assert request.policy.flags == TicketFlag.from_letters(run.case["flags"])
     assert request.policy.responders == (run.identity("responder"),)
-    assert request.policy.initiator == request.initiator == run.identity("initiator")
+    assert request.policy.initiator == request.sender == run.identity("initiator")
 
 
 def test_request_is_made_again(run: Run) -> None:
@@ -166,7 +163,7 @@ def test_request_is_made_again(run: Run) -> None:
     request = read_request_init(raw)
     env = scripted(
         run.now,
-        [request.incoming.csb_id.to_bytes(4), request.randr_i],
+        [request.incoming.csb_id.to_bytes(4), request.rand],
         request.incoming.t,
     )
     made = request_init(
@@ -178,7 +175,7 @@ def test_request_is_made_again(run: Run) -> None:
         psk=run.raw("psk_initiator"),
         psk_id=Identity.key_name("psk-alice"),
     )
-    assert made.hex() == raw.hex()
+    assert made.raw.hex() == raw.hex()
 
 
 def test_initiator_takes_the_ticket(run: Run) -> None:
@@ -221,9 +218,7 @@ def test_ticket_and_answer_are_made_again(run: Run) -> None:
 def test_kms_verifies_resolve_and_forks(run: Run) -> None:
     raw = run.raw("RESOLVE_INIT_PSK")
     request = read_resolve_init(raw)
-    verify_resolve(
-        request, run.raw("psk_responder"), run.identity("responder"), run.identity("kms")
-    )
+    verify_init(request, run.raw("psk_responder"), run.identity("responder"), run.identity("kms"))
     keys = open_for_responder(BaseTicket.of(request.ticket), run.raw("tpk"))
     assert (keys.mpkr.key if keys.mpkr else b"") == run.raw("mpkr")
     if run.case["randr_kms"]:
@@ -238,7 +233,7 @@ def test_resolve_is_made_again(run: Run) -> None:
     request = read_resolve_init(raw)
     env = scripted(
         run.now,
-        [request.incoming.csb_id.to_bytes(4), request.randr_r],
+        [request.incoming.csb_id.to_bytes(4), request.rand],
         request.incoming.t,
     )
     made = resolve_init(
@@ -250,7 +245,7 @@ def test_resolve_is_made_again(run: Run) -> None:
         psk=run.raw("psk_responder"),
         psk_id=Identity.key_name("psk-bob"),
     )
-    assert made.hex() == raw.hex()
+    assert made.raw.hex() == raw.hex()
 
 
 def test_responder_takes_the_keys(run: Run) -> None:
@@ -327,7 +322,7 @@ def test_transfer_init_is_made_again(run: Run) -> None:
         policies=list(init.policies.values()),
         kemac_keys=sent_keys(run, "TRANSFER_INIT"),
     )
-    assert made.hex() == raw.hex()
+    assert made.raw.hex() == raw.hex()
 
 
 def test_responder_answers_and_has_the_media_keys(run: Run) -> None:
@@ -359,9 +354,11 @@ def test_responder_answers_and_has_the_media_keys(run: Run) -> None:
 def test_initiator_has_the_media_keys(run: Run) -> None:
     init = run.raw("TRANSFER_INIT")
     if run.case["TRANSFER_RESP"]:
-        session = finish_transfer(at(run.now), run.held, init, run.raw("TRANSFER_RESP"), anything)
+        session = finish_transfer(
+            at(run.now), run.held, read_transfer_init(init), run.raw("TRANSFER_RESP"), anything
+        )
     else:
-        session = session_of_init(run.held, init)
+        session = session_of_init(run.held, read_transfer_init(init))
     assert media_of(session) == run.case["crypto_sessions"]
     assert session.remote == run.identity("responder")
 
@@ -381,7 +378,12 @@ def test_error_is_believed_and_made_again(run: Run) -> None:
     error = with_error(run)
     raw = bytes.fromhex(error["Error"])
     with pytest.raises(ErrorReceived) as caught:
-        accept_resolve_resp(at(run.now), run.raw("RESOLVE_INIT_PSK"), run.raw("psk_responder"), raw)
+        accept_resolve_resp(
+            at(run.now),
+            read_resolve_init(run.raw("RESOLVE_INIT_PSK")),
+            run.raw("psk_responder"),
+            raw,
+        )
     assert caught.value.verified
     assert caught.value.error_no == error["error_no"]
     request = read_resolve_init(run.raw("RESOLVE_INIT_PSK"))
@@ -399,7 +401,7 @@ def test_error_under_another_key_is_a_hint(run: Run) -> None:
     with pytest.raises(ErrorReceived) as caught:
         accept_resolve_resp(
             at(run.now),
-            run.raw("RESOLVE_INIT_PSK"),
+            read_resolve_init(run.raw("RESOLVE_INIT_PSK")),
             bytes(16),
             bytes.fromhex(error["Error"]),
         )
@@ -419,7 +421,7 @@ def flips(raw: bytes) -> list[bytes]:
     [
         (
             "REQUEST_INIT_PSK",
-            lambda run, raw: verify_request(
+            lambda run, raw: verify_init(
                 read_request_init(raw),
                 run.raw("psk_initiator"),
                 run.identity("initiator"),
@@ -429,12 +431,15 @@ def flips(raw: bytes) -> list[bytes]:
         (
             "REQUEST_RESP",
             lambda run, raw: accept_request_resp(
-                at(run.now), run.raw("REQUEST_INIT_PSK"), run.raw("psk_initiator"), raw
+                at(run.now),
+                read_request_init(run.raw("REQUEST_INIT_PSK")),
+                run.raw("psk_initiator"),
+                raw,
             ),
         ),
         (
             "RESOLVE_INIT_PSK",
-            lambda run, raw: verify_resolve(
+            lambda run, raw: verify_init(
                 read_resolve_init(raw),
                 run.raw("psk_responder"),
                 run.identity("responder"),
@@ -444,13 +449,16 @@ def flips(raw: bytes) -> list[bytes]:
         (
             "RESOLVE_RESP",
             lambda run, raw: accept_resolve_resp(
-                at(run.now), run.raw("RESOLVE_INIT_PSK"), run.raw("psk_responder"), raw
+                at(run.now),
+                read_resolve_init(run.raw("RESOLVE_INIT_PSK")),
+                run.raw("psk_responder"),
+                raw,
             ),
         ),
         (
             "TRANSFER_RESP",
             lambda run, raw: finish_transfer(
-                at(run.now), run.held, run.raw("TRANSFER_INIT"), raw, anything
+                at(run.now), run.held, read_transfer_init(run.raw("TRANSFER_INIT")), raw, anything
             ),
         ),
     ],

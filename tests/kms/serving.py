@@ -143,6 +143,6 @@ def asked(world: World, count: int, by: Sequence[Identity] = (ALICE,)) -> list[b
                 initiator=who,
                 kms=KMS,
                 psk=psk_of(who),
-            )
+            ).raw
         )
     return made

@@ -53,7 +53,7 @@ def asking(world: World, call: bytes, kms: Identity | None = None, by: Identity 
         responder=by,
         kms=kms or kms_id(1),
         psk=psk_of(by),
-    )
+    ).raw
 
 
 @pytest.fixture
@@ -91,7 +91,9 @@ class Net:
         if handled.refusal is not None:
             raise handled.refusal
         assert handled.answer is not None
-        return accept_resolve_resp(self.world.env, init, psk_of(DAN), handled.answer)
+        return accept_resolve_resp(
+            self.world.env, read_resolve_init(init), psk_of(DAN), handled.answer
+        )
 
     def logs(self) -> list[int]:
         """How many messages each KMS has seen."""
@@ -159,7 +161,7 @@ def test_a_message_that_comes_back_is_refused(world: World, net: Callable[..., N
         psk=shared(1, 2),
     )
     two.stores[1].remove_user(DAN)
-    handled = handle(two.stores[1], world.env, looping)
+    handled = handle(two.stores[1], world.env, looping.raw)
     assert handled.refusal is not None
     assert "already" in str(handled.refusal)
 
@@ -174,7 +176,7 @@ def test_dead_kmss_end_in_bounded_time(world: World, net: Callable[..., Net]) ->
     assert time.monotonic() - started < 10
     assert isinstance(handled.refusal, PeerUnreachable)
     with pytest.raises(Refused, match="Error message"):
-        accept_resolve_resp(world.env, init, psk_of(DAN), handled.answer or b"")
+        accept_resolve_resp(world.env, read_resolve_init(init), psk_of(DAN), handled.answer or b"")
 
 
 def test_without_time_nobody_is_asked(world: World, net: Callable[..., Net]) -> None:
@@ -266,9 +268,9 @@ def test_a_message_of_another_kms_is_answered_once(world: World, net: Callable[.
         kms=KMS,
         psk=shared(0, 1),
     )
-    world.handled(handed_on)
+    world.handled(handed_on.raw)
     with pytest.raises(Refused, match="replay"):
-        world.handled(handed_on)
+        world.handled(handed_on.raw)
 
 
 @pytest.mark.parametrize("ours", ["group", "acted as"])

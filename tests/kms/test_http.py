@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mikeytool.exchange.request import accept_request_resp
+from mikeytool.exchange.request import accept_request_resp, read_request_init
 from mikeytool.kms.remote.http_message import MAX_BODY, PATH, read_body
 from mikeytool.kms.sender_limits import MAX_FAILURES
 from mikeytool.wire.errors import WireError
@@ -68,12 +68,16 @@ def test_a_request_is_answered_as_it_comes(world: World, server: Server) -> None
     assert reply.status == 200
     assert reply.headers["content-type"] == "application/mikey"
     assert reply.headers["cache-control"] == "no-store"
-    accept_request_resp(REAL, one, psk_of(ALICE), base64.b64decode(reply.body, validate=True))
+    accept_request_resp(
+        REAL, read_request_init(one), psk_of(ALICE), base64.b64decode(reply.body, validate=True)
+    )
     plain = server.ask("POST", PATH, other, {"Content-Type": "Application/MIKEY; x=y"})
-    accept_request_resp(REAL, other, psk_of(ALICE), plain.body)
+    accept_request_resp(REAL, read_request_init(other), psk_of(ALICE), plain.body)
     lines = base64.encodebytes(third).replace(b"+", b"-").replace(b"/", b"_").replace(b"=", b"")
     wrapped = server.ask("POST", PATH, b" \r\n" + lines, MIKEY)
-    accept_request_resp(REAL, third, psk_of(ALICE), base64.b64decode(wrapped.body))
+    accept_request_resp(
+        REAL, read_request_init(third), psk_of(ALICE), base64.b64decode(wrapped.body)
+    )
 
 
 def test_a_replay_gets_an_error_message(world: World, server: Server) -> None:

@@ -20,6 +20,7 @@ from mikeytool.exchange.public_key import (
     Recipient,
     Signer,
     open_envelope,
+    read_request_init_pk,
     request_init_pk,
     resolve_init_pk,
 )
@@ -70,7 +71,7 @@ def world(tmp_path: Path) -> World:
 
 def ask(
     world: World, by: Identity = ALICE, cert: x509.Certificate = KMS_CERT, **how: Any
-) -> Enveloped:
+) -> Enveloped[Any]:
     policy = world.policy(prf=how.pop("prf", PROFILE_128.prf), initiator=by)
     recipient = Recipient(cert, oaep=how.pop("oaep", False), named=how.pop("named", False))
     return request_init_pk(
@@ -84,8 +85,8 @@ def ask(
     )
 
 
-def refused(world: World, sent: Enveloped, number: ErrorNo, *, told: bool = False) -> Refused:
-    handled = handle(world.store, world.env, sent.message)
+def refused(world: World, sent: Enveloped[Any], number: ErrorNo, *, told: bool = False) -> Refused:
+    handled = handle(world.store, world.env, sent.init.raw)
     assert handled.refusal is not None
     assert handled.refusal.error_no == number, str(handled.refusal)
     assert (handled.answer is not None) == told
@@ -102,7 +103,9 @@ def test_the_known_requests_are_answered(tmp_path: Path, case: dict[str, Any]) -
     world.store.remove_user(ALICE)
     world.store.add_user(ALICE, certificate=Message.parse(raw).all(CERT)[0].cert_data)
     answer = world.handled(raw)
-    granted = accept_request_resp(world.env, raw, bytes.fromhex(case["envelope_key"]), answer)
+    granted = accept_request_resp(
+        world.env, read_request_init_pk(raw).init, bytes.fromhex(case["envelope_key"]), answer
+    )
     assert granted.held.policy.initiator == ALICE
 
 
@@ -114,7 +117,7 @@ def test_a_call_without_any_pre_shared_key(
 ) -> None:
     sent = ask(world, prf=prf, oaep=oaep, s_type=s_type)
     granted = accept_request_resp(
-        world.env, sent.message, sent.envelope_key, world.handled(sent.message)
+        world.env, sent.init, sent.envelope_key, world.handled(sent.init.raw)
     )
     ticket = read_transfer_init(world.call(granted.held)).ticket
     resolving = resolve_init_pk(
@@ -126,8 +129,8 @@ def test_a_call_without_any_pre_shared_key(
         signer=signer(BOB, s_type=s_type),
         recipient=Recipient(KMS_CERT, oaep=oaep),
     )
-    answer = world.handled(resolving.message)
-    resolved = accept_resolve_resp(world.env, resolving.message, resolving.envelope_key, answer)
+    answer = world.handled(resolving.init.raw)
+    resolved = accept_resolve_resp(world.env, resolving.init, resolving.envelope_key, answer)
     assert resolved.keys.mpki.key == granted.held.keys.mpki.key
     assert resolved.responder == BOB
     assert [entry.outcome for entry in world.store.log()] == ["answered"] * 2
@@ -137,7 +140,7 @@ def test_strangers_with_a_trusted_certificate_need_a_word_of_the_operator(world:
     refused(world, ask(world, STRANGER), ErrorNo.AUTH_FAILURE)
     assert list(world.store.log()) == []
     world.store.set_policy(admit_certified=True)
-    world.handled(ask(world, STRANGER).message)
+    world.handled(ask(world, STRANGER).init.raw)
     world.store.remove_anchor(root().fingerprint(SHA256()))
     refused(world, ask(world, STRANGER), ErrorNo.INVALID_CERT)
 
@@ -151,7 +154,7 @@ def test_a_certificate_that_is_known_needs_no_anchor(world: World) -> None:
     known = x509.load_der_x509_certificate(user.certificate or b"")
     for sends_chain in (True, False):
         chosen = Signer(private_key(str(STRANGER)), (known,), sends_chain=sends_chain)
-        world.handled(ask(world, STRANGER, signer=chosen).message)
+        world.handled(ask(world, STRANGER, signer=chosen).init.raw)
 
 
 def test_a_user_with_a_certificate_alone_has_no_key_to_guess(world: World) -> None:
@@ -165,9 +168,9 @@ def test_a_user_with_a_certificate_alone_has_no_key_to_guess(world: World) -> No
 def test_chash_chooses_among_the_keys_of_the_kms(world: World) -> None:
     """Interpretation 37."""
     world.store.add_key(private_key("new kms"), NEW_KMS_CERT)
-    world.handled(ask(world, named=True).message)
-    world.handled(ask(world, cert=NEW_KMS_CERT, named=True).message)
-    world.handled(ask(world).message)  # the first one without CHASH
+    world.handled(ask(world, named=True).init.raw)
+    world.handled(ask(world, cert=NEW_KMS_CERT, named=True).init.raw)
+    world.handled(ask(world).init.raw)  # the first one without CHASH
     world.store.remove_key(NEW_KMS_CERT.fingerprint(SHA256()))
     refused(world, ask(world, cert=NEW_KMS_CERT, named=True), ErrorNo.INVALID_CERT, told=True)
 
@@ -191,7 +194,7 @@ def test_nothing_is_decrypted_for_who_is_not_authorized(world: World, opened: li
     world.store.add_rule(Rule(False, "*", "sip:carol@example.com"))
     carol = Identity.from_text("sip:carol@example.com")
     good = ask(world)
-    world.handled(good.message)
+    world.handled(good.init.raw)
     opened.clear()
     forged = ask(
         world, signer=Signer(private_key("x"), (certificate("x", names=[URI(str(ALICE))]),))
@@ -209,13 +212,13 @@ def test_nothing_is_decrypted_for_who_is_not_authorized(world: World, opened: li
 def test_errors_have_a_mac_once_the_envelope_is_open(world: World) -> None:
     """Interpretation 32, RFC 6043 5.4."""
     sent = ask(world, changes={"ticket_type": 7})
-    answer = told(handle(world.store, world.env, sent.message))
+    answer = told(handle(world.store, world.env, sent.init.raw))
     with pytest.raises(ErrorReceived) as caught:
-        accept_request_resp(world.env, sent.message, sent.envelope_key, answer)
+        accept_request_resp(world.env, sent.init, sent.envelope_key, answer)
     assert caught.value.verified
     assert caught.value.error_no == ErrorNo.INVALID_TICKET
     world.store.enable(ALICE, False)
-    assert Message.parse(told(handle(world.store, world.env, ask(world).message))).find(V) is None
+    assert Message.parse(told(handle(world.store, world.env, ask(world).init.raw))).find(V) is None
 
 
 def told(handled: Handled) -> bytes:
@@ -228,7 +231,7 @@ def test_a_signed_message_is_answered_once(world: World) -> None:
     """Interpretation 30: sender and signature tell one from another."""
     first, second = ask(world, s_type=SType.RSA_PSS), ask(world, s_type=SType.RSA_PSS)
     for sent in (first, second):
-        world.handled(sent.message)
+        world.handled(sent.init.raw)
         assert "replay" in str(refused(world, sent, ErrorNo.AUTH_FAILURE, told=True))
 
 
@@ -242,9 +245,9 @@ def test_counters_go_by_the_public_key(world: World) -> None:
 
         return Counting(world.clock, os.urandom)
 
-    world.handled(ask(world, env=counting(7)).message)
+    world.handled(ask(world, env=counting(7)).init.raw)
     refused(world, ask(world, env=counting(7)), ErrorNo.INVALID_TS, told=True)
-    world.handled(ask(world, env=counting(8)).message)
+    world.handled(ask(world, env=counting(8)).init.raw)
 
 
 def test_a_kms_without_a_key_pair(tmp_path: Path) -> None:
@@ -273,8 +276,8 @@ def test_a_certificate_in_two_names_does_not_let_a_disabled_user_in(world: World
     world.store.set_policy(admit_certified=True)
     both = certificate("both", "middle", [URI(str(STRANGER)), URI(str(BOB))])
     chosen = Signer(private_key("both"), (both, middle()))
-    world.handled(ask(world, STRANGER, signer=chosen).message)
+    world.handled(ask(world, STRANGER, signer=chosen).init.raw)
     world.store.enable(BOB, False)
     told = refused(world, ask(world, STRANGER, signer=chosen), ErrorNo.UNSPECIFIED, told=True)
     assert str(BOB) in str(told)
-    world.handled(ask(world, STRANGER).message)
+    world.handled(ask(world, STRANGER).init.raw)

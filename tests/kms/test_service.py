@@ -13,8 +13,13 @@ from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.initiator import transfer_init
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256, Profile
-from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
-from mikeytool.exchange.resolve import accept_resolve_resp, resolve_init
+from mikeytool.exchange.request import (
+    HeldTicket,
+    accept_request_resp,
+    read_request_init,
+    request_init,
+)
+from mikeytool.exchange.resolve import accept_resolve_resp, read_resolve_init, resolve_init
 from mikeytool.exchange.ticket_policy import TicketPolicy, wanted_key
 from mikeytool.kms.service import handle
 from mikeytool.kms.store.records import Handled
@@ -99,14 +104,14 @@ def ask(
 ) -> bytes:
     return request_init(
         env, profile, asked, initiator=by, kms=kms, psk=psk or KEYS[by], psk_id=psk_id
-    )
+    ).raw
 
 
 def granted(store: Store, env: Environment, asked: TicketPolicy, **how: object) -> HeldTicket:
     init = ask(env, asked, **how)  # type: ignore[arg-type]
     answer = handle(store, env, init).answer
     assert answer is not None
-    return accept_request_resp(env, init, KEYS[ALICE], answer).held
+    return accept_request_resp(env, read_request_init(init), KEYS[ALICE], answer).held
 
 
 def refused(handled: Handled, number: ErrorNo, *, told: bool = True) -> None:
@@ -136,13 +141,13 @@ def spoilt(data: bytes) -> bytes:
 def call(env: Environment, held: HeldTicket) -> TICKET:
     """The ticket as a TRANSFER_INIT carries it, Initiator Data included."""
     raw = transfer_init(env, held, initiator=ALICE, responder=BOB, crypto_sessions=(), policies=())
-    ticket = Message.parse(raw).find(TICKET)
+    ticket = Message.parse(raw.raw).find(TICKET)
     assert ticket is not None
     return ticket
 
 
 def resolve(env: Environment, ticket: TICKET, by: Identity = BOB) -> bytes:
-    return resolve_init(env, PROFILE_128, ticket, responder=by, kms=KMS, psk=KEYS[by])
+    return resolve_init(env, PROFILE_128, ticket, responder=by, kms=KMS, psk=KEYS[by]).raw
 
 
 def test_a_ticket_is_granted_and_resolved(store: Store, env: Environment) -> None:
@@ -151,7 +156,7 @@ def test_a_ticket_is_granted_and_resolved(store: Store, env: Environment) -> Non
     init = resolve(env, call(env, held))
     answer = handle(store, env, init).answer
     assert answer is not None
-    resolved = accept_resolve_resp(env, init, KEYS[BOB], answer)
+    resolved = accept_resolve_resp(env, read_resolve_init(init), KEYS[BOB], answer)
     assert resolved.keys.mpki.key == held.keys.mpki.key
     assert resolved.keys.mpkr is not None
     assert held.keys.mpkr is not None
@@ -195,7 +200,7 @@ def test_an_error_to_a_stranger_has_no_mac(store: Store, env: Environment) -> No
     assert answer is not None
     assert Message.parse(answer).find(V) is None
     with pytest.raises(ErrorReceived) as caught:
-        accept_request_resp(env, init, b"x" * 16, answer)
+        accept_request_resp(env, read_request_init(init), b"x" * 16, answer)
     assert not caught.value.verified
 
 
@@ -205,7 +210,7 @@ def test_a_replay_is_refused_and_told(store: Store, env: Environment) -> None:
     again = handle(store, env, init)
     refused(again, ErrorNo.AUTH_FAILURE)
     with pytest.raises(ErrorReceived) as caught:
-        accept_request_resp(env, init, KEYS[ALICE], again.answer or b"")
+        accept_request_resp(env, read_request_init(init), KEYS[ALICE], again.answer or b"")
     assert caught.value.verified
     assert [entry.outcome for entry in store.log()] == ["answered"]
 
@@ -380,7 +385,7 @@ def test_a_disabled_user_is_refused(store: Store, env: Environment) -> None:
 def test_a_message_that_is_no_request(store: Store, env: Environment) -> None:
     held = granted(store, env, policy(env))
     raw = transfer_init(env, held, initiator=ALICE, responder=BOB, crypto_sessions=(), policies=())
-    refused(handle(store, env, raw), ErrorNo.INVALID_DT, told=False)
+    refused(handle(store, env, raw.raw), ErrorNo.INVALID_DT, told=False)
 
 
 def test_users_and_keys_are_checked(store: Store) -> None:

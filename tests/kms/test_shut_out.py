@@ -64,7 +64,7 @@ def in_another_name(world: World) -> HeldTicket:
         psk=psk_of(DESK),
         psk_id=Identity.key_name("d"),
     )
-    return accept_request_resp(world.env, init, psk_of(DESK), world.handled(init)).held
+    return accept_request_resp(world.env, init, psk_of(DESK), world.handled(init.raw)).held
 
 
 @OUT

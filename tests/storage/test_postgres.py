@@ -16,7 +16,7 @@ import pytest
 
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.profile import PROFILE_256
-from mikeytool.exchange.request import HeldTicket, accept_request_resp
+from mikeytool.exchange.request import HeldTicket, accept_request_resp, read_request_init
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.kms.kms_policy import Rule
 from mikeytool.kms.service import handle
@@ -122,7 +122,9 @@ def test_ticket_protection_keys_rotate_without_a_gap(world: World) -> None:
                 init = world.asked(world.policy())
                 granted = handle(store, world.env, init).answer
                 assert granted is not None
-                held = accept_request_resp(world.env, init, psk_of(ALICE), granted).held
+                held = accept_request_resp(
+                    world.env, read_request_init(init), psk_of(ALICE), granted
+                ).held
                 assert handle(other, world.env, resolving(world, held)).refusal is None
         finally:
             done.set()

@@ -105,11 +105,11 @@ def ask(
 ) -> None:
     """Write the pending file and print the message, or do the exchange and save the ticket."""
     if way.kms is None:
-        with staging(fmt, output)(asked.init):
+        with staging(fmt, output)(asked.init.raw):
             asked.write(way.target, force=way.force)
-        write_unstaged(asked.init, fmt, output)
+        write_unstaged(asked.init.raw, fmt, output)
         return
-    answer = way.kms.answer(env, asked.init)
+    answer = way.kms.answer(env, asked.init.raw)
     save(env, asked, answer, way.target, accept_changed=accept_changed, force=way.force)
 
 

@@ -249,7 +249,7 @@ def _asking_kms(
         kms = kms_at(where)
         profile = profile_of(init.policy.prf)
         asked = credentials.resolve(env, profile, init.ticket, local, kms_id or kms.identity)
-        return asked.accept_resolved(env, kms.answer(env, asked.init)).resolved
+        return asked.resolved(env, kms.answer(env, asked.init.raw), init.policy)
 
     return resolve
 
