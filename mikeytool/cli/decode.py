@@ -7,15 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
 from mikeytool.cli.message_io import pick
 from mikeytool.cli.message_items import Item, items_of
-from mikeytool.cli.opening import Opener
-from mikeytool.cli.options.common import json_option, quiet_option, show_keys_option
+from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.opening import (
     context_options,
     key_ring,
@@ -23,12 +22,10 @@ from mikeytool.cli.options.opening import (
     read_identities,
     read_init,
 )
+from mikeytool.exchange.inspect_description import Inspector
 from mikeytool.wire.describe import schema
 from mikeytool.wire.errors import MikeyError, UsageError
 from mikeytool.wire.message import Message
-
-if TYPE_CHECKING:
-    pass
 
 Json = dict[str, Any]
 
@@ -77,37 +74,43 @@ def decode(
     if (*inputs, init).count("-") > 1:
         raise UsageError("only one argument can be standard input")
     ring = key_ring(**keys)
-    opener = Opener(ring, read_init(init), read_identities(identities), show_keys)
+    inspector = Inspector(
+        ring,
+        read_init(init),
+        read_identities(identities),
+        show_keys=show_keys,
+        note=lambda text: say(f"note: {text}"),
+    )
     show = _show_json if as_json else _show_dump if as_hex else _show_tree
     items = (item for one in inputs for item in items_of(one, lines=lines, many=len(inputs) > 1))
     if index is not None:
-        items = (item for item in [_chosen(items, index, opener)])
+        items = (item for item in [_chosen(items, index, inspector)])
     first = list(islice(items, 2))
     many = len(first) > 1
     if not many and isinstance(first[0].content, MikeyError) and first[0].captured is None:
         raise first[0].content
     if flow or (show is _show_tree and index is None and first[0].captured is not None):
-        return _overview(chain(first, items), opener, flow=flow, checked=ring is not None)
+        return _overview(chain(first, items), inspector, flow=flow, checked=ring is not None)
     codes: set[int] = set()
     for at, item in enumerate(chain(first, items)):
-        codes.add(_decode_one(item, opener, show, at=at, many=many))
+        codes.add(_decode_one(item, inspector, show, at=at, many=many))
     return worst(codes)
 
 
-def _chosen(items: Iterator[Item], index: int, opener: Opener) -> Item:
+def _chosen(items: Iterator[Item], index: int, inspector: Inspector) -> Item:
     """The item that `--index` means; raises UsageError."""
     found = list(items)
     at = pick(index, len(found))
     for item in found[:at]:
         if isinstance(item.content, bytes):
-            opener.remember(item.content)
+            inspector.remember(item.content)
     return found[at]
 
 
 Show = Callable[[Message, Json, str | None, bool], None]
 
 
-def _decode_one(item: Item, opener: Opener, show: Show, *, at: int, many: bool) -> int:
+def _decode_one(item: Item, inspector: Inspector, show: Show, *, at: int, many: bool) -> int:
     """Print one message, or what can be read of it; gives its exit code."""
     where = f"{item.where}: " if many and item.where else ""
     try:
@@ -119,14 +122,14 @@ def _decode_one(item: Item, opener: Opener, show: Show, *, at: int, many: bool) 
             print(json.dumps({"error": str(error), **_facts(item)}))
         complain(f"{where}{error}")
         return exit_code(error)
-    text, failed = opener.text(message) if show is _show_json else None, False
+    text, failed = inspector.text(message) if show is _show_json else None, False
     if text is not None:
         facts = json.dumps(_facts(item))[1:-1]
         sys.stdout.write(f"{{{text}{', ' if facts else ''}{facts}}}\n")
     else:
         described: Json = {}
-        if show is not _show_dump or not opener.is_plain(message):
-            described, failed = opener.describe(message)
+        if show is not _show_dump or not inspector.is_plain(message):
+            described, failed = inspector.describe(message)
         show(message, described | _facts(item), item.where if many else None, at == 0)
     if message.error is not None:
         sys.stdout.flush()
@@ -139,7 +142,7 @@ def _facts(item: Item) -> Json:
     return {} if item.captured is None else item.captured.facts
 
 
-def _overview(items: Iterator[Item], opener: Opener, *, flow: bool, checked: bool) -> int:
+def _overview(items: Iterator[Item], inspector: Inspector, *, flow: bool, checked: bool) -> int:
     """Print what is in captures, a line or an arrow a message; gives the exit code."""
     from mikeytool.cli.render.capture import Row, result_of, show_flow, show_list
 
@@ -153,7 +156,7 @@ def _overview(items: Iterator[Item], opener: Opener, *, flow: bool, checked: boo
             if isinstance(item.content, MikeyError):
                 raise item.content
             message = Message.read(item.content)
-            described, failed = opener.describe(message)
+            described, failed = inspector.describe(message)
             error = message.error
         except MikeyError as caught:
             error = caught

@@ -7,9 +7,8 @@ import re
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -24,18 +23,9 @@ from mikeytool.cli.options.opening import (
     read_identities,
     read_init,
 )
-from mikeytool.wire.describe import compose, full_keys
+from mikeytool.exchange.reseal import Resealer
 from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
-from mikeytool.wire.identity import Identity
-from mikeytool.wire.message import Message, build_chain, contents
-from mikeytool.wire.payloads import KEMAC, Payload
-from mikeytool.wire.registry import EncrAlg, IdRole
 
-if TYPE_CHECKING:
-    from mikeytool.exchange.inspect_history import Earlier
-    from mikeytool.exchange.inspect_keys import KeyRing
-
-Json = dict[str, Any]
 _BEGIN = 256
 _EMPTY = (
     "the input is empty; the command before it in the pipe may have failed, look at its messages"
@@ -68,7 +58,7 @@ def encode(
     """
     if description in (None, "-") and init == "-":
         raise UsageError("only one argument can be standard input")
-    sealer = _Sealer(key_ring(**keys), read_init(init), read_identities(identities))
+    resealer = Resealer(key_ring(**keys), read_init(init), read_identities(identities))
     check_output(output)
     codes: set[int] = set()
     written = []
@@ -76,7 +66,7 @@ def encode(
     first = list(islice(items, 2))
     for at, item in enumerate(chain(first, items), 1):
         try:
-            data = sealer.write(item)
+            data = _encoded(resealer, item)
         except MikeyError as error:
             complain(f"item {at}: {error}" if len(first) > 1 else str(error))
             codes.add(exit_code(error))
@@ -88,6 +78,22 @@ def encode(
     if written:
         write_output(b"".join(written), output)
     return worst(codes)
+
+
+def _encoded(resealer: Resealer, item: Any) -> bytes:
+    """Give the octets of a message; raises UsageError and WireError for what is none."""
+    if isinstance(item, WireError):
+        raise item
+    if not isinstance(item, dict):
+        raise WireError("a JSON object is expected for a message, as decode --json prints it")
+    encoded = resealer.encode(item)
+    if encoded.written:
+        say(f"made anew: {', '.join(encoded.written)}")
+    elif encoded.written is not None:
+        say("note: the keys given cover nothing in this message")
+    for note in encoded.notes:
+        say(f"note: {note}")
+    return encoded.message
 
 
 def _items(argument: str | None) -> Iterator[Any]:
@@ -167,102 +173,3 @@ def _values(data: bytes, line: int) -> Iterator[Any]:
             yield from value
         else:
             yield value
-
-
-class _Sealer:
-    """Makes anew what the keys of the command line cover, message by message."""
-
-    def __init__(
-        self, ring: KeyRing | None, init: Message | None, identities: dict[IdRole, Identity]
-    ) -> None:
-        self._ring, self._init, self._identities = ring, init, identities
-        self._earlier: Earlier | None = None
-
-    def write(self, item: Any) -> bytes:
-        """The octets of a message; raises UsageError and WireError for what is none."""
-        if isinstance(item, WireError):
-            raise item
-        if not isinstance(item, dict):
-            raise WireError("a JSON object is expected for a message, as decode --json prints it")
-        if item.keys() == {"error"}:
-            raise WireError(f"this was no message before: {str(item['error'])[:200]}")
-        message = compose(item if self._ring is None else _with_room(item))
-        if self._ring is None or not message.header.is_whole:
-            return message.build()
-        return self._sealed(message, item, self._ring)
-
-    def _sealed(self, message: Message, item: Json, ring: KeyRing) -> bytes:
-        # Loaded here because most messages are written without keys.
-        from mikeytool.exchange.inspect_history import Earlier
-        from mikeytool.exchange.sealing import seal_message
-
-        self._earlier = self._earlier or Earlier()
-        message = _readable(message)
-        wanted = list(_new_keys(message.payloads, item.get("payloads")))
-        sealed = seal_message(
-            message,
-            ring,
-            self._init,
-            self._identities,
-            self._earlier.of(message),
-            keys={one.offset: one.keys for one in wanted},
-        )
-        for one in wanted:
-            if one.is_bare and one.offset not in sealed.kemacs:
-                raise UsageError(
-                    f"KEMAC at octet {one.offset}: encr_data is missing, and none of the keys"
-                    " given encrypts the keys in it"
-                )
-        if sealed.written:
-            say(f"made anew: {', '.join(sealed.written)}")
-        else:
-            say("note: the keys given cover nothing in this message")
-        for note in sealed.notes:
-            say(f"note: {note}")
-        with suppress(WireError):
-            self._earlier.add(Message.parse(sealed.message))
-        return sealed.message
-
-
-def _readable(message: Message) -> Message:
-    """A message as it will be read, or if it is too broken for that as it was composed."""
-    with suppress(WireError):
-        read = Message.parse(message.build())
-        if len(read.payloads) == len(message.payloads):
-            return read
-    message.place()
-    return message
-
-
-def _with_room(described: Json, depth: int = 2) -> Json:
-    """A description in which KEMACs that have nothing but their keys have zeros to encrypt."""
-    made = dict(described)
-    keys = full_keys(made.get("keys")) if made.get("payload") == "KEMAC" else None
-    if keys is not None and made.get("encr_data") is None:
-        made["encr_data"] = bytes(len(build_chain(keys))).hex()
-    for name in ("payloads", "ticket_data"):
-        if depth and isinstance(made.get(name), list):
-            made[name] = [
-                _with_room(one, depth - 1) if isinstance(one, dict) else one for one in made[name]
-            ]
-    return made
-
-
-class _Wanted(NamedTuple):
-    """What an encrypted KEMAC is to hold; `is_bare` without Encr data to fall back on."""
-
-    offset: int
-    keys: list[Payload]
-    is_bare: bool
-
-
-def _new_keys(payloads: list[Payload], described: Any) -> Iterator[_Wanted]:
-    """What each encrypted KEMAC is to hold that is described with full keys."""
-    for payload, beside in zip(payloads, described or (), strict=False):
-        if isinstance(payload, KEMAC) and payload.encr_alg != EncrAlg.NULL:
-            keys = full_keys(beside.get("keys"))
-            if keys is not None:
-                yield _Wanted(payload.offset, keys, beside.get("encr_data") is None)
-        for name, inside in contents(payload):
-            if isinstance(beside.get(name), list):
-                yield from _new_keys(list(inside), beside[name])

@@ -1,13 +1,12 @@
-"""What keys say of a message, put into its description."""
+"""Descriptions of messages, with what keys say of each: the MACs, and the keys inside."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mikeytool import decode, describe
-from mikeytool.cli.options.common import say
 from mikeytool.wire.describe import describe_keys, describe_text, masked
 from mikeytool.wire.errors import MikeyError
 from mikeytool.wire.identity import Identity
@@ -23,59 +22,68 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-class Opener:
-    """Opens messages with the keys of the command line and describes them.
+class Inspector:
+    """Opens messages with the keys of a ring and describes them as `decode --json` does.
 
-    What comes first in an input is known when what answers it is opened.
+    Give it the messages of an exchange in their order: a response is verified with what it
+    answers, an update with the exchange before it. Without a ring only what is signed is
+    opened, because the certificate is in the message.
+
+    `init` is the initial message that a response answers, `identities` are those that the
+    messages leave out. Keys are given as the beginning of their SHA-256 unless `show_keys`.
+    `note` is called with a sentence about an `init` that does not fit.
     """
 
     def __init__(
         self,
-        ring: KeyRing | None,
-        init: Message | None,
-        identities: Mapping[IdRole, Identity],
-        show_keys: bool,
+        ring: KeyRing | None = None,
+        init: Message | None = None,
+        identities: Mapping[IdRole, Identity] | None = None,
+        *,
+        show_keys: bool = False,
+        note: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        self._ring, self._init, self._identities = ring, init, identities
-        self._show_keys = show_keys
+        self._ring, self._init, self._identities = ring, init, identities or {}
+        self._show_keys, self._note = show_keys, note
         self._history: History | None = None
 
     def is_plain(self, message: Message) -> bool:
-        """Whether there is nothing in a message to open."""
+        """Tell whether there is nothing in a message to open."""
         return self._ring is None and {SIGN, CERT}.isdisjoint(map(type, message.payloads))
 
     def text(self, message: Message) -> str | None:
-        """The members of the JSON object of a message that there is nothing to open in, as text.
+        """Give the members of the JSON object of a plain message as text.
 
-        None for another message, which `describe` is for.
+        It is much quicker than `describe`, which takes the other messages: None for them.
         """
         if not self.is_plain(message):
             return None
         return f'{describe_text(message, show_keys=self._show_keys)[1:-1]}, "opened": null'
 
     def describe(self, message: Message) -> tuple[Json, bool]:
-        """The described message, and whether a check failed.
+        """Describe a message, and tell whether a check failed.
 
-        Without keys only what is signed is opened: its certificate is in it.
+        `opened` of the description is None for a message that breaks off, or that nothing
+        opens.
         """
         described = describe(message, show_keys=self._show_keys)
         described["opened"] = None
-        signed = message.find(SIGN) is not None
-        if not message.header.is_whole or (self._ring is None and not signed):
+        is_signed = message.find(SIGN) is not None
+        if not message.header.is_whole or (self._ring is None and not is_signed):
             return described, False
         if self._init is not None and self._init.header.csb_id != message.header.csb_id:
-            say(f"note: --init is of another exchange, CSB ID {self._init.header.csb_id:#010x}")
+            self._note(f"--init is of another exchange, CSB ID {self._init.header.csb_id:#010x}")
         opened = self._open(message)
-        self._put(opened, described)
+        self._add(opened, described)
         return described, opened.failed
 
     def remember(self, data: bytes) -> None:
-        """Take a message that is not described, for what answers it."""
+        """Take the octets of a message that is not described, for those that answer it."""
         with suppress(MikeyError):
             self._open(decode(data))
 
     def _open(self, message: Message) -> Opened:
-        # Loaded here because most messages come without keys.
+        # Imported here because most messages come without keys, and need no cryptography.
         from mikeytool.exchange.inspect_history import History
         from mikeytool.exchange.inspect_keys import KeyRing
 
@@ -83,28 +91,30 @@ class Opener:
             self._history = History(self._ring or KeyRing(), self._identities)
         return self._history.open(message, self._init)
 
-    def _put(self, opened: Opened, described: Json) -> None:
-        envelope_key = opened.envelope_key
-        if envelope_key is not None:
-            shown = envelope_key.hex() if self._show_keys else masked(envelope_key)
+    def _add(self, opened: Opened, described: Json) -> None:
+        """Add what was opened to a description."""
+        key = opened.envelope_key
         described["opened"] = {
             "mac": opened.mac,
             "signature": opened.signature,
             "envelope": opened.envelope,
-            "envelope_key": None if envelope_key is None else shown,
+            "envelope_key": None if key is None else self._shown(key),
             "ticket": opened.ticket,
             "initiator_data": opened.initiator_data,
             "keys": describe_keys(opened.keys, show_keys=self._show_keys),
             "notes": opened.notes,
         }
         for offset, keys in opened.kemacs.items():
-            _put_keys(described["payloads"], offset, describe_keys(keys, show_keys=self._show_keys))
+            _add_keys(described["payloads"], offset, describe_keys(keys, show_keys=self._show_keys))
+
+    def _shown(self, key: bytes) -> str:
+        return key.hex() if self._show_keys else masked(key)
 
 
-def _put_keys(payloads: Any, offset: int, keys: list[Json]) -> None:
-    """Put decrypted keys into the KEMAC at an offset, wherever it is nested."""
+def _add_keys(payloads: Any, offset: int, keys: list[Json]) -> None:
+    """Add decrypted keys to the KEMAC at an offset, wherever it is nested."""
     for payload in payloads if isinstance(payloads, list) else ():
         if payload["payload"] == "KEMAC" and payload["offset"] == offset:
             payload["keys"] = keys
         for inside in ("tp_data", "ticket_data"):
-            _put_keys(payload.get(inside), offset, keys)
+            _add_keys(payload.get(inside), offset, keys)

@@ -1,0 +1,136 @@
+"""Messages from their descriptions, with what keys cover computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mikeytool.wire.describe import compose, full_keys
+from mikeytool.wire.errors import UsageError, WireError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message, build_chain, contents
+from mikeytool.wire.payloads import KEMAC, Payload
+from mikeytool.wire.registry import EncrAlg, IdRole
+
+if TYPE_CHECKING:
+    from mikeytool.exchange.inspect_history import Earlier
+    from mikeytool.exchange.inspect_keys import KeyRing
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Encoded:
+    """The octets of a message, and what keys did to it, in words for people.
+
+    `written` names what was computed again: None when there were no keys, empty when they
+    cover nothing in the message.
+    """
+
+    message: bytes
+    written: list[str] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Resealer:
+    """Encodes messages, and computes again what the keys of a ring cover in each.
+
+    MACs, signatures and tickets that a key covers are made right, and a KEMAC whose description
+    has full keys is encrypted from them. Give the messages of an exchange in their order, as to
+    an `Inspector`; `init` and `identities` are those of `Inspector` as well. Without a ring
+    every octet is as the description says.
+    """
+
+    def __init__(
+        self,
+        ring: KeyRing | None = None,
+        init: Message | None = None,
+        identities: Mapping[IdRole, Identity] | None = None,
+    ) -> None:
+        self._ring, self._init, self._identities = ring, init, identities or {}
+        self._earlier: Earlier | None = None
+
+    def encode(self, described: Json) -> Encoded:
+        """Encode the message of a description, as `decode --json` prints it.
+
+        Raises UsageError for values that no message can have, WireError for what is no
+        description.
+        """
+        if described.keys() == {"error"}:
+            raise WireError(f"this was no message before: {str(described['error'])[:200]}")
+        message = compose(described if self._ring is None else _with_room(described))
+        if self._ring is None or not message.header.is_whole:
+            return Encoded(message.build())
+        return self._sealed(message, described, self._ring)
+
+    def _sealed(self, message: Message, described: Json, ring: KeyRing) -> Encoded:
+        # Imported here because most messages are written without keys.
+        from mikeytool.exchange.inspect_history import Earlier
+        from mikeytool.exchange.sealing import seal_message
+
+        self._earlier = self._earlier or Earlier()
+        message = _readable(message)
+        wanted = list(_new_keys(message.payloads, described.get("payloads")))
+        sealed = seal_message(
+            message,
+            ring,
+            self._init,
+            self._identities,
+            self._earlier.of(message),
+            keys={one.offset: one.keys for one in wanted},
+        )
+        for one in wanted:
+            if one.is_bare and one.offset not in sealed.kemacs:
+                raise UsageError(
+                    f"KEMAC at octet {one.offset}: encr_data is missing, and none of the keys"
+                    " given encrypts the keys in it"
+                )
+        with suppress(WireError):
+            self._earlier.add(Message.parse(sealed.message))
+        return Encoded(sealed.message, sealed.written, sealed.notes)
+
+
+def _readable(message: Message) -> Message:
+    """Give a message as it will be read, or as it was composed if it is too broken for that."""
+    with suppress(WireError):
+        read = Message.parse(message.build())
+        if len(read.payloads) == len(message.payloads):
+            return read
+    message.place()
+    return message
+
+
+def _with_room(described: Json, depth: int = 2) -> Json:
+    """Copy a description with zeros to encrypt in each KEMAC that has nothing but its keys."""
+    made = dict(described)
+    keys = full_keys(made.get("keys")) if made.get("payload") == "KEMAC" else None
+    if keys is not None and made.get("encr_data") is None:
+        made["encr_data"] = bytes(len(build_chain(keys))).hex()
+    for name in ("payloads", "ticket_data"):
+        if depth and isinstance(made.get(name), list):
+            made[name] = [
+                _with_room(one, depth - 1) if isinstance(one, dict) else one for one in made[name]
+            ]
+    return made
+
+
+class _Wanted(NamedTuple):
+    """What an encrypted KEMAC is to hold; `is_bare` when there is no Encr data to keep."""
+
+    offset: int
+    keys: list[Payload]
+    is_bare: bool
+
+
+def _new_keys(payloads: list[Payload], described: Any) -> Iterator[_Wanted]:
+    """Find the encrypted KEMACs whose description has full keys."""
+    for payload, beside in zip(payloads, described or (), strict=False):
+        if isinstance(payload, KEMAC) and payload.encr_alg != EncrAlg.NULL:
+            keys = full_keys(beside.get("keys"))
+            if keys is not None:
+                yield _Wanted(payload.offset, keys, beside.get("encr_data") is None)
+        for name, inside in contents(payload):
+            if isinstance(beside.get(name), list):
+                yield from _new_keys(list(inside), beside[name])
