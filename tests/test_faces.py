@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOMS: tuple[str, ...] = ()
+ROOMS: tuple[str, ...] = ("lint", "wire")
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -23,7 +23,8 @@ import construct
 from construct import BitsInteger, BitStruct, Default, If, Int8ub, Int16ub, Int32ub, Struct, this
 
 from mikeytool.wire.errors import WireError
-from mikeytool.wire.registry import Namespace
+from mikeytool.wire.masked_repr import masked
+from mikeytool.wire.registry import Namespace, labels
 
 __all__ = [
     "REST",
@@ -68,6 +69,18 @@ class Field(NamedTuple):
     show: str = ""
     holds: str = ""
     default: Any = ...
+
+    def shown(self, value: Any) -> str:
+        """A value as `repr` of a record shows it: no key, and no octets that may hold one."""
+        if isinstance(value, bytes):
+            return masked(value) if self.holds or self.show == "secret" else value.hex()
+        if not isinstance(value, int):
+            return repr(value)
+        if self.show == "hex":
+            return hex(value)
+        if self.names is not None and value in labels(self.names):
+            return f"{self.names.__name__}.{self.names(value).name}"
+        return repr(value)
 
 
 class Implied:
@@ -306,8 +319,13 @@ class Record:
         return type(self) is type(other) and self._values() == other._values()
 
     def __repr__(self) -> str:
-        """Names, never values: a record may hold a key."""
-        return f"<{type(self).__name__}: {', '.join(self.fields)}>"
+        """Names and values; octets that are a key, or may hold one, are masked."""
+        shown = [
+            f"{name}={field.shown(value)}"
+            for name, field in self.fields.items()
+            if (value := getattr(self, name)) is not None
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def build(self) -> bytes:
         """The octets of this record.

@@ -272,8 +272,9 @@ class OctetsShape(Shape, kind="secret"):
 
 def shape_of(record: type[Record], name: str, field: Field) -> Shape:
     """The shape of a field, by what its declaration says."""
-    if field.holds or field.show:
-        return Shape.kinds[field.holds or field.show](record, name, field)
+    kind = Shape.kinds.get(field.holds or field.show)
+    if kind is not None:
+        return kind(record, name, field)
     if field.names is not None:
         return NameShape(record, name, field)
     plain = Shape(record, name, field)

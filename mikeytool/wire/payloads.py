@@ -101,7 +101,7 @@ class Raw(Payload):
     """
 
     number = None
-    raw: bytes = octets(REST)
+    raw: bytes = octets(REST, holds="anything")
 
 
 class Chained(Payload):
@@ -130,7 +130,7 @@ class PKE(Chained, number=NextPayload.PKE):
 
     c: int = bits(2, names=CacheType, default=0)
     data_len: int | None = length_of("data", 14, default=None)
-    data: bytes = octets(this.data_len)
+    data: bytes = octets(this.data_len, holds="envelope key")
 
 
 _HAS_SPI = this.kv == KeyValidity.SPI.value

@@ -13,8 +13,8 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["mikeytool"]):
+    from mikeytool.wire.annotated_dump import dump
     from mikeytool.wire.describe import compose, describe_text
-    from mikeytool.wire.dump import dump
     from mikeytool.wire.errors import WireError
     from mikeytool.wire.message import Message
 

@@ -8,7 +8,7 @@ import pytest
 
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.grammar import Record
-from mikeytool.wire.header import HDR, GenericIdEntry
+from mikeytool.wire.header import HDR, GenericIdEntry, SrtpIdEntry
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import (
     ERR,
@@ -166,7 +166,7 @@ SECRET = b"\xc0\xff\xee\x15\x5e\xc2\xe7"
 
 
 def holders() -> list[Any]:
-    key = KeyData(type=3, kv=1, key=SECRET, salt=SECRET, spi=SECRET)
+    key = KeyData(type=3, kv=1, key=SECRET, salt=SECRET, spi=b"\xab\xcd")
     kemac = KEMAC(encr_alg=0, encr_data=key.copy(next_payload=0).build())
     message = Message(HEADER, [kemac])
     return [key, kemac, PKE(data=SECRET), message, Message.parse(message.build())]
@@ -178,6 +178,18 @@ def test_nothing_shows_a_key(holder: Any) -> None:
         assert repr(SECRET)[2:-1] not in shown
         assert SECRET.hex() not in shown
         assert str(list(SECRET))[1:-1] not in shown
+
+
+def test_a_record_shows_its_values() -> None:
+    key = holders()[0]
+    assert repr(key) == (
+        "KeyData(type=KeyType.TEK_SALT, kv=KeyValidity.SPI, key=<7 octets>, salt=<7 octets>,"
+        " spi=abcd)"
+    )
+    assert repr(SrtpIdEntry(policy_no=1, ssrc=0xABCD, roc=0)) == (
+        "SrtpIdEntry(policy_no=1, ssrc=0xabcd, roc=0)"
+    )
+    assert "encr_data=<23 octets>" in repr(holders()[1])
 
 
 def test_errors_show_no_key() -> None:

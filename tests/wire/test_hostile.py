@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from mikeytool.wire.annotated_dump import dump
 from mikeytool.wire.describe import compose, describe_text
-from mikeytool.wire.dump import dump
 from mikeytool.wire.errors import UsageError, WireError
 from mikeytool.wire.message import Message
 from tests.wire.mutations import mutated

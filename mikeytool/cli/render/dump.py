@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.text import Text
 
 from mikeytool.cli.render.tree import NO_WIDTH, console, is_plain, printable
-from mikeytool.wire.dump import Row, dump
+from mikeytool.wire.annotated_dump import Row, dump
 from mikeytool.wire.message import Message
 
 _OCTETS = 8

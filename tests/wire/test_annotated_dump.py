@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from mikeytool.wire.dump import Row, dump
+from mikeytool.wire.annotated_dump import Row, dump
 from mikeytool.wire.json_record import Form
 from mikeytool.wire.message import Message
 from tests.wire.mutations import mutated

@@ -1,0 +1,100 @@
+"""Checks a message against every rule."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from typing import NamedTuple
+
+from mikeytool import decode
+from mikeytool.lint import (  # noqa: F401 - their rules put themselves on the list
+    answers,
+    certificates,
+    header,
+    identities,
+    kemac_keys,
+    quirks,
+    security_policies,
+    strength,
+    structure,
+    ticket,
+    times,
+)
+from mikeytool.lint.rule import RULES as RULES
+from mikeytool.lint.rule import Finding, Found, Relation, Rule, Spot
+from mikeytool.lint.subject import MOST_PAYLOADS, Subject
+from mikeytool.wire.errors import WireError
+from mikeytool.wire.message import Message
+
+MOST = 50
+"""How often one rule reports something in one message; more would not help."""
+
+
+class Report(NamedTuple):
+    """What is wrong with a message, in the order of its octets.
+
+    `error` says where reading stopped; the findings are about what comes before that.
+    """
+
+    findings: list[Finding]
+    error: WireError | None
+
+
+def lint(
+    message: bytes | str | Message, *, now_ns: int | None = None, init: Message | None = None
+) -> Report:
+    """Check a message against every rule.
+
+    `message` is what `mikeytool.decode` takes, or what it gives. `now_ns` is when the message
+    was received, in Unix nanoseconds, by default now. `init` is the message that it answers,
+    or for a CSB update a message of the first exchange. Raises WireError for a text that does
+    not carry exactly one message.
+    """
+    now_ns = time.time_ns() if now_ns is None else now_ns
+    try:
+        message = decode(_octets(message) if isinstance(message, Message) else message)
+    except WireError as error:
+        if isinstance(message, str) and error.partial is None:
+            raise
+        found = Found(Spot(error.payload or "HDR", error.offset or 0), error.text)
+        return Report([RULES["unreadable"].finding(found)], error)
+    subject = Subject(message, now_ns, init)
+    findings = sorted(_findings(subject), key=lambda finding: finding.offset)
+    return Report(findings, message.error)
+
+
+def _octets(message: Message) -> bytes:
+    return message.raw or message.build()
+
+
+def _findings(subject: Subject) -> Iterator[Finding]:
+    whole, parts = _rules(subject.kind, subject.relation)
+    there = subject.numbers
+    for each in whole:
+        if each.needs is None or each.needs.number in there:
+            for found in islice(each.check(subject), MOST):
+                yield each.finding(found)
+    seen: Counter[str] = Counter()
+    for layer, payload in islice(subject.parts(), MOST_PAYLOADS):
+        for each in parts.get(payload.number, ()):
+            for found in islice(each.check(subject, payload, layer), MOST - seen[each.code]):
+                seen[each.code] += 1
+                yield each.finding(found)
+
+
+@cache
+def _rules(kind: int, relation: Relation | None) -> tuple[list[Rule], dict[int | None, list[Rule]]]:
+    """The rules for messages of a data type: for whole ones, and by payload number."""
+    whole: list[Rule] = []
+    parts: dict[int | None, list[Rule]] = {}
+    for each in RULES.values():
+        if (each.kinds and kind not in each.kinds) or each.relation not in (None, relation):
+            continue
+        if not each.on:
+            whole.append(each)
+        for payload_class in each.on:
+            parts.setdefault(payload_class.number, []).append(each)
+    return whole, parts
