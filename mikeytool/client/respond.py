@@ -12,7 +12,7 @@ from mikeytool.client.session_files import SessionFile, locked_session
 from mikeytool.client.state import ClientState, open_state
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.error import told
+from mikeytool.exchange.error import error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.resolve import ResolvedTicket
 from mikeytool.exchange.responder import (
@@ -72,12 +72,12 @@ def respond(
     check_free(session_path, force=force)
     with closing(open_state()) as state:
         if callee.sends_errors:
-            with told(env, init.incoming, None, media.supported):
+            with error_message_on_refusal(env, init.incoming, None, media.supported):
                 verified = _verified(env, state, init, callee)
         else:
             verified = _verified(env, state, init, callee)
         keys = init.keys(verified.resolved.keys.mpki.key, response=False)
-        with told(env, init.incoming, keys, media.supported):
+        with error_message_on_refusal(env, init.incoming, keys, media.supported):
             state.remember(env, verified)
             answer, session = transfer_resp(
                 env,

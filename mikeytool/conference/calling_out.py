@@ -34,7 +34,7 @@ from mikeytool.conference.ssrcs import (
 )
 from mikeytool.conference.system import TICKET_VALIDITY, ConferenceSystem, Step
 from mikeytool.exchange.environment import NS
-from mikeytool.exchange.error import ErrorReceived, told
+from mikeytool.exchange.error import ErrorReceived, error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import finish_transfer, transfer_init
 from mikeytool.exchange.session import Session
@@ -52,7 +52,9 @@ CALL_OUT_FLAGS = TicketFlag.from_letters("DEFGHILNO")
 """Forking, an answer, keys from the initiator; the ticket is used once."""
 
 
-def call_out(desk: ConferenceSystem, focus: Identity | None, who: Identity, timeout: int) -> bytes:
+def call_out(
+    system: ConferenceSystem, focus: Identity | None, who: Identity, timeout: int
+) -> bytes:
     """TRANSFER_INIT with the group keys for one person, who has `timeout` seconds to answer.
 
     Raises Refused for someone who may not take part, is in already or is being called, and for
@@ -61,11 +63,11 @@ def call_out(desk: ConferenceSystem, focus: Identity | None, who: Identity, time
     """
     if timeout > TICKET_VALIDITY:
         raise UsageError(f"nobody is waited for longer than {TICKET_VALIDITY} s")
-    if "*" in str(who) or desk.kms.is_group(who):
+    if "*" in str(who) or system.kms.is_group(who):
         raise Refused(
             f"{who} is not one person: whoever answers first would be in; call out each by name"
         )
-    return desk.step(lambda step: _called_out(step, focus, who, timeout))
+    return system.step(lambda step: _called_out(step, focus, who, timeout))
 
 
 def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int) -> bytes:
@@ -136,7 +138,7 @@ class Answered:
     undone: MikeyError | None = None
 
 
-def answer(desk: ConferenceSystem, message: bytes) -> Answered:
+def answer(system: ConferenceSystem, message: bytes) -> Answered:
     """Take the answer to a call-out or an update.
 
     Raises Refused when nothing waits for it or it does not verify, with an Error message in its
@@ -148,15 +150,15 @@ def answer(desk: ConferenceSystem, message: bytes) -> Answered:
     failure: MikeyError = Refused(
         f"no call-out and no update waits for an answer with the CSB ID {csb_id:#010x}"
     )
-    with desk.state.snapshot() as db:
+    with system.state.snapshot() as db:
         candidates = member_rows.members_of_csb(db, csb_id)
     for member in candidates:
         try:
-            found = desk.step(partial(_take, member, read))
+            found = system.step(partial(_take, member, read))
         except MikeyError as error:
             failure = error
         else:
-            tidied = tidy(desk, found.focus)
+            tidied = tidy(system, found.focus)
             # Updates with newer keys go to everybody, in place of those with the keys before.
             found.updates, found.undone = tidied.updates or found.updates, tidied.undone
             return found
@@ -267,7 +269,7 @@ def _confirm(
         try:
             agreed = finish_update(step.env, then, sent, message, accept_policy)
             came = Incoming.read(message, DataType.TRANSFER_RESP)
-            with told(step.env, came, update_keys(session), SUPPORTED):
+            with error_message_on_refusal(step.env, came, update_keys(session), SUPPORTED):
                 _check_unchanged(sent, agreed)
         except MikeyError as error:
             failure = error

@@ -16,7 +16,7 @@ from typing import ClassVar
 from construct import ConstructError
 
 from mikeytool.client.ticket_files import BROKEN
-from mikeytool.conference.model import System
+from mikeytool.conference.model import Settings
 from mikeytool.storage import replay
 from mikeytool.storage.sqlite import SqliteDatabase
 from mikeytool.wire.errors import StateError
@@ -91,7 +91,7 @@ class ConferenceState(SqliteDatabase):
     )
 
     @classmethod
-    def init(cls, path: Path, system: System, *, force: bool = False) -> ConferenceState:
+    def init(cls, path: Path, settings: Settings, *, force: bool = False) -> ConferenceState:
         """Make the file of a new conference system.
 
         Raises StateError when there is one, unless `force` makes it anew: then nothing is
@@ -99,17 +99,17 @@ class ConferenceState(SqliteDatabase):
         the new one.
         """
         if not path.exists():
-            return cls.create(path, lambda db: _put_system(db, system))
+            return cls.create(path, lambda db: _put_settings(db, settings))
         if not force:
             raise StateError(f"{path}: it exists already; --force makes the system in it anew")
         state = cls(path)
         with state.transaction() as db:
             for table in _TABLES:
                 db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
-            _put_system(db, system)
+            _put_settings(db, settings)
         return state
 
-    def system(self) -> System:
+    def settings(self) -> Settings:
         """Who the conference system is."""
         with self.errors():
             row = self.db.execute("SELECT * FROM system").fetchone()
@@ -117,7 +117,7 @@ class ConferenceState(SqliteDatabase):
             raise StateError(f"{self.path}: it names no conference system")
         with readable("the list of who may create conferences"):
             may_create = tuple(json.loads(row[6]))
-        return System(
+        return Settings(
             Identity(row[0], row[1]), row[2], row[3], Identity(row[4], row[5]), may_create
         )
 
@@ -151,15 +151,15 @@ class ConferenceState(SqliteDatabase):
             db.execute("UPDATE members SET session = ? WHERE number = ?", row)
 
 
-def _put_system(db: Db, system: System) -> None:
+def _put_settings(db: Db, settings: Settings) -> None:
     db.execute(
         "INSERT INTO system VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
-            *identity_row(system.identity),
-            system.psk,
-            system.kms,
-            *identity_row(system.kms_id),
-            json.dumps(system.may_create),
+            *identity_row(settings.identity),
+            settings.psk,
+            settings.kms,
+            *identity_row(settings.kms_id),
+            json.dumps(settings.may_create),
         ),
     )
 

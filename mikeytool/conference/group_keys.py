@@ -60,7 +60,7 @@ def new_keys(step: Step, conference: Conference) -> list[GroupKey]:
         wanted_key(KeyType.TEK_SALT, TEK_LENGTH, SALT_LENGTH, step.env.spi(taken))
         for _ in conference.purposes
     ]
-    me, generation = step.desk.system.identity, conference.generation + 1
+    me, generation = step.system.settings.identity, conference.generation + 1
     name = ("keys", conference.number, generation, conference.purposes)
     held = step.ticket(name, me, me, KEY_FLAGS, wanted)
     due = _due(held.policy, step.env.clock())

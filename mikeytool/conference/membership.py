@@ -104,19 +104,19 @@ class Tidied:
     undone: MikeyError | None = None
 
 
-def tidy(desk: ConferenceSystem, focus: Identity) -> Tidied:
+def tidy(system: ConferenceSystem, focus: Identity) -> Tidied:
     """Catch up after something that stands, even when the KMS cannot be reached."""
     try:
-        return Tidied(_caught_up(desk, focus))
+        return Tidied(_caught_up(system, focus))
     except MikeyError as error:
         return Tidied(undone=error)
 
 
-def _caught_up(desk: ConferenceSystem, focus: Identity) -> list[Update]:
-    return desk.step(lambda step: catch_up(step, the_conference(step.db, focus))[1])
+def _caught_up(system: ConferenceSystem, focus: Identity) -> list[Update]:
+    return system.step(lambda step: catch_up(step, the_conference(step.db, focus))[1])
 
 
-def allow(desk: ConferenceSystem, focus: Identity | None, who: Sequence[Identity]) -> Tidied:
+def allow(system: ConferenceSystem, focus: Identity | None, who: Sequence[Identity]) -> Tidied:
     """Put people or groups into the allowed set.
 
     Raises UsageError for a pattern, and for what no message has room for.
@@ -129,15 +129,15 @@ def allow(desk: ConferenceSystem, focus: Identity | None, who: Sequence[Identity
                 f"an identity of {len(identity.data):,} octets fits into no message; it can have"
                 f" {_LONGEST_IDENTITY:,}"
             )
-    with desk.state.transaction() as db:
+    with system.state.transaction() as db:
         conference = the_conference(db, focus)
         for identity in who:
             rows.allow(db, conference.number, identity)
-    return tidy(desk, conference.focus)
+    return tidy(system, conference.focus)
 
 
 def dismiss(
-    desk: ConferenceSystem, focus: Identity | None, who: Sequence[Identity], *, deny: bool
+    system: ConferenceSystem, focus: Identity | None, who: Sequence[Identity], *, deny: bool
 ) -> list[Update]:
     """Put people out, and with `deny` out of the allowed set too; gives the updates.
 
@@ -146,12 +146,12 @@ def dismiss(
     are in by it alone, once the KMS has said who they are. Raises Refused for a removal of
     someone who never was in.
     """
-    with desk.state.transaction() as db:
+    with system.state.transaction() as db:
         conference = the_conference(db, focus)
         for identity in who:
             _dismiss(db, conference, identity, deny=deny)
     try:
-        return _caught_up(desk, conference.focus)
+        return _caught_up(system, conference.focus)
     except (Unreachable, Refused, StateError) as error:
         done = "denial" if deny else "removal"
         error.args = (
@@ -175,7 +175,7 @@ def _dismiss(db: Db, conference: Conference, identity: Identity, *, deny: bool) 
 
 
 def change_keys(
-    desk: ConferenceSystem, focus: Identity | None, overlap: int = DEFAULT_OVERLAP
+    system: ConferenceSystem, focus: Identity | None, overlap: int = DEFAULT_OVERLAP
 ) -> list[Update]:
     """Replace the group keys of a conference; gives the updates.
 
@@ -191,14 +191,14 @@ def change_keys(
         _is_due(step, conference)
         return rekey(step, conference, overlap)
 
-    return desk.step(work)
+    return system.step(work)
 
 
-def unanswered(desk: ConferenceSystem, focus: Identity | None) -> list[Update]:
+def unanswered(system: ConferenceSystem, focus: Identity | None) -> list[Update]:
     """The updates that members have not answered, made anew: no old message is taken twice."""
-    with desk.state.snapshot() as db:
+    with system.state.snapshot() as db:
         chosen = rows.conferences(db) if focus is None else [the_conference(db, focus)]
-    return [update for each in chosen for update in desk.step(partial(_made_anew, each.focus))]
+    return [update for each in chosen for update in system.step(partial(_made_anew, each.focus))]
 
 
 def _made_anew(focus: Identity, step: Step) -> list[Update]:

@@ -46,7 +46,7 @@ class MemberState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class System:
+class Settings:
     """A conference system as a user of its KMS; `identity` is the conference factory's URI.
 
     `kms` is where the KMS is reached, `kms_id` what it is called. `may_create` are patterns

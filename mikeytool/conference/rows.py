@@ -11,7 +11,7 @@ from typing import Any
 
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference.database import Db, identity_row, readable
-from mikeytool.conference.model import Conference, GroupKey, Purpose, System
+from mikeytool.conference.model import Conference, GroupKey, Purpose, Settings
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
 
@@ -64,9 +64,9 @@ def _conference(row: Any) -> Conference:
     return Conference(number, at, Identity(creator, creator_type), named, generation)
 
 
-def own_addresses(db: Db, system: System) -> set[Identity]:
+def own_addresses(db: Db, settings: Settings) -> set[Identity]:
     """The factory and every focus."""
-    return {system.identity, *(one.focus for one in conferences(db))}
+    return {settings.identity, *(one.focus for one in conferences(db))}
 
 
 def remember_ticket(db: Db, digest: bytes, ticket: TicketFile) -> None:

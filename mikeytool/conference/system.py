@@ -17,7 +17,7 @@ from mikeytool.client.kms_access import Kms
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference import rows
 from mikeytool.conference.database import ConferenceState, Db
-from mikeytool.conference.model import System
+from mikeytool.conference.model import Settings
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.profile import PROFILE_128
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
@@ -42,7 +42,7 @@ T = TypeVar("T")
 Questions = Mapping[Hashable, Callable[[], object]]
 
 
-class _NotAsked(Exception):
+class _AnswersMissing(Exception):
     """The KMS has to be asked before a step can be done: by name, how."""
 
     def __init__(self, questions: Questions) -> None:
@@ -63,9 +63,9 @@ class ConferenceSystem:
     send_errors: bool = False
 
     @cached_property
-    def system(self) -> System:
+    def settings(self) -> Settings:
         """Who the system is."""
-        return self.state.system()
+        return self.state.settings()
 
     def step(self, work: Callable[[Step], T]) -> T:
         """Do `work` in one transaction, with what has expired wiped before.
@@ -78,27 +78,27 @@ class ConferenceSystem:
         `request` do, Unavailable when others are faster all the time, and then nothing is
         written.
         """
-        said: dict[Hashable, Any] = {}
+        answers: dict[Hashable, Any] = {}
         for _ in range(_ROUNDS):
             try:
                 with self.state.transaction() as db:
-                    return work(self._begun(db, said))
-            except _NotAsked as needs:
+                    return work(self._begun(db, answers))
+            except _AnswersMissing as needs:
                 questions = needs.questions
             for name, ask in questions.items():
-                said[name] = ask()
+                answers[name] = ask()
         raise Unavailable("others change the conferences all the time; try again")
 
-    def _begun(self, db: Db, said: Mapping[Hashable, Any]) -> Step:
+    def _begun(self, db: Db, answers: Mapping[Hashable, Any]) -> Step:
         now = self.env.clock()
         rows.wipe_expired(db, now)
-        return Step(self, db, said, replace(self.env, clock=lambda: now))
+        return Step(self, db, answers, replace(self.env, clock=lambda: now))
 
     def resolver(self, init: TransferInit, focus: Identity) -> Identity:
         """Which of the system's addresses resolves a ticket: the one that it names, the
         factory or else the focus.
         """
-        named = (one for one in (self.system.identity, focus) if one in init.policy.responders)
+        named = (one for one in (self.settings.identity, focus) if one in init.policy.responders)
         return next(named, focus)
 
     def resolve(self, init: TransferInit, focus: Identity) -> ResolvedTicket:
@@ -107,7 +107,7 @@ class ConferenceSystem:
         The KMS is asked each time, because it alone can verify the Initiator Data.
         Raises ErrorReceived or Refused when the KMS refuses, Unreachable without one.
         """
-        me = self.system
+        me = self.settings
         request = resolve_init(
             self.env,
             init.incoming.profile,
@@ -131,7 +131,7 @@ class ConferenceSystem:
 
         Refused when the KMS grants other keys, flags or responders than were asked for.
         """
-        me, now = self.system, self.env.clock()
+        me, now = self.settings, self.env.clock()
         policy = TicketPolicy(
             prf=PROFILE_128.prf,
             flags=flags,
@@ -169,28 +169,28 @@ class ConferenceSystem:
     @property
     def key_name(self) -> Identity:
         """What the KMS finds the system's key by, whichever of its addresses acts."""
-        return Identity.key_name(str(self.system.identity))
+        return Identity.key_name(str(self.settings.identity))
 
 
 @dataclass(frozen=True)
 class Step:
     """What a command does to the state in one transaction, whose connection is `db`.
 
-    What it needs of the KMS is taken from `said`, by name. A name has all in it that the
+    What it needs of the KMS is taken from `answers`, by name. A name has all in it that the
     answer hangs on, so that no answer is used for a state that has changed meanwhile.
     The clock of `env` stands still: all of it happens at one moment, so that no ticket ends
     between two looks at it.
     """
 
-    desk: ConferenceSystem
+    system: ConferenceSystem
     db: Db
-    said: Mapping[Hashable, Any]
+    answers: Mapping[Hashable, Any]
     env: Environment
 
     def groups_of(self, people: Sequence[Identity]) -> list[Sequence[Identity]]:
         """The groups that the KMS knows each of these to be in."""
-        ask = self.desk.kms.groups_of
-        return self._said({("groups", one): partial(ask, one) for one in people})
+        ask = self.system.kms.groups_of
+        return self._answered({("groups", one): partial(ask, one) for one in people})
 
     def ticket(
         self,
@@ -201,15 +201,15 @@ class Step:
         keys: Sequence[KeyData] = (),
     ) -> HeldTicket:
         """The ticket of a name, which is requested once."""
-        ask = partial(self.desk.request, initiator, responder, flags, keys)
-        found: list[HeldTicket] = self._said({name: ask})
+        ask = partial(self.system.request, initiator, responder, flags, keys)
+        found: list[HeldTicket] = self._answered({name: ask})
         return found[0]
 
-    def _said(self, questions: Questions) -> list[Any]:
-        missing = {name: ask for name, ask in questions.items() if name not in self.said}
+    def _answered(self, questions: Questions) -> list[Any]:
+        missing = {name: ask for name, ask in questions.items() if name not in self.answers}
         if missing:
-            raise _NotAsked(missing)
-        return [self.said[name] for name in questions]
+            raise _AnswersMissing(missing)
+        return [self.answers[name] for name in questions]
 
 
 def ticket_digest(init: TransferInit, by: Identity) -> bytes:

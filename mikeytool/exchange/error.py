@@ -63,7 +63,7 @@ def error_message(
 
 
 @contextmanager
-def told(
+def error_message_on_refusal(
     env: Environment, incoming: Incoming, keys: MessageKeys | None, supported: Sequence[SP]
 ) -> Iterator[None]:
     """Give the refusal of a message of Ticket Transfer an Error message for its sender.

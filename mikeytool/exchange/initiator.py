@@ -14,7 +14,7 @@ from mikeytool.crypto.kemac import seal_kemac
 from mikeytool.crypto.mac import mac
 from mikeytool.exchange.crypto_sessions import CsSpec, offer_map, read_map
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.error import raise_if_error, told
+from mikeytool.exchange.error import error_message_on_refusal, raise_if_error
 from mikeytool.exchange.incoming import Incoming, message_of
 from mikeytool.exchange.profile import check_encr_alg, profile_of
 from mikeytool.exchange.protection import check_mac, protect
@@ -322,7 +322,7 @@ def finish_transfer(
     mpk, ticket_keys = as_answered(held.keys, init.policy.prf, resp.modifier)
     resp.verify(mpk)
     keys = init.keys(mpk, response=True, randr_r=resp.randr_r)
-    with told(env, resp.incoming, keys, supported):
+    with error_message_on_refusal(env, resp.incoming, keys, supported):
         env.check_fresh(resp.incoming.t)
         return resp.session(mpki, mpk, ticket_keys.keys, accept_policy)
 

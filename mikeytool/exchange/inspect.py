@@ -1,7 +1,7 @@
 """Opening a message with whatever keys are at hand, to look into it.
 
 This is no protocol role: nothing is refused, every check that can be made is made and its
-result told.
+result given.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ MAX_UNPROVEN = 16
 
 
 @dataclass(slots=True)
-class Opened:
+class Inspection:
     """What the keys said of a message: each of the first five VERIFIED, FAILED, NOT_CHECKED,
     or None where the message has no such thing.
 
     `mac` is that of V or KEMAC; `signature` tells whether SIGN fits the certificate in CERT,
-    not whether that is trusted; `envelope` whether a private key opened PKE. `keys` is all key
+    not whether that is trusted; `envelope` whether a private key inspection PKE. `keys` is all key
     data that could be had, MPKi and MPKr of a ticket included; `kemacs` what each KEMAC holds,
     by its offset. `notes` say in words what the results leave open.
     """
@@ -74,21 +74,21 @@ class Opened:
         return FAILED in results
 
 
-class Told(NamedTuple):
+class KnownKeys(NamedTuple):
     """The keys of a ticket from another source than the ticket; a responder's are forked."""
 
     keys: TicketKeys
     is_forked: bool
 
 
-def open_message(
+def inspect_message(
     message: Message,
     ring: KeyRing,
     init: Message | None = None,
     identities: Mapping[IdRole, Identity] | None = None,
     earlier: Sequence[Message] = (),
-    told: Sequence[Told] = (),
-) -> Opened:
+    given: Sequence[KnownKeys] = (),
+) -> Inspection:
     """Verify and decrypt what the keys of `ring` allow.
 
     `init` is the initial message that a response covers, and `earlier` what else came before
@@ -97,46 +97,50 @@ def open_message(
     are keys of its ticket, or of that of the call. A signature is checked without any key.
     """
     context = Context.of(message, [*earlier, *([] if init is None else [init])], identities)
-    opened = Opened()
-    inside = open_tickets(context, ring, opened)
+    inspection = Inspection()
+    inside = inspect_tickets(context, ring, inspection)
     ticket = message.find(TICKET)
     if ticket is not None and ticket.initiator_data:
-        originals = [*inside, *(one.keys for one in told if not one.is_forked)]
-        opened.initiator_data = _check_initiator_data(message, ticket, ring, originals)
-    candidates = protections(context, ring, [*inside, *(one.keys for one in told)])
+        originals = [*inside, *(one.keys for one in given if not one.is_forked)]
+        inspection.initiator_data = _check_initiator_data(message, ticket, ring, originals)
+    candidates = protections(context, ring, [*inside, *(one.keys for one in given)])
     end = context.end
     if isinstance(end, SIGN):
-        opened.signature = _check_signature(context, end, opened)
+        inspection.signature = _check_signature(context, end, inspection)
     elif end is not None:
-        opened.mac = _check_mac(context, end, candidates, opened)
+        inspection.mac = _check_mac(context, end, candidates, inspection)
     else:
-        _open_unproven(context, candidates, opened)
+        _open_unproven(context, candidates, inspection)
     if message.find(PKE) is not None:
-        _open_envelope(context, ring, opened)
-    if NOT_CHECKED in (opened.mac, opened.signature):
-        opened.notes += _what_is_missing(context)
-    return opened
+        _open_envelope(context, ring, inspection)
+    if NOT_CHECKED in (inspection.mac, inspection.signature):
+        inspection.notes += _what_is_missing(context)
+    return inspection
 
 
-def open_tickets(context: Context, ring: KeyRing, opened: Opened | None = None) -> list[TicketKeys]:
+def inspect_tickets(
+    context: Context, ring: KeyRing, inspection: Inspection | None = None
+) -> list[TicketKeys]:
     """The keys of the ticket in a message, else of that with which its exchange began."""
-    opened = opened or Opened()
+    inspection = inspection or Inspection()
     ticket = context.message.find(TICKET)
     found = None
     if ticket is not None:
-        opened.ticket, found = _open_ticket(ticket, ring, opened)
+        inspection.ticket, found = _open_ticket(ticket, ring, inspection)
     if found is None and context.offer is not None and context.offer is not context.message:
         sent = context.offer.find(TICKET)
         if sent is not None:
-            _, found = _open_ticket(sent, ring, Opened())
+            _, found = _open_ticket(sent, ring, Inspection())
     return [] if found is None else [found]
 
 
-def _open_ticket(ticket: TICKET, ring: KeyRing, opened: Opened) -> tuple[str, TicketKeys | None]:
+def _open_ticket(
+    ticket: TICKET, ring: KeyRing, inspection: Inspection
+) -> tuple[str, TicketKeys | None]:
     try:
         base = BaseTicket.of(ticket)
     except MikeyError as error:
-        opened.notes.append(f"the ticket cannot be read: {error}")
+        inspection.notes.append(f"the ticket cannot be read: {error}")
         return NOT_CHECKED, None
     reasons = []
     for tpk, is_guess in ring.tpks_of(None if base.tpk_id is None else base.tpk_id.data):
@@ -147,10 +151,10 @@ def _open_ticket(ticket: TICKET, ring: KeyRing, opened: Opened) -> tuple[str, Ti
                 reasons.append(str(error))
             continue
         keys = base.split(inside)
-        opened.kemacs[base.kemac.offset] = inside
-        opened.keys += [key.copy(key_data_len=len(key.key)) for key in keys.sub_payloads()]
+        inspection.kemacs[base.kemac.offset] = inside
+        inspection.keys += [key.copy(key_data_len=len(key.key)) for key in keys.sub_payloads()]
         return VERIFIED, keys
-    opened.notes += reasons if len(reasons) == 1 else []
+    inspection.notes += reasons if len(reasons) == 1 else []
     return FAILED if reasons else NOT_CHECKED, None
 
 
@@ -173,7 +177,7 @@ def _check_initiator_data(
 
 
 def _check_mac(
-    context: Context, end: V | KEMAC, candidates: Iterator[Protection], opened: Opened
+    context: Context, end: V | KEMAC, candidates: Iterator[Protection], inspection: Inspection
 ) -> str:
     """The MAC at the end of a message; what verifies it opens KEMAC as well."""
     covers = context.covers()
@@ -183,7 +187,7 @@ def _check_mac(
     result, found = first_good(candidates, alg, covers, tag_of(end))
     if found is not None:
         for kemac in context.message.all(KEMAC):
-            _open_kemac(context, kemac, found.keys, opened)
+            _open_kemac(context, kemac, found.keys, inspection)
     return result
 
 
@@ -218,17 +222,17 @@ def _what_is_missing(context: Context) -> Iterator[str]:
         yield "an update goes with the RANDs of the exchange before it: give these messages first"
 
 
-def _open_kemac(context: Context, kemac: KEMAC, keys: MessageKeys, opened: Opened) -> None:
-    """Put what a KEMAC holds into `opened`, once its MAC has verified."""
+def _open_kemac(context: Context, kemac: KEMAC, keys: MessageKeys, inspection: Inspection) -> None:
+    """Put what a KEMAC holds into `inspection`, once its MAC has verified."""
     if kemac.encr_alg == EncrAlg.NULL or not kemac.encr_data:
         return
     try:
         inside = _inside(context, kemac, keys)
     except MikeyError as error:
-        opened.notes.append(f"the KEMAC verifies and does not open: {error}")
+        inspection.notes.append(f"the KEMAC verifies and does not open: {error}")
         return
-    opened.kemacs[kemac.offset] = inside
-    opened.keys += inside
+    inspection.kemacs[kemac.offset] = inside
+    inspection.keys += inside
 
 
 def _inside(context: Context, kemac: KEMAC, keys: MessageKeys) -> list[KeyData]:
@@ -255,7 +259,9 @@ def kemac_payloads(context: Context, kemac: KEMAC, keys: MessageKeys) -> list[Pa
     return inside
 
 
-def _open_unproven(context: Context, candidates: Iterator[Protection], opened: Opened) -> None:
+def _open_unproven(
+    context: Context, candidates: Iterator[Protection], inspection: Inspection
+) -> None:
     """A pre-shared key message without a MAC: what a key makes readable, it opens.
 
     AES-KW proves itself; after AES-CM, key data to the last octet hardly comes by chance.
@@ -268,79 +274,83 @@ def _open_unproven(context: Context, candidates: Iterator[Protection], opened: O
             inside = _inside(context, kemac, one.keys)
         except MikeyError:
             continue
-        opened.kemacs[kemac.offset] = inside
-        opened.keys += inside
-        opened.notes.append("the message has no MAC: nothing proves who sent it, or what")
+        inspection.kemacs[kemac.offset] = inside
+        inspection.keys += inside
+        inspection.notes.append("the message has no MAC: nothing proves who sent it, or what")
         return
 
 
-def _open_envelope(context: Context, ring: KeyRing, opened: Opened) -> None:
+def _open_envelope(context: Context, ring: KeyRing, inspection: Inspection) -> None:
     """PKE, and the KEMAC of the public-key modes, whose MAC proves the envelope key."""
     kemac = context.lone_kemac
     if kemac is None:
-        _open_bare_envelope(context, ring, opened)
+        _open_bare_envelope(context, ring, inspection)
         return
-    opened.envelope = NOT_CHECKED
+    inspection.envelope = NOT_CHECKED
     candidates = list(protections(context, ring))
     if kemac.mac_alg != MacAlg.NULL:
-        opened.mac, found = first_good(
+        inspection.mac, found = first_good(
             iter(candidates), kemac.mac_alg, context.kemac_covers(kemac), kemac.mac
         )
-        opened.envelope = opened.mac
+        inspection.envelope = inspection.mac
         if found is not None:
-            opened.envelope_key = found.keys.inkey
-            _open_lone_kemac(context, kemac, found.keys, opened)
+            inspection.envelope_key = found.keys.inkey
+            _open_lone_kemac(context, kemac, found.keys, inspection)
         return
     for one in candidates[:MAX_UNPROVEN]:
         try:
             inside = kemac_payloads(context, kemac, one.keys)
         except MikeyError:
-            opened.envelope = opened.envelope if one.is_guess else FAILED
+            inspection.envelope = inspection.envelope if one.is_guess else FAILED
             continue
-        opened.envelope, opened.envelope_key = VERIFIED, one.keys.inkey
-        _take_named(context, kemac, inside, opened)
+        inspection.envelope, inspection.envelope_key = VERIFIED, one.keys.inkey
+        _take_named(context, kemac, inside, inspection)
         return
 
 
-def _open_lone_kemac(context: Context, kemac: KEMAC, keys: MessageKeys, opened: Opened) -> None:
+def _open_lone_kemac(
+    context: Context, kemac: KEMAC, keys: MessageKeys, inspection: Inspection
+) -> None:
     try:
         inside = kemac_payloads(context, kemac, keys)
     except MikeyError as error:
-        opened.notes.append(f"the KEMAC verifies and does not open: {error}")
+        inspection.notes.append(f"the KEMAC verifies and does not open: {error}")
         return
-    _take_named(context, kemac, inside, opened)
+    _take_named(context, kemac, inside, inspection)
 
 
-def _take_named(context: Context, kemac: KEMAC, inside: list[Payload], opened: Opened) -> None:
+def _take_named(
+    context: Context, kemac: KEMAC, inside: list[Payload], inspection: Inspection
+) -> None:
     """Key data and the identity before it, which must be that of the sender (RFC 3830 3.2)."""
     found = [one for one in inside if isinstance(one, KeyData)]
-    opened.kemacs[kemac.offset] = found
-    opened.keys += found
+    inspection.kemacs[kemac.offset] = found
+    inspection.keys += found
     sender = context.identity(context.kemac_sender)
     named = [Identity.of(one) for one in inside if isinstance(one, ID)]
-    opened.notes += [f"KEMAC names {one} as its sender" for one in named]
+    inspection.notes += [f"KEMAC names {one} as its sender" for one in named]
     if sender is not None and sender not in named:
-        opened.notes.append(f"KEMAC does not name {sender}, who sent it: it may be redirected")
+        inspection.notes.append(f"KEMAC does not name {sender}, who sent it: it may be redirected")
 
 
-def _open_bare_envelope(context: Context, ring: KeyRing, opened: Opened) -> None:
+def _open_bare_envelope(context: Context, ring: KeyRing, inspection: Inspection) -> None:
     """The PKE of REQUEST_INIT_PK or RESOLVE_INIT_PK, beside which nothing proves the key."""
     found = envelope_keys(context.message, ring)
     fitting = [one for one in found if len(one.key) in ENVELOPE_LENGTHS]
     if not fitting:
-        opened.envelope = FAILED if found else NOT_CHECKED
+        inspection.envelope = FAILED if found else NOT_CHECKED
         return
-    opened.envelope = VERIFIED if fitting[0].is_proven else NOT_CHECKED
-    opened.envelope_key = fitting[0].key
+    inspection.envelope = VERIFIED if fitting[0].is_proven else NOT_CHECKED
+    inspection.envelope_key = fitting[0].key
     if not fitting[0].is_proven:
-        opened.notes.append("the envelope opens; only the answer proves that its key is right")
+        inspection.notes.append("the envelope opens; only the answer proves that its key is right")
 
 
-def _check_signature(context: Context, sign: SIGN, opened: Opened) -> str:
+def _check_signature(context: Context, sign: SIGN, inspection: Inspection) -> str:
     """SIGN against the certificate in CERT, whoever has issued that."""
     certificate = signing_certificate(context.message)
     if certificate is None:
-        opened.notes.append("there is no certificate in CERT to check the signature with")
+        inspection.notes.append("there is no certificate in CERT to check the signature with")
         return NOT_CHECKED
     # Loaded here because few messages are signed.
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -350,7 +360,7 @@ def _check_signature(context: Context, sign: SIGN, opened: Opened) -> str:
 
     key, covers = certificate.public_key(), context.covers()
     if sign.s_type not in (SType.RSA_PKCS1_V15, SType.RSA_PSS) or not isinstance(key, RSAPublicKey):
-        opened.notes.append(
+        inspection.notes.append(
             f"signatures of S type {label(SType, sign.s_type)} with such a key are not checked"
         )
         return NOT_CHECKED
@@ -359,10 +369,10 @@ def _check_signature(context: Context, sign: SIGN, opened: Opened) -> str:
     try:
         check_signature(context.message.header.prf, key, sign.s_type, covers, sign.signature)
     except Refused as error:
-        opened.notes.append(str(error))
+        inspection.notes.append(str(error))
         return FAILED
     whose = ", ".join(map(str, identities(certificate))) or "nobody by name"
-    opened.notes.append(
+    inspection.notes.append(
         f"the signature fits the certificate in CERT, of {whose}; whether to trust that is not"
         " checked"
     )

@@ -189,7 +189,7 @@ class Context:
         return b"" if kind in _ALONE or kind == D.ERROR else None
 
     def identity(self, role: IdRole) -> Identity | None:
-        """Who has a role: by the message, by the one it answers, or as told from outside.
+        """Who has a role: by the message, by the one it answers, or as given from outside.
 
         Who signs may also be named by the certificate alone (RFC 3830 3.2).
         """
@@ -214,8 +214,8 @@ class Context:
             roles += [(p.id_role, p.id_data) for p in one.all(IDR)]
             roles += [(0, p.id_data) for p in one.all(ID)]
         roles.sort(key=lambda pair: pair[0] != IdRole.PSK)
-        told = [identity.data for identity in self.identities.values()]
-        return list(dict.fromkeys([*(name for _, name in roles), *told]))
+        given = [identity.data for identity in self.identities.values()]
+        return list(dict.fromkeys([*(name for _, name in roles), *given]))
 
 
 def randr(message: Message, role: RandRole) -> bytes | None:
@@ -253,30 +253,30 @@ def _joined(parties: Sequence[Identity | None]) -> bytes | None:
     return b"".join(known) if len(known) == len(parties) else None
 
 
-def _by_role(message: Message, role: IdRole, told: Mapping[IdRole, Identity]) -> Identity | None:
+def _by_role(message: Message, role: IdRole, given: Mapping[IdRole, Identity]) -> Identity | None:
     """Whom a message names: by IDR, or by where the ID stands, as RFC 3830 has no roles."""
     for idr in message.all(IDR):
         if idr.id_role == role:
             return Identity.of(idr)
     ids = [Identity.of(p) for p in message.all(ID)]
-    order = _order_of_ids(message, ids, told)
+    order = _order_of_ids(message, ids, given)
     return next((who for who, of in zip(ids, order, strict=False) if of == role), None)
 
 
 def _order_of_ids(
-    message: Message, ids: Sequence[Identity], told: Mapping[IdRole, Identity]
+    message: Message, ids: Sequence[Identity], given: Mapping[IdRole, Identity]
 ) -> tuple[IdRole, ...]:
     """Who is named in which of the ID payloads (RFC 3830 3.1 to 3.3, RFC 4650 3, RFC 4738 3.1).
 
     One ID in an initial message is IDi, unless a certificate of somebody else stands for
-    that, it is told from outside, or the mode never leaves out IDr, as DHHMAC.
+    that, it is given from outside, or the mode never leaves out IDr, as DHHMAC.
     """
     kind = message.header.data_type
     if kind in _IDS_OF_RESPONSES:
         return _IDS_OF_RESPONSES[kind][-len(ids) :]
     if len(ids) == 1:
         signers = _identities_of_signer(message)
-        if kind == D.DHHMAC_INIT or _I in told or (signers and ids[0] not in signers):
+        if kind == D.DHHMAC_INIT or _I in given or (signers and ids[0] not in signers):
             return (_R,)
     return (_I, _R)
 

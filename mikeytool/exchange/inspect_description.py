@@ -15,7 +15,7 @@ from mikeytool.wire.payloads import CERT, SIGN
 from mikeytool.wire.registry import IdRole
 
 if TYPE_CHECKING:
-    from mikeytool.exchange.inspect import Opened
+    from mikeytool.exchange.inspect import Inspection
     from mikeytool.exchange.inspect_history import History
     from mikeytool.exchange.inspect_keys import KeyRing
 
@@ -27,7 +27,7 @@ class Inspector:
 
     Give it the messages of an exchange in their order: a response is verified with what it
     answers, an update with the exchange before it. Without a ring only what is signed is
-    opened, because the certificate is in the message.
+    inspection, because the certificate is in the message.
 
     `init` is the initial message that a response answers, `identities` are those that the
     messages leave out. Keys are given as the beginning of their SHA-256 unless `show_keys`.
@@ -63,7 +63,7 @@ class Inspector:
     def describe(self, message: Message) -> tuple[Json, bool]:
         """Describe a message, and tell whether a check failed.
 
-        `opened` of the description is None for a message that breaks off, or that nothing
+        `inspection` of the description is None for a message that breaks off, or that nothing
         opens.
         """
         described = describe(message, show_keys=self._show_keys)
@@ -73,38 +73,38 @@ class Inspector:
             return described, False
         if self._init is not None and self._init.header.csb_id != message.header.csb_id:
             self._note(f"--init is of another exchange, CSB ID {self._init.header.csb_id:#010x}")
-        opened = self._open(message)
-        self._add(opened, described)
-        return described, opened.failed
+        inspection = self._open(message)
+        self._add(inspection, described)
+        return described, inspection.failed
 
     def remember(self, data: bytes) -> None:
         """Take the octets of a message that is not described, for those that answer it."""
         with suppress(MikeyError):
             self._open(decode(data))
 
-    def _open(self, message: Message) -> Opened:
+    def _open(self, message: Message) -> Inspection:
         # Imported here because most messages come without keys, and need no cryptography.
         from mikeytool.exchange.inspect_history import History
         from mikeytool.exchange.inspect_keys import KeyRing
 
         if self._history is None:
             self._history = History(self._ring or KeyRing(), self._identities)
-        return self._history.open(message, self._init)
+        return self._history.inspect(message, self._init)
 
-    def _add(self, opened: Opened, described: Json) -> None:
-        """Add what was opened to a description."""
-        key = opened.envelope_key
+    def _add(self, inspection: Inspection, described: Json) -> None:
+        """Add what was inspection to a description."""
+        key = inspection.envelope_key
         described["opened"] = {
-            "mac": opened.mac,
-            "signature": opened.signature,
-            "envelope": opened.envelope,
+            "mac": inspection.mac,
+            "signature": inspection.signature,
+            "envelope": inspection.envelope,
             "envelope_key": None if key is None else self._shown(key),
-            "ticket": opened.ticket,
-            "initiator_data": opened.initiator_data,
-            "keys": describe_keys(opened.keys, show_keys=self._show_keys),
-            "notes": opened.notes,
+            "ticket": inspection.ticket,
+            "initiator_data": inspection.initiator_data,
+            "keys": describe_keys(inspection.keys, show_keys=self._show_keys),
+            "notes": inspection.notes,
         }
-        for offset, keys in opened.kemacs.items():
+        for offset, keys in inspection.kemacs.items():
             _add_keys(described["payloads"], offset, describe_keys(keys, show_keys=self._show_keys))
 
     def _shown(self, key: bytes) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from mikeytool.exchange.inspect import VERIFIED, Opened, Told, open_message
+from mikeytool.exchange.inspect import VERIFIED, Inspection, KnownKeys, inspect_message
 from mikeytool.exchange.inspect_context import Context
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.ticket import TicketKeys, ticket_octets
@@ -25,7 +25,7 @@ MAX_OCTETS = 4 << 20
 MAX_MESSAGES, FIRST = 32, 8
 """How many messages are kept of one exchange, and how many at its beginning in any case."""
 
-MAX_TICKETS, MAX_TOLD = 1024, 8
+MAX_TICKETS, MAX_ANSWERS = 1024, 8
 """How many tickets are known, and from how many answers of the KMS each."""
 
 
@@ -60,40 +60,40 @@ class History:
     def __init__(self, ring: KeyRing, identities: Mapping[IdRole, Identity] | None = None) -> None:
         self._ring, self._identities = ring, identities
         self._earlier = Earlier()
-        self._told: OrderedDict[bytes, list[Told]] = OrderedDict()
+        self._known_keys: OrderedDict[bytes, list[KnownKeys]] = OrderedDict()
 
-    def open(self, message: Message, init: Message | None = None) -> Opened:
-        """Open a message, as `open_message` does, and remember it."""
+    def inspect(self, message: Message, init: Message | None = None) -> Inspection:
+        """Open a message, as `inspect_message` does, and remember it."""
         earlier = self._earlier.of(message)
         context = Context.of(message, [*earlier, *([] if init is None else [init])])
-        opened = open_message(
+        inspection = inspect_message(
             message, self._ring, init, self._identities, earlier, self._known(context)
         )
-        self._learn(context, opened)
+        self._learn(context, inspection)
         self._earlier.add(message)
-        return opened
+        return inspection
 
-    def _known(self, context: Context) -> list[Told]:
+    def _known(self, context: Context) -> list[KnownKeys]:
         """What the KMS has told of the ticket of a call."""
         ticket = None if context.offer is None else context.offer.find(TICKET)
-        return [] if ticket is None else self._told.get(ticket_octets(ticket), [])
+        return [] if ticket is None else self._known_keys.get(ticket_octets(ticket), [])
 
-    def _learn(self, context: Context, opened: Opened) -> None:
+    def _learn(self, context: Context, inspection: Inspection) -> None:
         """Keep the keys that the KMS has told of a ticket, forked for a responder."""
         message, asked = context.message, context.asked
         kemac = message.find(KEMAC)
         resolved = context.kind == DataType.RESOLVE_RESP
-        if not (resolved or context.kind == DataType.REQUEST_RESP) or opened.mac != VERIFIED:
+        if not (resolved or context.kind == DataType.REQUEST_RESP) or inspection.mac != VERIFIED:
             return
         ticket = asked.find(TICKET) if resolved and asked is not None else message.find(TICKET)
-        if ticket is None or kemac is None or kemac.offset not in opened.kemacs:
+        if ticket is None or kemac is None or kemac.offset not in inspection.kemacs:
             return
         try:
-            keys = TicketKeys.of(opened.kemacs[kemac.offset], ticket.flag)
+            keys = TicketKeys.of(inspection.kemacs[kemac.offset], ticket.flag)
         except MikeyError:
             return
-        told = self._told.setdefault(ticket_octets(ticket), [])
-        if len(told) < MAX_TOLD:
-            told.append(Told(keys, is_forked=resolved))
-        if len(self._told) > MAX_TICKETS:
-            self._told.popitem(last=False)
+        given = self._known_keys.setdefault(ticket_octets(ticket), [])
+        if len(given) < MAX_ANSWERS:
+            given.append(KnownKeys(keys, is_forked=resolved))
+        if len(self._known_keys) > MAX_TICKETS:
+            self._known_keys.popitem(last=False)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import TransferResp, as_answered, parties, unanswered_session
-from mikeytool.exchange.inspect import VERIFIED, open_message
+from mikeytool.exchange.inspect import VERIFIED, inspect_message
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.protection import check_mac
 from mikeytool.exchange.resolve import Modifier, read_modifier
@@ -33,7 +33,7 @@ class _Source(NamedTuple):
     modifier: Modifier | None = None
 
 
-def recover(
+def recover_session(
     init: bytes, resp: bytes | None, ring: KeyRing, others: Sequence[bytes] = ()
 ) -> Session:
     """The session that TRANSFER_INIT and TRANSFER_RESP set up, as an observer has it.
@@ -75,11 +75,11 @@ def recover(
 
 def _sources(init: TransferInit, ring: KeyRing, others: Sequence[bytes]) -> Iterator[_Source]:
     """What the keys give of the ticket, those sources first that give all of it."""
-    opened = open_message(init.incoming.message, ring)
-    if opened.ticket == VERIFIED:
+    inspection = inspect_message(init.incoming.message, ring)
+    if inspection.ticket == VERIFIED:
         base = BaseTicket.of(init.ticket)
-        yield _Source(base.split(opened.kemacs[base.kemac.offset]))
-    yield from _told_by_kms(init, ring, others)
+        yield _Source(base.split(inspection.kemacs[base.kemac.offset]))
+    yield from _from_kms(init, ring, others)
     csb_id = init.incoming.csb_id
     mpkrs: list[KeyData | None] = [_mpk(key) for key in ring.mpkr_of(csb_id)]
     for key in ring.mpki_of(csb_id):
@@ -90,20 +90,20 @@ def _mpk(key: bytes) -> KeyData:
     return new_key(KeyType.MPK, key, None, b"")
 
 
-def _told_by_kms(init: TransferInit, ring: KeyRing, others: Sequence[bytes]) -> Iterator[_Source]:
+def _from_kms(init: TransferInit, ring: KeyRing, others: Sequence[bytes]) -> Iterator[_Source]:
     """What the KMS told initiator or responder of this very ticket."""
     messages = [Message.parse(raw) for raw in others]
     for answer in messages:
         for asked in messages:
             kind = answer.header.data_type
             if kind in KMS_EXCHANGES and answers(kind, asked.header.data_type):
-                opened = open_message(answer, ring, asked)
+                inspection = inspect_message(answer, ring, asked)
                 kemac = answer.find(KEMAC)
-                if opened.mac == VERIFIED and kemac is not None:
-                    yield from _told(init, asked, answer, opened.kemacs[kemac.offset])
+                if inspection.mac == VERIFIED and kemac is not None:
+                    yield from _in_response(init, asked, answer, inspection.kemacs[kemac.offset])
 
 
-def _told(
+def _in_response(
     init: TransferInit, asked: Message, answer: Message, inside: Sequence[KeyData]
 ) -> Iterator[_Source]:
     ticket = answer.find(TICKET) or asked.find(TICKET)

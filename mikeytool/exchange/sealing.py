@@ -16,7 +16,7 @@ from typing import TypeVar
 from mikeytool.crypto.derive import MessageKeys, initiator_data_keys, ticket_keys
 from mikeytool.crypto.kemac import TICKET_CSB_ID, encrypt
 from mikeytool.crypto.mac import mac
-from mikeytool.exchange.inspect import first_good, kemac_payloads, open_tickets
+from mikeytool.exchange.inspect import first_good, inspect_tickets, kemac_payloads
 from mikeytool.exchange.inspect_context import Context, signing_certificate, tag_of
 from mikeytool.exchange.inspect_keys import KeyRing, Protection, original_mpkrs, protections
 from mikeytool.exchange.resolve import initiator_data
@@ -65,7 +65,7 @@ def seal_message(
     `message` has `raw`, and its payloads their `offset` and `length` in that, as from
     `Message.read`. `keys` is what KEMACs are to hold, by their offset, those in Ticket Data
     too; other KEMACs keep their Encr data. `init`, `identities` and `earlier` are those of
-    `open_message`. Of several keys that fit, the first is taken, never one of another name.
+    `inspect_message`. Of several keys that fit, the first is taken, never one of another name.
 
     Raises UsageError for key data that the algorithm does not take, Refused for algorithms
     and PRFs that are unknown.
@@ -172,7 +172,7 @@ class _Sealer:
 
     def _choose(self, context: Context) -> Protection | None:
         """The keys of a message: those that its MAC has verified with, else the first."""
-        candidates = list(protections(context, self._ring, open_tickets(context, self._ring)))
+        candidates = list(protections(context, self._ring, inspect_tickets(context, self._ring)))
         end, lone = context.end, context.lone_kemac
         covers, tag, alg = context.covers(), b"", 0
         if lone is not None:
@@ -211,7 +211,7 @@ class _Sealer:
             before_vr = len(data) - vr.length
             end = before_vr - (vr.offset - vi.offset) + vi.length
             data = data[: end - len(v.ver_data)] + v.ver_data + data[end:]
-        tickets = open_tickets(self._context, self._ring)
+        tickets = inspect_tickets(self._context, self._ring)
         mpkrs = original_mpkrs(self.message.header.csb_id, self._ring, tickets)
         if mpkrs:
             keys = initiator_data_keys(ticket.prf, mpkrs[0])

@@ -14,7 +14,7 @@ from mikeytool.crypto.derive import MessageKeys, message_keys
 from mikeytool.crypto.kemac import seal_kemac
 from mikeytool.exchange.crypto_sessions import CsSpec, answer_map, offer_map, read_map
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.error import raise_if_error, told
+from mikeytool.exchange.error import error_message_on_refusal, raise_if_error
 from mikeytool.exchange.incoming import Incoming, message_of
 from mikeytool.exchange.profile import check_encr_alg, profile_of
 from mikeytool.exchange.protection import check_mac, protect
@@ -109,7 +109,7 @@ def answer_update(
     check_update(env, session, incoming)
     initiator, responder = _parties(session)
     check_mac(incoming, update_keys(session), initiator.data + responder.data)
-    with told(env, incoming, update_keys(session), supported):
+    with error_message_on_refusal(env, incoming, update_keys(session), supported):
         return _answered(
             env, session, incoming, accept_policy, crypto_sessions, policies, kemac_keys
         )
@@ -175,7 +175,7 @@ def finish_update(
     check_update(env, session, incoming)
     incoming.check_answers(init.message.header)
     check_mac(incoming, update_keys(session), init.raw)
-    with told(env, incoming, update_keys(session), supported):
+    with error_message_on_refusal(env, incoming, update_keys(session), supported):
         return _finished(session, init, incoming, accept_policy, env.clock())
 
 

@@ -12,7 +12,7 @@ from mikeytool.capture.signalling import signals
 from mikeytool.cli.options.common import say
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.inspect_keys import KeyRing
-from mikeytool.exchange.recover import recover
+from mikeytool.exchange.recover import recover_session
 from mikeytool.media.handlers import HOW, Handler, Keys, sdes_receiver
 from mikeytool.media.mikey_keys import handlers_of, srtp_of
 from mikeytool.media.packet_files import Input
@@ -102,7 +102,7 @@ def _recovered(
         if not inits:
             raise UsageError("a TRANSFER_RESP whose TRANSFER_INIT is not in the capture")
         init, answer = inits[-1], key.content
-    session = recover(init, answer, ring, others)
+    session = recover_session(init, answer, ring, others)
     yield from session_streams_receivers(Path(name), SessionFile(session=session), keys)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from mikeytool.cli.message_io import one_message
 from mikeytool.crypto.derive import SessionKeys
-from mikeytool.exchange.inspect import open_message
+from mikeytool.exchange.inspect import inspect_message
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.media.handlers import Handler, Keys, receiving, sending
 from mikeytool.srtp import MasterKey, Receiver, Sender, Suite, suite
@@ -118,7 +118,7 @@ def _keys(message: Message, ring: KeyRing | None, initial: Message | None) -> It
         if kemac.encr_alg == EncrAlg.NULL:
             yield from key_data(kemac.encr_data)
     if ring is not None:
-        opened = open_message(message, ring, initial)
+        opened = inspect_message(message, ring, initial)
         if not opened.failed:
             yield from (key for inside in opened.kemacs.values() for key in inside)
 

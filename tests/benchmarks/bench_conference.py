@@ -56,7 +56,7 @@ def measured(folder: Path, size: int) -> tuple[float, float]:
         room.call_in(call)
         joins.append(time.perf_counter() - start)
     start = time.perf_counter()
-    updates = membership.change_keys(room.desk, None)
+    updates = membership.change_keys(room.system, None)
     rekey = time.perf_counter() - start
     assert len(updates) == size + JOINS
     room.state.close()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mikeytool.client.kms_access import StoreKms
-from mikeytool.conference import calling_out, entering, membership, rows
+from mikeytool.conference import calling_in, calling_out, membership, rows
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.model import Purpose, Update
 from mikeytool.conference.system import ConferenceSystem
@@ -97,10 +97,10 @@ class Killed:
     def _do(self, work: Work, pipe: int) -> None:
         with closing(ConferenceState(self.room.state.path)) as state:
             kms = StoreKms(self.room.store.path)
-            desk = ConferenceSystem(state, Environment(time.time_ns, os.urandom), kms)
+            system = ConferenceSystem(state, Environment(time.time_ns, os.urandom), kms)
             os.write(pipe, b"ready\n")
             try:
-                told = work(desk)
+                told = work(system)
             except MikeyError as error:
                 told = {"refused": str(error)}
             os.write(pipe, json.dumps(told).encode() + b"\n")
@@ -159,7 +159,7 @@ class Killed:
         creator.ticket(FACTORY, *GUESTS, keys=1)
         init = creator.call(FACTORY)
         told = self.once(
-            "create", lambda desk: said(entering.create(desk, init, focus, (Purpose.AUDIO,)))
+            "create", lambda system: said(calling_in.create(system, init, focus, (Purpose.AUDIO,)))
         )
         with closing(ConferenceState(self.room.state.path)) as state, state.snapshot() as db:
             found = rows.conference_of(db, focus)
@@ -171,7 +171,7 @@ class Killed:
         who = self.chance.choice(GUESTS)
         init = self.calls(who)
         self.answers["update"] = [one for one in self.answers.get("update", []) if one[0] != who]
-        told = self.once("call in", lambda desk: said(entering.call_in(desk, init)))
+        told = self.once("call in", lambda system: said(calling_in.call_in(system, init)))
         if told is not None and "message" in told:
             person = self.room.person(who)
             person.take(bytes.fromhex(told["message"]))
@@ -186,10 +186,10 @@ class Killed:
             return None
         who = self.chance.choice(out)
         if states.get(who) == "invited":
-            self.take(self.run("remove", lambda desk: dismiss(desk, who), kill=False))
+            self.take(self.run("remove", lambda system: dismiss(system, who), kill=False))
         told = self.run(
             "call out",
-            lambda desk: said(calling_out.call_out(desk, FOCUS, who, timeout)),
+            lambda system: said(calling_out.call_out(system, FOCUS, who, timeout)),
             kill=self.chance.random() < 0.5,
         )
         if told is None or "message" not in told:
@@ -205,7 +205,9 @@ class Killed:
         who, init = called
         person = self.room.person(who)
         answer = person.pick_up(init, ssrc=self.chance.choice(SSRCS))
-        told = self.once("answer", lambda desk: updates(calling_out.answer(desk, answer).updates))
+        told = self.once(
+            "answer", lambda system: updates(calling_out.answer(system, answer).updates)
+        )
         assert self.states()[who] == "joined"
         if told is not None and "updates" in told:
             if who not in {Identity.from_text(to) for to, _ in told["updates"]}:
@@ -219,7 +221,7 @@ class Killed:
         waiting = self.answers.get("update")
         if waiting:
             who, answer = waiting.pop()
-            self.once("update", lambda desk: updates(calling_out.answer(desk, answer).updates))
+            self.once("update", lambda system: updates(calling_out.answer(system, answer).updates))
             assert who in self.states()
 
     def changes(self, name: str, work: Work, out: Identity | None = None) -> Told | None:
@@ -246,13 +248,13 @@ class Killed:
             return
         who, name = self.chance.choice(inside), "deny" if deny else "remove"
         before = self.generation()
-        self.changes(name, lambda desk: dismiss(desk, who, deny=deny), who)
+        self.changes(name, lambda system: dismiss(system, who, deny=deny), who)
         # What is due since is done by the next command.
         self.take(self.run("updates", unanswered, kill=False))
         assert (self.states()[who] == "left") == (self.generation() == before + 1)
         if deny:
-            self.run("allow", lambda desk: allow(desk, who))
-            self.run("allow", lambda desk: allow(desk, who), kill=False)
+            self.run("allow", lambda system: allow(system, who))
+            self.run("allow", lambda system: allow(system, who), kill=False)
 
     def deny(self) -> None:
         self.remove(deny=True)
@@ -270,20 +272,20 @@ class Killed:
             assert self.states()[called[0]] == "left"
 
 
-def rekey(desk: ConferenceSystem) -> Told:
-    return updates(membership.change_keys(desk, FOCUS, 1))
+def rekey(system: ConferenceSystem) -> Told:
+    return updates(membership.change_keys(system, FOCUS, 1))
 
 
-def dismiss(desk: ConferenceSystem, who: Identity, *, deny: bool = False) -> Told:
-    return updates(membership.dismiss(desk, FOCUS, [who], deny=deny))
+def dismiss(system: ConferenceSystem, who: Identity, *, deny: bool = False) -> Told:
+    return updates(membership.dismiss(system, FOCUS, [who], deny=deny))
 
 
-def allow(desk: ConferenceSystem, who: Identity) -> Told:
-    return updates(membership.allow(desk, FOCUS, [who]).updates)
+def allow(system: ConferenceSystem, who: Identity) -> Told:
+    return updates(membership.allow(system, FOCUS, [who]).updates)
 
 
-def unanswered(desk: ConferenceSystem) -> Told:
-    return updates(membership.unanswered(desk, FOCUS))
+def unanswered(system: ConferenceSystem) -> Told:
+    return updates(membership.unanswered(system, FOCUS))
 
 
 COMMANDS: dict[str, Callable[[Killed], object]] = {
@@ -306,7 +308,7 @@ def main() -> None:
     room = Room(folder)
     room.clock = time.time_ns  # type: ignore[assignment]
     room.env = Environment(time.time_ns, os.urandom)
-    room.desk = ConferenceSystem(room.state, room.env, room.desk.kms)
+    room.system = ConferenceSystem(room.state, room.env, room.system.kms)
     for who in GUESTS:
         room.store.add_user(who, psk_of(who))
     room.create(*GUESTS, by=GUESTS[0])

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mikeytool.client.kms_access import StoreKms
-from mikeytool.conference import calling_out, entering, member_rows, rows
+from mikeytool.conference import calling_in, calling_out, member_rows, rows
 from mikeytool.conference.calling_out import Answered
 from mikeytool.conference.database import ConferenceState
-from mikeytool.conference.model import Conference, GroupKey, Member, MemberState, Purpose, System
+from mikeytool.conference.model import Conference, GroupKey, Member, MemberState, Purpose, Settings
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.incoming import Incoming
@@ -128,9 +128,9 @@ class Room(World):
         self.store.add_user(FACTORY, FACTORY_KEY, act_as=["sip:*@conf.example.com"])
         self.store.add_user(DAN, psk_of(DAN))
         path = self.folder / "conference.db"
-        system = System(FACTORY, FACTORY_KEY, str(self.store.path), KMS, self.may_create)
+        system = Settings(FACTORY, FACTORY_KEY, str(self.store.path), KMS, self.may_create)
         self.state = ConferenceState.init(path, system)
-        self.desk = ConferenceSystem(self.state, self.env, StoreKms(self.store.path))
+        self.system = ConferenceSystem(self.state, self.env, StoreKms(self.store.path))
 
     def person(self, who: Identity) -> Person:
         """Someone, the same each time."""
@@ -146,21 +146,21 @@ class Room(World):
         """A conference with these guests."""
         creator = self.person(by)
         creator.ticket(FACTORY, *guests, keys=1)
-        answer = entering.create(self.desk, creator.call(FACTORY), focus, purposes)
+        answer = calling_in.create(self.system, creator.call(FACTORY), focus, purposes)
         creator.take(answer)
         return creator
 
     def call_in(self, init: bytes) -> bytes:
         """The system's answer to a caller."""
-        return entering.call_in(self.desk, init)
+        return calling_in.call_in(self.system, init)
 
     def call_out(self, who: Identity, timeout: int = 60) -> bytes:
         """The system's TRANSFER_INIT for someone."""
-        return calling_out.call_out(self.desk, FOCUS, who, timeout)
+        return calling_out.call_out(self.system, FOCUS, who, timeout)
 
     def answer(self, message: bytes) -> Answered:
         """What the system makes of an answer."""
-        return calling_out.answer(self.desk, message)
+        return calling_out.answer(self.system, message)
 
     def conference(self, focus: Identity = FOCUS) -> Conference:
         """The conference of a focus."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mikeytool.client.kms_access import Kms
-from mikeytool.conference import entering, group_keys, membership
+from mikeytool.conference import calling_in, group_keys, membership
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.model import Purpose
 from mikeytool.exchange.environment import NS, Environment
@@ -75,9 +75,9 @@ class Busy(Room):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.kms = Watched(self.desk.kms, self.state.path)
-        self.other = replace(self.desk, state=ConferenceState(self.state.path))
-        self.desk = replace(self.desk, kms=self.kms)
+        self.kms = Watched(self.system.kms, self.state.path)
+        self.other = replace(self.system, state=ConferenceState(self.state.path))
+        self.system = replace(self.system, kms=self.kms)
 
     def questions(self) -> list[str]:
         """What the KMS was asked since the last time."""
@@ -146,7 +146,7 @@ def test_calling_out(room: Busy) -> None:
 
 
 def test_an_answer_with_a_taken_ssrc(full: Busy) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     answer = full.person(EVE).pick_up(full.call_out(EVE), ssrc=0x11111111)
     full.questions()
     assert len(full.answer(answer).updates) == 5
@@ -154,7 +154,7 @@ def test_an_answer_with_a_taken_ssrc(full: Busy) -> None:
 
 
 def test_a_refusal(full: Busy) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     init = full.call_out(EVE)
     verified = full.verified(init, EVE)
     keys = verified.init.keys(verified.resolved.keys.mpki.key, response=False)
@@ -175,7 +175,7 @@ def due(room: Busy) -> None:
 
 def late(room: Busy) -> None:
     """Eve was called and does not answer."""
-    membership.allow(room.desk, None, [EVE])
+    membership.allow(room.system, None, [EVE])
     room.call_out(EVE, timeout=5)
     room.clock.now += 6 * NS
 
@@ -194,15 +194,15 @@ class Command:
 
 
 COMMANDS = {
-    "allow": Command(lambda room: membership.allow(room.desk, None, [EVE]), due),
-    "deny": Command(lambda room: membership.dismiss(room.desk, None, [BOB], deny=True)),
+    "allow": Command(lambda room: membership.allow(room.system, None, [EVE]), due),
+    "deny": Command(lambda room: membership.dismiss(room.system, None, [BOB], deny=True)),
     "deny a group": Command(
-        lambda room: membership.dismiss(room.desk, None, [TEAM], deny=True),
+        lambda room: membership.dismiss(room.system, None, [TEAM], deny=True),
         asks=("groups", "request"),
     ),
-    "remove": Command(lambda room: membership.dismiss(room.desk, None, [BOB], deny=False)),
-    "rekey": Command(lambda room: membership.change_keys(room.desk, None)),
-    "updates": Command(lambda room: membership.unanswered(room.desk, None), late),
+    "remove": Command(lambda room: membership.dismiss(room.system, None, [BOB], deny=False)),
+    "rekey": Command(lambda room: membership.change_keys(room.system, None)),
+    "updates": Command(lambda room: membership.unanswered(room.system, None), late),
 }
 
 
@@ -231,7 +231,7 @@ def test_updates_are_made_once(full: Busy, monkeypatch: pytest.MonkeyPatch) -> N
         return update_init(*args, **how)
 
     monkeypatch.setattr(group_keys, "update_init", counted)
-    assert len(membership.change_keys(full.desk, None)) == 4
+    assert len(membership.change_keys(full.system, None)) == 4
     assert len(made) == 4
     late(full)
     made.clear()
@@ -262,10 +262,10 @@ def test_a_kms_that_refuses_keys(full: Busy) -> None:
 
     full.kms.meanwhile["request"] = refuse
     with pytest.raises(Refused, match="no; the denial stands") as refused:
-        membership.dismiss(full.desk, None, [BOB], deny=True)
+        membership.dismiss(full.system, None, [BOB], deny=True)
     assert refused.value.error_no == ErrorNo.UNSPECIFIED
     assert check(full.state.path)[BOB] == "left"
-    membership.dismiss(full.desk, None, [CAROL], deny=True)
+    membership.dismiss(full.system, None, [CAROL], deny=True)
     assert [key.generation for key in full.group_keys()] == [2, 1]
     full.deliver_newest()
 
@@ -282,10 +282,10 @@ def test_what_is_due_goes_with_what_is_asked(full: Busy, name: str) -> None:
 def test_the_groups_of_each_are_asked_for(full: Busy) -> None:
     other = Identity.from_text("sip:other@example.com")
     full.store.add_members(other, [EVE])
-    membership.allow(full.desk, None, [other])
+    membership.allow(full.system, None, [other])
     full.person(EVE).call_in()
     full.questions()
-    membership.dismiss(full.desk, None, [TEAM], deny=True)
+    membership.dismiss(full.system, None, [TEAM], deny=True)
     assert full.questions() == ["groups", "groups", "request"]
     found = check(full.state.path)
     assert (found[DAN], found[EVE]) == ("left", "joined")
@@ -303,7 +303,7 @@ def test_no_ticket_for_who_may_not_come(full: Busy) -> None:
 
 def test_two_who_change_the_keys_at_once(full: Busy) -> None:
     full.kms.meanwhile["request"] = lambda: membership.change_keys(full.other, None)
-    membership.change_keys(full.desk, None)
+    membership.change_keys(full.system, None)
     assert full.questions() == ["request", "request"]
     assert [key.generation for key in full.group_keys()] == [3, 2, 1]
     full.deliver_newest()
@@ -315,7 +315,7 @@ def test_two_who_come_first_at_once(room: Busy) -> None:
     bob, carol = room.calls(BOB, 0x11111111), room.calls(CAROL, 0x11111111)
 
     def come() -> None:
-        room.person(CAROL).take(entering.call_in(room.other, carol))
+        room.person(CAROL).take(calling_in.call_in(room.other, carol))
 
     room.kms.meanwhile["request"] = come
     room.person(BOB).take(room.call_in(bob))
@@ -330,7 +330,7 @@ def test_one_person_who_calls_twice_at_once(room: Busy) -> None:
     room.create(BOB)
     second = room.calls(BOB, 0x11111111)
     first = room.calls(BOB, 0x11111111)
-    room.kms.meanwhile["request"] = lambda: entering.call_in(room.other, second)
+    room.kms.meanwhile["request"] = lambda: calling_in.call_in(room.other, second)
     room.person(BOB).take(room.call_in(first))
     assert room.ssrcs(BOB) == [room.person(BOB).sends()[0][0]]
     assert room.ssrcs(BOB) != [0x11111111]
@@ -341,7 +341,7 @@ def test_one_message_in_two_processes(room: Busy) -> None:
     """One of them gives the answer."""
     room.create(BOB)
     init = room.calls(BOB)
-    room.kms.meanwhile["resolve"] = lambda: entering.call_in(room.other, init)
+    room.kms.meanwhile["resolve"] = lambda: calling_in.call_in(room.other, init)
     with pytest.raises(Refused, match="seen before"):
         room.call_in(init)
     assert check(room.state.path) == {BOB: "joined"}
@@ -354,13 +354,13 @@ def test_the_creators_ticket_has_one_modifier(room: Busy) -> None:
     creation, call = alice.call(FACTORY), b""
 
     def create() -> None:
-        entering.create(room.other, creation, FOCUS, (Purpose.AUDIO,))
+        calling_in.create(room.other, creation, FOCUS, (Purpose.AUDIO,))
 
     create()
     call = alice.call(FOCUS)
     other = alice.call(FOCUS)
     answers = []
-    room.kms.meanwhile["resolve"] = lambda: answers.append(entering.call_in(room.other, other))
+    room.kms.meanwhile["resolve"] = lambda: answers.append(calling_in.call_in(room.other, other))
     answers.append(room.call_in(call))
     rands = {
         payload.rand
@@ -383,16 +383,16 @@ def test_who_is_denied_while_they_call(room: Busy, kind: str) -> None:
 
 
 def test_who_comes_while_they_are_called(full: Busy) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     init = full.calls(EVE)
-    full.kms.meanwhile["request"] = lambda: entering.call_in(full.other, init)
+    full.kms.meanwhile["request"] = lambda: calling_in.call_in(full.other, init)
     with pytest.raises(Refused, match="already"):
         full.call_out(EVE)
     assert check(full.state.path)[EVE] == "joined"
 
 
 def test_keys_that_change_while_someone_is_called(full: Busy) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     full.kms.meanwhile["request"] = lambda: membership.change_keys(full.other, None)
     init = full.call_out(EVE)
     assert full.answer(full.person(EVE).pick_up(init)).updates == []
@@ -400,7 +400,7 @@ def test_keys_that_change_while_someone_is_called(full: Busy) -> None:
 
 
 def test_who_answers_and_is_removed_at_once(full: Busy) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     answer = full.person(EVE).pick_up(full.call_out(EVE), ssrc=0x11111111)
     full.kms.meanwhile["request"] = lambda: membership.dismiss(full.other, None, [EVE], deny=False)
     with pytest.raises(Refused, match="too late"):
@@ -411,7 +411,7 @@ def test_who_answers_and_is_removed_at_once(full: Busy) -> None:
 
 
 def test_keys_that_change_while_an_ssrc_clashes(full: Busy) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     answer = full.person(EVE).pick_up(full.call_out(EVE), ssrc=0x11111111)
     full.kms.meanwhile["request"] = lambda: membership.change_keys(full.other, None)
     assert len(full.answer(answer).updates) == 5
@@ -423,19 +423,19 @@ def test_keys_that_change_while_an_ssrc_clashes(full: Busy) -> None:
 def test_two_who_put_the_same_person_out(full: Busy, deny: bool) -> None:
     """The keys change once."""
     full.kms.meanwhile["request"] = lambda: membership.dismiss(full.other, None, [BOB], deny=deny)
-    assert membership.dismiss(full.desk, None, [BOB], deny=deny) == []
+    assert membership.dismiss(full.system, None, [BOB], deny=deny) == []
     assert [key.generation for key in full.group_keys()] == [2, 1]
     assert check(full.state.path)[BOB] == "left"
     full.deliver_newest()
 
 
 def test_who_comes_while_another_is_put_out(full: Busy) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     init = full.calls(EVE)
     full.kms.meanwhile["request"] = lambda: full.person(EVE).take(
-        entering.call_in(full.other, init)
+        calling_in.call_in(full.other, init)
     )
-    assert membership.dismiss(full.desk, None, [BOB], deny=False) == []
+    assert membership.dismiss(full.system, None, [BOB], deny=False) == []
     # Her call changed the keys, which were due.
     assert [key.generation for key in full.group_keys()] == [2, 1]
     assert full.group_keys()[0].tek in full.person(EVE).keys().values()
@@ -462,7 +462,7 @@ def test_what_is_due_is_done_once(full: Busy, name: str) -> None:
 
 def test_a_system_that_is_made_anew_meanwhile(full: Busy, command: Command) -> None:
     full.kms.meanwhile["request"] = lambda: ConferenceState.init(
-        full.state.path, full.desk.system, force=True
+        full.state.path, full.system.settings, force=True
     ).close()
     if command is COMMANDS["allow"]:
         command.run(full)  # it was done before
@@ -478,7 +478,7 @@ def test_a_system_with_other_purposes_made_anew_while_someone_calls(room: Busy) 
     init = room.calls(BOB)
 
     def anew() -> None:
-        ConferenceState.init(room.state.path, room.desk.system, force=True).close()
+        ConferenceState.init(room.state.path, room.system.settings, force=True).close()
         room.create(BOB, purposes=(Purpose.AUDIO, Purpose.VIDEO))
 
     room.kms.meanwhile["request"] = anew
@@ -496,6 +496,6 @@ def test_others_who_are_faster_all_the_time(full: Busy) -> None:
 
     full.kms.meanwhile["request"] = faster
     with pytest.raises(Unavailable, match="try again"):
-        membership.change_keys(full.desk, None)
+        membership.change_keys(full.system, None)
     assert full.questions() == ["request"] * 20
     full.deliver_newest()

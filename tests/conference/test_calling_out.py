@@ -60,7 +60,7 @@ def test_strangers_are_not_called(room: Room, alice: Person, who: Identity) -> N
 def test_a_group_is_not_called(room: Room, alice: Person) -> None:
     team = Identity.from_text("sip:team@example.com")
     room.store.add_members(team, [BOB, CAROL])
-    membership.allow(room.desk, None, [team])
+    membership.allow(room.system, None, [team])
     with pytest.raises(Refused, match="not one person"):
         room.call_out(team)
 
@@ -68,7 +68,7 @@ def test_a_group_is_not_called(room: Room, alice: Person) -> None:
 def test_a_name_that_becomes_a_groups_while_the_telephone_rings(room: Room, alice: Person) -> None:
     """Then its members may resolve the ticket, but none of them was called."""
     team = Identity.from_text("sip:team@example.com")
-    membership.allow(room.desk, None, [team])
+    membership.allow(room.system, None, [team])
     init = room.call_out(team)
     room.store.add_members(team, [BOB])
     answered = room.answer(room.person(BOB).pick_up(init))
@@ -89,7 +89,7 @@ def test_a_pattern_is_not_called(room: Room, alice: Person) -> None:
 def test_a_member_of_an_allowed_group_is_called(room: Room, alice: Person) -> None:
     team = Identity.from_text("sip:team@example.com")
     room.store.add_members(team, [DAN])
-    membership.allow(room.desk, None, [team])
+    membership.allow(room.system, None, [team])
     room.answer(room.person(DAN).pick_up(room.call_out(DAN)))
     assert room.states()[DAN] == "joined"
 
@@ -115,7 +115,7 @@ def test_someone_is_called_again_after_their_time_or_a_removal(room: Room, alice
     room.clock.now += 61 * NS
     room.call_out(BOB, timeout=60)
     assert len(room.group_keys()) == 2
-    membership.dismiss(room.desk, None, [BOB], deny=False)
+    membership.dismiss(room.system, None, [BOB], deny=False)
     room.answer(room.person(BOB).pick_up(room.call_out(BOB)))
     assert room.states()[BOB] == "joined"
     assert len(room.group_keys()) == 3
@@ -165,7 +165,7 @@ def test_who_does_not_answer_in_time_is_a_leaver(room: Room, alice: Person) -> N
     room.clock.now += 61 * NS
     with pytest.raises(Refused, match="too late"):
         room.answer(answer)
-    (update,) = membership.unanswered(room.desk, None)
+    (update,) = membership.unanswered(room.system, None)
     room.answer(alice.update(update.message))
     assert room.states()[BOB] == "left"
     new, overlapping = room.group_keys()
@@ -207,7 +207,7 @@ def test_a_taken_ssrc_in_the_answer_is_changed_and_the_key_with_it(
     assert room.ssrcs(BOB) == [bob.sends()[0][0]]
     assert room.ssrcs(ALICE) == [taken]
     assert {bob.sends()[0][1].key, alice.sends()[0][1].key} == {room.group_keys()[0].tek}
-    assert membership.unanswered(room.desk, None) == []
+    assert membership.unanswered(room.system, None) == []
 
 
 def test_a_stream_under_the_key_of_another_purpose_is_put_right(room: Room) -> None:
@@ -230,7 +230,7 @@ def test_keys_that_changed_while_the_telephone_rang_are_sent_after(
 ) -> None:
     bob = room.person(BOB)
     init = room.call_out(BOB)
-    membership.change_keys(room.desk, None)
+    membership.change_keys(room.system, None)
     answered = room.answer(bob.pick_up(init))
     (update,) = answered.updates
     room.answer(bob.update(update.message))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.conference import entering, rows
+from mikeytool.conference import calling_in, rows
 from mikeytool.conference.model import Purpose
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.error import ErrorReceived
@@ -36,7 +36,7 @@ def test_the_systems_own_addresses_are_not_allowed(room: Room) -> None:
     room.create(BOB)
     creator = room.person(CAROL)
     creator.ticket(FACTORY, FOCUS, OTHER, BOB, keys=1)
-    entering.create(room.desk, creator.call(FACTORY), OTHER, AUDIO)
+    calling_in.create(room.system, creator.call(FACTORY), OTHER, AUDIO)
     number = room.conference(OTHER).number
     with room.state.transaction() as db:
         assert set(rows.allowed_set(db, number)) == {BOB, CAROL}
@@ -49,14 +49,14 @@ def test_the_kms_can_refuse_a_creator_too(room: Room) -> None:
     init = creator.call(FACTORY)
     room.store.enable(ALICE, False)
     with pytest.raises(Refused, match="KMS refuses"):
-        entering.create(room.desk, init, FOCUS, AUDIO)
+        calling_in.create(room.system, init, FOCUS, AUDIO)
     assert room.tables()["conferences"] == []
 
 
 def test_creation_hands_out_no_key_and_no_seat(room: Room) -> None:
     creator = room.person(ALICE)
     creator.ticket(FACTORY, BOB, keys=1)
-    answer = entering.create(room.desk, creator.call(FACTORY), FOCUS, AUDIO)
+    answer = calling_in.create(room.system, creator.call(FACTORY), FOCUS, AUDIO)
     assert Message.parse(answer).find(KEMAC) is None
     session = creator.take(answer)
     assert session.remote == FACTORY
@@ -69,7 +69,7 @@ def test_a_creation_seen_before_makes_no_second_conference(room: Room) -> None:
     creator = room.create(BOB)
     for focus in (FOCUS, OTHER):
         with pytest.raises(Refused, match="seen before"):
-            entering.create(room.desk, creator.init, focus, AUDIO)
+            calling_in.create(room.system, creator.init, focus, AUDIO)
     assert len(list(room.state.db.execute("SELECT * FROM conferences"))) == 1
 
 
@@ -77,7 +77,7 @@ def test_a_focus_has_one_conference(room: Room) -> None:
     creator = room.create(BOB)
     creator.ticket(FACTORY, CAROL, keys=1)
     with pytest.raises(Refused, match="already"):
-        entering.create(room.desk, creator.call(FACTORY), FOCUS, AUDIO)
+        calling_in.create(room.system, creator.call(FACTORY), FOCUS, AUDIO)
     assert room.conference().number == 1
 
 
@@ -90,7 +90,7 @@ def test_a_ticket_without_forking_is_refused_before_the_kms_is_asked(
     init = creator.call(FACTORY, receive=0)
     asked = room.store.count_log()
     with pytest.raises(Refused, match="I flag") as refused:
-        entering.create(room.desk, init, FOCUS, AUDIO)
+        calling_in.create(room.system, init, FOCUS, AUDIO)
     assert refused.value.error_no == ErrorNo.INVALID_TPPAR
     assert refused.value.answer is None
     assert room.store.count_log() == asked
@@ -99,9 +99,9 @@ def test_a_ticket_without_forking_is_refused_before_the_kms_is_asked(
 def test_an_early_refusal_has_an_error_message_when_asked_for(room: Room) -> None:
     creator = room.person(ALICE)
     creator.ticket(FACTORY, BOB, flags="DEFGHJMNO", keys=1)
-    desk = ConferenceSystem(room.state, room.env, room.desk.kms, send_errors=True)
+    system = ConferenceSystem(room.state, room.env, room.system.kms, send_errors=True)
     with pytest.raises(Refused) as refused:
-        entering.create(desk, creator.call(FACTORY), FOCUS, AUDIO)
+        calling_in.create(system, creator.call(FACTORY), FOCUS, AUDIO)
     error = Message.parse(refused.value.answer or b"")
     assert error.header.data_type == DataType.ERROR
     assert [p.error_no for p in error.all(ERR)] == [ErrorNo.INVALID_TPPAR]
@@ -113,7 +113,7 @@ def test_who_may_not_create_is_told_with_an_authentic_error(tmp_path: Path) -> N
     creator = room.person(ALICE)
     creator.ticket(FACTORY, BOB, keys=1)
     with pytest.raises(Refused, match="may not create") as refused:
-        entering.create(room.desk, creator.call(FACTORY), FOCUS, AUDIO)
+        calling_in.create(room.system, creator.call(FACTORY), FOCUS, AUDIO)
     assert refused.value.error_no == ErrorNo.UNSPECIFIED
     with pytest.raises(ErrorReceived) as received:
         creator.take(refused.value.answer or b"")
@@ -132,7 +132,7 @@ def test_a_call_for_someone_else_creates_nothing(room: Room) -> None:
     creator = room.person(ALICE)
     creator.ticket(FACTORY, BOB, keys=1)
     with pytest.raises(Refused, match="conferences are created at") as refused:
-        entering.create(room.desk, creator.call(FOCUS), FOCUS, AUDIO)
+        calling_in.create(room.system, creator.call(FOCUS), FOCUS, AUDIO)
     assert refused.value.error_no == ErrorNo.INVALID_ID
 
 
@@ -140,7 +140,7 @@ def test_a_ticket_that_is_not_for_the_system_is_refused_by_the_kms(room: Room) -
     creator = room.person(ALICE)
     creator.ticket(BOB, keys=1)
     with pytest.raises(Refused, match="may not resolve"):
-        entering.create(room.desk, creator.call(FACTORY), FOCUS, AUDIO)
+        calling_in.create(room.system, creator.call(FACTORY), FOCUS, AUDIO)
 
 
 def test_an_impostor_with_someone_elses_ticket_creates_nothing(room: Room) -> None:
@@ -152,7 +152,7 @@ def test_an_impostor_with_someone_elses_ticket_creates_nothing(room: Room) -> No
     impostor.held = type(held)(held.ticket, held.policy, known.keys)
     impostor.who = ALICE
     with pytest.raises(Refused, match="Initiator Data"):
-        entering.create(room.desk, impostor.call(FACTORY), FOCUS, AUDIO)
+        calling_in.create(room.system, impostor.call(FACTORY), FOCUS, AUDIO)
 
 
 def test_a_stale_ticket_is_refused(room: Room) -> None:
@@ -161,7 +161,7 @@ def test_a_stale_ticket_is_refused(room: Room) -> None:
     init = creator.call(FACTORY)
     room.clock.now += 2 * 3600 * 1_000_000_000
     with pytest.raises(Refused, match="expired") as refused:
-        entering.create(room.desk, init, FOCUS, AUDIO)
+        calling_in.create(room.system, init, FOCUS, AUDIO)
     assert refused.value.error_no == ErrorNo.INVALID_TICKET
 
 
@@ -178,6 +178,6 @@ def test_a_group_in_the_ticket_is_allowed_as_a_group(room: Room) -> None:
 def test_single_use_tickets_create_once_and_do_not_call_in(room: Room) -> None:
     creator = room.person(ALICE)
     creator.ticket(FACTORY, BOB, keys=1, flags=FLAGS.replace("J", ""))
-    creator.take(entering.create(room.desk, creator.call(FACTORY), FOCUS, AUDIO))
+    creator.take(calling_in.create(room.system, creator.call(FACTORY), FOCUS, AUDIO))
     with pytest.raises(Refused, match="J flag"):
         room.call_in(creator.call(FOCUS))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.conference import entering, membership
+from mikeytool.conference import calling_in, membership
 from mikeytool.conference.database import ConferenceState
-from mikeytool.conference.model import Purpose, System
+from mikeytool.conference.model import Purpose, Settings
 from mikeytool.exchange.environment import NS
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
@@ -53,17 +53,17 @@ def die(*_: object) -> None:
 
 Command = Callable[[Room], object]
 COMMANDS: dict[str, Command] = {
-    "allow": lambda room: membership.allow(room.desk, None, [DAN]),
-    "deny": lambda room: membership.dismiss(room.desk, None, [CAROL], deny=True),
-    "deny nobody": lambda room: membership.dismiss(room.desk, None, [EVE], deny=True),
-    "remove": lambda room: membership.dismiss(room.desk, None, [CAROL], deny=False),
-    "rekey": lambda room: membership.change_keys(room.desk, None),
-    "updates": lambda room: membership.unanswered(room.desk, None),
+    "allow": lambda room: membership.allow(room.system, None, [DAN]),
+    "deny": lambda room: membership.dismiss(room.system, None, [CAROL], deny=True),
+    "deny nobody": lambda room: membership.dismiss(room.system, None, [EVE], deny=True),
+    "remove": lambda room: membership.dismiss(room.system, None, [CAROL], deny=False),
+    "rekey": lambda room: membership.change_keys(room.system, None),
+    "updates": lambda room: membership.unanswered(room.system, None),
     "call in": lambda room: room.person(CAROL).call_in(),
     "create": lambda room: room.create(
         BOB, by=CAROL, focus=Identity.from_text("sip:room-2@conf.example.com")
     ),
-    "anew": lambda room: ConferenceState.init(room.state.path, room.desk.system, force=True),
+    "anew": lambda room: ConferenceState.init(room.state.path, room.system.settings, force=True),
 }
 
 
@@ -71,7 +71,7 @@ COMMANDS: dict[str, Command] = {
 def test_keys_that_have_expired_are_nowhere_in_the_file(full: Room, name: str) -> None:
     """Bob does not answer his update, so his session is still under the old key."""
     (old,) = full.group_keys()
-    for update in membership.change_keys(full.desk, None, 30):
+    for update in membership.change_keys(full.system, None, 30):
         if update.to != BOB:
             full.answer(full.person(update.to).update(update.message))
     new = full.group_keys()[0]
@@ -87,10 +87,10 @@ def test_keys_that_have_expired_are_nowhere_in_the_file(full: Room, name: str) -
 
 def test_answers_wipe_as_well(full: Room) -> None:
     (old,) = full.group_keys()
-    membership.allow(full.desk, None, [EVE, DAN])
+    membership.allow(full.system, None, [EVE, DAN])
     to_eve, to_dan = full.call_out(EVE, 600), full.call_out(DAN, 600)
     taken = full.person(ALICE).sends()[0][0]
-    for update in membership.change_keys(full.desk, None, 30):
+    for update in membership.change_keys(full.system, None, 30):
         full.answer(full.person(update.to).update(update.message))
     full.clock.now += 31 * NS
     (update,) = full.answer(full.person(EVE).pick_up(to_eve)).updates
@@ -104,9 +104,9 @@ def test_answers_wipe_as_well(full: Room) -> None:
 
 def test_a_key_without_overlap_is_gone_at_once(full: Room) -> None:
     (old,) = full.group_keys()
-    membership.change_keys(full.desk, None, 0)
+    membership.change_keys(full.system, None, 0)
     assert not holds(full.state.path, old.tek)
-    for update in membership.unanswered(full.desk, None):
+    for update in membership.unanswered(full.system, None):
         full.answer(full.person(update.to).update(update.message))
     assert {full.person(who).sends()[0][1].key for who in (ALICE, BOB, CAROL)} == {
         full.group_keys()[0].tek
@@ -115,10 +115,10 @@ def test_a_key_without_overlap_is_gone_at_once(full: Room) -> None:
 
 def test_who_answers_after_many_changes_of_keys(full: Room) -> None:
     """The key that they were called with is not even listed any more."""
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     init = full.call_out(EVE, 600)
     for _ in range(5):
-        membership.change_keys(full.desk, None, 5)
+        membership.change_keys(full.system, None, 5)
         full.clock.now += 6 * NS
     (update,) = full.answer(full.person(EVE).pick_up(init)).updates
     full.answer(full.person(EVE).update(update.message))
@@ -128,7 +128,7 @@ def test_who_answers_after_many_changes_of_keys(full: Room) -> None:
 
 def test_a_member_is_read_with_the_keys_that_are_good(full: Room) -> None:
     (old,) = full.group_keys()
-    for update in membership.change_keys(full.desk, None, 30):
+    for update in membership.change_keys(full.system, None, 30):
         full.answer(full.person(update.to).update(update.message))
     (new, _) = full.group_keys()
     session = full.members()[BOB].session
@@ -136,7 +136,7 @@ def test_a_member_is_read_with_the_keys_that_are_good(full: Room) -> None:
     assert [key.key for key in session.keys] == [new.tek, old.tek]
     assert {one.previous for one in session.crypto_sessions} == {(old.spi,)}
     full.clock.now += 31 * NS
-    membership.unanswered(full.desk, None)
+    membership.unanswered(full.system, None)
     session = full.members()[BOB].session
     assert session is not None
     assert [key.key for key in session.keys] == [new.tek]
@@ -157,7 +157,7 @@ def test_a_member_is_read_with_the_keys_that_are_good(full: Room) -> None:
     ],
 )
 def test_a_damaged_row_is_told_in_words(full: Room, damage: str, words: str) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     answer = full.person(EVE).pick_up(full.call_out(EVE))
     with full.state.transaction() as db:
         db.execute(f"UPDATE {damage}")
@@ -165,8 +165,8 @@ def test_a_damaged_row_is_told_in_words(full: Room, damage: str, words: str) -> 
     for command in (
         lambda: full.answer(answer),
         lambda: full.call_in(full.person(ALICE).call()),
-        lambda: membership.change_keys(full.desk, None),
-        full.state.system,
+        lambda: membership.change_keys(full.system, None),
+        full.state.settings,
     ):
         try:
             command()
@@ -180,7 +180,7 @@ def test_a_broken_session_is_told_in_words(full: Room) -> None:
     with full.state.transaction() as db:
         db.execute("UPDATE members SET session = '{}' WHERE identity = ?", (BOB.data,))
     with pytest.raises(StateError, match=r"session of sip:bob@example\.com is broken"):
-        membership.change_keys(full.desk, None)
+        membership.change_keys(full.system, None)
 
 
 # Version 1
@@ -191,11 +191,11 @@ def old(full: Room, tmp_path: Path) -> Room:
     """A room at a file of version 1, in which one key has expired and one is in its overlap."""
     (first,) = full.group_keys()
     for _ in range(2):
-        for update in membership.change_keys(full.desk, None, 30):
+        for update in membership.change_keys(full.system, None, 30):
             if update.to != BOB:
                 full.answer(full.person(update.to).update(update.message))
         full.clock.now += 16 * NS
-    membership.unanswered(full.desk, None)
+    membership.unanswered(full.system, None)
     expired = {
         "type": "TEK+SALT",
         "key": first.tek.hex(),
@@ -210,7 +210,7 @@ def old(full: Room, tmp_path: Path) -> Room:
     assert ERASED in octets(path)
     full.state.close()
     full.state = ConferenceState(path)
-    full.desk = replace(full.desk, state=full.state)
+    full.system = replace(full.system, state=full.state)
     return full
 
 
@@ -242,7 +242,7 @@ def test_expired_keys_of_version_1_are_gone(old: Room) -> None:
 
 
 def test_a_conference_of_version_1_goes_on(old: Room) -> None:
-    for update in membership.change_keys(old.desk, None):
+    for update in membership.change_keys(old.system, None):
         old.answer(old.person(update.to).update(update.message))
     assert {old.person(who).sends()[0][1].key for who in (ALICE, BOB, CAROL)} == {
         old.group_keys()[0].tek
@@ -275,18 +275,18 @@ def test_a_newer_version_is_refused(full: Room) -> None:
 
 def anew(room: Room) -> Room:
     """The same system after `init --force`."""
-    state = ConferenceState.init(room.state.path, room.desk.system, force=True)
+    state = ConferenceState.init(room.state.path, room.system.settings, force=True)
     room.state.close()
     room.state = state
-    room.desk = replace(room.desk, state=state)
+    room.system = replace(room.system, state=state)
     return room
 
 
 def test_a_system_made_anew_is_empty(full: Room) -> None:
-    membership.change_keys(full.desk, None)
-    other = System(Identity.from_text("sip:other@conf.example.com"), b"o" * 32, "x", KMS, ("a",))
+    membership.change_keys(full.system, None)
+    other = Settings(Identity.from_text("sip:other@conf.example.com"), b"o" * 32, "x", KMS, ("a",))
     state = ConferenceState.init(full.state.path, other, force=True)
-    assert state.system() == other
+    assert state.settings() == other
     left = {name for name, table in full.tables().items() if table}
     assert left == {"system"}
 
@@ -297,10 +297,10 @@ def test_recorded_messages_are_refused_by_a_system_made_anew(full: Room) -> None
     alice.ticket(FACTORY, BOB, keys=1)
     creation = alice.call(FACTORY)
     other = Identity.from_text("sip:room-2@conf.example.com")
-    entering.create(full.desk, creation, other, (Purpose.AUDIO,))
+    calling_in.create(full.system, creation, other, (Purpose.AUDIO,))
     anew(full)
     with pytest.raises(Refused, match="seen before"):
-        entering.create(full.desk, creation, FOCUS, (Purpose.AUDIO,))
+        calling_in.create(full.system, creation, FOCUS, (Purpose.AUDIO,))
     assert full.tables()["conferences"] == []
     full.create(BOB, by=CAROL)
     with pytest.raises(Refused, match="seen before"):
@@ -311,29 +311,29 @@ def test_recorded_messages_are_refused_by_a_system_made_anew(full: Room) -> None
 def test_tickets_for_single_use_stay_used(room: Room) -> None:
     alice = room.person(ALICE)
     alice.ticket(FACTORY, BOB, keys=1, flags=FLAGS.replace("J", ""))
-    entering.create(room.desk, alice.call(FACTORY), FOCUS, (Purpose.AUDIO,))
+    calling_in.create(room.system, alice.call(FACTORY), FOCUS, (Purpose.AUDIO,))
     anew(room)
     with pytest.raises(Refused, match="J flag"):
-        entering.create(room.desk, alice.call(FACTORY), FOCUS, (Purpose.AUDIO,))
+        calling_in.create(room.system, alice.call(FACTORY), FOCUS, (Purpose.AUDIO,))
 
 
 def test_a_system_is_not_made_anew_unless_asked(full: Room) -> None:
     before = full.dump()
     with pytest.raises(StateError, match="exists"):
-        ConferenceState.init(full.state.path, full.desk.system)
+        ConferenceState.init(full.state.path, full.system.settings)
     assert full.dump() == before
 
 
 def test_making_anew_is_all_or_nothing(full: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     before = full.dump()
-    monkeypatch.setattr("mikeytool.conference.database._put_system", die)
+    monkeypatch.setattr("mikeytool.conference.database._put_settings", die)
     with pytest.raises(KeyboardInterrupt):
-        ConferenceState.init(full.state.path, full.desk.system, force=True)
+        ConferenceState.init(full.state.path, full.system.settings, force=True)
     assert full.dump() == before
 
 
 def test_another_file_is_not_made_anew(room: Room) -> None:
     content = room.store.path.read_bytes()
     with pytest.raises(StateError, match="no conference system"):
-        ConferenceState.init(room.store.path, room.desk.system, force=True)
+        ConferenceState.init(room.store.path, room.system.settings, force=True)
     assert room.store.path.read_bytes() == content

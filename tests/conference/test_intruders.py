@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from mikeytool.conference import entering
+from mikeytool.conference import calling_in
 from mikeytool.conference.model import Purpose
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.initiator import finish_transfer
@@ -160,5 +160,5 @@ def test_an_eavesdropper_does_not_create_in_anothers_name(room: Room) -> None:
     bob = room.person(BOB)
     bob.who, bob.held = ALICE, replace(held, keys=known.keys)
     with pytest.raises(Refused, match="Initiator Data"):
-        entering.create(room.desk, bob.call(FACTORY), FOCUS, (Purpose.AUDIO,))
-    entering.create(room.desk, heard, FOCUS, (Purpose.AUDIO,))
+        calling_in.create(room.system, bob.call(FACTORY), FOCUS, (Purpose.AUDIO,))
+    calling_in.create(room.system, heard, FOCUS, (Purpose.AUDIO,))

@@ -54,16 +54,16 @@ def full(room: Room) -> Room:
 @pytest.fixture
 def alone(full: Room) -> ConferenceSystem:
     """The system while its KMS is away."""
-    return replace(full.desk, kms=Away(full.desk.kms))
+    return replace(full.system, kms=Away(full.system.kms))
 
 
 Command = Callable[[Room], object]
 NEXT: dict[str, Command] = {
-    "rekey": lambda room: membership.change_keys(room.desk, None),
-    "updates": lambda room: membership.unanswered(room.desk, None),
-    "allow": lambda room: membership.allow(room.desk, None, [EVE]),
-    "deny": lambda room: membership.dismiss(room.desk, None, [EVE], deny=True),
-    "remove": lambda room: membership.dismiss(room.desk, None, [CAROL], deny=False),
+    "rekey": lambda room: membership.change_keys(room.system, None),
+    "updates": lambda room: membership.unanswered(room.system, None),
+    "allow": lambda room: membership.allow(room.system, None, [EVE]),
+    "deny": lambda room: membership.dismiss(room.system, None, [EVE], deny=True),
+    "remove": lambda room: membership.dismiss(room.system, None, [CAROL], deny=False),
     "call in": lambda room: room.person(CAROL).call_in(),
     "call out": lambda room: room.call_out(EVE),
     "answer": lambda room: room.answer(room.person(EVE).pick_up(room.call_out(EVE))),
@@ -78,7 +78,7 @@ def following(request: pytest.FixtureRequest) -> Command:
 
 def everyone_has_the_newest(room: Room, but: Identity) -> None:
     """All who are in get the newest key, and the one who is out gets no update."""
-    for update in membership.unanswered(room.desk, None):
+    for update in membership.unanswered(room.system, None):
         assert update.to != but
         room.answer(room.person(update.to).update(update.message))
     newest = room.group_keys()[0].tek
@@ -92,7 +92,7 @@ def everyone_has_the_newest(room: Room, but: Identity) -> None:
 def test_who_is_named_is_out_and_the_next_command_changes_the_keys(
     full: Room, alone: ConferenceSystem, following: Command, deny: bool
 ) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     word = "denial" if deny else "removal"
     with pytest.raises(Unreachable, match=f"away; the {word} stands, and the group keys change"):
         membership.dismiss(alone, None, [BOB], deny=deny)
@@ -107,22 +107,22 @@ def test_who_is_named_is_out_and_the_next_command_changes_the_keys(
 def test_an_invitee_who_is_named_cannot_answer(
     full: Room, alone: ConferenceSystem, deny: bool
 ) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     answer = full.person(EVE).pick_up(full.call_out(EVE))
     with pytest.raises(Unreachable):
         membership.dismiss(alone, None, [EVE], deny=deny)
-    for desk in (alone, full.desk):
+    for system in (alone, full.system):
         with pytest.raises(Refused, match="too late"):
-            calling_out.answer(desk, answer)
+            calling_out.answer(system, answer)
     assert check(full.state.path)[EVE] == "left"
-    membership.unanswered(full.desk, None)
+    membership.unanswered(full.system, None)
     everyone_has_the_newest(full, EVE)
 
 
 def test_a_group_that_is_denied_is_looked_at_by_the_next_command(
     full: Room, alone: ConferenceSystem, following: Command
 ) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     with pytest.raises(Unreachable, match="the denial stands"):
         membership.dismiss(alone, None, [TEAM], deny=True)
     assert full.states()[DAN] == "joined"
@@ -137,16 +137,16 @@ def test_a_group_that_is_denied_is_looked_at_by_the_next_command(
 
 
 def test_an_invitee_of_a_group_that_is_denied_cannot_answer(full: Room) -> None:
-    membership.dismiss(full.desk, None, [DAN], deny=False)
+    membership.dismiss(full.system, None, [DAN], deny=False)
     answer = full.person(DAN).pick_up(full.call_out(DAN))
-    alone = replace(full.desk, kms=Away(full.desk.kms))
+    alone = replace(full.system, kms=Away(full.system.kms))
     with pytest.raises(Unreachable):
         membership.dismiss(alone, None, [TEAM], deny=True)
     with pytest.raises(Unreachable):
         calling_out.answer(alone, answer)
     with pytest.raises(Refused, match="too late"):
         full.answer(answer)
-    membership.unanswered(full.desk, None)
+    membership.unanswered(full.system, None)
     assert check(full.state.path)[DAN] == "left"
     everyone_has_the_newest(full, DAN)
 
@@ -156,16 +156,16 @@ def test_a_group_that_is_allowed_again_before_anybody_looked(
 ) -> None:
     with pytest.raises(Unreachable):
         membership.dismiss(alone, None, [TEAM], deny=True)
-    membership.allow(full.desk, None, [TEAM])
+    membership.allow(full.system, None, [TEAM])
     assert full.states()[DAN] == "joined"
     assert len(full.group_keys()) == 1
 
 
 def test_who_is_denied_and_in_all_the_same_gets_no_key(full: Room) -> None:
     """As files of earlier versions have it."""
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     answer = full.person(EVE).pick_up(full.call_out(EVE))
-    to_bob = membership.change_keys(full.desk, None)[1]
+    to_bob = membership.change_keys(full.system, None)[1]
     assert to_bob.to == BOB
     number = full.conference().number
     with full.state.transaction() as db:
@@ -180,11 +180,11 @@ def test_who_is_denied_and_in_all_the_same_gets_no_key(full: Room) -> None:
 
 
 def test_who_is_denied_gets_no_update_anew(full: Room) -> None:
-    membership.change_keys(full.desk, None)
+    membership.change_keys(full.system, None)
     number = full.conference().number
     with full.state.transaction() as db:
         rows.deny(db, number, BOB, settled=True)
-    assert {update.to for update in membership.unanswered(full.desk, None)} == {ALICE, CAROL, DAN}
+    assert {update.to for update in membership.unanswered(full.system, None)} == {ALICE, CAROL, DAN}
     everyone_has_the_newest(full, BOB)
 
 
@@ -192,8 +192,8 @@ def test_who_is_denied_gets_no_update_anew(full: Room) -> None:
 
 
 def test_an_answer_is_taken_while_others_are_late(full: Room, alone: ConferenceSystem) -> None:
-    membership.allow(full.desk, None, [EVE])
-    membership.dismiss(full.desk, None, [BOB], deny=False)
+    membership.allow(full.system, None, [EVE])
+    membership.dismiss(full.system, None, [BOB], deny=False)
     answer = full.person(EVE).pick_up(full.call_out(EVE, 60))
     full.call_out(BOB, 10)
     full.clock.now += 11 * NS
@@ -201,7 +201,7 @@ def test_an_answer_is_taken_while_others_are_late(full: Room, alone: ConferenceS
     assert (answered.identity, answered.updates, answered.refusal) == (EVE, [], None)
     assert isinstance(answered.undone, Unreachable)
     assert full.states()[EVE] == "joined"
-    membership.unanswered(full.desk, None)
+    membership.unanswered(full.system, None)
     assert check(full.state.path)[BOB] == "left"
     everyone_has_the_newest(full, BOB)
 
@@ -210,9 +210,9 @@ def test_keys_that_are_due_change_with_an_answer_that_leads_to_an_update(
     full: Room, alone: ConferenceSystem
 ) -> None:
     """Eve was called with a key before the present one."""
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     answer = full.person(EVE).pick_up(full.call_out(EVE))
-    membership.change_keys(full.desk, None)
+    membership.change_keys(full.system, None)
     with pytest.raises(Unreachable):
         membership.dismiss(alone, None, [BOB], deny=False)
     assert {one.to for one in full.answer(answer).updates} == {ALICE, CAROL, DAN, EVE}
@@ -231,7 +231,7 @@ def test_someone_is_allowed_while_the_keys_are_due(full: Room, alone: Conference
 
 
 def test_a_refusal_is_taken(full: Room, alone: ConferenceSystem) -> None:
-    membership.allow(full.desk, None, [EVE])
+    membership.allow(full.system, None, [EVE])
     init = full.call_out(EVE)
     full.person(EVE).pick_up(init)
     verified = full.verified(init, EVE)
@@ -242,18 +242,18 @@ def test_a_refusal_is_taken(full: Room, alone: ConferenceSystem) -> None:
     assert answered.refusal is not None
     assert isinstance(answered.undone, Unreachable)
     assert check(full.state.path)[EVE] == "left"
-    membership.unanswered(full.desk, None)
+    membership.unanswered(full.system, None)
     everyone_has_the_newest(full, EVE)
 
 
 def test_who_answers_for_another_makes_them_a_leaver(full: Room, alone: ConferenceSystem) -> None:
     """The name of who is called has become that of a group meanwhile."""
     crew = Identity.from_text("sip:crew@example.com")
-    membership.allow(full.desk, None, [crew])
+    membership.allow(full.system, None, [crew])
     init = full.call_out(crew)
     full.store.add_members(crew, [EVE])
     answered = calling_out.answer(alone, full.person(EVE).pick_up(init))
     assert str(answered.refusal) == f"{EVE} answers, {crew} was called"
     assert check(full.state.path)[crew] == "left"
-    membership.unanswered(full.desk, None)
+    membership.unanswered(full.system, None)
     everyone_has_the_newest(full, EVE)

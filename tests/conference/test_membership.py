@@ -40,7 +40,7 @@ def deliver(room: Room, updates: list[Update]) -> None:
 
 
 def test_who_is_removed_does_not_get_the_new_key(full: Room) -> None:
-    updates = membership.dismiss(full.desk, None, [BOB], deny=False)
+    updates = membership.dismiss(full.system, None, [BOB], deny=False)
     assert {update.to for update in updates} == {ALICE, CAROL}
     deliver(full, updates)
     new = full.group_keys()[0]
@@ -54,17 +54,17 @@ def test_who_is_removed_does_not_get_the_new_key(full: Room) -> None:
 
 
 def test_who_is_removed_may_come_back(full: Room) -> None:
-    deliver(full, membership.dismiss(full.desk, None, [BOB], deny=False))
+    deliver(full, membership.dismiss(full.system, None, [BOB], deny=False))
     full.person(BOB).call_in()
     assert full.states()[BOB] == "joined"
     assert full.person(BOB).sends()[0][1].key == full.group_keys()[0].tek
 
 
 def test_who_is_denied_may_not_come_back_before_they_are_allowed(full: Room) -> None:
-    deliver(full, membership.dismiss(full.desk, None, [BOB], deny=True))
+    deliver(full, membership.dismiss(full.system, None, [BOB], deny=True))
     with pytest.raises(Refused, match="may not take part"):
         full.person(BOB).call_in()
-    membership.allow(full.desk, None, [BOB])
+    membership.allow(full.system, None, [BOB])
     full.person(BOB).call_in()
     assert full.states()[BOB] == "joined"
 
@@ -72,8 +72,8 @@ def test_who_is_denied_may_not_come_back_before_they_are_allowed(full: Room) -> 
 def test_a_name_that_is_denied_outweighs_a_group(full: Room) -> None:
     team = Identity.from_text("sip:team@example.com")
     full.store.add_members(team, [DAN])
-    membership.allow(full.desk, FOCUS, [team])
-    assert membership.dismiss(full.desk, None, [DAN], deny=True) == []
+    membership.allow(full.system, FOCUS, [team])
+    assert membership.dismiss(full.system, None, [DAN], deny=True) == []
     with pytest.raises(Refused, match="may not take part"):
         full.person(DAN).call_in()
 
@@ -81,12 +81,12 @@ def test_a_name_that_is_denied_outweighs_a_group(full: Room) -> None:
 def test_only_someone_who_is_in_is_removed(full: Room) -> None:
     before = full.dump()
     with pytest.raises(Refused, match="is not in"):
-        membership.dismiss(full.desk, None, [BOB, DAN], deny=False)
+        membership.dismiss(full.system, None, [BOB, DAN], deny=False)
     assert full.dump() == before
 
 
 def test_the_old_key_is_good_for_the_overlap(full: Room) -> None:
-    deliver(full, membership.change_keys(full.desk, None, 30))
+    deliver(full, membership.change_keys(full.system, None, 30))
     old_spi = full.group_keys()[1].spi
     alice = full.person(ALICE).session
     assert alice is not None
@@ -96,45 +96,45 @@ def test_the_old_key_is_good_for_the_overlap(full: Room) -> None:
     full.clock.now += 31 * NS
     states = [key.state(full.clock.now) for key in full.group_keys()]
     assert states == ["active", "expired"]
-    membership.unanswered(full.desk, None)
+    membership.unanswered(full.system, None)
     assert full.group_keys()[1].tek == b""
 
 
 def test_updates_are_printed_until_they_are_answered(full: Room) -> None:
-    first = membership.change_keys(full.desk, None)
+    first = membership.change_keys(full.system, None)
     deliver(full, [update for update in first if update.to != BOB])
-    (again,) = membership.unanswered(full.desk, None)
+    (again,) = membership.unanswered(full.system, None)
     assert again.to == BOB
     deliver(full, [again])
-    assert membership.unanswered(full.desk, None) == []
+    assert membership.unanswered(full.system, None) == []
     assert full.person(BOB).sends()[0][1].key == full.group_keys()[0].tek
 
 
 def test_an_answer_that_was_lost_does_no_harm(full: Room) -> None:
-    (to_alice, *_) = membership.change_keys(full.desk, None)
+    (to_alice, *_) = membership.change_keys(full.system, None)
     assert to_alice.to == ALICE
     full.person(ALICE).update(to_alice.message)
-    again = [one for one in membership.unanswered(full.desk, None) if one.to == ALICE]
+    again = [one for one in membership.unanswered(full.system, None) if one.to == ALICE]
     deliver(full, again)
-    assert ALICE not in {one.to for one in membership.unanswered(full.desk, None)}
+    assert ALICE not in {one.to for one in membership.unanswered(full.system, None)}
 
 
 def test_an_answer_to_an_update_that_was_made_anew_meanwhile_is_taken(full: Room) -> None:
     answers = []
     for _ in range(3):
-        for update in membership.unanswered(full.desk, None) or membership.change_keys(
-            full.desk, None
+        for update in membership.unanswered(full.system, None) or membership.change_keys(
+            full.system, None
         ):
             if update.to == BOB:
                 answers.append(full.person(BOB).update(update.message))
-    membership.unanswered(full.desk, None)
+    membership.unanswered(full.system, None)
     assert full.answer(answers[-1]).identity == BOB
-    assert BOB not in {one.to for one in membership.unanswered(full.desk, None)}
+    assert BOB not in {one.to for one in membership.unanswered(full.system, None)}
 
 
 def test_an_answer_cannot_bring_a_stream_or_another_ssrc(full: Room) -> None:
     """Else a member could send with the SSRC of another, under the same key."""
-    (update,) = [one for one in membership.change_keys(full.desk, None) if one.to == BOB]
+    (update,) = [one for one in membership.change_keys(full.system, None) if one.to == BOB]
     bob = full.person(BOB)
     assert bob.session is not None
     incoming = Incoming.read(update.message, DataType.TRANSFER_INIT)
@@ -160,10 +160,10 @@ def test_who_is_out_for_an_expired_ticket_takes_the_key_along(room: Room) -> Non
     bob.call_in(0x11111111)
     room.clock.now += 1800 * NS
     carol.call_in()
-    (to_bob,) = [one for one in membership.change_keys(room.desk, None) if one.to == BOB]
+    (to_bob,) = [one for one in membership.change_keys(room.system, None) if one.to == BOB]
     bob.update(to_bob.message)
     room.clock.now += 2000 * NS
-    deliver(room, membership.unanswered(room.desk, None))
+    deliver(room, membership.unanswered(room.system, None))
     assert room.states() == {BOB: "left", CAROL: "joined"}
     assert room.group_keys()[0].tek not in bob.keys().values()
     carol.call_in(0x11111111)
@@ -175,9 +175,9 @@ def test_a_group_that_is_denied_takes_its_members_along(full: Room) -> None:
     other = Identity.from_text("sip:other@example.com")
     full.store.add_members(team, [DAN])
     full.store.add_members(other, [DAN])
-    membership.allow(full.desk, None, [team, other])
+    membership.allow(full.system, None, [team, other])
     full.person(DAN).call_in()
-    assert membership.dismiss(full.desk, None, [team], deny=True)
+    assert membership.dismiss(full.system, None, [team], deny=True)
     assert full.states()[DAN] == "left"
     with pytest.raises(Refused, match="may not take part"):
         full.person(DAN).call_in()
@@ -185,34 +185,34 @@ def test_a_group_that_is_denied_takes_its_members_along(full: Room) -> None:
 
 def test_a_pattern_is_no_name(full: Room) -> None:
     with pytest.raises(UsageError, match="no patterns"):
-        membership.allow(full.desk, None, [Identity.from_text("sip:*@example.com")])
+        membership.allow(full.system, None, [Identity.from_text("sip:*@example.com")])
 
 
 def test_a_name_that_fits_into_no_message(full: Room) -> None:
-    membership.allow(full.desk, None, [Identity(b"x" * 0xFFFF)])
+    membership.allow(full.system, None, [Identity(b"x" * 0xFFFF)])
     before = full.dump()
     with pytest.raises(UsageError, match="65,536 octets fits into no message"):
-        membership.allow(full.desk, None, [DAN, Identity(b"x" * 0x10000)])
+        membership.allow(full.system, None, [DAN, Identity(b"x" * 0x10000)])
     assert full.dump() == before
 
 
 def test_an_update_that_was_lost_does_no_harm(full: Room) -> None:
-    membership.change_keys(full.desk, None)
-    deliver(full, membership.change_keys(full.desk, None))
+    membership.change_keys(full.system, None)
+    deliver(full, membership.change_keys(full.system, None))
     for who in (ALICE, BOB, CAROL):
         assert full.person(who).sends()[0][1].key == full.group_keys()[0].tek
 
 
 def test_members_keep_their_ssrcs(full: Room) -> None:
     before = {who: full.person(who).sends()[0][0] for who in (ALICE, BOB, CAROL)}
-    deliver(full, membership.change_keys(full.desk, None))
+    deliver(full, membership.change_keys(full.system, None))
     assert {who: full.person(who).sends()[0][0] for who in (ALICE, BOB, CAROL)} == before
 
 
 def test_a_leavers_ssrc_is_free_when_the_last_key_they_had_has_expired(full: Room) -> None:
     ssrc = full.person(BOB).sends()[0][0]
-    membership.allow(full.desk, None, [DAN])
-    deliver(full, membership.dismiss(full.desk, None, [BOB], deny=False))
+    membership.allow(full.system, None, [DAN])
+    deliver(full, membership.dismiss(full.system, None, [BOB], deny=False))
     full.person(DAN).call_in(ssrc)
     assert full.person(DAN).sends()[0][0] != ssrc
     full.clock.now += 60 * NS
@@ -222,7 +222,7 @@ def test_a_leavers_ssrc_is_free_when_the_last_key_they_had_has_expired(full: Roo
 
 def test_members_whose_ticket_has_expired_are_out(full: Room) -> None:
     full.clock.now += 2 * 3600 * NS
-    assert membership.change_keys(full.desk, None) == []
+    assert membership.change_keys(full.system, None) == []
     assert set(full.states().values()) == {"left"}
 
 
@@ -245,10 +245,10 @@ def test_a_ticket_that_ends_while_the_keys_change(
     assert session.policy.valid_to is not None
     room.clock.now = (session.policy.valid_to.unix_ns or 0) - 5 * NS
     monkeypatch.setattr(group_keys, "update_init", slow)
-    updates = membership.dismiss(room.desk, None, [CAROL], deny=True)
+    updates = membership.dismiss(room.system, None, [CAROL], deny=True)
     assert [update.to for update in updates] == [BOB, DAN, ALICE]
     # The next change is after its end.
-    assert [one.to for one in membership.change_keys(room.desk, None)] == [DAN, ALICE]
+    assert [one.to for one in membership.change_keys(room.system, None)] == [DAN, ALICE]
     assert room.states()[BOB] == "left"
 
 
@@ -256,7 +256,7 @@ def test_keys_change_before_their_ticket_ends(full: Room) -> None:
     (key,) = full.group_keys()
     assert key.due_ns is not None
     full.clock.now = key.due_ns + NS
-    membership.allow(full.desk, None, [DAN])
+    membership.allow(full.system, None, [DAN])
     assert len(full.group_keys()) == 2
 
 
@@ -288,25 +288,25 @@ def test_keys_change_as_often_as_the_kms_wants(room: Room, monkeypatch: pytest.M
 
 def test_keys_change_as_often_as_a_members_ticket_wants(full: Room) -> None:
     """TRr says how often rekeying must be done (6.10)."""
-    membership.allow(full.desk, None, [DAN, EVE])
+    membership.allow(full.system, None, [DAN, EVE])
     for who, interval in ((DAN, 600), (EVE, 1200)):
         full.person(who).ticket(FOCUS, rekey=interval)
         full.person(who).take(full.call_in(full.person(who).call()))
         assert due_in(full) <= 600
     assert len(full.group_keys()) == 1
     full.clock.now += 601 * NS
-    deliver(full, membership.unanswered(full.desk, None))
+    deliver(full, membership.unanswered(full.system, None))
     assert len(full.group_keys()) == 2
     # The next ones too, for as long as they are in.
     assert 595 <= due_in(full) <= 600
-    deliver(full, membership.dismiss(full.desk, None, [DAN], deny=False))
+    deliver(full, membership.dismiss(full.system, None, [DAN], deny=False))
     assert 1195 <= due_in(full) <= 1200
-    deliver(full, membership.dismiss(full.desk, None, [EVE], deny=False))
+    deliver(full, membership.dismiss(full.system, None, [EVE], deny=False))
     assert due_in(full) > 3600
 
 
 def test_a_ticket_that_wants_new_keys_all_the_time_is_refused(full: Room) -> None:
-    membership.allow(full.desk, None, [DAN])
+    membership.allow(full.system, None, [DAN])
     full.person(DAN).ticket(FOCUS, rekey=59)
     with pytest.raises(Refused, match="60 s are the least") as refused:
         full.call_in(full.person(DAN).call())
@@ -314,7 +314,7 @@ def test_a_ticket_that_wants_new_keys_all_the_time_is_refused(full: Room) -> Non
 
 
 def test_updates_want_an_answer_and_bring_keys_of_the_kms(full: Room) -> None:
-    for update in membership.change_keys(full.desk, None):
+    for update in membership.change_keys(full.system, None):
         message = Message.parse(update.message)
         assert message.header.v
         assert message.find(KEMAC) is not None
@@ -327,15 +327,15 @@ def test_updates_want_an_answer_and_bring_keys_of_the_kms(full: Room) -> None:
 def test_without_a_key_there_is_nothing_to_change(room: Room) -> None:
     room.create(BOB)
     with pytest.raises(Refused, match="no group key"):
-        membership.change_keys(room.desk, None)
-    assert membership.dismiss(room.desk, None, [BOB], deny=True) == []
+        membership.change_keys(room.system, None)
+    assert membership.dismiss(room.system, None, [BOB], deny=True) == []
 
 
 def test_every_purpose_gets_its_own_new_key(room: Room) -> None:
     room.create(BOB, purposes=list(Purpose))
     bob = room.person(BOB)
     bob.call_in(None, None)
-    deliver(room, membership.change_keys(room.desk, None))
+    deliver(room, membership.change_keys(room.system, None))
     assert bob.session is not None
     by_spi = {key.spi: key.purpose for key in room.group_keys() if key.until_ns is None}
     purposes = [by_spi[one.entry.spi] for one in bob.session.crypto_sessions]
@@ -346,12 +346,12 @@ def test_every_purpose_gets_its_own_new_key(room: Room) -> None:
 
 def test_which_conference_has_to_be_said(room: Room) -> None:
     with pytest.raises(UsageError, match="no conference yet"):
-        membership.allow(room.desk, None, [BOB])
+        membership.allow(room.system, None, [BOB])
     room.create(BOB)
     room.create(BOB, focus=Identity.from_text("sip:room-2@conf.example.com"))
     with pytest.raises(UsageError, match="--focus"):
-        membership.allow(room.desk, None, [CAROL])
-    membership.allow(room.desk, FOCUS, [CAROL])
+        membership.allow(room.system, None, [CAROL])
+    membership.allow(room.system, FOCUS, [CAROL])
     with room.state.transaction() as db:
         assert rows.permission(db, 1, CAROL)
         assert rows.permission(db, 2, CAROL) is None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mikeytool.conference import entering, membership
+from mikeytool.conference import calling_in, membership
 from mikeytool.conference.model import Purpose
 from mikeytool.exchange.environment import NS
 from mikeytool.wire.errors import Refused
@@ -22,7 +22,7 @@ def test_everything_that_was_said_is_said_again(room: Room) -> None:
     heard: Heard = []
 
     def create(message: bytes) -> object:
-        return entering.create(room.desk, message, OTHER, (Purpose.AUDIO,))
+        return calling_in.create(room.system, message, OTHER, (Purpose.AUDIO,))
 
     alice = room.create(BOB, CAROL)
     heard.append((create, alice.init))
@@ -33,7 +33,7 @@ def test_everything_that_was_said_is_said_again(room: Room) -> None:
     answer = room.person(CAROL).pick_up(room.call_out(CAROL))
     room.answer(answer)
     heard.append((room.answer, answer))
-    for update in membership.dismiss(room.desk, None, [BOB], deny=False):
+    for update in membership.dismiss(room.system, None, [BOB], deny=False):
         answer = room.person(update.to).update(update.message)
         room.answer(answer)
         heard.append((room.answer, answer))
@@ -79,5 +79,5 @@ def test_one_person_in_two_conferences(room: Room) -> None:
     second = bob.take(room.call_in(bob.call(OTHER, ssrcs=[0x11111111])))
     assert first.media_key(first.crypto_sessions[0]) != second.media_key(second.crypto_sessions[0])
     assert second.crypto_sessions[0].ssrc == 0x11111111
-    (update,) = membership.change_keys(room.desk, OTHER)
+    (update,) = membership.change_keys(room.system, OTHER)
     room.answer(bob.update(update.message))

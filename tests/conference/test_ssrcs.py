@@ -73,7 +73,7 @@ def test_callers_with_one_ssrc_through_the_whole_exchange(room: Room) -> None:
     def drawn(length: int) -> bytes:
         return next(draws).to_bytes(4) if length == 4 else os.urandom(length)
 
-    room.desk = replace(room.desk, env=Environment(room.clock, drawn))
+    room.system = replace(room.system, env=Environment(room.clock, drawn))
     streams: set[tuple[bytes, int]] = set()
     for at, who in enumerate(people):
         guest = room.person(who)
@@ -154,28 +154,28 @@ def answer_all(room: Room, updates: Sequence[Update]) -> None:
 
 def test_media_of_every_member_opens_at_every_other(full: Room) -> None:
     """Of those who called in and those who were called out, before a change of keys and after."""
-    membership.allow(full.desk, None, [DAN, EVE])
+    membership.allow(full.system, None, [DAN, EVE])
     for who in (DAN, EVE):
         full.answer(full.person(who).pick_up(full.call_out(who)))
     everyone = (ALICE, BOB, CAROL, DAN, EVE)
     every_pair_hears(full, everyone)
-    answer_all(full, membership.change_keys(full.desk, None))
+    answer_all(full, membership.change_keys(full.system, None))
     every_pair_hears(full, everyone)
 
 
 def test_who_has_not_got_the_new_key_hears_nothing_under_it(full: Room) -> None:
-    updates = membership.change_keys(full.desk, None)
+    updates = membership.change_keys(full.system, None)
     answer_all(full, [update for update in updates if update.to != BOB])
     data = protected(full.person(CAROL), 2)
     assert opened(full.person(ALICE), data)
     with pytest.raises(Refused, match="tag"):
         opened(full.person(BOB), data)
-    answer_all(full, membership.unanswered(full.desk, None))
+    answer_all(full, membership.unanswered(full.system, None))
     assert opened(full.person(BOB), data)
 
 
 def test_who_has_left_cannot_read_what_follows(full: Room) -> None:
-    answer_all(full, membership.dismiss(full.desk, None, [BOB], deny=False))
+    answer_all(full, membership.dismiss(full.system, None, [BOB], deny=False))
     data = protected(full.person(CAROL), 2)
     assert opened(full.person(ALICE), data)
     with pytest.raises(Refused, match="tag"):
@@ -184,7 +184,7 @@ def test_who_has_left_cannot_read_what_follows(full: Room) -> None:
 
 def test_packets_in_flight_open_during_the_overlap(full: Room) -> None:
     data = protected(full.person(CAROL), 3)
-    answer_all(full, membership.change_keys(full.desk, None))
+    answer_all(full, membership.change_keys(full.system, None))
     assert opened(full.person(ALICE), data)
     full.clock.now += KEY_OVERLAP * NS
     with pytest.raises(Refused, match="tag"):
@@ -193,7 +193,7 @@ def test_packets_in_flight_open_during_the_overlap(full: Room) -> None:
 
 def test_who_refused_cannot_read_what_follows(full: Room) -> None:
     """They have the key that they were called with, and it was changed."""
-    membership.allow(full.desk, None, [DAN])
+    membership.allow(full.system, None, [DAN])
     init = full.call_out(DAN)
     dan = full.person(DAN)
     dan.pick_up(init)
@@ -208,11 +208,11 @@ def test_who_refused_cannot_read_what_follows(full: Room) -> None:
 
 
 def test_who_was_called_out_and_never_answered_cannot_read_what_follows(full: Room) -> None:
-    membership.dismiss(full.desk, None, [BOB], deny=False)
+    membership.dismiss(full.system, None, [BOB], deny=False)
     bob = full.person(BOB)
     bob.pick_up(full.call_out(BOB, timeout=5))
     full.clock.now += 6_000_000_000
-    answer_all(full, membership.unanswered(full.desk, None))
+    answer_all(full, membership.unanswered(full.system, None))
     with pytest.raises(Refused, match="tag"):
         opened(bob, protected(full.person(CAROL), 4))
 

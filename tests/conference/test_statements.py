@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mikeytool.conference import calling_out, entering, membership
+from mikeytool.conference import calling_in, calling_out, membership
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.model import MemberState, Purpose
 from mikeytool.conference.system import ConferenceSystem
@@ -148,7 +148,7 @@ class Stage:
         if fresh:
             shutil.copy(self.room.state.path, process.path)
         with process.alive():
-            command.run(self, replace(self.room.desk, state=ConferenceState(process.path)))
+            command.run(self, replace(self.room.system, state=ConferenceState(process.path)))
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     messages["refusal"] = error_message(
         room.env, Message.parse(init).header, ErrorNo.UNSPECIFIED, keys
     )
-    for update in membership.change_keys(room.desk, None):
+    for update in membership.change_keys(room.system, None):
         if update.to == BOB:
             messages["updated"] = room.person(BOB).update(update.message)
     creator = room.person(CAROL)
@@ -196,86 +196,86 @@ JOINED, LEFT, INVITED = (one.value for one in (MemberState.JOINED, MemberState.L
 
 COMMANDS = {
     "create": Command(
-        lambda stage, desk: entering.create(
-            desk, stage.messages["create"], OTHER, (Purpose.AUDIO,)
+        lambda stage, system: calling_in.create(
+            system, stage.messages["create"], OTHER, (Purpose.AUDIO,)
         ),
         2,
         lambda _, tables: len(tables["conferences"]) == 2 and len(tables["tickets"]) == 5,
         "seen before",
     ),
     "call in": Command(
-        lambda stage, desk: entering.call_in(desk, stage.messages["call in"]),
+        lambda stage, system: calling_in.call_in(system, stage.messages["call in"]),
         2,
         lambda states, _: states[GRACE] == JOINED,
         "seen before",
     ),
     "call in again": Command(
-        lambda stage, desk: entering.call_in(desk, stage.messages["call in again"]),
+        lambda stage, system: calling_in.call_in(system, stage.messages["call in again"]),
         2,
         lambda states, tables: states[ALICE] == JOINED and len(tables["tickets"]) == 5,
         "seen before",
     ),
     "call out": Command(
-        lambda _, desk: calling_out.call_out(desk, None, GRACE, 60),
+        lambda _, system: calling_out.call_out(system, None, GRACE, 60),
         1,
         lambda states, tables: states[GRACE] == INVITED and len(tables["calls"]) == 4,
     ),
     "answer": Command(
-        lambda stage, desk: calling_out.answer(desk, stage.messages["answer"]),
+        lambda stage, system: calling_out.answer(system, stage.messages["answer"]),
         2,
         lambda states, tables: states[DAN] == JOINED and generation(tables) == 2,
         "is in already",
     ),
     "clash": Command(
-        lambda stage, desk: calling_out.answer(desk, stage.messages["clash"]),
+        lambda stage, system: calling_out.answer(system, stage.messages["clash"]),
         2,
         lambda states, tables: states[EVE] == JOINED and generation(tables) == 3,
         "is in already",
     ),
     "refusal": Command(
-        lambda stage, desk: calling_out.answer(desk, stage.messages["refusal"]),
+        lambda stage, system: calling_out.answer(system, stage.messages["refusal"]),
         2,
         lambda states, tables: states[FRANK] == LEFT and generation(tables) == 3,
         "too late",
     ),
     "updated": Command(
-        lambda stage, desk: calling_out.answer(desk, stage.messages["updated"]),
+        lambda stage, system: calling_out.answer(system, stage.messages["updated"]),
         2,
         lambda states, tables: len(tables["updates"]) == 2 and states[BOB] == JOINED,
         "no update",
     ),
     "allow": Command(
-        lambda _, desk: membership.allow(desk, None, [Identity.from_text("sip:new@x.example")]),
+        lambda _, system: membership.allow(system, None, [Identity.from_text("sip:new@x.example")]),
         2,
         lambda _, tables: len(tables["allowed"]) == 8,
     ),
     "deny": Command(
-        lambda _, desk: membership.dismiss(desk, None, [BOB], deny=True),
+        lambda _, system: membership.dismiss(system, None, [BOB], deny=True),
         2,
         lambda states, tables: states[BOB] == LEFT and generation(tables) == 3,
     ),
     "remove": Command(
-        lambda _, desk: membership.dismiss(desk, None, [BOB], deny=False),
+        lambda _, system: membership.dismiss(system, None, [BOB], deny=False),
         2,
         lambda states, tables: states[BOB] == LEFT and generation(tables) == 3,
     ),
     "rekey": Command(
-        lambda _, desk: membership.change_keys(desk, None),
+        lambda _, system: membership.change_keys(system, None),
         1,
         lambda _, tables: generation(tables) == 3 and len(tables["updates"]) == 6,
     ),
     "updates": Command(
-        lambda _, desk: membership.unanswered(desk, None),
+        lambda _, system: membership.unanswered(system, None),
         1,
         lambda _, tables: generation(tables) == 2 and len(tables["updates"]) == 6,
     ),
     "late": Command(
-        lambda stage, desk: (late(stage), membership.unanswered(desk, None)),  # type: ignore[func-returns-value]
+        lambda stage, system: (late(stage), membership.unanswered(system, None)),  # type: ignore[func-returns-value]
         1,
         lambda states, tables: states[FRANK] == LEFT and generation(tables) == 3,
     ),
     "anew": Command(
-        lambda _, desk: ConferenceState.init(desk.state.path, desk.system, force=True),
+        lambda _, system: ConferenceState.init(system.state.path, system.settings, force=True),
         1,
         lambda states, tables: not states and not tables["conferences"] and bool(tables["replay"]),
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.conference import entering, membership
+from mikeytool.conference import calling_in, membership
 from mikeytool.conference.model import Purpose
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.initiator import finish_transfer
@@ -117,7 +117,7 @@ def test_they_create_a_conference(room: Room, abroad: Abroad) -> None:
     held = abroad.ticket(DORA, FACTORY, BOB)
     specs = (CsSpec(send=True), CsSpec(send=False))
     init = room.call(held, specs, caller=DORA, called=FACTORY)
-    entering.create(room.desk, init, FOCUS, (Purpose.AUDIO,))
+    calling_in.create(room.system, init, FOCUS, (Purpose.AUDIO,))
     assert room.conference().creator == DORA
     room.person(BOB).call_in()
 
@@ -128,7 +128,7 @@ def test_a_stranger_from_there_is_turned_away(room: Room, abroad: Abroad) -> Non
         abroad.calls_in(ERIC)
     with pytest.raises(Refused, match="may not take part"):
         room.call_out(ERIC)
-    membership.allow(room.desk, None, [ERIC])
+    membership.allow(room.system, None, [ERIC])
     abroad.calls_in(ERIC)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mikeytool.crypto.derive import message_keys
-from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, Opened, open_message
+from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, Inspection, inspect_message
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.profile import PROFILE_128
 from mikeytool.exchange.protection import protect
@@ -90,8 +90,8 @@ def wrong(octets: bytes) -> bytes:
     return bytes(octet ^ 0xFF for octet in octets)
 
 
-def opened(case: dict[str, Any], name: str, ring: KeyRing, *, init: bool = True) -> Opened:
-    return open_message(message(case, name), ring, initial(case, name) if init else None)
+def opened(case: dict[str, Any], name: str, ring: KeyRing, *, init: bool = True) -> Inspection:
+    return inspect_message(message(case, name), ring, initial(case, name) if init else None)
 
 
 @pytest.mark.parametrize(("case", "name"), ALL, ids=IDS)
@@ -158,7 +158,7 @@ def test_another_initial_message(case: dict[str, Any], name: str) -> None:
     """RFC 6043 5.5: what a response does not answer does not verify it."""
     before = message(case, INITIALS[name] or "")
     other = Message.parse(before.raw[:-1] + bytes([before.raw[-1] ^ 1]))
-    found = open_message(message(case, name), ring_of(case, name), other)
+    found = inspect_message(message(case, name), ring_of(case, name), other)
     assert found.mac == (VERIFIED if name == "Error" else FAILED)
 
 
@@ -211,7 +211,7 @@ def test_initiator_data_of_another_call() -> None:
     raw = raw_of(FORKED, "TRANSFER_INIT")
     changed = Message.parse(raw[:-1] + bytes([raw[-1] ^ 1]))
     ring = KeyRing(mpki=[(None, key(FORKED, "mpki"))], mpkr=[(None, key(FORKED, "mpkr"))])
-    found = open_message(changed, ring)
+    found = inspect_message(changed, ring)
     assert (found.mac, found.initiator_data) == (FAILED, FAILED)
 
 
@@ -269,11 +269,11 @@ def test_identities_that_are_left_out(name: str, roles: tuple[IdRole, IdRole]) -
     behind = b"".join(known[role].data for role in roles)
     header = whole.header.copy(next_payload=None)
     bare = Message.parse(protect(header, payloads, PROFILE_128, keys, behind).raw)
-    assert open_message(bare, right).mac == NOT_CHECKED
-    assert open_message(bare, right, identities={roles[0]: known[roles[0]]}).mac == NOT_CHECKED
-    assert open_message(bare, right, identities=known).mac == VERIFIED
+    assert inspect_message(bare, right).mac == NOT_CHECKED
+    assert inspect_message(bare, right, identities={roles[0]: known[roles[0]]}).mac == NOT_CHECKED
+    assert inspect_message(bare, right, identities=known).mac == VERIFIED
     eve = {**known, roles[1]: Identity.from_text("sip:eve@example.com")}
-    assert open_message(bare, right, identities=eve).mac == FAILED
+    assert inspect_message(bare, right, identities=eve).mac == FAILED
 
 
 def _idr(whole: Message, role: IdRole) -> IDR:
@@ -289,11 +289,11 @@ def test_one_changed_octet_fails(name: str) -> None:
             changed = Message.read(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
         except WireError:
             continue  # not even a header
-        found = open_message(changed, ring, initial(FORKED, name))
+        found = inspect_message(changed, ring, initial(FORKED, name))
         if name == "TRANSFER_INIT" and found.mac == VERIFIED:
             # Its MAC leaves the Initiator Data to Vr.
             mpkr = KeyRing(mpkr=[(None, key(FORKED, "mpkr"))])
-            assert open_message(changed, mpkr).initiator_data == FAILED
+            assert inspect_message(changed, mpkr).initiator_data == FAILED
             continue
         assert found.mac != VERIFIED
 
@@ -302,7 +302,7 @@ def test_a_message_without_a_mac() -> None:
     raw = unprotected(raw_of(FORKED, "TRANSFER_INIT"), dropping(IDR))
     bare = Message.parse(raw)
     bare.payloads.pop()
-    assert open_message(bare, ring_of(FORKED, "TRANSFER_INIT")).mac is None
+    assert inspect_message(bare, ring_of(FORKED, "TRANSFER_INIT")).mac is None
 
 
 def test_what_is_opened_are_the_keys_of_the_vectors() -> None:
@@ -320,7 +320,7 @@ def test_what_is_opened_are_the_keys_of_the_vectors() -> None:
 def test_a_data_type_that_is_not_known_is_not_checked(number: int) -> None:
     raw = raw_of(FORKED, "REQUEST_INIT_PSK")
     other = Message.parse(raw[:1] + bytes([number]) + raw[2:])
-    found = open_message(other, ring_of(FORKED, "REQUEST_INIT_PSK"))
+    found = inspect_message(other, ring_of(FORKED, "REQUEST_INIT_PSK"))
     assert (found.mac, found.keys) == (NOT_CHECKED, [])
     [note] = found.notes
     assert "is not known here" in note
@@ -329,12 +329,12 @@ def test_a_data_type_that_is_not_known_is_not_checked(number: int) -> None:
 def test_notes_say_what_is_missing() -> None:
     update = Message.parse(bytes.fromhex(FORKED["update"]["TRANSFER_INIT"]))
     ring = KeyRing(mpki=[(None, key(FORKED, "mpki"))], mpkr=[(None, key(FORKED, "mpkr"))])
-    found = open_message(update, ring)
+    found = inspect_message(update, ring)
     assert found.mac == NOT_CHECKED
     assert "the exchange before it" in found.notes[0]
     before = [message(FORKED, "TRANSFER_INIT"), message(FORKED, "TRANSFER_RESP")]
-    found = open_message(update, ring, earlier=before)
+    found = inspect_message(update, ring, earlier=before)
     assert (found.mac, found.notes) == (VERIFIED, [])
-    assert open_message(update, ring, earlier=before[:1]).mac == NOT_CHECKED
-    [note] = open_message(message(FORKED, "REQUEST_RESP"), KeyRing()).notes
+    assert inspect_message(update, ring, earlier=before[:1]).mac == NOT_CHECKED
+    [note] = inspect_message(message(FORKED, "REQUEST_RESP"), KeyRing()).notes
     assert "--init" in note

@@ -37,7 +37,7 @@ def messages(case: dict[str, Any]) -> dict[str, Message]:
 def macs(case: dict[str, Any], history: History, leave: str = "") -> dict[str, str | None]:
     """What the MACs are, one message after the other; one may be left out."""
     found = messages(case)
-    return {name: history.open(one).mac for name, one in found.items() if name != leave}
+    return {name: history.inspect(one).mac for name, one in found.items() if name != leave}
 
 
 def psk(case: dict[str, Any], who: str) -> KeyRing:
@@ -62,7 +62,7 @@ def test_the_key_of_who_is_called_opens_what_comes_after_the_ticket_is_resolved(
     late = {*KMS_OF["initiator"], "TRANSFER_INIT"}
     assert {name for name, mac in found.items() if mac != VERIFIED} == late
     assert {found[name] for name in late} == {NOT_CHECKED}
-    again = history.open(messages(case)["TRANSFER_INIT"])
+    again = history.inspect(messages(case)["TRANSFER_INIT"])
     assert again.mac == VERIFIED
     assert again.initiator_data in (None, NOT_CHECKED)  # Vr takes the MPKr that is not forked
 
@@ -72,9 +72,9 @@ def test_what_was_told_of_a_ticket_finds_the_forger(case: dict[str, Any]) -> Non
     history = History(psk(case, "initiator"))
     found = messages(case)
     for name in ("REQUEST_INIT_PSK", "REQUEST_RESP"):
-        history.open(found[name])
+        history.inspect(found[name])
     raw = found["TRANSFER_INIT"].raw
-    forged = history.open(Message.parse(raw[:-1] + bytes([raw[-1] ^ 1])))
+    forged = history.inspect(Message.parse(raw[:-1] + bytes([raw[-1] ^ 1])))
     assert forged.mac == FAILED
     assert forged.initiator_data in (None, FAILED)
 
@@ -130,6 +130,6 @@ def test_tickets_are_forgotten_and_not_told_without_end(monkeypatch: pytest.Monk
     history = History(ring)
     for case in (one, two):
         for name in ("REQUEST_INIT_PSK", "REQUEST_RESP"):
-            assert history.open(messages(case)[name]).mac == VERIFIED
-    assert history.open(messages(one)["TRANSFER_INIT"]).mac == NOT_CHECKED
-    assert history.open(messages(two)["TRANSFER_INIT"]).mac == VERIFIED
+            assert history.inspect(messages(case)[name]).mac == VERIFIED
+    assert history.inspect(messages(one)["TRANSFER_INIT"]).mac == NOT_CHECKED
+    assert history.inspect(messages(two)["TRANSFER_INIT"]).mac == VERIFIED

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mikeytool import decode
-from mikeytool.exchange.inspect import MAX_UNPROVEN, VERIFIED, open_message
+from mikeytool.exchange.inspect import MAX_UNPROVEN, VERIFIED, inspect_message
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.sealing import seal_message
 from mikeytool.wire.errors import Refused, UsageError, WireError
@@ -67,7 +67,7 @@ def test_nothing_but_documented_errors(
         except WireError:
             continue  # not even a header
         read += 1
-        opened = open_message(message, ring, earlier=earlier)
+        opened = inspect_message(message, ring, earlier=earlier)
         try:
             sealed = seal_message(message, ring, earlier=earlier, keys=opened.kemacs)
         except (Refused, UsageError):
@@ -82,14 +82,14 @@ def test_a_key_wrap_without_a_mac_is_not_tried_with_every_key() -> None:
     kemac = (rfc.KEMAC, keys.kemac([rfc.tgk(bytes(20))], rfc.AES_KW, mac=False))
     message = Message.parse(rfc.message(rfc.PSK, [rfc.t, rfc.rand, kemac]))
     others = [(None, number.to_bytes(16)) for number in range(MAX_UNPROVEN)]
-    assert open_message(message, KeyRing(psks=[*others, (None, SHARED)])).keys == []
-    assert len(open_message(message, KeyRing(psks=[*others[1:], (None, SHARED)])).keys) == 1
+    assert inspect_message(message, KeyRing(psks=[*others, (None, SHARED)])).keys == []
+    assert len(inspect_message(message, KeyRing(psks=[*others[1:], (None, SHARED)])).keys) == 1
 
 
 def test_octets_behind_a_message_do_not_hide_it() -> None:
     """What stands behind the last payload is no part of the message (RFC 3830 5.2)."""
     raw = make_psk()
-    found = open_message(Message.read(raw + b"behind"), KeyRing(psks=[(None, SHARED)]))
+    found = inspect_message(Message.read(raw + b"behind"), KeyRing(psks=[(None, SHARED)]))
     assert found.mac == VERIFIED
     sealed = seal_message(
         Message.read(raw[:-20] + bytes(20) + b"behind"), KeyRing(psks=[(None, SHARED)])

@@ -8,7 +8,7 @@ import pytest
 
 from mikeytool.crypto.mac import mac_is_good
 from mikeytool.exchange import inspect as opening
-from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, open_message
+from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, inspect_message
 from mikeytool.exchange.inspect_keys import Candidate, KeyRing
 from mikeytool.wire.message import Message
 from tests.support import vectors
@@ -64,10 +64,10 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_thousands_of_keys_cost_a_message_no_more_than_its_own(tried: list[int]) -> None:
     others = [(b"sip:user%d@example.com" % number, key(number)) for number in range(5000)]
     right = (CASE["initiator"].encode(), bytes.fromhex(CASE["psk_initiator"]))
-    assert open_message(REQUEST, KeyRing(psks=[*others, right])).mac == VERIFIED
-    assert open_message(REQUEST, KeyRing(psks=list(others))).mac == NOT_CHECKED
+    assert inspect_message(REQUEST, KeyRing(psks=[*others, right])).mac == VERIFIED
+    assert inspect_message(REQUEST, KeyRing(psks=list(others))).mac == NOT_CHECKED
     wrong = (CASE["initiator"].encode(), key(1))
-    assert open_message(REQUEST, KeyRing(psks=[*others, wrong])).mac == FAILED
+    assert inspect_message(REQUEST, KeyRing(psks=[*others, wrong])).mac == FAILED
     mpks: list[tuple[int | None, bytes]] = [(number, key(number)) for number in range(5000)]
-    assert open_message(CALL, KeyRing(mpki=mpks, mpkr=mpks)).mac == NOT_CHECKED
+    assert inspect_message(CALL, KeyRing(mpki=mpks, mpkr=mpks)).mac == NOT_CHECKED
     assert len(tried) == 2

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, Opened, open_message
+from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, Inspection, inspect_message
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.sealing import seal_message
 from mikeytool.wire.identity import Identity
@@ -52,9 +52,9 @@ class Case:
         psk = psk or self.psk
         return KeyRing(psks=[] if psk is None else [(None, psk)], rsa=list(self.rsa))
 
-    def open(self, raw: bytes | None = None, ring: KeyRing | None = None) -> Opened:
+    def open(self, raw: bytes | None = None, ring: KeyRing | None = None) -> Inspection:
         init = None if self.init is None else Message.parse(self.init)
-        return open_message(Message.parse(raw or self.raw), ring or self.ring(), init)
+        return inspect_message(Message.parse(raw or self.raw), ring or self.ring(), init)
 
 
 @pytest.fixture(scope="session")
@@ -243,7 +243,7 @@ def test_what_answers_needs_what_it_answers(case: Case) -> None:
     """RFC 3830 4.5 and 5.2: RAND and identities are those of the initial message."""
     if case.init is None:
         return
-    found = open_message(Message.parse(case.raw), case.ring())
+    found = inspect_message(Message.parse(case.raw), case.ring())
     assert found.mac in (NOT_CHECKED, FAILED)
     assert found.signature in (None, NOT_CHECKED)
     assert found.keys == []
@@ -256,7 +256,7 @@ def test_one_changed_octet_is_noticed(case: Case) -> None:
         changed = case.raw[:at] + bytes([case.raw[at] ^ 1]) + case.raw[at + 1 :]
         message = Message.read(changed)
         init = None if case.init is None else Message.parse(case.init)
-        found = open_message(message, case.ring(), init)
+        found = inspect_message(message, case.ring(), init)
         if case.signature is not None:
             assert found.signature != VERIFIED
         else:
@@ -293,14 +293,14 @@ def test_identities_that_are_left_out() -> None:
     init = Message.parse(keys.sealed(rfc.PSK, [rfc.t, rfc.rand, kemac]))
     answer = Message.parse(keys.sealed(rfc.PSK_VER, [rfc.t, V], behind=BEHIND))
     ring = KeyRing(psks=[(None, SHARED)])
-    assert open_message(init, ring).mac == VERIFIED
-    found = open_message(answer, ring, init)
+    assert inspect_message(init, ring).mac == VERIFIED
+    found = inspect_message(answer, ring, init)
     assert found.mac == NOT_CHECKED
     assert any("--identity" in note for note in found.notes)
     told = {IdRole.INITIATOR: Identity(INITIATOR), IdRole.RESPONDER: Identity(RESPONDER)}
-    assert open_message(answer, ring, init, told).mac == VERIFIED
+    assert inspect_message(answer, ring, init, told).mac == VERIFIED
     told[IdRole.RESPONDER] = Identity(INITIATOR)
-    assert open_message(answer, ring, init, told).mac == FAILED
+    assert inspect_message(answer, ring, init, told).mac == FAILED
 
 
 @pytest.mark.parametrize(
@@ -321,8 +321,8 @@ def test_keys_go_by_the_names_in_the_message(
     who = [rfc.identity(one) for one in named]
     message = Message.parse(keys.sealed(rfc.PSK, [rfc.t, rfc.rand, *who, kemac]))
     others = [(b"sip:user%d@example.com" % n, n.to_bytes(16)) for n in range(50)]
-    assert open_message(message, KeyRing(psks=[*others, (given, SHARED)])).mac == expected
-    assert open_message(message, KeyRing(psks=list(others))).mac == NOT_CHECKED
+    assert inspect_message(message, KeyRing(psks=[*others, (given, SHARED)])).mac == expected
+    assert inspect_message(message, KeyRing(psks=list(others))).mac == NOT_CHECKED
 
 
 def test_a_message_without_a_mac() -> None:
@@ -331,15 +331,15 @@ def test_a_message_without_a_mac() -> None:
     for alg, inside in ((rfc.AES_CM, key_data), (rfc.AES_KW, wrappable)):
         kemac = (rfc.KEMAC, keys.kemac(inside, alg, mac=False))
         message = Message.parse(rfc.message(rfc.PSK, [rfc.t, rfc.rand, *ids, kemac]))
-        found = open_message(message, KeyRing(psks=[(None, SHARED)]))
+        found = inspect_message(message, KeyRing(psks=[(None, SHARED)]))
         assert found.mac is None
         assert len(found.keys) == 1
         assert any("no MAC" in note for note in found.notes)
-        assert open_message(message, KeyRing(psks=[(None, bytes(16))])).keys == []
+        assert inspect_message(message, KeyRing(psks=[(None, bytes(16))])).keys == []
 
 
 def test_a_certificate_fits_and_is_not_trusted(alice: Party, bob: Party) -> None:
-    found = open_message(Message.parse(pk_init(alice, bob)), KeyRing())
+    found = inspect_message(Message.parse(pk_init(alice, bob)), KeyRing())
     assert found.signature == VERIFIED
     assert any("of sip:alice@example.com" in note and "not checked" in note for note in found.notes)
 
@@ -349,7 +349,7 @@ def test_an_envelope_that_names_somebody_else(alice: Party, bob: Party) -> None:
     kemac = Keys(ENVELOPE).lone_kemac([rfc.identity(b"sip:eve@example.com"), *key_data])
     payloads = [rfc.t, rfc.rand, alice.cert, kemac, bob.envelope(ENVELOPE)]
     message = Message.parse(alice.signed(rfc.PK, payloads))
-    found = open_message(message, KeyRing(rsa=[loaded(bob.pem)]))
+    found = inspect_message(message, KeyRing(rsa=[loaded(bob.pem)]))
     assert (found.mac, found.signature) == (VERIFIED, VERIFIED)
     assert any("does not name sip:alice@example.com" in note for note in found.notes)
 
@@ -358,7 +358,7 @@ def test_keys_can_be_put_into_a_sealed_message(alice: Party, bob: Party) -> None
     """Longer key data makes KEMAC longer, and the rest is as an independent sender writes it."""
     raw = psk_init(SHARED)
     message, ring = Message.parse(raw), KeyRing(psks=[(None, SHARED)])
-    [(offset, [old])] = open_message(message, ring).kemacs.items()
+    [(offset, [old])] = inspect_message(message, ring).kemacs.items()
     new = [old.copy(next_payload=None), old.copy(key=TGK[::-1], spi=b"\0\0\0\2", next_payload=None)]
     sealed = seal_message(message, ring, keys={offset: new})
     inside = [rfc.tgk(TGK, b"\0\0\0\1"), rfc.tgk(TGK[::-1], b"\0\0\0\2")]
@@ -368,7 +368,7 @@ def test_keys_can_be_put_into_a_sealed_message(alice: Party, bob: Party) -> None
 def test_key_data_under_another_t_is_told_of() -> None:
     """RFC 3830 4.2.3: T is in the IV, so who changes it has to encrypt again."""
     message, ring = Message.parse(psk_init(SHARED)), KeyRing(psks=[(None, SHARED)])
-    keys = open_message(message, ring).kemacs
+    keys = inspect_message(message, ring).kemacs
     assert seal_message(message, ring).notes == []
     later = message.raw.replace(STAMP, STAMP[:-1] + b"\xff")
     [note] = seal_message(Message.parse(later), ring).notes
@@ -393,13 +393,13 @@ def test_one_id_beside_a_certificate(alice: Party, bob: Party, own: bool) -> Non
     who = rfc.identity(INITIATOR if own else RESPONDER)
     init = Message.parse(alice.signed(rfc.RSA_R_I, [rfc.t, rfc.rand, alice.cert, who]))
     answer = Message.parse(bob.signed(rfc.RSA_R_R, [rfc.t, bob.cert], behind=BEHIND))
-    assert open_message(answer, KeyRing(), init).signature == VERIFIED
+    assert inspect_message(answer, KeyRing(), init).signature == VERIFIED
 
 
 def test_a_signature_with_another_hash(alice: Party) -> None:
     """Interpretation 35: SHA-1 goes with MIKEY-1; the note tells what it is."""
     raw = alice.signed(rfc.RSA_R_I, [rfc.t, rfc.rand, alice.cert, *ids], digest="sha256")
-    found = open_message(Message.parse(raw), KeyRing())
+    found = inspect_message(Message.parse(raw), KeyRing())
     assert found.signature == FAILED
     assert found.notes == ["it is signed with sha256, sha1 goes with MIKEY-1 (RFC 6043 12.1)"]
 
@@ -410,7 +410,7 @@ def test_a_signature_with_another_hash(alice: Party) -> None:
 )
 def test_messages_of_other_software_have_nothing_to_check(data: bytes) -> None:
     """Cameras send keys in the clear, with neither MAC nor encryption."""
-    found = open_message(Message.parse(data), KeyRing(psks=[(None, SHARED)]))
+    found = inspect_message(Message.parse(data), KeyRing(psks=[(None, SHARED)]))
     assert found.mac is None
     assert not found.failed
     assert seal_message(Message.parse(data), KeyRing(psks=[(None, SHARED)])).message == data

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, open_message
+from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, inspect_message
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.request import read_request_init, request_resp
 from mikeytool.exchange.sealing import seal_message
@@ -46,7 +46,7 @@ def of_alice(case: dict[str, Any]) -> KeyRing:
 @each
 def test_the_known_requests(case: dict[str, Any]) -> None:
     """Only OAEP says of its own that the right key opened it."""
-    found = open_message(init_of(case), of_kms(case))
+    found = inspect_message(init_of(case), of_kms(case))
     assert found.signature == VERIFIED
     assert found.mac is None
     assert found.envelope == (VERIFIED if case["oaep"] else NOT_CHECKED)
@@ -55,7 +55,7 @@ def test_the_known_requests(case: dict[str, Any]) -> None:
 
 @each
 def test_the_key_of_the_sender_opens_no_envelope(case: dict[str, Any]) -> None:
-    found = open_message(init_of(case), of_alice(case))
+    found = inspect_message(init_of(case), of_alice(case))
     assert (found.signature, found.envelope) == (VERIFIED, NOT_CHECKED)
     assert found.envelope_key is None
 
@@ -77,17 +77,17 @@ def answer_to(case: dict[str, Any]) -> Message:
 def test_the_answer_is_under_the_envelope_key(case: dict[str, Any]) -> None:
     """RFC 6043 4.2.1.5: the envelope key stands in the place of a pre-shared one."""
     init, answer = init_of(case), answer_to(case)
-    found = open_message(answer, of_kms(case), init)
+    found = inspect_message(answer, of_kms(case), init)
     assert found.mac == VERIFIED
     assert TGK[: len(case["envelope_key"]) // 2] in [key.key for key in found.keys]
     told = KeyRing(psks=[(None, bytes.fromhex(case["envelope_key"]))])
-    assert open_message(answer, told, init).mac == VERIFIED
-    assert open_message(answer, of_kms(case)).mac == NOT_CHECKED
+    assert inspect_message(answer, told, init).mac == VERIFIED
+    assert inspect_message(answer, of_kms(case)).mac == NOT_CHECKED
     other = CASES[(CASES.index(case) + 1) % len(CASES)]
     if other["kms_private_key"] != case["kms_private_key"]:
-        assert open_message(answer, of_kms(other), init).mac == FAILED
+        assert inspect_message(answer, of_kms(other), init).mac == FAILED
     guess = KeyRing(psks=[(None, bytes(16))])
-    assert open_message(answer, guess, init).mac == NOT_CHECKED
+    assert inspect_message(answer, guess, init).mac == NOT_CHECKED
 
 
 @each
@@ -95,17 +95,17 @@ def test_it_is_signed_again(case: dict[str, Any]) -> None:
     """PKCS#1 v1.5 makes the same signature; PSS makes another that fits as well."""
     init = init_of(case)
     blank = Message.parse(init.raw[:-256] + bytes(256))
-    assert open_message(blank, KeyRing()).signature == FAILED
+    assert inspect_message(blank, KeyRing()).signature == FAILED
     sealed = seal_message(blank, of_alice(case))
     assert sealed.written == ["SIGN"]
-    assert open_message(Message.parse(sealed.message), KeyRing()).signature == VERIFIED
+    assert inspect_message(Message.parse(sealed.message), KeyRing()).signature == VERIFIED
     assert (sealed.message == init.raw) is not case["pss"]
 
 
 @each
 def test_an_answer_is_sealed_again(case: dict[str, Any]) -> None:
     init, answer = init_of(case), answer_to(case)
-    opened = open_message(answer, of_kms(case), init)
+    opened = inspect_message(answer, of_kms(case), init)
     tag = answer.payloads[-1].length - 2
     blank = Message.parse(answer.raw[:-tag] + bytes(tag))
     sealed = seal_message(blank, of_kms(case), init, keys=opened.kemacs)
@@ -118,16 +118,16 @@ def test_a_signature_covers_identities_that_are_left_out() -> None:
     init = init_of(case)
     left = [relaxed(one) for one in init.payloads if not isinstance(one, IDR)]
     bare = Message.parse(Message(init.header.copy(next_payload=None), left).build())
-    found = open_message(bare, KeyRing())
+    found = inspect_message(bare, KeyRing())
     assert found.signature == NOT_CHECKED
     told = {IdRole.KMS: KMS}
     resealed = seal_message(bare, of_alice(case), identities=told)
     assert resealed.written == ["SIGN"]
     again = Message.parse(resealed.message)
-    assert open_message(again, KeyRing()).signature == NOT_CHECKED
-    assert open_message(again, KeyRing(), identities=told).signature == VERIFIED
+    assert inspect_message(again, KeyRing()).signature == NOT_CHECKED
+    assert inspect_message(again, KeyRing(), identities=told).signature == VERIFIED
     eve = {IdRole.KMS: Identity.from_text("sip:eve.example.com")}
-    assert open_message(again, KeyRing(), identities=eve).signature == FAILED
+    assert inspect_message(again, KeyRing(), identities=eve).signature == FAILED
 
 
 def test_resolve_init_pk_and_its_answer(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_resolve_init_pk_and_its_answer(tmp_path: Path) -> None:
     sign = SIGN(s_type=0, signature=bytes(256))
     raw = Message(header, [*payloads, cert, pke, sign]).build()[:-256]
     init = Message.parse(raw + bob.signature(raw + bob.who + kms.who))
-    found = open_message(init, KeyRing(rsa=[loaded(kms.pem.read_text())]))
+    found = inspect_message(init, KeyRing(rsa=[loaded(kms.pem.read_text())]))
     assert (found.signature, found.envelope_key) == (VERIFIED, psk)
 
     answer = bytes.fromhex(case["RESOLVE_RESP"])[:-20]
@@ -153,7 +153,9 @@ def test_resolve_init_pk_and_its_answer(tmp_path: Path) -> None:
     label = b"\xff" + known.header.csb_id.to_bytes(4) + b"\x02\0" + bytes([len(rand)]) + rand
     auth_key = openssl.prf(0, psk, openssl.AUTH + label, 20)
     answer += openssl.hmac(0, auth_key, answer + init.raw)
-    opened = open_message(Message.parse(answer), KeyRing(rsa=[loaded(kms.pem.read_text())]), init)
+    opened = inspect_message(
+        Message.parse(answer), KeyRing(rsa=[loaded(kms.pem.read_text())]), init
+    )
     assert opened.mac == VERIFIED
     assert [one.key.hex() for one in opened.keys][:2] == [case["mpki"], case["mpkr_forked"]]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mikeytool.exchange.inspect_keys import KeyRing
-from mikeytool.exchange.recover import recover
+from mikeytool.exchange.recover import recover_session
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.update import update_init
 from mikeytool.wire.errors import Refused
@@ -62,7 +62,7 @@ def case(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def test_the_tpk_is_enough(case: dict[str, Any]) -> None:
-    session = recover(raw(case, "TRANSFER_INIT"), answer(case), ring(case, "tpk"))
+    session = recover_session(raw(case, "TRANSFER_INIT"), answer(case), ring(case, "tpk"))
     assert media(session) == case["crypto_sessions"]
     assert (str(session.local), str(session.remote)) == (case["initiator"], case["responder"])
 
@@ -70,14 +70,14 @@ def test_the_tpk_is_enough(case: dict[str, Any]) -> None:
 def test_the_initiators_key_and_what_the_kms_told_them(case: dict[str, Any]) -> None:
     others = [raw(case, "REQUEST_RESP"), raw(case, "REQUEST_INIT_PSK")]
     keys = ring(case, "psk_initiator")
-    session = recover(raw(case, "TRANSFER_INIT"), answer(case), keys, others)
+    session = recover_session(raw(case, "TRANSFER_INIT"), answer(case), keys, others)
     assert media(session) == case["crypto_sessions"]
 
 
 def test_the_responders_key_and_what_the_kms_told_them(case: dict[str, Any]) -> None:
     others = [raw(case, "RESOLVE_INIT_PSK"), raw(case, "RESOLVE_RESP")]
     keys = ring(case, "psk_responder")
-    session = recover(raw(case, "TRANSFER_INIT"), answer(case), keys, others)
+    session = recover_session(raw(case, "TRANSFER_INIT"), answer(case), keys, others)
     assert media(session) == case["crypto_sessions"]
 
 
@@ -88,12 +88,12 @@ def test_mpks_give_the_keys_that_the_two_sent(mpkr: str) -> None:
         if not case["transfer_kemac_keys"]:
             continue
         keys = ring(case, "mpki", *([mpkr] if case["mpkr"] else []))
-        session = recover(raw(case, "TRANSFER_INIT"), answer(case), keys)
+        session = recover_session(raw(case, "TRANSFER_INIT"), answer(case), keys)
         assert media(session) == case["crypto_sessions"]
 
 
 def test_an_observer_sends_nothing() -> None:
-    session = recover(raw(FORKED, "TRANSFER_INIT"), answer(FORKED), ring(FORKED, "tpk"))
+    session = recover_session(raw(FORKED, "TRANSFER_INIT"), answer(FORKED), ring(FORKED, "tpk"))
     assert session.role is None
     assert not any(map(session.is_local, session.crypto_sessions))
     assert [one.by_initiator for one in session.crypto_sessions] == [True, False]
@@ -119,23 +119,25 @@ def test_keys_that_are_not_enough(
 ) -> None:
     captured = [raw(FORKED, name) for name in others]
     with pytest.raises(Refused, match=words):
-        recover(raw(FORKED, "TRANSFER_INIT"), answer(FORKED), ring(FORKED, *names), captured)
+        recover_session(
+            raw(FORKED, "TRANSFER_INIT"), answer(FORKED), ring(FORKED, *names), captured
+        )
 
 
 def test_what_the_kms_told_of_another_ticket_does_not_count() -> None:
     keys = ring(FLAT, "psk_responder", "psk_initiator")
     others = [raw(FLAT, name) for name in ("RESOLVE_INIT_PSK", "RESOLVE_RESP")]
     with pytest.raises(Refused, match="opens TRANSFER_INIT"):
-        recover(raw(FORKED, "TRANSFER_INIT"), answer(FORKED), keys, others)
+        recover_session(raw(FORKED, "TRANSFER_INIT"), answer(FORKED), keys, others)
 
 
 def test_messages_that_do_not_go_together() -> None:
     with pytest.raises(Refused, match="csb_id"):
-        recover(raw(FORKED, "TRANSFER_INIT"), answer(FLAT), ring(FORKED, "tpk"))
+        recover_session(raw(FORKED, "TRANSFER_INIT"), answer(FLAT), ring(FORKED, "tpk"))
     with pytest.raises(Refused, match="give the TRANSFER_RESP"):
-        recover(raw(FORKED, "TRANSFER_INIT"), None, ring(FORKED, "tpk"))
+        recover_session(raw(FORKED, "TRANSFER_INIT"), None, ring(FORKED, "tpk"))
     with pytest.raises(Refused, match="no F flag"):
-        recover(raw(HALF, "TRANSFER_INIT"), answer(FORKED), ring(HALF, "tpk"))
+        recover_session(raw(HALF, "TRANSFER_INIT"), answer(FORKED), ring(HALF, "tpk"))
 
 
 @pytest.mark.parametrize("case", [FORKED, FLAT], ids=lambda case: case["name"])
@@ -143,7 +145,7 @@ def test_a_changed_answer_is_refused(case: dict[str, Any]) -> None:
     data = bytearray(raw(case, "TRANSFER_RESP"))
     data[-1] ^= 1
     with pytest.raises(Refused, match="TRANSFER_RESP"):
-        recover(raw(case, "TRANSFER_INIT"), bytes(data), ring(case, "tpk"))
+        recover_session(raw(case, "TRANSFER_INIT"), bytes(data), ring(case, "tpk"))
 
 
 def test_each_answer_to_a_forked_call_is_a_session_of_its_own(world: World) -> None:
@@ -154,7 +156,7 @@ def test_each_answer_to_a_forked_call_is_a_session_of_its_own(world: World) -> N
     keys = []
     for _ in range(2):
         sent, theirs = world.answered(init)
-        session = recover(init, sent, tpk)
+        session = recover_session(init, sent, tpk)
         assert media(session) == media(theirs)
         assert [key.type for key in session.keys] == [KeyType.TGK]
         keys.append(session.keys[0].key)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mikeytool.exchange.inspect import FAILED, VERIFIED, open_message
+from mikeytool.exchange.inspect import FAILED, VERIFIED, inspect_message
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.sealing import seal_message
 from mikeytool.wire.errors import UsageError
@@ -98,10 +98,10 @@ def test_what_is_blanked_comes_out_the_same(
     """RFC 6043 5.5, 6.10, A.1: MACs are functions of what they cover, and so is AES-CM of T."""
     whole = Message.parse(bytes.fromhex(raw))
     ring, before = ring_of(case), parsed(earlier)
-    opened = open_message(whole, ring, earlier=before)
+    opened = inspect_message(whole, ring, earlier=before)
     assert opened.mac == VERIFIED
     blank = Message.parse(blanked(whole.raw))
-    assert open_message(blank, ring, earlier=before).failed
+    assert inspect_message(blank, ring, earlier=before).failed
     sealed = seal_message(blank, ring, earlier=before, keys=opened.kemacs)
     assert sealed.message == whole.raw
     assert sealed.kemacs == set(opened.kemacs)
@@ -115,7 +115,7 @@ def test_only_what_keys_cover_is_written() -> None:
     octets = bytes.fromhex(CASES[0]["mpki"])
     sealed = seal_message(blank, KeyRing(mpki=[(None, octets)]))
     assert sealed.written == ["V", "Initiator Data"]  # Vi is V again; Vr takes MPKr
-    opened = open_message(Message.parse(sealed.message), ring_of(CASES[0]))
+    opened = inspect_message(Message.parse(sealed.message), ring_of(CASES[0]))
     assert (opened.mac, opened.ticket, opened.initiator_data) == (VERIFIED, FAILED, FAILED)
     other = KeyRing(psks=[(None, bytes(16))], mpki=[(7, bytes(16))])
     assert seal_message(blank, other).message == blank.raw
@@ -139,7 +139,7 @@ def test_a_name_chooses_among_keys() -> None:
 def test_other_keys_in_a_ticket_change_what_is_made_of_them() -> None:
     """The MPK of a ticket makes MPKi and MPKr, which protect the call (RFC 6043 A.2)."""
     case, ring = CASES[0], KeyRing(tpks=[(None, bytes.fromhex(CASES[0]["tpk"]))])
-    opened = open_message(CALL, ring)
+    opened = inspect_message(CALL, ring)
     ticket = CALL.find(TICKET)
     assert ticket is not None
     [offset] = opened.kemacs
@@ -147,21 +147,21 @@ def test_other_keys_in_a_ticket_change_what_is_made_of_them() -> None:
     keys = {offset: [mpk.copy(key=bytes(range(16))), *others]}
     sealed = seal_message(CALL, ring, keys=keys)
     assert sealed.written == ["the ticket", "V", "Initiator Data"]
-    again = open_message(Message.parse(sealed.message), ring)
+    again = inspect_message(Message.parse(sealed.message), ring)
     assert (again.mac, again.ticket, again.initiator_data) == (VERIFIED,) * 3
     assert again.kemacs[offset][0].key == bytes(range(16))
     old = KeyRing(mpki=[(None, bytes.fromhex(case["mpki"]))])
-    assert open_message(Message.parse(sealed.message), old).mac == FAILED
+    assert inspect_message(Message.parse(sealed.message), old).mac == FAILED
 
 
 def test_more_keys_in_a_ticket_move_what_is_behind_it() -> None:
     ring = KeyRing(tpks=[(None, bytes.fromhex(CASES[0]["tpk"]))])
-    [(offset, inside)] = open_message(CALL, ring).kemacs.items()
+    [(offset, inside)] = inspect_message(CALL, ring).kemacs.items()
     loose = [one.copy(next_payload=None) for one in inside]
     extra = inside[1].copy(next_payload=None, key=bytes(16), spi=b"\0\0\0\x77")
     sealed = seal_message(CALL, ring, keys={offset: [*loose, extra]})
     assert len(sealed.message) == len(CALL.raw) + len(extra.copy(next_payload=0).build())
-    again = open_message(Message.parse(sealed.message), ring)
+    again = inspect_message(Message.parse(sealed.message), ring)
     assert (again.mac, again.ticket, again.initiator_data) == (VERIFIED,) * 3
     assert [one.spi for one in again.kemacs[offset]] == [
         *(one.spi for one in inside),
@@ -191,7 +191,7 @@ def test_key_data_that_cannot_be_encrypted() -> None:
     kemac = message.find(KEMAC)
     assert kemac is not None
     before = [] if raw == raws[0] else [Message.parse(raws[0])]
-    keys = open_message(message, ring_of(case), earlier=before).kemacs
+    keys = inspect_message(message, ring_of(case), earlier=before).kemacs
     message.payloads[message.payloads.index(kemac)] = wrapped = kemac.copy(encr_alg=2)
     message.place()
     short = {wrapped.offset: [keys[kemac.offset][0].copy(key=bytes(5), key_data_len=None)]}
@@ -203,7 +203,7 @@ def test_key_data_that_cannot_be_encrypted() -> None:
 @pytest.mark.parametrize("length", [65_000, 65_500])
 def test_a_ticket_that_grows_too_long(length: int) -> None:
     ring = KeyRing(tpks=[(None, bytes.fromhex(CASES[0]["tpk"]))])
-    [(offset, inside)] = open_message(CALL, ring).kemacs.items()
+    [(offset, inside)] = inspect_message(CALL, ring).kemacs.items()
     long = inside[1].copy(key=bytes(length), key_data_len=None)
     with pytest.raises(UsageError, match="cannot be written"):
         seal_message(CALL, ring, keys={offset: [inside[0], long, *[long] * (length < 65_500)]})

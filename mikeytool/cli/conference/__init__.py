@@ -32,13 +32,13 @@ from mikeytool.cli.options.keys import KEY, KEY_HELP, need_key
 from mikeytool.cli.options.types import IDENTITY, parse_duration
 from mikeytool.cli.render.conference import conference_json, print_conference
 from mikeytool.client.kms_access import reach
-from mikeytool.conference import calling_out, entering, member_rows, membership, rows
+from mikeytool.conference import calling_in, calling_out, member_rows, membership, rows
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
     DEFAULT_TIMEOUT,
     Purpose,
-    System,
+    Settings,
     Update,
 )
 from mikeytool.conference.system import ConferenceSystem
@@ -123,7 +123,7 @@ def init(
         ) from None
     key = need_key(psk, "the conference system's pre-shared key")
     check_key(key, "pre-shared key")
-    system = System(
+    system = Settings(
         identity,
         key,
         where,
@@ -139,7 +139,7 @@ def _system(path: Path, *, send_errors: bool = False) -> Iterator[ConferenceSyst
     """The conference system at work, its file closed afterwards."""
     state = ConferenceState(path)
     try:
-        me = state.system()
+        me = state.settings()
         kms = reach(me.kms, asker=Asker(me.identity, me.psk))
         yield ConferenceSystem(state, environment(), kms, send_errors)
     finally:
@@ -188,8 +188,8 @@ def create(
     """Create a conference from the creator's TRANSFER_INIT; prints TRANSFER_RESP."""
     data = one_message(message, index)
     check_output(output)
-    with _system(state, send_errors=send_errors) as desk, _answering(fmt, output) as answers:
-        answers.append(entering.create(desk, data, focus, purposes))
+    with _system(state, send_errors=send_errors) as system, _answering(fmt, output) as answers:
+        answers.append(calling_in.create(system, data, focus, purposes))
         say(f"{focus}: a conference for {', '.join(purposes)}")
     return answers.code
 
@@ -212,9 +212,9 @@ def call_in(
     """Let a caller in: their TRANSFER_INIT in, TRANSFER_RESP with the group keys out."""
     data = one_message(message, index)
     check_output(output)
-    with _system(state, send_errors=send_errors) as desk, _answering(fmt, output) as answers:
-        answers.append(entering.call_in(desk, data))
-        _tell_of_updates(desk)
+    with _system(state, send_errors=send_errors) as system, _answering(fmt, output) as answers:
+        answers.append(calling_in.call_in(system, data))
+        _tell_of_updates(system)
     return answers.code
 
 
@@ -240,8 +240,8 @@ def _answering(fmt: Format, output: str | None) -> Iterator[_Answers]:
         write_message(answer, fmt, output)
 
 
-def _tell_of_updates(desk: ConferenceSystem) -> None:
-    with desk.state.snapshot() as db:
+def _tell_of_updates(system: ConferenceSystem) -> None:
+    with system.state.snapshot() as db:
         waiting = member_rows.count_behind(db)
     if waiting:
         say(f"{waiting} members have an update to answer; conference updates prints them")
@@ -271,9 +271,9 @@ def call_out(
     """Invite the person URI; prints TRANSFER_INIT with the group keys."""
     seconds = parse_duration(timeout)
     check_output(output)
-    with _system(state) as desk:
-        message = calling_out.call_out(desk, focus, who, seconds)
-        _tell_of_updates(desk)
+    with _system(state) as system:
+        message = calling_out.call_out(system, focus, who, seconds)
+        _tell_of_updates(system)
     write_message(message, fmt, output)
 
 
@@ -289,8 +289,8 @@ def answer(state: Path, message: str | None, index: int | None) -> int:
     refused.
     """
     data = one_message(message, index)
-    with _system(state) as desk, _answering("b64", None) as answers:
-        answered = calling_out.answer(desk, data)
+    with _system(state) as system, _answering("b64", None) as answers:
+        answered = calling_out.answer(system, data)
         _print_updates(answered.updates)
         _warn(answered.undone)
         if answered.refusal is not None:
@@ -307,8 +307,8 @@ def answer(state: Path, message: str | None, index: int | None) -> int:
 @quiet_option
 def allow(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> None:
     """Put people or groups into the allowed set."""
-    with _system(state) as desk:
-        tidied = membership.allow(desk, focus, who)
+    with _system(state) as system:
+        tidied = membership.allow(system, focus, who)
         _print_updates(tidied.updates)
         _warn(tidied.undone)
 
@@ -341,11 +341,11 @@ def remove(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> No
 
 
 def _dismiss(state: Path, who: Sequence[Identity], focus: Identity | None, *, deny: bool) -> None:
-    with _system(state) as desk:
-        made = membership.dismiss(desk, focus, who, deny=deny)
+    with _system(state) as system:
+        made = membership.dismiss(system, focus, who, deny=deny)
         _print_updates(made)
         if not made:
-            _tell_of_updates(desk)  # another command may have been faster
+            _tell_of_updates(system)  # another command may have been faster
 
 
 @conference.command()
@@ -362,8 +362,8 @@ def _dismiss(state: Path, who: Sequence[Identity], focus: Identity | None, *, de
 def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
     """Change the group keys; prints the updates for the members, as JSON Lines."""
     seconds = parse_duration(overlap)
-    with _system(state) as desk:
-        _print_updates(membership.change_keys(desk, focus, seconds))
+    with _system(state) as system:
+        _print_updates(membership.change_keys(system, focus, seconds))
 
 
 @conference.command()
@@ -372,8 +372,8 @@ def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
 @quiet_option
 def updates(state: Path, focus: Identity | None) -> None:
     """Print the updates again that members have not answered, as JSON Lines."""
-    with _system(state) as desk:
-        _print_updates(membership.unanswered(desk, focus))
+    with _system(state) as system:
+        _print_updates(membership.unanswered(system, focus))
 
 
 def _warn(undone: MikeyError | None) -> None:

@@ -20,7 +20,7 @@ from mikeytool.cli.options.common import (
 from mikeytool.cli.options.negotiation import session_option
 from mikeytool.cli.options.opening import key_ring, key_ring_options
 from mikeytool.client.session_files import SessionFile
-from mikeytool.exchange.recover import recover as recover_session
+from mikeytool.exchange.recover import recover_session
 from mikeytool.media.session_description import describe_session
 from mikeytool.storage.private_files import check_free
 from mikeytool.wire.errors import UsageError

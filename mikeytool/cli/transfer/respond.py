@@ -50,7 +50,7 @@ from mikeytool.client.respond import Callee, Resolve, respond_to_update
 from mikeytool.client.respond import respond as respond_to_call
 from mikeytool.client.ticket_files import read_ticket
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.error import error_message, told
+from mikeytool.exchange.error import error_message, error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.offline_tickets import resolve_alone
 from mikeytool.exchange.profile import profile_of
@@ -213,7 +213,7 @@ def _respond_to_call(
         caches,
         send_errors,
     )
-    with told(env, incoming, None, ()) if send_errors else nullcontext():
+    with error_message_on_refusal(env, incoming, None, ()) if send_errors else nullcontext():
         init = transfer_init_of(incoming)
     default = default_suite(init.policy.prf)
     media = media_of(cs, suites, kemac, default=(), default_suite=default)

@@ -18,7 +18,7 @@ from mikeytool.conference.membership import catch_up, may_take_part
 from mikeytool.conference.model import Conference, Member, MemberState, Purpose
 from mikeytool.conference.ssrcs import SUPPORTED, CallInPlan, accept_policy, own_policies
 from mikeytool.conference.system import ConferenceSystem, Step, resolved_file, ticket_digest
-from mikeytool.exchange.error import told
+from mikeytool.exchange.error import error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.responder import (
     VerifiedInit,
@@ -39,7 +39,7 @@ _SHORTEST_INTERVAL = 60
 
 
 def create(
-    desk: ConferenceSystem, message: bytes, focus: Identity, purposes: Sequence[Purpose]
+    system: ConferenceSystem, message: bytes, focus: Identity, purposes: Sequence[Purpose]
 ) -> bytes:
     """Create a conference from a TRANSFER_INIT to the factory; gives TRANSFER_RESP.
 
@@ -47,30 +47,30 @@ def create(
     out, and the creator is not a member yet. Raises Refused, with an Error message in its
     `answer`; WireError for what cannot be read.
     """
-    factory = desk.system.identity
+    factory = system.settings.identity
     if focus == factory:
         raise UsageError(f"{focus} is the factory; a conference has an address of its own")
     init = _read(message)
-    with _early(desk, init):
-        _check_early(desk, init, TicketFlag.I)
+    with _early(system, init):
+        _check_early(system, init, TicketFlag.I)
         if init.responder is not None and init.responder != factory:
             raise Refused(
                 f"this is for {init.responder}, conferences are created at {factory}",
                 ErrorNo.INVALID_ID,
             )
-        verified = verify_transfer_init(init, desk.resolve(init, factory), factory)
-    with _late(desk, verified):
-        _remember(desk, verified)
-        return desk.step(lambda step: _created(step, verified, focus, purposes))
+        verified = verify_transfer_init(init, system.resolve(init, factory), factory)
+    with _late(system, verified):
+        _remember(system, verified)
+        return system.step(lambda step: _created(step, verified, focus, purposes))
 
 
 def _created(
     step: Step, verified: VerifiedInit, focus: Identity, purposes: Sequence[Purpose]
 ) -> bytes:
-    db, creator, factory = step.db, verified.initiator, step.desk.system.identity
-    _check_may_create(step.desk, creator)
+    db, creator, factory = step.db, verified.initiator, step.system.settings.identity
+    _check_may_create(step.system, creator)
     number = rows.add_conference(db, focus, creator, purposes)
-    own = rows.own_addresses(db, step.desk.system)
+    own = rows.own_addresses(db, step.system.settings)
     for identity in (creator, *verified.init.policy.responders):
         if identity not in own:
             rows.allow(db, number, identity)
@@ -84,7 +84,7 @@ def _as_first(step: Step, verified: VerifiedInit, called: Identity) -> VerifiedI
 
     Each of several foci that a ticket names has a modifier, and an IDRr, of its own.
     """
-    by = step.desk.resolver(verified.init, called)
+    by = step.system.resolver(verified.init, called)
     digest = ticket_digest(verified.init, by)
     known = rows.known_ticket(step.db, digest)
     if known is None:
@@ -93,25 +93,25 @@ def _as_first(step: Step, verified: VerifiedInit, called: Identity) -> VerifiedI
     return replace(verified, resolved=replace(known.resolved, policy=verified.resolved.policy))
 
 
-def _check_may_create(desk: ConferenceSystem, creator: Identity) -> None:
-    patterns = desk.system.may_create
+def _check_may_create(system: ConferenceSystem, creator: Identity) -> None:
+    patterns = system.settings.may_create
     if patterns and not any(matches(creator, pattern) for pattern in patterns):
         raise Refused(f"{creator} may not create conferences here", ErrorNo.UNSPECIFIED)
 
 
-def call_in(desk: ConferenceSystem, message: bytes) -> bytes:
+def call_in(system: ConferenceSystem, message: bytes) -> bytes:
     """Let someone in who called with a TRANSFER_INIT; gives TRANSFER_RESP with the group keys.
 
     Raises as `create` does.
     """
     init = _read(message)
-    with _early(desk, init):
-        _check_early(desk, init, TicketFlag.I | TicketFlag.M)
-        focus = _focus(desk, init)
-        verified = verify_transfer_init(init, desk.resolve(init, focus), focus)
-    with _late(desk, verified):
-        _remember(desk, verified)
-        return desk.step(lambda step: _called_in(step, verified, focus))
+    with _early(system, init):
+        _check_early(system, init, TicketFlag.I | TicketFlag.M)
+        focus = _focus(system, init)
+        verified = verify_transfer_init(init, system.resolve(init, focus), focus)
+    with _late(system, verified):
+        _remember(system, verified)
+        return system.step(lambda step: _called_in(step, verified, focus))
 
 
 def _called_in(step: Step, verified: VerifiedInit, focus: Identity) -> bytes:
@@ -165,7 +165,7 @@ def _read(message: bytes) -> TransferInit:
     return transfer_init_of(incoming)
 
 
-def _check_early(desk: ConferenceSystem, init: TransferInit, flags: TicketFlag) -> None:
+def _check_early(system: ConferenceSystem, init: TransferInit, flags: TicketFlag) -> None:
     """Refuse what needs no KMS to be refused (4.2.2.2)."""
     for flag, why in _WHY.items():
         refuse_unless(flag not in flags or flag in init.policy.flags, why)
@@ -177,10 +177,10 @@ def _check_early(desk: ConferenceSystem, init: TransferInit, flags: TicketFlag) 
         f"the ticket wants other group keys every {init.policy.rekey} s; that costs everybody,"
         f" so {_SHORTEST_INTERVAL} s are the least",
     )
-    check_acceptable(desk.env, init, accept_policy)
+    check_acceptable(system.env, init, accept_policy)
     sender = init.initiator or init.policy.initiator
     if sender is not None:
-        with desk.state.snapshot() as db:
+        with system.state.snapshot() as db:
             replay.refuse_seen(db, init.incoming, sender)
 
 
@@ -191,20 +191,24 @@ _WHY = {
 }
 
 
-def _early(desk: ConferenceSystem, init: TransferInit) -> AbstractContextManager[None]:
+def _early(system: ConferenceSystem, init: TransferInit) -> AbstractContextManager[None]:
     """Refusals before there is any key to protect an Error message with (5.4)."""
-    return told(desk.env, init.incoming, None, SUPPORTED) if desk.send_errors else nullcontext()
+    return (
+        error_message_on_refusal(system.env, init.incoming, None, SUPPORTED)
+        if system.send_errors
+        else nullcontext()
+    )
 
 
-def _late(desk: ConferenceSystem, verified: VerifiedInit) -> AbstractContextManager[None]:
+def _late(system: ConferenceSystem, verified: VerifiedInit) -> AbstractContextManager[None]:
     """Refusals of someone who is authenticated: their Error message has a MAC."""
     keys = verified.init.keys(verified.resolved.keys.mpki.key, response=False)
-    return told(desk.env, verified.init.incoming, keys, SUPPORTED)
+    return error_message_on_refusal(system.env, verified.init.incoming, keys, SUPPORTED)
 
 
-def _focus(desk: ConferenceSystem, init: TransferInit) -> Identity:
+def _focus(system: ConferenceSystem, init: TransferInit) -> Identity:
     """Which conference is called; raises Refused when there is none of that address."""
-    with desk.state.snapshot() as db:
+    with system.state.snapshot() as db:
         every = rows.conferences(db) if init.responder is None else []
         named = None if init.responder is None else rows.conference_of(db, init.responder)
     if named is not None:
@@ -218,16 +222,16 @@ def _focus(desk: ConferenceSystem, init: TransferInit) -> Identity:
     return every[0].focus
 
 
-def _remember(desk: ConferenceSystem, verified: VerifiedInit) -> None:
+def _remember(system: ConferenceSystem, verified: VerifiedInit) -> None:
     """Refuse a message that was seen before, else write it down, whatever comes of it."""
     init, refusal = verified.init, None
-    with desk.state.transaction() as db:
+    with system.state.transaction() as db:
         mpki = verified.resolved.keys.mpki.key
-        replay.remember(db, desk.env, init.incoming, verified.initiator, mpki)
-        replay.forget(db, desk.env)
+        replay.remember(db, system.env, init.incoming, verified.initiator, mpki)
+        replay.forget(db, system.env)
         try:
             transfer = init.incoming.v.ver_data
-            replay.use_once(db, desk.env, init.ticket, init.policy, b"", transfer)
+            replay.use_once(db, system.env, init.ticket, init.policy, b"", transfer)
         except Refused as error:
             refusal = error
     if refusal is not None:

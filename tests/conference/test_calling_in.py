@@ -88,7 +88,7 @@ def test_an_intruders_message_is_not_good_later(room: Room) -> None:
     eve.ticket(FOCUS)
     with pytest.raises(Refused, match="may not take part"):
         room.call_in(eve.call())
-    membership.allow(room.desk, None, [EVE])
+    membership.allow(room.system, None, [EVE])
     with pytest.raises(Refused, match="seen before"):
         room.call_in(eve.init)
 
@@ -214,8 +214,8 @@ def test_another_suite_is_refused_with_the_one_that_is_used(room: Room) -> None:
     bob = room.person(BOB)
     bob.ticket(FOCUS)
     gcm = policy_for(SUITES["AEAD_AES_128_GCM"], 0)
-    desk = replace(room.desk, send_errors=True)
-    object.__setattr__(room, "desk", desk)
+    system = replace(room.system, send_errors=True)
+    object.__setattr__(room, "system", system)
     with pytest.raises(Refused) as refused:
         room.call_in(bob.call(policies=[gcm]))
     assert refused.value.error_no == ErrorNo.INVALID_SPPAR
