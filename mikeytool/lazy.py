@@ -15,14 +15,15 @@ def face(
 
     `modules` has, for each module below `package`, the public names that it defines. A module is
     imported when one of its names is first asked for, so that a program pays only for what it
-    uses. A public name must not be the name of a module of the package.
+    uses. A public name must not be the name of a module of the package. `.wire.identity` is the
+    module of another room, whose names are given here as well.
     """
     homes = {name: module for module, names in modules.items() for name in names}
 
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{homes[name]}"), name)
+        value = getattr(import_module(f".{homes[name]}", package), name)
         setattr(sys.modules[package], name, value)
         return value
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,44 @@ from hypothesis import settings
 
 from tests.cli.shell import Shell
 from tests.postgres import Server, server
+from tests.series import Series
 
 # Property tests fail for what they find, never for how busy the machine is.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run every series as a whole")
+    parser.addoption(
+        "--seed", type=int, default=date.today().toordinal(), metavar="N",
+        help="draw the shares of series by this number (default: the day)",
+    )  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests come first: what begins last would be waited for."""
+    for item in items:
+        if "series" in getattr(item, "fixturenames", ()):
+            item.add_marker("soak")
+    items.sort(key=lambda item: not {"first", "soak"} & {mark.name for mark in item.iter_markers()})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure in a share of a series says how to repeat it."""
+    report = yield
+    if report.failed and "series" in getattr(item, "fixturenames", ()):
+        report.sections.append(("series", f"repeat it with --seed {item.config.getoption('seed')}"))
+    return report
+
+
+@pytest.fixture(scope="session")
+def series(request: pytest.FixtureRequest) -> Series:
+    """How much of a long series runs; a test that asks for it is marked `soak`."""
+    return Series(request.config.getoption("seed"), request.config.getoption("soak"))
 
 
 @pytest.fixture

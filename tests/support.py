@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -56,6 +58,26 @@ def scripted(now_ns: int, draws: list[bytes], *stamps: Timestamp) -> Scripted:
         return drawn
 
     return Scripted(clock=lambda: now_ns, random=random, draws=left, stamps=iter(stamps))
+
+
+@contextmanager
+def to_an_end() -> Iterator[None]:
+    """What takes linear time on large input comes to an end.
+
+    What takes longer is broken off after two minutes of the processor, which is not asked how
+    busy it is otherwise.
+    """
+
+    def give_up(_signal: int, _frame: object) -> None:
+        raise AssertionError("this comes to no end")
+
+    before = signal.signal(signal.SIGVTALRM, give_up)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 120)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def at(now_ns: int) -> Environment:

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-ROOMS: tuple[str, ...] = ("lint", "wire")
+ROOMS: tuple[str, ...] = (
+    "exchange",
+    "lint",
+    "media",
+    "srtp",
+    "wire",
+)
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import finalize
 
 from mikeytool.client import initiate as transfer
 from mikeytool.client import respond as responding
 from mikeytool.client.initiate import Media
+from mikeytool.client.resolvers import Resolve
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.crypto.derive import MessageKeys, initiator_data_keys, message_keys
 from mikeytool.crypto.kemac import open_kemac, seal_kemac
@@ -148,6 +150,7 @@ class World:
             (self.folder / "seal.key").write_text("s" * 32)
         self.where = self.where or self.folder / "kms.db"
         self.store = Store.init(self.where, KMS, PROFILE_256, tpk, how=self.how)
+        finalize(self, self.store.close)
         for who in USERS:
             self.store.add_user(who, psk_of(who))
         self._files = 0
@@ -293,7 +296,7 @@ class World:
         init: bytes,
         *,
         by: Identity = BOB,
-        resolve: responding.Resolve | None = None,
+        resolve: Resolve | None = None,
         session: Path | None = None,
         media: Media | None = None,
         **how: Any,

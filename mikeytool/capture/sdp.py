@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mikeytool.capture.keymgmt import Spec, read_attribute
+from mikeytool.wire.masked_repr import masked_repr
 
 _MEDIA = re.compile(r"m=([A-Za-z]{1,20})[ \t]+(\d{1,5})?")
 _MEDIA_NAME = re.compile(r"m=([a-z]{1,20})[ \t]")
@@ -23,13 +24,15 @@ def media_level(number: int, line: str) -> str:
     return f"media {number}" + (f" ({name[1]})" if name else "")
 
 
+@masked_repr
 @dataclass(slots=True)
 class Section:
     """The session level, or an m= line and what belongs to it.
 
     `number` counts the m= lines from 1, 0 is the session level. `address` of a section is
     that of its c= line or else of the session's, empty without one; ports are 0 when absent.
-    `specs` are its a=key-mgmt attributes, `cryptos` the values of its a=crypto ones.
+    `specs` are its a=key-mgmt attributes, `cryptos` the values of its a=crypto ones, which
+    printing masks: they may have keys in the clear.
     """
 
     level: str
@@ -39,8 +42,8 @@ class Section:
     port: int = 0
     rtcp_port: int = 0
     control: str = ""
-    specs: list[Spec] = field(default_factory=list)
-    cryptos: list[str] = field(default_factory=list)
+    specs: list[Spec] = field(default_factory=list, repr=False)
+    cryptos: list[str] = field(default_factory=list, repr=False)
 
 
 def read_sdp(data: bytes) -> list[Section]:

@@ -14,6 +14,7 @@ from mikeytool.exchange.request import request_init
 from mikeytool.exchange.resolve import resolve_init
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.payloads import TICKET
 
 
@@ -31,6 +32,7 @@ class Credentials(Protocol):
         """RESOLVE_INIT for a ticket, and what its answer is verified with."""
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class PreSharedKey:
     """A key shared with the KMS, which has a name there or goes by the identity."""

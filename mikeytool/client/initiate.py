@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mikeytool.client.session_files import SessionFile, locked_session
@@ -44,7 +44,7 @@ class Media:
 
     crypto_sessions: Sequence[CsSpec] = ()
     policies: Sequence[SP] = ()
-    kemac_keys: Sequence[KeyData] = field(default=(), repr=False)
+    kemac_keys: Sequence[KeyData] = ()
     encr_alg: EncrAlg | None = None
     supported: Sequence[SP] = ()
 

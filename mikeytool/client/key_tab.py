@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mikeytool.client.key_text import parse_key, parse_number
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.wire.errors import StateError, UsageError, WireError
+from mikeytool.wire.masked_repr import masked_repr
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -40,6 +41,7 @@ def read_key_tabs(paths: Sequence[str | Path], ring: KeyRing, passphrase: Passph
     return KeyRing(keys.psks, keys.tpks, keys.mpki, keys.mpkr, keys.rsa)
 
 
+@masked_repr
 @dataclass(slots=True)
 class _Keys:
     """The lists of a KeyRing, while they are read."""

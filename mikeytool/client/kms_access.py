@@ -66,6 +66,10 @@ class StoreKms:
         """Whether the store has a group of that identity."""
         return self._store.is_group(identity)
 
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
 
 class UrlKms:
     """A KMS that is asked over HTTP; its identity is the host name unless a user says another.
@@ -91,6 +95,9 @@ class UrlKms:
         """Whether the KMS says that there is such a group; raises Refused and Unreachable."""
         return bool(self._groups("group", identity))
 
+    def close(self) -> None:
+        """Do nothing: no connection outlives its answer."""
+
     def _groups(self, kind: str, identity: Identity) -> Sequence[Identity]:
         from mikeytool.kms.remote import groups as groups_http
 
@@ -110,8 +117,8 @@ class UrlKms:
         return groups_http.read_answer(self._asker, mac, mark, answer.body)
 
 
-def reach(where: str, tls: Tls | None = None, asker: Asker | None = None) -> Kms:
-    """The KMS with a store, or at a URL.
+def reach(where: str, tls: Tls | None = None, asker: Asker | None = None) -> StoreKms | UrlKms:
+    """The KMS with a store, or at a URL; the caller closes it.
 
     Without `tls` the environment says what is trusted. Raises StateError for no store,
     UsageError for no URL.

@@ -1,20 +1,20 @@
-"""A user's side of Ticket Transfer: files and the replay cache, for whoever answers it."""
+"""The responder's side of Ticket Transfer, with its files and the replay cache."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mikeytool.client.initiate import Media, claim_streams
+from mikeytool.client.resolvers import Resolve
 from mikeytool.client.session_files import SessionFile, locked_session
 from mikeytool.client.state import ClientState, open_state
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.error import error_message_on_refusal
+from mikeytool.exchange.error import error_message, error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.resolve import ResolvedTicket
 from mikeytool.exchange.responder import (
     VerifiedInit,
     check_acceptable,
@@ -23,24 +23,25 @@ from mikeytool.exchange.responder import (
 )
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import for_key_wrap
-from mikeytool.exchange.transfer import AcceptPolicy, TransferInit, encr_alg_of
+from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.exchange.transfer import AcceptPolicy, TransferInit, encr_alg_of, transfer_init_of
 from mikeytool.exchange.update import answer_update
 from mikeytool.storage.private_files import Stage, check_free, not_staged
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import is_update
 from mikeytool.wire.pattern import matches
-from mikeytool.wire.registry import TicketFlag
-
-Resolve = Callable[[TransferInit], ResolvedTicket]
+from mikeytool.wire.registry import DataType, TicketFlag
 
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """Who answers, whom they take calls from, and how they come by the keys of a ticket.
+    """A responder: its identity, the calls that it accepts, and how it resolves a ticket.
 
-    `resolve` is None where it must have been resolved before. With `caches` a ticket that
-    was resolved before is not resolved again. `sends_errors` has Error messages without a
-    MAC made for callers who cannot be authenticated (interpretation 32).
+    `resolve` is None if the ticket must have been resolved before. With `caches` a ticket that
+    was resolved before is not resolved again. With `sends_errors` callers that cannot be
+    authenticated get Error messages without a MAC (interpretation 32).
     """
 
     identity: Identity
@@ -50,6 +51,49 @@ class Callee:
     apps: Sequence[Identity] = ()
     caches: bool = False
     sends_errors: bool = False
+
+
+def answer_message(
+    env: Environment,
+    data: bytes,
+    session_path: Path,
+    *,
+    callee: Callable[[], Callee],
+    call_media: Callable[[TicketPolicy], Media],
+    update_policy: AcceptPolicy,
+    update_media: Callable[[Session], Media],
+    sends_errors: bool = False,
+    force: bool = False,
+    stage: Stage = not_staged,
+) -> tuple[bytes | None, Session]:
+    """Answer a TRANSFER_INIT, which is a call or the update of the session in the file.
+
+    `callee` and `call_media` are asked for a call, `update_policy` and `update_media` count
+    for an update. Gives the answer, None if none is wanted, and the session. Raises as
+    `respond` and `respond_to_update` do; with `sends_errors` the refusal of a message that
+    cannot be read has an Error message as well.
+    """
+    try:
+        incoming = Incoming.read(data, DataType.TRANSFER_INIT)
+    except Refused as refusal:
+        header = Message.read(data).header
+        if sends_errors and header.data_type != DataType.ERROR:
+            refusal.answer = error_message(env, header, refusal.error_no, None)
+        raise
+    if is_update(incoming.message):
+        return respond_to_update(
+            env,
+            incoming,
+            session_path,
+            accept_policy=update_policy,
+            media=update_media,
+            stage=stage,
+        )
+    responder = callee()
+    with error_message_on_refusal(env, incoming, None, ()) if sends_errors else nullcontext():
+        init = transfer_init_of(incoming)
+    media = call_media(init.policy)
+    return respond(env, init, session_path, responder, media, force=force, stage=stage)
 
 
 def respond(
@@ -123,9 +167,9 @@ def _verified(
 
 
 def _check_caller(init: TransferInit, accept_from: Sequence[str]) -> None:
-    """Refuse callers that no pattern fits: who claims to call, and whose ticket it is.
+    """Refuse a call unless both names fit a pattern: the caller's and the ticket's initiator.
 
-    Without key forking anybody who may resolve the ticket can claim to be anyone
+    Without key forking everyone who may resolve the ticket can call under any name
     (interpretation 18), so the name that the KMS vouches for must fit as well.
     """
     for name in {init.initiator or init.policy.initiator, init.policy.initiator}:
@@ -142,7 +186,7 @@ def respond_to_update(
     media: Callable[[Session], Media],
     stage: Stage = not_staged,
 ) -> tuple[bytes | None, Session]:
-    """Answer the other end's update of a session; the file has the new one before.
+    """Answer the other end's update of a session, and write the new session to its file first.
 
     Raises Refused, WireError or StateError.
     """

@@ -31,6 +31,7 @@ from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.storage.private_files import Json, parse_json, read_json, write_json
 from mikeytool.wire.errors import MikeyError, Refused, WireError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.message import Message, read_payload
 from mikeytool.wire.message_types import REQUEST_INITS, RESOLVE_INITS
 from mikeytool.wire.payloads import TICKET, KeyData
@@ -224,6 +225,7 @@ def find_ticket(data: bytes) -> TICKET | None:
     return None
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A request to a KMS that waits for its answer, for `--pending`.

@@ -8,6 +8,7 @@ from enum import StrEnum
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import new_key
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.payloads import KeyData
 from mikeytool.wire.registry import KeyType, ProtType
 
@@ -45,6 +46,7 @@ class MemberState(StrEnum):
     LEFT = "left"
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class Settings:
     """A conference system as a user of its KMS; `identity` is the conference factory's URI.
@@ -71,6 +73,7 @@ class Conference:
     generation: int
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class GroupKey:
     """The key of one purpose, of one generation.
@@ -114,7 +117,7 @@ class Member:
     csb_id: int
     generation: int
     deadline_ns: int | None = None
-    session: Session | None = field(default=None, repr=False)
+    session: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ binds the key to its use.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mikeytool.crypto.prf import prf
 from mikeytool.wire.errors import Refused
+from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.registry import EncrAlg, ErrorNo, MacAlg, labels, lengths
 
 # RFC 3830 4.1.4: keys that protect messages
@@ -38,12 +39,13 @@ _SALT_LENGTH = {
 }
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@masked_repr
+@dataclass(frozen=True, slots=True)
 class MessageKeys:
     """The keys that protect one message or ticket, derived when they are asked for."""
 
     prf: int
-    inkey: bytes
+    inkey: bytes = field(repr=False)
     label: bytes
 
     def encr_key(self, encr_alg: int) -> bytes:
@@ -113,12 +115,13 @@ def fork_tgk(func: int, tgk: bytes, id_data: bytes, randr_kms: bytes) -> bytes:
     return prf(func, tgk, _TGK_FORKED + _modifier(id_data, randr_kms), len(tgk))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@masked_repr
+@dataclass(frozen=True, slots=True)
 class SessionKeys:
     """What a TGK or GTGK gives one crypto session (RFC 6043 5.1.3)."""
 
     prf: int
-    tgk: bytes
+    tgk: bytes = field(repr=False)
     label: bytes
 
     def tek(self, length: int) -> bytes:

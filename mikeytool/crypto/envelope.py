@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import (
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1
 
+from mikeytool.wire.masked_repr import masked
 from mikeytool.wire.payloads import PKE
 
 
@@ -44,6 +45,10 @@ class PossibleKey(NamedTuple):
 
     key: bytes
     is_proven: bool
+
+    def __repr__(self) -> str:
+        """The key is masked."""
+        return f"PossibleKey(key={masked(self.key)}, is_proven={self.is_proven})"
 
 
 def possible_keys(private_key: RSAPrivateKey, pke: PKE) -> Iterator[PossibleKey]:

@@ -32,6 +32,7 @@ from mikeytool.exchange.resolve import initiator_data
 from mikeytool.exchange.ticket import BaseTicket, TicketKeys
 from mikeytool.wire.errors import MikeyError, Refused, WireError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.message import Message, chain
 from mikeytool.wire.message_types import TRANSFERS
 from mikeytool.wire.payloads import ID, KEMAC, PKE, SIGN, TICKET, KeyData, Payload, T, V
@@ -46,6 +47,7 @@ MAX_UNPROVEN = 16
 """How many keys are tried on a KEMAC that has no MAC to tell them apart."""
 
 
+@masked_repr
 @dataclass(slots=True)
 class Inspection:
     """What the keys said of a message: each of the first five VERIFIED, FAILED, NOT_CHECKED,
@@ -63,8 +65,8 @@ class Inspection:
     ticket: str | None = None
     initiator_data: str | None = None
     envelope_key: bytes | None = field(default=None, repr=False)
-    keys: list[KeyData] = field(default_factory=list, repr=False)
-    kemacs: dict[int, list[KeyData]] = field(default_factory=dict, repr=False)
+    keys: list[KeyData] = field(default_factory=list)
+    kemacs: dict[int, list[KeyData]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property

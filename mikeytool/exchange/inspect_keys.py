@@ -23,6 +23,7 @@ from mikeytool.exchange.inspect_context import Context, randr, signing_certifica
 from mikeytool.exchange.resolve import initiator_data
 from mikeytool.exchange.ticket import TicketKeys
 from mikeytool.wire.errors import MikeyError
+from mikeytool.wire.masked_repr import masked, masked_repr
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import PKE, RANDR, TICKET
 from mikeytool.wire.registry import CacheType, IdRole, RandRole, TicketFlag
@@ -52,6 +53,10 @@ class Candidate(NamedTuple):
     key: bytes
     is_guess: bool
 
+    def __repr__(self) -> str:
+        """The key is masked."""
+        return f"Candidate(key={masked(self.key)}, is_guess={self.is_guess})"
+
 
 class _Index(Generic[N]):
     """Keys by name, so that thousands of them cost a message no more than its own."""
@@ -74,6 +79,7 @@ class _Index(Generic[N]):
                     yield from (Candidate(key, True) for key in keys)
 
 
+@masked_repr
 @dataclass
 class KeyRing:
     """Keys that may open a message. Several of a kind are tried one after the other.

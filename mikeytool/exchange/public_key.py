@@ -50,6 +50,7 @@ from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import CERT, CHASH, PKE, RANDR, SIGN, TICKET, TP, Payload
 from mikeytool.wire.registry import (
@@ -72,6 +73,7 @@ _HASH_FUNC = {
 _SIGNING = (CertType.X509V3, CertType.X509V3_SIGN)
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class Signer:
     """What a user signs with: a key, and the chain of certificates for it, own first.
@@ -112,6 +114,7 @@ def check_recipient(
         )
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class KmsKey:
     """A key of the KMS with its certificate."""
@@ -120,6 +123,7 @@ class KmsKey:
     certificate: Certificate
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class Enveloped(Generic[Init]):
     """An initial message, and the envelope key that the answer is protected with."""

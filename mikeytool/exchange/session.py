@@ -16,6 +16,7 @@ from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import GenericIdEntry, srtp_session_data
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.payloads import SP, KeyData
 from mikeytool.wire.registry import (
     ErrorNo,
@@ -67,6 +68,7 @@ class CryptoSession:
         return 0 if data is None or data[1] is None else data[1]
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class MediaKey:
     """What protects the packets of one crypto session: for SRTP master key and salt."""
@@ -76,6 +78,7 @@ class MediaKey:
     salt: bytes = field(repr=False)
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class Session:
     """A crypto session bundle in the hands of one end.
@@ -95,7 +98,7 @@ class Session:
     randr_i: bytes
     randr_r: bytes
     mpk: bytes = field(repr=False)
-    keys: tuple[KeyData, ...] = field(repr=False)
+    keys: tuple[KeyData, ...]
     crypto_sessions: tuple[CryptoSession, ...]
     last_t: int = 0
 

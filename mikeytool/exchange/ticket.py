@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mikeytool.crypto.derive import fork_mpkr, fork_tgk, split_mpk, ticket_keys
 from mikeytool.crypto.kemac import TICKET_CSB_ID, open_kemac, seal_kemac
@@ -47,9 +47,9 @@ class TicketKeys:
     TGKs among `keys`.
     """
 
-    mpki: KeyData = field(repr=False)
-    mpkr: KeyData | None = field(repr=False)
-    keys: tuple[KeyData, ...] = field(repr=False)
+    mpki: KeyData
+    mpkr: KeyData | None
+    keys: tuple[KeyData, ...]
 
     def sub_payloads(self) -> list[KeyData]:
         """MPKi, MPKr and the others, in the order that KEMAC has them (4.2.1.5, 4.2.3.5)."""

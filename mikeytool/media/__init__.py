@@ -1,0 +1,56 @@
+"""Media in captures: which key opens which packet, whole captures decrypted and encrypted.
+
+    from mikeytool.media import Settings, decrypt_capture, encrypt_capture, list_streams
+    from mikeytool.srtp import parse_crypto
+
+    packet = "8008000100000000cafebabe" + b"a payload".hex()
+    with open("packets", "w") as file:  # or a capture: pcap, pcapng, rtpdump
+        print(packet, file=file)
+    key = parse_crypto("AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40)
+    encrypt_capture("packets", "protected", [key])
+    report = decrypt_capture("protected", "clear", [key], settings=Settings(ssrcs={0xCAFEBABE}))
+    assert open("clear").read().strip() == packet
+    for stream in report.streams:
+        print(stream.name, stream.done, "of", stream.packets, "opened by", stream.key)
+    print(list_streams("clear").json())
+
+Without keys `decrypt_capture` takes those in the signalling of the capture; what they are,
+`find_signalled_keys` says. Session files are keys as well, given as `Path`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mikeytool.lazy import face
+
+if TYPE_CHECKING:
+    from mikeytool.media.flows import FlowFilter as FlowFilter
+    from mikeytool.media.listener import Listener as Listener
+    from mikeytool.media.packet_files import NoSignalledKeyError as NoSignalledKeyError
+    from mikeytool.media.report import Report as Report
+    from mikeytool.media.report import StreamReport as StreamReport
+    from mikeytool.media.settings import Settings as Settings
+    from mikeytool.media.signalled_keys import SignalledKey as SignalledKey
+    from mikeytool.media.stream_list import StreamList as StreamList
+    from mikeytool.media.stream_list import StreamSummary as StreamSummary
+    from mikeytool.media.whole_captures import decrypt_capture as decrypt_capture
+    from mikeytool.media.whole_captures import encrypt_capture as encrypt_capture
+    from mikeytool.media.whole_captures import find_signalled_keys as find_signalled_keys
+    from mikeytool.media.whole_captures import list_streams as list_streams
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "flows": ("FlowFilter",),
+        "listener": ("Listener",),
+        "packet_files": ("NoSignalledKeyError",),
+        "report": ("Report", "StreamReport"),
+        "settings": ("Settings",),
+        "signalled_keys": ("SignalledKey",),
+        "stream_list": ("StreamList", "StreamSummary"),
+        "whole_captures": (
+            "decrypt_capture", "encrypt_capture", "find_signalled_keys", "list_streams",
+        ),
+    },
+)  # fmt: skip

@@ -1,27 +1,29 @@
-"""Which packets of a capture are media, and which flows the options choose."""
+"""Which packets of a capture are media, and which flows are processed."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import NamedTuple
 
 from mikeytool.capture.frames import destination_of, source_of
 from mikeytool.wire.errors import UsageError
 
-_FLOW = re.compile(r"(.+):(\d{1,5})>(.+):(\d{1,5})")
 _MAGIC_COOKIE = b"\x21\x12\xa4\x42"
 LOWEST_PORT = 1024
-"""No media below it: what is there and begins like RTP is DNS and the like."""
+"""Media has no lower port: what is there and begins like RTP is DNS and the like."""
+_LOWEST = LOWEST_PORT.to_bytes(2)
 
 # RFC 7983 7: what the first octet says on a port that several protocols share.
 _PROTOCOLS = ((range(0, 4), "STUN"), (range(16, 20), "ZRTP"), (range(20, 64), "DTLS"),
               (range(64, 80), "TURN"))  # fmt: skip
 
+Endpoint = tuple[str, int]
+"""An IP address and a port."""
+
 
 def other_protocol(first: int) -> str:
-    """What a packet that is neither RTP nor RTCP is, by its first octet (RFC 7983 7)."""
+    """The protocol of a packet that is neither RTP nor RTCP, by its first octet (RFC 7983 7)."""
     return next((name for octets, name in _PROTOCOLS if first in octets), "other")
 
 
@@ -37,19 +39,27 @@ def is_other_protocol(packet: bytes) -> bool:
 
 
 class FlowFilter(NamedTuple):
-    """What `--port` and `--flow` choose; without either, all flows.
+    """The flows that are processed: those with one of these ports, and these; or else all.
 
-    A port is that of either end; a flow is a pair of source and destination, each an address
-    of 4 or 16 octets and a port of 2.
+    A port is that of either end. A flow is a pair of source and destination, each an address
+    of 4 or 16 octets and a port of 2; `FlowFilter.of` makes them of text.
     """
 
-    ports: frozenset[bytes]
-    flows: frozenset[tuple[bytes, bytes]]
+    ports: frozenset[bytes] = frozenset()
+    flows: frozenset[tuple[bytes, bytes]] = frozenset()
 
     @classmethod
-    def of(cls, ports: Sequence[int], flows: Sequence[str]) -> FlowFilter:
-        """The filter that the options ask for; raises UsageError."""
-        return cls(frozenset(p.to_bytes(2) for p in ports), frozenset(map(_flow, flows)))
+    def of(
+        cls, ports: Iterable[int] = (), flows: Iterable[tuple[Endpoint, Endpoint]] = ()
+    ) -> FlowFilter:
+        """Choose by ports, and by the source and the destination of flows.
+
+        Raises UsageError for what is no IP address or no port.
+        """
+        return cls(
+            frozenset(map(_packed_port, ports)),
+            frozenset((_packed(source), _packed(destination)) for source, destination in flows),
+        )
 
     @property
     def chooses(self) -> bool:
@@ -69,23 +79,15 @@ class FlowFilter(NamedTuple):
         )
 
 
-_LOWEST = LOWEST_PORT.to_bytes(2)
-
-
-def _flow(text: str) -> tuple[bytes, bytes]:
-    match = _FLOW.fullmatch(text.replace(" ", ""))
-    if match is None:
-        raise UsageError(f"--flow {text}: SRC:PORT>DST:PORT is expected, in quotes")
-    source, destination = (_end(text, match[n], match[n + 1]) for n in (1, 3))
-    if len(source) != len(destination):
-        raise UsageError(f"--flow {text}: one end has IPv4, the other IPv6")
-    return source, destination
-
-
-def _end(text: str, address: str, port: str) -> bytes:
+def _packed(endpoint: Endpoint) -> bytes:
+    address, port = endpoint
     try:
-        return ip_address(address.strip("[]")).packed + int(port).to_bytes(2)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"--flow {text}: {address}:{port} is no address and port; an IPv6 address goes into []"
-        ) from None
+        return ip_address(address).packed + _packed_port(port)
+    except ValueError:
+        raise UsageError(f"{address} is no IP address") from None
+
+
+def _packed_port(port: int) -> bytes:
+    if not 0 <= port < 1 << 16:
+        raise UsageError(f"{port} is no port")
+    return port.to_bytes(2)

@@ -1,4 +1,4 @@
-"""Which session descriptions belong together: offer and answer (RFC 3264) in SIP."""
+"""Offers and their answers in SIP (RFC 3264): which ends a media line connects."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.sdp import Section
 
 
-class Place(NamedTuple):
-    """Where one side of a call takes media: address and port of RTP and of RTCP.
+class End(NamedTuple):
+    """One end of a media line: the address and port to which RTP is sent, and RTCP.
 
     Both are as `frames.destination_of` gives them, 4 or 16 octets of address and 2 of port,
     and are the same with rtcp-mux. `frames.endpoint` makes text of them.
@@ -24,8 +24,8 @@ class Place(NamedTuple):
     rtcp: bytes
 
     @classmethod
-    def at(cls, address: bytes | str, port: int, rtcp_port: int) -> Place | None:
-        """The place of an address; None for a host name, an unspecified address or port 0."""
+    def at(cls, address: bytes | str, port: int, rtcp_port: int) -> End | None:
+        """The end at an address; None for a host name, an unspecified address or port 0."""
         try:
             packed = ip_address(address).packed
         except ValueError:
@@ -43,40 +43,43 @@ class Description(NamedTuple):
     moment: Moment
 
 
-class Laid(NamedTuple):
-    """A part of signalling that may hold keys, and the medium and places that they are for."""
+class KeyedMedia(NamedTuple):
+    """A part of signalling that may hold keys, and the media line and ends that they are for.
+
+    `owner` is the end that sent the part, `peer` the other one; None where it is not known.
+    """
 
     section: Section
     medium: Section | None
-    owner: Place | None
-    peer: Place | None
+    owner: End | None
+    peer: End | None
     call: str
     moment: Moment
 
 
 MAX_MEDIA = 64
-"""Media of one description that are laid to places."""
+"""Media lines of one description that are looked at."""
 MAX_SIDES = 8
-"""Offers, and answers, of one exchange that are laid to each other."""
+"""Offers, and answers, of one exchange that are matched with each other."""
 
-FindPlace = Callable[[Section], Place | None]
+FindEnd = Callable[[Section], End | None]
 
 
-def lay(description: Description, owner: FindPlace, peer: FindPlace) -> Iterator[Laid]:
-    """Every medium of a description, with the session level and with its own part."""
+def match_ends(description: Description, owner: FindEnd, peer: FindEnd) -> Iterator[KeyedMedia]:
+    """Give every media line of a description twice: for its own keys and for the session's."""
     session, *media = description.sections
     for medium in media[:MAX_MEDIA]:
         for section in (session, medium):
-            yield Laid(
+            yield KeyedMedia(
                 section, medium, owner(medium), peer(medium), description.call, description.moment
             )
     if not media:
-        yield Laid(session, None, None, None, description.call, description.moment)
+        yield KeyedMedia(session, None, None, None, description.call, description.moment)
 
 
-def place_of(section: Section) -> Place | None:
-    """Where the sender of a description takes a medium."""
-    return Place.at(section.address, section.port, section.rtcp_port)
+def end_of(section: Section) -> End | None:
+    """The end to which media for the sender of a description goes."""
+    return End.at(section.address, section.port, section.rtcp_port)
 
 
 class _Exchange:
@@ -88,7 +91,7 @@ class _Exchange:
         self.offered_in_response = False
 
     def add(self, carrier: Carrier, description: Description) -> None:
-        """Take a description; the same again is passed over."""
+        """Take a description; a repetition is ignored."""
         in_response = carrier.status is not None
         if not self.offers:
             self.offered_in_response = in_response
@@ -98,31 +101,31 @@ class _Exchange:
         if new and len(known) < MAX_SIDES:
             known.append(description)
 
-    def laid(self) -> Iterator[Laid]:
-        """What the descriptions hold, each laid to each that it belongs to."""
+    def keyed_media(self) -> Iterator[KeyedMedia]:
+        """The media lines of each description, with the ends of each that answers it."""
         for these, those in ((self.offers, self.answers), (self.answers, self.offers)):
             for one in these:
                 if not those:
-                    yield from lay(one, place_of, lambda _: None)
+                    yield from match_ends(one, end_of, lambda _: None)
                 for other in those:
-                    yield from lay(one, place_of, partial(_same_medium, other))
+                    yield from match_ends(one, end_of, partial(_same_medium, other))
 
 
-def _same_medium(other: Description, medium: Section) -> Place | None:
-    """The place of a medium in the other description, which has as many of them."""
+def _same_medium(other: Description, medium: Section) -> End | None:
+    """The end of the same media line in the other description (RFC 3264 6)."""
     if medium.number >= len(other.sections):
         return None
-    return place_of(other.sections[medium.number])
+    return end_of(other.sections[medium.number])
 
 
 _Key = tuple[str, str, frozenset[bytes]]
 
 
 class Offers:
-    """Takes the descriptions in SIP messages and says which answer which.
+    """Takes the descriptions in SIP messages and matches answers with offers.
 
-    What belongs together has one Call-ID and CSeq number and went between the same two
-    hosts: a proxy on the way may have put other addresses into the description.
+    They have one Call-ID and CSeq number and went between the same two hosts: a proxy on the
+    way may have put other addresses into the description.
     """
 
     def __init__(self) -> None:
@@ -138,10 +141,10 @@ class Offers:
             exchange = self._exchanges[key] = self._last[key[:2]] = _Exchange()
         exchange.add(carrier, description)
 
-    def laid(self) -> Iterator[Laid]:
-        """What the descriptions hold, with both sides of each exchange."""
+    def keyed_media(self) -> Iterator[KeyedMedia]:
+        """The media lines of all descriptions, with both ends where both are known."""
         for exchange in self._exchanges.values():
-            yield from exchange.laid()
+            yield from exchange.keyed_media()
 
     def _acknowledged(self, carrier: Carrier, key: _Key) -> _Exchange | None:
         """The exchange that an ACK or PRACK answers, which has another key.

@@ -1,11 +1,8 @@
-"""Files of packets in and out: streams, never held whole."""
+"""Files of packets in and out, which are never held whole."""
 
 from __future__ import annotations
 
-import io
 import os
-import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,43 +11,38 @@ from typing import BinaryIO
 from mikeytool.capture.capture_files import is_capture, open_capture, read_head
 from mikeytool.capture.packet_lines import PacketLines
 from mikeytool.capture.record import Capture
-from mikeytool.cli.message_io import check_kind, check_output
-from mikeytool.cli.options.common import say
 from mikeytool.wire.errors import StateError, UsageError, WireError
 
-_IS_TEXT = re.compile(rb"(?:[0-9A-Fa-f]{2})+|[A-Za-z0-9+/]{11,}={0,2}|.*\s.*", re.DOTALL)
+Source = str | os.PathLike[str] | BinaryIO
+"""A capture, or a text with a packet a line: the name of a file, or an open file."""
+Target = str | os.PathLike[str] | BinaryIO
+"""The name of a file that appears when it is complete, or an open file."""
+
+NO_PACKETS = "there is no packet in the input; the command before it may have failed"
 
 
-class Input:
-    """Packets to read: a capture, or lines; from a file, standard input, or the argument.
+class NoSignalledKeyError(UsageError):
+    """The signalling of a capture has no key that can be used."""
 
-    `size` is that of the file in octets, None if it is none; `at` how far it was read.
+
+class PacketFile:
+    """An open file of packets: a capture, or a text with one a line.
+
+    `head` are its first octets, `capture` reads its packets.
     """
 
-    def __init__(self, argument: str | None) -> None:
-        """Open it and read its beginning; raises WireError, StateError."""
-        self.name = "standard input" if argument in (None, "-") else argument or ""
-        self._file = _open(argument)
-        head, file = read_head(self._file)
-        if not head.strip():
-            raise WireError(
-                "there is no packet in the input; the command before it may have failed"
-            )
-        self.is_capture = is_capture(head)
-        self.capture: Capture
-        if self.is_capture:
-            self.capture = open_capture(file)
-        else:
-            check_kind(head)
-            if isinstance(self._file, io.BytesIO) and not _IS_TEXT.fullmatch(head):
-                raise WireError(
-                    f"there is no file {argument!r}, and it is no packet in hex or base64"
-                )
-            self.capture = PacketLines(file)
+    def __init__(self, file: BinaryIO) -> None:
+        """Read the beginning; raises WireError if the file is empty or its header is broken."""
+        self._file = file
+        self.head, rejoined = read_head(file)
+        if not self.head.strip():
+            raise WireError(NO_PACKETS)
+        self.is_capture = is_capture(self.head)
+        self.capture: Capture = open_capture(rejoined) if self.is_capture else PacketLines(rejoined)
 
     @property
     def size(self) -> int | None:
-        """Octets of the file, None if it is none."""
+        """Octets of the file, None where it has no size, as a pipe."""
         try:
             status = os.fstat(self._file.fileno())
         except OSError:
@@ -58,12 +50,15 @@ class Input:
         return status.st_size or None
 
     @property
-    def at(self) -> int:
-        """How far the file was read."""
-        return self._file.tell()
+    def position(self) -> int:
+        """How many octets of the file have been read; 0 where that cannot be told."""
+        try:
+            return self._file.tell()
+        except OSError:
+            return 0
 
-    def again(self) -> Capture:
-        """The capture from its beginning once more; raises UsageError if it is no file."""
+    def rewind(self) -> Capture:
+        """Begin the capture anew; raises UsageError if that cannot be done, as with a pipe."""
         if not self._file.seekable():
             raise UsageError("the capture is read twice to find its keys; give it as a file")
         self._file.seek(0)
@@ -71,52 +66,43 @@ class Input:
         return self.capture
 
 
-def _open(argument: str | None) -> BinaryIO:
-    if argument is None or argument == "-":
-        if sys.stdin is None:
-            raise WireError("standard input is closed; give a file")
-        if sys.stdin.isatty():
-            say("reading from the terminal; end with Ctrl-D")
-        return sys.stdin.buffer
-    path = Path(argument)
+@contextmanager
+def open_packets(source: Source) -> Iterator[PacketFile]:
+    """Open a file of packets; raises StateError, and WireError as `PacketFile` does."""
+    if not isinstance(source, str | os.PathLike):
+        yield PacketFile(source)
+        return
     try:
-        if path.is_dir():
-            raise WireError(f"{argument}: this is a folder, a capture or packets are expected")
-        if path.exists():
-            return path.open("rb")
-    except ValueError:
-        pass
+        file = Path(source).open("rb")  # noqa: SIM115 - closed below
     except OSError as error:
-        if not argument.isascii() or len(argument) < 255:
-            raise StateError(f"{argument}: {error.strerror}") from None
-    return io.BytesIO(os.fsencode(argument))
+        raise StateError(f"{source}: {error.strerror}") from None
+    with file:
+        yield PacketFile(file)
 
 
 @contextmanager
-def output(path: str | None) -> Iterator[BinaryIO]:
-    """Standard output, or a file, which appears under its name when it is complete.
+def open_target(target: Target) -> Iterator[BinaryIO]:
+    """Open what is written: a named file appears under its name when it is complete.
 
-    So the input may be the same file. Raises StateError.
+    So the input may be the same file. Raises StateError when it cannot be written; then the
+    file that was there before is as it was.
     """
-    if path is None or path == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+    if not isinstance(target, str | os.PathLike):
+        yield target
+        target.flush()
         return
-    check_output(path)
-    final = Path(os.path.realpath(path))
-    if final.exists() and not final.is_file():
-        try:
+    final = Path(os.path.realpath(target))
+    try:
+        if final.exists() and not final.is_file():
             with final.open("wb") as device:
                 yield device
-        except OSError as error:
-            raise StateError(f"{path}: {error.strerror}") from None
-        return
-    temporary = final.with_name(f".{final.name[:200]}.{os.getpid()}")
-    try:
-        with temporary.open("xb") as out:
-            yield out
-        temporary.replace(final)
+            return
+        temporary = final.with_name(f".{final.name[:200]}.{os.getpid()}")
+        try:
+            with temporary.open("xb") as out:
+                yield out
+            temporary.replace(final)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise StateError(f"{os.fspath(target)}: {error.strerror}") from None

@@ -1,33 +1,33 @@
-"""What came of the packets: a row an SSRC and destination."""
+"""What came of the packets of a run: counts for each SSRC at each destination."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code
-from mikeytool.cli.options.common import is_terminal, say
-from mikeytool.media.handlers import Handler
-from mikeytool.srtp import Clash, Replayed
-from mikeytool.srtp.index import TooLate
-from mikeytool.wire.errors import MikeyError, StateError
+from mikeytool.media.contexts import Context
+from mikeytool.media.listener import Listener
+from mikeytool.srtp.index import Clash, Replayed, TooLate
+from mikeytool.wire.errors import MikeyError, WireError
 
-_MOST_ROWS = 4096
-_MOST_COMPLAINTS = 10
-_NO_WIDTH = 1 << 18
+_MOST_STREAMS = 4096
+_MOST_FAILURES = 10
 _ELSE = -1
-"""In place of an SSRC, where rows would be too many, or no SSRC could be read."""
+"""In place of an SSRC, where streams would be too many, or no SSRC could be read."""
 
 
 @dataclass
-class Row:
-    """The counts of one SSRC at one destination; `key` names the key that opened it."""
+class StreamReport:
+    """The counts of one SSRC at one destination, which is empty where packets have none.
+
+    `packets` came, of which `done` were encrypted or decrypted, `failed` did not verify or
+    could not be read, `replayed` came before, and `skipped` have no key. `clashes`, which
+    count as failed, had the index of another packet under the same key. `key` names the key
+    that opened the stream. Of RTP packets `lost` never came and `late` came out of order;
+    `roc` is the rollover counter in the end, None without an RTP packet.
+    """
 
     ssrc: int
     destination: str
@@ -50,102 +50,111 @@ class Row:
 
 @dataclass
 class Report:
-    """What came of the packets of a run; `verb` is `encrypted` or `decrypted`."""
+    """What came of the packets of a run.
 
-    verb: str
-    unit: str
-    """What the numbers of packets count: packets, or lines."""
+    `verb` says what was to be done with them and `unit` what the numbers of packets count.
+    `others` counts the packets that are neither RTP nor RTCP, by protocol. `notes` are those
+    of senders and receivers, `unused_keys` the keys in the signalling that were no use, and
+    why. `failures` tells why packets failed, ten reasons at most, and `errors` has the first
+    error of each class. `fault` is what is wrong with the file itself, if anything is:
+    everything before it was processed.
+    """
+
+    verb: Literal["encrypted", "decrypted"]
+    unit: Literal["packet", "line"] = "packet"
+    listener: Listener = field(default_factory=Listener, repr=False)
     others: Counter[str] = field(default_factory=Counter)
-    codes: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
-    _rows: dict[tuple[int, str], Row] = field(default_factory=dict)
-    _complained: set[str] = field(default_factory=set)
-    _unsaid: int = 0
-    _copies: int = 0
+    unused_keys: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    errors: list[MikeyError] = field(default_factory=list)
+    fault: WireError | None = None
+    _streams: dict[tuple[int, str], StreamReport] = field(default_factory=dict, repr=False)
+    _reasons: set[str] = field(default_factory=set, repr=False)
+    _untold: int = field(default=0, repr=False)
+    _copies: int = field(default=0, repr=False)
 
     @property
     def is_empty(self) -> bool:
         """Whether there was no packet at all."""
-        return not self._rows and not self.others and not self.codes
+        return not self._streams and not self.others and not self.errors
 
-    def row(self, ssrc: int, destination: str) -> Row:
-        """The row of an SSRC at a destination."""
-        if len(self._rows) >= _MOST_ROWS and (ssrc, destination) not in self._rows:
+    @property
+    def streams(self) -> list[StreamReport]:
+        """The counts of every stream, in the order in which they were met."""
+        return list(self._streams.values())
+
+    def stream(self, ssrc: int, destination: str) -> StreamReport:
+        """The counts of an SSRC at a destination."""
+        if len(self._streams) >= _MOST_STREAMS and (ssrc, destination) not in self._streams:
             ssrc, destination = _ELSE, ""
-        return self._rows.setdefault((ssrc, destination), Row(ssrc, destination))
+        return self._streams.setdefault((ssrc, destination), StreamReport(ssrc, destination))
 
-    def failed(self, number: int, row: Row, error: MikeyError, *, is_text: bool) -> None:
-        """Count a packet that did not go through, and say why.
+    def count_failure(self, number: int, stream: StreamReport, error: MikeyError) -> None:
+        """Count a packet that did not go through, and tell why.
 
         In a capture a copy of a packet is no failure: it was captured twice.
         """
         if isinstance(error, Replayed):
-            row.replayed += 1
-            if not is_text and not isinstance(error, TooLate):
+            stream.replayed += 1
+            if self.unit == "packet" and not isinstance(error, TooLate):
                 self._copies += 1
                 return
         else:
-            row.failed += 1
-            row.clashes += isinstance(error, Clash)
-        self.codes.add(exit_code(error) if is_text else EXIT_REFUSED)
-        self._complain(number, str(error))
+            stream.failed += 1
+            stream.clashes += isinstance(error, Clash)
+        self._tell(number, str(error), error)
 
-    def unreadable(self, number: int, text: str, *, counted: bool = False) -> None:
-        """A line that cannot be read, as a packet or at all."""
+    def count_unreadable(self, number: int, text: str, *, counted: bool = False) -> None:
+        """Tell of a line that cannot be read, as a packet (then it is counted) or at all."""
         if counted:
-            row = self.row(_ELSE, "")
-            row.packets += 1
-            row.failed += 1
-        self.codes.add(EXIT_UNREADABLE)
-        self._complain(number, text)
+            stream = self.stream(_ELSE, "")
+            stream.packets += 1
+            stream.failed += 1
+        self._tell(number, text, WireError(text))
 
-    def _complain(self, number: int, text: str) -> None:
-        if text in self._complained or len(self._complained) >= _MOST_COMPLAINTS:
-            self._unsaid += 1
+    def _tell(self, number: int, text: str, error: MikeyError) -> None:
+        if all(type(each) is not type(error) for each in self.errors):
+            self.errors.append(error)
+        if text in self._reasons or len(self._reasons) >= _MOST_FAILURES:
+            self._untold += 1
             return
-        self._complained.add(text)
-        complain(f"{self.unit} {number}: {text}")
+        self._reasons.add(text)
+        self._add_failure(f"{self.unit} {number}: {text}")
 
-    def take_notes(self, handlers: Iterable[Handler]) -> None:
-        """Say what the senders and receivers have noted down since the last time."""
-        for each in handlers:
+    def _add_failure(self, text: str) -> None:
+        self.failures.append(text)
+        self.listener.failure(text)
+
+    def count_unused_key(self, text: str) -> None:
+        """Tell of a key in the signalling that is no use."""
+        self.unused_keys.append(text)
+        self.listener.note(text)
+
+    def take_notes(self, contexts: Iterable[Context]) -> None:
+        """Take and tell what the senders and receivers have noted down since the last time."""
+        for each in contexts:
             for note in each.notes.take():
                 self.notes.append(note)
-                say(f"note: {note}")
+                self.listener.note(note)
 
-    def finish(self, handlers: Iterable[Handler]) -> None:
-        """Take what the receivers know of their streams, and say how the run went."""
-        for each in handlers:
+    def finish(self, contexts: Iterable[Context]) -> None:
+        """Take what the receivers know of their streams, and tell what was left out."""
+        for each in contexts:
             for (ssrc, destination), stream in each.streams.items():
-                row = self._rows.get((ssrc, destination))
+                row = self._streams.get((ssrc, destination))
                 if row is not None:
                     row.lost, row.late, row.roc = stream.lost, stream.late, stream.roc
-        if self._unsaid:
-            complain(f"{self._unsaid} {self.unit}s more failed, for such reasons")
+        if self._untold:
+            self._add_failure(f"{self._untold} {self.unit}s more failed, for such reasons")
         if self._copies:
-            say(f"note: {self._copies} packets came a second time; the copies were left out")
-
-    def show(self) -> None:
-        """Print the report on standard error."""
-        rows = sorted(self._rows.values(), key=lambda row: (row.ssrc, row.destination))
-        several = len({row.key for row in rows if row.key}) > 1
-        head = ["packets", self.verb, "failed", "replayed", "skipped", "lost", "out of order",
-                "ROC", "clashes"]  # fmt: skip
-        table = [["SSRC", "destination", *head, *["key"] * several]]
-        for row in rows:
-            counts = [row.packets, row.done, row.failed, row.replayed, row.skipped, row.lost,
-                      row.late, "-" if row.roc is None else row.roc, row.clashes]  # fmt: skip
-            key = [row.key or "-"] * several
-            table.append([row.name, row.destination or "-", *map(str, counts), *key])
-        for line in _lines(table, several) if rows else []:
-            say(line)
-        if self.others:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.others.items()))
-            say(f"skipped, neither RTP nor RTCP: {kinds}")
+            self.listener.note(
+                f"{self._copies} packets came a second time; the copies were left out"
+            )
 
     def json(self) -> dict[str, Any]:
-        """The report for programs."""
-        rows = [
+        """The report as `srtp --report` writes it."""
+        streams = [
             {
                 "ssrc": row.name,
                 "destination": row.destination or None,
@@ -160,36 +169,6 @@ class Report:
                 "clashes": row.clashes,
                 "key": row.key or None,
             }
-            for row in self._rows.values()
+            for row in self._streams.values()
         ]
-        return {"streams": rows, "others": dict(self.others), "notes": self.notes}
-
-    def write(self, path: Path) -> None:
-        """Write the report as JSON; raises StateError."""
-        try:
-            path.write_text(json.dumps(self.json()) + "\n")
-        except OSError as error:
-            raise StateError(f"{path}: {error.strerror}") from None
-
-
-def _lines(table: list[list[str]], has_key: bool) -> Iterator[str]:
-    """A table for people; in a narrow terminal each row is two lines."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    is_narrow = sum(widths) + 2 * (len(widths) - 1) > _width()
-    last = len(widths) - has_key
-    for cells in table:
-        counts = [
-            cell.rjust(width) for cell, width in zip(cells[2:last], widths[2:last], strict=True)
-        ]
-        if is_narrow:
-            yield "  ".join([*cells[:2], *cells[last:]])
-            yield "  " + " ".join(counts)
-        else:
-            ends = [cells[0].ljust(widths[0]), cells[1].ljust(widths[1])]
-            yield "  ".join([*ends, *counts, *cells[last:]])
-
-
-def _width() -> int:
-    if is_terminal() or os.environ.get("COLUMNS"):
-        return shutil.get_terminal_size().columns
-    return _NO_WIDTH
+        return {"streams": streams, "others": dict(self.others), "notes": self.notes}

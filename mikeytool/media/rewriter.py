@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from mikeytool.capture.frames import UDP, Datagram, find, with_payload
 from mikeytool.capture.packet_lines import NO_LINE, PacketLines
 from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture, Record
-from mikeytool.media.demux import Lanes
-from mikeytool.media.flows import FlowFilter, is_other_protocol, other_protocol
-from mikeytool.media.handlers import Handler
-from mikeytool.media.report import Report, Row
+from mikeytool.media.contexts import Context
+from mikeytool.media.demux import Demux
+from mikeytool.media.flows import is_other_protocol, other_protocol
+from mikeytool.media.report import Report, StreamReport
+from mikeytool.media.settings import Settings
 from mikeytool.wire.errors import MikeyError, Refused, WireError
 
 BATCH = 1024
@@ -18,42 +19,34 @@ BATCH = 1024
 _CUT = "the capture has only the beginning of it; capture with a longer snaplen"
 
 
-class Traffic:
-    """A run of `srtp encrypt` or `srtp decrypt` over one file."""
+class Rewriter:
+    """Encrypts or decrypts the packets of one file."""
 
     def __init__(
-        self,
-        capture: Capture,
-        handlers: Sequence[Handler],
-        flows: FlowFilter,
-        only: frozenset[int] | None,
-        on_error: str,
-        report: Report,
+        self, capture: Capture, contexts: Sequence[Context], settings: Settings, report: Report
     ) -> None:
         self._capture = capture
-        self._on_error = on_error
+        self._on_error = settings.on_error
         self._report = report
-        self._lanes = Lanes(handlers, flows, only, report)
+        self._demux = Demux(contexts, settings, report)
         self._is_text = isinstance(capture, PacketLines)
         self._stopped = False
 
     def run(self) -> Iterator[bytes]:
-        """The octets to write, a batch at a time; raises WireError at the end of a broken file.
+        """The octets to write, a batch at a time.
 
-        Each batch is complete in the report before it is given out.
+        Each batch is complete in the report before it is given out. What is wrong at the end
+        of a broken file is the `fault` of the report.
         """
         yield self._capture.head
         for batch in self._batches():
             yield self._process(batch)
             if self._stopped:
                 return
-        if self._fault is not None:
-            raise self._fault
 
     def _batches(self) -> Iterator[list[Record]]:
-        """The records in lists; what is wrong at the end of the file goes to `_fault`."""
-        self._fault: WireError | None = None
         batch: list[Record] = []
+        fault = None
         try:
             for record in self._capture:
                 batch.append(record)
@@ -61,13 +54,15 @@ class Traffic:
                     yield batch
                     batch = []
         except WireError as error:
-            self._fault = error
+            fault = error
         if batch:
             yield batch
+        # Set last: a run that stops at a failed packet before has not met the fault.
+        self._report.fault = fault
 
     def _process(self, batch: list[Record]) -> bytes:
         out: list[bytes] = []
-        lanes = self._lanes.known
+        routes = self._demux.known
         kept, rewritten = self._capture.kept, self._capture.rewritten
         for record in batch:
             if self._stopped:
@@ -88,30 +83,30 @@ class Traffic:
                 self._no_media(record, raw[start:end], out)
                 continue
             ssrc = raw[at : at + 4]
-            lane = lanes.get(flow + ssrc)
-            if lane is None:
-                lane = self._lanes.add(flow, ssrc)
-            row = lane.row
-            row.packets += 1
-            process = lane.process
+            route = routes.get(flow + ssrc)
+            if route is None:
+                route = self._demux.add(flow, ssrc)
+            stream = route.report
+            stream.packets += 1
+            process = route.process
             try:
                 if process is None:
-                    process = self._lanes.decide(lane, flow, ssrc, batch)
+                    process = self._demux.decide(route, flow, ssrc, batch)
                 if process is not None and (
                     wire > record[5] - record[4] or (datagram and datagram.cut)
                 ):
                     raise Refused(_CUT)
-                done = process and process(raw[start:end], lane.source, lane.destination)
+                done = process and process(raw[start:end], route.source, route.destination)
                 if done is None:
-                    row.skipped += 1
+                    stream.skipped += 1
                     out.append(kept(record))
                     continue
                 if datagram is not None:
                     done = with_payload(raw, record[4], datagram, done)
                 out.append(rewritten(record, done))
-                row.done += 1
+                stream.done += 1
             except MikeyError as error:
-                self._failed(record, row, error, out)
+                self._failed(record, stream, error, out)
         return b"".join(out)
 
     # --- what does not go through ----------------------------------------------------------------
@@ -119,7 +114,7 @@ class Traffic:
     def _other(self, record: Record, out: list[bytes]) -> None:
         """A record that holds no UDP datagram."""
         if record.link == NO_LINE:
-            self._report.unreadable(record.number, "a packet in hex or base64 is expected")
+            self._report.count_unreadable(record.number, "a packet in hex or base64 is expected")
             self._stopped = self._on_error == "stop"
             return
         if record.link != NO_PACKET:
@@ -129,7 +124,7 @@ class Traffic:
     def _no_media(self, record: Record, packet: bytes, out: list[bytes]) -> None:
         """A UDP datagram or a line that is neither RTP nor RTCP."""
         if self._is_text and not is_other_protocol(packet):
-            self._report.unreadable(record.number, _why_no_media(packet), counted=True)
+            self._report.count_unreadable(record.number, _why_no_media(packet), counted=True)
             if self._on_error == "keep":
                 out.append(self._capture.kept(record))
             self._stopped = self._on_error == "stop"
@@ -137,8 +132,10 @@ class Traffic:
         self._report.others[other_protocol(packet[0]) if packet else "other"] += 1
         out.append(self._capture.kept(record))
 
-    def _failed(self, record: Record, row: Row, error: MikeyError, out: list[bytes]) -> None:
-        self._report.failed(record.number, row, error, is_text=self._is_text)
+    def _failed(
+        self, record: Record, stream: StreamReport, error: MikeyError, out: list[bytes]
+    ) -> None:
+        self._report.count_failure(record.number, stream, error)
         if self._on_error == "keep":
             out.append(self._capture.kept(record))
         self._stopped = self._on_error == "stop"

@@ -1,4 +1,4 @@
-"""RTSP sessions: which description a SETUP is about, and where its media goes (RFC 2326)."""
+"""RTSP sessions: which media line a SETUP is about, and where its media goes (RFC 2326)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mikeytool.capture.frames import destination_of, source_of
 from mikeytool.capture.keymgmt import KEYMGMT_HEADER, read_header_value
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.sdp import Section
-from mikeytool.media.offers import Description, Laid, Place, lay
+from mikeytool.media.offers import Description, End, KeyedMedia, match_ends
 
 MAX_PENDING = 64
 """Requests of a connection that wait for their response."""
 MAX_KEPT = 64
-"""Descriptions, KeyMgmt headers and media of one connection."""
+"""Descriptions, KeyMgmt headers and media lines of one connection that are looked at."""
 
 
 @dataclass(slots=True)
@@ -35,8 +35,8 @@ class _Transport:
             {part.lower() for part in parts if "=" not in part},
         )
 
-    def place(self, ports: str, address: str, host: bytes) -> Place | None:
-        """The place that these parameters name; `host` is where the connection has it."""
+    def end(self, ports: str, address: str, host: bytes) -> End | None:
+        """The end that these parameters name; `host` is its address on the connection."""
         first, _, second = self.parameters.get(ports, "").partition("-")
         if not (first.isdecimal() and int(first) < 65536):
             return None
@@ -44,25 +44,25 @@ class _Transport:
         rtcp = int(second) if second.isdecimal() and int(second) < 65536 else min(rtp + 1, 65535)
         if "rtcp-mux" in self.flags:
             rtcp = rtp
-        return Place.at(self.parameters.get(address) or host, rtp, rtcp)
+        return End.at(self.parameters.get(address) or host, rtp, rtcp)
 
 
 @dataclass(slots=True)
 class _Medium:
-    """A medium that was set up: its URI, and the places of client and server."""
+    """A media line that was set up: its URI, and the ends at client and server."""
 
     uri: str
     call: str
-    client: Place | None
-    server: Place | None
+    client: End | None
+    server: End | None
 
 
 @dataclass(slots=True)
 class _Connection:
     """What went over one connection between a client and a server.
 
-    `described` are the descriptions, each with whether the client gave it (ANNOUNCE);
-    `headers` the KeyMgmt headers of SETUP, with who sent them.
+    `described` are the descriptions, each with whether the client sent it (ANNOUNCE);
+    `headers` the KeyMgmt headers of SETUP, with whether the client sent them.
     """
 
     requests: dict[str, Carrier] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class _Connection:
 
 
 class RtspSessions:
-    """Takes RTSP messages and says for which media their keys are."""
+    """Takes RTSP messages and matches their keys with the media that was set up."""
 
     def __init__(self) -> None:
         self._connections: dict[bytes, _Connection] = {}
@@ -105,42 +105,42 @@ class RtspSessions:
             connection.media[request.target] = _Medium(
                 request.target,
                 call,
-                transport.place("client_port", "destination", client[:-2]),
-                transport.place("server_port", "source", server[:-2]),
+                transport.end("client_port", "destination", client[:-2]),
+                transport.end("server_port", "source", server[:-2]),
             )
 
-    def laid(self) -> Iterator[Laid]:
-        """What was described or set up, with the places of client and server."""
+    def keyed_media(self) -> Iterator[KeyedMedia]:
+        """The media lines that were described or set up, with the ends at client and server."""
         for connection in self._connections.values():
             for description, by_client in connection.described:
-                yield from _lay_description(connection, description, by_client)
+                yield from _media_of(connection, description, by_client)
             for section, uri, moment, by_client in connection.headers:
                 medium = connection.media.get(uri)
                 described = _described(connection, uri)
                 if medium is None:
-                    yield Laid(section, described, None, None, uri, moment)
+                    yield KeyedMedia(section, described, None, None, uri, moment)
                     continue
                 owner, peer = medium.client, medium.server
                 if not by_client:
                     owner, peer = peer, owner
-                yield Laid(section, described, owner, peer, medium.call, moment)
+                yield KeyedMedia(section, described, owner, peer, medium.call, moment)
 
 
-def _lay_description(
+def _media_of(
     connection: _Connection, description: Description, by_client: bool
-) -> Iterator[Laid]:
-    def places(section: Section) -> tuple[Place | None, Place | None]:
+) -> Iterator[KeyedMedia]:
+    def ends(section: Section) -> tuple[End | None, End | None]:
         for medium in connection.media.values():
             if _is_control(section, medium.uri):
                 return medium.client, medium.server
         return None, None
 
     mine, other = (0, 1) if by_client else (1, 0)
-    yield from lay(description, lambda one: places(one)[mine], lambda one: places(one)[other])
+    yield from match_ends(description, lambda one: ends(one)[mine], lambda one: ends(one)[other])
 
 
 def _described(connection: _Connection, uri: str) -> Section | None:
-    """The medium of a description that a URI controls."""
+    """The media line that a URI controls."""
     for description, _ in reversed(connection.described):
         for section in description.sections[1:]:
             if _is_control(section, uri):
@@ -149,6 +149,6 @@ def _described(connection: _Connection, uri: str) -> Section | None:
 
 
 def _is_control(section: Section, uri: str) -> bool:
-    """Whether a URI is the a=control of a medium, which may be relative (RFC 2326 C.1.1)."""
+    """Whether a URI is the a=control of a media line, which may be relative (RFC 2326 C.1.1)."""
     control = section.control
     return bool(control) and (uri == control or uri.endswith(f"/{control}"))

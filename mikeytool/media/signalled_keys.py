@@ -1,12 +1,9 @@
-"""Keys in signalling, laid to the media that they protect.
-
-The first to read is `MediaKey`; `media_keys` finds them in a capture.
-"""
+"""Keys in the signalling of a capture, with the media that they are for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal
 
@@ -17,9 +14,10 @@ from mikeytool.capture.keymgmt import message_of
 from mikeytool.capture.record import Record
 from mikeytool.capture.sdp import SDP_MEDIA_TYPE, Section, read_sdp
 from mikeytool.capture.signalling import Signal, signals
-from mikeytool.media.offers import Description, Laid, Offers, Place, lay, place_of
+from mikeytool.media.offers import Description, End, KeyedMedia, Offers, end_of, match_ends
 from mikeytool.media.rtsp_sessions import RtspSessions
 from mikeytool.wire.errors import WireError
+from mikeytool.wire.masked_repr import masked_repr
 
 MAX_EARLIER = 16
 """Messages of one crypto session bundle that are kept."""
@@ -28,32 +26,33 @@ MAX_KEYS = 16
 _CSB_ID = slice(4, 8)  # in the common header (RFC 3830 6.1)
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
-class MediaKey:
-    """One a=crypto line or MIKEY message, and the media that it is for.
+class SignalledKey:
+    """An a=crypto line or MIKEY message, and the media that it is for.
 
     `content` is the value of a=crypto without `crypto:` (a str: "1 AES_CM_128_HMAC_SHA1_80
-    inline:…"), or a MIKEY message (bytes), as it stood there: nothing of either was verified.
+    inline:…"), or a MIKEY message (bytes), as it was sent: nothing in it has been verified.
     `earlier` are the MIKEY messages with its CSB ID that were captured before it, oldest
-    first, each once: of an answer, its initial message.
+    first, each once; for a response they include its initial message. Printing masks both.
 
-    `owner` is the place of the side whose description this is, `peer` that of the other side;
-    each is None when nothing tells it: no answer in the capture, a host name, port 0, media
-    interleaved into an RTSP connection. An a=crypto line keys what goes from `owner` to `peer`
-    (RFC 4568 5.1). A MIKEY message may key both directions; in RTSP each side sends its own.
-    One that stands at session level comes once for each medium. What was announced (SAP) has
-    no owner: its key is for all that goes to `peer`.
+    `owner` is the end whose description this is, `peer` the other end; each is None where
+    nothing tells it: no answer in the capture, a host name, port 0, media interleaved into an
+    RTSP connection. An a=crypto line keys what goes from `owner` to `peer` (RFC 4568 5.1). A
+    MIKEY message may key both directions; in RTSP each side sends its own. One at session
+    level comes once for each media line. An announcement (SAP) has no owner: its key is for
+    everything that goes to `peer`.
 
     `frame` (from 1) and `time` (Unix nanoseconds or None) are those of the signalling, `call`
-    the Call-ID or RTSP session, `level` "session level", "media 1 (audio)" or "KeyMgmt
-    header", `media` the place of the medium among the m= lines, from 1 (0 when there is
+    is the Call-ID or RTSP session, `level` "session level", "media 1 (audio)" or "KeyMgmt
+    header", `media` the position of the media line in the description, from 1 (0 when there is
     none), `kind` its first word.
     """
 
-    content: str | bytes
-    earlier: tuple[bytes, ...]
-    owner: Place | None
-    peer: Place | None
+    content: str | bytes = field(repr=False)
+    earlier: tuple[bytes, ...] = field(repr=False)
+    owner: End | None
+    peer: End | None
     frame: int
     time: int | None
     protocol: Literal["SIP", "RTSP", "SAP"]
@@ -63,24 +62,24 @@ class MediaKey:
     kind: str
 
 
-def media_keys(records: Iterable[Record]) -> list[MediaKey]:
-    """The keys in the signalling of a capture, in order of its frames.
+def signalled_keys_in(records: Iterable[Record]) -> list[SignalledKey]:
+    """Find the keys in the signalling of a capture, in the order of its frames.
 
-    `records` are those of a capture file, `open_capture(file)`; if that is broken, the keys
-    before the fault are given. An offer that gets several answers (RFC 3264, forking) gives
-    an entry for each.
+    `records` are those of a capture file, `open_capture(file)`; of a broken one the keys
+    before the fault are found. An offer with several answers (forking) gives one key for
+    each.
     """
     reader = _Reader()
     try:
         for signal in signals(records):
             reader.add(signal)
     except WireError:
-        pass  # whoever reads the file for its media meets the same fault
+        pass  # reading the file for its media meets the same fault
     return reader.keys()
 
 
 class _Reader:
-    """Takes signals; when all are there, it knows which belong together."""
+    """Takes signals, and matches them when the last has come."""
 
     def __init__(self) -> None:
         self._described: list[tuple[Signal, Carrier, list[Section]]] = []
@@ -105,10 +104,10 @@ class _Reader:
             without = replace(carrier, body=b"")
             self._described.append((signal._replace(carrier=without), without, sections))
 
-    def keys(self) -> list[MediaKey]:
-        """Every key, each once for the same media, in order of frames."""
+    def keys(self) -> list[SignalledKey]:
+        """Every key, once for the same media, in the order of frames."""
         offers, rtsp = Offers(), RtspSessions()
-        announced: list[Laid] = []
+        announced: list[KeyedMedia] = []
         # Each side of a TCP connection is read for itself, and may be ahead of the other.
         for signal, carrier, sections in sorted(self._described, key=lambda one: one[0].moment[0]):
             if carrier.protocol == "RTSP":
@@ -118,10 +117,10 @@ class _Reader:
                 offers.add(carrier, signal.flow, description)
             elif carrier.protocol == "SAP":
                 description = Description(sections, signal.source, signal.moment)
-                announced += lay(description, lambda _: None, place_of)
+                announced += match_ends(description, lambda _: None, end_of)
         found = [
-            *self._expand("SIP", offers.laid()),
-            *self._expand("RTSP", rtsp.laid()),
+            *self._expand("SIP", offers.keyed_media()),
+            *self._expand("RTSP", rtsp.keyed_media()),
             *self._expand("SAP", announced),
         ]
         found.sort(key=lambda key: key.frame)
@@ -129,11 +128,11 @@ class _Reader:
         return list(reversed(once.values()))
 
     def _expand(
-        self, protocol: Literal["SIP", "RTSP", "SAP"], laid: Iterable[Laid]
-    ) -> Iterator[MediaKey]:
-        for one in laid:
+        self, protocol: Literal["SIP", "RTSP", "SAP"], media: Iterable[KeyedMedia]
+    ) -> Iterator[SignalledKey]:
+        for one in media:
             for content in islice(_contents(one.section), MAX_KEYS):
-                yield MediaKey(
+                yield SignalledKey(
                     content=content,
                     earlier=() if isinstance(content, str) else self._bundles.before(content),
                     owner=one.owner,
@@ -149,7 +148,7 @@ class _Reader:
 
 
 def _contents(section: Section) -> Iterator[str | bytes]:
-    """The keys in a part of signalling; what cannot be read is none."""
+    """The keys in a part of signalling that can be read."""
     for spec in section.specs:
         try:
             message = message_of(spec)
@@ -161,7 +160,7 @@ def _contents(section: Section) -> Iterator[str | bytes]:
 
 
 class _Bundles:
-    """Remembers messages by their CSB ID: what a message answers came before it."""
+    """Remembers messages by CSB ID: the initial message of a response came before it."""
 
     def __init__(self) -> None:
         self._messages: dict[bytes, list[bytes]] = {}

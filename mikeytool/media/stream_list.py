@@ -1,8 +1,7 @@
-"""`srtp info`: the RTP and RTCP streams in a capture, as far as they can be told without a key."""
+"""The RTP and RTCP streams in a capture, as far as they can be told without a key."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,9 +10,7 @@ from typing import Any
 from mikeytool.capture.frames import UDP, Datagram, destination_of, endpoint, find, source_of
 from mikeytool.capture.packet_lines import NO_LINE
 from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture
-from mikeytool.cli.options.common import say
 from mikeytool.media.flows import FlowFilter, other_protocol
-from mikeytool.media.packet_files import Input
 from mikeytool.srtp.index import estimate
 from mikeytool.srtp.packet import RTP_HEADER, rtp_fields
 from mikeytool.wire.errors import WireError
@@ -23,8 +20,13 @@ _MISORDER = 3000  # sequence numbers; one further off begins anew (RFC 3550 A.1 
 
 
 @dataclass
-class _Stream:
-    """What is seen of an SSRC from one place to another; times in Unix nanoseconds."""
+class StreamSummary:
+    """What is seen of an SSRC from one endpoint to another.
+
+    Endpoints are None where packets have none. `packets` and `octets` are those of RTP, `rtcp`
+    are packets of RTCP. `types` counts payload types. Times are in Unix nanoseconds; those
+    and the sequence numbers are None where no packet tells them.
+    """
 
     ssrc: int
     source: str | None
@@ -110,34 +112,39 @@ class _Stream:
         }
 
 
-def show_info(packets: Input, *, as_json: bool) -> int:
-    """Print the streams of a capture; raises WireError at the end of a broken one."""
-    streams: dict[tuple[int, bytes], _Stream] = {}
+@dataclass
+class StreamList:
+    """The streams of a capture, and how many packets are neither RTP nor RTCP, by protocol.
+
+    `fault` is what is wrong with the file itself, if anything is: everything before it is
+    counted.
+    """
+
+    streams: list[StreamSummary]
+    others: Counter[str]
+    fault: WireError | None = None
+
+    def json(self) -> dict[str, Any]:
+        """The list as `srtp info --json` prints it."""
+        return {"streams": [each.json() for each in self.streams], "others": dict(self.others)}
+
+
+def streams_in(capture: Capture) -> StreamList:
+    """The streams of a capture, or of a text with a packet a line."""
+    streams: dict[tuple[int, bytes], StreamSummary] = {}
     others: Counter[str] = Counter()
     fault: WireError | None = None
     try:
-        _look(packets.capture, streams, others)
+        _look(capture, streams, others)
     except WireError as error:
         fault = error
-    found = _joined(streams)
-    if as_json:
-        result = {"streams": [each.json() for each in found], "others": dict(others)}
-        print(json.dumps(result))
-    else:
-        _show(found)
-        if others:
-            say("neither RTP nor RTCP: " + ", ".join(f"{n} {k}" for k, n in sorted(others.items())))
-    if fault is not None:
-        raise fault
-    if not found and not others:
-        raise WireError("there is no packet in the input; the command before it may have failed")
-    return 0
+    return StreamList(_joined(streams), others, fault)
 
 
 def _look(
-    capture: Capture, streams: dict[tuple[int, bytes], _Stream], others: Counter[str]
+    capture: Capture, streams: dict[tuple[int, bytes], StreamSummary], others: Counter[str]
 ) -> None:
-    flows = FlowFilter.of((), ())
+    flows = FlowFilter()
     for _, time, link, raw, start, end, _ in capture:
         flow = b""
         if link != BARE_PACKET:
@@ -164,14 +171,14 @@ def _look(
             ends = (
                 (endpoint(source_of(flow)), endpoint(destination_of(flow))) if flow else (None,) * 2
             )
-            stream = streams[ssrc, flow] = _Stream(ssrc, *ends)
+            stream = streams[ssrc, flow] = StreamSummary(ssrc, *ends)
         if is_rtcp:
             stream.add_rtcp(time)
         else:
             stream.add(raw[start + 1] & 0x7F, sequence, size, time)
 
 
-def _joined(streams: dict[tuple[int, bytes], _Stream]) -> list[_Stream]:
+def _joined(streams: dict[tuple[int, bytes], StreamSummary]) -> list[StreamSummary]:
     """The streams, RTCP on a port of its own counted with the RTP of its SSRC and addresses."""
     media = {(ssrc, flow[:-4]): s for (ssrc, flow), s in streams.items() if s.packets}
     found = []
@@ -182,24 +189,6 @@ def _joined(streams: dict[tuple[int, bytes], _Stream]) -> list[_Stream]:
         else:
             rtp.rtcp += stream.rtcp
     return found
-
-
-def _show(streams: list[_Stream]) -> None:
-    from mikeytool.cli.render.table import print_table
-
-    rows = [["SSRC", "source", "destination", "packets", "type", "seconds", "seq", "lost", "RTCP"]]
-    for each in streams:
-        types = ",".join(map(str, sorted(each.types))) or "-"
-        span = "-" if each.first_seq is None else f"{each.first_seq}-{each.last_seq}"
-        seconds = "-" if each.seconds is None else f"{each.seconds:.2f}"
-        rows.append(
-            [f"{each.ssrc:#010x}", each.source or "-", each.destination or "-", str(each.packets),
-             types, seconds, span, str(each.lost), str(each.rtcp)]
-        )  # fmt: skip
-    if streams:
-        print_table(rows)
-    else:
-        say("no RTP or RTCP is in the capture")
 
 
 def _iso(time: int | None) -> str | None:

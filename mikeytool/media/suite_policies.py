@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.session import CryptoSession
-from mikeytool.srtp import SUITES, Suite, suite
 from mikeytool.srtp.security_policy import policy_for, read_policy, suite_of
+from mikeytool.srtp.suites import SUITES, Suite, suite
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.payloads import SP
 from mikeytool.wire.registry import ProtType

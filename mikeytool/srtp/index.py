@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from enum import Enum
+from typing import NamedTuple
 
 from mikeytool.wire.errors import Refused, UsageError
 
@@ -17,6 +18,13 @@ WINDOW = 64
 # Half the range of SEQ: the index of a packet further behind cannot be told any more.
 WIDEST_WINDOW = 1 << 15
 _REMEMBERED = 1 << 10
+
+
+class Highest(NamedTuple):
+    """The highest indices used for an SSRC; -1 where no packet was."""
+
+    rtp: int = -1
+    rtcp: int = -1
 
 
 class Replayed(Refused):

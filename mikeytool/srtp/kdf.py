@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from mikeytool.srtp.suites import RTCP_AUTH_KEY, Suite
+from mikeytool.wire.masked_repr import masked_repr
 
 
 class Label(IntEnum):
@@ -27,9 +28,10 @@ class Label(IntEnum):
     RTCP_SALT = 5
 
 
+@masked_repr
 @dataclass(frozen=True)
 class SessionKeys:
-    """k_e, k_a and k_s of one direction of RTP, or of RTCP; printing it shows none of them.
+    """k_e, k_a and k_s of one direction of RTP, or of RTCP; printing it masks them.
 
     k_a is empty for AES-GCM, which has no key of its own for authentication.
     """

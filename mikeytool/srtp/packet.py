@@ -7,8 +7,9 @@ against the octets that are there.
 from __future__ import annotations
 
 import struct
+from collections.abc import Set
 
-from mikeytool.wire.errors import WireError
+from mikeytool.wire.errors import Refused, WireError
 
 RTP_HEADER = 12
 RTCP_HEADER = 8
@@ -57,6 +58,15 @@ def parse_rtcp(packet: bytes) -> int:
     if first >> 6 != 2:
         raise _wrong_version("RTCP header", first)
     return int(ssrc)
+
+
+def check_ssrc(ssrc: int, allowed: Set[int] | None) -> None:
+    """Raise Refused if `ssrc` is not among those allowed; None allows every one."""
+    if allowed is not None and ssrc not in allowed:
+        raise Refused(
+            f"SSRC 0x{ssrc:08x} is not one of the {len(allowed)} allowed; "
+            "allow it or leave its packets out"
+        )
 
 
 def _too_short(what: str, found: int, needed: int) -> WireError:

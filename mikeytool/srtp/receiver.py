@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from mikeytool.srtp.context import (
-    Highest,
-    Lifetime,
-    MasterKey,
-    Notes,
-    check_lengths,
-    check_ssrc,
-    nearly,
-)
 from mikeytool.srtp.index import (
     RTCP_INDICES,
     RTP_INDICES,
     WINDOW,
     Clash,
+    Highest,
     Known,
     Packets,
     check_roc,
     check_window,
     estimate,
 )
+from mikeytool.srtp.master_key import Lifetime, MasterKey, check_lengths, nearly
+from mikeytool.srtp.notes import Notes
 from mikeytool.srtp.packet import (
     RTCP_HEADER,
     RTP_HEADER,
     TRAILER,
+    check_ssrc,
     is_rtcp,
     parse_rtcp,
     parse_rtp,
@@ -36,7 +31,7 @@ from mikeytool.srtp.packet import (
 from mikeytool.srtp.stream import Stream
 from mikeytool.srtp.suites import Suite
 from mikeytool.srtp.transform import rtcp_opener, rtp_opener
-from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
+from mikeytool.wire.errors import Refused, UsageError, WireError
 
 MOST_STREAMS = 4096
 """So many streams are kept apart; memory stays bounded whatever comes."""
@@ -189,14 +184,6 @@ class Receiver:
             if index != likely:
                 self._note_roc(ssrc, index, likely >> 16)
         return clear
-
-    def unprotect_all(self, packets: Iterable[bytes]) -> Iterator[bytes | MikeyError]:
-        """Unprotect packets one after the other; what `unprotect` raises stands in the place."""
-        for packet in packets:
-            try:
-                yield self.unprotect(packet)
-            except MikeyError as error:
-                yield error
 
     def _unprotect_rtcp(self, packet: bytes, source: str, destination: str) -> bytes:
         ssrc = parse_rtcp(packet)

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mikeytool.srtp.context import MasterKey
 from mikeytool.srtp.index import RTP_INDICES, WINDOW
+from mikeytool.srtp.master_key import MasterKey
 from mikeytool.srtp.suites import SUITES, Suite, adapted, split_key, suite
 from mikeytool.wire.errors import UsageError
 
@@ -79,12 +79,12 @@ class Crypto:
         if self.fec_keys:
             words.append(f"FEC_KEY={_key_text(self.fec_keys)}")
         text = " ".join([*words, *self.ignored])
-        if parse(text) != self:
+        if parse_crypto(text) != self:
             raise UsageError(f"a crypto attribute cannot say {self.suite.name} as it is here")
         return text
 
 
-def parse(text: str) -> Crypto:
+def parse_crypto(text: str) -> Crypto:
     """Read `a=crypto:TAG SUITE KEYS PARAMETERS`, or the part from TAG or SUITE on (RFC 4568 9).
 
     Names are taken in upper and lower case (RFC 4234 2.3), base64 with and without padding.

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
-from mikeytool.srtp.context import (
-    Highest,
-    Lifetime,
-    MasterKey,
-    Notes,
-    check_lengths,
-    check_ssrc,
-    nearly,
-)
 from mikeytool.srtp.index import (
     RTCP_INDICES,
     RTP_INDICES,
     WIDEST_WINDOW,
     WINDOW,
+    Highest,
     check_roc,
     check_window,
     estimate,
 )
-from mikeytool.srtp.packet import RTP_HEADER, is_rtcp, parse_rtcp, parse_rtp, rtp_fields
+from mikeytool.srtp.master_key import Lifetime, MasterKey, check_lengths, nearly
+from mikeytool.srtp.notes import Notes
+from mikeytool.srtp.packet import RTP_HEADER, check_ssrc, is_rtcp, parse_rtcp, parse_rtp, rtp_fields
 from mikeytool.srtp.suites import Suite
 from mikeytool.srtp.transform import rtcp_sealer, rtp_sealer
 from mikeytool.wire.errors import Refused, UsageError
@@ -137,10 +131,6 @@ class Sender:
         if index >= _NEARLY_RTP:
             self._warn(ssrc, "SRTP")
         return protected
-
-    def protect_all(self, packets: Iterable[bytes]) -> Iterator[bytes]:
-        """Protect packets one after the other; raises what `protect` raises."""
-        return map(self.protect, packets)
 
     def _protect_rtcp(self, packet: bytes) -> bytes:
         ssrc = parse_rtcp(packet)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mikeytool.srtp.context import Highest
-from mikeytool.srtp.index import Packets, ReplayWindow
+from mikeytool.srtp.index import Highest, Packets, ReplayWindow
 
 
 class Stream:

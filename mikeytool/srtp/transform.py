@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from mikeytool.srtp import aes_cm, aes_f8, aes_gcm, hmac_sha1, null
-from mikeytool.srtp.context import MasterKey
 from mikeytool.srtp.interface import (
     Crypt,
     RtcpOpener,
@@ -17,6 +16,7 @@ from mikeytool.srtp.interface import (
     Transform,
 )
 from mikeytool.srtp.kdf import SessionKeys, rtcp_keys, rtp_keys
+from mikeytool.srtp.master_key import MasterKey
 from mikeytool.srtp.packet import ENCRYPTED, TRAILER
 from mikeytool.srtp.suites import Cipher, Suite
 

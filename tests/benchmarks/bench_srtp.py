@@ -25,12 +25,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from pylibsrtp import Policy, Session
 
-from mikeytool.capture.capture_files import open_capture
-from mikeytool.media.flows import FlowFilter
-from mikeytool.media.handlers import receiving
-from mikeytool.media.report import Report
-from mikeytool.media.rewriter import Traffic
-from mikeytool.srtp import MasterKey, Receiver, Suite, suite
+from mikeytool.media import decrypt_capture
+from mikeytool.srtp import Crypto, MasterKey, Suite, suite
 
 ROUNDS = 5
 KINDS = (("audio", 160, 20_000, 1.5), ("video", 1200, 10_000, 1.0))
@@ -69,14 +65,8 @@ def _measure(folder: Path, kind: str, size: int, packets: int, aim: float, chose
 
 def decrypt(source: Path, target: Path, chosen: Suite) -> None:
     """Decrypt a capture as `srtp decrypt` does."""
-    report = Report("decrypted", "packet")
-    with source.open("rb") as file, target.open("wb") as out:
-        handlers = [receiving("key", Receiver(chosen, [_key(chosen)]))]
-        flows = FlowFilter.of([], [])
-        traffic = Traffic(open_capture(file), handlers, flows, None, "drop", report)
-        for octets in traffic.run():
-            out.write(octets)
-    assert not report.codes
+    report = decrypt_capture(source, target, [Crypto(chosen, (_key(chosen),))])
+    assert not report.errors
 
 
 def peer(source: Path, target: Path, chosen: Suite) -> None:

@@ -13,7 +13,7 @@ from mikeytool.capture.capture_files import open_capture
 from mikeytool.capture.carried_messages import messages_in
 from mikeytool.capture.carrier import Carrier
 from mikeytool.capture.signalling import signals
-from mikeytool.media.signalled_keys import media_keys
+from mikeytool.media.signalled_keys import signalled_keys_in
 from mikeytool.wire.errors import WireError
 from tests.capture import network
 from tests.capture.carriers import INVITE, OK, key_mgmt, lines, rtsp, sdp, sip
@@ -56,7 +56,7 @@ def read(packets: list[bytes]) -> tuple[int, int]:
                 count += sum(1 for _ in messages_in(signal.carrier))
             except WireError:
                 continue
-    return count, len(media_keys(open_capture(io.BytesIO(data))))
+    return count, len(signalled_keys_in(open_capture(io.BytesIO(data))))
 
 
 def test_unchanged() -> None:

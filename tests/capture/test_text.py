@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from mikeytool.capture.encoding import begins_message
 from mikeytool.capture.text import Format, Found, find_messages, format_message
 from mikeytool.wire.errors import WireError
 from tests.capture.messages import ERROR, TRANSFER_RESP, UPDATE_RESP, b64
+from tests.support import to_an_end
 
 ANY_VERSION_1 = st.binary(max_size=300).map(lambda rest: b"\x01" + rest)
 NEWLINE = st.sampled_from(["\n", "\r\n"])
@@ -355,16 +355,14 @@ def test_any_order_of_lines_gives_items_or_one_error(lines: list[str]) -> None:
 )
 def test_a_long_line_takes_linear_time(start: str, unit: str) -> None:
     text = start + unit * (1_000_000 // len(unit))
-    began = time.process_time()
-    items = outcome(text)
-    assert time.process_time() - began < 5
+    with to_an_end():
+        items = outcome(text)
     assert all(len(str(item)) < 300 for item in items if isinstance(item, WireError))
 
 
 def test_ten_megabytes_of_junk_in_one_line() -> None:
-    began = time.process_time()
-    assert "neither hex nor base64" in error(b"x y;" * 2_500_000)
-    assert time.process_time() - began < 10
+    with to_an_end():
+        assert "neither hex nor base64" in error(b"x y;" * 2_500_000)
 
 
 @pytest.mark.parametrize(
@@ -372,9 +370,8 @@ def test_ten_megabytes_of_junk_in_one_line() -> None:
 )
 def test_many_lines(line: str) -> None:
     for first in ("AQAFAAAA", "KeyMgmt: prot=mikey;data=AQAF", "a=key-mgmt:mikey AQAF"):
-        began = time.process_time()
-        assert outcome(f"{first}\n{(line + chr(10)) * 100_000}")
-        assert time.process_time() - began < 10
+        with to_an_end():
+            assert outcome(f"{first}\n{(line + chr(10)) * 100_000}")
 
 
 # The way out

@@ -5,38 +5,57 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import NamedTuple
+
+from tests.cli import in_process
+from tests.cli.in_process import Ran
+from tests.cli.script import Unknown, parse
 
 BIN = Path(sys.executable).parent
-
-
-class Ran(NamedTuple):
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
+_NAMES = ("MIKEYTOOL_", "COLUMNS", "HOME", "XDG_", "NO_COLOR")
+"""How names begin that may be given to a command in this process."""
 
 
 class Shell:
-    """Runs command lines in a folder of their own."""
+    """Runs command lines in a folder of their own.
 
-    def __init__(self, folder: Path) -> None:
+    They run in this process where they can; what tests/cli/script.py does not know runs in bash,
+    each command in a process of its own. `bash` is a shell in which everything does.
+    """
+
+    def __init__(self, folder: Path, *, in_process: bool = True) -> None:
         self.folder = folder
+        self.in_process = in_process
         self.variables = {
             **{name: value for name, value in os.environ.items() if name[:10] != "MIKEYTOOL_"},
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "MIKEYTOOL_STATE": str(folder / "state"),
         }
-        self.variables.pop("COLUMNS", None)
+        for name in ("COLUMNS", "PYTHONUNBUFFERED"):
+            self.variables.pop(name, None)
+
+    @property
+    def bash(self) -> Shell:
+        """The same, for what is about processes: signals, kills, how Python starts and ends."""
+        return Shell(self.folder, in_process=False)
 
     def run(self, command: str, **variables: str) -> Ran:
         """Run a command line and give what came of it."""
+        environment = {**self.variables, **variables}
+        # A folder and variables are of the whole process, so no other thread may run commands.
+        alone = threading.current_thread() is threading.main_thread()
+        if self.in_process and alone and all(name.startswith(_NAMES) for name in variables):
+            try:
+                script = parse(command)
+            except Unknown:
+                pass  # then bash
+            else:
+                return in_process.run(script, self.folder, environment)
         ran = subprocess.run(
             ["/bin/bash", "-c", command],
             cwd=self.folder,
-            env={**self.variables, **variables},
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,

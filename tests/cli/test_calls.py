@@ -184,7 +184,9 @@ def json_csb(shell: Shell) -> str:
 
 
 def test_a_demo_can_be_kept_and_run_again(shell: Shell) -> None:
-    assert "All of it went as it should" in shell.ok("mikeytool demo --keep kept")
+    shown = shell.ok("mikeytool demo --keep kept", COLUMNS="80")
+    assert "All of it went as it should" in shown
+    assert max(map(len, shown.splitlines())) <= 80
     shell.ok("mkdir again; cd again; sh ../kept/demo.sh")
     shell.fails("mikeytool demo --keep kept", 4, "kept")
 

@@ -118,8 +118,10 @@ def test_a_line_is_written_before_the_next_one_comes(shell: Shell) -> None:
     process.stdin.flush()
     assert process.stdout.readline().decode().strip() == OFFER
     process.stdin.write(line)
-    out, _ = process.communicate(timeout=60)
-    assert out.decode().split() == [OFFER] * 2
+    process.stdin.close()
+    assert process.stdout.read().decode().split() == [OFFER] * 2
+    process.stdout.close()
+    assert process.wait() == 0
 
 
 def test_bad_lines_do_not_end_reading_line_by_line(shell: Shell) -> None:

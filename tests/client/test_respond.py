@@ -13,7 +13,8 @@ import pytest
 
 from mikeytool.client import state as client_state
 from mikeytool.client.initiate import Media
-from mikeytool.client.respond import Callee, Resolve, respond
+from mikeytool.client.resolvers import Resolve
+from mikeytool.client.respond import Callee, respond
 from mikeytool.client.state import MAX_KEPT, open_state
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.exchange.environment import NS

@@ -1,6 +1,6 @@
 """Processes that run a conference and are killed: a program of its own, because it forks.
 
-`python -m tests.conference.crashing FOLDER EACH` has every command killed at a random moment
+`python -m tests.conference.crashing FOLDER EACH SEED` has every command killed at a random moment
 until each has been cut short EACH times, and checks the file after every kill. What was cut
 short is repeated; what was told counts. Prints, as JSON, how often each command was killed
 before it told of anything, and after. Fails where something does not hold.
@@ -304,7 +304,7 @@ COMMANDS: dict[str, Callable[[Killed], object]] = {
 
 
 def main() -> None:
-    folder, each = Path(sys.argv[1]), int(sys.argv[2])
+    folder, each, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     room = Room(folder)
     room.clock = time.time_ns  # type: ignore[assignment]
     room.env = Environment(time.time_ns, os.urandom)
@@ -313,7 +313,7 @@ def main() -> None:
         room.store.add_user(who, psk_of(who))
     room.create(*GUESTS, by=GUESTS[0])
     room.state.close()
-    killed = Killed(room, random.Random(33828))
+    killed = Killed(room, random.Random(seed))
     for _ in range(100 * each):
         left = [name for name in COMMANDS if killed.before[name] < each]
         if not left:

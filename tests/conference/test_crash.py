@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.series import Series
 from tests.support import TESTS
 
 EACH = 6
@@ -16,11 +17,13 @@ COMMANDS = {
 }  # fmt: skip
 
 
-def test_kill_9_at_random_points_of_every_command(memory: Path) -> None:
+def test_kill_9_at_random_points_of_every_command(memory: Path, series: Series) -> None:
+    each = series.length(EACH, 2)
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.conference.crashing", str(memory), str(EACH)],
+        [sys.executable, "-m", "tests.conference.crashing", str(memory), str(each),
+         str(series.seed)],
         cwd=TESTS.parent, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
-    assert {name for name, times in found["before"].items() if times >= EACH} == COMMANDS
+    assert {name for name, times in found["before"].items() if times >= each} == COMMANDS

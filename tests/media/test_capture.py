@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mikeytool.srtp import Highest, MasterKey, Receiver, suite
+from tests.srtp.media import unprotect_all
 
 CAPTURE = Path(__file__).parents[3] / "shared/data/marseillaise-srtp.pcap"
 SECRET = b64decode("aSBrbm93IGFsbCB5b3VyIGxpdHRsZSBzZWNyZXRz")
@@ -35,7 +36,7 @@ def test_the_marseillaise() -> None:
     assert len(protected) == 11_888
     name = "AES_CM_128_HMAC_SHA1_80"
     receiver = Receiver(suite(name), [MasterKey(SECRET[:16], SECRET[16:])])
-    clear = list(receiver.unprotect_all(protected))
+    clear = list(unprotect_all(receiver, protected))
     assert all(isinstance(each, bytes) for each in clear)
     assert [len(each) for each in clear if isinstance(each, bytes)] == [
         len(each) - 10 for each in protected

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.srtp import Receiver, Sender, parse_rtcp
-from mikeytool.srtp.sdes import Crypto, parse
+from mikeytool.srtp import Crypto, Receiver, Sender, parse_crypto, parse_rtcp
 from tests.peers.programs import need
 from tests.srtp.media import rtp
 
@@ -86,10 +85,10 @@ def test_what_ffmpeg_sends_is_read_here(
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode(errors="replace")
-    crypto = parse(LINE.format(name))
+    crypto = parse_crypto(LINE.format(name))
     # The line that ffmpeg prints for the receiver says the same.
     (printed,) = [each for each in done.stdout.decode().splitlines() if "crypto" in each]
-    assert parse(printed.replace(theirs, name)) == crypto
+    assert parse_crypto(printed.replace(theirs, name)) == crypto
     receiver = Receiver(crypto.suite, crypto.keys)
     packets = [receiver.unprotect(each) for each in received(media, first=SECONDS)]
     assert b"".join(each[12:] for each in packets) == sound
@@ -103,7 +102,7 @@ def test_what_ffmpeg_sends_is_read_here(
 def test_ffmpeg_reads_what_is_sent_here(
     tmp_path: Path, ports: tuple[socket.socket, socket.socket], name: str, theirs: str
 ) -> None:
-    crypto = parse(LINE.format(name))
+    crypto = parse_crypto(LINE.format(name))
     frames = 40
     media, control = ports
     port = media.getsockname()[1]

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 from tests.capture.carriers import key_mgmt, lines, rtsp
+from tests.capture.media_ends import (
+    end,
+    keys,
+)
 from tests.capture.messages import TRANSFER_RESP, UPDATE_RESP, b64
 from tests.capture.network import (
     ALICE,
@@ -8,10 +12,6 @@ from tests.capture.network import (
     SYN,
     Ends,
     tcp,
-)
-from tests.capture.places import (
-    keys,
-    place,
 )
 
 URI = "rtsp://192.0.2.2/stream"
@@ -66,12 +66,12 @@ def test_rtsp_sets_up_what_was_described() -> None:
     video, audio = keys(*packets)
     assert (video.content, video.protocol, video.frame) == (TRANSFER_RESP, "RTSP", 4)
     assert (video.media, video.kind, video.level) == (1, "video", "session level")
-    assert (video.owner, video.peer) == (place(BOB, 6000), place(ALICE, 5000))
+    assert (video.owner, video.peer) == (end(BOB, 6000), end(ALICE, 5000))
     assert (audio.media, audio.kind) == (2, "audio")
-    assert (audio.owner, audio.peer) == (place("192.0.2.77", 6002), place(ALICE, 5002))
+    assert (audio.owner, audio.peer) == (end("192.0.2.77", 6002), end(ALICE, 5002))
 
 
-def test_interleaved_media_has_no_place() -> None:
+def test_interleaved_media_has_no_ends() -> None:
     packets = conversation(
         *DESCRIBE, *setup(0, "RTP/SAVP/TCP;interleaved=0-1", "RTP/SAVP/TCP;interleaved=0-1")
     )
@@ -87,7 +87,7 @@ def test_keymgmt_of_setup_is_the_clients() -> None:
     of_client = [key for key in keys(*packets) if key.level == "KeyMgmt header"]
     assert [
         (key.content, key.earlier, key.owner, key.peer, key.call, key.media) for key in of_client
-    ] == [(UPDATE_RESP, (TRANSFER_RESP,), place(ALICE, 5000), place(BOB, 6000), "77", 1)]
+    ] == [(UPDATE_RESP, (TRANSFER_RESP,), end(ALICE, 5000), end(BOB, 6000), "77", 1)]
 
 
 def test_a_recording_client_owns_what_it_announces() -> None:
@@ -98,7 +98,7 @@ def test_a_recording_client_owns_what_it_announces() -> None:
                "RTP/SAVP;unicast;client_port=5000-5001;server_port=6000-6001;RTCP-mux"),
     )  # fmt: skip
     video, audio = keys(*packets)
-    assert (video.owner, video.peer) == (place(ALICE, 5000, 5000), place(BOB, 6000, 6000))
+    assert (video.owner, video.peer) == (end(ALICE, 5000, 5000), end(BOB, 6000, 6000))
     assert (audio.owner, audio.peer) == (None, None)
 
 

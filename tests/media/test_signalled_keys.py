@@ -2,9 +2,21 @@ from __future__ import annotations
 
 import pytest
 
-from mikeytool.media.signalled_keys import MAX_KEYS, MediaKey
+from mikeytool.media.signalled_keys import MAX_KEYS, SignalledKey
 from tests.capture import network
 from tests.capture.carriers import INVITE, OK, key_mgmt, lines, sdp, sip
+from tests.capture.media_ends import (
+    ALICE_KEY,
+    ALICES,
+    ANSWER,
+    BOB_KEY,
+    BOBS,
+    BOTH,
+    OFFER,
+    end,
+    keys,
+    keys_with_ends,
+)
 from tests.capture.messages import TRANSFER_RESP, UPDATE_RESP
 from tests.capture.network import (
     ALICE,
@@ -15,24 +27,12 @@ from tests.capture.network import (
     tcp,
     udp,
 )
-from tests.capture.places import (
-    ALICE_KEY,
-    ALICES,
-    ANSWER,
-    BOB_KEY,
-    BOBS,
-    BOTH,
-    OFFER,
-    keys,
-    laid,
-    place,
-)
 from tests.capture.test_sap import sap
 
 
 def test_offer_and_answer() -> None:
     offered, answered = keys(udp(sip(INVITE, OFFER)), udp(sip(OK, ANSWER), BACK))
-    assert offered == MediaKey(
+    assert offered == SignalledKey(
         content=ALICE_KEY, earlier=(), owner=ALICES, peer=BOBS, frame=1,
         time=network.START * 10**9, protocol="SIP", call="a84b4c76e66710",
         level="media 1 (audio)", media=1, kind="audio",
@@ -43,7 +43,7 @@ def test_offer_and_answer() -> None:
 
 @pytest.mark.parametrize("address", ["host.example.com", "0.0.0.0"])
 def test_an_address_that_says_nothing_is_no_place(address: str) -> None:
-    assert laid(udp(sip(INVITE, sdp(f"a=crypto:{ALICE_KEY}", address=address)))) == [
+    assert keys_with_ends(udp(sip(INVITE, sdp(f"a=crypto:{ALICE_KEY}", address=address)))) == [
         (ALICE_KEY, None, None)
     ]
 
@@ -53,8 +53,8 @@ def test_a_session_key_is_laid_to_each_medium() -> None:
                   "m=video 2000 RTP/SAVP 31")  # fmt: skip
     found = keys(udp(sip(INVITE, offer)))
     assert [(key.content, key.level, key.media, key.owner) for key in found] == [
-        (TRANSFER_RESP, "session level", 1, place(ALICE, 1000)),
-        (TRANSFER_RESP, "session level", 2, place(ALICE, 2000)),
+        (TRANSFER_RESP, "session level", 1, end(ALICE, 1000)),
+        (TRANSFER_RESP, "session level", 2, end(ALICE, 2000)),
     ]
 
 
@@ -74,7 +74,7 @@ def test_mikey_comes_with_what_it_answers() -> None:
 
 def test_broken_keys_are_left_out() -> None:
     broken = sdp("a=key-mgmt:mikey AQ!", "a=key-mgmt:mikey", f"a=crypto:{ALICE_KEY}", port=49000)
-    assert laid(udp(sip(INVITE, broken))) == [(ALICE_KEY, ALICES, None)]
+    assert keys_with_ends(udp(sip(INVITE, broken))) == [(ALICE_KEY, ALICES, None)]
 
 
 def test_keys_of_one_medium_are_bounded() -> None:
@@ -85,7 +85,7 @@ def test_keys_of_one_medium_are_bounded() -> None:
 def test_order_is_that_of_frames_in_tcp_without_syn() -> None:
     """Both directions wait for their beginning, which is known only at the end."""
     answer, offer = tcp(sip(OK, ANSWER), 9, CLIENT.back), tcp(sip(INVITE, OFFER), 9)
-    assert laid(offer, answer) == BOTH
+    assert keys_with_ends(offer, answer) == BOTH
 
 
 def test_announced_keys_are_for_all_that_goes_there() -> None:
@@ -93,8 +93,8 @@ def test_announced_keys_are_for_all_that_goes_there() -> None:
     packet = udp(sap(body), Ends(sport=5000, dport=9875, destination="224.2.127.254"))
     (key,) = keys(packet)
     assert (key.protocol, key.content) == ("SAP", TRANSFER_RESP)
-    assert (key.owner, key.peer) == (None, place("233.252.0.1", 5004))
+    assert (key.owner, key.peer) == (None, end("233.252.0.1", 5004))
 
 
 def test_segments_of_a_long_offer() -> None:
-    assert laid(*stream(sip(INVITE, OFFER), 99, 2**32 - 7)) == [(ALICE_KEY, ALICES, None)]
+    assert keys_with_ends(*stream(sip(INVITE, OFFER), 99, 2**32 - 7)) == [(ALICE_KEY, ALICES, None)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Iterable, Iterator
 
 from hypothesis import strategies as st
 
-from mikeytool.srtp import SUITES, MasterKey, Suite
+from mikeytool.srtp import SUITES, MasterKey, Receiver, Sender, Suite
+from mikeytool.wire.errors import MikeyError
 
 SSRC = 0xCAFEBABE
 
@@ -74,3 +76,17 @@ rtcp_packets = st.builds(
     filler=st.integers(0, 255),
 )
 packets = rtp_packets | rtcp_packets
+
+
+def protect_all(sender: Sender, packets: Iterable[bytes]) -> Iterator[bytes]:
+    """Protect packets one after the other."""
+    return map(sender.protect, packets)
+
+
+def unprotect_all(receiver: Receiver, packets: Iterable[bytes]) -> Iterator[bytes | MikeyError]:
+    """Unprotect packets one after the other; the error of one that fails is in its place."""
+    for packet in packets:
+        try:
+            yield receiver.unprotect(packet)
+        except MikeyError as error:
+            yield error

@@ -109,6 +109,7 @@ def test_rtcp_keys_have_labels_3_to_5() -> None:
     assert keys.salt == block(5)[:14]
 
 
-def test_printing_session_keys_shows_none() -> None:
+def test_printing_session_keys_masks_them() -> None:
     keys = rtp_keys(suite("AES_CM_128_HMAC_SHA1_80"), KEY_128, SALT_128)
-    assert repr(keys) == "SessionKeys()"
+    shown = "encryption=<16 octets>, authentication=<20 octets>, salt=<14 octets>"
+    assert repr(keys) == f"SessionKeys({shown})"

@@ -18,6 +18,7 @@ from mikeytool.srtp import Cipher, MasterKey, Receiver, Sender, Suite, is_rtcp, 
 from mikeytool.srtp.suites import adapted
 from tests.peers import libsrtp
 from tests.peers.programs import need_library, run
+from tests.srtp.media import protect_all, unprotect_all
 
 from .media import master_key, random_rtp, rtcp
 
@@ -110,7 +111,7 @@ def conversation() -> list[bytes]:
 def test_what_libsrtp_protects_is_read_here(suite: Suite, number: int | None) -> None:
     keys = keys_of(suite, number)
     protected = peer(suite, keys, number, conversation(), protect=True)
-    assert list(Receiver(suite, keys).unprotect_all(protected)) == conversation()
+    assert list(unprotect_all(Receiver(suite, keys), protected)) == conversation()
 
 
 @EACH
@@ -122,5 +123,5 @@ def test_libsrtp_reads_what_is_protected_here(suite: Suite, number: int | None) 
         # libsrtp looks for the MKI of SRTCP where the tag of SRTP would begin.
         clear = [packet for packet in clear if not is_rtcp(packet)]
     sender = Sender(suite, keys[number or 0], mki=number is not None)
-    protected = list(sender.protect_all(clear))
+    protected = list(protect_all(sender, clear))
     assert peer(suite, keys, number, protected, protect=False) == clear

@@ -18,6 +18,7 @@ from mikeytool.srtp import Cipher, Highest, MasterKey, Receiver, Sender, Suite, 
 from mikeytool.srtp.suites import adapted
 from mikeytool.srtp.transform import rtcp_opener, rtcp_sealer, rtp_opener, rtp_sealer
 from mikeytool.wire.errors import Refused
+from tests.srtp.media import protect_all
 
 from .media import SSRC, master_key, rtcp, rtp
 
@@ -169,7 +170,7 @@ def test_a_stream_of_two_sources_out_of_order_and_over_a_wrap(suite: Suite) -> N
         for ssrc, sequence in ((1, 0xFFC1 + number), (2, 1 + number)):
             clear.append(rtp(sequence, bytes(source.randrange(60)), ssrc=ssrc))
         clear.append(rtcp(source.randrange(5), ssrc=1))
-    pairs = list(zip(clear, sender.protect_all(clear), strict=True))
+    pairs = list(zip(clear, protect_all(sender, clear), strict=True))
     # Blocks of 30, so that every packet is inside of the window.
     for start in range(0, len(pairs), 30):
         block = pairs[start : start + 30]

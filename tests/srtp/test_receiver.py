@@ -20,6 +20,7 @@ from mikeytool.srtp import (
 from mikeytool.srtp.suites import adapted
 from mikeytool.srtp.transform import rtp_sealer
 from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
+from tests.srtp.media import protect_all, unprotect_all
 
 from .media import SSRC, master_key, packets, rtcp, rtp, suites
 
@@ -69,17 +70,17 @@ def test_any_order_inside_the_window_gives_the_same_packets(
 ) -> None:
     key = master_key(suite)
     clear = [rtp(start + n, bytes([n])) if kind is rtp else rtcp(filler=n) for n in range(64)]
-    protected = list(Sender(suite, key).protect_all(clear))
+    protected = list(protect_all(Sender(suite, key), clear))
     receiver = Receiver(suite, [key])
     assert receiver.unprotect(protected[0]) == clear[0]
-    got = list(receiver.unprotect_all(protected[n] for n in order))
+    got = list(unprotect_all(receiver, (protected[n] for n in order)))
     assert got == [clear[n] for n in order]
-    for each in receiver.unprotect_all(protected):
+    for each in unprotect_all(receiver, protected):
         assert isinstance(each, Replayed)
 
 
 def test_a_packet_from_before_the_first_one_is_late_and_not_replayed() -> None:
-    early, first = Sender(SUITE, KEY).protect_all([rtp(500), rtp(510)])
+    early, first = protect_all(Sender(SUITE, KEY), [rtp(500), rtp(510)])
     receiver = Receiver(SUITE, [KEY])
     receiver.unprotect(first)
     assert receiver.unprotect(early) == rtp(500)
@@ -88,7 +89,7 @@ def test_a_packet_from_before_the_first_one_is_late_and_not_replayed() -> None:
 @pytest.mark.parametrize("window", [64, 128, 32768])
 def test_the_window_ends_where_it_says(window: int) -> None:
     sender = Sender(SUITE, KEY)
-    protected = list(sender.protect_all(rtp(n) for n in range(window + 1)))
+    protected = list(protect_all(sender, (rtp(n) for n in range(window + 1))))
     receiver = Receiver(SUITE, [KEY], window=window)
     receiver.unprotect(protected[-1])
     with pytest.raises(Replayed, match="wider window"):
@@ -108,10 +109,10 @@ def test_a_replay_is_told_from_a_forgery() -> None:
 
 
 def test_a_batch_has_errors_in_the_place_of_bad_packets() -> None:
-    good = list(Sender(SUITE, KEY).protect_all([rtp(1), rtcp(), rtp(2)]))
+    good = list(protect_all(Sender(SUITE, KEY), [rtp(1), rtcp(), rtp(2)]))
     forged = good[1][:-1] + bytes([good[1][-1] ^ 1])
     batch = [good[0], b"", good[0], forged, good[1], good[2]]
-    got = list(Receiver(SUITE, [KEY]).unprotect_all(batch))
+    got = list(unprotect_all(Receiver(SUITE, [KEY]), batch))
     assert [got[0], got[4], got[5]] == [rtp(1), rtcp(), rtp(2)]
     assert [type(got[1]), type(got[2]), type(got[3])] == [WireError, Replayed, Refused]
 
@@ -151,7 +152,7 @@ def test_a_header_that_reaches_into_the_tag_is_unreadable_though_authentic() -> 
 @given(suites, st.lists(st.binary(max_size=60), max_size=20))
 def test_noise_raises_nothing_but_mikey_errors(suite: Suite, noise: list[bytes]) -> None:
     receiver = Receiver(suite, [master_key(suite), master_key(suite, mki=b"\x01")])
-    assert all(isinstance(each, MikeyError) for each in receiver.unprotect_all(noise))
+    assert all(isinstance(each, MikeyError) for each in unprotect_all(receiver, noise))
     assert receiver.highest == {}
 
 
@@ -196,7 +197,7 @@ def test_only_allowed_ssrcs_are_let_in() -> None:
 def test_who_joins_late_finds_the_roc_or_is_told(each: Suite) -> None:
     key = master_key(each)
     sender = Sender(each, key, highest={SSRC: Highest((7 << 16) + 99)})
-    protected, next_one = sender.protect_all([rtp(100), rtp(101)])
+    protected, next_one = protect_all(sender, [rtp(100), rtp(101)])
     told, found = Receiver(each, [key], roc={SSRC: 7}), Receiver(each, [key])
     for receiver in (told, found):
         assert receiver.unprotect(protected) == rtp(100)
@@ -223,8 +224,8 @@ def test_the_search_for_a_roc_is_bounded_and_never_given_up() -> None:
         receiver = Receiver(SUITE, [KEY], roc={SSRC: 1000})
         for _ in range(60):
             far_tried(receiver, foreign)
-        stream = Sender(SUITE, KEY, roc={SSRC: 1000 + far}).protect_all(map(rtp, range(2 * 256)))
-        got = list(receiver.unprotect_all(stream))
+        stream = protect_all(Sender(SUITE, KEY, roc={SSRC: 1000 + far}), map(rtp, range(2 * 256)))
+        got = list(unprotect_all(receiver, stream))
         found = [not isinstance(each, MikeyError) for each in got].index(True)
         assert found < 2 * far
         assert got[found:] == [rtp(n) for n in range(found, 2 * 256)]
@@ -348,10 +349,10 @@ def test_late_packets_from_before_a_wrap_keep_their_roc(each: Suite) -> None:
     key = master_key(each)
     source = random.Random(11)
     clear = [rtp(0xFFF0 + n, bytes([n])) for n in range(40)]
-    protected = list(Sender(each, key).protect_all(clear))
+    protected = list(protect_all(Sender(each, key), clear))
     order = sorted(range(40), key=lambda n: n + source.uniform(0, 20) * bool(n))
     receiver = Receiver(each, [key])
-    assert list(receiver.unprotect_all(protected[n] for n in order)) == [clear[n] for n in order]
+    assert list(unprotect_all(receiver, (protected[n] for n in order))) == [clear[n] for n in order]
 
 
 def test_a_high_sequence_number_in_roc_0_is_ahead_and_not_behind() -> None:

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mikeytool.srtp import SUITES, MasterKey, Suite, suite
-from mikeytool.srtp.sdes import Crypto, parse
+from mikeytool.srtp import SUITES, Crypto, MasterKey, Suite, parse_crypto, suite
 from mikeytool.srtp.suites import adapted
 from mikeytool.wire.errors import UsageError
 
@@ -35,18 +34,18 @@ THIRD_TEXT = b"aBCdefghiJKLmoPQrsTuVwyz123456"
 
 
 def test_the_examples_of_4_5() -> None:
-    video = parse(f"a=crypto:1 {CM} inline:{FIRST}|2^20|1:32")
+    video = parse_crypto(f"a=crypto:1 {CM} inline:{FIRST}|2^20|1:32")
     assert video == Crypto(suite(CM), (key(FIRST_TEXT, bytes(31) + b"\1", 1 << 20),), 1)
     assert video.mki_length == 32
 
 
 def test_the_example_of_6_1_without_a_lifetime() -> None:
-    found = parse(f"a=crypto:1 {CM} inline:{THIRD}|1066:4")
+    found = parse_crypto(f"a=crypto:1 {CM} inline:{THIRD}|1066:4")
     assert found.keys == (key(THIRD_TEXT, b"\0\0\4\x2a"),)
 
 
 def test_the_example_of_7_1_5_broken_as_it_stands_there() -> None:
-    found = parse(
+    found = parse_crypto(
         "a=crypto:2 F8_128_HMAC_SHA1_80\n"
         "  inline:MTIzNDU2Nzg5QUJDREUwMTIzNDU2Nzg5QUJjZGVm|2^20|1:4;\n"
         f"  inline:{SECOND}|2^20|2:4\n"
@@ -77,7 +76,7 @@ def test_the_example_of_7_1_5_broken_as_it_stands_there() -> None:
     ],
 )
 def test_the_beginning_of_a_line(head: str, tag: int | None) -> None:
-    assert parse(f"{head}{CM} inline:{FIRST}\r\n").tag == tag
+    assert parse_crypto(f"{head}{CM} inline:{FIRST}\r\n").tag == tag
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -86,8 +85,10 @@ def test_every_suite_with_a_key_of_its_length(name: str) -> None:
     text = bytes(range(of.key_length + of.salt_length))
     padded = b64encode(text).decode()
     for each in (padded, padded.rstrip("=")):
-        assert parse(f"{name} inline:{each}") == Crypto(of, (key(text, length=of.key_length),))
-        assert parse(f"{name.lower()} INLINE:{each}").suite == of
+        assert parse_crypto(f"{name} inline:{each}") == Crypto(
+            of, (key(text, length=of.key_length),)
+        )
+        assert parse_crypto(f"{name.lower()} INLINE:{each}").suite == of
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_every_suite_with_a_key_of_its_length(name: str) -> None:
     [("1", 1), ("2^0", 1), ("2^48", 1 << 48), ("281474976710656", 1 << 48), ("1000", 1000)],
 )
 def test_lifetimes(text: str, lifetime: int) -> None:
-    (found,) = parse(f"{CM} inline:{FIRST}|{text}").keys
+    (found,) = parse_crypto(f"{CM} inline:{FIRST}|{text}").keys
     assert (found.lifetime, found.mki) == (lifetime, b"")
 
 
@@ -111,7 +112,7 @@ def test_lifetimes(text: str, lifetime: int) -> None:
 )
 def test_mkis(text: str, mki: bytes) -> None:
     for before, lifetime in (("", None), ("|2^31", 1 << 31)):
-        found = parse(f"{CM} inline:{FIRST}{before}|{text}")
+        found = parse_crypto(f"{CM} inline:{FIRST}{before}|{text}")
         assert found.keys == (key(FIRST_TEXT, mki, lifetime),)
         assert found.mki_length == len(mki)
 
@@ -134,11 +135,11 @@ def test_mkis(text: str, mki: bytes) -> None:
     ],
 )
 def test_parameters_that_change_packets(parameters: str, expected: object) -> None:
-    assert parse(f"{CM} inline:{FIRST} {parameters}").suite == expected
+    assert parse_crypto(f"{CM} inline:{FIRST} {parameters}").suite == expected
 
 
 def test_the_other_parameters() -> None:
-    found = parse(
+    found = parse_crypto(
         f"{CM} inline:{FIRST} -NEW=x WSH=64 FEC_ORDER=SRTP_FEC "
         f"FEC_KEY=inline:{SECOND}|2^20|7:2;inline:{THIRD}|8:2 -other"
     )
@@ -154,7 +155,7 @@ def test_the_other_parameters() -> None:
 
 def test_srtcp_of_gcm_may_be_in_the_clear() -> None:
     text = b64encode(bytes(28)).decode()
-    found = parse(f"AEAD_AES_128_GCM inline:{text} UNENCRYPTED_SRTCP").suite
+    found = parse_crypto(f"AEAD_AES_128_GCM inline:{text} UNENCRYPTED_SRTCP").suite
     assert (found.rtp_encrypted, found.rtcp_encrypted) == (True, False)
 
 
@@ -241,7 +242,7 @@ def test_srtcp_of_gcm_may_be_in_the_clear() -> None:
 )
 def test_an_invalid_attribute(text: str, place: str, reason: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse(text)
+        parse_crypto(text)
     said = str(caught.value)
     assert said.startswith(f"crypto attribute, {place}")
     assert reason in said
@@ -254,26 +255,26 @@ def test_a_receiver_is_not_made_to_try_any_number_of_keys() -> None:
         keys = [b64encode(bytes([n]) * 30).decode() for n in range(1, count + 1)]
         return f"{CM} " + ";".join(f"inline:{key}|{n}:1" for n, key in enumerate(keys, 1))
 
-    assert len(parse(line(16)).keys) == 16
+    assert len(parse_crypto(line(16)).keys) == 16
     with pytest.raises(UsageError, match="more than 16 keys"):
-        parse(line(17))
+        parse_crypto(line(17))
 
 
 @pytest.mark.parametrize("parameter", ["UNENCRYPTED_SRTP", "UNAUTHENTICATED_SRTP"])
 def test_gcm_encrypts_and_authenticates_rtp(parameter: str) -> None:
     text = b64encode(bytes(44)).decode()
     with pytest.raises(UsageError, match=r"RFC 7714 8\.2"):
-        parse(f"AEAD_AES_256_GCM inline:{text} {parameter}")
+        parse_crypto(f"AEAD_AES_256_GCM inline:{text} {parameter}")
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for each in (text, f"{CM} {text}", f"{CM} inline:{text}", f"{CM} inline:{FIRST} {text}"):
         try:
-            found = parse(each)
+            found = parse_crypto(each)
         except UsageError:
             continue
-        assert parse(found.line()) == found
+        assert parse_crypto(found.line()) == found
 
 
 # --- lines that are made ----------------------------------------------------------------------
@@ -292,7 +293,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     ],
 )
 def test_a_line_comes_back(text: str) -> None:
-    assert parse(text).line() == text
+    assert parse_crypto(text).line() == text
 
 
 @given(
@@ -321,11 +322,11 @@ def test_what_is_written_is_read_the_same(
         for number in range(count)
     )
     made = Crypto(suite, keys, tag)
-    assert parse(made.line()) == made
+    assert parse_crypto(made.line()) == made
 
 
 def test_what_sdp_has_no_words_for() -> None:
-    usual = parse(f"{CM} inline:{FIRST}")
+    usual = parse_crypto(f"{CM} inline:{FIRST}")
     for odd in (
         replace(usual, suite=adapted(suite(CM), tag_length=8)),
         replace(usual, suite=adapted(suite(CM), key_derivation_rate=1)),
@@ -340,7 +341,7 @@ def test_what_sdp_has_no_words_for() -> None:
 
 
 def test_printing_an_attribute_shows_no_key() -> None:
-    found = parse(f"{CM} inline:{FIRST} FEC_KEY=inline:{SECOND}")
+    found = parse_crypto(f"{CM} inline:{FIRST} FEC_KEY=inline:{SECOND}")
     for secret in (FIRST_TEXT, SECOND_TEXT):
         assert secret[:16].decode() not in repr(found)
         assert repr(secret[16:]) not in repr(found)

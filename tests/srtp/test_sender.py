@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +16,7 @@ from mikeytool.srtp import (
     suite,
 )
 from mikeytool.srtp.suites import adapted
-from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
+from mikeytool.wire.errors import Refused, UsageError, WireError
 
 from .media import SSRC, master_key, packets, rtcp, rtp, suites
 
@@ -41,24 +39,6 @@ def test_only_the_null_cipher_leaves_the_payload_readable(each: Suite, packet: b
     protected = Sender(each, master_key(each)).protect(packet)
     assert (payload in protected) == (each.cipher is Cipher.NULL)
     assert protected[:8] == packet[:8]
-
-
-def until_error(protected: Iterator[bytes]) -> list[bytes | str]:
-    got: list[bytes | str] = []
-    try:
-        got.extend(protected)
-    except MikeyError as error:
-        got.append(str(error))
-    return got
-
-
-@given(suites, st.lists(packets, max_size=10))
-def test_a_batch_is_the_packets_one_by_one(suite: Suite, batch: list[bytes]) -> None:
-    key = master_key(suite)
-    one_by_one, at_once = Sender(suite, key), Sender(suite, key)
-    expected = until_error(map(one_by_one.protect, batch))
-    assert until_error(at_once.protect_all(batch)) == expected
-    assert at_once.highest == one_by_one.highest
 
 
 def test_an_index_is_used_once() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from mikeytool.srtp import SUITES, Clash, Receiver, Replayed, Sender, Suite, suite
 from mikeytool.wire.errors import Refused
+from tests.srtp.media import protect_all
 
 from .media import SSRC, master_key, rtcp, rtp
 
@@ -17,7 +18,7 @@ EVERY = pytest.mark.parametrize("each", SUITES.values(), ids=lambda each: each.n
 
 
 def test_index_and_replay_are_kept_for_each_destination() -> None:
-    protected = list(Sender(SUITE, KEY).protect_all([rtp(1), rtp(2)]))
+    protected = list(protect_all(Sender(SUITE, KEY), [rtp(1), rtp(2)]))
     receiver = Receiver(SUITE, [KEY])
     for destination in ("left", "right"):
         for number, packet in enumerate(protected, 1):
@@ -55,7 +56,7 @@ def test_one_index_under_two_keys_is_a_replay_and_no_clash() -> None:
 
 
 def test_a_stream_may_move_to_another_source_unless_it_is_owned() -> None:
-    packets = list(Sender(SUITE, KEY).protect_all([rtp(1), rtp(2), rtp(3)]))
+    packets = list(protect_all(Sender(SUITE, KEY), [rtp(1), rtp(2), rtp(3)]))
     free, owned = Receiver(SUITE, [KEY]), Receiver(SUITE, [KEY], owned=True)
     for receiver in (free, owned):
         receiver.unprotect(packets[0], "first")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
@@ -127,23 +127,25 @@ def init(
         identity,
         key,
         where,
-        kms_id or reach(where).identity,
+        kms_id or _identity_of(where),
         may_create,
     )
     ConferenceState.init(state, system, force=force).close()
     say(f"{state}: conference system {identity} with the KMS {system.kms_id}")
 
 
+def _identity_of(where: str) -> Identity:
+    with closing(reach(where)) as kms:
+        return kms.identity
+
+
 @contextmanager
 def _system(path: Path, *, send_errors: bool = False) -> Iterator[ConferenceSystem]:
     """The conference system at work, its file closed afterwards."""
-    state = ConferenceState(path)
-    try:
+    with closing(ConferenceState(path)) as state:
         me = state.settings()
-        kms = reach(me.kms, asker=Asker(me.identity, me.psk))
-        yield ConferenceSystem(state, environment(), kms, send_errors)
-    finally:
-        state.close()
+        with closing(reach(me.kms, asker=Asker(me.identity, me.psk))) as kms:
+            yield ConferenceSystem(state, environment(), kms, send_errors)
 
 
 def _purposes(_context: click.Context, _param: click.Parameter, text: str) -> list[Purpose]:
@@ -398,10 +400,9 @@ def _print_updates(made: Sequence[Update]) -> None:
 @quiet_option
 def show(state: Path, as_json: bool, show_keys: bool) -> None:
     """Show the conferences, their members and keys."""
-    opened, now = ConferenceState(state), environment().clock()
-    with opened.snapshot() as db:
+    now = environment().clock()
+    with closing(ConferenceState(state)) as opened, opened.snapshot() as db:
         shown = [conference_json(db, one, now, show_keys) for one in rows.conferences(db)]
-    opened.close()
     if as_json:
         print(json.dumps(shown[0] if len(shown) == 1 else shown))
         return

@@ -8,10 +8,9 @@ import click
 
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import json_option, quiet_option, say
-from mikeytool.cli.options.store import store_argument
+from mikeytool.cli.options.store import open_store, store_argument
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
-from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where
 from mikeytool.wire.identity import Identity
 
@@ -28,7 +27,7 @@ def group() -> None:
 @quiet_option
 def add_members(store: Where, name: Identity, members: tuple[Identity, ...]) -> None:
     """Put members into a group."""
-    Store(store).add_members(name, members)
+    open_store(store).add_members(name, members)
     say(f"{store}: {len(members)} more in {name}")
 
 
@@ -39,7 +38,7 @@ def add_members(store: Where, name: Identity, members: tuple[Identity, ...]) -> 
 @quiet_option
 def remove_members(store: Where, name: Identity, members: tuple[Identity, ...]) -> None:
     """Take members out of a group."""
-    Store(store).remove_members(name, members)
+    open_store(store).remove_members(name, members)
     say(f"{store}: {len(members)} fewer in {name}")
 
 
@@ -48,7 +47,7 @@ def remove_members(store: Where, name: Identity, members: tuple[Identity, ...]) 
 @json_option
 def list_groups(store: Where, as_json: bool) -> None:
     """List the groups and their members."""
-    groups = Store(store).groups()
+    groups = open_store(store).groups()
     if as_json:
         print(json.dumps({"groups": {str(g): list(map(str, m)) for g, m in groups.items()}}))
         return

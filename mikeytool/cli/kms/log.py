@@ -9,12 +9,11 @@ import click
 
 from mikeytool.cli.options.clock import environment
 from mikeytool.cli.options.common import json_option
-from mikeytool.cli.options.store import store_argument
+from mikeytool.cli.options.store import open_store, store_argument
 from mikeytool.cli.options.types import parse_time
 from mikeytool.cli.render.table import print_table
 from mikeytool.client.ticket_files import time_json
 from mikeytool.kms.store.records import LogEntry
-from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where
 from mikeytool.wire.registry import TsType
 from mikeytool.wire.timestamp import Timestamp
@@ -27,7 +26,7 @@ from mikeytool.wire.timestamp import Timestamp
 def log(store: Where, as_json: bool, since: str | None) -> None:
     """Show who asked for what, and what came of it."""
     since_ns = 0 if since is None else parse_time(since, environment().clock())
-    entries = Store(store).log(since_ns)
+    entries = open_store(store).log(since_ns)
     if as_json:
         for entry in entries:
             print(json.dumps(_entry_json(entry)))

@@ -10,11 +10,10 @@ import click
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
-from mikeytool.cli.options.store import PATH, store_argument
+from mikeytool.cli.options.store import PATH, open_store, store_argument
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import Peer
-from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
@@ -43,7 +42,7 @@ def add_peer(
     store: Where, kms_id: Identity, url: str | None, place: Path | None, psk: bytes
 ) -> None:
     """Add another KMS and the key shared with it."""
-    opened = Store(store)
+    opened = open_store(store)
     if (url is None) == (place is None):
         raise UsageError("give --url URL or --store PATH: where the other KMS is")
     if kms_id == opened.identity:
@@ -62,7 +61,7 @@ def _checked(kms_id: Identity, url: str | None, place: Path | None) -> str:
 
         return Address.of(url).url
     assert place is not None  # noqa: S101 - one of the two is given
-    there = Store(place).identity
+    there = open_store(place).identity
     if there != kms_id:
         raise UsageError(f"--store {place}: this is the KMS {there}, not {kms_id}")
     return _text(place.resolve())
@@ -83,7 +82,7 @@ def _text(path: Path) -> str:
 @json_option
 def list_peers(store: Where, as_json: bool) -> None:
     """List the other KMSs, without the keys."""
-    peers = Store(store).peers()
+    peers = open_store(store).peers()
     if as_json:
         listed = [
             {"kms": str(one.identity), "url" if "://" in one.place else "store": one.place}
@@ -100,5 +99,5 @@ def list_peers(store: Where, as_json: bool) -> None:
 @quiet_option
 def remove_peer(store: Where, kms_id: Identity) -> None:
     """Remove another KMS and the key."""
-    Store(store).remove_peer(kms_id)
+    open_store(store).remove_peer(kms_id)
     say(f"{store}: removed the KMS {kms_id}")

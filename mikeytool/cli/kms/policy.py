@@ -9,11 +9,10 @@ import click
 
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import json_option, quiet_option, say
-from mikeytool.cli.options.store import PATTERN, store_argument
+from mikeytool.cli.options.store import PATTERN, open_store, store_argument
 from mikeytool.cli.options.types import parse_duration
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.kms_policy import KmsPolicy, Rule
-from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 
@@ -30,7 +29,7 @@ def policy() -> None:
 @json_option
 def show(store: Where, as_json: bool) -> None:
     """Show what is granted at most."""
-    found = Store(store).policy()
+    found = open_store(store).policy()
     content: dict[str, Any] = {
         "max_validity": found.max_validity,
         "max_skew": found.max_skew,
@@ -102,7 +101,7 @@ def set_policy(
         changes["profiles"] = tuple(_bits(word) for word in _words(profiles))
     if not changes:
         raise UsageError("nothing is to be changed; see kms policy set --help")
-    Store(store).set_policy(**changes)
+    open_store(store).set_policy(**changes)
     say(f"{store}: the policy is changed")
 
 
@@ -151,7 +150,7 @@ def deny(store: Where, sender: str, responder: str) -> None:
 
 
 def _add(store: Where, rule: Rule) -> None:
-    opened = Store(store)
+    opened = open_store(store)
     opened.add_rule(rule)
     everyone = "allowed" if opened.rules().otherwise else "denied"
     say(f"{store}: {_word(rule.allowed)} {rule.sender} to {rule.responder}; others are {everyone}")
@@ -166,7 +165,7 @@ def _word(allowed: bool) -> str:
 @_patterns
 def remove(store: Where, sender: str, responder: str) -> None:
     """Remove the rule with these two patterns."""
-    Store(store).remove_rule(sender, responder)
+    open_store(store).remove_rule(sender, responder)
     say(f"{store}: there is no rule from {sender} to {responder} any more")
 
 
@@ -175,7 +174,7 @@ def remove(store: Where, sender: str, responder: str) -> None:
 @json_option
 def list_rules(store: Where, as_json: bool) -> None:
     """List the rules in their order, and what holds where none matches."""
-    rules = Store(store).rules()
+    rules = open_store(store).rules()
     if as_json:
         listed = [
             {"rule": _word(rule.allowed), "from": rule.sender, "to": rule.responder}

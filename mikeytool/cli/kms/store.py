@@ -11,7 +11,7 @@ import click
 
 from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
-from mikeytool.cli.options.store import PATH, STORE, read_key_pair, store_argument
+from mikeytool.cli.options.store import PATH, STORE, open_store, read_key_pair, store_argument
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
@@ -93,7 +93,7 @@ def init(
 @json_option
 def show(store: Where, as_json: bool) -> None:
     """Show what a STORE is."""
-    opened = Store(store)
+    opened = open_store(store)
     how = opened.sealed_how
     content = {
         "kms": str(opened.identity),
@@ -119,7 +119,7 @@ def check(store: Where, as_json: bool) -> int:
 
     Exit code 1 says that something is wrong.
     """
-    found = checking.check(Store(store))
+    found = checking.check(open_store(store))
     if as_json:
         listed = [
             {"check": one.name, "ok": not one.faults, "faults": list(one.faults)} for one in found
@@ -151,7 +151,7 @@ def backup(store: Where, file: Path, with_key: bool, force: bool) -> None:
     tickets for single use once more. Wait that long before you put it back, and restore
     again what was disabled or removed meanwhile.
     """
-    Store(store).backup(file, with_key=with_key, force=force)
+    open_store(store).backup(file, with_key=with_key, force=force)
     say(f"{file}: copy of {store}" + (f", its key in {file}.key" if with_key else ""))
 
 

@@ -11,7 +11,7 @@ import click
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
-from mikeytool.cli.options.store import deliver, key_file_option, store_argument
+from mikeytool.cli.options.store import deliver, key_file_option, open_store, store_argument
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import Tpk
@@ -48,7 +48,7 @@ def add_tpk(
     force: bool,
 ) -> None:
     """Add a key that one user shares. Without --tpk it is made and printed in hex, alone."""
-    _new_tpk(Store(store), shared_with, name, key, output, force=force)
+    _new_tpk(open_store(store), shared_with, name, key, output, force=force)
 
 
 @tpk.command("rotate")
@@ -66,7 +66,7 @@ def rotate_tpk(
     store: Where, shared_with: Identity | None, output: Path | None, force: bool
 ) -> None:
     """Take a new key for new tickets; old tickets can be resolved until they expire."""
-    _new_tpk(Store(store), shared_with, None, None, output, force=force)
+    _new_tpk(open_store(store), shared_with, None, None, output, force=force)
 
 
 def _new_tpk(
@@ -107,7 +107,7 @@ def list_tpks(store: Where, as_json: bool) -> None:
             "octets": len(one.key),
             "current": one.current,
         }
-        for one in Store(store).tpks()
+        for one in open_store(store).tpks()
     ]
     if as_json:
         print(json.dumps({"tpks": listed}))

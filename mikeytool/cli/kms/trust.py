@@ -12,10 +12,15 @@ from cryptography.x509 import Certificate
 
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import json_option, quiet_option, say
-from mikeytool.cli.options.store import PATH, read_certificates, read_key_pair, store_argument
+from mikeytool.cli.options.store import (
+    PATH,
+    open_store,
+    read_certificates,
+    read_key_pair,
+    store_argument,
+)
 from mikeytool.cli.render.table import print_table
 from mikeytool.crypto.certificates import rsa_key
-from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where
 
 
@@ -36,7 +41,7 @@ def key() -> None:
 def add_key(store: Where, private_key: Path, cert: Path) -> None:
     """Add a key pair; its certificate names the KMS in its subjectAltName."""
     pair = read_key_pair(private_key, cert)
-    Store(store).add_key(*pair)
+    open_store(store).add_key(*pair)
     say(f"{store}: added the key of {_short(pair[1])}")
 
 
@@ -45,7 +50,7 @@ def add_key(store: Where, private_key: Path, cert: Path) -> None:
 @json_option
 def list_keys(store: Where, as_json: bool) -> None:
     """List the certificates of the KMS."""
-    _print(Store(store).certificates(), "keys", as_json)
+    _print(open_store(store).certificates(), "keys", as_json)
 
 
 @key.command("remove")
@@ -55,7 +60,7 @@ def list_keys(store: Where, as_json: bool) -> None:
 def remove_key(store: Where, cert: Path) -> None:
     """Remove the key pair of a certificate."""
     found = read_certificates(cert)[0]
-    Store(store).remove_key(found.fingerprint(SHA256()))
+    open_store(store).remove_key(found.fingerprint(SHA256()))
     say(f"{store}: removed the key of {_short(found)}")
 
 
@@ -75,7 +80,7 @@ def add_anchor(store: Where, ca: Path) -> None:
     """
     found = read_certificates(ca)[0]
     rsa_key(found)
-    Store(store).add_anchor(found)
+    open_store(store).add_anchor(found)
     say(f"{store}: {_short(found)} is trusted")
 
 
@@ -84,7 +89,7 @@ def add_anchor(store: Where, ca: Path) -> None:
 @json_option
 def list_anchors(store: Where, as_json: bool) -> None:
     """List the certificates that are trusted."""
-    _print(Store(store).anchors(), "trusted", as_json)
+    _print(open_store(store).anchors(), "trusted", as_json)
 
 
 @trust.command("remove")
@@ -94,7 +99,7 @@ def list_anchors(store: Where, as_json: bool) -> None:
 def remove_anchor(store: Where, ca: Path) -> None:
     """Trust a certificate authority no more."""
     found = read_certificates(ca)[0]
-    Store(store).remove_anchor(found.fingerprint(SHA256()))
+    open_store(store).remove_anchor(found.fingerprint(SHA256()))
     say(f"{store}: {_short(found)} is trusted no more")
 
 

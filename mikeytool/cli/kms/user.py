@@ -17,13 +17,13 @@ from mikeytool.cli.options.store import (
     PATTERN,
     deliver,
     key_file_option,
+    open_store,
     read_certificates,
     store_argument,
 )
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import User
-from mikeytool.kms.store.store import Store
 from mikeytool.storage.private_files import check_free
 from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import StateError, UsageError
@@ -70,7 +70,7 @@ def add(
     """Add the user URI. Without --psk and --cert a key is made and printed in hex, alone."""
     if output is not None:
         check_free(output, force=force)
-    opened = Store(store)
+    opened = open_store(store)
     certificate = None if cert is None else _certificate(cert, uri)
     made = psk is None and cert is None
     key = os.urandom(opened.profile.key_length) if made else psk
@@ -121,7 +121,7 @@ def import_users(store: Where, file: Path, output: Path | None, force: bool) -> 
 
     if output is not None:
         check_free(output, force=force)
-    return import_file(Store(store), file, output, force=force)
+    return import_file(open_store(store), file, output, force=force)
 
 
 @user.command("list")
@@ -129,7 +129,7 @@ def import_users(store: Where, file: Path, output: Path | None, force: bool) -> 
 @json_option
 def list_users(store: Where, as_json: bool) -> None:
     """List the users, without their keys."""
-    users = Store(store).users()
+    users = open_store(store).users()
     if as_json:
         print(json.dumps({"users": [_user_json(one) for one in users]}))
         return
@@ -166,7 +166,7 @@ def _known_by(one: User) -> list[str]:
 @json_option
 def show_user(store: Where, uri: Identity, as_json: bool) -> None:
     """Show a user: key name, state, groups, and whom they may act as."""
-    opened = Store(store)
+    opened = open_store(store)
     found = opened.user(uri)
     if found is None:
         raise StateError(f"{store}: there is no user {uri}; see kms user list")
@@ -192,7 +192,7 @@ def show_user(store: Where, uri: Identity, as_json: bool) -> None:
 @quiet_option
 def disable_user(store: Where, uri: Identity) -> None:
     """No new tickets for the user, no resolving, and none of the tickets of theirs either."""
-    Store(store).enable(uri, False)
+    open_store(store).enable(uri, False)
     say(f"{store}: {uri} is disabled")
 
 
@@ -202,7 +202,7 @@ def disable_user(store: Where, uri: Identity) -> None:
 @quiet_option
 def enable_user(store: Where, uri: Identity) -> None:
     """Undo disable."""
-    Store(store).enable(uri, True)
+    open_store(store).enable(uri, True)
     say(f"{store}: {uri} is enabled")
 
 
@@ -217,7 +217,7 @@ def remove_user(store: Where, uri: Identity) -> None:
     any more. Who is removed is a stranger, as everybody else: another KMS may speak for them,
     and with --admit-certified a certificate lets them in. Disable who must not come back.
     """
-    Store(store).remove_user(uri)
+    open_store(store).remove_user(uri)
     say(f"{store}: {uri} is removed")
 
 
@@ -232,7 +232,7 @@ def rekey_user(
     store: Where, uri: Identity, psk: bytes | None, output: Path | None, force: bool
 ) -> None:
     """Give a user another key. Without --psk it is made and printed in hex, alone."""
-    opened = Store(store)
+    opened = open_store(store)
     key = psk or os.urandom(opened.profile.key_length)
 
     def hand_out() -> None:

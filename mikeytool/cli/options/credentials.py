@@ -16,7 +16,7 @@ from mikeytool.wire.identity import Identity
 
 if TYPE_CHECKING:
     from mikeytool.client.credentials import Credentials
-    from mikeytool.client.kms_access import Kms
+    from mikeytool.client.kms_access import StoreKms, UrlKms
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -91,8 +91,11 @@ def _keep_option(context: click.Context, param: click.Parameter, path: Path | No
     context.meta[f"mikeytool.{param.name}"] = None if path is None else str(path)
 
 
-def kms_at(where: str) -> Kms:
-    """The KMS at a store path or a URL, over TLS as the options say; raises as `reach` does."""
+def kms_at(where: str) -> StoreKms | UrlKms:
+    """Reach the KMS with a store or at a URL, over TLS as the options say.
+
+    The caller closes it. Raises as `reach` does.
+    """
     from mikeytool.client.kms_access import reach
 
     if "://" not in where:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from mikeytool.wire.errors import StateError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.x509 import Certificate
+
+    from mikeytool.kms.store.store import Store
 
 PATH = click.Path(path_type=Path)
 
@@ -41,6 +44,13 @@ store_argument = click.argument("store", type=STORE)
 key_file_option = click.option(
     "-o", "--output", type=PATH, metavar="FILE", help="Write the key to FILE, mode 0600."
 )
+
+
+def open_store(where: Where) -> Store:
+    """Open a store for the command that runs, which closes it at its end; raises StateError."""
+    from mikeytool.kms.store.store import Store
+
+    return click.get_current_context().with_resource(closing(Store(where)))
 
 
 class Pattern(click.ParamType):  # type: ignore[type-arg] # generic only in newer click

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from mikeytool.cli.command_groups import Group
-from mikeytool.cli.exit_codes import worst
+from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
 from mikeytool.cli.message_io import check_output
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
-from mikeytool.media.flows import FlowFilter
-from mikeytool.media.handlers import (
-    HOW,
-    Handler,
-    Keys,
-    bare_receiver,
-    bare_sender,
-    sdes_receivers,
-    sdes_sender,
-)
-from mikeytool.media.packet_files import Input, output
+from mikeytool.cli.srtp.key_options import HOW, KeyOptions
+from mikeytool.cli.srtp.packet_input import open_input, progress_bar, target_of
+from mikeytool.media.listener import Listener
+from mikeytool.media.packet_files import NO_PACKETS, NoSignalledKeyError, PacketFile
 from mikeytool.media.report import Report
-from mikeytool.media.rewriter import Traffic
-from mikeytool.srtp import SUITES
-from mikeytool.wire.errors import UsageError, WireError
-
-if TYPE_CHECKING:
-    from mikeytool.media.session_keys import SessionSenders
+from mikeytool.media.whole_captures import Decryption, Encryption
+from mikeytool.srtp.suites import SUITES
+from mikeytool.wire.errors import StateError, UsageError, WireError
 
 _PATH = click.Path(path_type=Path)
-_WRITE_SIZE = 1 << 21
-"""Octets that are written at once."""
 
 
 class _OptionalValue(click.Command):
@@ -48,12 +36,6 @@ class _OptionalValue(click.Command):
 @click.group(cls=Group)
 def srtp() -> None:
     """Encrypt and decrypt SRTP and SRTCP packets in captures, or one a line."""
-
-
-def _note_jobs(jobs: int | None) -> None:
-    """Tell scripts from the time of several processes that there is one."""
-    if jobs is not None:
-        say("note: --jobs has no effect: one process does the work")
 
 
 _KEY_OPTIONS = (
@@ -130,42 +112,28 @@ _source = click.argument("source", metavar="[INPUT]", required=False)
 )
 def encrypt(
     source: str | None,
-    on_error: str,
-    report_path: Path | None,
     target: str | None,
-    ports: Sequence[int],
-    flows: Sequence[str],
+    report_path: Path | None,
     jobs: int | None,
     **options: Any,
 ) -> int:
     """Encrypt packets. A session remembers what it has sent and never goes back."""
     _note_jobs(jobs)
-    keys = Keys(**options)
-    keys.check()
-    if not keys.given:
+    given = KeyOptions(**options)
+    if not given.name:
         raise UsageError(HOW)
-    chosen = FlowFilter.of(ports, flows)
-    handlers = [] if keys.sessions else [_sender(keys)]
+    settings = given.settings()
+    if len(given.sdes) > 1:
+        raise UsageError("--sdes: one line says with which key to encrypt; give the sender's own")
+    encryption = Encryption(given.keys(), settings, key_name=given.name)
     check_output(target)
-    packets = Input(source)
-    report = Report("encrypted", "packet" if packets.is_capture else "line")
-    with ExitStack() as stack:
-        save: Callable[[], None] = _nothing
-        if keys.sessions:
-            from mikeytool.client.session_files import locked_session
-            from mikeytool.media.session_keys import SessionSenders
-
-            files = [(path, stack.enter_context(locked_session(path))) for path in keys.sessions]
-            senders = SessionSenders(files, keys)
-            handlers = senders.handlers
-            save = _Memory(files, senders).save
-        else:
+    with open_input(source) as packets:
+        if not given.sessions:
             say(
                 "note: with a bare key nothing remembers which packets were sent; never"
                 " encrypt two streams of one SSRC with it"
             )
-        traffic = Traffic(packets.capture, handlers, chosen, keys.only, on_error, report)
-        return _run(packets, traffic, handlers, report, target, report_path, save)
+        return _run(encryption, packets, source, target, report_path)
 
 
 @srtp.command(cls=_OptionalValue)
@@ -181,33 +149,27 @@ def encrypt(
 )  # fmt: skip
 def decrypt(
     source: str | None,
-    on_error: str,
-    report_path: Path | None,
     target: str | None,
-    ports: Sequence[int],
-    flows: Sequence[str],
+    report_path: Path | None,
     jobs: int | None,
     **options: Any,
 ) -> int:
     """Verify and decrypt packets."""
     _note_jobs(jobs)
-    keys = Keys(**options)
-    keys.check()
-    chosen = FlowFilter.of(ports, flows)
-    handlers = _receivers(keys)
-    if not handlers and source not in (None, "-") and not Path(source).exists():
+    given = KeyOptions(**options)
+    settings = given.settings()
+    decryption = None
+    if given.name:
+        decryption = Decryption(given.keys(), settings, key_name=given.name)
+    elif source not in (None, "-") and not Path(source).exists():
         raise UsageError(HOW)
     check_output(target)
-    packets = Input(source)
-    if not keys.given:
-        if not packets.is_capture:
-            raise UsageError(HOW)
-        from mikeytool.media.capture_keys import signalled_receivers
-
-        handlers = signalled_receivers(packets, keys)
-    report = Report("decrypted", "packet" if packets.is_capture else "line")
-    traffic = Traffic(packets.capture, handlers, chosen, keys.only, on_error, report)
-    return _run(packets, traffic, handlers, report, target, report_path, _nothing)
+    with open_input(source) as packets:
+        if decryption is None:
+            if not packets.is_capture:
+                raise UsageError(HOW)
+            decryption = Decryption(None, settings, key_ring=given.key_ring())
+        return _run(decryption, packets, source, target, report_path)
 
 
 @srtp.command()
@@ -216,134 +178,76 @@ def decrypt(
 @quiet_option
 def info(capture: str | None, as_json: bool) -> int:
     """List the RTP and RTCP streams of a capture; no key is needed."""
-    from mikeytool.media.stream_list import show_info
+    from mikeytool.cli.render.streams import show_streams
+    from mikeytool.media.stream_list import streams_in
 
-    return show_info(Input(capture), as_json=as_json)
-
-
-def _sender(keys: Keys) -> Handler:
-    if keys.sdes:
-        return sdes_sender(keys)
-    if keys.mikey is not None:
-        from mikeytool.media.mikey_keys import mikey_sender
-
-        return mikey_sender(keys)
-    return bare_sender(keys)
-
-
-def _receivers(keys: Keys) -> list[Handler]:
-    if keys.sessions:
-        from mikeytool.media.session_keys import session_receivers
-
-        return session_receivers(keys)
-    if keys.sdes:
-        return sdes_receivers(keys)
-    if keys.mikey is not None:
-        from mikeytool.media.mikey_keys import mikey_receivers
-
-        return mikey_receivers(keys)
-    return [] if keys.key is None else [bare_receiver(keys)]
+    with open_input(capture) as packets:
+        found = streams_in(packets.capture)
+    if as_json:
+        print(json.dumps(found.json()))
+    else:
+        show_streams(found)
+    if found.fault is not None:
+        raise found.fault
+    if not found.streams and not found.others:
+        raise WireError(NO_PACKETS)
+    return 0
 
 
-class _Memory:
-    """What sessions have sent, written down before any packet leaves."""
-
-    def __init__(self, files: Sequence[tuple[Path, Any]], senders: SessionSenders) -> None:
-        self._files = files
-        self._senders = senders
-        self._saved = {path: content.sent for path, content in files}
-        self._claimed: set[str] = {name for _, content in files for name in content.sent}
-
-    def save(self) -> None:
-        """Write the highest indices down, so that none is ever used twice."""
-        from mikeytool.client.session_files import with_sent
-
-        for path, content in self._files:
-            sent = self._senders.sent(path)
-            if sent != self._saved[path]:
-                self._claim(path)
-                with_sent(content, sent).write(path, force=True)
-                self._saved[path] = sent
-
-    def _claim(self, path: Path) -> None:
-        """Claim SSRCs beyond the session's own, so that no other session sends them as well."""
-        new = [each for each in self._senders.foreign(path) if each[0] not in self._claimed]
-        if not new:
-            return
-        from mikeytool.client.state import claim_stream, open_state
-
-        with closing(open_state()) as state, state.transaction() as db:
-            for _, master, ssrc in new:
-                claim_stream(db, master.key, master.salt, ssrc)
-        self._claimed.update(name for name, _, _ in new)
+def _note_jobs(jobs: int | None) -> None:
+    """Tell scripts that still give `--jobs` what became of it."""
+    if jobs is not None:
+        say("note: --jobs has no effect: one process does the work")
 
 
-def _nothing() -> None:
-    """What is to be saved where nothing is."""
+class _Printer(Listener):
+    """Prints what happens on standard error, as it happens."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+
+    def note(self, text: str) -> None:
+        """Print a note, unless -q."""
+        say(f"note: {text}")
+
+    def failure(self, text: str) -> None:
+        """Print why a packet failed."""
+        complain(text)
+
+    def progress(self, position: int) -> None:
+        """Move the bar."""
+        self._progress(position)
 
 
 def _run(
-    packets: Input,
-    traffic: Traffic,
-    handlers: Sequence[Handler],
-    report: Report,
+    work: Decryption | Encryption,
+    packets: PacketFile,
+    source: str | None,
     target: str | None,
     report_path: Path | None,
-    save: Callable[[], None],
 ) -> int:
     """Send every packet through, and report; gives the exit code."""
-    fault: WireError | None = None
-    with output(target) as out, _progress(packets) as advance:
-        try:
-            for octets in _large(traffic.run()):
-                save()
-                out.write(octets)
-                report.take_notes(handlers)
-                advance()
-        except WireError as error:
-            fault = error
-    report.finish(handlers)
-    report.show()
-    if report_path is not None:
-        report.write(report_path)
-    if fault is not None:
-        raise fault
-    if report.is_empty and not packets.is_capture:
-        raise WireError("there is no packet in the input; the command before it may have failed")
-    return worst(report.codes)
+    from mikeytool.cli.render.streams import show_report
 
-
-def _large(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Parts put together to large ones, because each is worth a note in a session file."""
-    held: list[bytes] = []
-    size = 0
-    fault: WireError | None = None
     try:
-        for part in parts:
-            held.append(part)
-            size += len(part)
-            if size >= _WRITE_SIZE:
-                yield b"".join(held)
-                held, size = [], 0
-    except WireError as error:
-        fault = error
-    yield b"".join(held)
-    if fault is not None:
-        raise fault
+        with progress_bar(packets, source) as progress:
+            report = work.run(packets, target_of(target), _Printer(progress))
+    except NoSignalledKeyError as error:
+        raise UsageError(f"{error}; {HOW}") from None
+    show_report(report)
+    if report_path is not None:
+        _write_report(report, report_path)
+    if report.fault is not None:
+        raise report.fault
+    if report.is_empty and not packets.is_capture:
+        raise WireError(NO_PACKETS)
+    if packets.is_capture:
+        return EXIT_REFUSED if report.errors else 0
+    return worst({exit_code(error) for error in report.errors})
 
 
-@contextmanager
-def _progress(packets: Input) -> Iterator[Callable[[], None]]:
-    """Show a bar on a terminal while a large file is read."""
-    from mikeytool.cli.options.common import is_quiet, is_terminal
-
-    size = packets.size
-    if size is None or size < 1 << 24 or is_quiet() or not is_terminal():
-        yield _nothing
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(packets.name, total=size)
-        yield lambda: bar.update(task, completed=packets.at)
+def _write_report(report: Report, path: Path) -> None:
+    try:
+        path.write_text(json.dumps(report.json()) + "\n")
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None

@@ -38,22 +38,17 @@ from mikeytool.cli.options.ticket_policy import (
 )
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
-from mikeytool.cli.ticket import kms_exchange as asking
-from mikeytool.cli.ticket.kms_exchange import as_option, ask, asking_options, way_of
-from mikeytool.client.ticket_files import (
-    Pending,
-    TicketFile,
-    find_ticket,
-    policy_json,
-    ticket_of_json,
+from mikeytool.cli.ticket.kms_exchange import (
+    as_option,
+    exchange,
+    kms_exchange_options,
+    take_answer,
 )
-from mikeytool.exchange.offline_tickets import create_ticket, resolve_alone
+from mikeytool.client import tickets
+from mikeytool.client.ticket_files import Pending, TicketFile, find_ticket, ticket_of_json
 from mikeytool.exchange.profile import PROFILES, profile_of
-from mikeytool.exchange.ticket import ticket_octets
 from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.kms.grant import make_keys
 from mikeytool.storage.private_files import check_free, parse_json
-from mikeytool.wire.describe import masked
 from mikeytool.wire.errors import UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET
@@ -79,7 +74,7 @@ accept_changed_option = click.option(
 
 
 @ticket.command()
-@asking_options
+@kms_exchange_options
 @policy_options(DEFAULT_FLAGS)
 @accept_changed_option
 @message_options
@@ -99,12 +94,21 @@ def request(
     """Request a ticket and keys from the KMS."""
     check_output(output)
     env = environment()
-    who = {name: options.pop(name) for name in CREDENTIALS}
+    shown = {name: options.pop(name) for name in CREDENTIALS}
     policy = policy_of(env.clock(), local, **options)
-    credentials = credentials_of(**who)
-    way = way_of(kms_where, kms_id, save, pending, force=force)
-    asked = credentials.request(env, replace(policy, kms=way.kms_id), local, way.kms_id)
-    ask(env, asked, way, fmt, output, accept_changed=accept_changed)
+    credentials = credentials_of(**shown)
+    exchange(
+        env,
+        lambda kms: credentials.request(env, replace(policy, kms=kms), local, kms),
+        fmt,
+        output,
+        kms_where=kms_where,
+        kms_id=kms_id,
+        save=save,
+        pending=pending,
+        force=force,
+        accept_changed=accept_changed,
+    )
 
 
 @ticket.command(short_help="Make a ticket without the KMS.")
@@ -147,9 +151,8 @@ def create(
     env = environment()
     policy = replace(policy_of(env.clock(), local, responders, **options), kms=kms_id)
     key = need_key(tpk, "--tpk")
-    keys = make_keys(env, policy.keys or ())
-    held = create_ticket(env, policy, keys, key, key_name(tpk_id), wrapping(key_wrap))
-    TicketFile(held.ticket, held.policy, held.keys).write(save, force=force)
+    made = tickets.create(env, policy, key, key_name(tpk_id), wrapping(key_wrap))
+    made.write(save, force=force)
     say(f"{save}: ticket of {local}")
 
 
@@ -172,15 +175,15 @@ def accept(
     """Take the answer of the KMS, REQUEST_RESP or RESOLVE_RESP, to a pending request."""
     answer = one_message(message, index)
     check_free(save, force=force)
-    asked = Pending.read(pending)
-    asking.save(environment(), asked, answer, save, accept_changed=accept_changed, force=force)
+    request = Pending.read(pending)
+    take_answer(environment(), request, answer, save, accept_changed=accept_changed, force=force)
     # It holds the user's key, and a second answer to it would be a second ticket.
     pending.unlink()
 
 
 @ticket.command(short_help="Let the KMS resolve a ticket.")
 @message_argument
-@asking_options
+@kms_exchange_options
 @click.option(
     "--tpk",
     type=KEY,
@@ -204,14 +207,18 @@ def resolve(
     profile: str | None,
     fmt: Format,
     output: str | None,
-    **who: Any,
+    **shown: Any,
 ) -> None:
     """Let the KMS resolve the ticket in a TRANSFER_INIT, a TICKET payload or a ticket file."""
     found = _ticket_in(message, index)
     if isinstance(found, TicketFile):
         found = found.ticket
     if tpk is not None:
-        _resolve_alone(found, tpk, local, save, force=force)
+        if save is None:
+            raise UsageError("--tpk needs --save FILE")
+        resolved = tickets.resolve_with_tpk(environment(), found, tpk, local)
+        resolved.write(save, force=force)
+        say(f"{save}: ticket of {resolved.policy.initiator}")
         return
     if TicketFlag.I in found.flag and not found.initiator_data:
         raise WireError(
@@ -219,23 +226,21 @@ def resolve(
         )
     check_output(output)
     policy = TicketPolicy.of(found)
-    credentials = credentials_of(**who)
+    credentials = credentials_of(**shown)
     kms_id = kms_id or (policy.kms if pending is not None else None)
-    way = way_of(kms_where, kms_id, save, pending, force=force)
     env = environment()
     chosen = PROFILES[int(profile)] if profile else profile_of(policy.prf)
-    asked = credentials.resolve(env, chosen, found, local, way.kms_id)
-    ask(env, asked, way, fmt, output)
-
-
-def _resolve_alone(
-    found: TICKET, tpk: bytes, local: Identity, save: Path | None, *, force: bool
-) -> None:
-    if save is None:
-        raise UsageError("--tpk needs --save FILE")
-    resolved = resolve_alone(environment(), found, tpk, local)
-    TicketFile.of_resolved(found, resolved, local).write(save, force=force)
-    say(f"{save}: ticket of {resolved.policy.initiator}")
+    exchange(
+        env,
+        lambda kms: credentials.resolve(env, chosen, found, local, kms),
+        fmt,
+        output,
+        kms_where=kms_where,
+        kms_id=kms_id,
+        save=save,
+        pending=pending,
+        force=force,
+    )
 
 
 def _ticket_in(argument: str | None, index: int | None) -> TICKET | TicketFile:
@@ -260,34 +265,12 @@ def _ticket_in(argument: str | None, index: int | None) -> TICKET | TicketFile:
 @show_keys_option
 def show(message: str | None, index: int | None, as_json: bool, show_keys: bool) -> None:
     """Show a ticket FILE, or the ticket in a message."""
-    content = _shown(message, index)
-    if not show_keys:
-        for name in ("mpki", "mpkr"):
-            if content[name]:
-                content[name] = masked(bytes.fromhex(content[name]))
-        for key in content["keys"]:
-            for name in ("key", "salt"):
-                if key[name]:
-                    key[name] = masked(bytes.fromhex(key[name]))
+    content = tickets.describe_ticket(_ticket_in(message, index), show_keys=show_keys)
     if as_json:
         print(json.dumps(content))
         return
     rows = [(name.replace("_", " "), _text(value)) for name, value in content.items()]
     print_table([("", ""), *(row for row in rows if row[1])])
-
-
-def _shown(argument: str | None, index: int | None) -> dict[str, Any]:
-    found = _ticket_in(argument, index)
-    if isinstance(found, TicketFile):
-        return found.json()
-    return {
-        **policy_json(TicketPolicy.of(found)),
-        "mpki": None,
-        "mpkr": None,
-        "keys": [],
-        "used": None,
-        "ticket": ticket_octets(found).hex(),
-    }
 
 
 def _text(value: Any) -> str:

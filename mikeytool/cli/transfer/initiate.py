@@ -197,7 +197,7 @@ def finish(
             environment(), data, session_path, accept_suites(suites), save_as, known
         )
     except Refused as refusal:
-        tell(refusal, fmt, output, as_json=as_json)
+        print_refusal(refusal, fmt, output, as_json=as_json)
         raise
     if as_json:
         print(json.dumps(describe_session(session, now_ns(), show_keys=show_keys)))
@@ -205,7 +205,7 @@ def finish(
         say(f"{save_as or session_path}: session with {session.remote} is set up")
 
 
-def tell(refusal: Refused, fmt: Format, output: str | None, *, as_json: bool) -> None:
+def print_refusal(refusal: Refused, fmt: Format, output: str | None, *, as_json: bool) -> None:
     """Print the Error message for the other end, and name the suites that it supports."""
     if isinstance(refusal, ErrorReceived) and refusal.supported:
         say(f"the other end supports {', '.join(map(_policy_name, refusal.supported))}")

@@ -1,11 +1,11 @@
-"""`transfer respond`: what whoever is called, or gets an update, does."""
+"""`transfer respond`: the answer to a call or an update."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,27 +45,18 @@ from mikeytool.cli.options.negotiation import (
     session_option,
 )
 from mikeytool.cli.options.types import IDENTITY
-from mikeytool.cli.transfer.initiate import tell
-from mikeytool.client.respond import Callee, Resolve, respond_to_update
-from mikeytool.client.respond import respond as respond_to_call
-from mikeytool.client.ticket_files import read_ticket
+from mikeytool.cli.transfer.initiate import print_refusal
+from mikeytool.client import resolvers
+from mikeytool.client.initiate import Media
+from mikeytool.client.resolvers import Resolve
+from mikeytool.client.respond import Callee, answer_message
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.error import error_message, error_message_on_refusal
-from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.offline_tickets import resolve_alone
-from mikeytool.exchange.profile import profile_of
-from mikeytool.exchange.resolve import ResolvedTicket
-from mikeytool.exchange.session import Session
-from mikeytool.exchange.ticket import ticket_octets
-from mikeytool.exchange.transfer import TransferInit, transfer_init_of
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.media.session_description import describe_session
 from mikeytool.media.suite_policies import accept_suites, default_suite, supported_policies
-from mikeytool.storage.private_files import Stage, not_staged
+from mikeytool.storage.private_files import not_staged
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.message import Message
-from mikeytool.wire.message_types import is_update
-from mikeytool.wire.registry import DataType
 
 
 @click.command(short_help="Answer a TRANSFER_INIT or an update.")
@@ -122,7 +113,19 @@ def respond(
     show_keys: bool,
     fmt: Format,
     output: str | None,
-    **options: Any,
+    local: Identity | None,
+    kms_where: str | None,
+    kms_id: Identity | None,
+    ticket_path: Path | None,
+    tpk: bytes | None,
+    accept_from: Sequence[str],
+    send_errors: bool,
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    apps: Sequence[str],
+    force: bool,
+    **credentials: Any,
 ) -> None:
     """Answer a TRANSFER_INIT with TRANSFER_RESP, if it asks for one.
 
@@ -136,12 +139,36 @@ def respond(
         raise UsageError('--json has the answer in it, under "message"; -o is for the answer alone')
     env = environment()
     stage = not_staged if as_json else staging(fmt, output)
+
+    def callee() -> Callee:
+        if local is None:
+            raise UsageError("say who answers with --as URI")
+        resolve, caches = _resolver(env, local, kms_where, kms_id, ticket_path, tpk, credentials)
+        named = [Identity.from_text(app) for app in apps]
+        return Callee(
+            local, resolve, accept_suites(suites), accept_from, named, caches, send_errors
+        )
+
+    def call_media(policy: TicketPolicy) -> Media:
+        default = default_suite(policy.prf)
+        media = media_of(cs, suites, kemac, default=(), default_suite=default)
+        return replace(media, supported=supported_policies(suites, policy.prf))
+
     try:
-        incoming = _read(env, data, send_errors=options["send_errors"])
-        respond = _respond_to_update if is_update(incoming.message) else _respond_to_call
-        answer, session = respond(env, incoming, session_path, stage, **options)
+        answer, session = answer_message(
+            env,
+            data,
+            session_path,
+            callee=callee,
+            call_media=call_media,
+            update_policy=accept_suites(suites),
+            update_media=media_for_session(cs, suites, kemac),
+            sends_errors=send_errors,
+            force=force,
+            stage=stage,
+        )
     except Refused as refusal:
-        tell(refusal, fmt, output, as_json=as_json)
+        print_refusal(refusal, fmt, output, as_json=as_json)
         raise
     if as_json:
         content = describe_session(session, now_ns(), show_keys=show_keys)
@@ -153,124 +180,21 @@ def respond(
         say("no answer is asked for; the session is set up")
 
 
-def _read(env: Environment, data: bytes, *, send_errors: bool) -> Incoming:
-    """Read a message; a refusal of one that is no Error message has one if `send_errors`."""
-    try:
-        return Incoming.read(data, DataType.TRANSFER_INIT)
-    except Refused as refusal:
-        header = Message.read(data).header
-        if send_errors and header.data_type != DataType.ERROR:
-            refusal.answer = error_message(env, header, refusal.error_no, None)
-        raise
-
-
-def _respond_to_update(
-    env: Environment,
-    incoming: Incoming,
-    session_path: Path,
-    stage: Stage,
-    *,
-    cs: Sequence[str],
-    suites: Sequence[str],
-    kemac: Sequence[str],
-    **_: Any,
-) -> tuple[bytes | None, Session]:
-    return respond_to_update(
-        env,
-        incoming,
-        session_path,
-        accept_policy=accept_suites(suites),
-        media=media_for_session(cs, suites, kemac),
-        stage=stage,
-    )
-
-
-def _respond_to_call(
-    env: Environment,
-    incoming: Incoming,
-    session_path: Path,
-    stage: Stage,
-    *,
-    local: Identity | None,
-    accept_from: Sequence[str],
-    cs: Sequence[str],
-    suites: Sequence[str],
-    kemac: Sequence[str],
-    apps: Sequence[str],
-    send_errors: bool,
-    force: bool,
-    **options: Any,
-) -> tuple[bytes | None, Session]:
-    if local is None:
-        raise UsageError("say who answers with --as URI")
-    resolve, caches = _resolver(env, local, **options)
-    callee = Callee(
-        local,
-        resolve,
-        accept_suites(suites),
-        accept_from,
-        [Identity.from_text(app) for app in apps],
-        caches,
-        send_errors,
-    )
-    with error_message_on_refusal(env, incoming, None, ()) if send_errors else nullcontext():
-        init = transfer_init_of(incoming)
-    default = default_suite(init.policy.prf)
-    media = media_of(cs, suites, kemac, default=(), default_suite=default)
-    media = replace(media, supported=supported_policies(suites, init.policy.prf))
-    return respond_to_call(env, init, session_path, callee, media, force=force, stage=stage)
-
-
 def _resolver(
     env: Environment,
     local: Identity,
-    *,
     kms_where: str | None,
     kms_id: Identity | None,
     ticket_path: Path | None,
     tpk: bytes | None,
-    **who: Any,
+    credentials: dict[str, Any],
 ) -> tuple[Resolve | None, bool]:
-    """How the ticket is resolved, and whether it need not be if it was before."""
+    """Choose how the ticket is resolved, and whether it need not be if it was before."""
     if ticket_path is not None:
-        return _resolved_before(ticket_path, local), False
+        return resolvers.with_ticket_file(ticket_path, local), False
     if tpk is not None:
-        return lambda init: resolve_alone(env, init.ticket, tpk, local), False
+        return resolvers.with_tpk(env, tpk, local), False
     if kms_where is None:
         return None, True
-    return _asking_kms(env, kms_where, kms_id, local, who), True
-
-
-def _asking_kms(
-    env: Environment, where: str, kms_id: Identity | None, local: Identity, who: dict[str, Any]
-) -> Resolve:
-    def resolve(init: TransferInit) -> ResolvedTicket:
-        credentials = credentials_of(**who)
-        kms = kms_at(where)
-        profile = profile_of(init.policy.prf)
-        asked = credentials.resolve(env, profile, init.ticket, local, kms_id or kms.identity)
-        return asked.resolved(env, kms.answer(env, asked.init.raw), init.policy)
-
-    return resolve
-
-
-def _resolved_before(path: Path, local: Identity) -> Resolve:
-    ticket = read_ticket(path)
-    if ticket.resolved_by is not None and ticket.resolved_by != local:
-        raise Refused(f"{path}: {ticket.resolved_by} resolved this ticket, not {local}")
-
-    def resolve(init: TransferInit) -> ResolvedTicket:
-        if ticket.resolved_by is None:
-            raise Refused(
-                f"{path}: this ticket is for calling; give the one that `ticket resolve` saved"
-            )
-        if ticket_octets(ticket.ticket) != ticket_octets(init.ticket):
-            raise Refused(f"{path}: the message has another ticket; resolve that one")
-        if ticket.ticket.initiator_data != init.ticket.initiator_data and ticket.modifier:
-            raise Refused(
-                f"{path}: it was resolved for another TRANSFER_INIT; with key forking"
-                " each takes a resolving of its own"
-            )
-        return ticket.resolved
-
-    return resolve
+    kms, shown = partial(kms_at, kms_where), partial(credentials_of, **credentials)
+    return resolvers.with_kms(env, kms, shown, local, kms_id), True

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mikeytool.srtp import Sender
-from mikeytool.srtp.sdes import parse
+from mikeytool.srtp import Sender, parse_crypto
 from tests.cli.media import KEYS, sdes_line, sender
 from tests.cli.shell import Shell
 from tests.srtp.media import rtcp, rtp
@@ -29,7 +28,7 @@ def test_an_sdes_line_with_an_mki_and_no_tag_takes_packets_with_that_mki_only(
     shell: Shell,
 ) -> None:
     line = f"{sdes_line(0)}|1:4 UNAUTHENTICATED_SRTP"
-    crypto = parse(line)
+    crypto = parse_crypto(line)
     protected = Sender(crypto.suite, crypto.keys[0], mki=True).protect(rtp(1))
     ran = shell.run(f"echo {protected.hex()} | mikeytool srtp decrypt --sdes '{line}'")
     assert (ran.code, ran.out.strip()) == (0, rtp(1).hex())

@@ -1,49 +1,30 @@
-"""What sender and receiver share: master keys, how long they live, and who may speak.
-
-A cryptographic context (RFC 3711 3.2) is found by SSRC; RTP and RTCP of an SSRC share the
-master key and count their packets apart.
-"""
+"""Master keys: what they are, which suite takes them, and how long they live (RFC 3711 9.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Set
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from mikeytool.srtp.notes import Notes
 from mikeytool.srtp.suites import SUITES, USUAL_SALT, Cipher, Suite
 from mikeytool.wire.errors import Refused, UsageError
+from mikeytool.wire.masked_repr import masked_repr
 
 
+@masked_repr
 @dataclass(frozen=True)
 class MasterKey:
     """A master key, its salt, and the MKI that names it, empty if none does.
 
-    Lengths are in octets and those of a suite; they are checked where key and suite meet.
-    `lifetime` is the number of packets that the key may protect, of SRTP and of SRTCP each,
-    where the key management sets one (RFC 4568 6.1); the indices of a stream end at 2^48 and
-    2^31 anyway (RFC 3711 9.2).
+    Key and salt have the lengths in octets that a suite asks for, which a `Sender` or
+    `Receiver` checks. `lifetime` is the number of packets that the key may protect, of SRTP
+    and of SRTCP each, where the key management sets one (RFC 4568 6.1); the indices of a
+    stream end at 2^48 and 2^31 anyway (RFC 3711 9.2). Printing it masks key and salt.
     """
 
     key: bytes = field(repr=False)
     salt: bytes = field(repr=False)
     mki: bytes = b""
-    lifetime: int | None = field(default=None, repr=False)
-
-
-class Highest(NamedTuple):
-    """The highest indices used for an SSRC; -1 where no packet was."""
-
-    rtp: int = -1
-    rtcp: int = -1
-
-
-def check_ssrc(ssrc: int, allowed: Set[int] | None) -> None:
-    """Raise Refused if `ssrc` is not among those allowed; None allows every one."""
-    if allowed is not None and ssrc not in allowed:
-        raise Refused(
-            f"SSRC 0x{ssrc:08x} is not one of the {len(allowed)} allowed; "
-            "allow it or leave its packets out"
-        )
+    lifetime: int | None = None
 
 
 def check_lengths(suite: Suite, master: MasterKey) -> None:
@@ -74,27 +55,6 @@ def check_lengths(suite: Suite, master: MasterKey) -> None:
         + (f" (AES-GCM has a salt of {suite.salt_length}, the other suites {USUAL_SALT})" * gcm)
         + (f"; use {' or '.join(fitting)}" if fitting else "; no suite takes what was given")
     )
-
-
-class Notes:
-    """What is to be said about streams and is no error, each text once and boundedly many."""
-
-    _MOST = 1000
-
-    def __init__(self) -> None:
-        self._said: set[str] = set()
-        self._new: list[str] = []
-
-    def add(self, text: str) -> None:
-        """Note something down, unless it was before."""
-        if text not in self._said and len(self._said) < self._MOST:
-            self._said.add(text)
-            self._new.append(text)
-
-    def take(self) -> list[str]:
-        """What was noted down since the last time."""
-        new, self._new = self._new, []
-        return new
 
 
 def nearly(limit: int) -> int:

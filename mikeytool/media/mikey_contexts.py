@@ -1,19 +1,21 @@
-"""SRTP keys in MIKEY messages of RFC 3830: in the clear, or opened with a key."""
+"""Contexts of MIKEY messages of RFC 3830, whose keys are in the clear or opened with a key."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mikeytool.cli.message_io import one_message
 from mikeytool.crypto.derive import SessionKeys
 from mikeytool.exchange.inspect import inspect_message
 from mikeytool.exchange.inspect_keys import KeyRing
-from mikeytool.media.handlers import Handler, Keys, receiving, sending
-from mikeytool.srtp import MasterKey, Receiver, Sender, Suite, suite
+from mikeytool.media.contexts import Context, receiver_context, sender_context
+from mikeytool.media.settings import Settings
 from mikeytool.srtp.index import WINDOW
+from mikeytool.srtp.master_key import MasterKey
+from mikeytool.srtp.receiver import Receiver
 from mikeytool.srtp.security_policy import read_policy
-from mikeytool.srtp.suites import Cipher
+from mikeytool.srtp.sender import Sender
+from mikeytool.srtp.suites import Cipher, Suite, suite
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry, SrtpIdEntry, srtp_session_data
 from mikeytool.wire.message import Message, key_data
@@ -28,7 +30,7 @@ _AUTH_KEY = 20
 
 
 @dataclass(frozen=True)
-class MikeySrtp:
+class SrtpKeys:
     """What a MIKEY message says of one SRTP crypto session.
 
     `ssrc` is None where the message names none. `suites` are the readings of its policy, the
@@ -36,63 +38,59 @@ class MikeySrtp:
     """
 
     suites: tuple[Suite, ...]
-    masters: tuple[MasterKey, ...]
+    master_keys: tuple[MasterKey, ...]
     ssrc: int | None
     roc: int
 
 
-def mikey_receivers(keys: Keys) -> list[Handler]:
-    """Decrypt with the keys that are in the clear in a MIKEY message."""
-    sessions = srtp_of(Message.parse(one_message(keys.mikey, what="--mikey")))
-    return handlers_of("--mikey", sessions, keys, ssrcs=keys.only)
-
-
-def mikey_sender(keys: Keys) -> Handler:
-    """Encrypts with the key that is in the clear in a MIKEY message."""
-    sessions = srtp_of(Message.parse(one_message(keys.mikey, what="--mikey")))
+def mikey_sender(name: str, sessions: Sequence[SrtpKeys], settings: Settings) -> Context:
+    """What encrypts with the key of a MIKEY message; raises UsageError if it has several."""
     first = sessions[0]
-    if any(each.masters[0].key != first.masters[0].key for each in sessions):
-        raise UsageError("--mikey: its streams have keys of their own; encrypt with --key")
-    roc = {each.ssrc: each.roc for each in sessions if each.ssrc is not None} | keys.roc
+    if any(each.master_keys[0].key != first.master_keys[0].key for each in sessions):
+        raise UsageError(f"{name}: its streams have keys of their own; encrypt with --key")
+    rocs = {each.ssrc: each.roc for each in sessions if each.ssrc is not None}
     sender = Sender(
-        first.suites[0], first.masters[0], ssrcs=keys.only, roc=roc, window=keys.window or WINDOW
+        first.suites[0],
+        first.master_keys[0],
+        ssrcs=settings.ssrcs,
+        roc={**rocs, **settings.rocs},
+        window=settings.window or WINDOW,
     )
-    return sending("--mikey", sender, keys.only)
+    return sender_context(name, sender, settings.ssrcs)
 
 
-def handlers_of(
+def mikey_receivers(
     name: str,
-    sessions: Sequence[MikeySrtp],
-    keys: Keys,
+    sessions: Sequence[SrtpKeys],
+    settings: Settings,
     *,
-    ssrcs: frozenset[int] | None = None,
     ends: frozenset[bytes] | None = None,
-) -> list[Handler]:
-    """What decrypts with these keys: one for each that differs, and each reading of it."""
+) -> list[Context]:
+    """What decrypts with the keys of a MIKEY message: one for each, and each reading of it."""
     found: dict[tuple[Suite, tuple[MasterKey, ...]], dict[int, int]] = {}
     for each in sessions:
         for chosen in each.suites:
-            rocs = found.setdefault((chosen, each.masters), {})
+            rocs = found.setdefault((chosen, each.master_keys), {})
             if each.ssrc is not None:
                 rocs[each.ssrc] = each.roc
     return [
-        receiving(
+        receiver_context(
             name,
-            Receiver(chosen, masters, ssrcs=ssrcs, window=keys.window or WINDOW,
-                     roc={**rocs, **keys.roc}),
-            ssrcs,
+            Receiver(chosen, keys, ssrcs=settings.ssrcs, window=settings.window or WINDOW,
+                     roc={**rocs, **settings.rocs}),
+            settings.ssrcs,
             ends=ends,
         )
-        for (chosen, masters), rocs in found.items()
+        for (chosen, keys), rocs in found.items()
     ]  # fmt: skip
 
 
-def srtp_of(
+def srtp_keys(
     message: Message, ring: KeyRing | None = None, initial: Message | None = None
-) -> list[MikeySrtp]:
+) -> list[SrtpKeys]:
     """The SRTP crypto sessions of a message with their keys.
 
-    Without a ring only keys in the clear are found. `initial` is what the message answers.
+    Without a ring only keys in the clear are found. `initial` is the message that it answers.
 
     Raises Refused if there is no key, no crypto session, or no suite for its policy.
     """
@@ -129,8 +127,8 @@ def _session(
     number: int,
     entry: SrtpIdEntry | GenericIdEntry,
     keys: Sequence[KeyData],
-) -> MikeySrtp | None:
-    """What an entry of the map says, the `number`th; None if it is not SRTP."""
+) -> SrtpKeys | None:
+    """What an entry of the CS ID map says; `number` is its place, from 1. None if not SRTP."""
     if isinstance(entry, SrtpIdEntry):
         cs_id, policy_no, ssrc, roc = number, entry.policy_no, entry.ssrc, entry.roc
         spi = b""
@@ -150,14 +148,14 @@ def _session(
     )
     if not masters:
         raise Refused("the MIKEY message has no TGK and no TEK")
-    return MikeySrtp(suites, masters, ssrc or None, roc)
+    return SrtpKeys(suites, masters, ssrc or None, roc)
 
 
 _TYPES = (KeyType.TGK, KeyType.TGK_SALT, KeyType.TEK, KeyType.TEK_SALT)
 
 
 def _readings(chosen: Suite) -> tuple[Suite, ...]:
-    """A policy as it stands, behind what software means that gives 10 or 4 for the HMAC key."""
+    """A policy as it stands, and before it what software that gives 4 or 10 for the key means."""
     length = chosen.auth_key_length
     if chosen.cipher is Cipher.AES_GCM or length not in _TAGS or not chosen.rtp_tag_length:
         return (chosen,)

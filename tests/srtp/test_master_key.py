@@ -6,8 +6,10 @@ from mikeytool.srtp import MasterKey, Receiver, Sender, suite
 from mikeytool.wire.errors import UsageError
 
 
-def test_printing_a_master_key_shows_its_name_only() -> None:
-    assert repr(MasterKey(b"K" * 16, b"S" * 14, b"\x01")) == "MasterKey(mki=b'\\x01')"
+def test_printing_a_master_key_masks_it() -> None:
+    assert repr(MasterKey(b"K" * 16, b"S" * 14, b"\x01")) == (
+        "MasterKey(key=<16 octets>, salt=<14 octets>, mki=b'\\x01', lifetime=None)"
+    )
 
 
 @pytest.mark.parametrize("key", [0, 15, 30])

@@ -1,4 +1,4 @@
-"""Keys for the media in a capture, from the signalling in the same capture."""
+"""Contexts for the media in a capture, from the signalling in the same capture."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 from mikeytool import decode
 from mikeytool.capture.carried_messages import messages_in
 from mikeytool.capture.signalling import signals
-from mikeytool.cli.options.common import say
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.recover import recover_session
-from mikeytool.media.handlers import HOW, Handler, Keys, sdes_receiver
-from mikeytool.media.mikey_keys import handlers_of, srtp_of
-from mikeytool.media.packet_files import Input
-from mikeytool.media.session_keys import session_streams_receivers
-from mikeytool.media.signalled_keys import MediaKey, media_keys
+from mikeytool.media.contexts import Context, crypto_receiver
+from mikeytool.media.mikey_contexts import mikey_receivers, srtp_keys
+from mikeytool.media.packet_files import NoSignalledKeyError, PacketFile
+from mikeytool.media.report import Report
+from mikeytool.media.session_contexts import receivers_of_session
+from mikeytool.media.settings import Settings
+from mikeytool.media.signalled_keys import SignalledKey, signalled_keys_in
 from mikeytool.srtp import sdes
 from mikeytool.wire.errors import MikeyError, UsageError, WireError
 from mikeytool.wire.message import Message
@@ -28,68 +29,60 @@ _MOST = 256
 """Keys, and messages with a KMS, that are looked at."""
 
 
-def signalled_receivers(packets: Input, keys: Keys) -> list[Handler]:
+def signalled_contexts(
+    packets: PacketFile, settings: Settings, ring: KeyRing | None, report: Report
+) -> list[Context]:
     """What decrypts the media of a capture with the keys in its signalling.
 
-    SDES lines and MIKEY messages with keys in the clear need nothing; `--keys` opens others,
-    MIKEY-TICKET exchanges among them. The capture is read once for it, and begins anew. What
-    cannot be used is said. Raises UsageError if there is no key.
+    SDES lines and MIKEY messages with keys in the clear need nothing; `ring` opens others,
+    MIKEY-TICKET exchanges among them. The capture is read once for it, and begins anew. Keys
+    that are no use are told in the report. Raises NoSignalledKeyError if there is no other.
     """
-    ring = _ring(keys)
-    found = media_keys(packets.capture)[:_MOST]
-    others = _with_kms(packets) if ring and any(map(_is_ticket, found)) else []
-    packets.again()
-    handlers: list[Handler] = []
+    found = signalled_keys_in(packets.capture)[:_MOST]
+    with_kms = _kms_messages(packets) if ring and any(map(_is_ticket, found)) else []
+    packets.rewind()
+    contexts: list[Context] = []
     for key in found:
         try:
-            handlers += _handlers(key, keys, ring, others, found)
+            contexts += _contexts(key, settings, ring, with_kms, found)
         except MikeyError as error:
-            say(f"note: {key.protocol} in frame {key.frame}, {key.level}: {error}")
-    if not handlers:
-        raise UsageError(f"no key in the signalling of the capture can be used; {HOW}")
-    return [replace(each, guess=True) for each in handlers]
+            report.count_unused_key(f"{key.protocol} in frame {key.frame}, {key.level}: {error}")
+    if not contexts:
+        raise NoSignalledKeyError("no key in the signalling of the capture can be used")
+    return [replace(each, try_elsewhere=True) for each in contexts]
 
 
-def _ring(keys: Keys) -> KeyRing | None:
-    if keys.keytab is None:
-        return None
-    from mikeytool.cli.options.opening import key_ring
-
-    return key_ring((), (), (), (), (), (str(keys.keytab),))
-
-
-def _handlers(
-    key: MediaKey, keys: Keys, ring: KeyRing | None, others: list[bytes], found: Sequence[MediaKey]
-) -> list[Handler]:
+def _contexts(
+    key: SignalledKey,
+    settings: Settings,
+    ring: KeyRing | None,
+    with_kms: list[bytes],
+    found: Sequence[SignalledKey],
+) -> list[Context]:
     name = f"{key.protocol} frame {key.frame}, {key.level}"
     peer = {key.peer.rtp, key.peer.rtcp} if key.peer else set()
     owner = {key.owner.rtp, key.owner.rtcp} if key.owner else set()
     if isinstance(key.content, str):
-        ends = frozenset(peer) or None
-        return [sdes_receiver(name, sdes.parse(f"crypto:{key.content}"), keys, ssrcs=keys.only,
-                              ends=ends)]  # fmt: skip
-    ends = frozenset(peer | owner) or None
+        crypto = sdes.parse_crypto(f"crypto:{key.content}")
+        return [crypto_receiver(name, crypto, settings, ends=frozenset(peer) or None)]
     message = Message.parse(key.content)
-    kind = message.header.data_type
-    if kind in TRANSFERS:
+    if message.header.data_type in TRANSFERS:
         if ring is None:
             raise UsageError("a MIKEY-TICKET exchange; --keys FILE opens it")
-        return list(_recovered(name, key, keys, ring, others, found))
-    earlier = [decode(one) for one in key.earlier]
-    return handlers_of(
-        name, srtp_of(message, ring, earlier[0] if earlier else None), keys,
-        ssrcs=keys.only, ends=ends,
-    )  # fmt: skip
+        return list(_recovered(name, key, settings, ring, with_kms, found))
+    initial = decode(key.earlier[0]) if key.earlier else None
+    sessions = srtp_keys(message, ring, initial)
+    return mikey_receivers(name, sessions, settings, ends=frozenset(peer | owner) or None)
 
 
 def _recovered(
     name: str,
-    key: MediaKey,
-    keys: Keys,
+    key: SignalledKey,
+    settings: Settings,
     ring: KeyRing,
-    others: list[bytes],
-    found: Sequence[MediaKey],
-) -> Iterator[Handler]:
+    with_kms: list[bytes],
+    found: Sequence[SignalledKey],
+) -> Iterator[Context]:
     """What decrypts the streams of a MIKEY-TICKET exchange, once for both its messages."""
     if isinstance(key.content, str):
         return
@@ -102,15 +95,15 @@ def _recovered(
         if not inits:
             raise UsageError("a TRANSFER_RESP whose TRANSFER_INIT is not in the capture")
         init, answer = inits[-1], key.content
-    session = recover_session(init, answer, ring, others)
-    yield from session_streams_receivers(Path(name), SessionFile(session=session), keys)
+    session = recover_session(init, answer, ring, with_kms)
+    yield from receivers_of_session(Path(name), SessionFile(session=session), settings)
 
 
-def _with_kms(packets: Input) -> list[bytes]:
+def _kms_messages(packets: PacketFile) -> list[bytes]:
     """The messages with a KMS that the capture holds."""
     found: list[bytes] = []
     try:
-        for signal in signals(packets.again()):
+        for signal in signals(packets.rewind()):
             if isinstance(signal.carrier, WireError):
                 continue
             for one in messages_in(signal.carrier):
@@ -123,7 +116,7 @@ def _with_kms(packets: Input) -> list[bytes]:
     return found
 
 
-def _is_ticket(key: MediaKey) -> bool:
+def _is_ticket(key: SignalledKey) -> bool:
     return isinstance(key.content, bytes) and _type(key.content) in TRANSFERS
 
 

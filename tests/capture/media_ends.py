@@ -1,11 +1,11 @@
-"""Keys in captures and the places of media that they are for."""
+"""Keys in captures and the ends of the media that they are for."""
 
 from __future__ import annotations
 
 from ipaddress import ip_address
 
-from mikeytool.media.offers import Place
-from mikeytool.media.signalled_keys import MediaKey, media_keys
+from mikeytool.media.offers import End
+from mikeytool.media.signalled_keys import SignalledKey, signalled_keys_in
 from tests.capture.carriers import sdp
 from tests.capture.network import ALICE, BOB, records
 
@@ -15,21 +15,19 @@ OFFER = sdp(f"a=crypto:{ALICE_KEY}", address=ALICE, port=49000)
 ANSWER = sdp(f"a=crypto:{BOB_KEY}", address=BOB, port=32640)
 
 
-def place(address: str, port: int, rtcp: int | None = None) -> Place:
+def end(address: str, port: int, rtcp: int | None = None) -> End:
     packed = ip_address(address).packed
-    return Place(
-        packed + port.to_bytes(2), packed + (port + 1 if rtcp is None else rtcp).to_bytes(2)
-    )
+    return End(packed + port.to_bytes(2), packed + (port + 1 if rtcp is None else rtcp).to_bytes(2))
 
 
-ALICES, BOBS = place(ALICE, 49000), place(BOB, 32640)
+ALICES, BOBS = end(ALICE, 49000), end(BOB, 32640)
 
 
-def keys(*packets: bytes) -> list[MediaKey]:
-    return media_keys(records(packets))
+def keys(*packets: bytes) -> list[SignalledKey]:
+    return signalled_keys_in(records(packets))
 
 
-def laid(*packets: bytes) -> list[tuple[str | bytes, Place | None, Place | None]]:
+def keys_with_ends(*packets: bytes) -> list[tuple[str | bytes, End | None, End | None]]:
     return [(key.content, key.owner, key.peer) for key in keys(*packets)]
 
 

@@ -1,0 +1,81 @@
+"""Streams in a capture, and what came of them, for people."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+from mikeytool.cli.options.common import is_terminal, say
+from mikeytool.media.report import Report
+from mikeytool.media.stream_list import StreamList, StreamSummary
+
+_NO_WIDTH = 1 << 18
+"""Columns where nothing limits them."""
+
+
+def show_report(report: Report) -> None:
+    """Print the report of a run on standard error."""
+    rows = sorted(report.streams, key=lambda row: (row.ssrc, row.destination))
+    several = len({row.key for row in rows if row.key}) > 1
+    head = ["packets", report.verb, "failed", "replayed", "skipped", "lost", "out of order",
+            "ROC", "clashes"]  # fmt: skip
+    table = [["SSRC", "destination", *head, *["key"] * several]]
+    for row in rows:
+        counts = [row.packets, row.done, row.failed, row.replayed, row.skipped, row.lost,
+                  row.late, "-" if row.roc is None else row.roc, row.clashes]  # fmt: skip
+        key = [row.key or "-"] * several
+        table.append([row.name, row.destination or "-", *map(str, counts), *key])
+    for line in _lines(table, several) if rows else []:
+        say(line)
+    if report.others:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.others.items()))
+        say(f"skipped, neither RTP nor RTCP: {kinds}")
+
+
+def _lines(table: list[list[str]], has_key: bool) -> Iterator[str]:
+    """Lay out a table; in a narrow terminal each row is two lines."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    is_narrow = sum(widths) + 2 * (len(widths) - 1) > _width()
+    last = len(widths) - has_key
+    for cells in table:
+        counts = [
+            cell.rjust(width) for cell, width in zip(cells[2:last], widths[2:last], strict=True)
+        ]
+        if is_narrow:
+            yield "  ".join([*cells[:2], *cells[last:]])
+            yield "  " + " ".join(counts)
+        else:
+            ends = [cells[0].ljust(widths[0]), cells[1].ljust(widths[1])]
+            yield "  ".join([*ends, *counts, *cells[last:]])
+
+
+def _width() -> int:
+    if is_terminal() or os.environ.get("COLUMNS"):
+        return shutil.get_terminal_size().columns
+    return _NO_WIDTH
+
+
+def show_streams(found: StreamList) -> None:
+    """Print the streams of a capture, and on standard error what else is in it."""
+    if found.streams:
+        # Imported here: JSON and an empty list need no tables.
+        from mikeytool.cli.render.table import print_table
+
+        heading = ["SSRC", "source", "destination", "packets", "type", "seconds", "seq", "lost",
+                   "RTCP"]  # fmt: skip
+        print_table([heading, *map(_cells, found.streams)])
+    else:
+        say("no RTP or RTCP is in the capture")
+    if found.others:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.others.items()))
+        say(f"neither RTP nor RTCP: {kinds}")
+
+
+def _cells(stream: StreamSummary) -> list[str]:
+    types = ",".join(map(str, sorted(stream.types))) or "-"
+    span = "-" if stream.first_seq is None else f"{stream.first_seq}-{stream.last_seq}"
+    seconds = "-" if stream.seconds is None else f"{stream.seconds:.2f}"
+    ends = [stream.source or "-", stream.destination or "-"]
+    return [f"{stream.ssrc:#010x}", *ends, str(stream.packets), types, seconds, span,
+            str(stream.lost), str(stream.rtcp)]  # fmt: skip

@@ -1,0 +1,159 @@
+"""The options of `srtp` that give keys and choose streams."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mikeytool.client.key_text import parse_key, parse_number
+from mikeytool.media.flows import Endpoint, FlowFilter
+from mikeytool.media.settings import OnError, Settings
+from mikeytool.srtp.master_key import MasterKey
+from mikeytool.srtp.sdes import Crypto, parse_crypto
+from mikeytool.srtp.suites import split_key, suite
+from mikeytool.wire.errors import UsageError
+from mikeytool.wire.masked_repr import masked_repr
+
+if TYPE_CHECKING:
+    from mikeytool.exchange.inspect_keys import KeyRing
+    from mikeytool.media.whole_captures import Key
+
+HOW = (
+    "give --session SESSION, --suite NAME with --key KEY, --sdes LINE or --mikey MESSAGE, or a"
+    " capture that holds the signalling"
+)
+_FLOW = re.compile(r"(.+):(\d{1,5})>(.+):(\d{1,5})")
+
+
+@masked_repr
+@dataclass
+class KeyOptions:
+    """The options of `encrypt` and `decrypt` that give keys and choose streams."""
+
+    sessions: Sequence[Path] = ()
+    suite_name: str | None = None
+    key: bytes | None = field(default=None, repr=False)
+    salt: bytes | None = field(default=None, repr=False)
+    sdes: Sequence[str] = field(default=(), repr=False)
+    mikey: str | None = field(default=None, repr=False)
+    keytab: Path | None = None
+    ssrcs: Sequence[str] = ()
+    any_ssrc: bool = False
+    ports: Sequence[int] = ()
+    flows: Sequence[str] = ()
+    mki: str | None = None
+    rocs: Sequence[str] = ()
+    window: int | None = None
+    on_error: OnError = "drop"
+
+    def __post_init__(self) -> None:
+        """Refuse options that exclude each other."""
+        if len(self._forms) > 1:
+            raise UsageError("keys come in one form; give one of --session, --key, --sdes, --mikey")
+        if (self.suite_name or self.salt) and self.key is None:
+            raise UsageError(f"--suite and --salt go with --key; {HOW}")
+        if self.mki and self.key is None:
+            raise UsageError("--mki=HEX goes with --key; other forms of keys have their own MKI")
+        if self.mki == "" and not self.sessions:
+            raise UsageError("--mki alone goes with --session; with --key give --mki=HEX")
+
+    @property
+    def _forms(self) -> list[str]:
+        """The options that give keys."""
+        forms = {"--session": bool(self.sessions), "--key": self.key is not None,
+                 "--sdes": bool(self.sdes), "--mikey": self.mikey is not None,
+                 "--keys": self.keytab is not None}  # fmt: skip
+        return [name for name, is_given in forms.items() if is_given]
+
+    @property
+    def name(self) -> str:
+        """The option that gives the keys, empty if none does; `--keys` opens others."""
+        return next((form for form in self._forms if form != "--keys"), "")
+
+    def keys(self) -> list[Key]:
+        """The keys that the options give; raises UsageError, and WireError for a bad message."""
+        if self.sessions:
+            return list(self.sessions)
+        if self.sdes:
+            return [parse_crypto(text) for text in self.sdes]
+        if self.mikey is not None:
+            from mikeytool.cli.message_io import one_message
+            from mikeytool.wire.message import Message
+
+            return [Message.parse(one_message(self.mikey, what="--mikey"))]
+        return [] if self.key is None else [self._bare_key(self.key)]
+
+    def _bare_key(self, key: bytes) -> Crypto:
+        chosen = suite(self.suite_name or "AES_CM_128_HMAC_SHA1_80")
+        salt = self.salt or b""
+        if not salt and len(key) == chosen.key_length + chosen.salt_length:
+            key, salt = split_key(chosen, key)
+        mki = parse_key(self.mki, "--mki") if self.mki else b""
+        return Crypto(chosen, (MasterKey(key, salt, mki),))
+
+    def key_ring(self) -> KeyRing | None:
+        """The keys of `--keys`; raises WireError and StateError."""
+        if self.keytab is None:
+            return None
+        from mikeytool.cli.options.opening import key_ring
+
+        return key_ring((), (), (), (), (), (str(self.keytab),))
+
+    def settings(self) -> Settings:
+        """The streams that the options choose, and what becomes of them; raises UsageError."""
+        chosen = frozenset(parse_number(text, "--ssrc", 32) for text in self.ssrcs)
+        return Settings(
+            ssrcs=chosen if chosen and not self.any_ssrc else None,
+            any_ssrc=self.any_ssrc,
+            flows=FlowFilter.of(self.ports, map(parse_flow, self.flows)),
+            rocs=dict(map(parse_roc, self.rocs)),
+            window=self.window,
+            write_mki=self.mki is not None,
+            on_error=self.on_error,
+            now_ns=self._now_ns(),
+        )
+
+    def _now_ns(self) -> int | None:
+        """The time by which keys of sessions have expired."""
+        if not (self.sessions or self.keytab):
+            return None
+        # Imported here because bare keys need no grammar of messages.
+        from mikeytool.cli.options.clock import now_ns
+
+        return now_ns()
+
+
+def parse_roc(text: str) -> tuple[int, int]:
+    """The SSRC and the rollover counter of a `--roc`; raises UsageError."""
+    ssrc, equals, roc = text.partition("=")
+    if not equals:
+        raise UsageError(f"--roc {text}: SSRC=N is expected")
+    return parse_number(ssrc, "--roc", 32), parse_number(roc, "--roc", 32)
+
+
+def parse_flow(text: str) -> tuple[Endpoint, Endpoint]:
+    """The source and the destination of a `--flow`; raises UsageError."""
+    match = _FLOW.fullmatch(text.replace(" ", ""))
+    if match is None:
+        raise UsageError(f"--flow {text}: SRC:PORT>DST:PORT is expected, in quotes")
+    (source, version), (destination, other) = (
+        _endpoint(text, match[n], match[n + 1]) for n in (1, 3)
+    )
+    if version != other:
+        raise UsageError(f"--flow {text}: one end has IPv4, the other IPv6")
+    return source, destination
+
+
+def _endpoint(text: str, address: str, port: str) -> tuple[Endpoint, int]:
+    try:
+        found = ip_address(address.strip("[]"))
+        int(port).to_bytes(2)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"--flow {text}: {address}:{port} is no address and port; an IPv6 address goes into []"
+        ) from None
+    return (str(found), int(port)), found.version

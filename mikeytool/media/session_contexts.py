@@ -1,0 +1,250 @@
+"""Contexts of session files: what a session sends and receives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mikeytool.client.session_files import SessionFile, locked_session, with_sent
+from mikeytool.exchange.session import CryptoSession
+from mikeytool.media.contexts import Context, receiver_context, sender_context
+from mikeytool.media.settings import Settings
+from mikeytool.media.suite_policies import srtp_suite
+from mikeytool.srtp.index import WINDOW, Highest
+from mikeytool.srtp.master_key import MasterKey
+from mikeytool.srtp.notes import Notes
+from mikeytool.srtp.receiver import Receiver
+from mikeytool.srtp.sender import Sender
+from mikeytool.wire.errors import Refused, UsageError
+from mikeytool.wire.header import srtp_session_data
+from mikeytool.wire.registry import ProtType
+
+
+@dataclass
+class SessionStream:
+    """An SRTP crypto session of a session file, in which one end sends."""
+
+    path: Path
+    content: SessionFile
+    crypto_session: CryptoSession
+
+    @property
+    def ssrc(self) -> int | None:
+        """The SSRC of the crypto session, None for any."""
+        session = self.content.established
+        return None if session.admits_any(self.crypto_session) else self.crypto_session.ssrc
+
+    @property
+    def name(self) -> str:
+        """What messages and the report call it."""
+        return f"{self.path} CS {self.crypto_session.entry.cs_id}"
+
+    def index_name(self, ssrc: int) -> str:
+        """The name of the indices of an SSRC under this key in the session file."""
+        entry = self.crypto_session.entry
+        return f"{entry.cs_id} {entry.spi.hex()} {ssrc:08x}"
+
+    def master_keys(self, now_ns: int | None) -> list[MasterKey]:
+        """Its master keys with the SPIs as MKIs; one that an update has just replaced is first."""
+        session, one = self.content.established, self.crypto_session
+        now = time.time_ns() if now_ns is None else now_ns
+        spis = [*one.overlap(now), one.entry.spi]
+        found = [session.media_key(one, spi) for spi in spis]
+        return [MasterKey(media.key, media.salt, media.spi) for media in found]
+
+    def highest(self, rocs: Mapping[int, int]) -> dict[int, Highest]:
+        """The highest indices used before, by SSRC.
+
+        Before the first RTP packet, ROC and SEQ of the Session Data say where the stream of
+        its own SSRC starts (RFC 6043 6.1.1), unless `rocs` does.
+        """
+        found: dict[int, Highest] = {}
+        for name, (rtp, rtcp) in self.content.sent.items():
+            cs_id, _, ssrc = name.split()
+            # A stream goes on in its packet index when an update gives it another key.
+            if int(cs_id) == self.crypto_session.entry.cs_id:
+                before = found.get(int(ssrc, 16), Highest())
+                found[int(ssrc, 16)] = Highest(max(before.rtp, rtp), max(before.rtcp, rtcp))
+        own = self.ssrc
+        _, roc, seq = srtp_session_data(self.crypto_session.entry) or (0, None, None)
+        if own is not None and own not in rocs and roc is not None and seq is not None:
+            before = found.get(own, Highest())
+            if before.rtp < 0:
+                found[own] = Highest((roc << 16 | seq) - 1, before.rtcp)
+        return found
+
+
+def srtp_streams(path: Path, content: SessionFile) -> Iterator[SessionStream]:
+    """The SRTP crypto sessions of a session file."""
+    for one in content.established.crypto_sessions:
+        if one.entry.protocol == ProtType.SRTP:
+            yield SessionStream(path, content, one)
+
+
+@contextmanager
+def session_senders(
+    paths: Sequence[Path], settings: Settings
+) -> Iterator[tuple[list[Context], Callable[[], None]]]:
+    """Lock session files, and give what encrypts the streams that they send.
+
+    The function that comes with the contexts writes the indices that were used into the
+    files; packets may leave only after it. Raises StateError and WireError for a file that
+    cannot be read, Refused for a session that is not set up, and UsageError as
+    `SessionSenders` does.
+    """
+    with ExitStack() as stack:
+        files = [(path, stack.enter_context(locked_session(path))) for path in paths]
+        senders = SessionSenders(files, settings)
+        yield senders.contexts, senders.save
+
+
+class SessionSenders:
+    """Encrypts the streams of sessions, each with its own key, and remembers what was sent."""
+
+    def __init__(self, files: Sequence[tuple[Path, SessionFile]], settings: Settings) -> None:
+        """Take the streams that sessions send.
+
+        Raises UsageError when there is none, or when two sessions send the same SSRC.
+        """
+        self._files = files
+        self._settings = settings
+        self._senders: list[tuple[SessionStream, Sender]] = []
+        self._saved = {path: content.sent for path, content in files}
+        self._claimed = {name for _, content in files for name in content.sent}
+        self.contexts: list[Context] = []
+        taken: set[int] = set()
+        for path, content in files:
+            session = content.established
+            for stream in srtp_streams(path, content):
+                if session.is_local(stream.crypto_session):
+                    self._add(stream, taken)
+        if not self._senders:
+            raise UsageError("the session has no SRTP stream to send")
+        remote = frozenset(
+            ssrc
+            for _, content in files
+            for one in content.established.crypto_sessions
+            if not content.established.is_local(one) and (ssrc := one.ssrc) is not None
+        )
+        self.contexts.insert(0, Context("", _refuse_remote, Notes(), remote - taken))
+        if settings.any_ssrc:
+            stream, sender = self._senders[0]
+            self.contexts.append(sender_context(stream.name, sender))
+
+    def _add(self, stream: SessionStream, taken: set[int]) -> None:
+        ssrc, settings = stream.ssrc, self._settings
+        if ssrc is None:
+            return
+        if ssrc in taken:
+            raise UsageError(f"two sessions send SSRC {ssrc:#010x}; take one at a time")
+        taken.add(ssrc)
+        sender = Sender(
+            srtp_suite(stream.crypto_session),
+            stream.master_keys(settings.now_ns)[-1],
+            mki=settings.write_mki,
+            highest=stream.highest(settings.rocs),
+            roc=settings.rocs,
+            window=settings.window or WINDOW,
+        )
+        self._senders.append((stream, sender))
+        self.contexts.append(sender_context(stream.name, sender, frozenset({ssrc})))
+
+    def save(self) -> None:
+        """Write the highest indices into the session files, so that none is ever used twice."""
+        for path, content in self._files:
+            sent = self._sent(path)
+            if sent != self._saved[path]:
+                self._claim(path)
+                with_sent(content, sent).write(path, force=True)
+                self._saved[path] = sent
+
+    def _sent(self, path: Path) -> dict[str, list[int]]:
+        """The highest indices used of the session in a file, as the file has them."""
+        return {
+            stream.index_name(ssrc): list(highest)
+            for stream, sender in self._senders
+            if stream.path == path
+            for ssrc, highest in sender.highest.items()
+        }
+
+    def _claim(self, path: Path) -> None:
+        """Claim SSRCs beyond the session's own, so that no other session sends them as well."""
+        new = [
+            (name, stream, ssrc)
+            for stream, sender in self._senders
+            if stream.path == path
+            for ssrc in sender.highest
+            if ssrc != stream.ssrc and (name := stream.index_name(ssrc)) not in self._claimed
+        ]
+        if not new:
+            return
+        # Imported here because few sessions need a database.
+        from mikeytool.client.state import claim_stream, open_state
+
+        with closing(open_state()) as state, state.transaction() as db:
+            for _, stream, ssrc in new:
+                master = stream.master_keys(self._settings.now_ns)[-1]
+                claim_stream(db, master.key, master.salt, ssrc)
+        self._claimed.update(name for name, _, _ in new)
+
+
+def _refuse_remote(packet: bytes, _source: str, _destination: str) -> bytes:
+    raise Refused("its SSRC is the other end's to send; its key stream is used there")
+
+
+def session_receivers(paths: Sequence[Path], settings: Settings) -> list[Context]:
+    """What decrypts the streams of sessions, each with its own key.
+
+    A crypto session to receive without SSRC is for any SSRC but this end's own, and the
+    first source seen with an SSRC owns it.
+
+    Raises UsageError without a stream, Refused for a session that is not set up, StateError
+    and WireError for a file that cannot be read.
+    """
+    found: list[Context] = []
+    for path in paths:
+        found += receivers_of_session(path, SessionFile.read(path), settings)
+    if not found:
+        raise UsageError("the session has no SRTP stream")
+    exact = [each for each in found if each.ssrcs is not None]
+    if settings.any_ssrc and exact:
+        found.append(replace(exact[0], ssrcs=None))
+    return found
+
+
+def receivers_of_session(path: Path, content: SessionFile, settings: Settings) -> Iterator[Context]:
+    """What decrypts the streams of one session, which `path` names."""
+    session = content.established
+    own = frozenset(
+        ssrc
+        for one in session.crypto_sessions
+        if session.is_local(one) and (ssrc := one.ssrc) is not None
+    )
+    for stream in srtp_streams(path, content):
+        if stream.ssrc is not None:
+            yield _session_receiver(stream, settings, frozenset({stream.ssrc}))
+        elif not session.is_local(stream.crypto_session):
+            yield _session_receiver(stream, settings, None, own)
+
+
+def _session_receiver(
+    stream: SessionStream,
+    settings: Settings,
+    ssrcs: frozenset[int] | None,
+    own: frozenset[int] = frozenset(),
+) -> Context:
+    rocs = dict(settings.rocs)
+    if stream.ssrc is not None:
+        rocs = {stream.ssrc: stream.crypto_session.roc, **rocs}
+    receiver = Receiver(
+        srtp_suite(stream.crypto_session),
+        stream.master_keys(settings.now_ns),
+        barred=own,
+        owned=ssrcs is None,
+        window=settings.window or WINDOW,
+        roc=rocs,
+    )
+    return receiver_context(stream.name, receiver, ssrcs, barred=own)

@@ -1,0 +1,235 @@
+"""Whole captures: decrypt one, encrypt one, list what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mikeytool.media.contexts import Context, crypto_receiver, crypto_sender
+from mikeytool.media.listener import Listener
+from mikeytool.media.packet_files import PacketFile, Source, Target, open_packets, open_target
+from mikeytool.media.report import Report
+from mikeytool.media.rewriter import Rewriter
+from mikeytool.media.settings import Settings
+from mikeytool.srtp.sdes import Crypto
+from mikeytool.wire.errors import UsageError
+
+# Sessions, MIKEY messages and signalling are imported where they are met: to use a bare key
+# takes neither the grammar of messages nor a database.
+if TYPE_CHECKING:
+    from mikeytool.exchange.inspect_keys import KeyRing
+    from mikeytool.media.signalled_keys import SignalledKey
+    from mikeytool.media.stream_list import StreamList
+    from mikeytool.wire.message import Message
+
+    Key = Crypto | Path | Message
+
+_WRITE_SIZE = 1 << 21
+"""Octets that are written at once."""
+_KEY_NAME = "given key"
+
+
+def decrypt_capture(
+    source: Source,
+    target: Target,
+    keys: Sequence[Key] | None = None,
+    *,
+    settings: Settings | None = None,
+    key_ring: KeyRing | None = None,
+    listener: Listener | None = None,
+) -> Report:
+    """Verify and decrypt the SRTP and SRTCP packets of a capture.
+
+    `source` is a pcap, pcapng or rtpdump file, or a text with a packet a line, in hex or
+    base64; `target` becomes a file of the same kind, in which packets of no key are as they
+    were. `keys` are crypto attributes (`mikeytool.srtp.parse_crypto`, or a `Crypto` made of a
+    suite and a master key), paths of session files, and MIKEY messages with a key in the
+    clear. Without them the keys are those in the signalling of the capture, which `key_ring`
+    opens where they are encrypted.
+
+    What fails is in the report, and `listener` is told. Raises UsageError when there is no
+    key, or one that its suite cannot use, WireError for a source that is empty or cannot be
+    read at all, and StateError for a file that is missing or cannot be written.
+    """
+    decryption = Decryption(keys, settings, key_ring=key_ring)
+    with open_packets(source) as packets:
+        return decryption.run(packets, target, listener)
+
+
+def encrypt_capture(
+    source: Source,
+    target: Target,
+    keys: Sequence[Key],
+    *,
+    settings: Settings | None = None,
+    listener: Listener | None = None,
+) -> Report:
+    """Encrypt and authenticate the RTP and RTCP packets of a capture.
+
+    `source` and `target` are as in `decrypt_capture`. `keys` are session files, which
+    remember the packet indices that were used, or else one crypto attribute or MIKEY message:
+    then nothing remembers them, and no two streams of one SSRC may ever be encrypted with it
+    (RFC 3711 9.1).
+
+    Raises what `decrypt_capture` raises, and Refused for a session that is not set up.
+    """
+    encryption = Encryption(keys, settings)
+    with open_packets(source) as packets:
+        return encryption.run(packets, target, listener)
+
+
+def list_streams(source: Source) -> StreamList:
+    """The RTP and RTCP streams of a capture, as far as they can be told without a key.
+
+    Raises WireError for a source that is empty or no capture, StateError for a file that
+    cannot be opened.
+    """
+    from mikeytool.media.stream_list import streams_in
+
+    with open_packets(source) as packets:
+        return streams_in(packets.capture)
+
+
+def find_signalled_keys(source: Source) -> list[SignalledKey]:
+    """The SRTP keys in the signalling of a capture, in the order of its frames.
+
+    They are as they stand there: MIKEY messages are not opened, nothing is verified. Raises
+    WireError for a source that is empty or no capture, StateError for a file that cannot be
+    opened.
+    """
+    from mikeytool.media.signalled_keys import signalled_keys_in
+
+    with open_packets(source) as packets:
+        return signalled_keys_in(packets.capture)
+
+
+class Decryption:
+    """Decrypts the packets of a file with these keys, or those in its signalling.
+
+    To be used once. `key_name` is what the report calls a key that has no name of its own.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[Key] | None = None,
+        settings: Settings | None = None,
+        *,
+        key_ring: KeyRing | None = None,
+        key_name: str = _KEY_NAME,
+    ) -> None:
+        """Take keys into use, as `decrypt_capture`; raises what it raises about keys."""
+        self._settings = settings or Settings()
+        self._key_ring = key_ring
+        self._contexts = None if keys is None else _receivers(keys, self._settings, key_name)
+
+    def run(self, packets: PacketFile, target: Target, listener: Listener | None = None) -> Report:
+        """Send the packets through; raises UsageError when the signalling has no key."""
+        report = _report("decrypted", packets, listener)
+        contexts = self._contexts
+        if contexts is None:
+            from mikeytool.media.signalled_contexts import signalled_contexts
+
+            contexts = signalled_contexts(packets, self._settings, self._key_ring, report)
+        return _rewrite(packets, target, contexts, self._settings, report)
+
+
+class Encryption:
+    """Encrypts the packets of a file with sessions, or with one other key. To be used once."""
+
+    def __init__(
+        self, keys: Sequence[Key], settings: Settings | None = None, *, key_name: str = _KEY_NAME
+    ) -> None:
+        """Take keys into use, as `encrypt_capture`; raises what it raises about keys."""
+        self._settings = settings or Settings()
+        self._sessions = [each for each in keys if isinstance(each, Path)]
+        others = [each for each in keys if not isinstance(each, Path)]
+        if bool(self._sessions) == bool(others) or len(others) > 1:
+            raise UsageError("sessions, or one key, say how to encrypt; give either")
+        self._sender = _sender(others[0], self._settings, key_name) if others else None
+
+    def run(self, packets: PacketFile, target: Target, listener: Listener | None = None) -> Report:
+        """Send the packets through; session files are locked and written meanwhile."""
+        report = _report("encrypted", packets, listener)
+        with self._senders() as (contexts, save):
+            return _rewrite(packets, target, contexts, self._settings, report, save)
+
+    def _senders(self) -> AbstractContextManager[tuple[list[Context], Callable[[], None]]]:
+        if self._sender is not None:
+            return nullcontext(([self._sender], _nothing))
+        from mikeytool.media.session_contexts import session_senders
+
+        return session_senders(self._sessions, self._settings)
+
+
+def _receivers(keys: Iterable[Key], settings: Settings, name: str) -> list[Context]:
+    found: list[Context] = []
+    sessions: list[Path] = []
+    for key in keys:
+        if isinstance(key, Crypto):
+            found.append(crypto_receiver(name, key, settings))
+        elif isinstance(key, Path):
+            sessions.append(key)
+        else:
+            from mikeytool.media.mikey_contexts import mikey_receivers, srtp_keys
+
+            found += mikey_receivers(name, srtp_keys(key), settings)
+    if sessions:
+        from mikeytool.media.session_contexts import session_receivers
+
+        found += session_receivers(sessions, settings)
+    if not found:
+        raise UsageError("there is no key to decrypt with")
+    return found
+
+
+def _sender(key: Crypto | Message, settings: Settings, name: str) -> Context:
+    if isinstance(key, Crypto):
+        return crypto_sender(name, key, settings)
+    from mikeytool.media.mikey_contexts import mikey_sender, srtp_keys
+
+    return mikey_sender(name, srtp_keys(key), settings)
+
+
+def _report(
+    verb: Literal["encrypted", "decrypted"], packets: PacketFile, listener: Listener | None
+) -> Report:
+    return Report(verb, "packet" if packets.is_capture else "line", listener or Listener())
+
+
+def _nothing() -> None:
+    """Save nothing, where there is nothing to save."""
+
+
+def _rewrite(
+    packets: PacketFile,
+    target: Target,
+    contexts: Sequence[Context],
+    settings: Settings,
+    report: Report,
+    save: Callable[[], None] = _nothing,
+) -> Report:
+    """Send every packet through; what `save` writes is written before the packets are."""
+    rewriter = Rewriter(packets.capture, contexts, settings, report)
+    with open_target(target) as out:
+        for octets in _large(rewriter.run()):
+            save()
+            out.write(octets)
+            report.take_notes(contexts)
+            report.listener.progress(packets.position)
+    report.finish(contexts)
+    return report
+
+
+def _large(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Join parts to large ones, because each is worth a note in a session file."""
+    held: list[bytes] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += len(part)
+        if size >= _WRITE_SIZE:
+            yield b"".join(held)
+            held, size = [], 0
+    yield b"".join(held)
