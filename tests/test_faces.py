@@ -11,13 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOMS: tuple[str, ...] = (
-    "exchange",
-    "lint",
-    "media",
-    "srtp",
-    "wire",
-)
+ROOMS: tuple[str, ...] = ("capture", "exchange", "lint", "media", "srtp", "wire")
 
 
 @pytest.mark.parametrize("room", ROOMS)

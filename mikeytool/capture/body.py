@@ -1,6 +1,6 @@
-"""What is in the body of a carrier: one thing, or the parts of a multipart body (RFC 2046 5.1).
+"""The body of a carrier: one part, or those of a multipart body (RFC 2046 5.1).
 
-The MIME part is the work of the standard library's `email`.
+Multipart bodies are read by the `email` package of the standard library.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from email.message import Message
 
 MAX_BODY = 1 << 18
-"""Octets of a body that are looked at; several times what signalling has."""
+"""Octets of a body that are read; signalling has much less."""
 MAX_MULTIPARTS = 16
-"""Multipart bodies within a body, beside or inside each other."""
+"""Multipart bodies in a body, next to or inside each other."""
 MAX_BOUNDARIES = 256
 """Lines of a multipart body that may stand between its parts."""
 _LONGEST_PARAMETERS = 1024
@@ -31,14 +31,14 @@ _LONG_TYPE = re.compile(
 
 
 class Part(NamedTuple):
-    """A body without parts: its media type in small letters, and its octets."""
+    """A body without parts: its media type in lower case, and its octets."""
 
     content_type: str
     content: bytes
 
 
 def parts_of(carrier: Carrier) -> Iterator[Part]:
-    """The body of a carrier, or each of its parts, nested ones too; nothing without a body.
+    """Give the body of a carrier, or each of its parts, nested ones too; nothing without a body.
 
     Raises WireError for a multipart body without a boundary or of too many parts, and for one
     that is compressed.
@@ -60,7 +60,7 @@ def parts_of(carrier: Carrier) -> Iterator[Part]:
 
 def _parts(declared: str, body: bytes) -> Iterator[Part]:
     whole = b"Content-Type: " + declared.encode("utf-8", "replace") + b"\r\n\r\n" + body
-    # What would take long in the library.
+    # Bodies on which the library would take long.
     if whole.count(b"\n--") > MAX_BOUNDARIES or len(_MULTIPART.findall(whole)) > MAX_MULTIPARTS:
         raise WireError("the multipart body has too many parts; not read")
     if _LONG_TYPE.search(whole):

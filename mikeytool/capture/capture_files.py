@@ -14,7 +14,7 @@ from mikeytool.capture.record import READ_SIZE, Capture
 from mikeytool.wire.errors import WireError
 
 HEAD = 64
-"""Octets that tell every kind of capture, and more than that."""
+"""Octets from the beginning of a file that tell its kind."""
 
 
 def is_capture(head: bytes) -> bool:
@@ -23,7 +23,7 @@ def is_capture(head: bytes) -> bool:
 
 
 def open_capture(file: BinaryIO) -> Capture:
-    """The reader for an open file, which may be a pipe.
+    """Make the reader for an open file, which may be a pipe.
 
     Raises WireError if the file is of no kind that is known or ends inside its header.
     """
@@ -39,7 +39,7 @@ def open_capture(file: BinaryIO) -> Capture:
 
 
 def read_head(file: BinaryIO) -> tuple[bytes, BinaryIO]:
-    """The first HEAD octets of a file, which may be a pipe, and a file that still has them."""
+    """Read the first HEAD octets of a file or pipe; gives them, and a file that still has them."""
     head = b""
     while len(head) < HEAD and (more := file.read(HEAD - len(head))):
         head += more
@@ -64,7 +64,7 @@ class _Rejoined(io.RawIOBase):
         self._file = file
 
     def readable(self) -> bool:
-        """It is."""
+        """Say that it can be read."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:

@@ -75,7 +75,7 @@ def _time_json(time: int | None) -> Json | None:
     return {"value": t.value.hex(), "utc": t.utc}
 
 
-def captured_messages(
+def find_captured_messages(
     source: BinaryIO,
     note: Callable[[str], None] = lambda _text: None,
     tick: Callable[[], None] = lambda: None,

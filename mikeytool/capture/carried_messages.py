@@ -1,4 +1,4 @@
-"""MIKEY messages in what a capture holds, each with its place there."""
+"""The MIKEY messages in a carrier, each with its place there."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from mikeytool.capture.carrier import Carrier
 from mikeytool.capture.keymgmt import Spec, message_of, read_header_value
 from mikeytool.capture.sdp import SDP_MEDIA_TYPE, read_sdp
 from mikeytool.capture.tcp_streams import MIKEY_MEDIA_TYPE
-from mikeytool.capture.text import Found, find_messages
+from mikeytool.capture.text import FoundMessage, find_messages
 from mikeytool.wire.errors import WireError
 
 
-class InCarrier(NamedTuple):
+class CarriedMessage(NamedTuple):
     """A MIKEY message in a carrier, or why it cannot be read.
 
-    `level` is where in a session description it stood, "session level" or "media 1 (audio)",
-    or "KeyMgmt header"; empty where the message is all there is. `uri` is that of a KeyMgmt
-    header.
+    `level` is its place in a session description, "session level" or "media 1 (audio)", or
+    else "KeyMgmt header"; empty where the carrier is nothing but the message. `uri` is that of
+    a KeyMgmt header.
     """
 
     message: bytes | WireError
@@ -27,13 +27,13 @@ class InCarrier(NamedTuple):
     uri: str = ""
 
 
-def messages_in(carrier: Carrier) -> Iterator[InCarrier]:
-    """The MIKEY messages that a carrier holds, in order.
+def messages_in(carrier: Carrier) -> Iterator[CarriedMessage]:
+    """Find the MIKEY messages in a carrier, in order.
 
-    Raises WireError, behind what was found before, where a body cannot be read.
+    Raises WireError where a body cannot be read, after the messages before it.
     """
     if carrier.protocol == "MIKEY":
-        yield InCarrier(carrier.body)
+        yield CarriedMessage(carrier.body)
         return
     for value in carrier.fields.get("keymgmt", ()):
         for spec in read_header_value(value):
@@ -47,23 +47,23 @@ def messages_in(carrier: Carrier) -> Iterator[InCarrier]:
             yield from _of_body(part.content)
 
 
-def _of_spec(spec: Spec, level: str) -> Iterator[InCarrier]:
+def _of_spec(spec: Spec, level: str) -> Iterator[CarriedMessage]:
     """The message of an attribute or header; nothing for another protocol than MIKEY."""
     try:
         message = message_of(spec)
     except WireError as error:
-        yield InCarrier(error, level, spec.uri)
+        yield CarriedMessage(error, level, spec.uri)
         return
     if message is not None:
-        yield InCarrier(message, level, spec.uri)
+        yield CarriedMessage(message, level, spec.uri)
 
 
-def _of_body(content: bytes) -> Iterator[InCarrier]:
+def _of_body(content: bytes) -> Iterator[CarriedMessage]:
     """The messages in a body of MIKEY's own type, in binary or base64 (TS 33.328)."""
     try:
         found = find_messages(content)
     except WireError as error:
-        yield InCarrier(error)
+        yield CarriedMessage(error)
         return
     for item in found:
-        yield InCarrier(item.message if isinstance(item, Found) else item)
+        yield CarriedMessage(item.message if isinstance(item, FoundMessage) else item)

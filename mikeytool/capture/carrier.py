@@ -1,8 +1,7 @@
 """Messages of SIP, RTSP and HTTP: start line, header fields, body.
 
-The three share one shape (RFC 3261 7, RFC 2326 4 to 6, RFC 9112 2); what differs is in sip.py,
-rtsp.py and http.py. What the other protocols carry is made a `Carrier` as well, so that
-whoever looks for keys has one kind of thing to look into.
+The three have the same syntax (RFC 3261 7, RFC 2326 4 to 6, RFC 9112 2). Messages of SAP and
+bare MIKEY are made a `Carrier` as well, so that keys are looked for in one kind of object.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Carrier:
     """One message that may carry keys.
 
     `method` of a SIP response is that of its CSeq, of other responses empty; `status` is None
-    in a request. `fields` are the header fields: names in small letters, compact ones written
+    in a request. `fields` are the header fields: names in lower case, compact ones written
     out, unfolded values in order. In a SAP packet `method` is "announce" or "delete" and
     `body` the payload; bare MIKEY is all body.
     """
@@ -55,15 +54,15 @@ class Carrier:
 
     @property
     def content_length(self) -> int | None:
-        """Octets of the body as the header has it; None without a number that makes sense."""
+        """Octets of the body by its header field; None without a number in it."""
         digits = self.value("content-length")
         return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
 
 
 def read_head(data: bytes) -> Carrier | None:
-    """The message that begins with this start line and these header fields, without its body.
+    """Read a start line and header fields into a message without its body.
 
-    None when the first line is no start line.
+    Returns None when the first line is no start line.
     """
     match = START.match(data)
     if match is None:
@@ -84,7 +83,7 @@ def read_head(data: bytes) -> Carrier | None:
 
 
 def read_fields(data: bytes) -> dict[str, list[str]]:
-    """Header fields, folded lines joined (RFC 3261 7.3.1)."""
+    """Read header fields, with folded lines joined (RFC 3261 7.3.1)."""
     fields: dict[str, list[str]] = {}
     for line in _FOLD.sub(" ", data.decode("utf-8", "replace")).split("\n"):
         name, colon, value = line.partition(":")

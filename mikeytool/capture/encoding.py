@@ -1,10 +1,10 @@
 """Hex and base64, as people and other programs write them, to octets.
 
-Which of the two a text is in follows from the version octet of MIKEY (RFC 3830 6.1), which
-is 0x01. In hex a message begins with `01`; in base64 its first six bits are zero and the
-next two are 01, so that it begins with `A` and one of `Q` to `Z`, `a` to `f`. No text
-begins both ways: where both alphabets fit, the reading that gives version 1 wins. Where
-neither does, hex is taken, since a long base64 text of hex digits only is all but impossible.
+The version octet of MIKEY (RFC 3830 6.1), 0x01, tells the two apart. In hex a message begins
+with `01`; in base64 its first six bits are zero and the next two are 01, so it begins with `A`
+and one of `Q` to `Z`, `a` to `f`. No text begins both ways: where both alphabets fit, the
+reading that gives version 1 counts. If neither does, the text is hex, since a long base64 text
+of nothing but hex digits is practically impossible.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/_=-]")
 _BASE64_VERSION = re.compile(r"A[Q-Za-f]")
 _URL_SAFE = str.maketrans("-_", "+/")
 
-# Version 1, then a data type and a next payload below 32, where all assigned ones are; the
-# text may end before the third. In base64 the bits that are zero then make the second
-# character Q or R, the third a multiple of four and the fourth less than 32.
+# Version 1, then a data type and a next payload below 32, as all assigned ones are; the text
+# may end before the third. In base64 the zero bits then make the second character Q or R, the
+# third a multiple of four and the fourth less than 32.
 _BEGIN_HEX = re.compile(r"01[01][0-9A-Fa-f](?:$|[01])")
 _BEGIN_BASE64 = re.compile(r"A[QR](?:$|=|[AEIMQUYcgkosw048](?:$|=|[A-Za-f]))")
 _BEGIN_LENGTH = len("0x01 0x0e 0x05")
 
-# What programs that wrap hex make of a line. A line that holds a whole message is longer
-# than the one, and a header torn off alone is hardly longer than the other.
+# The lengths of lines in wrapped hex. A line with a whole message is longer, and one with
+# nothing but a header is hardly longer than the least.
 _WRAPPED_HEX = range(16, 161)
 
 
@@ -41,9 +41,9 @@ def begins_message(text: str) -> bool:
 
 
 def read_text(text: str) -> bytes:
-    """Octets of a text in hex (with white space, colons, `0x`) or in base64.
+    """Decode a text in hex (with white space, colons, `0x`) or in base64.
 
-    Raises WireError, with the column where one character is to blame.
+    Raises WireError, with the column of a character that is wrong.
     """
     digits = _HEX_PREFIX.sub("  ", text)
     stray = _NOT_HEX.search(digits)
@@ -66,9 +66,9 @@ def read_text(text: str) -> bytes:
 
 
 def read_base64(text: str) -> bytes:
-    """Octets of base64 text: standard or URL-safe alphabet, padding whole, short or absent.
+    """Decode base64: standard or URL-safe alphabet, padding complete, short or absent.
 
-    Raises WireError that counts characters from 1 at the start of `text`.
+    Raises WireError, which counts characters of `text` from 1.
     """
     stray = _NOT_BASE64.search(text)
     if stray is not None:
@@ -99,9 +99,9 @@ def read_base64(text: str) -> bytes:
 def is_wrapped(lines: list[str]) -> bool:
     """Whether lines, stripped, are one message in hex or base64 that was cut to a width.
 
-    So it is when all but the last have the same length, the last is not longer, and only
-    the first begins a message; or others do by chance, as an ID payload may, and all are
-    one message together to the last octet, where the first alone is none. For the first the
+    They are when all but the last have the same length, the last is not longer, and only the
+    first begins a message. Others may begin as one by chance, as an ID payload does; then all
+    together must be one complete message, and the first alone none. For the first line the
     version is enough: its data type may be broken.
     """
     width = len(lines[0])
@@ -122,7 +122,7 @@ def is_wrapped(lines: list[str]) -> bool:
 
 
 def _is_message(text: str) -> bool:
-    """Whether a text is one message to its last octet."""
+    """Whether a text is one complete message."""
     from mikeytool.wire.message import Message  # few texts need it
 
     try:

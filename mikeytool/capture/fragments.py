@@ -1,7 +1,7 @@
 """IP packets put together from their fragments (RFC 791 3.2, RFC 8200 4.5).
 
-Captures may be hostile: how much is held is bounded, the oldest goes first, and a packet
-whose pieces overlap is thrown away, as RFC 5722 asks of receivers.
+Captures may be hostile: memory is bounded, the oldest packet is given up first, and a packet
+whose fragments overlap is dropped, as RFC 5722 asks of receivers.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ MAX_PIECES = 256
 MAX_PACKETS = 256
 """Packets that wait for fragments; with the limits above this bounds memory to 16 MB."""
 MAX_WAIT = 10_000
-"""Fragments after which a packet that got none of them is given up.
+"""After so many fragments of others, a packet that waits is given up.
 
-Identifications come again, and then a piece must not be joined to one of an older packet.
+Identifications are used again, and fragments of two packets must not be joined.
 """
 
 
 @dataclass(slots=True)
 class _Packet:
-    """The pieces of one packet, by offset; `length` is known once the last piece is there."""
+    """The fragments of one packet, by offset; `length` is known once the last one is there."""
 
     at: int
     pieces: dict[int, bytes] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class _Packet:
     length: int | None = None
 
     def add(self, offset: int, data: bytes, *, last: bool) -> bool:
-        """Take a piece; False if it does not go with the others."""
+        """Take a fragment; returns False if it contradicts the others."""
         end = offset + len(data)
         if last:
             if self.length not in (None, end):
@@ -59,16 +59,16 @@ class _Packet:
 
 
 class Fragments:
-    """Takes fragments and gives what is in packets that are whole."""
+    """Takes fragments, and gives the datagrams in packets that are complete."""
 
     def __init__(self) -> None:
         self._packets: OrderedDict[bytes, _Packet] = OrderedDict()
         self._count = 0
 
     def add(self, raw: bytes, fragment: Fragment) -> tuple[bytes, Datagram] | None:
-        """The payload of the packet that this fragment makes whole, and what is found in it.
+        """Take a fragment; gives the payload of the packet that it completes, and the datagram.
 
-        Offsets in the Datagram count in that payload.
+        The offsets of the datagram count in that payload.
         """
         self._count += 1
         data = raw[fragment.start : fragment.end]

@@ -1,19 +1,18 @@
 """UDP and TCP in the frames of a capture: where the payload is, and frames with another one.
 
-    found = find(record.link, record.raw, record.start, record.end)
+    found = find_datagram(record.link, record.raw, record.start, record.end)
 
 is a `Datagram` (a UDP datagram, or a TCP segment), a `Fragment` of an IP packet, or None for
-anything else. Offsets in them count in `record.raw`: the payload is
-`record.raw[found.start:found.end]`. Nothing is built but that one tuple.
+anything else. Their offsets count in `record.raw`: the payload is
+`record.raw[found.start:found.end]`. No other object is made.
 
-Read are Ethernet (with any VLAN tags, 802.1Q and 802.1ad), Linux cooked v1 and v2, raw IP,
-BSD loopback, IPv4 with options and IPv6 with extension headers. Checksums are not looked at:
+It reads Ethernet (with any VLAN tags, 802.1Q and 802.1ad), Linux cooked v1 and v2, raw IP,
+BSD loopback, IPv4 with options and IPv6 with extension headers. Checksums are not verified:
 in a capture made at the sender they are often not there yet.
 
-A Fragment is given out as it is, for whoever wants to put the pieces together: those with the
-same `key` belong to one IP packet, `offset` says where `raw[start:end]` belongs in its
-payload, and the last has `more` False. `datagram_of` finds ports and payload in what was put
-together.
+Fragments with the same `key` belong to one IP packet; `offset` says where `raw[start:end]`
+belongs in its payload, and the last has `more` False. `datagram_of` finds ports and payload
+in a payload that was put together.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Datagram(NamedTuple):
     """A UDP datagram or a TCP segment.
 
     `protocol` is UDP or TCP. `flow` is source address, destination address, source port and
-    destination port as they stand in the packet: 12 octets with IPv4, 36 with IPv6.
+    destination port as in the packet: 12 octets with IPv4, 36 with IPv6.
     `network` and `transport` are the offsets of the IP and the UDP or TCP header, `start`
     and `end` of the payload; `cut` says that the capture does not have all of it.
     """
@@ -94,25 +93,28 @@ class Fragment(NamedTuple):
 
 
 def source_of(flow: bytes) -> bytes:
-    """Address and port of the sender in a flow."""
+    """Address and port of the sender in a flow, as octets."""
     return flow[:4] + flow[8:10] if len(flow) == 12 else flow[:16] + flow[32:34]
 
 
 def destination_of(flow: bytes) -> bytes:
-    """Address and port of the receiver in a flow."""
+    """Address and port of the receiver in a flow, as octets."""
     return flow[4:8] + flow[10:12] if len(flow) == 12 else flow[16:32] + flow[34:36]
 
 
 def endpoint(octets: bytes) -> str:
-    """An address of 4 or 16 octets and a port of 2, as text."""
+    """Write an address of 4 or 16 octets and a port of 2 as text."""
     address, port = octets[:-2], int.from_bytes(octets[-2:], "big")
     if len(address) == 4:
         return f"{IPv4Address(address)}:{port}"
     return f"[{IPv6Address(address)}]:{port}"
 
 
-def find(link: int, raw: bytes, start: int, end: int) -> Datagram | Fragment | None:
-    """What is in the frame `raw[start:end]` of a link type; None if it is none of these."""
+def find_datagram(link: int, raw: bytes, start: int, end: int) -> Datagram | Fragment | None:
+    """Find the datagram, segment or fragment in the frame `raw[start:end]`; None without any.
+
+    `link` is the LINKTYPE number of the frame.
+    """
     # Most frames are these: Ethernet, IPv4 without options, UDP, in one piece.
     if (
         link == ETHERNET
@@ -151,9 +153,10 @@ def find(link: int, raw: bytes, start: int, end: int) -> Datagram | Fragment | N
 def datagram_of(
     raw: bytes, addresses: bytes, protocol: int, network: int, at: int, end: int, cut: bool
 ) -> Datagram | None:
-    """The UDP datagram or TCP segment that an IP payload `raw[at:end]` is, None if none.
+    """Find the UDP datagram or TCP segment in the IP payload `raw[at:end]`; None without any.
 
-    `addresses` are source and destination, 8 or 32 octets; `network` is only handed on.
+    `addresses` are source and destination, 8 or 32 octets; `network` is the offset of the IP
+    header, for the result.
     """
     room = end - at
     if protocol == UDP and room >= 8:
@@ -176,7 +179,7 @@ def datagram_of(
 
 
 def _network(link: int, raw: bytes, start: int, end: int) -> int | None:
-    """Where the IP header begins; at least its first octet is there."""
+    """The offset of the IP header, of which at least the first octet is there."""
     if link == ETHERNET:
         at = _behind_tags(raw, start + 12, end)
     elif link == LINUX_SLL:
@@ -200,7 +203,7 @@ def _network(link: int, raw: bytes, start: int, end: int) -> int | None:
 
 
 def _behind_tags(raw: bytes, at: int, end: int) -> int | None:
-    """Where IP begins behind the type at `at` and the VLAN tags that may follow it."""
+    """The offset of the IP header after the type at `at` and the VLAN tags that may follow."""
     for _ in range(_MOST_TAGS):
         if end - at < 2:
             return None
@@ -218,7 +221,7 @@ def _in_ipv4(raw: bytes, network: int, end: int) -> Datagram | Fragment | None:
     if header < 20 or end - network < header:
         return None
     total, ident, place = struct.unpack_from("!HHH", raw, network + 2)
-    # 0: the network card was to cut it into packets and fill the lengths in.
+    # 0: segmentation was left to the network card, which fills in the lengths.
     packet_end = network + total if total else end
     if packet_end < network + header:
         return None
@@ -269,10 +272,10 @@ def _in_ipv6(raw: bytes, network: int, end: int) -> Datagram | Fragment | None:
 
 
 def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> bytes:
-    """The frame that begins at `raw[start]` with another UDP payload, for `found` in it.
+    """Put another UDP payload into the frame that begins at `raw[start]`, in which `found` is.
 
-    Lengths and checksums of IP and UDP are made right; a UDP checksum of 0, which is none, is
-    left so in IPv4. What follows the IP packet in the frame (padding, a frame check sequence)
+    Lengths and checksums of IP and UDP are corrected; in IPv4 a UDP checksum of 0, which means
+    none, is kept. What follows the IP packet in the frame (padding, a frame check sequence)
     is left out.
 
     Raises WireError if the capture does not have the whole datagram, if it is no UDP, or if
@@ -280,14 +283,14 @@ def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> byt
     """
     protocol, flow, network, transport, payload_at, _, cut = found
     if protocol != UDP:
-        raise WireError("the payload of TCP cannot be changed in its place")
+        raise WireError("the payload of TCP cannot be replaced")
     if cut:
-        raise WireError("the capture has not the whole packet; capture with a longer snaplen")
+        raise WireError("the capture does not have the whole packet; capture with a longer snaplen")
     length = 8 + len(payload)
     v4 = len(flow) == 12
     ahead = transport - network - (0 if v4 else 40)  # octets that count beside UDP's
     if ahead + length > _LONGEST:
-        raise WireError(f"a packet of {ahead + length} octets is longer than IP can have it")
+        raise WireError(f"a packet of {ahead + length} octets is longer than an IP packet can be")
     ports = raw[transport : transport + 4]
     if v4:
         head = raw[start : network + 2] + (ahead + length).to_bytes(2, "big")

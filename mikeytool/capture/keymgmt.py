@@ -19,8 +19,8 @@ class Spec(NamedTuple):
     """Key management data of one protocol: what the RFC calls key-mgmt-spec.
 
     `carrier` is what held it ("a=key-mgmt", "a=acap", "KeyMgmt header"). `protocol` is the
-    KMPID as written, its case counts. `data` is base64, not yet read; it, `protocol` and
-    `uri` are empty where left out.
+    KMPID as written, which is case-sensitive. `data` is base64, not yet decoded. Each of the
+    three is empty where it is left out.
     """
 
     carrier: str
@@ -30,7 +30,7 @@ class Spec(NamedTuple):
 
 
 def read_attribute(line: str) -> Spec | None:
-    """The content of an a=key-mgmt or a=acap line (RFC 4567 3.1), None for another line."""
+    """Read an a=key-mgmt or a=acap line (RFC 4567 3.1); None for another line."""
     match = _ATTRIBUTE.match(line)
     if match is None:
         return None
@@ -39,25 +39,25 @@ def read_attribute(line: str) -> Spec | None:
 
 
 def read_header(line: str) -> list[Spec] | None:
-    """The specifications of an unfolded KeyMgmt header (RFC 4567 3.2), None for another line."""
+    """Read an unfolded KeyMgmt header (RFC 4567 3.2); None for another line."""
     match = _HEADER.match(line)
     return None if match is None else read_header_value(match[1])
 
 
 def read_header_value(value: str) -> list[Spec]:
-    """The specifications in the value of a KeyMgmt header (RFC 4567 3.2).
+    """Read the value of a KeyMgmt header (RFC 4567 3.2).
 
-    Parameters may come in any order, quoted or not; those that the RFC does not know are
-    passed over. A header without any specification gives one that is empty.
+    Parameters may come in any order, quoted or not; those that the RFC does not define are
+    ignored. A header without any specification gives one that is empty.
     """
     specs = [_read_spec(parameters) for parameters in _split(value) if any(parameters)]
     return specs or [Spec(KEYMGMT_HEADER, protocol="", data="")]
 
 
 def message_of(spec: Spec) -> bytes | None:
-    """The octets of the MIKEY message in a specification; None for another protocol.
+    """Give the octets of the MIKEY message in a specification; None for another protocol.
 
-    Raises WireError when the protocol or the data is left out, and when it is no base64.
+    Raises WireError when the protocol or the data is missing, and when the data is no base64.
     """
     if not spec.protocol:
         raise WireError("no protocol is named; mikey belongs there")
@@ -71,7 +71,7 @@ def message_of(spec: Spec) -> bytes | None:
 
 
 def _split(value: str) -> list[list[str]]:
-    """The parameters of each specification: cut at commas and semicolons outside quotes."""
+    """Split into the parameters of each specification, at , and ; outside quotes."""
     specs: list[list[str]] = [[]]
     pieces: list[str] = []
     for piece in [*_PIECE.findall(value), ","]:
@@ -92,6 +92,6 @@ def _read_spec(parameters: list[str]) -> Spec:
         value = value.strip()
         if value.startswith('"'):
             value = value[1:].partition('"')[0]
-        # Neither of the three has white space in it, except where a line was folded.
+        # None of the three contains white space, except where a line was folded.
         values[name.strip().lower()] = "".join(value.split())
     return Spec(KEYMGMT_HEADER, values["prot"], values["data"], values["uri"])

@@ -1,7 +1,7 @@
-"""Media packets as text: one a line, in hex or base64.
+"""Media packets as text: one per line, in hex or base64.
 
 capture = PacketLines(file)
-for record in capture: ...          # see mikeytool.capture.record; link is BARE_PACKET
+for record in capture: ...      # see mikeytool.capture.record; link is BARE_PACKET
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from collections.abc import Iterator
 from mikeytool.capture.record import BARE_PACKET, Capture, Record, make_record
 
 NO_LINE = -3
-"""In place of a link type: a line that is no packet."""
+"""In place of a link type: the line is no packet."""
 
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
 _LONGEST_LINE = 1 << 18  # octets; twice the longest packet in hex
 
 
 class PacketLines(Capture):
-    """A text with a packet a line. The number of a record is that of its line.
+    """A text with one packet per line. The number of a record is that of its line.
 
-    A line of nothing but hex digits, an even number, is hex; packets are long enough that
-    base64 never looks so. Blank lines and lines with `#` first are passed over. A line that
-    is no packet comes as a record with the link type NO_LINE.
+    A line of hex digits only, an even number of them, is hex: base64 of a packet is too long to
+    look like that. Blank lines and lines that begin with `#` are skipped. A line that is no
+    packet becomes a record with the link type NO_LINE.
     """
 
     def __iter__(self) -> Iterator[Record]:
-        """The packets, each followed in `raw` by the line as it was."""
+        """Give the packets, each followed in `raw` by the line as it was."""
         number = 0
         while line := self._file.readline(_LONGEST_LINE):
             number += 1
@@ -44,11 +44,11 @@ class PacketLines(Capture):
                 yield make_record((number, None, BARE_PACKET, packet + line, 0, size, size))
 
     def kept(self, record: Record) -> bytes:
-        """The line as it was, with a newline."""
+        """Give the line as it was, with a newline."""
         return record.raw[record.end :].rstrip(b"\r\n") + b"\n"
 
     def rewritten(self, record: Record, frame: bytes) -> bytes:
-        """Another packet, written as that of the record was, with a newline."""
+        """Write another packet as that of the record was written, with a newline."""
         if _HEX.fullmatch(record.raw[record.end :].strip()):
             return frame.hex().encode() + b"\n"
         return base64.b64encode(frame) + b"\n"

@@ -17,7 +17,7 @@ RECORD_HEADER = 16
 _LINK_TYPE = 0xFFFF
 _SHORTEST_SNAPLEN = 0xFFFF  # room for every IP packet
 
-# The magic number as it stands in the file: byte order, nanoseconds in a tick.
+# The magic number as in the file: byte order, nanoseconds in a tick.
 _MAGIC = {
     b"\xa1\xb2\xc3\xd4": (">", 1000),
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -30,9 +30,9 @@ MAGIC = tuple(_MAGIC)
 class Pcap(Capture):
     """A pcap file.
 
-    Raises WireError if the file header is not all there. In `head`, which goes before the
-    records of a copy, the snapshot length has room for packets that grow, and no frame check
-    sequence is announced, for that of a changed frame is left out.
+    Raises WireError if the file header is incomplete. `head`, which goes before the records of
+    a copy, has a snapshot length with room for packets that grow, and announces no frame check
+    sequence, since changed frames have none.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -83,5 +83,5 @@ class Pcap(Capture):
             raise self._cut_short(0)
 
     def rewritten(self, record: Record, frame: bytes) -> bytes:
-        """The octets of a record of this file with another frame in place of its own."""
+        """Give the octets of a record of this file with another frame in place of its own."""
         return record.raw[:8] + self._lengths(len(frame), len(frame)) + frame

@@ -3,9 +3,9 @@
     capture = Pcapng(file)
     for record in capture: ...          # see mikeytool.capture.record
 
-Every block comes out as a record, those that hold no packet (interfaces, names, statistics,
-comments, blocks that nobody here knows) with the link type NO_PACKET, so that a copy has
-them all. The format is draft-ietf-opsawg-pcapng.
+Every block becomes a record, so that a copy has them all; those that hold no packet
+(interfaces, names, statistics, comments, unknown blocks) have the link type NO_PACKET. The
+format is draft-ietf-opsawg-pcapng.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class _Interface(NamedTuple):
 class Pcapng(Capture):
     """A pcapng file.
 
-    Sections of a copy have no length, interfaces have room for packets that grow and announce
-    no frame check sequence, and a changed packet loses its hash; all else is kept.
+    In a copy sections have no length, interfaces have room for packets that grow and announce
+    no frame check sequence, and a changed packet has no hash; everything else is kept.
     """
 
     def __iter__(self) -> Iterator[Record]:
@@ -112,9 +112,9 @@ class Pcapng(Capture):
             ) from None
 
     def rewritten(self, record: Record, frame: bytes) -> bytes:
-        """The octets of a record of this file with another frame in place of its own."""
+        """Give the octets of a record of this file with another frame in place of its own."""
         raw = record.raw
-        # The number of a packet block tells the order in which it is written.
+        # The type of a packet block shows the byte order in which it is written.
         order = ">" if raw[0] == 0 else "<"
         size = len(frame)
         padded = frame + bytes(-size % 4)
@@ -128,7 +128,7 @@ class Pcapng(Capture):
 
 
 def _record(kind: int, order: str, raw: bytes, interfaces: list[_Interface], number: int) -> Record:
-    """The record of a block; interfaces are added to the list. Raises WireError."""
+    """Make the record of a block; interfaces are added to the list. Raises WireError."""
     if kind in (_ENHANCED_PACKET, _OLD_PACKET):
         if len(raw) < _AHEAD + 4:
             raise WireError("a packet block too short for its own fields; the file is broken here")
@@ -162,7 +162,7 @@ def _record(kind: int, order: str, raw: bytes, interfaces: list[_Interface], num
 
 
 def _add_interface(order: str, raw: bytes, interfaces: list[_Interface]) -> bytes:
-    """Take an interface description in; gives the block as a copy has it."""
+    """Add an interface to the list; gives its block as a copy has it."""
     if len(raw) < 20:
         raise WireError("an interface block too short for its own fields; it is broken")
     if len(interfaces) >= _MOST_INTERFACES:
@@ -184,7 +184,7 @@ def _add_interface(order: str, raw: bytes, interfaces: list[_Interface]) -> byte
 
 
 def _options(order: str, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Code, value and octets of each option; what is broken ends them."""
+    """Give code, value and octets of each option, up to one that is broken."""
     at = 0
     while len(data) - at >= 4:
         code, length = struct.unpack_from(f"{order}HH", data, at)
@@ -198,7 +198,7 @@ def _options(order: str, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def _without(order: str, options: bytes, unwanted: int) -> bytes:
-    """The options but for one kind; those that are broken stay as they are."""
+    """Leave out the options of one kind; broken ones stay as they are."""
     found = list(_options(order, options))
     if all(code != unwanted for code, _, _ in found):
         return options

@@ -1,13 +1,13 @@
 """TCP streams put together from segments (RFC 9293 3.4, 3.10).
 
 A stream is one direction of a connection. Its octets go in order, each once, to a
-`StreamReader`. Segments may come out of order, again, overlapping (what came first counts),
-with gaps where the capture lost some, across the wrap of sequence numbers, and from the
-middle of a connection on.
+`StreamReader`. Segments may be out of order, repeated or overlapping (the first counts); some
+may be missing from the capture, sequence numbers may wrap, and the capture may begin in the
+middle of a connection.
 
-Captures may be hostile: how much is held is bounded for each stream and for all; a stream
-that holds too much goes on behind its gap, and when all hold too much the one that was
-silent for longest is ended.
+Captures may be hostile: memory is bounded for each stream and for all. A stream that holds
+too much continues after its gap; when all together hold too much, the one that was idle for
+the longest time is ended.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import NamedTuple
 from mikeytool.capture.frames import Datagram
 
 MAX_WAITING = 1 << 20
-"""Octets of a stream that wait for a segment before them."""
+"""Octets of a stream that wait for an earlier segment."""
 MAX_SEGMENTS = 1024
 """Segments of a stream that wait."""
 MAX_START = 32
@@ -31,47 +31,47 @@ MAX_STREAMS = 4096
 MAX_HELD = 1 << 25
 """Octets that all streams and their readers hold."""
 _FAR = 1 << 24
-"""Octets. What is so much older is no repetition but another connection of the same ports."""
+"""Octets. A segment that far back is no repetition but of another connection."""
 
 _FIN, _SYN, _RST = 0x01, 0x02, 0x04
 _MODULUS = 1 << 32
 
 
 class Moment(NamedTuple):
-    """Which frame, from 1, and when, in Unix nanoseconds if the capture tells."""
+    """A frame, counted from 1, and its time in Unix nanoseconds, None without one."""
 
     frame: int
     time: int | None
 
 
 class StreamReader(ABC):
-    """What takes the octets of a stream. Once `deaf`, it is given no more."""
+    """Takes the octets of a stream, until it is `finished`."""
 
-    deaf: bool = False
+    finished: bool = False
 
     @property
     @abstractmethod
     def held(self) -> int:
-        """How many octets it keeps."""
+        """How many octets it holds."""
 
     @abstractmethod
     def feed(self, data: bytes, moment: Moment) -> None:
-        """Take the next octets, which were complete up to there at that moment."""
+        """Take the next octets; `moment` is when the last of them was there."""
 
     @abstractmethod
     def lost(self) -> None:
-        """Octets are missing behind those that came."""
+        """Note that the octets that would come next are missing."""
 
     @abstractmethod
     def end(self) -> None:
-        """No more will come."""
+        """Note that the stream has ended."""
 
 
 OpenReader = Callable[[bytes, bytes], StreamReader]
 
 
 class _Segment(NamedTuple):
-    """A segment that waits; the earliest of a stream is the least, then the first captured."""
+    """A segment that waits. They sort by their place in the stream, then in the capture."""
 
     at: int
     moment: Moment
@@ -82,9 +82,9 @@ class _Segment(NamedTuple):
 class _Stream:
     """One direction of a connection.
 
-    `_at` is how many octets of it are read or given up. It starts high, so that segments
-    from before the first that was captured are not negative. Without a SYN, nobody knows
-    which segment is the first, and some of them wait until that is likely to be clear.
+    `_at` is how many octets of it were read or given up. It starts high, so that places before
+    the first captured segment are not negative. Without a SYN the first segment is unknown,
+    and some of them wait until it is likely to be among them.
     """
 
     def __init__(self, open_reader: OpenReader, flow: bytes, seq: int, *, syn: bool) -> None:
@@ -103,25 +103,25 @@ class _Stream:
 
     @property
     def held(self) -> int:
-        """Octets that the stream and its reader keep."""
+        """How many octets the stream and its reader hold."""
         return self._waiting_octets + (self._reader.held if self._reader else 0)
 
     @property
-    def deaf(self) -> bool:
-        """Whether nobody listens to it any more."""
-        return self._closed or (self._reader is not None and self._reader.deaf)
+    def finished(self) -> bool:
+        """Whether its octets are of no more use."""
+        return self._closed or (self._reader is not None and self._reader.finished)
 
     def is_retried_syn(self, seq: int) -> bool:
-        """Whether a SYN before octet `seq` is the one that the stream began with, again."""
+        """Whether a SYN before octet `seq` repeats the one with which the stream began."""
         return self._first == seq
 
     def is_other(self, seq: int) -> bool:
-        """Whether a segment is so far away that it must be of a later connection."""
+        """Whether a segment is so far away that it belongs to a later connection."""
         ahead = self._position(seq) - self._at
         return ahead < -_FAR or (self._closed and ahead > _FAR)
 
     def add(self, seq: int, data: bytes, moment: Moment, *, cut: bool, fin: bool) -> bool:
-        """Take a segment; False if the stream is at its end with it."""
+        """Take a segment; returns False if the stream ends with it."""
         segment = _Segment(self._position(seq), moment, data, cut)
         if fin:
             self._fin = segment.at + len(data)
@@ -134,17 +134,17 @@ class _Stream:
         return self._fin is None or self._at < self._fin
 
     def close(self) -> None:
-        """Hand over what waits, gaps or not, and end the reader."""
-        while self._waiting and not self.deaf:
+        """Deliver the segments that wait, in spite of gaps, and end the reader."""
+        while self._waiting and not self.finished:
             self._next()
-        if self._reader is not None and not self.deaf:
+        if self._reader is not None and not self.finished:
             self._reader.end()
         self._closed = True
         self._reader = None
         self._drop()
 
     def _position(self, seq: int) -> int:
-        """The place of a sequence number in the stream, the nearest to where it stands."""
+        """The place of a sequence number in the stream that is nearest to `_at`."""
         ahead = (seq - self._seq) % _MODULUS
         return self._at + (ahead if ahead < _MODULUS // 2 else ahead - _MODULUS)
 
@@ -164,15 +164,15 @@ class _Stream:
         self._reader.feed(fresh, self._latest)
 
     def _go_on(self) -> None:
-        """Deliver what waits, as far as it goes; over a gap when too much waits behind it."""
-        while self._waiting and not self.deaf:
+        """Deliver segments that wait, up to a gap, or beyond it when too much waits."""
+        while self._waiting and not self.finished:
             most = MAX_SEGMENTS if self._started else MAX_START
             full = len(self._waiting) > most or self._waiting_octets > MAX_WAITING
             due = self._started and (self._torn or self._waiting[0].at <= self._at)
             if not (due or full):
                 return
             self._next()
-        if self.deaf:
+        if self.finished:
             self._drop()
 
     def _drop(self) -> None:
@@ -180,7 +180,7 @@ class _Stream:
         self._waiting_octets = 0
 
     def _next(self) -> None:
-        """Deliver the first segment that waits; what is missing before it is lost."""
+        """Deliver the first segment that waits; octets missing before it are lost."""
         segment = heapq.heappop(self._waiting)
         self._waiting_octets -= len(segment.data)
         if segment.at > self._at or not self._started:
@@ -213,18 +213,18 @@ class TcpStreams:
         if syn:
             seq = (seq + 1) % _MODULUS
         stream = self._stream(segment.flow, seq, syn=syn)
-        if stream.deaf:
+        if stream.finished:
             return
         before = stream.held
         open_on = stream.add(seq, data, moment, cut=segment.cut, fin=bool(flags & _FIN))
         if not open_on or flags & _RST:
-            stream.close()  # but remembered: segments may come again
+            stream.close()  # but remembered: segments may be repeated
         self._held += stream.held - before
         while self._held > MAX_HELD or len(self._streams) > MAX_STREAMS:
             self._close(next(iter(self._streams)))
 
     def end(self) -> None:
-        """The capture is at its end: hand over whatever waits."""
+        """Deliver what waits, at the end of the capture."""
         while self._streams:
             self._close(next(iter(self._streams)))
 

@@ -1,14 +1,14 @@
-"""A record of a capture file, and what every reader of such files has.
+"""A record of a capture file, and the base of the readers of such files.
 
-A reader is made of an open binary file; iterating over it gives `Record`s in the order of
-the file, one packet each, and in pcapng also the blocks that are no packet:
+A reader is made from an open binary file. Iterating over it gives `Record`s in the order of
+the file: one for each packet, and in pcapng also for each block that is no packet:
 
     for record in open_capture(file):             # mikeytool.capture.capture_files
-        found = find(record.link, record.raw, record.start, record.end)  # .frames
+        found = find_datagram(record.link, record.raw, record.start, record.end)  # .frames
 
 The file is read in large blocks and never held whole. Where it is broken or cut short,
-iteration gives everything before the fault and then raises one WireError whose `offset` is
-the octet of the file where the faulty record begins. `rewritten` makes the octets of a
+iteration gives every record before the fault and then raises a WireError; its `offset` is
+the octet of the file at which the faulty record begins. `rewritten` makes the octets of a
 record with another frame in it; a copy of a file is `head`, then `kept` or `rewritten` of
 each record.
 """
@@ -24,9 +24,9 @@ from mikeytool.wire.errors import WireError
 READ_SIZE = 1 << 19
 """Octets read from the file at once."""
 LONGEST_RECORD = 1 << 24
-"""Octets. A longer record is taken for a broken length, so that memory stays bounded."""
+"""Octets. A longer record means a broken length; so memory stays bounded."""
 ROOMY = 1 << 18
-"""The snapshot length that is written in place of one too short for longer packets."""
+"""The snapshot length that a copy gets where packets may outgrow that of the file."""
 
 NO_PACKET = -1
 """In place of a link type: a block of pcapng that holds no packet."""
@@ -65,22 +65,22 @@ class Capture(ABC):
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._data = b""
-        self._base = 0  # the place of _data in the file
+        self._base = 0  # the offset of _data in the file
 
     @abstractmethod
     def __iter__(self) -> Iterator[Record]:
         """The records; raises WireError at the end if the file is broken there."""
 
     def kept(self, record: Record) -> bytes:
-        """The octets of a record as they were."""
+        """Give the octets of a record as they were."""
         return record.raw
 
     @abstractmethod
     def rewritten(self, record: Record, frame: bytes) -> bytes:
-        """The octets of a record of this file with another frame in place of its own."""
+        """Give the octets of a record of this file with another frame in place of its own."""
 
     def _fill(self, used: int) -> bool:
-        """Drop the first `used` octets of `_data` and read on; say whether there was more."""
+        """Drop the first `used` octets of `_data` and read on; returns whether there was more."""
         more = self._file.read(READ_SIZE)
         self._data = self._data[used:] + more
         self._base += used
@@ -94,14 +94,14 @@ class Capture(ABC):
 
     def _cut_short(self, at: int) -> WireError:
         return self._broken(
-            at, "the file ends inside this record; it was cut, all before it is whole"
+            at, "the file ends inside this record; it was cut off, everything before it is whole"
         )
 
     def _broken(self, at: int, text: str) -> WireError:
-        """The error about what is at `at` of `_data`."""
+        """Make the error about octet `at` of `_data`."""
         return WireError(text, payload="capture file", offset=self._base + at)
 
 
 def make_record(fields: tuple[int, int | None, int, bytes, int, int, int]) -> Record:
-    """A Record of its fields in order; quicker than the constructor."""
+    """Make a Record of its fields in order; quicker than the constructor."""
     return tuple.__new__(Record, fields)

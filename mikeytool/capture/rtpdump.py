@@ -3,8 +3,8 @@
     capture = Rtpdump(file)
     for record in capture: ...          # see mikeytool.capture.record; link is BARE_PACKET
 
-`capture.source` is the address and port in the file's header, a source's; destinations are
-not told. RTCP is marked in the file, and told by its packet type all the same.
+`capture.source` is the address and port in the header of the file, those of a sender; the
+file has no destinations. It marks RTCP, but the packet type decides.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONGEST_PACKET = 0xFFFF - _PACKET.size
 
 
 class Rtpdump(Capture):
-    """An rtpdump file; raises WireError if its header is not all there."""
+    """An rtpdump file; raises WireError if its header is incomplete."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
@@ -71,9 +71,9 @@ class Rtpdump(Capture):
             raise self._cut_short(0)
 
     def rewritten(self, record: Record, frame: bytes) -> bytes:
-        """The octets of a record of this file with another packet in place of its own.
+        """Give the octets of a record of this file with another packet in place of its own.
 
-        Raises WireError for a packet longer than the format can say.
+        Raises WireError for a packet that is too long for the format.
         """
         size = len(frame)
         if size > _LONGEST_PACKET:

@@ -10,14 +10,14 @@ from mikeytool.capture.sdp import SDP_MEDIA_TYPE
 from mikeytool.wire.errors import WireError
 
 MAX_PAYLOAD = 1 << 18
-"""Octets of a payload after decompression, several times what a description may have."""
+"""Octets of a payload after decompression; descriptions have much less."""
 
 _IPV6, _DELETION, _ENCRYPTED, _COMPRESSED = 0x10, 0x04, 0x02, 0x01
 _PAYLOAD_TYPE = re.compile(rb"[\w.+-]{1,64}/[\w.+-]{1,64}\0")
 
 
 def looks_like_sap(data: bytes) -> bool:
-    """Whether a datagram on whatever port is an announcement that can be read without effort."""
+    """Whether a datagram on any port is an announcement in the clear, not compressed."""
     if len(data) < 8 or data[0] >> 5 != 1:
         return False
     rest = data[_payload_at(data) :][:24]
@@ -25,10 +25,10 @@ def looks_like_sap(data: bytes) -> bool:
 
 
 def read_sap(data: bytes) -> Carrier:
-    """The announcement or deletion in a datagram; `body` is its payload.
+    """Read the announcement or deletion in a datagram; its payload is the `body`.
 
-    Authentication data is passed over, not verified. Raises WireError for another version, a
-    datagram that breaks off, a payload that is encrypted or larger than MAX_PAYLOAD.
+    Authentication data is skipped, not verified. Raises WireError for another version, a
+    datagram that ends too early, and a payload that is encrypted or longer than MAX_PAYLOAD.
     """
     if len(data) < 4 or data[0] >> 5 != 1:
         raise WireError("no SAP packet of version 1, though it went to the port of SAP")
@@ -48,12 +48,12 @@ def read_sap(data: bytes) -> Carrier:
 
 
 def _payload_at(data: bytes) -> int:
-    """Behind the flags, the originating source and the authentication data."""
+    """The offset of the payload, after the originating source and the authentication data."""
     return 4 + (16 if data[0] & _IPV6 else 4) + 4 * data[1]
 
 
 def _decompress(data: bytes) -> bytes:
-    """Inflate a payload. Some senders compress its type with it, others leave that in front."""
+    """Inflate a payload. Some senders compress its type too, others put it before."""
     kind = _PAYLOAD_TYPE.match(data)
     ahead = kind[0] if kind else b""
     inflater = zlib.decompressobj()

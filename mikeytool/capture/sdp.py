@@ -1,4 +1,4 @@
-"""Session descriptions (RFC 8866), as far as keys and the places of media go."""
+"""Session descriptions (RFC 8866): the keys in them, and the addresses of their media."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SESSION_LEVEL = "session level"
 
 
 def media_level(number: int, line: str) -> str:
-    """What the part of a description behind its m= line of that number, from 1, is called."""
+    """Name the part of a description after an m= line, by its position from 1."""
     name = _MEDIA_NAME.match(line)
     return f"media {number}" + (f" ({name[1]})" if name else "")
 
@@ -27,10 +27,10 @@ def media_level(number: int, line: str) -> str:
 @masked_repr
 @dataclass(slots=True)
 class Section:
-    """The session level, or an m= line and what belongs to it.
+    """The session level, or a media line (m=) with the lines after it.
 
-    `number` counts the m= lines from 1, 0 is the session level. `address` of a section is
-    that of its c= line or else of the session's, empty without one; ports are 0 when absent.
+    `number` counts the media lines from 1; the session level is 0. `address` is that of its c=
+    line or else of the session's, empty without one; ports are 0 when absent.
     `specs` are its a=key-mgmt attributes, `cryptos` the values of its a=crypto ones, which
     printing masks: they may have keys in the clear.
     """
@@ -47,7 +47,7 @@ class Section:
 
 
 def read_sdp(data: bytes) -> list[Section]:
-    """The sections of a session description, the session level first."""
+    """Read a session description into its sections, the session level first."""
     session = Section(SESSION_LEVEL)
     sections = [session]
     for line in _lines(data):
@@ -73,7 +73,7 @@ def _medium(line: str, number: int, session: Section) -> Section:
 
 
 def _take(section: Section, line: str) -> None:
-    """Take over what a line says of a section."""
+    """Read a line of a section."""
     if (spec := read_attribute(line)) is not None:
         section.specs.append(spec)
     elif match := _CRYPTO.match(line):

@@ -1,9 +1,9 @@
-"""Everything in a capture that may carry keys: SIP, RTSP, HTTP, SAP, bare MIKEY.
+"""The messages in a capture that may carry keys: SIP, RTSP, HTTP, SAP, bare MIKEY.
 
     for signal in signals(open_capture(file)): ...
 
-Protocols are told by what is in a packet; beside it the ports of MIKEY (2269) and SAP (9875)
-count, where also broken packets are of that protocol.
+The content of a packet tells its protocol. On the ports of MIKEY (2269) and SAP (9875) broken
+packets are taken for that protocol too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mikeytool.capture.frames import (
     Fragment,
     destination_of,
     endpoint,
-    find,
+    find_datagram,
     source_of,
 )
 from mikeytool.capture.reassembly import Moment, StreamReader, TcpStreams
@@ -32,14 +32,14 @@ from mikeytool.capture.tcp_streams import MikeyStream, TextStream, whole_message
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.registry import MIKEY_VERSION
 
-# As they stand in a flow. That of MIKEY is for UDP and TCP (RFC 3830 10).
+# As they are in a flow. That of MIKEY is for UDP and TCP (RFC 3830 10).
 _MIKEY_PORT = ((2269).to_bytes(2),)
 _SAP_PORT = ((9875).to_bytes(2),)
 _PORTS = _MIKEY_PORT + _SAP_PORT
 
 
 class Signal(NamedTuple):
-    """A message that may carry keys, or why it cannot be read, and where it stood.
+    """A message that may carry keys, or why it cannot be read, and its place in the capture.
 
     `moment` is that of its last octet, `flow` as in `frames.Datagram`.
     """
@@ -61,7 +61,7 @@ class Signal(NamedTuple):
 
 
 class Signalling:
-    """Takes the records of a capture one by one and gives what is in them."""
+    """Takes the records of a capture one by one and gives the messages in them."""
 
     def __init__(self) -> None:
         self._frames = self._udp = self._tcp = 0
@@ -74,18 +74,18 @@ class Signalling:
     def seen(self) -> Counter[str]:
         """How many frames, UDP and TCP packets, IP fragments, messages of SIP, RTSP, … there were.
 
-        Of packets "cut short" the capture has not all.
+        Of packets "cut short" the capture does not have the whole.
         """
         packets = Counter(frames=self._frames, UDP=self._udp, TCP=self._tcp)
         return packets + self._counts
 
     def add(self, record: Record) -> list[Signal]:
-        """Take a record; gives what is complete with it."""
+        """Take a record; returns the messages that it completes."""
         if record.link == NO_PACKET:
             return []
         self._frames += 1
         raw = record.raw
-        found = find(record.link, raw, record.start, record.end)
+        found = find_datagram(record.link, raw, record.start, record.end)
         if isinstance(found, Fragment):
             self._counts["IP fragments"] += 1
             whole = self._fragments.add(raw, found)
@@ -107,7 +107,7 @@ class Signalling:
         return self._take()
 
     def end(self) -> list[Signal]:
-        """The capture is at its end; gives what waited for more."""
+        """Return the messages that are incomplete at the end of the capture."""
         self._streams.end()
         return self._take()
 
@@ -146,9 +146,9 @@ class Signalling:
 
 
 def signals(records: Iterable[Record]) -> Iterator[Signal]:
-    """What is in the records of a capture, each when it is complete.
+    """Find the messages in the records of a capture, each when it is complete.
 
-    Raises what iterating over the records raises, but not before all else is given.
+    Raises what iterating over the records raises, after the messages before it.
     """
     signalling = Signalling()
     try:
@@ -166,7 +166,7 @@ def _is_for(flow: bytes, ports: tuple[bytes, ...]) -> bool:
 
 
 def _read_datagram(data: bytes, flow: bytes) -> Carrier | None:
-    """What a UDP datagram carries; None if that is nothing of interest.
+    """Read the message in a UDP datagram; None without any.
 
     Raises WireError for a SAP packet that cannot be read.
     """
@@ -185,5 +185,5 @@ def _read_text(data: bytes) -> Carrier | None:
     end = END_OF_HEAD.search(data)
     head, body = (data[: end.end()], data[end.end() :]) if end else (data, b"")
     carrier = read_head(head)
-    # RFC 3261 18.3: without a length the body is all of the rest.
+    # RFC 3261 18.3: without a length the body is the rest of the datagram.
     return None if carrier is None else replace(carrier, body=body[: carrier.content_length])

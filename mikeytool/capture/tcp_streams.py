@@ -1,10 +1,10 @@
 """Messages in TCP streams: SIP (RFC 3261 18.3), RTSP (RFC 2326 10.12), HTTP (RFC 9112 6), MIKEY.
 
-Which of them a stream has shows in its first octets. In a stream that is joined in its
-middle, or that has a gap, reading goes on at the next start line.
+The first octets of a stream tell which it has. After a gap, and in a stream whose beginning
+was not captured, reading continues at the next start line.
 
-Readers are generators: each waits where it needs more octets, so that they read like the
-formats that they are for. None looks at an octet more than a few times.
+Readers are generators that wait where they need more octets, so that their code follows the
+format. None looks at an octet more than a few times.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from mikeytool.wire.registry import MIKEY_VERSION
 MAX_LINE = 8192
 """Octets of a start line."""
 MAX_FOREIGN = 1 << 16
-"""Octets without a start line after which a stream is taken for something else."""
+"""Octets without a start line after which a stream is ignored."""
 MAX_MIKEY = 1 << 18
 """Octets of a MIKEY message in a stream; it may have several payloads of 65,535."""
 
-_HEADER, _NEXT = 10, 2  # octets of the shortest header, the place of Next payload in it
+_HEADER, _NEXT = 10, 2  # octets of the shortest header, the offset of Next payload in it
 MIKEY_MEDIA_TYPE = "application/mikey"
 _INTERLEAVED = 0x24
 _BLANK = re.compile(rb"[\r\n]*")
@@ -39,9 +39,9 @@ Steps = Generator[None, None, None]
 
 
 class TextStream(StreamReader):
-    """Reads SIP, RTSP and HTTP; an HTTP body is kept if it is application/mikey.
+    """Reads SIP, RTSP and HTTP. Only HTTP bodies of type application/mikey are kept.
 
-    A message that breaks off, at the end or at a gap, is given as far as it was there.
+    A message that breaks off, at the end or at a gap, is given as far as it goes.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -56,24 +56,24 @@ class TextStream(StreamReader):
 
     @property
     def held(self) -> int:
-        """How many octets it keeps."""
+        """How many octets it holds."""
         return len(self._octets) + self._chunked
 
     def feed(self, data: bytes, moment: Moment) -> None:
-        """Take the next octets, which were complete up to there at that moment."""
+        """Take the next octets; `moment` is when the last of them was there."""
         self._octets += data
         self._moment = moment
         next(self._steps, None)
 
     def lost(self) -> None:
-        """Octets are missing behind those that came."""
+        """Give what there is of a message, and look for the next start line."""
         self.end()
         self._over = False
         self._octets.clear()
         self._steps = self._read()
 
     def end(self) -> None:
-        """No more will come."""
+        """Give what there is of a message."""
         self._over = True
         next(self._steps, None)
 
@@ -97,8 +97,8 @@ class TextStream(StreamReader):
     def _at_media(self) -> Generator[None, None, bool]:
         """Whether media interleaved with RTSP comes next (RFC 2326 10.12).
 
-        Where no message has told yet that this is RTSP, its channel does, which has a low
-        number: in a text that is joined in its middle another character is behind the `$`.
+        Before the first message the channel after the `$` decides, which has a low number: in
+        text there would be a printable character.
         """
         if self._octets[0] != _INTERLEAVED or self._last not in (None, "RTSP"):
             return False
@@ -107,13 +107,13 @@ class TextStream(StreamReader):
         return self._last == "RTSP" or self._octets[1:2] < b" "
 
     def _skip_blank(self) -> bool:
-        """Drop empty lines, which keep connections open; whether anything else is there."""
+        """Drop empty lines, which keep connections open; returns whether anything is left."""
         if (blank := _BLANK.match(self._octets)) is not None:
             del self._octets[: blank.end()]
         return bool(self._octets)
 
     def _search(self) -> Steps:
-        """Drop what is before the next start line."""
+        """Drop everything before the next start line."""
         while True:
             lines = self._octets.rfind(b"\n") + 1
             found = START.search(self._octets, 0, lines)
@@ -121,7 +121,7 @@ class TextStream(StreamReader):
             del self._octets[:dropped]
             self._foreign += dropped
             if self._last is None and self._foreign > MAX_FOREIGN:
-                self.deaf = True
+                self.finished = True
                 self._octets.clear()
             if found or self._over:
                 return
@@ -142,7 +142,7 @@ class TextStream(StreamReader):
         length = carrier.content_length
         if carrier.protocol == "HTTP":
             return (yield from self._http_body(carrier, length))
-        if length is None:  # which it must not be in SIP: what the segment has left
+        if length is None:  # SIP requires it; else the rest of the segment is taken
             length = len(self._octets) if carrier.protocol == "SIP" else 0
         return (yield from self._take_or_drop(length, keep=True))
 
@@ -185,14 +185,14 @@ class TextStream(StreamReader):
         return (yield from self._take(at + 1))
 
     def _take_or_drop(self, count: int, *, keep: bool) -> Generator[None, None, bytes]:
-        """So many octets; none of them if they are not kept or too many."""
+        """Take a number of octets, or drop them if they are not kept or too many."""
         if keep and count <= MAX_BODY:
             return (yield from self._take(count))
         yield from self._drop(count)
         return b""
 
     def _take(self, count: int) -> Generator[None, None, bytes]:
-        """So many octets, fewer at the end of the stream."""
+        """Take a number of octets, fewer at the end of the stream."""
         while len(self._octets) < count and not self._over:
             yield
         taken = bytes(self._octets[:count])
@@ -212,8 +212,8 @@ class TextStream(StreamReader):
 class MikeyStream(StreamReader):
     """Reads MIKEY messages that follow each other without anything between.
 
-    A message has no length of its own and ends with its last payload. On a port that is not
-    MIKEY's (`strict`), octets that are no whole message are none at all.
+    A message has no length field and ends with its last payload. With `strict`, for ports other
+    than MIKEY's, octets that are no complete message are ignored.
     """
 
     def __init__(self, emit: Emit, *, strict: bool) -> None:
@@ -225,23 +225,23 @@ class MikeyStream(StreamReader):
 
     @property
     def held(self) -> int:
-        """How many octets it keeps."""
+        """How many octets it holds."""
         return len(self._octets)
 
     def feed(self, data: bytes, moment: Moment) -> None:
-        """Take the next octets, which were complete up to there at that moment."""
+        """Take the next octets; `moment` is when the last of them was there."""
         self._octets += data
         self._ends.append((len(self._octets), moment))
-        # Tried whenever it has doubled, so that a message in tiny segments is not read over
-        # and over.
+        # Only when their number has doubled, so that a message in tiny segments is not read
+        # over and over.
         if len(self._octets) >= self._next_try:
             self._read()
         if len(self._octets) > MAX_MIKEY:
             self.lost()
-            self.deaf = self._strict
+            self.finished = self._strict
 
     def lost(self) -> None:
-        """Octets are missing behind those that came: what there is is broken."""
+        """Give what there is as a broken message."""
         self._read()
         if self._octets and not self._strict:
             self._give(bytes(self._octets))
@@ -250,7 +250,7 @@ class MikeyStream(StreamReader):
         self._next_try = 0
 
     def end(self) -> None:
-        """No more will come."""
+        """Give what there is as a broken message."""
         self.lost()
 
     def _read(self) -> None:
@@ -259,10 +259,10 @@ class MikeyStream(StreamReader):
             self._give(octets[:length])
             octets = octets[length:]
         self._next_try = len(octets) * 2
-        self.deaf = self._strict and bool(octets) and octets[0] != MIKEY_VERSION
+        self.finished = self._strict and bool(octets) and octets[0] != MIKEY_VERSION
 
     def _give(self, message: bytes) -> None:
-        """Give a message away, at the moment at which its last octet came."""
+        """Emit a message, with the moment at which its last octet came."""
         length = len(message)
         moment = next(moment for end, moment in self._ends if end >= length)
         self._emit(Carrier("MIKEY", body=message), moment)
@@ -271,8 +271,8 @@ class MikeyStream(StreamReader):
 
 
 def whole_message(data: bytes) -> int:
-    """How many octets from the first on are a MIKEY message to its last payload; 0 for none."""
-    # What is nothing like it is told quickly: captures have many packets.
+    """Return how many of the first octets are one complete MIKEY message; 0 for none."""
+    # Most packets are something else, and are told apart quickly.
     if len(data) < _HEADER or data[0] != MIKEY_VERSION or data[_NEXT] not in PAYLOADS:
         return 0
     message = Message.read(data)

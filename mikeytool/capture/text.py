@@ -1,11 +1,11 @@
-"""MIKEY messages in whatever is handed over: binary, hex, base64, SDP, SIP, RTSP.
+"""MIKEY messages in input of any form: binary, hex, base64, SDP, SIP, RTSP.
 
-What the input is shows in the input. Octets that no text has make it binary. A text with an
-SDP line or the start line of a SIP or RTSP message is signalling: what carries no message in
-it is passed over. In any other text every line is a message, and a line that is none gives
-an error in its place, so that the lines around it are not lost.
+The form is recognized. Octets that do not occur in text make it binary. Text with an SDP line
+or the start line of a SIP or RTSP message is signalling, in which lines without a message are
+skipped. In any other text every line is a message, and one that is not gives an error in its
+place, so that the lines around it are not lost.
 
-All is linear in the length of the input: each line is matched by patterns without nested
+The time is linear in the length of the input: each line is matched by patterns without nested
 repetition, and lines that belong together are joined once.
 """
 
@@ -41,12 +41,12 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_=-]+")
 _ENCODED = re.compile(_BASE64.pattern + r"|[0-9A-Fa-fxX:\s]+")
 
 
-class Found(NamedTuple):
-    """A message and the place where it stood.
+class FoundMessage(NamedTuple):
+    """A message and its place in the input.
 
-    `where` is for people. `line` counts from 1 and is the first of several; `level` is
-    "session level" or "media 1 (audio)" where SDP around the message tells; `uri` is that of
-    a KeyMgmt header. The message may be broken: nothing but its beginning was looked at.
+    `where` describes the place. `line` counts from 1 and is the first of several; `level` is
+    "session level" or "media 1 (audio)" for a message in SDP; `uri` is that of a KeyMgmt
+    header. The message may be broken: only its beginning was looked at.
     """
 
     message: bytes
@@ -56,18 +56,18 @@ class Found(NamedTuple):
     uri: str | None = None
 
 
-def find_messages(data: bytes, *, lines: bool = False) -> list[Found | WireError]:
-    """Every MIKEY message in `data`, in order, and an error for each line that is a bad one.
+def find_messages(data: bytes, *, lines: bool = False) -> list[FoundMessage | WireError]:
+    """Find every MIKEY message in `data`, in order, with an error for each line that is a bad one.
 
-    The encoding is found, see the top of this file. Lines of base64 or hex that are one
-    message cut to a width are joined, and folded headers too (RFC 4567 3.1, 3.2); `lines`
-    keeps every line apart and makes a line without a message an error.
+    The form of the input is recognized (see the top of this file). Lines of base64 or hex
+    that are one message cut to a width are joined, as are folded headers (RFC 4567 3.1, 3.2).
+    With `lines` every line is read by itself, and one without a message is an error.
 
     Raises WireError when there is nothing to return: the input is empty, or it is
     signalling that carries no MIKEY.
     """
     if _is_binary(data):
-        return [Found(data, "binary input")]
+        return [FoundMessage(data, "binary input")]
     data = data.removeprefix(_UTF8_MARK)
     if not data.strip():
         raise WireError(
@@ -82,7 +82,7 @@ def find_messages(data: bytes, *, lines: bool = False) -> list[Found | WireError
 
 
 def format_message(message: bytes, fmt: Format) -> bytes:
-    """A message for standard output; all but `raw` end in a newline.
+    """Write a message as text or, with `raw`, as it is; all but `raw` end in a newline.
 
     `b64` and `hex` are one line, `sdp` is the attribute of RFC 4567 3.1.
     """
@@ -97,8 +97,8 @@ def format_message(message: bytes, fmt: Format) -> bytes:
 def _is_binary(data: bytes) -> bool:
     """Whether the input is no text.
 
-    The version is 0x01, and the header around it is made of small numbers. Text has no such
-    octets, so that a message with a broken version is told from text as well.
+    The version is 0x01, and the fields after it are small numbers too. Text has no such octets,
+    so a message with a broken version is told from text as well.
     """
     return any(octet < 0x20 and octet not in _TEXT_CONTROLS for octet in data[:_HEADER_OCTETS])
 
@@ -107,7 +107,7 @@ _Kind = Literal["skipped", "attribute", "header", "signalling", "encoded", "othe
 
 
 class _Line(NamedTuple):
-    """A line as it stands, and behind it in `parts` those that continue it, stripped."""
+    """A line as it is, followed in `parts` by those that continue it, stripped."""
 
     number: int
     kind: _Kind
@@ -115,7 +115,7 @@ class _Line(NamedTuple):
 
 
 def _scan(data: bytes, *, fold: bool) -> Iterator[_Line]:
-    """The lines of a text, each with its continuation lines if `fold` is set."""
+    """Split a text into lines, each with its continuation lines if `fold` is set."""
     line: _Line | None = None
     for number, octets in enumerate(data.splitlines(), 1):
         text = octets.decode("utf-8", "replace")
@@ -143,7 +143,7 @@ def _kind(text: str) -> _Kind:
 
 
 def _continues(line: _Line, kind: _Kind, text: str) -> bool:
-    """Whether a line goes on with the header or the attribute before it.
+    """Whether a line continues the header or the attribute before it.
 
     Headers fold onto lines that begin with white space. SDP does not fold, but documents
     print long attributes that way (RFC 4567 5.1).
@@ -157,7 +157,7 @@ def _continues(line: _Line, kind: _Kind, text: str) -> bool:
 
 
 class _Reader:
-    """Goes through the lines once and keeps what later lines depend on."""
+    """Reads the lines once and remembers what later lines depend on."""
 
     def __init__(self, scanned: list[_Line], *, lines: bool) -> None:
         kinds = {line.kind for line in scanned}
@@ -165,14 +165,14 @@ class _Reader:
         self._lines = lines
         self._signalling = "signalling" in kinds and not lines
         self._headers = "header" in kinds and not lines
-        self._found: list[Found | WireError] = []
+        self._found: list[FoundMessage | WireError] = []
         self._level: str | None = None
         self._media = 0
         self._crypto = 0
         self._protocols: dict[str, None] = {}
 
-    def read(self) -> list[Found | WireError]:
-        """What the lines hold, in order."""
+    def read(self) -> list[FoundMessage | WireError]:
+        """Find the messages in the lines, in order."""
         for kind, group in groupby(self._scanned, key=lambda line: line.kind):
             if kind == "encoded":
                 self._read_encoded(list(group))
@@ -182,7 +182,7 @@ class _Reader:
         return self._found
 
     def nothing(self) -> WireError:
-        """Why nothing was found, and what to do."""
+        """Make the error that says why nothing was found, and what to do."""
         if self._crypto:
             return WireError(
                 f"the text holds no a=key-mgmt:mikey attribute but a=crypto in line"
@@ -210,16 +210,16 @@ class _Reader:
             self._read_specs(line.number, read_header(" ".join(line.parts).strip()) or [])
         elif line.kind == "signalling":
             self._note_signalling(line)
-        elif line.kind == "other" and not self._is_passed_over(line):
+        elif line.kind == "other" and not self._is_skipped(line):
             self._read_single(line)
 
-    def _is_passed_over(self, line: _Line) -> bool:
+    def _is_skipped(self, line: _Line) -> bool:
         """Whether a line need not be a message: in signalling, or copied with a KeyMgmt header."""
         beside = self._headers and _OTHER_HEADER.match(line.parts[0].strip()) is not None
         return self._signalling or beside
 
     def _note_signalling(self, line: _Line) -> None:
-        """Keep track of the place in the SDP, for the level of what comes next."""
+        """Follow the place in the SDP, for the level of the next message."""
         text = line.parts[0].strip()
         if self._lines:
             self._bad(line.number, "SDP, SIP or RTSP without MIKEY; leave out --lines")
@@ -234,7 +234,7 @@ class _Reader:
             self._crypto = self._crypto or line.number
 
     def _read_specs(self, number: int, specs: list[Spec]) -> None:
-        """Take the MIKEY messages of an attribute or header, pass over other protocols."""
+        """Take the MIKEY messages of an attribute or header, skip other protocols."""
         for spec in specs:
             level = None if spec.carrier == "KeyMgmt header" else self._level
             where = f"{spec.carrier}, line {number}" + (f", {level}" if level else "")
@@ -246,14 +246,14 @@ class _Reader:
             if message is None:
                 self._protocols[spec.protocol] = None
             else:
-                self._found.append(Found(message, where, number, level, spec.uri or None))
+                self._found.append(FoundMessage(message, where, number, level, spec.uri or None))
 
     def _read_encoded(self, run: list[_Line]) -> None:
-        """Take neighbouring lines of hex or base64: one message, or one a line."""
+        """Take neighbouring lines of hex or base64: one message, or one per line."""
         texts = [line.parts[0].strip() for line in run]
         if self._signalling:
-            # A body or a part of one: only what begins as a message is meant as one, and
-            # the boundary behind a part is no base64.
+            # A body or a part of one: only text that begins as a message is one, and the
+            # boundary after a part is no base64.
             if not begins_message(texts[0]) or len(texts[0]) < _HEADER_BASE64:
                 return
             texts = list(takewhile(lambda text: not text.startswith("--"), texts))
@@ -264,9 +264,9 @@ class _Reader:
             self._read_single(line)
 
     def _take_wrapped(self, run: list[_Line], texts: list[str]) -> bool:
-        """Take lines that look like one message; False if two do not fit each other."""
+        """Take lines that look like one message; False for two that are not one."""
         where = f"lines {run[0].number} to {run[-1].number}"
-        # Between lines of hex a space is allowed, and tells where a `0x` begins.
+        # Spaces are allowed in hex, and show where a `0x` begins.
         joined = " ".join(texts) if texts[0].startswith("0") else "".join(texts)
         try:
             message = read_text(joined)
@@ -275,7 +275,7 @@ class _Reader:
                 return False
             self._found.append(WireError(f"{where}: {error.text}"))
         else:
-            self._found.append(Found(message, where, run[0].number))
+            self._found.append(FoundMessage(message, where, run[0].number))
         return True
 
     def _read_single(self, line: _Line) -> None:
@@ -284,7 +284,7 @@ class _Reader:
         except WireError as error:
             self._bad(line.number, error.text)
         else:
-            self._found.append(Found(message, f"line {line.number}", line.number))
+            self._found.append(FoundMessage(message, f"line {line.number}", line.number))
 
     def _bad(self, number: int, text: str) -> None:
         self._found.append(WireError(f"line {number}: {text}"))

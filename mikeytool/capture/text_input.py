@@ -1,8 +1,8 @@
-"""Messages from inputs of any length, one line after the other.
+"""Messages from inputs of any length.
 
-What can be told from the first megabyte is told there: an input that is longer, and of which
-every line is a message, is read line by line in constant memory. Everything else (short
-inputs, signalling, hex or base64 cut to a width) is read by `find_messages` at once.
+An input longer than a megabyte, in the first of which every line is a message, is read line by
+line in constant memory. Everything else (short inputs, signalling, hex or base64 cut to a
+width) is read by `find_messages` at once.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from mikeytool.capture.encoding import begins_message
-from mikeytool.capture.text import Found, find_messages
+from mikeytool.capture.text import FoundMessage, find_messages
 from mikeytool.wire.errors import WireError
 
 BLOCK = 1 << 20
 """Octets that are read at a time."""
 
-# Base64 of version 1 as programs write it: read here at once, as `read_text` would read it.
+# Base64 of version 1 as programs write it: decoded here, as `read_text` would do it.
 _PLAIN = re.compile(rb"A[Q-Za-f][A-Za-z0-9+/]*={0,2}")
 _ENCODED = re.compile(rb"[A-Za-z0-9+/_=\s:-]+")
 _FIRST = re.compile(r"\bline 1\b")
 
 
-def stream_messages(source: BinaryIO, *, lines: bool = False) -> Iterator[Found | WireError]:
-    """Every MIKEY message in `source`, in order, and a WireError for each line that is a bad one.
+def stream_messages(source: BinaryIO, *, lines: bool = False) -> Iterator[FoundMessage | WireError]:
+    """Find every MIKEY message in `source`, with a WireError for each line that is a bad one.
 
-    What is found, and `lines`, are as in `find_messages`; so is what is raised.
+    Results, `lines` and errors are those of `find_messages`.
     """
     head = source.read(BLOCK)
     if len(head) < BLOCK or not _is_one_a_line(head, lines):
@@ -48,7 +48,7 @@ def stream_messages(source: BinaryIO, *, lines: bool = False) -> Iterator[Found 
 
 
 def _is_one_a_line(head: bytes, lines: bool) -> bool:
-    """Whether every line is a message: so it was said, or more than the first begins one."""
+    """Whether every line is a message: `lines` says so, or the second begins one too."""
     whole = [line.strip() for line in head.splitlines()[:-1]]
     texts = [line for line in whole if line and not line.startswith(b"#")]
     if lines:
@@ -60,9 +60,9 @@ def _is_one_a_line(head: bytes, lines: bool) -> bool:
     )
 
 
-def _read_line(line: bytes, number: int, lines: bool) -> Iterator[Found | WireError]:
+def _read_line(line: bytes, number: int, lines: bool) -> Iterator[FoundMessage | WireError]:
     if len(line) % 4 == 0 and _PLAIN.fullmatch(line):
-        yield Found(binascii.a2b_base64(line), f"line {number}", number)
+        yield FoundMessage(binascii.a2b_base64(line), f"line {number}", number)
         return
     if not line.strip() or line.lstrip().startswith(b"#"):
         return
@@ -71,7 +71,7 @@ def _read_line(line: bytes, number: int, lines: bool) -> Iterator[Found | WireEr
     except WireError as error:
         found = [WireError(f"line {number}: {error.text}")]
     for item in found:
-        if isinstance(item, Found):
+        if isinstance(item, FoundMessage):
             yield item._replace(where=_FIRST.sub(f"line {number}", item.where, 1), line=number)
         else:
             yield WireError(_FIRST.sub(f"line {number}", item.text, 1))

@@ -105,10 +105,10 @@ def _width(scene: Scene) -> int:
 
 def _arrow(folder: Path, scene: Scene, sender: str, receiver: str, name: str) -> str:
     """One message of the ladder: who sends what to whom, and how large it is."""
-    from mikeytool.capture.text import Found, find_messages
+    from mikeytool.capture.text import FoundMessage, find_messages
 
     found = find_messages((folder / name).read_bytes())[0]
-    if not isinstance(found, Found):
+    if not isinstance(found, FoundMessage):
         raise found
     title = label(DataType, Message.parse(found.message).header.data_type)
     width, start = _width(scene), scene.cast.index(sender)

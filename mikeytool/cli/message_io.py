@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mikeytool.capture.text import Format, Found, format_message
+from mikeytool.capture.text import Format, FoundMessage, format_message
 from mikeytool.capture.text_input import stream_messages
 from mikeytool.cli.options.common import say
 from mikeytool.wire.errors import StateError, UsageError, WireError
@@ -84,7 +84,7 @@ def check_kind(data: bytes) -> None:
         raise WireError(f"this is a {match[1].decode()} file of mikeytool; see its show command")
 
 
-def messages_of(argument: str | None, *, lines: bool = False) -> list[Found | WireError]:
+def messages_of(argument: str | None, *, lines: bool = False) -> list[FoundMessage | WireError]:
     """Every message in the input that an argument means; raises WireError without any."""
     with open_input(argument) as source:
         return list(stream_of(source, argument, lines=lines))
@@ -92,7 +92,7 @@ def messages_of(argument: str | None, *, lines: bool = False) -> list[Found | Wi
 
 def stream_of(
     source: BufferedReader, argument: str | None, *, lines: bool = False
-) -> Iterator[Found | WireError]:
+) -> Iterator[FoundMessage | WireError]:
     """The messages of an input that is open, in constant memory where every line is one."""
     check_kind(source.peek(_MAGIC))
     found = stream_messages(source, lines=lines)
@@ -106,10 +106,10 @@ def _looks_like_a_name(argument: str) -> bool:
     return len(argument) < 64 and argument != "-" and not _exists(Path(argument))
 
 
-def _or_no_file(item: Found | WireError, argument: str) -> Found | WireError:
+def _or_no_file(item: FoundMessage | WireError, argument: str) -> FoundMessage | WireError:
     """For a short text that is no message: perhaps a file was meant."""
     text = str(item) if isinstance(item, WireError) else ""
-    if isinstance(item, Found) and len(item.message) < _SHORTEST:
+    if isinstance(item, FoundMessage) and len(item.message) < _SHORTEST:
         text = "this is too short for a message"
     return WireError(f"{text}; and there is no file {argument!r}") if text else item
 
@@ -120,10 +120,10 @@ def one_message(argument: str | None, index: int | None = None, *, what: str = "
 
 
 def pick_message(
-    found: list[Found | WireError], index: int | None, *, what: str = "MESSAGE"
+    found: list[FoundMessage | WireError], index: int | None, *, what: str = "MESSAGE"
 ) -> bytes:
     """The one message of several; raises WireError or UsageError."""
-    good = [item for item in found if isinstance(item, Found)]
+    good = [item for item in found if isinstance(item, FoundMessage)]
     if not good and isinstance(found[0], WireError):
         raise found[0]
     if index is None and len(found) > 1:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mikeytool.capture.capture_files import HEAD, is_capture
-from mikeytool.capture.text import Found
+from mikeytool.capture.text import FoundMessage
 from mikeytool.cli.message_io import open_input, stream_of
 from mikeytool.cli.options.common import say
 from mikeytool.cli.render.progress import progress
@@ -34,7 +34,7 @@ def items_of(argument: str, *, lines: bool, many: bool) -> Iterator[Item]:
                 return
             for item in stream_of(source, argument, lines=lines):
                 tick()
-                if isinstance(item, Found):
+                if isinstance(item, FoundMessage):
                     yield Item(item.message, name + item.where)
                 else:
                     yield Item(item, name.removesuffix(": "))
@@ -44,7 +44,7 @@ def items_of(argument: str, *, lines: bool, many: bool) -> Iterator[Item]:
 
 def _captured(source: BinaryIO, tick: Callable[[], None], name: str) -> Iterator[Item]:
     # Imported here: most inputs are no captures.
-    from mikeytool.capture.captured_messages import captured_messages
+    from mikeytool.capture.captured_messages import find_captured_messages
 
-    for one in captured_messages(source, lambda text: say(f"note: {text}"), tick):
+    for one in find_captured_messages(source, lambda text: say(f"note: {text}"), tick):
         yield Item(one.content, name + one.where, one)

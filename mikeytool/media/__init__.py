@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mikeytool.media.packet_files import NoSignalledKeyError as NoSignalledKeyError
     from mikeytool.media.report import Report as Report
     from mikeytool.media.report import StreamReport as StreamReport
+    from mikeytool.media.session_description import describe_session as describe_session
+    from mikeytool.media.session_description import describe_session_file as describe_session_file
     from mikeytool.media.settings import Settings as Settings
     from mikeytool.media.signalled_keys import SignalledKey as SignalledKey
     from mikeytool.media.stream_list import StreamList as StreamList
@@ -46,6 +48,7 @@ __getattr__, __dir__, __all__ = face(
         "listener": ("Listener",),
         "packet_files": ("NoSignalledKeyError",),
         "report": ("Report", "StreamReport"),
+        "session_description": ("describe_session", "describe_session_file"),
         "settings": ("Settings",),
         "signalled_keys": ("SignalledKey",),
         "stream_list": ("StreamList", "StreamSummary"),

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mikeytool.capture.frames import UDP, Datagram, destination_of, endpoint, find, source_of
+from mikeytool.capture.frames import (
+    UDP,
+    Datagram,
+    destination_of,
+    endpoint,
+    find_datagram,
+    source_of,
+)
 from mikeytool.capture.record import Record
 from mikeytool.media.contexts import Context, Process
 from mikeytool.media.report import Report, StreamReport
@@ -112,7 +119,7 @@ class Demux:
     def _look_ahead(self, batch: Iterable[Record]) -> None:
         """Find the ends with keys among the packets of a batch, those to come included."""
         for _, _, link, raw, start, end, _ in batch:
-            found = find(link, raw, start, end)
+            found = find_datagram(link, raw, start, end)
             if isinstance(found, Datagram) and found.protocol == UDP:
                 packet = raw[found.start : found.end]
                 if len(packet) < 12 or packet[0] & 0xC0 != 0x80:

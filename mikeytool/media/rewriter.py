@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mikeytool.capture.frames import UDP, Datagram, find, with_payload
+from mikeytool.capture.frames import UDP, Datagram, find_datagram, with_payload
 from mikeytool.capture.packet_lines import NO_LINE, PacketLines
 from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture, Record
 from mikeytool.media.contexts import Context
@@ -71,7 +71,7 @@ class Rewriter:
             if link == BARE_PACKET:
                 datagram, flow = None, b""
             else:
-                found = find(link, raw, start, end)
+                found = find_datagram(link, raw, start, end)
                 if found.__class__ is not Datagram or found[0] != UDP:
                     self._other(record, out)
                     continue

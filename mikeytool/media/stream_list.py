@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from mikeytool.capture.frames import UDP, Datagram, destination_of, endpoint, find, source_of
+from mikeytool.capture.frames import (
+    UDP,
+    Datagram,
+    destination_of,
+    endpoint,
+    find_datagram,
+    source_of,
+)
 from mikeytool.capture.packet_lines import NO_LINE
 from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture
 from mikeytool.media.flows import FlowFilter, other_protocol
@@ -148,7 +155,7 @@ def _look(
     for _, time, link, raw, start, end, _ in capture:
         flow = b""
         if link != BARE_PACKET:
-            found = find(link, raw, start, end)
+            found = find_datagram(link, raw, start, end)
             if not isinstance(found, Datagram) or found.protocol != UDP:
                 if link not in (NO_PACKET, NO_LINE):
                     others["other"] += 1

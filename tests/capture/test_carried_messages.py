@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mikeytool.capture.carried_messages import InCarrier, messages_in
+from mikeytool.capture.carried_messages import CarriedMessage, messages_in
 from mikeytool.capture.carrier import Carrier, Protocol
 from mikeytool.wire.errors import WireError
 from tests.capture.carriers import key_mgmt, lines, sdp
@@ -15,7 +15,7 @@ def carrier(protocol: Protocol, body: bytes = b"", **fields: str) -> Carrier:
     return Carrier(protocol, fields=named, body=body)
 
 
-def in_sdp(body: bytes) -> list[InCarrier]:
+def in_sdp(body: bytes) -> list[CarriedMessage]:
     return list(messages_in(carrier("SIP", body, content_type="application/sdp")))
 
 
@@ -26,17 +26,17 @@ def test_descriptions_at_every_level() -> None:
         + lines(key_mgmt(ERROR))
     )
     assert in_sdp(body) == [
-        InCarrier(ERROR, "session level"),
-        InCarrier(TRANSFER_RESP, "media 1 (audio)"),
-        InCarrier(UPDATE_RESP, "media 1 (audio)"),
-        InCarrier(ERROR, "media 2 (video)"),
+        CarriedMessage(ERROR, "session level"),
+        CarriedMessage(TRANSFER_RESP, "media 1 (audio)"),
+        CarriedMessage(UPDATE_RESP, "media 1 (audio)"),
+        CarriedMessage(ERROR, "media 2 (video)"),
     ]
 
 
 def test_other_protocols_and_sdes_are_passed_over() -> None:
     crypto = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc"
     assert in_sdp(sdp("a=key-mgmt:kerberos AQAF", crypto, key_mgmt(ERROR))) == [
-        InCarrier(ERROR, "media 1 (audio)")
+        CarriedMessage(ERROR, "media 1 (audio)")
     ]
 
 
@@ -66,8 +66,8 @@ def test_keymgmt_headers() -> None:
     ]
     *good, bad = messages_in(Carrier("RTSP", "SETUP", fields={"keymgmt": values}))
     assert good == [
-        InCarrier(ERROR, "KeyMgmt header", "rtsp://a/1"),
-        InCarrier(TRANSFER_RESP, "KeyMgmt header"),
+        CarriedMessage(ERROR, "KeyMgmt header", "rtsp://a/1"),
+        CarriedMessage(TRANSFER_RESP, "KeyMgmt header"),
     ]
     assert isinstance(bad.message, WireError)
 
@@ -75,7 +75,7 @@ def test_keymgmt_headers() -> None:
 @pytest.mark.parametrize("body", [ERROR, b64(ERROR).encode(), b64(ERROR).encode() + b"\r\n"])
 def test_bodies_of_mikey_in_binary_and_base64(body: bytes) -> None:
     http = carrier("HTTP", body, content_type="application/mikey")
-    assert list(messages_in(http)) == [InCarrier(ERROR)]
+    assert list(messages_in(http)) == [CarriedMessage(ERROR)]
 
 
 @pytest.mark.parametrize("body", [b"this is none", b" "])
@@ -94,7 +94,7 @@ def test_parts_of_a_body() -> None:
 
 
 def test_a_bare_message_is_taken_as_it_is() -> None:
-    assert list(messages_in(carrier("MIKEY", b"\x01broken"))) == [InCarrier(b"\x01broken")]
+    assert list(messages_in(carrier("MIKEY", b"\x01broken"))) == [CarriedMessage(b"\x01broken")]
 
 
 def test_a_body_that_cannot_be_read_is_raised_behind_the_headers() -> None:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from mikeytool.capture.fragments import MAX_PACKETS, MAX_PIECES, MAX_WAIT, Fragments
-from mikeytool.capture.frames import RAW, Fragment, find
+from mikeytool.capture.frames import RAW, Fragment, find_datagram
 from tests.capture import network
 from tests.capture.network import ALICE, ALICE6, BOB, BOB6
 
@@ -20,7 +20,7 @@ def pieces(size: int = 200, *, v6: bool = False, ident: int = 7) -> list[bytes]:
 
 def add(fragments: Fragments, packet: bytes) -> bytes | None:
     """The UDP payload that a packet makes whole."""
-    fragment = find(RAW, packet, 0, len(packet))
+    fragment = find_datagram(RAW, packet, 0, len(packet))
     assert isinstance(fragment, Fragment)
     whole = fragments.add(packet, fragment)
     if whole is None:
@@ -57,7 +57,7 @@ def test_packets_are_kept_apart_by_identification() -> None:
 @pytest.mark.parametrize("shift", [-8, 8])
 def test_overlapping_pieces_throw_the_packet_away(shift: int) -> None:
     cut = pieces(200)
-    head = find(RAW, cut[1], 0, len(cut[1]))
+    head = find_datagram(RAW, cut[1], 0, len(cut[1]))
     assert isinstance(head, Fragment)
     moved = (head.offset + shift) // 8 | 0x2000
     other = cut[1][:6] + moved.to_bytes(2) + cut[1][8:]
@@ -67,7 +67,7 @@ def test_overlapping_pieces_throw_the_packet_away(shift: int) -> None:
 
 def test_two_different_ends_throw_the_packet_away() -> None:
     cut = pieces(200)
-    head = find(RAW, cut[2], 0, len(cut[2]))
+    head = find_datagram(RAW, cut[2], 0, len(cut[2]))
     assert isinstance(head, Fragment)
     early_end = cut[2][:6] + (head.offset // 8).to_bytes(2) + cut[2][8:]
     fragments = Fragments()
@@ -78,7 +78,7 @@ def test_two_different_ends_throw_the_packet_away() -> None:
 
 def test_a_cut_piece_ends_the_packet() -> None:
     first, *rest = pieces()
-    short = find(RAW, first[:-1], 0, len(first) - 1)
+    short = find_datagram(RAW, first[:-1], 0, len(first) - 1)
     assert isinstance(short, Fragment)
     assert short.cut
     fragments = Fragments()
@@ -117,7 +117,7 @@ def test_tcp_in_fragments_is_found() -> None:
     fragments = Fragments()
     whole = None
     for one in cut:
-        fragment = find(RAW, one, 0, len(one))
+        fragment = find_datagram(RAW, one, 0, len(one))
         assert isinstance(fragment, Fragment)
         whole = fragments.add(one, fragment)
     assert whole is not None

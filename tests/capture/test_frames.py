@@ -15,7 +15,7 @@ from mikeytool.capture.frames import (
     Fragment,
     destination_of,
     endpoint,
-    find,
+    find_datagram,
     source_of,
     with_payload,
 )
@@ -60,7 +60,7 @@ EVERY = pytest.mark.parametrize(("link", "before", "ip"), FRAMES.values(), ids=F
 
 
 def found_in(link: int, frame: bytes) -> Datagram | Fragment | None:
-    return find(link, b"##" + frame + b"##", 2, 2 + len(frame))
+    return find_datagram(link, b"##" + frame + b"##", 2, 2 + len(frame))
 
 
 @EVERY
@@ -69,7 +69,7 @@ def test_udp_is_found(link: int, before: bytes, ip: Ip) -> None:
     addresses = V6 if v6 else V4
     frame = before + ip(udp(b"payload", addresses))
     raw = b"##" + frame + b"##"
-    found = find(link, raw, 2, 2 + len(frame))
+    found = find_datagram(link, raw, 2, 2 + len(frame))
     assert isinstance(found, Datagram)
     assert (found.protocol, raw[found.start : found.end], found.cut) == (UDP, b"payload", False)
     assert found.flow == addresses + struct.pack("!HH", 5004, 5006)
@@ -79,7 +79,7 @@ def test_udp_is_found(link: int, before: bytes, ip: Ip) -> None:
     assert endpoint(source_of(found.flow)) == found.source
     assert endpoint(destination_of(found.flow)) == found.destination
     for cut in range(len(frame)):
-        cut_short = find(link, frame[:cut], 0, cut)
+        cut_short = find_datagram(link, frame[:cut], 0, cut)
         assert cut_short is None or cut_short.cut
 
 
@@ -90,7 +90,7 @@ def test_another_payload_is_what_the_sender_would_have_sent(
 ) -> None:
     addresses = V6 if ip(b"")[0] >> 4 == 6 else V4
     raw = b"##" + before + ip(udp(b"payload", addresses)) + b"padding"
-    found = find(link, raw, 2, len(raw))
+    found = find_datagram(link, raw, 2, len(raw))
     assert isinstance(found, Datagram)
     assert with_payload(raw, 2, found, payload) == before + ip(udp(payload, addresses))
 
@@ -99,18 +99,18 @@ def test_wrong_checksums_and_lengths_of_offloading_cards_come_out_right() -> Non
     good = ipv4(udp(b"payload", V4))
     for start, octets in ((10, b"\x12\x34"), (26, b"\x12\x34"), (2, b"\0\0"), (24, b"\0\0")):
         raw = good[:start] + octets + good[start + 2 :]
-        found = find(101, raw, 0, len(raw))
+        found = find_datagram(101, raw, 0, len(raw))
         assert isinstance(found, Datagram)
         assert with_payload(raw, 0, found, b"payload") == good
 
 
 def test_a_checksum_that_is_none_stays_none_in_ipv4_only() -> None:
     raw = ipv4(udp(b"payload", V4, summed=False))
-    found = find(101, raw, 0, len(raw))
+    found = find_datagram(101, raw, 0, len(raw))
     assert isinstance(found, Datagram)
     assert with_payload(raw, 0, found, b"other") == ipv4(udp(b"other", V4, summed=False))
     raw = ipv6(udp(b"payload", V6, summed=False))
-    found = find(101, raw, 0, len(raw))
+    found = find_datagram(101, raw, 0, len(raw))
     assert isinstance(found, Datagram)
     assert with_payload(raw, 0, found, b"other") == ipv6(udp(b"other", V6))
 
@@ -122,7 +122,7 @@ def test_checksums_are_those_of_rfc_1071(payload: bytes, source: int, ident: int
 
     for addresses, ip in ((V4, four), (V6, ipv6)):
         raw = ip(udp(b"", addresses, (source, 9)))
-        found = find(101, raw, 0, len(raw))
+        found = find_datagram(101, raw, 0, len(raw))
         assert isinstance(found, Datagram)
         expected = ip(udp(payload, addresses, (source, 9)))
         assert with_payload(raw, 0, found, payload) == expected
@@ -135,7 +135,7 @@ def test_a_zero_checksum_is_written_as_all_ones() -> None:
     made = udp(payload, V4)
     assert made[6:8] == b"\xff\xff"
     raw = ipv4(start)
-    found = find(101, raw, 0, len(raw))
+    found = find_datagram(101, raw, 0, len(raw))
     assert isinstance(found, Datagram)
     assert with_payload(raw, 0, found, payload) == ipv4(made)
 
@@ -144,17 +144,17 @@ def test_what_cannot_be_rewritten_is_refused() -> None:
     tcp = ipv4(
         struct.pack("!HHIIBBHHH", 1, 2, 0, 0, 0x60, 0, 0, 0, 0) + bytes(4) + b"data", protocol=6
     )
-    found = find(101, tcp, 0, len(tcp))
+    found = find_datagram(101, tcp, 0, len(tcp))
     assert isinstance(found, Datagram)
     assert (found.protocol, tcp[found.start : found.end]) == (TCP, b"data")
     with pytest.raises(WireError, match="TCP"):
         with_payload(tcp, 0, found, b"")
     raw = ipv4(udp(b"payload", V4))
-    cut = find(101, raw, 0, len(raw) - 1)
+    cut = find_datagram(101, raw, 0, len(raw) - 1)
     assert isinstance(cut, Datagram)
     with pytest.raises(WireError, match="snaplen"):
         with_payload(raw, 0, cut, b"")
-    whole = find(101, raw, 0, len(raw))
+    whole = find_datagram(101, raw, 0, len(raw))
     assert isinstance(whole, Datagram)
     assert len(with_payload(raw, 0, whole, bytes(65507))) == 65535
     with pytest.raises(WireError, match="65536 octets"):
@@ -166,7 +166,7 @@ def test_fragments_are_told_with_all_that_puts_them_together() -> None:
     pieces = [
         ipv4(whole[:24], place=0x2000), ipv4(whole[24:40], place=0x2003), ipv4(whole[40:], place=5),
     ]  # fmt: skip
-    found = [find(101, each, 0, len(each)) for each in pieces]
+    found = [find_datagram(101, each, 0, len(each)) for each in pieces]
     assert all(isinstance(each, Fragment) for each in found)
     parts = [each for each in found if isinstance(each, Fragment)]
     assert len({each.key for each in parts}) == 1
@@ -176,7 +176,7 @@ def test_fragments_are_told_with_all_that_puts_them_together() -> None:
     ) == whole  # fmt: skip
     assert parts[0].addresses == V4
     other = ipv4(whole[:24], place=0x2000, ident=8)
-    again = find(101, other, 0, len(other))
+    again = find_datagram(101, other, 0, len(other))
     assert isinstance(again, Fragment)
     assert again.key != parts[0].key
 
@@ -186,7 +186,7 @@ def test_fragments_of_ipv6() -> None:
     for place, data in ((1, whole[:24]), (24, whole[24:])):
         extension = struct.pack("!BBHI", 17, 0, place, 9)
         raw = ipv6(data, extensions=extension, first=44)
-        found = find(101, raw, 0, len(raw))
+        found = find_datagram(101, raw, 0, len(raw))
         assert isinstance(found, Fragment)
         assert (found.offset, found.more) == (place & ~7, place == 1)
         assert (found.protocol, raw[found.start : found.end]) == (UDP, data)
@@ -224,7 +224,7 @@ def test_tshark_finds_every_checksum_good(tmp_path: Path) -> None:
     for link, before, ip in FRAMES.values():
         addresses = V6 if ip(b"")[0] >> 4 == 6 else V4
         raw = before + ip(udp(b"payload", addresses))
-        found = find(link, raw, 0, len(raw))
+        found = find_datagram(link, raw, 0, len(raw))
         assert isinstance(found, Datagram)
         file = tmp_path / "out.pcap"
         file.write_bytes(wires.pcap([with_payload(raw, 0, found, b"another one")], link=link))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mikeytool.capture import reassembly
-from mikeytool.capture.frames import RAW, Datagram, find
+from mikeytool.capture.frames import RAW, Datagram, find_datagram
 from mikeytool.capture.reassembly import Moment, StreamReader, TcpStreams
 from tests.capture.network import ACK, CLIENT, FIN, PSH, RST, SYN, Ends, stream, tcp
 
@@ -58,7 +58,7 @@ class Streams:
     def add(self, *packets: bytes) -> Streams:
         for packet in packets:
             self._frame += 1
-            found = find(RAW, packet, 0, len(packet))
+            found = find_datagram(RAW, packet, 0, len(packet))
             assert isinstance(found, Datagram)
             self.streams.add(packet, found, Moment(self._frame, None))
         return self
@@ -216,6 +216,6 @@ def test_what_all_streams_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_deaf_reader_is_given_no_more() -> None:
     streams = Streams().add(*stream(b"abc", 3, 1))
-    streams.readers[0].deaf = True
+    streams.readers[0].finished = True
     streams.add(tcp(b"def", 4, flags=ACK | PSH), tcp(b"ghi", 7, flags=FIN))
     assert streams.all() == b"abc"

@@ -175,7 +175,7 @@ def test_chunks_of_a_body_that_is_kept_are_bounded() -> None:
 
 def test_a_stream_of_something_else_is_given_up() -> None:
     text = Text().feed(b"\x16\x03\x01" * 100 + b"x\n" * MAX_FOREIGN, 1460)
-    assert text.stream.deaf
+    assert text.stream.finished
     assert text.stream.held == 0
 
 
@@ -222,7 +222,7 @@ def test_on_other_ports_only_whole_messages_count() -> None:
     mikey.stream.end()
     assert [one for one, _ in mikey.given] == [TRANSFER_RESP]
     other = Mikey(strict=True).feed(TRANSFER_RESP + b"\x17\x03\x03 and so on")
-    assert other.stream.deaf
+    assert other.stream.finished
 
 
 def test_what_never_ends_is_bounded() -> None:
@@ -230,7 +230,7 @@ def test_what_never_ends_is_bounded() -> None:
     mikey = Mikey().feed(*cut(endless, 1460))
     assert mikey.stream.held < 1460 * 2
     strict = Mikey(strict=True).feed(*cut(endless, 1460))
-    assert strict.stream.deaf
+    assert strict.stream.finished
 
 
 @pytest.mark.parametrize(

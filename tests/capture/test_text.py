@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mikeytool.capture.encoding import begins_message
-from mikeytool.capture.text import Format, Found, find_messages, format_message
+from mikeytool.capture.text import Format, FoundMessage, find_messages, format_message
 from mikeytool.wire.errors import WireError
 from tests.capture.messages import ERROR, TRANSFER_RESP, UPDATE_RESP, b64
 from tests.support import to_an_end
@@ -22,17 +22,17 @@ NEWLINE = st.sampled_from(["\n", "\r\n"])
 MESSAGES = Path(__file__).parents[3] / "shared" / "data" / "messages.txt"
 
 
-def found(text: str | bytes, *, lines: bool = False) -> list[Found]:
+def found(text: str | bytes, *, lines: bool = False) -> list[FoundMessage]:
     items = find_messages(text.encode() if isinstance(text, str) else text, lines=lines)
     assert [item for item in items if isinstance(item, WireError)] == []
-    return [item for item in items if isinstance(item, Found)]
+    return [item for item in items if isinstance(item, FoundMessage)]
 
 
 def messages(text: str | bytes, *, lines: bool = False) -> list[bytes]:
     return [item.message for item in found(text, lines=lines)]
 
 
-def outcome(text: str | bytes, *, lines: bool = False) -> list[Found | WireError]:
+def outcome(text: str | bytes, *, lines: bool = False) -> list[FoundMessage | WireError]:
     """What is returned, or the error that is raised."""
     try:
         return find_messages(text.encode() if isinstance(text, str) else text, lines=lines)
@@ -52,7 +52,7 @@ def error(text: str | bytes, *, lines: bool = False) -> str:
 
 @given(ANY_VERSION_1)
 def test_binary(message: bytes) -> None:
-    assert found(message) == [Found(message, "binary input")]
+    assert found(message) == [FoundMessage(message, "binary input")]
 
 
 def test_binary_with_a_broken_version() -> None:
@@ -125,11 +125,11 @@ def test_one_message_a_line_with_comments_and_blanks() -> None:
     )
     assert found(text) == found(text, lines=True)
     assert found(text) == [
-        Found(ERROR, "line 3", 3),
-        Found(TRANSFER_RESP, "line 4", 4),
-        Found(UPDATE_RESP, "a=key-mgmt, line 7", 7),
-        Found(ERROR, "KeyMgmt header, line 8", 8, uri="rtsp://h/a"),
-        Found(TRANSFER_RESP, "line 9", 9),
+        FoundMessage(ERROR, "line 3", 3),
+        FoundMessage(TRANSFER_RESP, "line 4", 4),
+        FoundMessage(UPDATE_RESP, "a=key-mgmt, line 7", 7),
+        FoundMessage(ERROR, "KeyMgmt header, line 8", 8, uri="rtsp://h/a"),
+        FoundMessage(TRANSFER_RESP, "line 9", 9),
     ]
 
 
@@ -168,17 +168,17 @@ def test_lines_makes_signalling_an_error() -> None:
 def test_a_bad_line_keeps_its_place_and_the_others(bad: str, expected: str, lines: bool) -> None:
     text = f"{ERROR.hex()}\n{bad}\n{b64(TRANSFER_RESP)}\n"
     first, second, third = find_messages(text.encode(), lines=lines)
-    assert first == Found(ERROR, "line 1", 1)
+    assert first == FoundMessage(ERROR, "line 1", 1)
     assert isinstance(second, WireError)
     assert str(second).startswith(expected)
-    assert third == Found(TRANSFER_RESP, "line 3", 3)
+    assert third == FoundMessage(TRANSFER_RESP, "line 3", 3)
 
 
 def test_a_short_bad_line_is_not_taken_for_the_end_of_a_wrapped_message() -> None:
     unpadded = ERROR[:45]
     for text in (ERROR.hex(), b64(unpadded)):
         first, second = find_messages(f"{text}\nabcde\n".encode())
-        assert isinstance(first, Found)
+        assert isinstance(first, FoundMessage)
         assert isinstance(second, WireError)
 
 
@@ -243,9 +243,9 @@ a=acap:1 key-mgmt:mikey {b64(UPDATE_RESP)}
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_sdp_offer(newline: str) -> None:
     assert found(OFFER.replace("\n", newline)) == [
-        Found(TRANSFER_RESP, "a=key-mgmt, line 6, session level", 6, "session level"),
-        Found(ERROR, "a=key-mgmt, line 9, media 1 (audio)", 9, "media 1 (audio)"),
-        Found(UPDATE_RESP, "a=acap, line 12, media 2 (video)", 12, "media 2 (video)"),
+        FoundMessage(TRANSFER_RESP, "a=key-mgmt, line 6, session level", 6, "session level"),
+        FoundMessage(ERROR, "a=key-mgmt, line 9, media 1 (audio)", 9, "media 1 (audio)"),
+        FoundMessage(UPDATE_RESP, "a=acap, line 12, media 2 (video)", 12, "media 2 (video)"),
     ]
 
 
@@ -276,7 +276,7 @@ def test_rtsp_setup_with_header() -> None:
     header = f'KeyMgmt: prot=mikey; uri="rtsp://h/a";\r\n   data="{b64(ERROR)}"\r\n'
     for start in ("SETUP rtsp://h/a/audio RTSP/1.0", "RTSP/1.0 200 OK"):
         text = f"{start}\r\nCSeq: 3\r\n{header}Session: 12345678\r\n\r\n"
-        assert found(text) == [Found(ERROR, "KeyMgmt header, line 3", 3, uri="rtsp://h/a")]
+        assert found(text) == [FoundMessage(ERROR, "KeyMgmt header, line 3", 3, uri="rtsp://h/a")]
 
 
 def test_rtsp_response_with_sdp() -> None:
@@ -338,7 +338,7 @@ def test_messages_of_other_software() -> None:
 @given(st.binary(min_size=1, max_size=400))
 def test_any_input_gives_items_or_one_error(data: bytes) -> None:
     for item in outcome(data):
-        assert isinstance(item, Found) or len(str(item).splitlines()) == 1
+        assert isinstance(item, FoundMessage) or len(str(item).splitlines()) == 1
 
 
 @given(st.lists(st.sampled_from([*OFFER.splitlines(), "AQAF", "  AAAA", "01", "--b", "#", ""])))

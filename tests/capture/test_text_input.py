@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mikeytool.capture import text_input as stream
-from mikeytool.capture.text import Found, find_messages
+from mikeytool.capture.text import FoundMessage, find_messages
 from mikeytool.capture.text_input import stream_messages
 from mikeytool.wire.errors import WireError
 from tests.support import vectors
@@ -89,7 +89,7 @@ def test_memory_is_constant() -> None:
     tracemalloc.start()
     try:
         for item in stream_messages(source):
-            assert isinstance(item, Found)
+            assert isinstance(item, FoundMessage)
             count += 1
         peak = tracemalloc.get_traced_memory()[1]
     finally:
