@@ -6,13 +6,25 @@ import base64
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mikeytool import decode, describe, encode
+from mikeytool.capture import open_capture
+from mikeytool.media import (
+    Listener,
+    NoSignalledKeyError,
+    decrypt_capture,
+    find_signalled_keys,
+    list_streams,
+)
+from mikeytool.srtp import MasterKey, Receiver, Replayed, Sender, parse_crypto, suite
 from mikeytool.wire.errors import UsageError, WireError
 from mikeytool.wire.payloads import CERT, TICKET, T
+from tests.capture import network
+from tests.srtp.media import SSRC, rtp
 from tests.support import vectors
 from tests.wire.samples import every_sample
 
@@ -109,3 +121,65 @@ def test_import_is_light() -> None:
         "assert not {'click', 'rich', 'construct', 'cryptography'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_script_that_decrypts_a_capture(tmp_path: Path) -> None:
+    """With a key that is known, or with those in the signalling of the capture itself."""
+    line = f"AES_CM_128_HMAC_SHA1_80 inline:{'A' * 40}"
+    offer = f"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/SAVP 8\r\na=crypto:1 {line}\r\n"
+    invite = network.udp(
+        b"INVITE sip:bob@example.com SIP/2.0\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n"
+        b"Content-Type: application/sdp\r\n\r\n" + offer.encode()
+    )
+    sender = Sender(suite("AES_CM_128_HMAC_SHA1_80"), parse_crypto(line).keys[0])
+    ends = network.Ends(sport=5004, dport=5006)
+    clear = [network.udp(rtp(number), ends) for number in range(3)]
+    protected = [network.udp(sender.protect(rtp(number)), ends) for number in range(3)]
+    source, target = tmp_path / "call.pcap", tmp_path / "clear.pcap"
+    source.write_bytes(network.pcap([invite, *protected]))
+
+    (key,) = find_signalled_keys(source)
+    assert (key.content, key.protocol, key.frame) == (f"1 {line}", "SIP", 1)
+    assert "AAAA" not in repr(key)
+    for keys in (None, [parse_crypto(line)]):
+        report = decrypt_capture(source, target, keys)
+        (stream,) = report.streams
+        assert (stream.packets, stream.done, stream.failed) == (3, 3, 0)
+        assert (report.errors, report.fault) == ([], None)
+        with target.open("rb") as file:
+            assert [each.frame[14:] for each in open_capture(file)] == [invite, *clear]
+    assert [each.packets for each in list_streams(source).streams] == [3]
+
+    wrong = parse_crypto(f"AES_CM_128_HMAC_SHA1_80 inline:{'B' * 40}")
+    listener = Collecting()
+    report = decrypt_capture(source, target, [wrong], listener=listener)
+    assert report.streams[0].failed == 3
+    assert len(report.failures) == 3
+    assert listener.failures == report.failures
+    source.write_bytes(network.pcap(protected))
+    with pytest.raises(NoSignalledKeyError):
+        decrypt_capture(source, tmp_path / "none.pcap")
+    assert not (tmp_path / "none.pcap").exists()
+
+
+class Collecting(Listener):
+    """Collects the failures that it is told."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+    def failure(self, text: str) -> None:
+        """Add a failure."""
+        self.failures.append(text)
+
+
+def test_a_script_that_decrypts_packets_in_memory() -> None:
+    chosen = suite("AEAD_AES_128_GCM")
+    key = MasterKey(bytes(chosen.key_length), bytes(chosen.salt_length))
+    sender, receiver = Sender(chosen, key), Receiver(chosen, [key])
+    packets = [rtp(number) for number in range(3)]
+    protected = [sender.protect(packet) for packet in packets]
+    assert [receiver.unprotect(packet) for packet in protected] == packets
+    with pytest.raises(Replayed):
+        receiver.unprotect(protected[0])
+    assert receiver.streams[SSRC, ""].received == 3
