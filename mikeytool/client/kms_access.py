@@ -17,8 +17,8 @@ from mikeytool.wire.errors import Refused, Unreachable
 from mikeytool.wire.identity import Identity
 
 if TYPE_CHECKING:
+    from mikeytool.kms.group_queries import SharedKey
     from mikeytool.kms.remote.connection import Tls
-    from mikeytool.kms.remote.groups import Asker
 
 
 class Kms(Protocol):
@@ -74,17 +74,17 @@ class StoreKms:
 class UrlKms:
     """A KMS that is asked over HTTP; its identity is the host name unless a user says another.
 
-    `asker` is who asks about groups, which the KMS does not tell everybody.
+    `key` authenticates queries about groups, which the KMS does not answer for everybody.
     """
 
-    def __init__(self, url: str, tls: Tls | None = None, asker: Asker | None = None) -> None:
-        from mikeytool.kms.remote.http_client import Remote  # with TLS, which only URLs need
+    def __init__(self, url: str, tls: Tls | None = None, key: SharedKey | None = None) -> None:
+        from mikeytool.kms.remote.http_client import KmsClient  # with TLS, which only URLs need
 
-        self._remote, self._asker = Remote(url, tls), asker
+        self._remote, self._key = KmsClient(url, tls), key
         self.identity = Identity.from_text(self._remote.address.host)
 
     def answer(self, _env: Environment, message: bytes) -> bytes:
-        """The answer, within 10 seconds; see `Remote.ask` for what is raised."""
+        """The answer, within 10 seconds; see `KmsClient.ask` for what is raised."""
         return self._remote.ask(message, time.monotonic() + PATIENCE)
 
     def groups_of(self, identity: Identity) -> Sequence[Identity]:
@@ -99,12 +99,12 @@ class UrlKms:
         """Do nothing: no connection outlives its answer."""
 
     def _groups(self, kind: str, identity: Identity) -> Sequence[Identity]:
-        from mikeytool.kms.remote import groups as groups_http
+        from mikeytool.kms import group_queries
 
-        if self._asker is None:
-            raise Refused(f"{self._remote.url}: it tells of groups only to who shows a key")
-        asked = groups_http.target(kind, identity)
-        header, mac = groups_http.authorization(self._asker, asked, time.time_ns())
+        if self._key is None:
+            raise Refused(f"{self._remote.url}: queries about groups need a pre-shared key")
+        asked = group_queries.target(kind, identity)
+        header, mac = group_queries.authorization(self._key, asked, time.time_ns())
         deadline = time.monotonic() + PATIENCE
         answer = self._remote.exchange("GET", asked, {"Authorization": header}, b"", deadline)
         if answer.status == HTTPStatus.FORBIDDEN:
@@ -113,16 +113,16 @@ class UrlKms:
                 " user add --act-as), and whose clock is right"
             )
         self._remote.check(answer)
-        mark = answer.headers.get(groups_http.ANSWER_HEADER)
-        return groups_http.read_answer(self._asker, mac, mark, answer.body)
+        mark = answer.headers.get(group_queries.ANSWER_HEADER)
+        return group_queries.read_answer(self._key, mac, mark, answer.body)
 
 
-def reach(where: str, tls: Tls | None = None, asker: Asker | None = None) -> StoreKms | UrlKms:
+def reach(where: str, tls: Tls | None = None, key: SharedKey | None = None) -> StoreKms | UrlKms:
     """The KMS with a store, or at a URL; the caller closes it.
 
     Without `tls` the environment says what is trusted. Raises StateError for no store,
     UsageError for no URL.
     """
     if "://" in where and not is_url(where):
-        return UrlKms(where, tls, asker)
+        return UrlKms(where, tls, key)
     return StoreKms(where)

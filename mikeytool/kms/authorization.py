@@ -1,4 +1,4 @@
-"""Who may do what at the KMS: identities that users act as, and groups (RFC 6043 12.5,
+"""Permissions at the KMS: identities that users may act as, and groups (RFC 6043 12.5,
 interpretations 16 and 17).
 """
 
@@ -15,46 +15,48 @@ from mikeytool.wire.pattern import matches
 
 
 def may_act_as(store: Store, user: User, identity: Identity) -> bool:
-    """Whether a user's key speaks for an identity: the user's own, or one of act-as."""
+    """Whether a user may act as an identity: their own, or one that an act-as pattern matches."""
     if identity == user.identity:
         return True
     return any(matches(identity, pattern) for pattern in store.act_as(user.identity))
 
 
 def check_foreign(store: Store, acting: Identity) -> None:
-    """Refuse another KMS that speaks for one of ours; it could have the keys of all calls.
+    """Refuse another KMS that acts for one of our own users; it could get the keys of all calls.
 
-    Ours are users, groups, and whoever a user may act as. Whom this KMS knows no more, a
-    user who was removed, it cannot tell from a stranger: disable who must not come back.
+    Our own are users, groups, and all identities that a user may act as. A user who was
+    removed is a stranger: users who must not come back have to be disabled instead.
     """
     if store.user(acting) is not None:
-        raise Refused(f"{acting} is a user here, and has to ask here")
+        raise Refused(f"{acting} is a user here, and must ask here")
     if store.is_group(acting):
-        raise Refused(f"{acting} is a group here, whose members have to ask")
+        raise Refused(f"{acting} is a group here; its members must ask")
     if any(matches(acting, pattern) for pattern in store.act_as()):
-        raise Refused(f"{acting} is somebody whom a user here acts as, and has to ask here")
+        raise Refused(f"{acting} is an identity that a user here may act as, and must ask here")
 
 
 class Responder(NamedTuple):
-    """Who resolves a ticket, and by which of the names in it."""
+    """The responder that resolves a ticket, and the name by which the ticket admits them."""
 
     acting: Identity
     named: Identity
 
 
-def acting_responder(store: Store, user: User, acting: Identity, policy: TicketPolicy) -> Responder:
-    """Who resolves a ticket, as IDRr of the answer names them; raises Refused for others.
+def acting_responder(
+    store: Store, user: User, acting: Identity, ticket_policy: TicketPolicy
+) -> Responder:
+    """The responder that resolves a ticket, as IDRr of the answer names them.
 
-    That is who `acting` says, when the ticket names them or a group that they are in, else
-    a responder of the ticket that the user may act as.
+    This is `acting` if the ticket names them or one of their groups, else a responder of the
+    ticket that the user may act as. Raises Refused for any other user.
     """
-    if acting in policy.responders:
+    if acting in ticket_policy.responders:
         return Responder(acting, acting)
     for group in store.groups_of(acting):
-        if group in policy.responders:
+        if group in ticket_policy.responders:
             return Responder(acting, group)
-    for responder in policy.responders:
+    for responder in ticket_policy.responders:
         if may_act_as(store, user, responder):
             return Responder(responder, responder)
-    names = ", ".join(map(str, policy.responders)) or "nobody"
+    names = ", ".join(map(str, ticket_policy.responders)) or "nobody"
     raise Refused(f"{acting} may not resolve a ticket for {names}")

@@ -1,10 +1,9 @@
-"""Tickets of another KMS: asked for there, and answered here (RFC 6043 10, interpretation 38)."""
+"""Tickets of other KMSs, resolved with their help (RFC 6043 10, interpretation 38)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
 
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.forwarding import MAX_HOPS, forward_resolve_init, forward_resolve_resp
@@ -12,22 +11,22 @@ from mikeytool.exchange.resolve import ResolvedTicket, ResolveInit, accept_resol
 from mikeytool.exchange.ticket import BaseTicket
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.kms.store.records import Handled, Peer
-from mikeytool.kms.store.slots import asking
+from mikeytool.kms.store.slots import peer_request
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused, StateError, Unreachable, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo
 
 PATIENCE = 10.0
-"""Seconds that asking other KMSs may take, all of them together."""
+"""Seconds that requests to other KMSs may take, all of them together."""
 
 
 class PeerUnreachable(Refused, Unreachable):
-    """No KMS that might know the ticket could be asked."""
+    """No KMS that might know the ticket could be reached."""
 
 
 def is_foreign(store: Store, ticket: BaseTicket) -> bool:
-    """Whether a ticket is for another KMS: it names one, or has a key that only others know."""
+    """Whether a ticket is for another KMS: it names one, or its key is unknown here."""
     kms = ticket.policy.kms
     if kms is not None:
         return kms != store.identity
@@ -35,9 +34,9 @@ def is_foreign(store: Store, ticket: BaseTicket) -> bool:
 
 
 class Forwarder:
-    """Asks the KMS that issued a ticket, or those that may know it, one after the other.
+    """Asks the KMS that issued a ticket, or all that may know it, one after the other.
 
-    `handle` is what a KMS does with a message, for those whose store this process opens.
+    `handle` handles a message for KMSs whose store is on this machine.
     """
 
     def __init__(
@@ -53,21 +52,21 @@ class Forwarder:
     def resolve(
         self,
         request: ResolveInit,
-        policy: TicketPolicy,
+        ticket_policy: TicketPolicy,
         acting: Identity,
         path: tuple[Identity, ...],
         key: bytes,
     ) -> bytes:
         """RESOLVE_RESP for the responder, protected with `key`.
 
-        `policy` is that of the ticket, `path` are the KMSs that the request came through. Raises
-        Refused when nobody resolves the ticket, PeerUnreachable when nobody could be asked.
+        `ticket_policy` is that of the ticket, `path` are the KMSs that the request came through.
+        Raises Refused if no KMS resolves the ticket, PeerUnreachable if none could be reached.
         """
         passed = (*path, self._store.identity)
         failed: Refused | None = None
-        for peer in self._candidates(policy, passed):
+        for peer in self._candidates(ticket_policy, passed):
             try:
-                resolved = self._ask(peer, request, policy, acting, passed)
+                resolved = self._ask(peer, request, ticket_policy, acting, passed)
             except (StateError, Unreachable) as error:
                 failed = failed or PeerUnreachable(f"the KMS {peer.identity}: {error}")
             except (Refused, WireError) as error:
@@ -78,21 +77,21 @@ class Forwarder:
                 return forward_resolve_resp(self._env, request, key, kms, resolved)
         raise failed or Refused("no other KMS is left to ask", ErrorNo.INVALID_TICKET)
 
-    def _candidates(self, policy: TicketPolicy, passed: tuple[Identity, ...]) -> list[Peer]:
-        """Whom to ask; raises Refused when there is nobody, or was asked often enough."""
+    def _candidates(self, ticket_policy: TicketPolicy, passed: tuple[Identity, ...]) -> list[Peer]:
+        """The KMSs to ask; raises Refused if there are none, or after too many hops."""
         if len(set(passed)) != len(passed) or len(passed) > MAX_HOPS:
             raise Refused(
-                f"the ticket went through {' and '.join(map(str, passed[:-1]))} already",
+                f"the request has been through {' and '.join(map(str, passed[:-1]))} already",
                 ErrorNo.INVALID_TICKET,
             )
-        named = None if policy.kms is None else self._store.peer(policy.kms)
+        named = None if ticket_policy.kms is None else self._store.peer(ticket_policy.kms)
         if named is not None:
             return [named] if named.identity not in passed else []
         others = [peer for peer in self._store.peers() if peer.identity not in passed]
         if not others:
             raise Refused(
-                f"the ticket is to be resolved by the KMS {policy.kms}, which is not known here;"
-                " see `kms peer add`",
+                f"the ticket is to be resolved by the KMS {ticket_policy.kms}, which is unknown"
+                " here; see `kms peer add`",
                 ErrorNo.INVALID_TICKET,
             )
         return others
@@ -101,7 +100,7 @@ class Forwarder:
         self,
         peer: Peer,
         request: ResolveInit,
-        policy: TicketPolicy,
+        ticket_policy: TicketPolicy,
         acting: Identity,
         passed: tuple[Identity, ...],
     ) -> ResolvedTicket:
@@ -110,21 +109,23 @@ class Forwarder:
         init = forward_resolve_init(
             self._env, request, responder=acting, path=passed, kms=peer.identity, psk=peer.psk
         )
-        return accept_resolve_resp(self._env, init, peer.psk, self._sent(peer, init.raw), policy)
+        return accept_resolve_resp(
+            self._env, init, peer.psk, self._sent(peer, init.raw), ticket_policy
+        )
 
     def _sent(self, peer: Peer, init: bytes) -> bytes:
-        """What a KMS answers."""
-        if "://" in peer.place:
-            return self._sent_to_url(peer.place, init)
-        with closing(Store(peer.place)) as store:
+        """The answer of another KMS."""
+        if "://" in peer.location:
+            return self._sent_to_url(peer.location, init)
+        with Store(peer.location) as store:
             store.named = False
             handled = self._handle(store, self._env, init, deadline=self._deadline)
         if handled.answer is None:
-            raise Refused("it gives no answer; do both have the same key for each other?")
+            raise Refused("it gives no answer; check that both have the same key for each other")
         return handled.answer
 
     def _sent_to_url(self, url: str, init: bytes) -> bytes:
-        from mikeytool.kms.remote.http_client import Remote  # with TLS, which few need
+        from mikeytool.kms.remote.http_client import KmsClient  # loads TLS
 
-        with asking():
-            return Remote(url).ask(init, self._deadline)
+        with peer_request():
+            return KmsClient(url).ask(init, self._deadline)

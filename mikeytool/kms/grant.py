@@ -1,4 +1,6 @@
-"""What a KMS grants of what is asked (RFC 6043 4.2.1.4, 6.10; interpretations 10, 16, 20, 21)."""
+"""What a KMS grants of a requested Ticket Policy (RFC 6043 4.2.1.4, 6.10; interpretations 10,
+16, 20, 21).
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,16 @@ from mikeytool.wire.registry import ErrorNo, KeyType, KeyValidity, TicketFlag, T
 from mikeytool.wire.timestamp import LAST_MOMENT, Timestamp
 
 MAX_KEYS = 64
-"""More keys than any crypto session bundle has use for."""
+"""More keys than any crypto session bundle can use."""
 
 MAX_KEY = 64
-"""In octets: no security protocol takes more, and RANDs must be as long as keys (12.1)."""
+"""In octets: no security protocol needs more, and RANDs must be as long as keys (12.1)."""
 
 F = TicketFlag
 
 
 class Grant(NamedTuple):
-    """The policy that is granted, and of what types and lengths its keys are."""
+    """The Ticket Policy that is granted, and the types and lengths of its keys."""
 
     policy: TicketPolicy
     keys: tuple[KeyData, ...]
@@ -39,14 +41,15 @@ def grant(
     asked: TicketPolicy,
     initiator: Identity,
     kms: Identity,
-    limits: KmsPolicy,
+    kms_policy: KmsPolicy,
     *,
     shared: bool = False,
 ) -> Grant:
-    """What is granted to `initiator`, the verified sender; K is set where it differs.
+    """What is granted to `initiator`, the verified sender; K is set if it differs from `asked`.
 
-    `shared` tells that the responder has the key that will protect the ticket, and so may
-    resolve it alone (mode 2, 4.1.1). Raises Refused when nothing like it can be granted.
+    `shared` means that the responder has the key that will protect the ticket, and so can
+    resolve it without the KMS (mode 2, 4.1.1). Raises Refused if nothing similar can be
+    granted.
     """
     asked.check_base_ticket()
     if not asked.responders:
@@ -55,19 +58,19 @@ def grant(
         raise Refused(
             f"the ticket is to be resolved by {asked.kms}, this is {kms}", ErrorNo.INVALID_TPPAR
         )
-    wanted = wanted_keys(asked, limits.key_types)
-    keys = tuple(key for key in wanted if _type(key) in limits.key_types)
+    wanted = wanted_keys(asked, kms_policy.key_types)
+    keys = tuple(key for key in wanted if _type(key) in kms_policy.key_types)
     if wanted and not keys:
         kinds = ", ".join(sorted({_type(key) for key in wanted}))
         raise Refused(f"keys of type {kinds} are not given here", ErrorNo.INVALID_TPPAR)
     asked_flags = asked.flags & ~F.K
-    forking = F.I if limits.require_forking else F(0)
+    forking = F.I if kms_policy.require_forking else F(0)
     granted = replace(
         asked,
         flags=repaired(asked_flags | forking, keys, shared=shared),
         kms=kms,
         initiator=initiator,
-        valid_to=_end(env, asked, limits.max_validity),
+        valid_to=_end(env, asked, kms_policy.max_validity),
         keys=None,
     )
     same = (
@@ -80,22 +83,22 @@ def grant(
 
 
 def check_made(
-    env: Environment, policy: TicketPolicy, keys: Sequence[KeyData], limits: KmsPolicy
+    env: Environment, ticket_policy: TicketPolicy, keys: Sequence[KeyData], kms_policy: KmsPolicy
 ) -> None:
-    """Refuse a ticket that its initiator made, D is 0, and that would not have been granted.
+    """Refuse a ticket that its initiator made (D is 0) but that would not have been granted.
 
-    `keys` are those in it but for the MPKs. Without TRs it counts from now on.
+    `keys` are all keys in it but the MPKs. Without TRs, its validity counts from now.
     """
-    end = _moment(policy.valid_to)
-    start = _moment(policy.valid_from) or env.clock()
-    if end is None or end - start > limits.max_validity * NS:
+    end = _moment(ticket_policy.valid_to)
+    start = _moment(ticket_policy.valid_from) or env.clock()
+    if end is None or end - start > kms_policy.max_validity * NS:
         raise Refused(
-            f"the ticket is valid for longer than the {limits.max_validity} s that are granted",
+            f"the ticket is valid for longer than the {kms_policy.max_validity} s that are granted",
             ErrorNo.INVALID_TICKET,
         )
-    if limits.require_forking and F.I not in policy.flags:
+    if kms_policy.require_forking and F.I not in ticket_policy.flags:
         raise Refused("the ticket has no I flag: key forking is required", ErrorNo.INVALID_TICKET)
-    others = sorted({_type(key) for key in keys} - set(limits.key_types))
+    others = sorted({_type(key) for key in keys} - set(kms_policy.key_types))
     if others:
         raise Refused(
             f"keys of type {', '.join(others)} are not given here", ErrorNo.INVALID_TICKET
@@ -110,8 +113,8 @@ def repaired(flags: TicketFlag, keys: Sequence[KeyData], *, shared: bool = False
     """The flags with their dependencies obeyed (6.10, interpretation 21).
 
     D is set, because the KMS makes the ticket, and E, unless the responder shares the key
-    that protects it and no key is to be forked. Raises Refused (Invalid TPpar) when neither
-    G nor H is there: which one was meant, nobody can tell.
+    that protects it and no key is to be forked. Raises Refused (Invalid TPpar) if neither G
+    nor H is set, because nothing says which of them was meant.
     """
     if F.G not in flags and F.H not in flags:
         raise Refused(
@@ -125,10 +128,10 @@ def repaired(flags: TicketFlag, keys: Sequence[KeyData], *, shared: bool = False
 
 
 def wanted_keys(asked: TicketPolicy, key_types: Sequence[str] = KEY_TYPES) -> tuple[KeyData, ...]:
-    """What keys a policy asks for; the default is one TGK (4.2.1.5, interpretation 10), or
-    the first of the `key_types` where no TGK is given.
+    """The keys that a Ticket Policy asks for.
 
-    Raises Refused for keys that nobody can be given.
+    The default is one TGK (4.2.1.5, interpretation 10), or the first of `key_types` if TGKs
+    are not among them. Raises Refused for keys that no KMS can give.
     """
     profile = profile_of(asked.prf)
     if asked.keys is None:
@@ -137,17 +140,17 @@ def wanted_keys(asked: TicketPolicy, key_types: Sequence[str] = KEY_TYPES) -> tu
         return (wanted_key(kind, profile.key_length, DEFAULT_SALT_LENGTH),)
     if len(asked.keys) > MAX_KEYS:
         raise Refused(
-            f"{len(asked.keys)} keys are asked for, {MAX_KEYS} at most are given",
+            f"{len(asked.keys)} keys are asked for; at most {MAX_KEYS} are given",
             ErrorNo.INVALID_TPPAR,
         )
     for key in asked.keys:
         if key.type == KeyType.MPK or key.kv == KeyValidity.INTERVAL:
             raise Refused(
-                "an MPK or a key for an interval cannot be asked for", ErrorNo.INVALID_TPPAR
+                "an MPK, or a key for an interval, cannot be asked for", ErrorNo.INVALID_TPPAR
             )
         if len(key.key) > MAX_KEY or (key.salt is not None and not 8 <= len(key.salt) <= MAX_SALT):
             raise Refused(
-                f"keys have {MAX_KEY} octets at most, salts 8 to {MAX_SALT}",
+                f"keys have at most {MAX_KEY} octets, and salts 8 to {MAX_SALT}",
                 ErrorNo.INVALID_TPPAR,
             )
     spis = [key.spi for key in asked.keys if key.spi]
@@ -161,7 +164,7 @@ def wanted_keys(asked: TicketPolicy, key_types: Sequence[str] = KEY_TYPES) -> tu
 
 
 def make_keys(env: Environment, wanted: Sequence[KeyData]) -> tuple[KeyData, ...]:
-    """Fresh keys of the types and lengths wanted. Draws key, salt and SPI of each."""
+    """Fresh keys of the wanted types and lengths; draws key, salt and SPI of each, in order."""
     taken = {key.spi for key in wanted if key.spi}
     return tuple(
         new_key(
@@ -175,16 +178,18 @@ def make_keys(env: Environment, wanted: Sequence[KeyData]) -> tuple[KeyData, ...
 
 
 def _end(env: Environment, asked: TicketPolicy, max_validity: int) -> Timestamp:
-    """The end of validity: what is asked for, but not beyond the most that is granted."""
+    """The end of validity that was asked for, or the latest that is granted."""
     now = env.clock()
     start = max(_moment(asked.valid_from) or now, now)
     latest = start + max_validity * NS
     if latest >= LAST_MOMENT:
-        raise Refused("the validity period goes beyond what NTP can tell", ErrorNo.INVALID_TPPAR)
+        raise Refused(
+            "the validity period goes beyond the times that NTP can express", ErrorNo.INVALID_TPPAR
+        )
     end = _moment(asked.valid_to)
     if end is not None and end <= start:
         raise Refused(
-            "the validity period that is asked for ends before it begins, or has ended already",
+            "the requested validity period ends before it begins, or has ended already",
             ErrorNo.INVALID_TPPAR,
         )
     if end is not None and end <= latest and asked.valid_to is not None:
@@ -193,7 +198,7 @@ def _end(env: Environment, asked: TicketPolicy, max_validity: int) -> Timestamp:
 
 
 def _moment(t: Timestamp | None) -> int | None:
-    """Unix nanoseconds; raises Refused for a COUNTER, which is no time (interpretation 20)."""
+    """In Unix nanoseconds; raises Refused for a COUNTER, which is no time (interpretation 20)."""
     if t is None:
         return None
     if t.unix_ns is None:

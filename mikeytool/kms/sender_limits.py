@@ -1,7 +1,7 @@
-"""Senders who cannot be authenticated, kept from costing the KMS much (RFC 6043 12.3).
+"""A limit on messages that cannot be authenticated (RFC 6043 12.3).
 
-What is counted here is in memory: a forged message never makes the KMS write. So it is for a
-process that answers many messages; one that answers a single message has nothing to count.
+They are counted in memory, because a forged message must never make the KMS write; so only a
+process that answers many messages, a server, can count them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mikeytool.wire.errors import Refused
 from mikeytool.wire.registry import ErrorNo
 
 MAX_FAILURES = 60
-"""How many messages of one source may fail to be authenticated in a minute."""
+"""How many messages of one source may fail authentication in a minute."""
 
 _MAX_SOURCES = 10_000
 _MINUTE = 60 * NS
@@ -22,8 +22,8 @@ _MINUTE = 60 * NS
 class Failures:
     """Counts, for each source, the messages of this minute that were not authenticated.
 
-    A source is where messages come from, such as an address; never who they claim to be
-    from, or anybody could lock a user out.
+    A source is where messages come from, such as an address, and never the sender that they
+    claim, or anybody could lock a user out.
     """
 
     def __init__(self, most: int = MAX_FAILURES) -> None:
@@ -31,7 +31,7 @@ class Failures:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def check(self, source: str, now_ns: int) -> None:
-        """Raise Refused (Auth failure) for a source that has failed too often."""
+        """Raise Refused (Auth failure) for a source with too many failures."""
         minute, count = self._counts.get(source, (0, 0))
         if count >= self._most and minute == now_ns // _MINUTE:
             raise Refused(

@@ -1,8 +1,8 @@
-"""Whose a message is: found, and verified, before anything else is done with it
+"""Finding and verifying the sender of a message, before anything else is done with it
 (RFC 6043 4.2.1.4, 4.2.3.4; interpretations 16, 34 to 38).
 
-Nothing is written here, and nothing decrypted: a flood of forged messages costs the KMS
-no more than reading them.
+Nothing is written or decrypted here, so that a flood of forged messages costs the KMS no more
+than reading them.
 """
 
 from __future__ import annotations
@@ -35,19 +35,21 @@ from mikeytool.kms.store.records import Peer, User
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import DataType, ErrorNo, label
 
 Request = RequestInit | ResolveInit
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sent a verified message: a user, acting as somebody, or another KMS.
+    """The sender of a verified message: a user, acting as some identity, or another KMS.
 
-    `key` is what COUNTERs go by: the pre-shared key, or the public key that `signed` was
-    verified with. `path` are the KMSs that the message came through. `admitted` says that
-    the user is none of the store's, and is let in by a certificate.
+    `key` is the pre-shared key, or the public key that `signed` was verified with; COUNTERs
+    are counted for each. `path` are the KMSs that the message came through. `admitted` means
+    that the user is not in the store, but admitted because of a certificate.
     """
 
     request: Request
@@ -65,15 +67,15 @@ class Sender:
 
     @property
     def names(self) -> tuple[Identity, ...]:
-        """Every identity that the sender is known by: of the key, and of the certificate."""
+        """Every identity of the sender: that of the key, and those in the certificate."""
         certified = () if self.signed is None else identities(self.signed.certificate)
         return (self.user.identity, *certified)
 
     def protection(self, store: Store, env: Environment) -> bytes:
-        """What the answer is protected with: the pre-shared key, or the envelope key.
+        """The key that protects the answer: the pre-shared key, or the envelope key.
 
-        That is decrypted only here, for who calls has seen that the sender is authorized
-        (interpretation 36). Raises as `open_envelope` does.
+        The envelope is decrypted only here, because callers have checked by then that the
+        sender is authorized (interpretation 36). Raises as `open_envelope` does.
         """
         if self.signed is None:
             return self.key
@@ -82,11 +84,11 @@ class Sender:
         return envelope_key
 
 
-def authenticate(store: Store, env: Environment, policy: KmsPolicy, message: Message) -> Sender:
+def authenticate(store: Store, env: Environment, kms_policy: KmsPolicy, message: Message) -> Sender:
     """Find the sender's key and verify a message with it.
 
-    Raises Refused, mostly (Auth failure), when it is not known who sent it, WireError for
-    what cannot be read.
+    Raises Refused, mostly (Auth failure), if the sender is unknown or the message does not
+    verify, WireError if it cannot be read.
     """
     match message.header.data_type:
         case DataType.REQUEST_INIT_PSK:
@@ -94,13 +96,13 @@ def authenticate(store: Store, env: Environment, policy: KmsPolicy, message: Mes
         case DataType.RESOLVE_INIT_PSK:
             return _resolves_by_psk(store, read_resolve_init(message))
         case DataType.REQUEST_INIT_PK:
-            return _by_certificate(store, env, policy, read_request_init_pk(message))
+            return _by_certificate(store, env, kms_policy, read_request_init_pk(message))
         case DataType.RESOLVE_INIT_PK:
-            return _by_certificate(store, env, policy, read_resolve_init_pk(message))
+            return _by_certificate(store, env, kms_policy, read_resolve_init_pk(message))
     message.check_whole()
     kind = label(DataType, message.header.data_type)
     raise Refused(
-        f"this is {kind}, a KMS takes REQUEST_INIT and RESOLVE_INIT",
+        f"this is {kind}; a KMS takes REQUEST_INIT and RESOLVE_INIT",
         ErrorNo.INVALID_DT,
     )
 
@@ -127,25 +129,25 @@ def _resolves_by_psk(store: Store, resolve: ResolveInit) -> Sender:
 def _owner(store: Store, psk_id: Identity | None, claimed: Identity | None) -> User:
     """The user whose key protects a message (interpretation 16)."""
     if psk_id is not None:
-        # A key may go by its name, or by the identity of the user whose it is.
+        # A key is named by its own name or by the identity of its user.
         user = store.user_of_key(psk_id) or store.user(psk_id)
     elif claimed is not None:
         user = store.user(claimed)
     else:
-        raise Refused("it names neither its sender nor a key", ErrorNo.AUTH_FAILURE)
+        raise Refused("the message names neither its sender nor a key", ErrorNo.AUTH_FAILURE)
     if user is None or user.sealed_psk is None:
         what = f"the key {psk_id}" if psk_id is not None else f"the user {claimed}"
         raise Refused(f"{what} is not known; see `kms user list`", ErrorNo.AUTH_FAILURE)
     if claimed is not None and not may_act_as(store, user, claimed):
         raise Refused(
-            f"the key {psk_id} is not that of {claimed}, whom it claims to be from",
+            f"the key {psk_id} is not that of {claimed}, the sender that the message names",
             ErrorNo.AUTH_FAILURE,
         )
     return user
 
 
 def _handed_on(store: Store, resolve: ResolveInit, peer: Peer) -> Sender:
-    """A message from another KMS; IDRr is whoever it speaks for."""
+    """A message from another KMS, on behalf of the identity in IDRr."""
     verify_init(resolve, peer.psk, peer.identity, store.identity)
     path = path_of(resolve.incoming, peer.identity)
     acting = resolve.sender or peer.identity
@@ -153,14 +155,14 @@ def _handed_on(store: Store, resolve: ResolveInit, peer: Peer) -> Sender:
 
 
 def _by_certificate(
-    store: Store, env: Environment, policy: KmsPolicy, request: PublicKeyInit[Init]
+    store: Store, env: Environment, kms_policy: KmsPolicy, request: PublicKeyInit[Init]
 ) -> Sender:
-    """A message that is signed (interpretations 34 and 35)."""
+    """A signed message (interpretations 34 and 35)."""
     kms, claimed = store.identity, request.sender
     _check_kms(request.init.kms, kms)
     user = None if claimed is None else store.user(claimed)
-    # What needs no public-key operation comes first (12.3); all of it is looked at again.
-    if claimed is not None and user is None and not policy.admit_certified:
+    # Checks without public-key operations come first (12.3); all are repeated later.
+    if claimed is not None and user is None and not kms_policy.admit_certified:
         raise _unknown(claimed)
     env.check_fresh(request.init.incoming.t)
     certificate = None if user is None else user.certificate
@@ -170,7 +172,7 @@ def _by_certificate(
         user = store.user(verified.sender)
     admitted = False
     if user is None:
-        if not policy.admit_certified:
+        if not kms_policy.admit_certified:
             raise _unknown(verified.sender)
         user, admitted = User(verified.sender), True
     public_key = verified.certificate.public_key()
@@ -184,4 +186,4 @@ def _unknown(user: Identity) -> Refused:
 
 def _check_kms(named: Identity | None, kms: Identity) -> None:
     if named is not None and named != kms:
-        raise Refused(f"it is for the KMS {named}, this is {kms}", ErrorNo.INVALID_ID)
+        raise Refused(f"the message is for the KMS {named}; this is {kms}", ErrorNo.INVALID_ID)

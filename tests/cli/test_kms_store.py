@@ -95,7 +95,7 @@ def test_other_key_pairs(shell: Shell) -> None:
     shell.fails(f"{init} --private-key nowhere --cert kms.crt", 4, "nowhere")
     shell.ok(f"{init} --private-key kms.pem --cert kms.crt")
     key = "mikeytool kms key"
-    shell.fails(f"{key} add kms.db --private-key kms.pem --cert kms.crt", 4, "there already")
+    shell.fails(f"{key} add kms.db --private-key kms.pem --cert kms.crt", 4, "exists already")
     shell.ok(f"{key} add kms.db --private-key new.pem --cert new.crt")
     listed = json.loads(shell.ok(f"{key} list kms.db --json"))["keys"]
     assert len({one["sha256"] for one in listed}) == 2
@@ -104,7 +104,7 @@ def test_other_key_pairs(shell: Shell) -> None:
     shell.fails(f"{key} remove kms.db kms.crt", 4, "not there")
     trust = "mikeytool kms trust"
     shell.ok(f"{trust} add kms.db new.crt\n{trust} list kms.db | grep -q sha256:")
-    shell.fails(f"{trust} add kms.db new.crt", 4, "there already")
+    shell.fails(f"{trust} add kms.db new.crt", 4, "exists already")
     shell.fails(f"{trust} add kms.db new.pem", 3, "no certificate")
     shell.ok(f"{trust} remove kms.db new.crt")
     assert json.loads(shell.ok(f"{trust} list kms.db --json")) == {"trusted": []}

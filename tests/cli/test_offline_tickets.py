@@ -97,6 +97,6 @@ def test_e_is_set_again_where_nobody_shares_the_key(shell: Shell) -> None:
     with_kms(shell)
     request = f"mikeytool ticket request {ALICE} --to sip:bob@example.com --kms kms.db"
     shell.fails(f"{request} --flags=-E-I --save t", 1, "--accept-changed")
-    shell.fails("mikeytool kms tpk add kms.db --shared-with sip:x --tpk 00", 2, "16 or more")
+    shell.fails("mikeytool kms tpk add kms.db --shared-with sip:x --tpk 00", 2, "at least 16")
     create = "mikeytool ticket create --as sip:a --to sip:b --tpk file:alice.psk --save t"
     shell.fails(f"{create} --flags=DFGHJNO", 1, "D says")

@@ -58,7 +58,7 @@ def test_every_kind_of_command(lab: Shell) -> None:
         "echo uri,psk > users.csv; echo sip:carol@example.com, >> users.csv\n"
         'mikeytool kms user import "$KMS" users.csv -o keys'
     )
-    lab.fails('mikeytool kms user add "$KMS" sip:alice@example.com', 4, "there already")
+    lab.fails('mikeytool kms user add "$KMS" sip:alice@example.com', 4, "exists already")
     lab.fails('mikeytool kms user disable "$KMS" sip:nobody@example.com', 4, "kms user list")
     lab.fails('mikeytool kms backup "$KMS" copy.db', 2, "kms copy")
     lab.fails('mikeytool kms backup "$KMS" copy.db --with-key', 2)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.request import request_init
-from mikeytool.kms.remote.http_message import MEDIA_TYPE, PATH
+from mikeytool.kms.http_message import MEDIA_TYPE, PATH
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import TsType
 from mikeytool.wire.timestamp import Timestamp

@@ -217,7 +217,7 @@ def test_another_kms_does_not_speak_for_our_users(world: World, net: Callable[..
     assert handled.refusal is not None
     assert handled.refusal.error_no == ErrorNo.UNSPECIFIED
     assert [entry.reason for entry in world.store.log()][1:] == [
-        "sip:bob@example.com is a user here, and has to ask here"
+        "sip:bob@example.com is a user here, and must ask here"
     ]
 
 

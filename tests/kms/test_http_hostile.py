@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.kms.remote.http_message import PATH
+from mikeytool.kms.http_message import PATH
 from tests.kms.certificates import Authority
 from tests.kms.serving import Server, asked, serving
 from tests.peers.programs import need

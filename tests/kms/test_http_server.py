@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.kms.remote.http_message import PATH, read_body
+from mikeytool.kms.http_message import PATH, read_body
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import DataType

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mikeytool.kms.remote.connection import Tls
-from mikeytool.kms.remote.http_client import Remote
+from mikeytool.kms.remote.http_client import KmsClient
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Unreachable
 from mikeytool.wire.generate_parser import parser
@@ -61,7 +61,7 @@ class Node:
     def ask(self, message: bytes) -> str:
         """What the node says to a message, as a client hears it."""
         try:
-            answer = Remote(self.server.url, Tls()).ask(message, time.monotonic() + 10)
+            answer = KmsClient(self.server.url, Tls()).ask(message, time.monotonic() + 10)
         except Unreachable:
             return NO_ANSWER
         header, _ = parser(HDR)(answer, 0, len(answer), None)

@@ -13,7 +13,7 @@ import pytest
 from mikeytool.kms.http.app import application
 from mikeytool.kms.http.metrics import Metrics
 from mikeytool.kms.http.pool import MAX_WAITING, StorePool
-from mikeytool.kms.store.slots import MAX_ASKING, asking
+from mikeytool.kms.store.slots import MAX_PEER_REQUESTS, peer_request
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import StateError, Unavailable, Unreachable
 from tests.world import World
@@ -68,29 +68,29 @@ def test_too_much_is_turned_away_before_it_is_begun(world: World) -> None:
 
     found = pooled(world, many)
     turned_away = [one for one in found if isinstance(one, Unavailable)]
-    assert len(found) - len(turned_away) == 1 + MAX_ASKING + MAX_WAITING
+    assert len(found) - len(turned_away) == 1 + MAX_PEER_REQUESTS + MAX_WAITING
 
 
-def test_who_asks_others_leaves_the_turn(world: World) -> None:
+def test_a_request_to_another_kms_leaves_the_slot(world: World) -> None:
     """And no more may do so than leave threads for the rest."""
     go = threading.Event()
 
     def ask(_store: Store) -> str:
-        with asking():
+        with peer_request():
             go.wait(30)
         return "asked"
 
     async def many(pool: StorePool) -> list[Any]:
-        slow = [asyncio.ensure_future(pool.run(ask)) for _ in range(MAX_ASKING + 3)]
+        slow = [asyncio.ensure_future(pool.run(ask)) for _ in range(MAX_PEER_REQUESTS + 3)]
         quick = [await pool.run(lambda _: "quick") for _ in range(3)]
         assert quick == ["quick"] * 3
         go.set()
         return await asyncio.gather(*slow, return_exceptions=True)
 
     found = pooled(world, many)
-    assert found.count("asked") == MAX_ASKING
+    assert found.count("asked") == MAX_PEER_REQUESTS
     assert sum(isinstance(one, Unreachable) for one in found) == 3
-    with asking():  # all of them have come back
+    with peer_request():  # all of them have come back
         pass
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from mikeytool.kms.http_message import MAX_BODY
 from mikeytool.kms.remote.connection import Address, Tls, connected
-from mikeytool.kms.remote.http_client import Remote
-from mikeytool.kms.remote.http_message import MAX_BODY
+from mikeytool.kms.remote.http_client import KmsClient
 from mikeytool.wire.errors import Refused, StateError, Unreachable, UsageError
 from tests.kms.certificates import Authority
 from tests.world import World
@@ -84,7 +84,7 @@ def serve() -> Iterator[Serve]:
 
 
 def ask(url: str, seconds: float = 5) -> bytes:
-    return Remote(url).ask(MESSAGE, time.monotonic() + seconds)
+    return KmsClient(url).ask(MESSAGE, time.monotonic() + seconds)
 
 
 def test_what_is_sent(serve: Serve) -> None:
@@ -126,10 +126,10 @@ def test_binary_answers_are_taken(serve: Serve) -> None:
         (reply(body=b"A"), Unreachable, "no message"),
         (reply(body=b""), Unreachable, "no message"),
         (reply(body=b"A" * (MAX_BODY + 1)), Unreachable, str(MAX_BODY)),
-        (b"", Unreachable, "broke off"),
-        (b"SSH-2.0-x\r\n", Unreachable, "broke off"),
-        (GOOD[:-3], Unreachable, "broke off"),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", Unreachable, "broke off"),
+        (b"", Unreachable, "was closed"),
+        (b"SSH-2.0-x\r\n", Unreachable, "was closed"),
+        (GOOD[:-3], Unreachable, "was closed"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", Unreachable, "was closed"),
     ],
 )
 def test_what_is_no_answer_is_asked_for_once(
@@ -172,7 +172,7 @@ def test_a_server_that_is_silent_is_left() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(Unreachable, match="no answer in time"):
             ask(f"http://127.0.0.1:{silent.getsockname()[1]}", 0.5)
-        with pytest.raises(Unreachable, match="TLS did not come about in time"):
+        with pytest.raises(Unreachable, match="the TLS handshake took too long"):
             ask(f"https://127.0.0.1:{silent.getsockname()[1]}", 0.5)
 
 
@@ -209,11 +209,11 @@ def test_files_for_tls(world: World) -> None:
         (Tls(client=str(authority.path)), "with its private key"),
     ):
         with pytest.raises(StateError, match=words):
-            Remote("https://localhost", tls)
+            KmsClient("https://localhost", tls)
     both = world.folder / "both.pem"
     both.write_bytes(b"".join((world.folder / f"me.{end}").read_bytes() for end in ("pem", "key")))
     with pytest.raises(StateError, match="without a passphrase"):
-        Remote("https://localhost", Tls(client=str(both)))
+        KmsClient("https://localhost", Tls(client=str(both)))
 
 
 def test_a_slow_resolver_takes_no_longer_than_the_deadline(

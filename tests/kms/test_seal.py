@@ -56,7 +56,7 @@ def test_a_key_beside_the_store(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read"), (b"short\n", "16 are the least"), (b"f" * 64, "not what")],
+    [(None, "cannot be read"), (b"short\n", "at least 16 are needed"), (b"f" * 64, "not what")],
 )
 def test_a_key_that_is_missing_short_or_another(
     tmp_path: Path, content: bytes | None, words: str
@@ -117,9 +117,9 @@ def test_a_passphrase_is_typed_twice_when_it_is_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     typed = iter(["one", "two", "three", "three", "three"])
-    monkeypatch.setattr(seal, "_typed", lambda _: next(typed))
+    monkeypatch.setattr(seal, "read_secret", lambda *_: next(typed))
     path = tmp_path / "kms.db"
-    with pytest.raises(UsageError, match="two different"):
+    with pytest.raises(UsageError, match="differ"):
         made(path, "passphrase")
     made(path, "passphrase")
     assert opens(path)

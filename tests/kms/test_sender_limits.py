@@ -10,7 +10,7 @@ import pytest
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.kms.sender_limits import Failures
 from mikeytool.kms.service import handle
-from mikeytool.wire.errors import Refused, WireError
+from mikeytool.wire.errors import Refused
 from mikeytool.wire.registry import ErrorNo
 from tests.world import ALICE, BOB, START, Counting, World
 
@@ -33,33 +33,17 @@ def test_a_flood_of_forged_messages_costs_no_write(file_world: World) -> None:
     assert octets(file_world.folder) == before
 
 
-def test_a_source_of_forged_messages_is_turned_away(world: World) -> None:
-    """Others are not, and whom it claims to be is not either."""
-    failures = Failures(most=3)
-    world.clock.now = START // MINUTE * MINUTE
-    forged = bytearray(world.asked(world.policy()))
-    forged[-1] ^= 1
-
-    def send(message: bytes, source: str) -> str:
-        handled = handle(world.store, world.env, message, source=source, failures=failures)
-        return "" if handled.refusal is None else str(handled.refusal)
-
-    assert ["try again" in send(bytes(forged), "eve's") for _ in range(5)] == [False] * 3 + [
-        True
-    ] * 2
-    assert "try again" in send(world.asked(world.policy()), "eve's")
-    assert send(world.asked(world.policy()), "alice's") == ""
-    world.clock.now += MINUTE
-    assert send(world.asked(world.policy()), "eve's") == ""
-
-
-def test_what_cannot_be_read_counts_too(world: World) -> None:
-    failures = Failures(most=2)
-    world.clock.now = START // MINUTE * MINUTE
-    for _ in range(2):
-        with pytest.raises(WireError):
-            handle(world.store, world.env, b"\1\x0b", source="s", failures=failures)
-    assert handle(world.store, world.env, b"\1\x0b", source="s", failures=failures).refusal
+def test_a_source_that_fails_too_often_is_turned_away_for_the_minute() -> None:
+    """Other sources are not; `test_http` has it of forged and of unreadable messages."""
+    failures, now = Failures(most=3), START // MINUTE * MINUTE
+    for _ in range(3):
+        failures.check("eve's", now)
+        failures.failed("eve's", now)
+    with pytest.raises(Refused, match=r"3 messages from eve's .* try again") as refused:
+        failures.check("eve's", now + MINUTE - 1)
+    assert refused.value.error_no == ErrorNo.AUTH_FAILURE
+    failures.check("alice's", now)
+    failures.check("eve's", now + MINUTE)
 
 
 def test_sources_are_forgotten_when_there_are_many() -> None:

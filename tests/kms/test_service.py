@@ -389,9 +389,9 @@ def test_a_message_that_is_no_request(store: Store, env: Environment) -> None:
 
 
 def test_users_and_keys_are_checked(store: Store) -> None:
-    with pytest.raises(StateError, match="there already"):
+    with pytest.raises(StateError, match="exists already"):
         store.add_user(ALICE, b"z" * 16)
-    with pytest.raises(UsageError, match="16 or more"):
+    with pytest.raises(UsageError, match="at least 16"):
         store.add_user(Identity.from_text("sip:new@example.com"), b"short")
 
 

@@ -43,7 +43,7 @@ from mikeytool.conference.model import (
 )
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.profile import check_key
-from mikeytool.kms.remote.groups import Asker
+from mikeytool.kms.group_queries import SharedKey
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.identity import Identity
 
@@ -142,9 +142,9 @@ def _identity_of(where: str) -> Identity:
 @contextmanager
 def _system(path: Path, *, send_errors: bool = False) -> Iterator[ConferenceSystem]:
     """The conference system at work, its file closed afterwards."""
-    with closing(ConferenceState(path)) as state:
+    with ConferenceState(path) as state:
         me = state.settings()
-        with closing(reach(me.kms, asker=Asker(me.identity, me.psk))) as kms:
+        with closing(reach(me.kms, key=SharedKey(me.identity, me.psk))) as kms:
             yield ConferenceSystem(state, environment(), kms, send_errors)
 
 

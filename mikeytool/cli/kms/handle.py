@@ -16,8 +16,9 @@ from mikeytool.cli.message_io import (
 )
 from mikeytool.cli.options.clock import environment
 from mikeytool.cli.options.common import quiet_option
-from mikeytool.cli.options.store import open_store, store_argument
+from mikeytool.cli.options.store import store_argument
 from mikeytool.kms.service import handle as handle_message
+from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where
 
 
@@ -28,7 +29,7 @@ from mikeytool.storage.sql import Where
 @click.option(
     "--send-errors",
     is_flag=True,
-    help="Answer senders that were not authenticated with an Error message too.",
+    help="Also answer unauthenticated senders, with an Error message.",
 )
 @message_options
 @quiet_option
@@ -43,7 +44,8 @@ def handle(
     """Answer a REQUEST_INIT or RESOLVE_INIT: the message in, the answer out."""
     data = one_message(message, index)
     check_output(output)
-    handled = handle_message(open_store(store), environment(), data, send_errors=send_errors)
+    with Store(store) as opened:
+        handled = handle_message(opened, environment(), data, send_errors=send_errors)
     if handled.answer is not None:
         write_message(handled.answer, fmt, output)
     if handled.refusal is None:

@@ -1,4 +1,4 @@
-"""`kms log`: who asked for what."""
+"""`kms log`: the log of requests."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import click
 
 from mikeytool.cli.options.clock import environment
 from mikeytool.cli.options.common import json_option
-from mikeytool.cli.options.store import open_store, store_argument
+from mikeytool.cli.options.store import store_argument
 from mikeytool.cli.options.types import parse_time
 from mikeytool.cli.render.table import print_table
 from mikeytool.client.ticket_files import time_json
 from mikeytool.kms.store.records import LogEntry
+from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where
 from mikeytool.wire.registry import TsType
 from mikeytool.wire.timestamp import Timestamp
@@ -22,26 +23,26 @@ from mikeytool.wire.timestamp import Timestamp
 @click.command()
 @store_argument
 @json_option
-@click.option("--since", metavar="T", help="Only from then on: ISO 8601, Unix seconds, now-D.")
+@click.option("--since", metavar="T", help="From this time on: ISO 8601, Unix seconds or now-D.")
 def log(store: Where, as_json: bool, since: str | None) -> None:
-    """Show who asked for what, and what came of it."""
+    """Show the requests of users and their outcomes."""
     since_ns = 0 if since is None else parse_time(since, environment().clock())
-    entries = open_store(store).log(since_ns)
-    if as_json:
-        for entry in entries:
-            print(json.dumps(_entry_json(entry)))
-        return
-    rows = [
-        (
-            str(_time(entry).utc),
-            entry.exchange,
-            entry.user,
-            entry.about,
-            entry.outcome,
-            entry.reason,
-        )
-        for entry in entries
-    ]
+    with Store(store) as opened:
+        if as_json:
+            for entry in opened.log(since_ns):
+                print(json.dumps(_entry_json(entry)))
+            return
+        rows = [
+            (
+                str(_time(entry).utc),
+                entry.exchange,
+                entry.user,
+                entry.about,
+                entry.outcome,
+                entry.reason,
+            )
+            for entry in opened.log(since_ns)
+        ]
     print_table([("time", "exchange", "by", "for", "outcome", "reason"), *rows])
 
 

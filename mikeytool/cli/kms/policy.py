@@ -1,4 +1,4 @@
-"""`kms policy`: what is granted at most, and who may call whom."""
+"""`kms policy`: limits on what is granted, and rules for who may call whom."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import click
 
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import json_option, quiet_option, say
-from mikeytool.cli.options.store import PATTERN, open_store, store_argument
+from mikeytool.cli.options.store import PATTERN, store_argument
 from mikeytool.cli.options.types import parse_duration
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.kms_policy import KmsPolicy, Rule
+from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 
@@ -21,15 +22,16 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 @click.group(cls=Group)
 def policy() -> None:
-    """What tickets are granted, and rules for who may call whom."""
+    """Limits on what is granted, and rules for who may call whom."""
 
 
 @policy.command("show")
 @store_argument
 @json_option
 def show(store: Where, as_json: bool) -> None:
-    """Show what is granted at most."""
-    found = open_store(store).policy()
+    """Show the limits on what is granted."""
+    with Store(store) as opened:
+        found = opened.policy()
     content: dict[str, Any] = {
         "max_validity": found.max_validity,
         "max_skew": found.max_skew,
@@ -69,17 +71,17 @@ def _duration(seconds: int) -> str:
 @click.option(
     "--require-forking/--no-require-forking",
     default=None,
-    help="Whether every ticket has the I flag (RFC 6043 5.1.1).",
+    help="Whether every ticket must have the I flag (RFC 6043 5.1.1).",
 )
-@click.option("--key-types", metavar="TYPES", help="Which keys are given, as in tgk,tek+salt,gtgk.")
-@click.option("--profiles", metavar="BITS", help="Which algorithms are served, as in 128,256.")
+@click.option("--key-types", metavar="TYPES", help="Key types to give, as in tgk,tek+salt,gtgk.")
+@click.option("--profiles", metavar="BITS", help="Profiles to serve, as in 128,256.")
 @click.option(
     "--admit-certified/--no-admit-certified",
     default=None,
-    help="Whether a certificate by whom `kms trust` names is enough, without `kms user add`.",
+    help="Whether a certificate of a CA in `kms trust` is enough, without `kms user add`.",
 )
 @click.option(
-    "--rate", type=int, metavar="N", help="Messages of one identity in a minute, 0: any number."
+    "--rate", type=int, metavar="N", help="Messages of one identity in a minute; 0 for no limit."
 )
 @quiet_option
 def set_policy(
@@ -90,7 +92,7 @@ def set_policy(
     profiles: str | None,
     **plain: bool | int | None,
 ) -> None:
-    """Change what is granted at most; what is not named stays as it is."""
+    """Change limits; those that are not given stay as they are."""
     changes: dict[str, Any] = {name: value for name, value in plain.items() if value is not None}
     for name, duration in (("max_validity", max_validity), ("max_skew", max_skew)):
         if duration is not None:
@@ -100,8 +102,9 @@ def set_policy(
     if profiles is not None:
         changes["profiles"] = tuple(_bits(word) for word in _words(profiles))
     if not changes:
-        raise UsageError("nothing is to be changed; see kms policy set --help")
-    open_store(store).set_policy(**changes)
+        raise UsageError("there is nothing to change; see kms policy set --help")
+    with Store(store) as opened:
+        opened.set_policy(**changes)
     say(f"{store}: the policy is changed")
 
 
@@ -111,48 +114,47 @@ def _words(text: str) -> list[str]:
 
 def _bits(word: str) -> int:
     if not word.isdecimal():
-        raise UsageError(f"--profiles {word}: numbers of bits are expected, as in 128,256")
+        raise UsageError(f"--profiles {word}: expected numbers of bits, as in 128,256")
     return int(word)
 
 
 def _patterns(command: Any) -> Any:
-    for name, of in (("--to", "who is called"), ("--from", "who calls")):
+    for name, party in (("--to", "responders"), ("--from", "callers")):
         key = "sender" if name == "--from" else "responder"
         command = click.option(
             name, key, type=PATTERN, required=True, metavar="PATTERN",
-            help=f"Identities of {of}, with * for any characters.",
+            help=f"Identities of {party}, with * for any characters.",
         )(command)  # fmt: skip
     return quiet_option(command)
 
 
-@policy.command("allow", short_help="Let some call others.")
+@policy.command("allow", short_help="Allow calls between identities.")
 @store_argument
 @_patterns
 def allow(store: Where, sender: str, responder: str) -> None:
-    """Let some call others: a rule, put behind those that are there.
+    """Allow calls between identities: append a rule to the list.
 
-    The last rule that matches counts. Where none does, the first one decides: behind a list
-    that begins with allow everyone else is denied, behind one that begins with deny
-    everyone else is allowed.
+    The last rule that matches a call decides. If none matches, the first rule does: if it is
+    an allow, all other calls are denied; if it is a deny, all other calls are allowed.
     """
     _add(store, Rule(True, sender, responder))
 
 
-@policy.command("deny", short_help="Let some not call others.")
+@policy.command("deny", short_help="Deny calls between identities.")
 @store_argument
 @_patterns
 def deny(store: Where, sender: str, responder: str) -> None:
-    """Let some not call others: a rule, put behind those that are there; see allow.
+    """Deny calls between identities: append a rule to the list, see allow.
 
-    Tickets that are out already are no longer resolved.
+    Tickets that were granted before are no longer resolved.
     """
     _add(store, Rule(False, sender, responder))
 
 
 def _add(store: Where, rule: Rule) -> None:
-    opened = open_store(store)
-    opened.add_rule(rule)
-    everyone = "allowed" if opened.rules().otherwise else "denied"
+    with Store(store) as opened:
+        opened.add_rule(rule)
+        everyone = "allowed" if opened.rules().otherwise else "denied"
     say(f"{store}: {_word(rule.allowed)} {rule.sender} to {rule.responder}; others are {everyone}")
 
 
@@ -165,16 +167,18 @@ def _word(allowed: bool) -> str:
 @_patterns
 def remove(store: Where, sender: str, responder: str) -> None:
     """Remove the rule with these two patterns."""
-    open_store(store).remove_rule(sender, responder)
-    say(f"{store}: there is no rule from {sender} to {responder} any more")
+    with Store(store) as opened:
+        opened.remove_rule(sender, responder)
+    say(f"{store}: removed the rule from {sender} to {responder}")
 
 
 @policy.command("list")
 @store_argument
 @json_option
 def list_rules(store: Where, as_json: bool) -> None:
-    """List the rules in their order, and what holds where none matches."""
-    rules = open_store(store).rules()
+    """List the rules in their order, and what applies if none matches."""
+    with Store(store) as opened:
+        rules = opened.rules()
     if as_json:
         listed = [
             {"rule": _word(rule.allowed), "from": rule.sender, "to": rule.responder}

@@ -17,34 +17,34 @@ from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 
-_NEEDED = ("starlette", "uvicorn", "prometheus_client")
+_PACKAGES = ("h11", "prometheus_client", "starlette", "uvicorn")
 
 
-@click.command(short_help="Answer over HTTP until it is ended.")
+@click.command(short_help="Answer over HTTP until stopped.")
 @store_argument
 @click.option(
     "--listen",
     default="127.0.0.1:8443",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where; port 0 takes a free one.",
+    help="The address to listen on; port 0 takes a free one.",
 )
 @click.option(
-    "--tls-cert", type=PATH, metavar="PEM", help="The certificate of the host, and chain."
+    "--tls-cert", type=PATH, metavar="PEM", help="The TLS certificate of the host, with its chain."
 )
-@click.option("--tls-key", type=PATH, metavar="PEM", help="The private key for it.")
+@click.option("--tls-key", type=PATH, metavar="PEM", help="The private key of the TLS certificate.")
 @click.option(
     "--client-ca",
     type=PATH,
     metavar="PEM",
-    help="Take only clients with a TLS certificate of this CA.",
+    help="Accept only clients with a TLS certificate of this CA.",
 )
 @click.option(
     "--proxy",
     "proxies",
     multiple=True,
     metavar="ADDRESS",
-    help="A proxy in front, whose X-Forwarded-For is believed; without it nobody's is.",
+    help="A proxy in front of the KMS, whose X-Forwarded-For is believed.",
 )
 @click.option(
     "--workers",
@@ -52,7 +52,7 @@ _NEEDED = ("starlette", "uvicorn", "prometheus_client")
     default=1,
     show_default=True,
     metavar="N",
-    help="How many processes answer.",
+    help="The number of processes that answer.",
 )
 @quiet_option
 @click.pass_context
@@ -68,20 +68,20 @@ def serve(
 ) -> int:
     """Answer over HTTP: POST /keymanagement, as clients with --kms URL do.
 
-    Without --tls-cert it listens on this machine only, as behind a proxy. GET /healthz says
-    that it runs, /readyz that its store can be used, and /metrics what was done, for
-    Prometheus: let no stranger see that. SIGTERM ends it when what is asked is answered.
+    Without --tls-cert it listens only on this machine, for a proxy in front of it. GET /healthz
+    says that it runs, /readyz that its store can be used, and /metrics has counters for
+    Prometheus, which strangers should not see. SIGTERM ends it once open requests are answered.
     """
     if os.environ.get("MIKEYTOOL_NOW"):
         raise UsageError(
-            "MIKEYTOOL_NOW is set: a server with a false clock would take old messages"
+            "MIKEYTOOL_NOW is set: a server with a wrong clock would accept old messages"
         )
-    if not all(find_spec(name) for name in _NEEDED):
+    if not all(find_spec(name) for name in _PACKAGES):
         raise UsageError("kms serve needs more packages: pip install 'mikeytool[server]'")
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("--tls-cert and --tls-key go together")
     from mikeytool.kms.http import listen as http_listen
-    from mikeytool.kms.http import server as http_workers
+    from mikeytool.kms.http import server
 
     tls = None
     if tls_cert is not None and tls_key is not None:
@@ -98,6 +98,6 @@ def serve(
         place = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         say(f"KMS {kms} listens on {place}, workers: {workers}")
 
-    settings = http_workers.Settings(store, listening, tls, proxies, workers, context.meta[DEBUG])
-    ended_by = http_workers.serve(settings, announce)
+    settings = server.Settings(store, listening, tls, proxies, workers, context.meta[DEBUG])
+    ended_by = server.serve(settings, announce)
     return EXIT_INTERRUPT if ended_by == signal.SIGINT else 0

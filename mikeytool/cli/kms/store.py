@@ -1,17 +1,16 @@
-"""`kms init`, `show`, `check`, `backup` and `copy`: a store as a whole."""
+"""`kms init`, `show`, `check`, `backup` and `copy`: commands for a whole store."""
 
 from __future__ import annotations
 
 import json
 import os
-from contextlib import closing
 from pathlib import Path
 
 import click
 
 from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
-from mikeytool.cli.options.store import PATH, STORE, open_store, read_key_pair, store_argument
+from mikeytool.cli.options.store import PATH, STORE, read_key_pair, store_argument
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
@@ -42,7 +41,7 @@ from mikeytool.wire.identity import Identity
     type=click.Choice(["128", "256"]),
     default="256",
     show_default=True,
-    help="The strongest algorithms that are served.",
+    help="The strongest profile that is served, in bits.",
 )
 @click.option(
     "--private-key",
@@ -50,15 +49,15 @@ from mikeytool.wire.identity import Identity
     metavar="PEM",
     help="The private key of the KMS, for public-key requests.",
 )
-@click.option("--cert", type=PATH, metavar="PEM", help="The certificate for it.")
+@click.option("--cert", type=PATH, metavar="PEM", help="The certificate of that key.")
 @click.option(
     "--seal",
     default=BESIDE,
     envvar=PLACE_VARIABLE,
     show_envvar=True,
     metavar="HOW",
-    help="What seals the keys in STORE: file:PATH, env:NAME or passphrase; without it"
-    " STORE.key is made.",
+    help="What seals the keys in STORE: file:PATH, env:NAME or passphrase; by default a new"
+    " STORE.key.",
 )
 @force_option
 @quiet_option
@@ -72,7 +71,7 @@ def init(
     seal: str,
     force: bool,
 ) -> None:
-    """Make the STORE of a KMS."""
+    """Create the STORE of a KMS."""
     how = check_how(seal)
     if private_key is not None and cert is not None:
         key_pair = read_key_pair(private_key, cert)
@@ -82,8 +81,7 @@ def init(
         raise UsageError("--private-key and --cert go together")
     chosen = PROFILES[int(profile)]
     first = Tpk(Identity.key_name("tpk-1"), tpk or os.urandom(chosen.key_length))
-    made = Store.init(store, identity, chosen, first, how=how, key_pair=key_pair, force=force)
-    made.close()
+    Store.init(store, identity, chosen, first, how=how, key_pair=key_pair, force=force).close()
     sealed = f"{store}.key; keep that apart from backups" if how == BESIDE else how
     say(f"{store}: KMS {identity}, {profile}-bit profile; keys are sealed under {sealed}")
 
@@ -92,18 +90,18 @@ def init(
 @store_argument
 @json_option
 def show(store: Where, as_json: bool) -> None:
-    """Show what a STORE is."""
-    opened = open_store(store)
-    how = opened.sealed_how
-    content = {
-        "kms": str(opened.identity),
-        "profile": opened.profile.bits,
-        "sealed_under": f"{store}.key" if how == BESIDE else how,
-        "users": opened.count_users(),
-        "certificates": len(opened.certificates()),
-        "trusted": len(opened.anchors()),
-        "log_entries": opened.count_log(),
-    }
+    """Show the identity of the KMS, and what is in its STORE."""
+    with Store(store) as opened:
+        how = opened.sealed_how
+        content = {
+            "kms": str(opened.identity),
+            "profile": opened.profile.bits,
+            "sealed_under": f"{store}.key" if how == BESIDE else how,
+            "users": opened.count_users(),
+            "certificates": len(opened.certificates()),
+            "trusted": len(opened.anchors()),
+            "log_entries": opened.count_log(),
+        }
     if as_json:
         print(json.dumps(content))
     else:
@@ -115,11 +113,12 @@ def show(store: Where, as_json: bool) -> None:
 @json_option
 @quiet_option
 def check(store: Where, as_json: bool) -> int:
-    """Check that a STORE is whole: the file, every key in it, and what is remembered.
+    """Check that a STORE is consistent: the file, all keys in it and the replay cache.
 
-    Exit code 1 says that something is wrong.
+    The exit code is 1 if something is wrong.
     """
-    found = checking.check(open_store(store))
+    with Store(store) as opened:
+        found = checking.check(opened)
     if as_json:
         listed = [
             {"check": one.name, "ok": not one.faults, "faults": list(one.faults)} for one in found
@@ -138,20 +137,21 @@ def check(store: Where, as_json: bool) -> int:
 @click.command()
 @store_argument
 @click.argument("file", type=PATH)
-@click.option("--with-key", is_flag=True, help="Copy STORE.key, too, to FILE.key.")
+@click.option("--with-key", is_flag=True, help="Copy STORE.key to FILE.key as well.")
 @force_option
 @quiet_option
 def backup(store: Where, file: Path, with_key: bool, force: bool) -> None:
-    """Copy the STORE, as it is at one moment, to FILE. It may be in use meanwhile.
+    """Copy the STORE, as it is at one moment, to FILE. The STORE may be in use meanwhile.
 
     Without its sealing key a copy is of no use, to you or to a thief: keep the two apart.
 
-    A copy that is put back in use does not know what came after it was made: for as long as
-    --max-skew allows it answers messages again that were answered since, and it resolves
-    tickets for single use once more. Wait that long before you put it back, and restore
-    again what was disabled or removed meanwhile.
+    A restored copy knows nothing of what came after it was made: for as long as --max-skew
+    allows, it answers messages a second time that were answered since, and it resolves
+    tickets for single use once more. Wait that long before you use it, and repeat what
+    was disabled or removed since.
     """
-    open_store(store).backup(file, with_key=with_key, force=force)
+    with Store(store) as opened:
+        opened.backup(file, with_key=with_key, force=force)
     say(f"{file}: copy of {store}" + (f", its key in {file}.key" if with_key else ""))
 
 
@@ -162,16 +162,16 @@ def backup(store: Where, file: Path, with_key: bool, force: bool) -> None:
     "--seal",
     default=BESIDE,
     metavar="HOW",
-    help="What seals the keys in TO: file:PATH, env:NAME or passphrase; without it TO.key is"
-    " made, which a database cannot have.",
+    help="What seals the keys in TO: file:PATH, env:NAME or passphrase; by default a new TO.key,"
+    " which a database cannot have.",
 )
 @quiet_option
 def copy(store: Where, target: Where, seal: str) -> None:
-    """Copy a store to where there is none: from a file to PostgreSQL, say, or back.
+    """Copy a store to a new one: from a file to PostgreSQL, for example, or back.
 
-    Stop the KMS first and start it on TO afterwards: what comes to FROM meanwhile, TO does
-    not know. Everything goes along, so that no message is taken twice.
+    Stop the KMS first, and start it on TO afterwards: TO does not get what comes to FROM
+    meanwhile. The replay cache is copied as well, so that no message is accepted twice.
     """
-    with closing(Store(store)) as source, counted("copying") as progress:
+    with Store(store) as source, counted("copying") as progress:
         rows = copying.copy(source, target, check_how(seal), progress)
     say(f"{target}: copy of {store}, {rows} rows")

@@ -11,7 +11,7 @@ import click
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
-from mikeytool.cli.options.store import deliver, key_file_option, open_store, store_argument
+from mikeytool.cli.options.store import deliver, key_file_option, store_argument
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import Tpk
@@ -32,9 +32,9 @@ def tpk() -> None:
     type=IDENTITY,
     required=True,
     metavar="URI",
-    help="Who makes tickets (D is 0) or resolves them (E is 0) with this key.",
+    help="The user that makes tickets (D is 0) or resolves them (E is 0) with this key.",
 )
-@click.option("--name", metavar="TEXT", help="How tickets name it; default: a new name.")
+@click.option("--name", metavar="TEXT", help="The name of the key in tickets; default: a new name.")
 @click.option("--tpk", "key", type=KEY, metavar="KEY", help=f"The key to use: {KEY_HELP}.")
 @key_file_option
 @force_option
@@ -47,8 +47,9 @@ def add_tpk(
     output: Path | None,
     force: bool,
 ) -> None:
-    """Add a key that one user shares. Without --tpk it is made and printed in hex, alone."""
-    _new_tpk(open_store(store), shared_with, name, key, output, force=force)
+    """Add a key shared with one user. Without --tpk, a new key is made and printed in hex."""
+    with Store(store) as opened:
+        _new_tpk(opened, shared_with, name, key, output, force=force)
 
 
 @tpk.command("rotate")
@@ -57,7 +58,7 @@ def add_tpk(
     "--shared-with",
     type=IDENTITY,
     metavar="URI",
-    help="Rotate the key of that user, not the KMS's own.",
+    help="Rotate the key shared with this user, not the KMS's own.",
 )
 @key_file_option
 @force_option
@@ -65,8 +66,9 @@ def add_tpk(
 def rotate_tpk(
     store: Where, shared_with: Identity | None, output: Path | None, force: bool
 ) -> None:
-    """Take a new key for new tickets; old tickets can be resolved until they expire."""
-    _new_tpk(open_store(store), shared_with, None, None, output, force=force)
+    """Use a new key for new tickets; old tickets can be resolved until they expire."""
+    with Store(store) as opened:
+        _new_tpk(opened, shared_with, None, None, output, force=force)
 
 
 def _new_tpk(
@@ -78,7 +80,7 @@ def _new_tpk(
     *,
     force: bool,
 ) -> None:
-    """Add a key; a shared one that was made here is handed out, the KMS's own never is."""
+    """Add a key. A shared key that is made here is handed out, the KMS's own never is."""
     octets = key or os.urandom(store.profile.key_length)
     names = {str(one.name) for one in store.tpks()}
     fresh = next(f"tpk-{n}" for n in range(1, len(names) + 2) if f"tpk-{n}" not in names)
@@ -100,15 +102,16 @@ def _new_tpk(
 @json_option
 def list_tpks(store: Where, as_json: bool) -> None:
     """List the keys, without their octets."""
-    listed = [
-        {
-            "name": str(one.name),
-            "shared_with": None if one.shared_with is None else str(one.shared_with),
-            "octets": len(one.key),
-            "current": one.current,
-        }
-        for one in open_store(store).tpks()
-    ]
+    with Store(store) as opened:
+        listed = [
+            {
+                "name": str(one.name),
+                "shared_with": None if one.shared_with is None else str(one.shared_with),
+                "octets": len(one.key),
+                "current": one.current,
+            }
+            for one in opened.tpks()
+        ]
     if as_json:
         print(json.dumps({"tpks": listed}))
         return

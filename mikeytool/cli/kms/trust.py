@@ -1,4 +1,4 @@
-"""`kms key` and `kms trust`: key pairs of the KMS, and whose certificates it trusts."""
+"""`kms key` and `kms trust`: key pairs of the KMS, and the CAs that it trusts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.store import (
     PATH,
-    open_store,
     read_certificates,
     read_key_pair,
     store_argument,
 )
 from mikeytool.cli.render.table import print_table
 from mikeytool.crypto.certificates import rsa_key
+from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where
 
 
@@ -28,20 +28,21 @@ from mikeytool.storage.sql import Where
 def key() -> None:
     """Key pairs of the KMS: public-key requests are encrypted to them.
 
-    Requests name the one they mean by the hash of its certificate; the first is taken for
-    those that do not.
+    A request names the key pair by the hash of its certificate; the first one is used for
+    requests without such a hash.
     """
 
 
 @key.command("add")
 @store_argument
 @click.option("--private-key", type=PATH, required=True, metavar="PEM", help="The private key.")
-@click.option("--cert", type=PATH, required=True, metavar="PEM", help="The certificate for it.")
+@click.option("--cert", type=PATH, required=True, metavar="PEM", help="Its certificate.")
 @quiet_option
 def add_key(store: Where, private_key: Path, cert: Path) -> None:
-    """Add a key pair; its certificate names the KMS in its subjectAltName."""
+    """Add a key pair, whose certificate must name the KMS in its subjectAltName."""
     pair = read_key_pair(private_key, cert)
-    open_store(store).add_key(*pair)
+    with Store(store) as opened:
+        opened.add_key(*pair)
     say(f"{store}: added the key of {_short(pair[1])}")
 
 
@@ -50,7 +51,8 @@ def add_key(store: Where, private_key: Path, cert: Path) -> None:
 @json_option
 def list_keys(store: Where, as_json: bool) -> None:
     """List the certificates of the KMS."""
-    _print(open_store(store).certificates(), "keys", as_json)
+    with Store(store) as opened:
+        _print(opened.certificates(), "keys", as_json)
 
 
 @key.command("remove")
@@ -60,13 +62,14 @@ def list_keys(store: Where, as_json: bool) -> None:
 def remove_key(store: Where, cert: Path) -> None:
     """Remove the key pair of a certificate."""
     found = read_certificates(cert)[0]
-    open_store(store).remove_key(found.fingerprint(SHA256()))
+    with Store(store) as opened:
+        opened.remove_key(found.fingerprint(SHA256()))
     say(f"{store}: removed the key of {_short(found)}")
 
 
 @click.group(cls=Group)
 def trust() -> None:
-    """Trust anchors: those whom they certify are believed to be who they say."""
+    """Trust anchors: CAs whose certificates prove the identities of users."""
 
 
 @trust.command("add")
@@ -76,11 +79,12 @@ def trust() -> None:
 def add_anchor(store: Where, ca: Path) -> None:
     """Trust a certificate authority.
 
-    Whom it certifies must still be a user, unless `kms policy set --admit-certified`.
+    The owners of its certificates must be users, too, unless `kms policy set --admit-certified`.
     """
     found = read_certificates(ca)[0]
     rsa_key(found)
-    open_store(store).add_anchor(found)
+    with Store(store) as opened:
+        opened.add_anchor(found)
     say(f"{store}: {_short(found)} is trusted")
 
 
@@ -88,8 +92,9 @@ def add_anchor(store: Where, ca: Path) -> None:
 @store_argument
 @json_option
 def list_anchors(store: Where, as_json: bool) -> None:
-    """List the certificates that are trusted."""
-    _print(open_store(store).anchors(), "trusted", as_json)
+    """List the certificates of the trusted CAs."""
+    with Store(store) as opened:
+        _print(opened.anchors(), "trusted", as_json)
 
 
 @trust.command("remove")
@@ -97,10 +102,11 @@ def list_anchors(store: Where, as_json: bool) -> None:
 @click.argument("ca", type=PATH, metavar="CA.PEM")
 @quiet_option
 def remove_anchor(store: Where, ca: Path) -> None:
-    """Trust a certificate authority no more."""
+    """Stop trusting a certificate authority."""
     found = read_certificates(ca)[0]
-    open_store(store).remove_anchor(found.fingerprint(SHA256()))
-    say(f"{store}: {_short(found)} is trusted no more")
+    with Store(store) as opened:
+        opened.remove_anchor(found.fingerprint(SHA256()))
+    say(f"{store}: {_short(found)} is no longer trusted")
 
 
 def _print(certificates: list[Certificate], name: str, as_json: bool) -> None:
@@ -122,7 +128,7 @@ def _json(certificate: Certificate) -> dict[str, Any]:
 
 
 def _short(certificate: Certificate) -> str:
-    """A certificate in few words."""
+    """A certificate in a few words."""
     one = _json(certificate)
     return f"{one['subject'] or 'a certificate'} ({_short_hash(one)})"
 

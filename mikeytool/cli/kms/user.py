@@ -1,4 +1,4 @@
-"""`kms user`: who may ask the KMS, and their keys."""
+"""`kms user`: the users of the KMS and their keys."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mikeytool.cli.options.store import (
     PATTERN,
     deliver,
     key_file_option,
-    open_store,
     read_certificates,
     store_argument,
 )
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import User
+from mikeytool.kms.store.store import Store
 from mikeytool.storage.private_files import check_free
 from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import StateError, UsageError
@@ -39,20 +39,20 @@ def user() -> None:
 @store_argument
 @click.argument("uri", type=IDENTITY)
 @click.option("--psk", type=KEY, metavar="KEY", help=f"The key to use: {KEY_HELP}.")
-@click.option("--psk-id", metavar="TEXT", help="A name for the key, as messages carry it.")
+@click.option("--psk-id", metavar="TEXT", help="A name for the key, which messages can carry.")
 @click.option(
     "--cert",
     type=PATH,
     metavar="PEM",
-    help="A certificate that is trusted as it is, for public-key requests.",
+    help="A certificate for public-key requests, trusted without a CA.",
 )
 @click.option(
     "--act-as",
     type=PATTERN,
     multiple=True,
     metavar="PATTERN",
-    help="Identities that the key speaks for as well, as in sip:*@conf.example.com;"
-    " messages then name the key with --psk-id.",
+    help="Other identities that the user may act as, as in sip:*@conf.example.com; messages"
+    " then name the key with --psk-id.",
 )
 @key_file_option
 @force_option
@@ -67,26 +67,26 @@ def add(
     output: Path | None,
     force: bool,
 ) -> None:
-    """Add the user URI. Without --psk and --cert a key is made and printed in hex, alone."""
+    """Add the user URI. Without --psk and --cert, a new key is made and printed in hex."""
     if output is not None:
         check_free(output, force=force)
-    opened = open_store(store)
-    certificate = None if cert is None else _certificate(cert, uri)
-    made = psk is None and cert is None
-    key = os.urandom(opened.profile.key_length) if made else psk
+    with Store(store) as opened:
+        certificate = None if cert is None else _certificate(cert, uri)
+        made = psk is None and cert is None
+        key = os.urandom(opened.profile.key_length) if made else psk
 
-    def hand_out() -> None:
-        if key is not None:
-            deliver(key, output, made=made, force=force)
+        def hand_out() -> None:
+            if key is not None:
+                deliver(key, output, made=made, force=force)
 
-    name = None if psk_id is None else Identity.key_name(psk_id)
-    # The key is out before the user is in: nobody is added whose key is lost.
-    opened.add_user(uri, key, name, act_as, certificate, before_commit=hand_out)
+        name = None if psk_id is None else Identity.key_name(psk_id)
+        # The key is delivered before the user is committed: no user is added whose key is lost.
+        opened.add_user(uri, key, name, act_as, certificate, before_commit=hand_out)
     say(f"{store}: added {uri}")
 
 
 def _certificate(path: Path, uri: Identity) -> bytes:
-    """The DER of a user's certificate; raises UsageError for that of somebody else."""
+    """The DER of a user's certificate; raises UsageError if it does not name the user."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from mikeytool.crypto.certificates import is_of, rsa_key
@@ -106,7 +106,7 @@ def _certificate(path: Path, uri: Identity) -> bytes:
     "--output",
     type=PATH,
     metavar="FILE",
-    help="Write the keys that are made to FILE, mode 0600, not to standard output.",
+    help="Write new keys to FILE, mode 0600, instead of standard output.",
 )
 @force_option
 @quiet_option
@@ -114,14 +114,15 @@ def import_users(store: Where, file: Path, output: Path | None, force: bool) -> 
     """Add the users in FILE, all of them or none.
 
     FILE is CSV whose first line names the columns, or JSON Lines, with uri, psk, psk_id and
-    act_as; all but uri may be left out, several act_as patterns are separated by blanks or
-    are a list. Keys that are not given are made, and written as lines for --keys: psk URI KEY.
+    act_as. All but uri may be left out; several act_as patterns are separated by blanks, or
+    are a list. Users without psk get a new key, printed as a line for --keys: psk URI KEY.
     """
     from mikeytool.cli.kms.user_import import import_file
 
     if output is not None:
         check_free(output, force=force)
-    return import_file(open_store(store), file, output, force=force)
+    with Store(store) as opened:
+        return import_file(opened, file, output, force=force)
 
 
 @user.command("list")
@@ -129,7 +130,8 @@ def import_users(store: Where, file: Path, output: Path | None, force: bool) -> 
 @json_option
 def list_users(store: Where, as_json: bool) -> None:
     """List the users, without their keys."""
-    users = open_store(store).users()
+    with Store(store) as opened:
+        users = opened.users()
     if as_json:
         print(json.dumps({"users": [_user_json(one) for one in users]}))
         return
@@ -165,16 +167,16 @@ def _known_by(one: User) -> list[str]:
 @click.argument("uri", type=IDENTITY)
 @json_option
 def show_user(store: Where, uri: Identity, as_json: bool) -> None:
-    """Show a user: key name, state, groups, and whom they may act as."""
-    opened = open_store(store)
-    found = opened.user(uri)
-    if found is None:
-        raise StateError(f"{store}: there is no user {uri}; see kms user list")
-    content = {
-        **_user_json(found),
-        "act_as": opened.act_as(uri),
-        "groups": [str(group) for group in opened.groups_of(uri)],
-    }
+    """Show a user: key name, state, groups, and the identities that they may act as."""
+    with Store(store) as opened:
+        found = opened.user(uri)
+        if found is None:
+            raise StateError(f"{store}: there is no user {uri}; see kms user list")
+        content = {
+            **_user_json(found),
+            "act_as": opened.act_as(uri),
+            "groups": [str(group) for group in opened.groups_of(uri)],
+        }
     if as_json:
         print(json.dumps(content))
         return
@@ -186,13 +188,14 @@ def show_user(store: Where, uri: Identity, as_json: bool) -> None:
     print_table([("", ""), *rows])
 
 
-@user.command("disable", short_help="No tickets and no resolving for a user.")
+@user.command("disable", short_help="Refuse requests of a user, and tickets of theirs.")
 @store_argument
 @click.argument("uri", type=IDENTITY)
 @quiet_option
 def disable_user(store: Where, uri: Identity) -> None:
-    """No new tickets for the user, no resolving, and none of the tickets of theirs either."""
-    open_store(store).enable(uri, False)
+    """Refuse all requests of a user, and no longer resolve tickets that they requested."""
+    with Store(store) as opened:
+        opened.enable(uri, False)
     say(f"{store}: {uri} is disabled")
 
 
@@ -202,22 +205,24 @@ def disable_user(store: Where, uri: Identity) -> None:
 @quiet_option
 def enable_user(store: Where, uri: Identity) -> None:
     """Undo disable."""
-    open_store(store).enable(uri, True)
+    with Store(store) as opened:
+        opened.enable(uri, True)
     say(f"{store}: {uri} is enabled")
 
 
-@user.command("remove", short_help="Remove a user and the key.")
+@user.command("remove", short_help="Remove a user and their key.")
 @store_argument
 @click.argument("uri", type=IDENTITY)
 @quiet_option
 def remove_user(store: Where, uri: Identity) -> None:
-    """Remove a user and the key, and from all groups.
+    """Remove a user, their key and their group memberships.
 
-    Tickets that they requested, or that a key shared with them protects, are not resolved
-    any more. Who is removed is a stranger, as everybody else: another KMS may speak for them,
-    and with --admit-certified a certificate lets them in. Disable who must not come back.
+    Tickets that they requested, or that a key shared with them protects, are no longer
+    resolved. A removed user is a stranger: another KMS may act for them, and with
+    --admit-certified a certificate admits them. Disable users who must not come back.
     """
-    open_store(store).remove_user(uri)
+    with Store(store) as opened:
+        opened.remove_user(uri)
     say(f"{store}: {uri} is removed")
 
 
@@ -231,12 +236,12 @@ def remove_user(store: Where, uri: Identity) -> None:
 def rekey_user(
     store: Where, uri: Identity, psk: bytes | None, output: Path | None, force: bool
 ) -> None:
-    """Give a user another key. Without --psk it is made and printed in hex, alone."""
-    opened = open_store(store)
-    key = psk or os.urandom(opened.profile.key_length)
+    """Give a user a new key. Without --psk, it is made and printed in hex."""
+    with Store(store) as opened:
+        key = psk or os.urandom(opened.profile.key_length)
 
-    def hand_out() -> None:
-        deliver(key, output, made=psk is None, force=force)
+        def hand_out() -> None:
+            deliver(key, output, made=psk is None, force=force)
 
-    opened.rekey(uri, key, before_commit=hand_out)
-    say(f"{store}: {uri} has another key")
+        opened.rekey(uri, key, before_commit=hand_out)
+    say(f"{store}: {uri} has a new key")

@@ -24,13 +24,13 @@ from mikeytool.wire.identity import Identity
 
 _COLUMNS = ("uri", "psk", "psk_id", "act_as")
 _SHOWN = 20
-"""How many lines that are wrong are told one by one."""
+"""How many wrong lines are reported one by one."""
 
 Row = dict[str, Any]
 
 
 def import_file(store: Store, file: Path, output: Path | None, *, force: bool) -> int:
-    """Add the users in a file, all of them or none; gives the exit code."""
+    """Add the users in a file, all of them or none; returns the exit code."""
     reader = _Reader(store)
     users = [user for user in reader.users(_rows(file)) if user is not None]
     if reader.faults:
@@ -59,13 +59,13 @@ def _hex(user: NewUser) -> str:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, Row | WireError]]:
-    """The lines of a file, with their numbers; raises WireError for what has none."""
+    """The rows of a file, with their line numbers; raises WireError if it has none."""
     try:
         text = read_file(file).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise WireError(f"{file}: this is no text; CSV or JSON Lines are expected") from None
+        raise WireError(f"{file}: this is no text; expected CSV or JSON Lines") from None
     if not text.strip():
-        raise WireError(f"{file}: this is empty; CSV or JSON Lines are expected")
+        raise WireError(f"{file}: this is empty; expected CSV or JSON Lines")
     return _json_rows(text) if text.lstrip()[0] == "{" else _csv_rows(file, text)
 
 
@@ -90,7 +90,7 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, Row | WireError]]:
     except csv.Error as error:
         raise WireError(f"{file}: this is no CSV: {error}") from None
     if "uri" not in names:
-        raise WireError(f"{file}: the first line names the columns: {', '.join(_COLUMNS)}")
+        raise WireError(f"{file}: the first line must name the columns: {', '.join(_COLUMNS)}")
     while True:
         try:
             values = next(reader, None)
@@ -103,11 +103,11 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, Row | WireError]]:
             row = {name: value.strip() for name, value in zip(names, values, strict=True)}
             yield reader.line_num, {name: value for name, value in row.items() if value}
         elif values:
-            yield reader.line_num, WireError(f"{len(values)} columns, {len(names)} are named")
+            yield reader.line_num, WireError(f"{len(values)} columns, but {len(names)} are named")
 
 
 class _Reader:
-    """Makes users of rows, and collects what is wrong with them, by line."""
+    """Makes users from rows, and collects their faults by line."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -118,7 +118,7 @@ class _Reader:
         self.faults: list[tuple[int, MikeyError]] = []
 
     def users(self, rows: Iterable[tuple[int, Row | WireError]]) -> Iterator[NewUser | None]:
-        """A user for each row, None where it is wrong."""
+        """A user for each row, None if it is wrong."""
         for number, row in rows:
             try:
                 if isinstance(row, WireError):
@@ -133,14 +133,14 @@ class _Reader:
             raise WireError(f"{unknown}: the columns are {', '.join(_COLUMNS)}")
         identity = Identity.from_text(_text(row, "uri"))
         if identity.data in self._there:
-            raise StateError(f"the user {identity} is there already")
+            raise StateError(f"the user {identity} exists already")
         self._there.add(identity.data)
         given = _text(row, "psk") if row.get("psk") else None
         psk = os.urandom(self._length) if given is None else parse_key(given, "psk")
         check_psk(psk)
         name = Identity.key_name(_text(row, "psk_id")) if row.get("psk_id") else None
         if name is not None and name.data in self._names:
-            raise StateError(f"the key name {name} is there already")
+            raise StateError(f"the key name {name} exists already")
         if name is not None:
             self._names.add(name.data)
         user = NewUser(identity, psk, name, _patterns(row.get("act_as")))
@@ -152,7 +152,7 @@ class _Reader:
 def _text(row: Row, name: str) -> str:
     value = row.get(name)
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise WireError(f"{name}: printable text is expected")
+        raise WireError(f"{name}: expected printable text")
     return value
 
 
@@ -162,7 +162,7 @@ def _patterns(value: Any) -> tuple[str, ...]:
         isinstance(one, str) and one and one.isprintable() for one in patterns
     ):
         raise UsageError(
-            "act_as: printable patterns separated by blanks, or a list of them, are expected"
+            "act_as: expected printable patterns separated by blanks, or a list of them"
         )
     return tuple(patterns)
 

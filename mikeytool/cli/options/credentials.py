@@ -98,12 +98,15 @@ def kms_at(where: str) -> StoreKms | UrlKms:
     """
     from mikeytool.client.kms_access import reach
 
-    if "://" not in where:
-        return reach(where)
-    from mikeytool.kms.remote.connection import Tls
+    context = click.get_current_context()
+    tls = None
+    if "://" in where:
+        from mikeytool.kms.remote.connection import Tls
 
-    meta = click.get_current_context().meta
-    return reach(where, Tls(meta["mikeytool.kms_ca"], meta["mikeytool.kms_client"]))
+        tls = Tls(context.meta["mikeytool.kms_ca"], context.meta["mikeytool.kms_client"])
+    kms = reach(where, tls)
+    context.call_on_close(kms.close)
+    return kms
 
 
 def key_name(text: str | None) -> Identity | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from mikeytool.client.key_text import parse_key
-from mikeytool.wire.errors import UsageError
+from mikeytool.storage.terminal import read_secret
 from mikeytool.wire.registry import EncrAlg
 
 KeyFormat = Literal["hex", "b64", "raw"]
@@ -42,26 +42,15 @@ def need_key(key: bytes | None, what: str) -> bytes:
     """Give the key, or else what is typed on the terminal; raises UsageError without one."""
     if key is not None:
         return key
-    return parse_key(_typed(what, " (hex)", "give it as env:NAME or file:PATH"), what)
+    return parse_key(read_secret(f"{what} (hex)", "give it as env:NAME or file:PATH"), what)
 
 
 def read_passphrase(path: str | Path) -> bytes:
     """Give the passphrase of a private key, from the environment or typed on the terminal."""
     given = os.environ.get(PASSPHRASE_VARIABLE)
     if given is None:
-        given = _typed(f"Passphrase for {path}", "", f"give it in {PASSPHRASE_VARIABLE}")
+        given = read_secret(f"Passphrase for {path}", f"give it in {PASSPHRASE_VARIABLE}")
     return os.fsencode(given)
-
-
-def _typed(what: str, form: str, instead: str) -> str:
-    """Read a secret from the terminal; raises UsageError without a terminal."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR))
-    except OSError:
-        raise UsageError(f"{what} is needed: {instead}, there is no terminal to ask on") from None
-    import getpass
-
-    return getpass.getpass(f"{what}{form}: ")
 
 
 key_wrap_option = click.option(

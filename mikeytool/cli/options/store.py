@@ -1,8 +1,7 @@
-"""What several `kms` commands have in common."""
+"""Arguments and options that several `kms` commands share."""
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.x509 import Certificate
 
-    from mikeytool.kms.store.store import Store
 
 PATH = click.Path(path_type=Path)
 
@@ -46,13 +44,6 @@ key_file_option = click.option(
 )
 
 
-def open_store(where: Where) -> Store:
-    """Open a store for the command that runs, which closes it at its end; raises StateError."""
-    from mikeytool.kms.store.store import Store
-
-    return click.get_current_context().with_resource(closing(Store(where)))
-
-
 class Pattern(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
     """A pattern of identities."""
 
@@ -69,7 +60,7 @@ PATTERN = Pattern()
 
 
 def deliver(key: bytes, output: Path | None, *, made: bool, force: bool) -> None:
-    """Hand out a key: into a file, or printed in hex when it was made here."""
+    """Hand out a key: write it to a file, or print it in hex if it was made here."""
     if output is not None:
         write_private(output, format_key(key, "hex"), force=force)
     elif made:

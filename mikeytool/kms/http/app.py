@@ -1,8 +1,8 @@
 """The KMS over HTTP: what each path does with a request.
 
-An Error message is an answer like any other. What is no message, or is from nobody whom the
-KMS knows, gets a problem (RFC 9457) that says no more than the sender knows already: neither
-whether there is such a user nor what was wrong with the key.
+An Error message is an answer like any other. A request that is no message, or whose sender is
+not authenticated, gets a problem (RFC 9457) that tells the sender nothing new: neither whether
+there is such a user nor what was wrong with the key.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from mikeytool.exchange.environment import Environment
+from mikeytool.kms import group_queries
 from mikeytool.kms.http import metrics
 from mikeytool.kms.http.connection_limits import problem
 from mikeytool.kms.http.metrics import Metrics
 from mikeytool.kms.http.pool import StorePool
-from mikeytool.kms.remote import groups as groups_http
-from mikeytool.kms.remote.http_message import MEDIA_TYPE, PATH, is_mikey, read_body, write_body
+from mikeytool.kms.http_message import MEDIA_TYPE, PATH, is_mikey, read_body, write_body
 from mikeytool.kms.sender_limits import Failures
 from mikeytool.kms.service import handle
 from mikeytool.kms.store.store import Store
@@ -36,10 +36,10 @@ from mikeytool.wire.errors import Refused, StateError, Unavailable, Unreachable,
 from mikeytool.wire.registry import DataType
 
 FORWARD_SECONDS = 8.0
-"""For asking other KMSs: less than our own clients wait."""
+"""For requests to other KMSs: less than our own clients wait."""
 
 READY_SECONDS = 2.0
-"""Until a store that does not answer counts as away."""
+"""After which a store that does not answer counts as unavailable."""
 
 _EXCHANGES: dict[int, str] = {
     DataType.REQUEST_INIT_PSK: "request",
@@ -55,45 +55,45 @@ log = logging.getLogger(__name__)
 
 
 class Problem(Exception):
-    """Why there is no answer, and what that counts as."""
+    """Why there is no answer, and the outcome that the metrics count."""
 
     def __init__(self, status: HTTPStatus, detail: str, outcome: str, **headers: str) -> None:
         super().__init__(detail)
         self.status, self.detail, self.outcome, self.headers = status, detail, outcome, headers
 
     def response(self) -> Response:
-        """The answer to whoever asked."""
+        """The response to the client."""
         return problem_response(self.status, self.detail, self.headers)
 
 
-def problem_response(status: HTTPStatus, detail: str, more: dict[str, str]) -> Response:
-    """A problem; the connection is closed, as the request may not have been read."""
-    headers, body = problem(status, detail)
-    texts = {name.decode(): value.decode() for name, value in headers}
-    extra = {name.replace("_", "-"): value for name, value in more.items()}
-    return Response(body, status, {**texts, **extra})
+def problem_response(status: HTTPStatus, detail: str, headers: dict[str, str]) -> Response:
+    """A problem; it closes the connection, because the request may not have been read."""
+    fixed, body = problem(status, detail)
+    texts = {name.decode(): value.decode() for name, value in fixed}
+    more = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(body, status, {**texts, **more})
 
 
 def application(pool: StorePool, counts: Metrics) -> Starlette:
-    """The whole of it, over a store."""
-    desk = _Desk(pool, counts)
+    """The application of a worker, over a pool of stores."""
+    handlers = _Handlers(pool, counts)
     app = Starlette(
         routes=[
-            Route(PATH, desk.keymanagement, methods=["POST"]),
-            Route(groups_http.PATH, desk.groups, methods=["GET"]),
+            Route(PATH, handlers.keymanagement, methods=["POST"]),
+            Route(group_queries.PATH, handlers.groups, methods=["GET"]),
             Route("/healthz", _healthz, methods=["GET"]),
-            Route("/readyz", desk.readyz, methods=["GET"]),
+            Route("/readyz", handlers.readyz, methods=["GET"]),
             Route("/metrics", _Exposition().answer, methods=["GET"]),
         ],
-        exception_handlers={HTTPException: _not_here},
+        exception_handlers={HTTPException: _not_found},
     )
-    app.router.redirect_slashes = False  # to an address that the request itself names
+    app.router.redirect_slashes = False  # which would go to an address that the request names
     return app
 
 
-async def _not_here(_request: Request, error: Exception) -> Response:
-    """404 and 405, which starlette finds."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for that
+async def _not_found(_request: Request, error: Exception) -> Response:
+    """404 and 405, which Starlette raises."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for this
     return problem_response(
         HTTPStatus(error.status_code),
         f"messages are POSTed to {PATH}",
@@ -106,7 +106,7 @@ async def _healthz(_request: Request) -> Response:
 
 
 class _Exposition:
-    """/metrics: put together once a second at most, for it costs more than it is asked for."""
+    """/metrics: collected at most once a second, because it is expensive."""
 
     _making: asyncio.Future[bytes] | None = None
     _begun = 0.0
@@ -119,15 +119,15 @@ class _Exposition:
         return Response(await asyncio.shield(self._making), headers=headers)
 
 
-class _Seen:
-    """What is known of a request so far, to be counted."""
+class _Counted:
+    """What the metrics count of a request, as far as it is known."""
 
     exchange = "other"
     outcome = "error"
 
 
-class _Desk:
-    """What a worker answers with its store."""
+class _Handlers:
+    """The handlers of requests that need the store."""
 
     def __init__(self, pool: StorePool, counts: Metrics) -> None:
         self._pool, self._counts = pool, counts
@@ -139,18 +139,18 @@ class _Desk:
         return await self._counted(request, self._message)
 
     async def groups(self, request: Request) -> Response:
-        """A question about groups; see `groups_http`."""
+        """A query about groups; see `group_queries`."""
         return await self._counted(request, self._groups)
 
     async def readyz(self, request: Request) -> Response:
-        """Whether the store can be read and its keys be opened."""
+        """Whether the store can be read and its keys opened."""
 
-        def look(store: Store) -> None:
+        def read(store: Store) -> None:
             store.policy()
             store.tpk()
 
         try:
-            await asyncio.wait_for(self._pool.run(look), READY_SECONDS)
+            await asyncio.wait_for(self._pool.run(read), READY_SECONDS)
         except (StateError, TimeoutError) as error:
             log.error("not ready: %s", str(error) or "the store does not answer")
             return problem_response(
@@ -159,26 +159,26 @@ class _Desk:
         return PlainTextResponse("")
 
     async def _counted(
-        self, request: Request, what: Callable[[Request, str, _Seen], Awaitable[Response]]
+        self, request: Request, handler: Callable[[Request, str, _Counted], Awaitable[Response]]
     ) -> Response:
-        """Do it for a source that has not failed too often, and count what comes of it."""
-        started, seen = time.perf_counter(), _Seen()
+        """Handle a request, unless its source has failed too often, and count the outcome."""
+        started, counted = time.perf_counter(), _Counted()
         source = _source(request)
         try:
             self._check_source(source)
-            return await what(request, source, seen)
+            return await handler(request, source, counted)
         except Problem as found:
-            seen.outcome = found.outcome
+            counted.outcome = found.outcome
             return found.response()
         except ClientDisconnect:
-            seen.outcome = "gone"
-            return Response(status_code=HTTPStatus.REQUEST_TIMEOUT)  # nobody gets it
+            counted.outcome = "gone"
+            return Response(status_code=HTTPStatus.REQUEST_TIMEOUT)  # nobody receives it
         except Exception as error:
-            # A traceback only for who asks for it: this is said of every such request.
+            # One line, unless tracebacks are wanted: it is logged for every such request.
             log.error("this is a bug, %s", type(error).__name__, exc_info=error)
             return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "the KMS has failed", {})
         finally:
-            self._counts.count(seen.exchange, seen.outcome, time.perf_counter() - started)
+            self._counts.count(counted.exchange, counted.outcome, time.perf_counter() - started)
 
     def _check_source(self, source: str) -> None:
         try:
@@ -196,57 +196,59 @@ class _Desk:
         self._failures.failed(source, self._env.clock())
         return Problem(HTTPStatus.BAD_REQUEST, str(error), "unreadable")
 
-    async def _message(self, request: Request, source: str, seen: _Seen) -> Response:
+    async def _message(self, request: Request, source: str, counted: _Counted) -> Response:
         if not is_mikey(request.headers.get("content-type")):
             raise Problem(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 f"Content-Type: {MEDIA_TYPE} is expected",
                 "unreadable",
             )
-        body = await request.body()  # of MAX_BODY octets at most, see http_limits
+        body = await request.body()  # at most MAX_BODY octets, see `connection_limits`
         env = self._env
         try:
             message, text = read_body(body)
-            seen.exchange = _EXCHANGES.get(message[1], "other") if len(message) > 1 else "other"
+            counted.exchange = _EXCHANGES.get(message[1], "other") if len(message) > 1 else "other"
             deadline = time.monotonic() + FORWARD_SECONDS
             handled = await self._run(lambda store: handle(store, env, message, deadline=deadline))
         except WireError as error:
             raise self._unreadable(source, error) from None
         if handled.answer is None:
             raise self._unauthenticated(source)
-        seen.outcome = "answered"
+        counted.outcome = "answered"
         if handled.refusal is not None:
             unreachable = isinstance(handled.refusal, Unreachable)
-            seen.outcome = "unreachable" if unreachable else "refused"
+            counted.outcome = "unreachable" if unreachable else "refused"
         headers = {"content-type": MEDIA_TYPE, "cache-control": "no-store"}
         return Response(write_body(handled.answer, text=text), headers=headers)
 
-    async def _groups(self, request: Request, source: str, seen: _Seen) -> Response:
-        seen.exchange = "groups"
+    async def _groups(self, request: Request, source: str, counted: _Counted) -> Response:
+        counted.exchange = "groups"
         header = request.headers.get("authorization")
-        asked = f"{groups_http.PATH}?{request.url.query}"
+        query = f"{group_queries.PATH}?{request.url.query}"
         now = self._env.clock()
         try:
-            body, mac = await self._run(lambda store: groups_http.answer(store, header, asked, now))
+            body, mac = await self._run(
+                lambda store: group_queries.answer(store, header, query, now)
+            )
         except WireError as error:
             raise Problem(HTTPStatus.BAD_REQUEST, str(error), "unreadable") from None
-        except groups_http.Forbidden as refusal:
+        except group_queries.Forbidden as refusal:
             raise Problem(HTTPStatus.FORBIDDEN, str(refusal), "refused") from None
         except Refused:
             failed = self._unauthenticated(source)
             failed.status = HTTPStatus.UNAUTHORIZED
-            failed.headers = {"WWW-Authenticate": groups_http.SCHEME}
+            failed.headers = {"WWW-Authenticate": group_queries.SCHEME}
             raise failed from None
-        seen.outcome = "answered"
+        counted.outcome = "answered"
         headers = {
             "content-type": "application/json",
             "cache-control": "no-store",
-            groups_http.ANSWER_HEADER: mac,
+            group_queries.ANSWER_HEADER: mac,
         }
         return Response(body, headers=headers)
 
     async def _run(self, work: Callable[[Store], T]) -> T:
-        """In the pool; a store that fails is a Problem."""
+        """Run `work` in the pool; raises Problem if the store fails."""
         try:
             return await self._pool.run(work)
         except Unavailable as error:
@@ -265,7 +267,7 @@ class _Desk:
 
 
 def _source(request: Request) -> str:
-    """Where a request is from: an address, or for IPv6 the network that one customer has."""
+    """The source of a request: its address, or for IPv6 the /64 network of one customer."""
     host = request.client.host if request.client is not None else ""
     if ":" not in host:
         return host

@@ -1,9 +1,9 @@
-"""What a connection may cost: uvicorn's HTTP/1.1, with a limit on everything that can wait.
+"""Limits on what a connection may cost: uvicorn's HTTP/1.1, with a timer on every wait.
 
-A client that never finishes a request, in its head, its body or the TLS handshake before it,
-holds a connection and nothing else, and not for long. When there are too many connections,
-the one goes that has been waiting longest: those that ask something do so at once, and stay.
-Behind every state of a connection is a timer that ends it, also while it is being closed.
+A client that never finishes a request, whether in its head, its body or the TLS handshake before
+it, holds a connection and nothing else, and not for long. If there are too many connections, the
+one that has waited longest for its client is cut off: honest clients send a request at once.
+Every state of a connection has a timer that ends it, even while it is being closed.
 """
 
 from __future__ import annotations
@@ -19,72 +19,72 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mikeytool.kms.http.metrics import Metrics
-from mikeytool.kms.remote.http_message import MAX_BODY
+from mikeytool.kms.http_message import MAX_BODY
 
 HANDSHAKE_SECONDS = 5.0
 REQUEST_SECONDS = 10.0
-"""For a whole request, head and body, from its first octet; the first one from the connection."""
+"""For a whole request, head and body, from its first octet, or from the start of a connection."""
 
 ANSWER_SECONDS = 30.0
-"""Until an answer is out: no client may leave it in our buffers."""
+"""Until an answer is sent: no client may leave it in our buffers."""
 
 IDLE_SECONDS = 75
-"""Between requests; longer than proxies keep connections, so that they are not cut off first."""
+"""Between requests; longer than proxies keep connections, so that they close first."""
 
 LINGER_SECONDS = 2.0
-"""For what is still to be sent when a connection is closed."""
+"""For data that is still to be sent when a connection is closed."""
 
 MAX_HEAD = 16_384
-"""Octets of a request before its body."""
+"""In octets: the most of a request before its body."""
 
-_NOT_WHOLE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
-"""States of a client whose request has not come to its end."""
+_INCOMPLETE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
+"""States of a client whose request is incomplete."""
 
 
-class _Guest(Protocol):
-    """A connection, as those that have to make room see it."""
+class _Connection(Protocol):
+    """A connection that can be cut off to make room."""
 
-    def turn_out(self) -> None:
-        """Cut it off."""
+    def cut_off(self) -> None:
+        """Close it at once."""
 
 
 class Connections:
-    """All connections of a worker, and those that wait for the client, longest first."""
+    """All connections of a worker; those that wait for their client, longest first."""
 
     def __init__(self, most: int, metrics: Metrics) -> None:
         self._most, self._count, self.metrics = most, 0, metrics
-        self._waiting: dict[_Guest, None] = {}
+        self._waiting: dict[_Connection, None] = {}
 
-    def enter(self, guest: _Guest) -> None:
-        """One more, which waits; somebody has to go if there are too many then."""
+    def add(self, connection: _Connection) -> None:
+        """Add a connection, which waits for its client; cut one off if there are too many."""
         self._count += 1
         self.metrics.connections.set(self._count)
-        self._waiting[guest] = None
+        self._waiting[connection] = None
         if self._count > self._most:
             self.metrics.cut_off.labels("crowded").inc()
             longest = next(iter(self._waiting))
             del self._waiting[longest]
-            longest.turn_out()
+            longest.cut_off()
 
-    def asks(self, guest: _Guest) -> None:
-        """It does not wait for the client any more."""
-        self._waiting.pop(guest, None)
+    def busy(self, connection: _Connection) -> None:
+        """Record that a connection no longer waits for its client."""
+        self._waiting.pop(connection, None)
 
-    def waits(self, guest: _Guest) -> None:
-        """It waits for the client again."""
-        self._waiting[guest] = None
+    def waiting(self, connection: _Connection) -> None:
+        """Record that a connection waits for its client again."""
+        self._waiting[connection] = None
 
-    def leave(self, guest: _Guest) -> None:
-        """It is gone."""
-        self._waiting.pop(guest, None)
+    def remove(self, connection: _Connection) -> None:
+        """Remove a connection that is closed."""
+        self._waiting.pop(connection, None)
         self._count -= 1
         self.metrics.connections.set(self._count)
 
 
-class Door(asyncio.Protocol):
-    """A connection until its TLS handshake is done: it counts, and goes, as any other.
+class TlsHandshake(asyncio.Protocol):
+    """A connection until its TLS handshake is done: it counts, and is cut off, like any other.
 
-    (asyncio's own servers tell nobody of a connection before.)
+    asyncio's own TLS servers do not report a connection before that.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Door(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the handshake; nothing is read before."""
+        """Begin the handshake; nothing is read before it."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP server
         self._transport = transport
         transport.pause_reading()
-        self._connections.enter(self)
+        self._connections.add(self)
         self._task = asyncio.get_running_loop().create_task(self._shake_hands())
 
     async def _shake_hands(self) -> None:
@@ -120,20 +120,20 @@ class Door(asyncio.Protocol):
             self._connections.metrics.cut_off.labels("handshake").inc()
             self._transport.abort()
         finally:
-            self._connections.leave(self)
+            self._connections.remove(self)
         if transport is not None and not transport.is_closing():
             protocol.connection_made(transport)
 
-    def turn_out(self) -> None:
-        """Cut it off."""
+    def cut_off(self) -> None:
+        """Close it at once."""
         self._transport.abort()
 
 
-class _Framing(h11.Connection):
-    """Reads requests, and refuses at its head one whose body would cost too much to read.
+class _Requests(h11.Connection):
+    """Reads requests, and refuses one whose body would cost too much by its head.
 
-    Chunks may be of an octet each, which takes seconds of work for what one client sends in
-    a second. `refusal` is what is wrong with the request that was refused.
+    Chunks may have one octet each: what a client sends in a second would take seconds to read.
+    `refusal` says what is wrong with the refused request.
     """
 
     refusal: tuple[HTTPStatus, str] | None = None
@@ -146,7 +146,7 @@ class _Framing(h11.Connection):
             if b"transfer-encoding" in names:
                 self.refusal = HTTPStatus.LENGTH_REQUIRED, "Content-Length is needed, no chunks"
             elif int(names.get(b"content-length", b"0")) > MAX_BODY:
-                text = f"a body has {MAX_BODY} octets at most"
+                text = f"a body may have at most {MAX_BODY} octets"
                 self.refusal = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text
         if self.refusal is not None:
             raise h11.RemoteProtocolError(self.refusal[1])
@@ -154,37 +154,37 @@ class _Framing(h11.Connection):
 
 
 class LimitedProtocol(H11Protocol):
-    """HTTP/1.1 on one connection, with a timer behind everything."""
+    """HTTP/1.1 on one connection, with a timer on every wait."""
 
-    def __init__(self, connections: Connections, **uvicorns: Any) -> None:
-        super().__init__(**uvicorns)
-        self.conn = _Framing(h11.SERVER, self.config.h11_max_incomplete_event_size or MAX_HEAD)
+    def __init__(self, connections: Connections, **options: Any) -> None:
+        super().__init__(**options)
+        self.conn = _Requests(h11.SERVER, self.config.h11_max_incomplete_event_size or MAX_HEAD)
         self._connections = connections
         self._timer: asyncio.TimerHandle | None = None
         self._between = False
         self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, with what came before."""
-        super().connection_made(cast(asyncio.Transport, _Gathering(transport, self.loop)))
-        self._connections.enter(self)
+        """Take over a connection, and data that came before."""
+        super().connection_made(cast(asyncio.Transport, _GatheredWrites(transport, self.loop)))
+        self._connections.add(self)
         self._limit(REQUEST_SECONDS, self._too_slow)
         early, self._early = self._early, []
         for data in early:
             self.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it; TLS may lose a connection that was never handed over."""
+        """Remove it; TLS may lose a connection that was never handed over."""
         if self.transport is None:
             return
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
-        self._connections.leave(self)
+        self._connections.remove(self)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; the time for a request begins with its first octet."""
-        if self.transport is None:  # right behind a handshake
+        """Read data; the time for a request begins with its first octet."""
+        if self.transport is None:  # right after a handshake
             self._early.append(data)
             return
         if self._between:
@@ -193,62 +193,62 @@ class LimitedProtocol(H11Protocol):
         super().data_received(data)
 
     def handle_events(self) -> None:
-        """Read on; a request that is whole is ours to answer.
+        """Read events; a complete request is being answered from then on.
 
-        One that came before the last was answered stays among those that wait: whoever sends
-        them in heaps may be the first that has to make room.
+        If it came before the last one was answered, its connection stays among those that
+        wait: a client that sends many at once may be the first to be cut off.
         """
         super().handle_events()
         answering = self.cycle is not None and not self.cycle.response_complete
-        if answering and self.conn.their_state not in _NOT_WHOLE:
+        if answering and self.conn.their_state not in _INCOMPLETE:
             if not self._between:
-                self._connections.asks(self)
-            self._limit(ANSWER_SECONDS, self.turn_out)
+                self._connections.busy(self)
+            self._limit(ANSWER_SECONDS, self.cut_off)
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         self._between = True
-        self._connections.waits(self)
+        self._connections.waiting(self)
         closing = self.transport.is_closing()
-        self._limit(LINGER_SECONDS if closing else IDLE_SECONDS + LINGER_SECONDS, self.turn_out)
+        self._limit(LINGER_SECONDS if closing else IDLE_SECONDS + LINGER_SECONDS, self.cut_off)
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """Wait for a client that does not take its answer."""
-        self._connections.waits(self)
+        """Wait for a client that does not read its answer."""
+        self._connections.waiting(self)
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """Go on: it does."""
-        self._connections.asks(self)
+        """Go on: the client reads again."""
+        self._connections.busy(self)
         super().resume_writing()
 
     def shutdown(self) -> None:
-        """Answer what is asked, and close; see Server.shutdown of uvicorn."""
+        """Answer the pending request, and close; see Server.shutdown of uvicorn."""
         try:
             super().shutdown()
         except h11.LocalProtocolError:
-            self.turn_out()
+            self.cut_off()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, or too much of it."""
-        assert isinstance(self.conn, _Framing)  # noqa: S101 - see __init__
+        """Refuse what is no HTTP, or exceeds a limit."""
+        assert isinstance(self.conn, _Requests)  # noqa: S101 - see __init__
         self._refuse(*(self.conn.refusal or (HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1")))
 
-    def turn_out(self) -> None:
-        """Cut it off."""
+    def cut_off(self) -> None:
+        """Close it at once."""
         self.transport.abort()
 
     def _too_slow(self) -> None:
         self._connections.metrics.cut_off.labels("slow").inc()
         self._refuse(
-            HTTPStatus.REQUEST_TIMEOUT, f"a request takes {REQUEST_SECONDS:.0f} seconds at most"
+            HTTPStatus.REQUEST_TIMEOUT, f"a request may take at most {REQUEST_SECONDS:.0f} seconds"
         )
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
-        """Send a problem if that is still possible, and close."""
+        """Send a problem, if a response has not begun, and close."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            self.turn_out()
+            self.cut_off()
             return
         headers, body = problem(status, detail)
         if self.cycle is not None:
@@ -260,7 +260,7 @@ class LimitedProtocol(H11Protocol):
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")
-        self._limit(LINGER_SECONDS, self.turn_out)
+        self._limit(LINGER_SECONDS, self.cut_off)
         self.transport.close()
 
     def _limit(self, seconds: float, then: Callable[[], None]) -> None:
@@ -269,11 +269,11 @@ class LimitedProtocol(H11Protocol):
         self._timer = self.loop.call_later(seconds, then)
 
 
-class _Gathering:
-    """A transport that sends what is written in one go of the event loop as one.
+class _GatheredWrites:
+    """A transport that sends all that is written in one pass of the event loop together.
 
-    uvicorn writes head and body of an answer apart, which is two system calls, two packets
-    and two records of TLS.
+    uvicorn writes head and body of an answer separately, which would be two system calls, two
+    packets and two TLS records.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:

@@ -1,4 +1,4 @@
-"""Where a KMS server listens, and with which certificate."""
+"""The socket and the TLS context of a KMS server."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from mikeytool.kms.remote.connection import is_loopback
+from mikeytool.kms.http_message import is_loopback
 from mikeytool.wire.errors import StateError, UsageError
 
-_PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):(\d{1,5})")
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):(\d{1,5})")
 
 
 def bound(listen: str, *, encrypted: bool) -> socket.socket:
-    """A socket bound to HOST:PORT or [IPV6]:PORT; port 0 is a free one.
+    """A socket bound to HOST:PORT or [IPV6]:PORT; port 0 takes a free one.
 
-    Raises UsageError for what is neither, and for plain HTTP on what others can reach;
-    StateError for an address that cannot be had.
+    Raises UsageError for anything else, and for plain HTTP on an address that others can
+    reach; StateError if the address cannot be bound.
     """
-    found = _PLACE.fullmatch(listen)
+    found = _ADDRESS.fullmatch(listen)
     if found is None or int(found[3]) > 65535:
-        raise UsageError(f"--listen {listen}: HOST:PORT is expected, as 127.0.0.1:8443, [::1]:8443")
+        raise UsageError(f"--listen {listen}: expected HOST:PORT, as 127.0.0.1:8443 or [::1]:8443")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             found[1] or found[2], int(found[3]), type=socket.SOCK_STREAM
@@ -31,10 +31,10 @@ def bound(listen: str, *, encrypted: bool) -> socket.socket:
         raise UsageError(f"--listen {listen}: this machine has no such address") from None
     if not encrypted and not is_loopback(str(address[0])):
         raise UsageError(
-            f"--listen {listen}: others can reach this address, and keys would go in the clear:"
+            f"--listen {listen}: others can reach this address, and keys would be in the clear:"
             " give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy"
         )
-    # With the number of TCP, as asyncio looks for it before it sets TCP_NODELAY.
+    # With the protocol number of TCP, without which asyncio does not set TCP_NODELAY.
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -52,8 +52,8 @@ def tls_context(
 ) -> ssl.SSLContext:
     """TLS 1.2 or later with a certificate; with `client_ca` clients need one of that CA.
 
-    `passphrase` is asked for when the private key has one. Raises StateError for files that
-    are of no use.
+    `passphrase` is called if the private key has one. Raises StateError for files that cannot
+    be read or do not fit.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -67,15 +67,17 @@ def tls_context(
         context.load_cert_chain(cert, key, password=passphrase)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise StateError(f"{key}: this key is not that of the certificate in {cert}") from None
+            raise StateError(
+                f"{key}: this key does not belong to the certificate in {cert}"
+            ) from None
         raise StateError(
             f"{cert} and {key} are not a certificate and its private key in PEM, or the"
-            " passphrase of the key is another one"
+            " passphrase of the key is wrong"
         ) from None
     if client_ca is not None:
         try:
             context.load_verify_locations(client_ca)
         except ssl.SSLError:
-            raise StateError(f"{client_ca}: there is no certificate in this file, in PEM") from None
+            raise StateError(f"{client_ca}: there is no certificate in PEM in this file") from None
         context.verify_mode = ssl.CERT_REQUIRED
     return context

@@ -1,7 +1,7 @@
-"""What a server counts, for Prometheus, together with the other workers of the same server.
+"""Metrics for Prometheus, of all workers of a server together.
 
-prometheus_client keeps what is counted in files that the workers share when the variable
-PROMETHEUS_MULTIPROC_DIR is set as it is imported; `http_workers` does that.
+prometheus_client keeps them in files that the workers share, if PROMETHEUS_MULTIPROC_DIR is set
+when it is imported; `server` sees to that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """What one worker counts. Labels are never of what anybody sends."""
+    """The metrics of one worker. Labels never come from what a client sends."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -53,18 +53,18 @@ class Metrics:
         )
 
     def count(self, exchange: str, outcome: str, seconds: float) -> None:
-        """Count a message and what came of it."""
+        """Count a message and its outcome."""
         self._exchanges.labels(exchange, outcome).inc()
         self._seconds.labels(exchange).observe(seconds)
 
 
 def exposition() -> bytes:
-    """What all workers have counted, in the text format of Prometheus."""
+    """The metrics of all workers, in the text format of Prometheus."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 
 def forget(pid: int) -> None:
-    """A worker is gone: its connections are, what it counted stays."""
+    """Drop the connections of a worker that has ended; its counters stay."""
     mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -1,10 +1,10 @@
 """Threads that work on a store, each with its own connection to it.
 
-What a KMS does with a message waits for disks and other KMSs; a server must not. What would
-have to wait behind too much is turned away at once, while it is known not to be done.
+Handling a message waits for disks and other KMSs; the event loop of a server must not. If too
+much work waits already, more is turned away at once, while it is certain not to be done.
 
-Who has a turn takes one piece of work after the other, so that under load no thread has to
-be woken, and works with the connection that has in memory what it needs.
+A thread that holds a slot does one job after the other, so that under load no thread has to be
+woken, and all work uses a connection that has its data cached.
 """
 
 from __future__ import annotations
@@ -17,83 +17,83 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from mikeytool.kms.store.slots import MAX_ASKING, having
+from mikeytool.kms.store.slots import MAX_PEER_REQUESTS, holding
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import StateError, Unavailable
 
 T = TypeVar("T")
 
 MAX_WAITING = 64
-"""How much may wait for its turn."""
+"""How many jobs may wait for a slot."""
 
 MAX_AGE = 3.0
-"""Seconds after which what waits is not done any more: its client may be gone."""
+"""Seconds after which a waiting job is dropped: its client may be gone."""
 
 _Job = tuple[Callable[[Store], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop, float]
 
 
 class StorePool:
-    """Does things with a store, which `connect` opens, in threads, `at_once` of them.
+    """Runs jobs on a store, which `connect` opens, in threads; `at_once` is the number of slots.
 
-    Writers of an SQLite file wait for each other, and badly if they are of one process; so
-    for that one at once is best. A database server is waited for, by several at once.
+    Writers of an SQLite file wait for each other, and least well within one process, so one
+    slot is best for a file. For a database server, several threads wait at once.
     """
 
     def __init__(self, connect: Callable[[], Store], at_once: int) -> None:
         self._connect = connect
-        self._threads = at_once + MAX_ASKING
+        self._threads = at_once + MAX_PEER_REQUESTS
         self._most, self._count = self._threads + MAX_WAITING, 0
-        self._turns = threading.Semaphore(at_once)
-        # An event among the work asks for a turn; None for the end.
-        self._work: SimpleQueue[_Job | threading.Event | None] = SimpleQueue()
+        self._slots = threading.Semaphore(at_once)
+        # An event among the jobs asks for a slot; None ends a thread.
+        self._jobs: SimpleQueue[_Job | threading.Event | None] = SimpleQueue()
         for _ in range(self._threads):
             threading.Thread(target=self._serve, daemon=True).start()
 
     async def run(self, work: Callable[[Store], T]) -> T:
-        """What `work` returns and raises, with the store of some thread.
+        """What `work` returns or raises when a thread calls it with its store.
 
-        Raises Unavailable, and does nothing, when too much waits already. A store that
-        raised StateError is opened anew for the next one.
+        Raises Unavailable, and does nothing, if too many jobs wait already. A store that
+        raised StateError is opened anew for the next job.
         """
         if self._count >= self._most:
             raise Unavailable("too many messages wait to be answered")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._count += 1
-        self._work.put((work, answer, loop, time.monotonic()))
+        self._jobs.put((work, answer, loop, time.monotonic()))
         return await answer
 
     def close(self) -> None:
-        """Begin nothing after what was asked for until now."""
+        """End the threads after the jobs that have been given to them."""
         for _ in range(self._threads):
-            self._work.put(None)
+            self._jobs.put(None)
 
-    # --- for `turns.asking` -----------------------------------------------------------------
+    # --- a slot, for `slots.peer_request` ---------------------------------------------------
 
-    def give_up(self) -> None:
-        """Let another thread have the turn of this one."""
-        self._turns.release()
+    def release(self) -> None:
+        """Leave the slot of this thread to another."""
+        self._slots.release()
 
-    def take_back(self) -> None:
-        """Wait for the turn of another thread."""
-        turn = threading.Event()
-        self._work.put(turn)
-        turn.wait()
+    def acquire(self) -> None:
+        """Wait for a slot, which another thread leaves to this one."""
+        free = threading.Event()
+        self._jobs.put(free)
+        free.wait()
 
     # --- in the threads ---------------------------------------------------------------------
 
     def _serve(self) -> None:
         store: Store | None = None
         while True:
-            self._turns.acquire()
-            while isinstance(job := self._work.get(), tuple):
+            self._slots.acquire()
+            while isinstance(job := self._jobs.get(), tuple):
                 store = self._done(store, *job)
             if job is None:
                 break
             job.set()
         if store is not None:
             store.close()
-        self._turns.release()
+        self._slots.release()
 
     def _done(
         self,
@@ -103,13 +103,13 @@ class StorePool:
         loop: asyncio.AbstractEventLoop,
         since: float,
     ) -> Store | None:
-        """Do a piece of work; gives the store for the next one."""
+        """Do a job; returns the store for the next one."""
         result, error = None, None
         try:
             if time.monotonic() - since > MAX_AGE:
                 raise Unavailable("messages wait too long to be answered")
             store = store or self._connect()
-            with having(self):
+            with holding(self):
                 result = work(store)
         except Exception as raised:
             error = raised
@@ -117,14 +117,14 @@ class StorePool:
                 with suppress(StateError):
                     store.close()
                 store = None
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(self._tell, answer, result, error)
+        with suppress(RuntimeError):  # if the loop has ended meanwhile
+            loop.call_soon_threadsafe(self._answer, answer, result, error)
         return store
 
-    def _tell(self, answer: asyncio.Future[Any], result: object, error: Exception | None) -> None:
+    def _answer(self, answer: asyncio.Future[Any], result: object, error: Exception | None) -> None:
         self._count -= 1
         if answer.done():
-            return  # given up by who waited for it
+            return  # its caller was cancelled
         if error is not None:
             answer.set_exception(error)
         else:

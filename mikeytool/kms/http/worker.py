@@ -1,7 +1,7 @@
 """One worker of a KMS server: uvicorn on a socket that its parent has opened.
 
-uvicorn's own ways with connections, signals and logs are replaced where they would let a
-client wait for ever, a signal get lost, or more into a log than a line.
+What uvicorn does with connections, signals and logs is replaced where a client could wait for
+ever, a signal be lost, or a log entry have more than one line.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from mikeytool.kms.http.connection_limits import (
     IDLE_SECONDS,
     MAX_HEAD,
     Connections,
-    Door,
     LimitedProtocol,
+    TlsHandshake,
 )
 from mikeytool.kms.http.metrics import Metrics
 from mikeytool.kms.http.pool import StorePool
@@ -32,23 +32,23 @@ from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import StateError
 
 GRACE_SECONDS = 10
-"""For requests in flight when the server is to end."""
+"""For requests in flight when the server ends."""
 
 MAX_CONNECTIONS = 4096
-"""Of one worker, where the limit on open files lets it; each may take some 90 kB."""
+"""Of one worker, if the limit on open files allows it; each takes up to 90 kB."""
 
 _OTHER_FILES = 128
-"""How many open files a worker has beside connections: its stores, counters, other KMSs."""
+"""The open files of a worker beside connections: stores, metrics, other KMSs."""
 
 _LEAST_FILES = 64
 _BACKLOG = 1024
 
 
 class Worker(uvicorn.Server):
-    """A server that is ended by SIGTERM, or when `parent`, a pipe, is closed.
+    """A server that ends on SIGTERM, or when `parent`, a pipe, is closed.
 
-    `at_once` is how many threads work on the store; `proxies` are the addresses whose
-    X-Forwarded-For is believed; `ready` is called when it takes connections.
+    `at_once` is the number of slots in which threads work on the store; `proxies` are the
+    addresses whose X-Forwarded-For is believed; `ready` is called once it accepts connections.
     """
 
     def __init__(
@@ -81,24 +81,24 @@ class Worker(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take connections, one at a time, so that workers share them evenly."""
+        """Accept connections, one at a time, so that workers share them evenly."""
         assert sockets is not None  # noqa: S101 - see `serve`
         loop = asyncio.get_running_loop()
         loop.add_reader(self._parent, self._orphaned)
         server = await loop.create_server(self._protocol, sock=sockets[0], backlog=1)
-        sockets[0].listen(_BACKLOG)  # asyncio's backlog is how many it takes at a time, too
+        sockets[0].listen(_BACKLOG)  # asyncio accepts as many at a time as its backlog
         self.servers = [server]
         self.started = True
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what is in flight."""
+        """Answer the requests in flight."""
         await super().shutdown(sockets)
         self._pool.close()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGTERM ends it; SIGINT and SIGHUP, which a terminal sends to all, the parent minds."""
+        """SIGTERM ends it; SIGINT and SIGHUP, which terminals send to all, are for the parent."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self.handle_exit)
@@ -106,9 +106,11 @@ class Worker(uvicorn.Server):
         yield
 
     def _protocol(self) -> asyncio.Protocol:
-        return self._plain() if self._tls is None else Door(self._tls, self._plain, self._open)
+        return (
+            self._http() if self._tls is None else TlsHandshake(self._tls, self._http, self._open)
+        )
 
-    def _plain(self) -> LimitedProtocol:
+    def _http(self) -> LimitedProtocol:
         return LimitedProtocol(
             self._open, config=self.config, server_state=self.server_state, app_state={}
         )
@@ -119,27 +121,29 @@ class Worker(uvicorn.Server):
 
 
 def _most_connections() -> int:
-    """How many connections the limit on open files leaves room for, once it is raised."""
+    """How many connections the limit on open files allows, after raising it if possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS + _OTHER_FILES
     if soft < wanted:
         soft = min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft < _LEAST_FILES:
-        raise StateError(f"only {soft} files may be open; {_LEAST_FILES} are the least (ulimit -n)")
+        raise StateError(
+            f"only {soft} files may be open; at least {_LEAST_FILES} are needed (ulimit -n)"
+        )
     return max(16, min(MAX_CONNECTIONS, soft - _OTHER_FILES))
 
 
 def log_to_stderr(*, debug: bool) -> None:
-    """What goes wrong, one line each; no more than one of a kind in a second."""
+    """Log errors, one line each; the same line at most once a second."""
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine(debug))
-    handler.addFilter(_Seldom())
+    handler.addFilter(_OncePerSecond())
     logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
 
 
 class _OneLine(logging.Formatter):
-    """A line without a traceback, unless that is asked for."""
+    """One line without a traceback, unless `debug` is set."""
 
     def __init__(self, debug: bool) -> None:
         super().__init__("mikeytool: %(message)s")
@@ -153,16 +157,16 @@ class _OneLine(logging.Formatter):
         return text if self._debug else " ".join(text.split())
 
 
-class _Seldom(logging.Filter):
-    """Drops what was said within the second before."""
+class _OncePerSecond(logging.Filter):
+    """Drops lines that were logged within this second already."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, int] = {}
+        self._logged: dict[str, int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         now, text = int(time.monotonic()), record.getMessage()
-        if self._said.get(text) == now:
+        if self._logged.get(text) == now:
             return False
-        self._said = {text: now} if len(self._said) > 100 else {**self._said, text: now}
+        self._logged = {text: now} if len(self._logged) > 100 else {**self._logged, text: now}
         return True

@@ -1,10 +1,9 @@
-"""Connections to a KMS: where it is, TLS, and a deadline that every wait ends at."""
+"""Connections to a KMS: its address, TLS, and a deadline that ends every wait."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import ipaddress
 import os
 import re
 import socket
@@ -17,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeGuard, cast
 from urllib.parse import urlsplit
 
-from mikeytool.kms.remote.http_message import PATH
+from mikeytool.kms.http_message import PATH, is_loopback
 from mikeytool.wire.errors import StateError, Unreachable, UsageError
 
 CA_VARIABLE = "MIKEYTOOL_KMS_CA"
@@ -25,7 +24,7 @@ CLIENT_VARIABLE = "MIKEYTOOL_KMS_CLIENT"
 
 
 class NotSent(Unreachable):
-    """Nothing was done with what was asked; `pause` is when the KMS wants to be asked again."""
+    """The KMS did nothing with a request; `pause` is how long it asks to wait, in seconds."""
 
     def __init__(self, text: str, pause: float | None = None) -> None:
         super().__init__(text)
@@ -34,8 +33,10 @@ class NotSent(Unreachable):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files in PEM: whose certificates are trusted in place of those of the system, and the
-    certificate with its key that the KMS may ask for.
+    """Files in PEM for TLS.
+
+    `ca` has the CA certificates to trust in place of the system's, `client` the certificate
+    and private key that a KMS may ask for.
     """
 
     ca: str | None = None
@@ -43,11 +44,11 @@ class Tls:
 
     @classmethod
     def of_environment(cls) -> Tls:
-        """What MIKEYTOOL_KMS_CA and MIKEYTOOL_KMS_CLIENT say."""
+        """The files that MIKEYTOOL_KMS_CA and MIKEYTOOL_KMS_CLIENT name."""
         return cls(os.environ.get(CA_VARIABLE) or None, os.environ.get(CLIENT_VARIABLE) or None)
 
     def context(self) -> ssl.SSLContext:
-        """TLS 1.2 or later with verification; raises StateError for a file that is of no use."""
+        """TLS 1.2 or later with verification; raises StateError for a file that does not fit."""
         path = self.ca or ""
         try:
             context = ssl.create_default_context(cafile=self.ca)
@@ -56,29 +57,29 @@ class Tls:
                 path = self.client
                 context.load_cert_chain(path, password=_no_passphrase)
         except ssl.SSLError:
-            what = "no certificate with its private key, which must be without a passphrase,"
+            what = "no certificate with its private key, without a passphrase,"
             if path != self.client:
                 what = "no certificate"
-            raise StateError(f"{path}: there is {what} in this file, in PEM") from None
+            raise StateError(f"{path}: there is {what} in PEM in this file") from None
         except OSError as error:
             raise StateError(f"{path}: {error.strerror}") from None
         return context
 
 
 def _no_passphrase() -> str:
-    """Without it OpenSSL would ask on the terminal, where there may be nobody."""
+    """Keep OpenSSL from asking on the terminal, where there may be nobody."""
     return ""
 
 
 _HOST = re.compile(
     r"(?!.*\.\.)[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(%[\w.-]+)?", re.ASCII
 )
-"""A name, or an address of IPv4 or IPv6."""
+"""A name, or an IPv4 or IPv6 address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a KMS is: `https://HOST[:PORT][/PREFIX]`, or plain `http` on this machine."""
+    """The address of a KMS: `https://HOST[:PORT][/PREFIX]`, or plain `http` on this machine."""
 
     url: str
     scheme: str
@@ -88,43 +89,33 @@ class Address:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """The address in a URL; raises UsageError for one that is no KMS's."""
+        """The address in a URL; raises UsageError for a URL that cannot be that of a KMS."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
         except ValueError:
-            raise UsageError(
-                f"{url}: this is no URL; one is like https://kms.example.com"
-            ) from None
+            raise UsageError(f"{url}: this is no URL, such as https://kms.example.com") from None
         if parts.username is not None or parts.password is not None:
             raise UsageError(
                 "the URL of a KMS has no user name or password: leave out what is before @"
             )
         if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
             raise UsageError(
-                f"{url}: the URL of a KMS is like https://kms.example.com[:PORT][/PATH]"
+                f"{url}: the URL of a KMS looks like https://kms.example.com[:PORT][/PATH]"
             )
         if _HOST.fullmatch(host) is None:
             raise UsageError(f"{url}: this is no host: {host}")
         if not url.isascii() or not url.isprintable() or " " in url:
-            raise UsageError(f"{url}: a URL is of ASCII characters without spaces")
+            raise UsageError(f"{url}: a URL consists of ASCII characters without spaces")
         if parts.scheme == "http" and not is_loopback(host):
-            raise UsageError(f"{url}: plain http is for this machine alone; use https")
+            raise UsageError(f"{url}: plain http is only for this machine; use https")
         prefix = parts.path.rstrip("/").removesuffix(PATH)
         port = port or (443 if parts.scheme == "https" else 80)
         return cls(url, parts.scheme, host, port, prefix)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine: 127.0.0.0/8, ::1, localhost."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def connected(address: Address, context: ssl.SSLContext | None, deadline: float) -> socket.socket:
-    """A connection, with TLS if there is a context; raises Unreachable."""
+    """A connection, with TLS if `context` is given; raises Unreachable."""
     try:
         plain = _connect(address.host, address.port, deadline)
     except socket.gaierror as error:
@@ -154,37 +145,37 @@ def connected(address: Address, context: ssl.SSLContext | None, deadline: float)
             " --kms-ca PEM"
         ) from None
     except TimeoutError:
-        raise Unreachable(f"{address.url}: TLS did not come about in time") from None
+        raise Unreachable(f"{address.url}: the TLS handshake took too long") from None
     except OSError as error:
         if is_of_tls(error):
             raise tls_failed(address, error) from None
         raise NotSent(
-            f"{address.url}: the connection broke off in the TLS handshake"
+            f"{address.url}: the connection was closed in the TLS handshake"
             f" ({error.strerror or type(error).__name__})"
         ) from None
 
 
 def is_of_tls(error: Exception) -> TypeGuard[ssl.SSLError]:
-    """Whether TLS failed, and not merely the connection under it."""
+    """Whether TLS failed, and not just the connection below it."""
     return isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)
 
 
 def tls_failed(address: Address, error: ssl.SSLError) -> Unreachable:
-    """What to say of TLS that fails, in the handshake or after it."""
+    """The error for TLS that fails, in the handshake or after it."""
     reason = (error.reason or "").replace("_", " ").lower()
     if "certificate" in reason or "handshake failure" in reason or "unknown ca" in reason:
         return Unreachable(
-            f"{address.url}: the KMS does not take this client ({reason}); it may want a"
+            f"{address.url}: the KMS does not accept this client ({reason}); it may need a"
             " certificate, given with --kms-client PEM"
         )
     return Unreachable(
         f"{address.url}: TLS fails ({reason or 'no reason given'}); check that the port is one"
-        " of https"
+        " for https"
     )
 
 
 def _left(deadline: float) -> float:
-    """Seconds until a deadline; raises TimeoutError when there are none."""
+    """The seconds until a deadline; raises TimeoutError if it has passed."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -192,7 +183,7 @@ def _left(deadline: float) -> float:
 
 
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
-    """A connection to the first address of a host that takes one in its share of the time."""
+    """A connection to the first address of a host that accepts one in its share of the time."""
     failure: OSError | None = None
     found = _looked_up(host, port, deadline)
     for number, (family, kind, protocol, _, address) in enumerate(found):
@@ -200,7 +191,7 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
         try:
             sock.settimeout(_left(deadline) / (len(found) - number))
             sock.connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body are apart
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head, then body
         except OSError as error:
             sock.close()
             failure = error
@@ -213,26 +204,26 @@ _Addresses = list[tuple[Any, Any, int, str, Any]]
 
 
 def _looked_up(host: str, port: int, deadline: float) -> _Addresses:
-    """The addresses of a host; raises OSError, TimeoutError at the deadline.
+    """The addresses of a host; raises OSError, and TimeoutError at the deadline.
 
-    A resolver has timeouts of its own, which are longer: it is left alone with them then.
+    The resolver's own timeouts may be longer; its thread is then left to end by itself.
     """
-    with contextlib.suppress(socket.gaierror):  # for an address there is nothing to be waited for
+    with contextlib.suppress(socket.gaierror):  # no name, but an address
         numeric = socket.AI_NUMERICHOST
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)
-    said: SimpleQueue[_Addresses | OSError] = SimpleQueue()
+    results: SimpleQueue[_Addresses | OSError] = SimpleQueue()
 
-    def look() -> None:
+    def look_up() -> None:
         try:
-            said.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            results.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except OSError as error:
-            said.put(error)
+            results.put(error)
         except UnicodeError:
-            said.put(socket.gaierror(socket.EAI_NONAME, "this is no name of a host"))
+            results.put(socket.gaierror(socket.EAI_NONAME, "this is no host name"))
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=look_up, daemon=True).start()
     try:
-        found = said.get(timeout=_left(deadline))
+        found = results.get(timeout=_left(deadline))
     except Empty:
         raise TimeoutError from None
     if isinstance(found, OSError):
@@ -241,14 +232,14 @@ def _looked_up(host: str, port: int, deadline: float) -> _Addresses:
 
 
 class Connection(HTTPConnection):
-    """A connection whose every wait ends at one deadline, of which http.client knows nothing."""
+    """A connection whose waits all end at one deadline, which http.client does not support."""
 
     def __init__(self, address: Address, context: ssl.SSLContext | None, deadline: float) -> None:
         host = f"[{address.host}]" if ":" in address.host else address.host
         super().__init__(host, address.port)
         self._address, self._context, self._deadline = address, context, deadline
         if context is not None:
-            self.default_port = 443  # so that Host names others only
+            self.default_port = 443  # so that Host names only other ports
 
     def __enter__(self) -> Self:
         """Connect; raises NotSent or Unreachable."""
@@ -263,7 +254,7 @@ class Connection(HTTPConnection):
 class _Timed(io.RawIOBase):
     """What http.client needs of a socket, until a deadline.
 
-    It does not close the socket: http.client would, before the answer is read.
+    It does not close the socket, because http.client would do so before the answer is read.
     """
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:

@@ -1,9 +1,9 @@
-"""A KMS that is asked over HTTP: by a user, or by another KMS.
+"""Requests to a KMS over HTTP, by a user or by another KMS.
 
-Messages are sent again only where they cannot have been seen: while no connection comes
-about, and when the KMS says that it could not do anything for the moment. Once a message is
-sent, no answer may mean that it was answered, and that message would be a replay. Nothing
-takes longer than until a deadline, however slowly the other side sends.
+A message is sent again only if the KMS cannot have seen it: while no connection can be made,
+and if the KMS says that it could do nothing at the moment. Once a message is sent, a missing
+answer may be lost, and the same message would be a replay. Nothing takes longer than the
+deadline allows, however slowly the other side sends.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import cast
 
-from mikeytool.kms.remote.connection import Address, Connection, NotSent, Tls, is_of_tls, tls_failed
-from mikeytool.kms.remote.http_message import (
+from mikeytool.kms.http_message import (
     MAX_BODY,
     MEDIA_TYPE,
     PATH,
@@ -24,26 +23,27 @@ from mikeytool.kms.remote.http_message import (
     read_body,
     write_body,
 )
+from mikeytool.kms.remote.connection import Address, Connection, NotSent, Tls, is_of_tls, tls_failed
 from mikeytool.wire.errors import Refused, Unreachable, WireError
 
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
-"""Seconds before another try; after as many it is given up."""
+"""Seconds before each further attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, of at most MAX_BODY octets."""
+    """A response, with a body of at most MAX_BODY octets."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-class Remote:
-    """The KMS at a URL, see `Address`.
+class KmsClient:
+    """A client of the KMS at a URL.
 
-    Raises UsageError for a URL that is no KMS's, StateError when a file of `tls`, by default
-    that of the environment, is of no use.
+    `tls` names the files for TLS; the default is `Tls.of_environment()`. Raises UsageError
+    for a URL that cannot be that of a KMS, StateError for a file that does not fit.
     """
 
     def __init__(self, url: str, tls: Tls | None = None) -> None:
@@ -54,19 +54,20 @@ class Remote:
             self._context = (tls or Tls.of_environment()).context()
 
     def ask(self, message: bytes, deadline: float) -> bytes:
-        """The answer to a message until `deadline`, on the clock of `time.monotonic`.
+        """The answer to a message, which may be an Error message.
 
-        Raises Unreachable when there is none, Refused when the KMS gives none.
+        `deadline` is in seconds on the clock of `time.monotonic`. Raises Unreachable if the
+        KMS cannot be reached or does not answer in time, Refused if it refuses to answer.
         """
         headers = {"Content-Type": MEDIA_TYPE, "Accept": MEDIA_TYPE}
         answer = self.exchange("POST", PATH, headers, write_body(message, text=True), deadline)
         self.check(answer)
         if not is_mikey(answer.headers.get("Content-Type")):
-            raise self._no_kms("what it answers is not application/mikey")
+            raise self._no_kms("its answer is not application/mikey")
         try:
             return read_body(answer.body)[0]
         except WireError as error:
-            raise self._no_kms(f"what it answers is no message: {error}") from None
+            raise self._no_kms(f"its answer is no message: {error}") from None
 
     def check(self, answer: Answer) -> None:
         """Raise Refused or Unreachable for a status other than 200."""
@@ -75,24 +76,24 @@ class Remote:
                 return
             case 401 | 403:
                 raise Refused(
-                    f"{self.url}: the KMS does not know who asks, or by another key; check --as,"
-                    " --psk and --kms-id, and that the user is enabled there"
+                    f"{self.url}: the KMS does not know this user, or knows another key; check"
+                    " --as, --psk and --kms-id, and that the user is enabled there"
                 )
             case 429:
                 raise Refused(
-                    f"{self.url}: too much from this address was not authenticated; wait a minute,"
-                    " and check --as and --psk"
+                    f"{self.url}: too many messages from this address failed authentication; wait a"
+                    " minute, and check --as and --psk"
                 )
             case 413:
                 raise Refused(f"{self.url}: the message is too long for this KMS")
             case status if 300 <= status < 400:
                 raise Unreachable(
-                    f"{self.url}: it points to another address, which is not followed; give the"
-                    " one of the KMS itself"
+                    f"{self.url}: it redirects to another address, which is not followed; give the"
+                    " address of the KMS itself"
                 )
             case status if status >= 500:
                 raise Unreachable(
-                    f"{self.url}: the KMS, or what stands before it, has failed (HTTP {status});"
+                    f"{self.url}: the KMS, or a proxy in front of it, has failed (HTTP {status});"
                     " ask its operator"
                 )
         raise self._no_kms(f"HTTP {answer.status}")
@@ -100,7 +101,7 @@ class Remote:
     def exchange(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, deadline: float
     ) -> Answer:
-        """What a KMS answers to a request, tried again where nothing can have been done."""
+        """The response to a request, which is sent again if the KMS cannot have seen it."""
         for pause in (*_PAUSES, None):
             try:
                 return self._once(method, target, headers, body, deadline)
@@ -131,11 +132,11 @@ class Remote:
             except (OSError, HTTPException) as error:
                 if is_of_tls(error):
                     raise tls_failed(self.address, error) from None
-                hint = "--kms-client PEM, if it wants a certificate of yours"
+                hint = "--kms-client PEM, if it needs a client certificate"
                 if self._context is None:
-                    hint = "whether it is one of https"
+                    hint = "whether it should be https"
                 raise Unreachable(
-                    f"{self.url}: the connection broke off before the answer"
+                    f"{self.url}: the connection was closed before the answer"
                     f" ({type(error).__name__}); check the URL and {hint}, and run the command"
                     " again"
                 ) from None
@@ -144,7 +145,7 @@ class Remote:
         again = answer.headers.get("Retry-After")
         if answer.status == 503 and again is not None:
             raise NotSent(
-                f"{self.url}: the KMS is too busy, or its store is away; try again later",
+                f"{self.url}: the KMS is too busy, or its store is unavailable; try again later",
                 float(again) if again.isascii() and again.isdigit() else None,
             )
         return answer
@@ -156,5 +157,5 @@ class Remote:
 def _read(response: HTTPResponse) -> Answer:
     body = response.read(MAX_BODY + 1)
     if response.length and len(body) <= MAX_BODY:
-        raise IncompleteRead(body)  # http.client leaves that to who reads a part
+        raise IncompleteRead(body)  # http.client does not raise it for a partial read
     return Answer(response.status, cast(Mapping[str, str], response.headers), body)

@@ -1,4 +1,4 @@
-"""Whether a store is whole: the file, what is sealed in it, and what refers to what."""
+"""Whether a store is consistent: the file, the secrets in it, and what refers to what."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mikeytool.wire.errors import StateError
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at, and what is wrong with it."""
+    """One part that was checked, and its faults."""
 
     name: str
     faults: tuple[str, ...]
 
 
 def check(store: Store) -> list[Check]:
-    """Look at everything in a store; raises StateError only without the sealing key."""
-    store.sealer  # noqa: B018 - it opens the data key
+    """Check everything in a store; raises StateError only if the sealing key is missing."""
+    store.sealer  # noqa: B018 - this opens the data key
     with store.snapshot() as db:
         return [Check(name, _found(look, store, db)) for name, look in _CHECKS.items()]
 
@@ -34,10 +34,10 @@ def _found(look: _Look, store: Store, db: Db) -> tuple[str, ...]:
     db.execute("SAVEPOINT look")
     try:
         return tuple(look(store, db))
-    except Exception as error:  # whatever comes of a store that is broken is a fault of it
+    except Exception as error:  # whatever a broken store causes is a fault of the store
         return (str(error).partition("\n")[0] or type(error).__name__,)
     finally:
-        db.execute("ROLLBACK TO SAVEPOINT look")  # a server goes on only after this
+        db.execute("ROLLBACK TO SAVEPOINT look")  # until then a server refuses other statements
 
 
 def _file(store: Store, db: Db) -> Iterator[str]:
@@ -45,7 +45,7 @@ def _file(store: Store, db: Db) -> Iterator[str]:
     for table in ("kms", "seal", "replay_horizon"):
         count = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
         if count != 1:
-            yield f"the table {table} has {count} rows, one is expected"
+            yield f"the table {table} has {count} rows; there must be one"
 
 
 def _sealing_key(store: Store, _db: Db) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _users(store: Store, _db: Db) -> Iterator[str]:
 
 
 def _fault(opens: Callable[[], object]) -> Iterator[str]:
-    """What is wrong with something that should open, nothing when it does."""
+    """The error that `opens` raises, if it does."""
     try:
         opens()
     except (StateError, ValueError) as error:
@@ -76,7 +76,7 @@ def _keys(store: Store, db: Db) -> Iterator[str]:
     store.tpks()
     rows = db.execute("SELECT count(*) FROM tpks WHERE current = 1 AND shared_with IS NULL")
     if rows.fetchone()[0] != 1:
-        yield "the KMS has not got one ticket protection key of its own that is current"
+        yield "the KMS must have one current ticket protection key of its own"
     for (party,) in db.execute(
         "SELECT shared_with FROM tpks WHERE current = 1 AND shared_with IS NOT NULL"
         " GROUP BY shared_with HAVING count(*) > 1"
@@ -91,13 +91,13 @@ def _references(_store: Store, db: Db) -> Iterator[str]:
     for user, pattern in db.execute(
         "SELECT who, pattern FROM act_as WHERE who NOT IN (SELECT id FROM users)"
     ):
-        yield f"{pattern} may be acted as by {user!r}, who is no user"
+        yield f"{user!r} may act as {pattern}, but is no user"
     for (name,) in db.execute("SELECT psk_id FROM users JOIN peers ON psk_id = peers.id"):
         yield f"{name!r} names the key of a user and of another KMS"
 
 
 def _replay(_store: Store, db: Db) -> Iterator[str]:
-    """What is remembered lies behind what is forgotten."""
+    """Nothing is remembered from before the horizon."""
     forgotten, tickets = db.execute(
         "SELECT forgotten_ns, tickets_ns FROM replay_horizon"
     ).fetchone()
@@ -108,7 +108,7 @@ def _replay(_store: Store, db: Db) -> Iterator[str]:
         query = f"SELECT count(*) FROM {table} WHERE {column} <= ?"  # noqa: S608 - names from here
         count = db.execute(query, (horizon,)).fetchone()[0]
         if count:
-            yield f"the table {table} has {count} entries from a time that is forgotten"
+            yield f"the table {table} has {count} entries from a time that was forgotten"
 
 
 def _policy(store: Store, _db: Db) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A store that moves: from a file to a database server, back, or to another name."""
+"""Copying a store: from a file to a database server, back, or to another name."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Db, Where
 
 Progress = Callable[[int, int], None]
-"""Is told how many rows of how many are copied."""
+"""Called with the number of rows copied so far, and of all rows."""
 
 _COPIED = {table: order for table, order in TABLES.items() if table != "seal"}
-"""The copy has a seal of its own."""
+"""The tables and the order of their rows; the copy gets its own seal."""
 
 _BATCH = 1000
 _NUMBERED = {("log", "number"), ("rules", "position")}
-"""Columns that the database fills, in the order of the rows."""
+"""Columns that the database numbers itself, in the order of the rows."""
 
 
 def copy(source: Store, target: Where, how: str, progress: Progress) -> int:
-    """Copy a store, as it is at one moment, to a place where there is none; gives its rows.
+    """Copy a store, as it is at one moment, to a new one; returns the number of rows.
 
-    Everything goes along, the replay cache and the log as well: a KMS that is stopped before,
-    and started after it on the copy, takes no message twice. The secrets stay sealed under
-    the data key that they have, which `how` seals anew. Raises StateError, UsageError.
+    Everything is copied, the replay cache and the log as well: a KMS that is stopped before
+    and started on the copy afterwards accepts no message twice. The secrets stay sealed under
+    their data key, which `how` seals anew. Raises as `Store.make` does.
     """
     total = done = 0
 
@@ -51,7 +51,7 @@ def _count(db: Db, table: str) -> int:
 
 
 def _copied(source: Store, db: Db, table: str, order: str, into: Db) -> Iterator[int]:
-    """Copy one table; gives how many rows each step took."""
+    """Copy one table; yields the number of rows in each batch."""
     query = f"SELECT * FROM {table} ORDER BY {order}"  # noqa: S608 - names from here
     names, rows = source.stream(db, query)
     kept = [at for at, name in enumerate(names) if (table, name) not in _NUMBERED]

@@ -1,4 +1,4 @@
-"""The keys of the KMS itself: for tickets, for envelopes, and whom it trusts to certify."""
+"""The keys of the KMS itself: for tickets, for envelopes, and the certificates it trusts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mikeytool.exchange.profile import Profile
 from mikeytool.exchange.public_key import KmsKey
 from mikeytool.kms.store.records import MIN_PSK, Tpk
 from mikeytool.kms.store.seal import Sealer
-from mikeytool.kms.store.seal_context import private_key_place, tpk_place
+from mikeytool.kms.store.seal_context import private_key_context, tpk_context
 from mikeytool.kms.store.sealed import BeforeCommit, SealedDatabase, nothing
 from mikeytool.storage.sql import Db
 from mikeytool.wire.errors import StateError, UsageError
@@ -27,23 +27,23 @@ from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import IdType
 
 
-class Keys(SealedDatabase):
-    """Ticket protection keys, key pairs, trust anchors."""
+class KmsKeys(SealedDatabase):
+    """Ticket protection keys, key pairs and trust anchors."""
 
     # --- ticket protection keys -----------------------------------------------------------
 
     def tpk(self, name: Identity | None = None) -> Tpk | None:
-        """The ticket protection key of a name, or the KMS's own that is current."""
+        """The ticket protection key with a name; without one, the KMS's own current key."""
         if name is None:
             return next(self._tpks("WHERE current = 1 AND shared_with IS NULL", ()), None)
         return next(self._tpks("WHERE name = ?", (name.data,)), None)
 
     def shared_tpk(self, party: Identity) -> Tpk | None:
-        """The current key that is shared with a party."""
+        """The current key that is shared with a user."""
         return next(self._tpks("WHERE current = 1 AND shared_with = ?", (party.data,)), None)
 
     def tpks(self) -> list[Tpk]:
-        """Every ticket protection key, in the order of their names."""
+        """All ticket protection keys, ordered by name."""
         return list(self._tpks("ORDER BY name", ()))
 
     def _tpks(self, where: str, values: tuple[bytes, ...]) -> Iterator[Tpk]:
@@ -52,20 +52,20 @@ class Keys(SealedDatabase):
             rows = self._db.execute(query, values).fetchall()
         for data, sealed, party, current in rows:
             name = Identity(data, IdType.BYTE_STRING)
-            key = self._opened(sealed, f"the key {name}", tpk_place(data, party))
+            key = self._opened(sealed, f"the key {name}", tpk_context(data, party))
             yield Tpk(name, key, None if party is None else Identity(party), bool(current))
 
     def add_tpk(self, tpk: Tpk, before_commit: BeforeCommit = nothing) -> None:
-        """Add a key, which becomes the current one for its party.
+        """Add a ticket protection key, which becomes the current one for its party.
 
-        Those before it stay, so that their tickets can be resolved until they expire.
-        Raises UsageError for a key under 16 octets or shorter than the KMS's profile,
-        StateError when the name is taken or the party is no user; what `before_commit` raises
-        leaves all as it was.
+        Earlier keys stay, so that their tickets can be resolved until they expire. Raises
+        UsageError for a shared key shorter than 16 octets and for an own key shorter than the
+        KMS's profile needs, StateError if the name is taken or the party is no user. What
+        `before_commit` raises leaves the store as it was.
         """
         check_tpk(tpk, self.profile)
         party = None if tpk.shared_with is None else tpk.shared_with.data
-        sealed = self.sealer.seal(tpk.key, *tpk_place(tpk.name.data, party))
+        sealed = self.sealer.seal(tpk.key, *tpk_context(tpk.name.data, party))
         with self.transaction() as db:
             before = "UPDATE tpks SET current = 0 WHERE shared_with"
             if party is None:
@@ -81,24 +81,24 @@ class Keys(SealedDatabase):
                 (tpk.name.data, sealed, party),
             )
             if not added.rowcount:
-                raise StateError(f"{self.where}: there is a key named {tpk.name} already")
+                raise StateError(f"{self.where}: there is already a key named {tpk.name}")
             before_commit()
 
     # --- key pairs ------------------------------------------------------------------------
 
     def add_key(self, private_key: RSAPrivateKey, certificate: Certificate) -> None:
-        """Add a key pair of the KMS; the first one is used where CHASH names none.
+        """Add a key pair of the KMS; the first one is used for messages without CHASH.
 
-        Raises UsageError for a certificate of another key or another KMS, Refused for a
-        weak key, StateError when it is there already.
+        Raises UsageError for a certificate of another key or another KMS, Refused for a weak
+        key, StateError if it exists already.
         """
         check_key_pair(private_key, certificate, self.identity)
         with self.transaction() as db:
             if not insert_key_pair(db, self.sealer, private_key, certificate):
-                raise StateError(f"{self.where}: this certificate is there already")
+                raise StateError(f"{self.where}: this certificate exists already")
 
     def remove_key(self, fingerprint: bytes) -> None:
-        """Remove a key pair by the SHA-256 of its certificate; StateError when there is none."""
+        """Remove the key pair of a certificate, by its SHA-256; StateError if there is none."""
         self._remove_certificate("DELETE FROM kms_keys WHERE fingerprint = ?", fingerprint)
 
     def certificates(self) -> list[Certificate]:
@@ -115,8 +115,8 @@ class Keys(SealedDatabase):
 
     def _key_pair(self, fingerprint: bytes, sealed: bytes, cert: bytes) -> KmsKey:
         what = "the private key of a certificate"
-        der = self._opened(sealed, what, private_key_place(fingerprint))
-        # It was checked when it came in, and checking takes longer than using it.
+        der = self._opened(sealed, what, private_key_context(fingerprint))
+        # It was checked when it was added, and checking takes longer than using it.
         private_key = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
         assert isinstance(private_key, RSAPrivateKey)  # noqa: S101 - the only kind that goes in
         return KmsKey(private_key, load_der_x509_certificate(cert))
@@ -124,20 +124,20 @@ class Keys(SealedDatabase):
     # --- trust anchors --------------------------------------------------------------------
 
     def add_anchor(self, certificate: Certificate) -> None:
-        """Trust whom a certificate certifies; StateError when it is there already."""
+        """Trust the certificates that a CA issues; StateError if it is trusted already."""
         der = certificate.public_bytes(Encoding.DER)
         with self.transaction() as db:
             row = (certificate.fingerprint(SHA256()), der)
             added = db.execute("INSERT INTO anchors VALUES (?, ?) ON CONFLICT DO NOTHING", row)
             if not added.rowcount:
-                raise StateError(f"{self.where}: this certificate is there already")
+                raise StateError(f"{self.where}: this certificate exists already")
 
     def remove_anchor(self, fingerprint: bytes) -> None:
-        """Trust a certificate no more; raises StateError when it is not there."""
+        """Stop trusting a CA, by the SHA-256 of its certificate; StateError if it is not."""
         self._remove_certificate("DELETE FROM anchors WHERE fingerprint = ?", fingerprint)
 
     def anchors(self) -> list[Certificate]:
-        """The certificates that are trusted to certify users."""
+        """The certificates of the CAs that are trusted to certify users."""
         return self._certificates("SELECT cert FROM anchors ORDER BY fingerprint")
 
     def _certificates(self, query: str) -> list[Certificate]:
@@ -154,10 +154,10 @@ class Keys(SealedDatabase):
 def insert_key_pair(
     db: Db, sealer: Sealer, private_key: RSAPrivateKey, certificate: Certificate
 ) -> bool:
-    """Put a key pair behind those that are there, within a transaction; False if it is one."""
+    """Append a key pair, within a transaction; returns False if it exists already."""
     fingerprint = certificate.fingerprint(SHA256())
     der = private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    sealed = sealer.seal(der, *private_key_place(fingerprint))
+    sealed = sealer.seal(der, *private_key_context(fingerprint))
     (last,) = db.execute("SELECT coalesce(max(position), 0) FROM kms_keys").fetchone()
     added = db.execute(
         "INSERT INTO kms_keys VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -167,17 +167,17 @@ def insert_key_pair(
 
 
 def check_tpk(tpk: Tpk, profile: Profile) -> None:
-    """Raise UsageError for a TPK that is too short: the KMS's own for the profile (12.1)."""
+    """Raise UsageError for a ticket protection key that is too short (RFC 6043 12.1)."""
     least = MIN_PSK if tpk.shared_with is not None else profile.key_length
     if len(tpk.key) < least:
         raise UsageError(
-            f"the ticket protection key has {len(tpk.key)} octets, it takes {least} or more"
+            f"the ticket protection key has {len(tpk.key)} octets; at least {least} are needed"
         )
 
 
 def check_key_pair(private_key: RSAPrivateKey, certificate: Certificate, kms: Identity) -> None:
-    """Raise UsageError unless a certificate is that of the key and of the KMS."""
+    """Raise UsageError unless a certificate is for the key and names the KMS."""
     if rsa_key(certificate).public_numbers() != private_key.public_key().public_numbers():
-        raise UsageError("the private key is not that of the certificate")
+        raise UsageError("the private key does not belong to the certificate")
     if not is_of_kms(certificate, kms):
         raise UsageError(f"the subjectAltName of the certificate does not name {kms}")

@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.masked_repr import masked_repr
 
 MIN_PSK = 16
-"""In octets: keys have 128 bits or more (RFC 6043 12.1)."""
+"""In octets: keys have at least 128 bits (RFC 6043 12.1)."""
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class User:
-    """Someone who may ask the KMS, known by a pre-shared key, a certificate or both.
+    """A user of the KMS, known by a pre-shared key, a certificate or both.
 
-    `psk_id` names the key in IDRpsk, if it has a name. `sealed_psk` is the key as the store
-    keeps it, `certificate` is DER.
+    `psk_id` is the name of the key in IDRpsk, if it has one. `sealed_psk` is the key as the
+    store keeps it, which `Store.psk` opens; `certificate` is DER.
     """
 
     identity: Identity
@@ -26,9 +28,14 @@ class User:
     certificate: bytes | None = field(default=None, repr=False)
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """A user to be added, with a key that is not sealed yet."""
+    """A user to be added, with the pre-shared key in the clear.
+
+    `act_as` are patterns of the identities that the user may act as, in which `*` stands for
+    any number of octets.
+    """
 
     identity: Identity
     psk: bytes | None = field(default=None, repr=False)
@@ -37,11 +44,13 @@ class NewUser:
     certificate: bytes | None = field(default=None, repr=False)
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class Tpk:
-    """A ticket protection key and the name under which tickets refer to it.
+    """A ticket protection key and the name by which tickets refer to it.
 
-    `shared_with` is the one user who has it too; the KMS's own keys are shared with nobody.
+    `shared_with` is the user that has the key, too; the KMS's own keys are shared with nobody.
+    A `current` key protects new tickets.
     """
 
     name: Identity
@@ -50,18 +59,22 @@ class Tpk:
     current: bool = True
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another KMS, which `place` reaches, and the key shared with it (RFC 6043 10)."""
+    """Another KMS and the key shared with it (RFC 6043 10).
+
+    `location` is its URL, or the path of its store on this machine.
+    """
 
     identity: Identity
-    place: str
+    location: str
     psk: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """What someone asked for and what came of it. Times are Unix nanoseconds."""
+    """A request to the KMS and its outcome; the time is in Unix nanoseconds."""
 
     at_ns: int
     exchange: str
@@ -73,15 +86,16 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What came of a message. With a `refusal`, `answer` is an Error message or None."""
+    """The result of handling a message: with a `refusal`, `answer` is an Error message or None."""
 
     answer: bytes | None
     refusal: Refused | None = None
 
 
 def check_psk(psk: bytes) -> None:
-    """Raise UsageError for a pre-shared key of less than 128 bits."""
+    """Raise UsageError for a pre-shared key shorter than 128 bits."""
     if len(psk) < MIN_PSK:
         raise UsageError(
-            f"the pre-shared key has {len(psk)} octets, it takes {MIN_PSK} or more (RFC 6043 12.1)"
+            f"the pre-shared key has {len(psk)} octets; at least {MIN_PSK} are needed"
+            " (RFC 6043 12.1)"
         )

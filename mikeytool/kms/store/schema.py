@@ -49,10 +49,10 @@ SINCE_VERSION_2 = (
     _REQUESTED,
     _REQUESTED_UNTIL,
 )
-"""What version 1 did not have."""
+"""The tables that version 1 did not have."""
 
 FROM_VERSION_2 = (
-    # `user` is a word of its own in PostgreSQL, and the log had no order but SQLite's.
+    # `user` is a reserved word in PostgreSQL, and only SQLite kept the log in order.
     "ALTER TABLE act_as RENAME COLUMN user TO who",
     "ALTER TABLE requested RENAME TO requested_2",
     _REQUESTED,
@@ -104,4 +104,4 @@ TABLES = {
     "counters": "scope",
     "log": "number",
 }
-"""Every table, those first that others refer to, and the order of its rows."""
+"""Every table and the order of its rows; tables come before those that refer to them."""

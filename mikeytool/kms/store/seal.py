@@ -1,14 +1,13 @@
-"""Secrets at rest: sealed in the store with AES-256-GCM, under a key that is kept apart.
+"""Secrets at rest: sealed in the store with AES-256-GCM, under a key that is kept elsewhere.
 
-A store has a data key of its own, which seals every secret and binds it to its table, row and
-column, so that values that were swapped do not open. The data key itself is sealed in the
-store under the sealing key: STORE.key beside it, a file or a variable of the environment,
-or a passphrase through scrypt (RFC 7914). That it opens shows that the sealing key is right.
+A store has its own data key, which seals every secret and binds it to its table, row and
+column, so that values that were swapped do not open. The data key is sealed in the store as
+well, under the sealing key: STORE.key beside it, a file, a variable of the environment, or a
+passphrase through scrypt (RFC 7914). If it opens, the sealing key is right.
 """
 
 from __future__ import annotations
 
-import getpass
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,14 +19,16 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from mikeytool.storage.private_files import new_file
-from mikeytool.storage.sql import Where
+from mikeytool.storage.sql import Db, Where
+from mikeytool.storage.terminal import read_secret
 from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.wire.masked_repr import masked_repr
 
 BESIDE = "beside"
-"""How a store is sealed unless something else is said: with STORE.key, beside it."""
+"""How a store is sealed by default: with STORE.key, beside it."""
 
 MEMORY = "memory"
-"""How a store in memory is sealed: it can be opened by nobody else."""
+"""How a store in memory is sealed: no copy of it can be opened."""
 
 PASSPHRASE = "passphrase"  # noqa: S105 - a name
 
@@ -35,10 +36,10 @@ PLACE_VARIABLE = "MIKEYTOOL_SEAL"
 PASSPHRASE_VARIABLE = "MIKEYTOOL_SEAL_PASSPHRASE"  # noqa: S105 - a name
 
 MIN_SECRET = 16
-"""In octets: no shorter key seals a store."""
+"""In octets: the shortest key that may seal a store."""
 
 _MAX_SECRET = 4096
-"""In octets: what is longer is no key."""
+"""In octets: a longer file is no key."""
 
 _KEY_LENGTH = 32
 _NONCE_LENGTH = 12
@@ -48,6 +49,10 @@ _MAX_MEMORY = 1 << 30
 _DATA_KEY = b"mikeytool data key"
 
 
+SealContext = tuple[str | bytes, ...]
+"""What a secret is bound to: its table, row and column, see `seal_context`."""
+
+
 class Sealer:
     """Seals and opens secrets with a data key of 32 octets."""
 
@@ -55,31 +60,33 @@ class Sealer:
         self.data_key = data_key
         self._aead = AESGCM(data_key)
 
-    def seal(self, secret: bytes, *where: str | bytes) -> bytes:
-        """A secret as the store keeps it: nonce, ciphertext, tag. `where` is bound to it."""
+    def seal(self, secret: bytes, *context: str | bytes) -> bytes:
+        """A secret as the store keeps it, bound to `context`: nonce, ciphertext, tag."""
         nonce = os.urandom(_NONCE_LENGTH)
-        return nonce + self._aead.encrypt(nonce, secret, _bound(where))
+        return nonce + self._aead.encrypt(nonce, secret, _encoded(context))
 
-    def open(self, sealed: bytes, *where: str | bytes) -> bytes:
-        """The secret; raises ValueError when it was sealed elsewhere or otherwise."""
+    def open(self, sealed: bytes, *context: str | bytes) -> bytes:
+        """The secret; raises ValueError if it was sealed with another key or context."""
+        nonce, ciphertext = sealed[:_NONCE_LENGTH], sealed[_NONCE_LENGTH:]
         try:
-            return self._aead.decrypt(sealed[:_NONCE_LENGTH], sealed[_NONCE_LENGTH:], _bound(where))
+            return self._aead.decrypt(nonce, ciphertext, _encoded(context))
         except InvalidTag:
             raise ValueError("it does not open") from None
 
 
-def _bound(where: tuple[str | bytes, ...]) -> bytes:
-    """The parts of a place in the store, such that no two places are the same octets."""
-    octets = [part.encode() if isinstance(part, str) else part for part in where]
+def _encoded(context: SealContext) -> bytes:
+    """A context as octets, which differ for any two contexts."""
+    octets = [part.encode() if isinstance(part, str) else part for part in context]
     return b"".join(len(part).to_bytes(4) + part for part in octets)
 
 
+@masked_repr
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """How a store is sealed, as it is written in the store itself.
+    """How a store is sealed, as the store itself records it.
 
-    `how` is `beside`, `file:PATH`, `env:NAME` or `passphrase`; `cost` the N, r and p of
-    scrypt, for a passphrase; `data_key` is sealed under the sealing key.
+    `how` is `beside`, `file:PATH`, `env:NAME` or `passphrase`; `cost` is scrypt's N, r and p
+    for a passphrase; `data_key` is sealed under the sealing key.
     """
 
     how: str
@@ -97,11 +104,11 @@ class Seal:
         key: Path | None = None,
         sealer: Sealer | None = None,
     ) -> tuple[Seal, Sealer]:
-        """A new data key, or that of `sealer`, sealed; for `beside` STORE.key is made, or with
-        `adopt` the one that is there taken. `key` is another name to make it under.
+        """Seal a new data key, or that of `sealer`, in the way that `how` says.
 
-        Raises StateError when the sealing key cannot be had, UsageError for another `how`
-        and for `beside` a database, which is no place for a key.
+        For `beside`, STORE.key is created, under the name `key` if that is given; with `adopt`
+        an existing one is used. Raises StateError if the sealing key cannot be read or
+        created, UsageError for any other `how`, and for `beside` a database on a server.
         """
         cost = _COST if how == PASSPHRASE else None
         if how.startswith("file:"):
@@ -133,8 +140,8 @@ class Seal:
     def open(self, store: Where, *, named: bool = True) -> Sealer:
         """What opens the secrets of a store; raises StateError without the right key.
 
-        MIKEYTOOL_SEAL says where the key is of the store that the operator `named`, not of
-        others.
+        MIKEYTOOL_SEAL says where the key is, but only for the store that the operator `named`,
+        not for the stores of other KMSs.
         """
         how = self.how
         if named and self.cost is None:
@@ -156,11 +163,19 @@ class Seal:
             return HKDF(SHA256(), _KEY_LENGTH, self.salt, b"mikeytool sealing key").derive(secret)
         n, r, p = self.cost
         if 128 * n * r > _MAX_MEMORY or p > 16:
-            raise StateError("the scrypt parameters in the store are out of all bounds")
+            raise StateError("the scrypt parameters in the store are out of bounds")
         return Scrypt(self.salt, _KEY_LENGTH, n, r, p).derive(secret)
 
 
-_APART = "a database keeps no sealing key beside it; give --seal file:PATH, env:NAME or passphrase"
+def write_seal(db: Db, seal: Seal) -> None:
+    """Record how a store is sealed, within a transaction."""
+    cost = seal.cost or (None, None, None)
+    db.execute(
+        "INSERT INTO seal VALUES (?, ?, ?, ?, ?, ?)", (seal.how, seal.salt, *cost, seal.data_key)
+    )
+
+
+_APART = "a database has no sealing key beside it; give --seal file:PATH, env:NAME or passphrase"
 _ELSEWHERE = f", or say where it is with {PLACE_VARIABLE}=file:PATH or env:NAME"
 
 
@@ -171,7 +186,7 @@ def key_path(store: Path) -> Path:
 
 
 def check_how(how: str) -> str:
-    """A way of sealing, as `--seal` gives it; raises UsageError for what is none."""
+    """Give back a way of sealing as `--seal` takes it; raises UsageError for anything else."""
     scheme, _, rest = how.partition(":")
     if how in (BESIDE, PASSPHRASE) or (scheme in ("file", "env") and rest):
         return how
@@ -185,7 +200,7 @@ def _name(how: str, store: Where) -> str:
 
 
 def _secret(how: str, store: Where, beside: Path | None) -> bytes:
-    """The octets of a sealing key as they stand, without a newline at their end."""
+    """The octets of a sealing key, without the newline at their end."""
     scheme, _, rest = check_how(how).partition(":")
     if scheme == "env":
         text = os.environ.get(rest)
@@ -211,8 +226,8 @@ def _secret(how: str, store: Where, beside: Path | None) -> bytes:
         )
     if len(secret) < MIN_SECRET:
         raise StateError(
-            f"{store}: the sealing key in {_name(how, store)} has {len(secret)} octets,"
-            f" {MIN_SECRET} are the least"
+            f"{store}: the sealing key in {_name(how, store)} has {len(secret)} octets;"
+            f" at least {MIN_SECRET} are needed"
         )
     return secret
 
@@ -220,22 +235,11 @@ def _secret(how: str, store: Where, beside: Path | None) -> bytes:
 def _passphrase(prompt: str, *, twice: bool) -> bytes:
     """A passphrase, from the environment or typed on the terminal."""
     given = os.environ.get(PASSPHRASE_VARIABLE)
-    if given is not None:
-        typed = given
-    else:
-        typed = _typed(prompt)
-        if twice and _typed("Again") != typed:
-            raise UsageError("these were two different passphrases")
-    if not typed:
+    if given is None:
+        advice = f"give it in {PASSPHRASE_VARIABLE}"
+        given = read_secret(prompt, advice)
+        if twice and read_secret("Again", advice) != given:
+            raise UsageError("the two passphrases differ")
+    if not given:
         raise UsageError("the passphrase is empty")
-    return typed.encode("utf-8", "surrogateescape")
-
-
-def _typed(prompt: str) -> str:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR))
-    except OSError:
-        raise UsageError(
-            f"{prompt}: there is no terminal to ask on; give it in {PASSPHRASE_VARIABLE}"
-        ) from None
-    return getpass.getpass(f"{prompt}: ")
+    return given.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""What a KMS store is on: its database, who it is, and the secrets that are sealed in it."""
+"""The base of a KMS store: its database, the identity of the KMS, and its sealed secrets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from mikeytool.exchange.profile import PROFILE_256, PROFILES, Profile
-from mikeytool.kms.store.seal import Seal, Sealer
+from mikeytool.kms.store.seal import Seal, SealContext, Sealer
 from mikeytool.kms.store.store_file import StoreFile
 from mikeytool.kms.store.store_server import StoreServer
 from mikeytool.storage.postgres import is_url
@@ -19,10 +19,10 @@ from mikeytool.wire.identity import Identity
 
 
 class SealedDatabase:
-    """A store in a SQLite file, or in a PostgreSQL database by its URL."""
+    """A store in an SQLite file, or in a PostgreSQL database by its URL."""
 
     named = True
-    """Whether this is the store that the operator named, for which MIKEYTOOL_SEAL counts."""
+    """Whether this is the store that the operator named, to which MIKEYTOOL_SEAL applies."""
 
     def __init__(self, where: Where) -> None:
         self._backend: Backend = (
@@ -31,12 +31,12 @@ class SealedDatabase:
 
     @property
     def where(self) -> str:
-        """What errors call it: its path, or its URL."""
+        """Its name in errors: the path, or the URL."""
         return self._backend.where
 
     @property
     def path(self) -> Path:
-        """Its file; raises UsageError for a store that has none."""
+        """Its file; raises UsageError for a store on a server."""
         return self._file.path
 
     @property
@@ -48,7 +48,7 @@ class SealedDatabase:
         return self._backend
 
     def transaction(self) -> AbstractContextManager[Db]:
-        """One transaction that may write: all of it is on disk afterwards, or none."""
+        """A transaction that may write: all of it is on disk afterwards, or none."""
         return self._backend.transaction()
 
     def snapshot(self) -> AbstractContextManager[Db]:
@@ -90,12 +90,12 @@ class SealedDatabase:
                 "SELECT id, id_type, profile FROM kms"
             ).fetchone()
         if row is None:
-            raise StateError(f"{self.where}: its making was cut short; make it anew")
+            raise StateError(f"{self.where}: its creation was cut short; create it anew")
         return row
 
     @cached_property
     def sealer(self) -> Sealer:
-        """What seals and opens secrets; raises StateError without the right sealing key."""
+        """Seals and opens secrets; raises StateError without the right sealing key."""
         with self._errors():
             row = self._db.execute("SELECT how, salt, n, r, p, data_key FROM seal").fetchone()
         if row is None:
@@ -105,18 +105,20 @@ class SealedDatabase:
             self._backend.path or self.where, named=self.named
         )
 
-    def _opened(self, sealed: bytes, what: str, place: tuple[str | bytes, ...]) -> bytes:
+    def _opened(self, sealed: bytes, what: str, context: SealContext) -> bytes:
+        """Open a secret; raises StateError, which calls it `what`."""
         try:
-            return self.sealer.open(sealed, *place)
+            return self.sealer.open(sealed, *context)
         except ValueError:
             raise StateError(
-                f"{self.where}: {what} does not open: its row was changed or is that of another;"
+                f"{self.where}: {what} does not open: its row was changed or swapped with another;"
                 " restore a backup"
             ) from None
 
 
-def nothing() -> None:
-    """What is done before a commit when nothing is to be done."""
-
-
 BeforeCommit = Callable[[], None]
+"""Called before a change is committed; what it raises leaves the store as it was."""
+
+
+def nothing() -> None:
+    """Do nothing before a commit."""

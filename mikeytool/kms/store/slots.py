@@ -1,7 +1,7 @@
-"""Threads that share a store: so many work on it at once, not counting those that wait.
+"""Slots in which threads work on a store: a limited number at once.
 
-One that asks another KMS waits for seconds. It gives its turn to others then; and of such
-threads, too, there are only so many.
+A thread that waits for another KMS, which takes seconds, leaves its slot to others meanwhile;
+the number of threads that wait so is limited as well.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from typing import Protocol
 
 from mikeytool.wire.errors import Unreachable
 
-MAX_ASKING = 4
-"""How many questions to other KMSs, at URLs, one process has open."""
+MAX_PEER_REQUESTS = 4
+"""How many requests to other KMSs, at URLs, one process has open at once."""
 
-_asking = threading.BoundedSemaphore(MAX_ASKING)
+_peer_requests = threading.BoundedSemaphore(MAX_PEER_REQUESTS)
 _local = threading.local()
 
 
-class Turn(Protocol):
-    """The right to work on the store."""
+class Slot(Protocol):
+    """The right to work on a store."""
 
-    def give_up(self) -> None:
-        """Let others have it."""
+    def release(self) -> None:
+        """Leave the slot to another thread."""
 
-    def take_back(self) -> None:
-        """Wait until it is there again."""
+    def acquire(self) -> None:
+        """Wait until the slot is free again."""
 
 
 @contextmanager
-def having(turn: Turn) -> Iterator[None]:
-    """Say that this thread has a turn."""
-    _local.turn = turn
+def holding(slot: Slot) -> Iterator[None]:
+    """Record that this thread works in a slot."""
+    _local.slot = slot
     try:
         yield
     finally:
-        _local.turn = None
+        _local.slot = None
 
 
 @contextmanager
-def asking() -> Iterator[None]:
-    """Wait for another KMS without a turn; raises Unreachable when too many do."""
-    if not _asking.acquire(blocking=False):
+def peer_request() -> Iterator[None]:
+    """Ask another KMS in the block, without a slot; raises Unreachable if too many threads do."""
+    if not _peer_requests.acquire(blocking=False):
         raise Unreachable("too many tickets of other KMSs are being resolved; try again")
-    turn: Turn | None = getattr(_local, "turn", None)
-    if turn is not None:
-        turn.give_up()
+    slot: Slot | None = getattr(_local, "slot", None)
+    if slot is not None:
+        slot.release()
     try:
         yield
     finally:
-        if turn is not None:
-            turn.take_back()
-        _asking.release()
+        if slot is not None:
+            slot.acquire()
+        _peer_requests.release()

@@ -1,9 +1,8 @@
 """The KMS store: users, keys, policy, replay cache and log in one database.
 
-What the KMS asks of it is narrow: who somebody is (`user`, `user_of_key`, `peer`), with which
-key (`psk`, `tpk`, `key_pairs`, `anchors`), what they may (`policy`, `rules`, `act_as`,
-`groups_of`), and, in one transaction, what becomes of a message (`exchange`). The rest is for
-operators.
+A KMS that answers messages needs little of it: users and peers (`user`, `user_of_key`, `peer`),
+keys (`psk`, `tpk`, `key_pairs`, `anchors`), permissions (`policy`, `rules`, `act_as`,
+`groups_of`), and one transaction for each message (`exchange`). The rest is for operators.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -23,14 +22,14 @@ from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.profile import PROFILE_256, Profile
 from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.kms.kms_policy import Policies
-from mikeytool.kms.store.kms_keys import Keys, check_key_pair, check_tpk, insert_key_pair
+from mikeytool.kms.store.kms_keys import KmsKeys, check_key_pair, check_tpk, insert_key_pair
 from mikeytool.kms.store.peers import Peers
 from mikeytool.kms.store.records import LogEntry, Tpk, User
-from mikeytool.kms.store.seal import BESIDE, Seal, Sealer, key_path
-from mikeytool.kms.store.seal_context import tpk_place, write_seal
+from mikeytool.kms.store.seal import BESIDE, Seal, Sealer, key_path, write_seal
+from mikeytool.kms.store.seal_context import tpk_context
 from mikeytool.kms.store.store_file import StoreFile
 from mikeytool.kms.store.store_server import StoreServer
+from mikeytool.kms.store.stored_policy import StoredPolicy
 from mikeytool.kms.store.users import Users
 from mikeytool.storage import replay
 from mikeytool.storage.postgres import check_url, is_url
@@ -41,11 +40,13 @@ from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET
 
+KeyPair = tuple[RSAPrivateKey, Certificate]
+
 Fill = Callable[[Db, Sealer], None]
-"""Puts into a new store what it begins with."""
+"""Inserts the first rows of a new store."""
 
 _COUNT = (
-    # A node whose clock is behind counts on in the minute of the others, and does not begin anew.
+    # A node whose clock is behind goes on counting in the minute of the other nodes.
     "INSERT INTO rates VALUES (?, ?, 1) ON CONFLICT (sender) DO UPDATE SET (count, minute) ="
     " (SELECT CASE WHEN same THEN rates.count + 1 ELSE 1 END,"
     " CASE WHEN same THEN rates.minute ELSE excluded.minute END FROM"
@@ -53,33 +54,30 @@ _COUNT = (
     " RETURNING count"
 )
 
-_LOOK_EVERY = 10 * NS
-"""Nanoseconds between two looks at what can be forgotten."""
+_SEARCH_EVERY = 10 * NS
+"""Nanoseconds between two searches for what can be forgotten."""
 
 __all__ = ["Exchange", "LogEntry", "Store", "Tpk", "User"]
 
 
 class Exchange:
-    """What is written down of one message, in one transaction."""
+    """What is recorded of one message, in one transaction."""
 
     def __init__(self, db: Db) -> None:
         self._db = db
 
     def count(self, sender: Identity, now_ns: int) -> int:
-        """The how-manieth message of a sender this is within the minute."""
+        """Count a message; returns how many of its sender have been counted in this minute."""
         minute = now_ns // (60 * NS)
-        count: int = self._db.execute(
-            _COUNT,
-            (sender.data, minute),
-        ).fetchone()[0]
+        count: int = self._db.execute(_COUNT, (sender.data, minute)).fetchone()[0]
         return count
 
     def remember(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
-        """Refuse an initial message seen before, else remember it; see `replay.remember`."""
+        """Refuse an initial message seen before, else record it; see `replay.remember`."""
         replay.remember(self._db, env, message, sender, key)
 
     def note(self, ticket: TICKET, policy: TicketPolicy, user: Identity) -> None:
-        """Keep who requested a ticket until it expires; `Store.requester` tells."""
+        """Record who requested a ticket, until it expires; see `Store.requester`."""
         until = policy.valid_to.unix_ns if policy.valid_to is not None else None
         self._db.execute(
             "INSERT INTO requested VALUES (?, ?, ?)",
@@ -89,11 +87,11 @@ class Exchange:
     def use_once(
         self, env: Environment, ticket: TICKET, policy: TicketPolicy, by: bytes, transfer: bytes
     ) -> None:
-        """Refuse a ticket without J that was used before; see `replay.use_once`."""
+        """Refuse a ticket without the J flag that was used before; see `replay.use_once`."""
         replay.use_once(self._db, env, ticket, policy, by, transfer)
 
     def log(self, entry: LogEntry) -> None:
-        """Add to the log."""
+        """Add an entry to the log."""
         row = entry.at_ns, entry.exchange, entry.user, entry.about, entry.outcome, entry.reason
         self._db.execute(
             "INSERT INTO log (at_ns, exchange, who, about, outcome, reason)"
@@ -102,14 +100,16 @@ class Exchange:
         )
 
 
-class Store(Users, Keys, Policies, Peers):
-    """A KMS store. Raises StateError for whatever goes wrong with the file.
+class Store(Users, KmsKeys, StoredPolicy, Peers):
+    """A KMS store: the path of its file, or the URL of its PostgreSQL database.
 
-    The sealing key is needed only when a secret is; whoever has not got it can still look
-    at users, policy and log.
+    Its methods raise StateError for whatever goes wrong with the database. The sealing key is
+    needed only to open or add secrets; users, policy and log can be read without it. Use it in
+    a `with` statement, or close it.
     """
 
-    _looked_ns = 0
+    _searched_ns = 0
+    """When `forget` last searched."""
 
     @classmethod
     def init(
@@ -120,15 +120,16 @@ class Store(Users, Keys, Policies, Peers):
         tpk: Tpk,
         *,
         how: str = BESIDE,
-        key_pair: tuple[RSAPrivateKey, Certificate] | None = None,
+        key_pair: KeyPair | None = None,
         force: bool = False,
     ) -> Self:
-        """Make the store of a KMS with one ticket protection key.
+        """Create and open the store of a KMS with one ticket protection key.
 
-        `profile` is the strongest that it serves; its TPK must be as long (12.1). `how` says
-        what seals it. With `force` a store that is there is replaced, with its key, once the
-        new one is whole; what is raised before leaves it as it was. Raises UsageError for
-        keys that do not fit, StateError.
+        `profile` is the strongest that it serves, and `tpk` must be long enough for it (RFC
+        6043 12.1). `how` says what seals it: `beside`, `file:PATH`, `env:NAME` or `passphrase`.
+        With `force` an existing store and its key are replaced once the new one is complete;
+        an error before that leaves them as they were. Raises UsageError for keys that do not
+        fit, StateError for whatever goes wrong with files and databases.
         """
         check_tpk(tpk, profile)
         if key_pair is not None:
@@ -160,10 +161,10 @@ class Store(Users, Keys, Policies, Peers):
         force: bool = False,
         sealer: Sealer | None = None,
     ) -> None:
-        """Make the tables of a store and put in what `fill` does, all of it or nothing.
+        """Create a store with the rows that `fill` inserts, all of it or nothing.
 
-        `how` says what seals it, a new data key or that of `sealer`. Raises StateError when
-        there is a store already, unless `force`, UsageError for what cannot seal it.
+        `how` seals a new data key, or that of `sealer`. Raises StateError if there is a store
+        already and `force` is not set, UsageError for a `how` that cannot seal it.
         """
         if is_url(where):
             check_url(str(where))
@@ -189,20 +190,20 @@ class Store(Users, Keys, Policies, Peers):
                     key_path(replaced).unlink(missing_ok=True)
         except BaseException:
             if how == BESIDE:
-                key_path(made).unlink(missing_ok=True)  # it was made just now
+                key_path(made).unlink(missing_ok=True)  # it was created just now
             raise
 
     @classmethod
     def _replaced(cls, path: Path, how: str) -> tuple[Path | None, bool]:
         """The file that a new store replaces, and whether STORE.key is its key.
 
-        That is None when neither it nor a key that is left of it is there. Raises StateError
+        The file is None if there is neither a store nor a key left of one. Raises StateError
         for a file that is no store, and for a STORE.key in the way that is not its key.
         """
         if not path.exists():
             left = key_path(path).exists()
             return Path(os.path.realpath(path)) if left else None, left
-        with closing(cls(path)) as store:
+        with cls(path) as store:
             has_key = store.sealed_how == BESIDE
         if how == BESIDE and not has_key and key_path(path).exists():
             raise StateError(f"{key_path(path)}: it exists already; move it away")
@@ -217,35 +218,35 @@ class Store(Users, Keys, Policies, Peers):
 
     @contextmanager
     def exchange(self) -> Iterator[Exchange]:
-        """What becomes of one message: all of it is on disk afterwards, or none."""
+        """The transaction of one message: all of it is on disk afterwards, or none."""
         with self._backend.exchange() as db:
             yield Exchange(db)
 
     def forget(self, env: Environment) -> None:
-        """Forget what is over for a while: old messages, expired tickets.
+        """Forget old messages and expired tickets, if there are any.
 
-        It is no part of an exchange, so that no two of these wait for one another. Whether
-        there is anything to forget is looked for every few seconds.
+        This is no part of an exchange, so that no two exchanges wait for each other because
+        of it. It searches only every few seconds.
         """
         now = env.clock()
-        if abs(now - self._looked_ns) < _LOOK_EVERY:
+        if abs(now - self._searched_ns) < _SEARCH_EVERY:
             return
-        self._looked_ns = now
-        # A store that fails just now is for the exchange to find.
+        self._searched_ns = now
+        # If the store fails now, the exchange that follows will raise it.
         with suppress(StateError), self._errors():
             if replay.overdue(self._db, env) and not self._forgotten(env):
-                self._looked_ns = 0
+                self._searched_ns = 0
 
     def _forgotten(self, env: Environment) -> bool:
-        """Forget some; whether that was all."""
+        """Forget some entries; returns whether none is left."""
         with self._backend.spare() as db:
             if db is None:
-                return True  # an operator changes something, or another node forgets
+                return True  # an operator changes something, or another node forgets just now
             db.execute("DELETE FROM requested WHERE until_ns < ?", (env.clock(),))
             return replay.forget(db, env)
 
     def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
-        """The names of the columns of a query, and its rows one after the other."""
+        """The names of a query's columns, and its rows, few of them in memory at a time."""
         return self._backend.stream(db, query)
 
     def faults(self, db: Db) -> Iterator[str]:
@@ -253,26 +254,26 @@ class Store(Users, Keys, Policies, Peers):
         return self._backend.faults(db)
 
     def private_files(self) -> list[Path]:
-        """The files that nobody else may read."""
+        """The files that nobody but their owner may read."""
         path = self._backend.path
         if path is None:
             return []
         return [path, key_path(path)] if self.sealed_how == BESIDE else [path]
 
     def requester(self, ticket: TICKET) -> Identity | None:
-        """The user whose key asked for a ticket; None when that is not known."""
+        """The user that requested a ticket, by the key of the request; None if not known."""
         query = "SELECT who FROM requested WHERE ticket = ?"
         with self._errors():
             row = self._db.execute(query, (_digest(ticket),)).fetchone()
         return None if row is None else Identity(row[0])
 
     def check_new(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
-        """Refuse what `Exchange.remember` would, without a write; see `replay.check_new`."""
+        """Refuse what `Exchange.remember` would, without writing; see `replay.check_new`."""
         with self._errors():
             replay.check_new(self._db, env, message, sender, key)
 
     def log(self, since_ns: int = 0) -> Iterator[LogEntry]:
-        """The log from a moment on, oldest first."""
+        """The entries of the log from a time on, in Unix nanoseconds; the oldest first."""
         with self._errors():
             rows = self._db.execute(
                 "SELECT at_ns, exchange, who, about, outcome, reason FROM log"
@@ -283,19 +284,21 @@ class Store(Users, Keys, Policies, Peers):
                 yield LogEntry(*row)
 
     def count_log(self) -> int:
-        """How many entries the log has."""
+        """The number of entries in the log."""
         with self._errors():
             count: int = self._db.execute("SELECT count(*) FROM log").fetchone()[0]
         return count
 
     def backup(self, path: Path, *, with_key: bool, force: bool) -> None:
-        """Copy the store, as it is at one moment, into a file of mode 0600.
+        """Copy the store, as it is at one moment, to a file of mode 0600.
 
-        `with_key` copies STORE.key beside it. What was seen after that moment the copy does
-        not know: who serves from it takes replays of it for as long as their timestamps are
-        accepted, and tickets for single use until they expire. Raises StateError for files
-        that are in the way without `force`, for the store or its key, and for what is no
-        KMS store; UsageError for a store that has no STORE.key.
+        `with_key` copies STORE.key beside it. The copy does not know what was seen after that
+        moment: a KMS that serves from it accepts replays for as long as their timestamps are
+        fresh, and tickets for single use until they expire.
+
+        Raises StateError for files that exist, unless `force` is set, for the store or its
+        key as a target, and for a target that is no KMS store; UsageError for a store that
+        has no STORE.key.
         """
         copies = {path: self._file.copy}
         if with_key:
@@ -326,16 +329,13 @@ class Store(Users, Keys, Policies, Peers):
             made.write_bytes(octets)
 
 
-KeyPair = tuple[RSAPrivateKey, Certificate]
-
-
 def _first_rows(identity: Identity, profile: Profile, tpk: Tpk, key_pair: KeyPair | None) -> Fill:
     """What a new store begins with: the KMS and its keys."""
 
     def fill(db: Db, sealer: Sealer) -> None:
         row = (identity.data, int(identity.id_type), profile.bits)
         db.execute("INSERT INTO kms VALUES (?, ?, ?)", row)
-        sealed = sealer.seal(tpk.key, *tpk_place(tpk.name.data, None))
+        sealed = sealer.seal(tpk.key, *tpk_context(tpk.name.data, None))
         db.execute("INSERT INTO tpks VALUES (?, ?, NULL, 1)", (tpk.name.data, sealed))
         if key_pair is not None:
             insert_key_pair(db, sealer, *key_pair)
@@ -349,17 +349,17 @@ def _filled(seal: Seal, sealer: Sealer, fill: Fill, db: Db) -> None:
 
 
 def _digest(ticket: TICKET) -> bytes:
-    """What tells a ticket from others: its Ticket Data, which has a MAC."""
+    """What identifies a ticket: its Ticket Data, which has a MAC."""
     return hashlib.sha256(ticket.ticket_data).digest()
 
 
 def _beside(path: Path) -> Path:
-    """A name in the same directory that nothing has."""
+    """An unused name in the same folder."""
     return path.with_name(f".{path.name}.{os.urandom(8).hex()}")
 
 
 def _put_in_place(made: Path, path: Path) -> None:
-    """Give a finished store, and its key if it has one beside it, the place of another."""
+    """Replace a store, and its key beside it, by a new one."""
     try:
         remove_working_files(path)  # they are not those of the new file
         if key_path(made).exists():

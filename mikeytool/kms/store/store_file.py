@@ -1,4 +1,4 @@
-"""A KMS store in one SQLite file, and what became of its earlier versions."""
+"""A KMS store in one SQLite file, and how files of earlier versions are migrated."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from mikeytool.kms.store.schema import (
     USERS,
     VERSION,
 )
-from mikeytool.kms.store.seal import BESIDE, Seal
-from mikeytool.kms.store.seal_context import psk_place, tpk_place, write_seal
+from mikeytool.kms.store.seal import BESIDE, Seal, write_seal
+from mikeytool.kms.store.seal_context import psk_context, tpk_context
 from mikeytool.storage import replay
 from mikeytool.storage.private_files import new_file
 from mikeytool.storage.sqlite import SqliteDatabase, remove_working_files
 
 
 class StoreFile(SqliteDatabase):
-    """The SQLite file of a store. Version 1 had its keys in the clear."""
+    """The SQLite file of a store. Version 1 had the keys in it in the clear."""
 
     kind = KIND
     name = NAME
     version = VERSION
-    patience = 5.0  # clients of a server wait for 10
+    patience = 5.0  # clients of a server wait 10 seconds
     schema = ";".join(SCHEMA) + ";"
     migrations: ClassVar = {
         1: (*replay.FROM_VERSION_1, *SINCE_VERSION_2),
@@ -39,28 +39,28 @@ class StoreFile(SqliteDatabase):
     }
 
     def _migrated(self, db: sqlite3.Connection, version: int) -> None:
-        """Seal what version 1 had in the clear, and leave nothing of it in the file."""
+        """Seal the keys that version 1 had in the clear, and leave no trace of them."""
         if version > 1:
             return
         users = db.execute("SELECT id, id_type, psk, psk_id, enabled FROM users").fetchall()
         tpks = db.execute("SELECT name, tpk, shared_with, current FROM tpks").fetchall()
         for statement in ("DROP TABLE users", "DROP TABLE tpks", USERS, TPKS, TPKS_CURRENT):
             db.execute(statement)
-        # A key file may be left from a migration that was cut short.
+        # A migration that was cut short may have left a key file.
         seal, sealer = Seal.make(BESIDE, self.path, adopt=True)
         write_seal(db, seal)
         for user, id_type, psk, psk_id, enabled in users:
-            sealed = sealer.seal(psk, *psk_place(user))
+            sealed = sealer.seal(psk, *psk_context(user))
             row = (user, id_type, sealed, psk_id, None, enabled)
             db.execute("INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)", row)
         for name, key, party, current in tpks:
-            sealed = sealer.seal(key, *tpk_place(name, party))
+            sealed = sealer.seal(key, *tpk_context(name, party))
             db.execute("INSERT INTO tpks VALUES (?, ?, ?, ?)", (name, sealed, party, current))
 
     def _migrate(self, found: int) -> None:
         if found == self.version:
             return
-        self.db.execute("PRAGMA secure_delete=ON")  # pages that are given up are overwritten
+        self.db.execute("PRAGMA secure_delete=ON")  # overwrites pages that are freed
         super()._migrate(found)
         self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

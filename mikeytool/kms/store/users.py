@@ -1,11 +1,11 @@
-"""The users of a store, whom they may act as, and groups."""
+"""The users of a store, the identities that they may act as, and groups."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from mikeytool.kms.store.records import NewUser, User, check_psk
-from mikeytool.kms.store.seal_context import psk_place
+from mikeytool.kms.store.seal_context import psk_context
 from mikeytool.kms.store.sealed import BeforeCommit, SealedDatabase, nothing
 from mikeytool.storage.sql import Db
 from mikeytool.wire.errors import StateError, UsageError
@@ -13,7 +13,7 @@ from mikeytool.wire.identity import Identity
 
 
 class Users(SealedDatabase):
-    """Who may ask the KMS."""
+    """The users that the KMS serves, and groups."""
 
     def add_user(
         self,
@@ -24,9 +24,10 @@ class Users(SealedDatabase):
         certificate: bytes | None = None,
         before_commit: BeforeCommit = nothing,
     ) -> None:
-        """Add a user who may act as whoever fits a pattern of `act_as`.
+        """Add a user, who may act as any identity that matches a pattern of `act_as`.
 
-        Raises as `add_users` does. What `before_commit` raises leaves the store as it was.
+        `psk_id` names the key, `certificate` is DER. Raises as `add_users` does; what
+        `before_commit` raises leaves the store as it was.
         """
         new = NewUser(identity, psk, psk_id, tuple(act_as), certificate)
         self.add_users([new], before_commit)
@@ -34,8 +35,8 @@ class Users(SealedDatabase):
     def add_users(self, users: Iterable[NewUser], before_commit: BeforeCommit = nothing) -> None:
         """Add users, all of them or none.
 
-        Raises UsageError for a key under 16 octets and for neither key nor certificate,
-        StateError for a user or key name that is there already.
+        Raises UsageError for a key shorter than 16 octets and for a user without key and
+        certificate, StateError for a user or key name that exists already.
         """
         with self.transaction() as db:
             for user in users:
@@ -48,19 +49,19 @@ class Users(SealedDatabase):
         data, sealed = user.identity.data, None
         if user.psk is not None:
             check_psk(user.psk)
-            sealed = self.sealer.seal(user.psk, *psk_place(data))
+            sealed = self.sealer.seal(user.psk, *psk_context(data))
         name = None if user.psk_id is None else user.psk_id.data
         for taken in (name, data):
-            # A message names a key by its own name or by that of whoever has it.
+            # A message names a key by its own name or by its user's.
             query = "SELECT 1 FROM peers WHERE id = ?"
             if taken is not None and db.execute(query, (taken,)).fetchone():
-                raise StateError(f"{self.where}: another KMS goes by the name {Identity(taken)}")
-        # A message may name a key by its name or by its user: neither may be taken for the other.
+                raise StateError(f"{self.where}: another KMS has the name {Identity(taken)}")
+        # So the name of one user's key must not be another user's name.
         if name not in (None, data) and self.user(Identity(name or b"")) is not None:
             raise StateError(f"{self.where}: the key name {user.psk_id} is that of another user")
         other = self.user_of_key(user.identity)
         if other is not None and other.identity != user.identity:
-            raise StateError(f"{self.where}: {user.identity} is how a key of {other.identity} goes")
+            raise StateError(f"{self.where}: {user.identity} names a key of {other.identity}")
         inserted = db.execute(
             "INSERT INTO users VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO NOTHING",
             (data, int(user.identity.id_type), sealed, name, user.certificate),
@@ -68,14 +69,14 @@ class Users(SealedDatabase):
         if not inserted.rowcount:
             there = self.user(user.identity) is not None
             what = f"the user {user.identity}" if there else f"the key name {user.psk_id}"
-            raise StateError(f"{self.where}: {what} is there already")
+            raise StateError(f"{self.where}: {what} exists already")
         db.executemany(
             "INSERT INTO act_as VALUES (?, ?) ON CONFLICT DO NOTHING",
             [(data, pattern) for pattern in user.act_as],
         )
 
     def act_as(self, identity: Identity | None = None) -> list[str]:
-        """The patterns of identities that a user may act as, or all users together."""
+        """The patterns of identities that a user may act as; without a user, of all users."""
         values: tuple[bytes, ...] = () if identity is None else (identity.data,)
         where = "WHERE who = ?" if values else ""
         query = f"SELECT DISTINCT pattern FROM act_as {where} ORDER BY pattern"  # noqa: S608
@@ -83,19 +84,22 @@ class Users(SealedDatabase):
             return [row[0] for row in self._db.execute(query, values)]
 
     def enable(self, identity: Identity, enabled: bool) -> None:
-        """Enable or disable a user; raises StateError when there is none."""
+        """Enable or disable a user; raises StateError if there is no such user."""
         self._change_user("UPDATE users SET enabled = ? WHERE id = ?", int(enabled), identity)
 
     def rekey(self, identity: Identity, psk: bytes, before_commit: BeforeCommit = nothing) -> None:
-        """Give a user another key; raises UsageError for a short one, StateError for no user."""
+        """Give a user another key.
+
+        Raises UsageError for a key shorter than 16 octets, StateError if there is no such user.
+        """
         check_psk(psk)
-        sealed = self.sealer.seal(psk, *psk_place(identity.data))
+        sealed = self.sealer.seal(psk, *psk_context(identity.data))
         self._change_user("UPDATE users SET psk = ? WHERE id = ?", sealed, identity, before_commit)
 
     def remove_user(self, identity: Identity) -> None:
-        """Remove a user with what they may act as, and from all groups.
+        """Remove a user, their act-as patterns and group memberships.
 
-        A key shared with them protects nothing any more. Raises StateError when there is no
+        A key shared with them no longer protects anything. Raises StateError if there is no
         such user.
         """
         with self.transaction() as db:
@@ -121,19 +125,19 @@ class Users(SealedDatabase):
             raise StateError(f"{self.where}: there is no user {identity}; see kms user list")
 
     def users(self) -> list[User]:
-        """Every user, in the order of their identities."""
+        """All users, ordered by identity."""
         return list(self._users("ORDER BY id", ()))
 
     def user(self, identity: Identity) -> User | None:
-        """The user of an identity."""
+        """The user with an identity, or None."""
         return next(self._users("WHERE id = ?", (identity.data,)), None)
 
     def user_of_key(self, psk_id: Identity) -> User | None:
-        """The user whose key has a name."""
+        """The user whose key has the name `psk_id`, or None."""
         return next(self._users("WHERE psk_id = ?", (psk_id.data,)), None)
 
     def count_users(self) -> int:
-        """How many users there are."""
+        """The number of users."""
         with self._errors():
             count: int = self._db.execute("SELECT count(*) FROM users").fetchone()[0]
         return count
@@ -141,12 +145,12 @@ class Users(SealedDatabase):
     def psk(self, user: User) -> bytes:
         """The pre-shared key of a user.
 
-        Raises StateError when it does not open, UsageError for a user who has none.
+        Raises StateError if it does not open, UsageError for a user without one.
         """
         if user.sealed_psk is None:
             raise UsageError(f"the user {user.identity} has no pre-shared key")
         what = f"the key of {user.identity}"
-        return self._opened(user.sealed_psk, what, psk_place(user.identity.data))
+        return self._opened(user.sealed_psk, what, psk_context(user.identity.data))
 
     def _users(self, where: str, values: tuple[bytes, ...]) -> Iterator[User]:
         query = f"SELECT id, id_type, psk_id, enabled, psk, cert FROM users {where}"  # noqa: S608
@@ -157,7 +161,7 @@ class Users(SealedDatabase):
             yield User(Identity(data, id_type), name, bool(enabled), psk, cert)
 
     def add_members(self, group: Identity, members: Sequence[Identity]) -> None:
-        """Put members into a group: where a ticket names the group, it admits them."""
+        """Add members to a group: a ticket for the group admits them."""
         with self.transaction() as db:
             db.executemany(
                 "INSERT INTO members VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -165,7 +169,7 @@ class Users(SealedDatabase):
             )
 
     def remove_members(self, group: Identity, members: Sequence[Identity]) -> None:
-        """Take members out of a group, all or none; StateError for who is not in it."""
+        """Remove members from a group, all or none; raises StateError for one not in it."""
         query = "DELETE FROM members WHERE member = ? AND grp = ?"
         with self.transaction() as db:
             for member in members:
@@ -175,7 +179,7 @@ class Users(SealedDatabase):
                     )
 
     def groups_of(self, member: Identity) -> list[Identity]:
-        """The groups that someone is in."""
+        """The groups that an identity is a member of."""
         with self._errors():
             rows = self._db.execute(
                 "SELECT grp, grp_type FROM members WHERE member = ?", (member.data,)
@@ -183,7 +187,7 @@ class Users(SealedDatabase):
             return [Identity(data, id_type) for data, id_type in rows]
 
     def is_group(self, identity: Identity) -> bool:
-        """Whether anyone is in a group of that identity."""
+        """Whether there is a group with this identity: one with members."""
         with self._errors():
             row = self._db.execute("SELECT 1 FROM members WHERE grp = ?", (identity.data,))
             return row.fetchone() is not None

@@ -1,12 +1,13 @@
-"""MIKEY messages in HTTP, for both sides: where they go and what they look like.
+"""MIKEY messages in HTTP, for both sides: the path, the media type and the body.
 
-As 3GPP TS 33.328 has it, a message is POSTed to `/keymanagement` as `application/mikey`; the
-body is the message in base64 or as it is, and the answer comes the same way.
+As in 3GPP TS 33.328, a message is POSTed to `/keymanagement` as `application/mikey`; the body
+is the message in base64 or in binary, and the answer has the same form.
 """
 
 from __future__ import annotations
 
 import binascii
+import ipaddress
 import re
 
 from mikeytool.wire.errors import WireError
@@ -14,25 +15,25 @@ from mikeytool.wire.errors import WireError
 PATH = "/keymanagement"
 MEDIA_TYPE = "application/mikey"
 MAX_BODY = 131_072
-"""In octets: no message of an exchange with a KMS comes near it."""
+"""In octets: far more than any message of an exchange with a KMS has."""
 
 _TEXT = re.compile(rb"[A-Za-z0-9+/_=\s-]*")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 def is_mikey(content_type: str | None) -> bool:
-    """Whether a Content-Type is that of messages, whatever its parameters are."""
+    """Whether a Content-Type is that of messages, with any parameters."""
     return (content_type or "").partition(";")[0].strip().lower() == MEDIA_TYPE
 
 
 def read_body(body: bytes) -> tuple[bytes, bool]:
-    """The message in a body, and whether it is there as base64.
+    """The message in a body, and whether the body has it as base64.
 
     The alphabet may be the standard or the URL-safe one, padded or not, with white space
     anywhere. Raises WireError for an empty body and for text that is no base64.
     """
     if not body:
-        raise WireError("the body is empty; a message in base64 or binary is expected")
+        raise WireError("the body is empty; expected a message in base64 or binary")
     if _TEXT.fullmatch(body) is None:
         return body, False
     text = b"".join(body.split()).rstrip(b"=").translate(_STANDARD)
@@ -41,10 +42,18 @@ def read_body(body: bytes) -> tuple[bytes, bool]:
     except binascii.Error:
         message = b""
     if not message:
-        raise WireError("the body is text, but no base64")
+        raise WireError("the body is text, but not base64")
     return message, True
 
 
 def write_body(message: bytes, *, text: bool) -> bytes:
-    """A message as a body: base64 on one line, or as it is."""
+    """A message as a body: base64 on one line, or binary."""
     return binascii.b2a_base64(message, newline=False) if text else message
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: 127.0.0.0/8, ::1, localhost. Only it may use plain HTTP."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

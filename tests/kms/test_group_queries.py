@@ -10,7 +10,14 @@ import pytest
 
 from mikeytool.client.kms_access import reach
 from mikeytool.exchange.environment import NS
-from mikeytool.kms.remote.groups import Asker, Forbidden, answer, authorization, read_answer, target
+from mikeytool.kms.group_queries import (
+    Forbidden,
+    SharedKey,
+    answer,
+    authorization,
+    read_answer,
+    target,
+)
 from mikeytool.wire.errors import Refused, Unreachable, WireError
 from mikeytool.wire.identity import Identity
 from tests.kms.serving import Server, serving
@@ -20,7 +27,7 @@ TEAM = Identity.from_text("sip:team@example.com")
 OTHERS = Identity.from_text("others@example.com")
 FACTORY = Identity.from_text("sip:factory@example.com")
 KEY = Identity.key_name('a "key" & more')
-DESK = Asker(FACTORY, psk_of(FACTORY))
+DESK = SharedKey(FACTORY, psk_of(FACTORY))
 
 
 def with_groups(folder: Path) -> World:
@@ -36,25 +43,25 @@ def asked_of(tmp_path: Path) -> World:
     return with_groups(tmp_path)
 
 
-def told(world: World, asker: Asker, what: str, now: int = START) -> list[Identity]:
+def told(world: World, key: SharedKey, what: str, now: int = START) -> list[Identity]:
     """What a KMS answers, at a moment."""
-    header, mac = authorization(asker, what, START)
+    header, mac = authorization(key, what, START)
     body, mark = answer(world.store, header, what, now)
-    return read_answer(asker, mac, mark, body)
+    return read_answer(key, mac, mark, body)
 
 
 def test_who_may_act_as_others_is_told(asked_of: World) -> None:
-    for asker in (DESK, Asker(KEY, psk_of(FACTORY))):
-        assert told(asked_of, asker, target("member", ALICE)) == [OTHERS, TEAM]
-        assert told(asked_of, asker, target("member", EVE)) == []
-        assert told(asked_of, asker, target("group", TEAM)) == [TEAM]
-        assert told(asked_of, asker, target("group", ALICE)) == []
+    for key in (DESK, SharedKey(KEY, psk_of(FACTORY))):
+        assert told(asked_of, key, target("member", ALICE)) == [OTHERS, TEAM]
+        assert told(asked_of, key, target("member", EVE)) == []
+        assert told(asked_of, key, target("group", TEAM)) == [TEAM]
+        assert told(asked_of, key, target("group", ALICE)) == []
     found = told(asked_of, DESK, target("member", ALICE))
     assert {one.data: one.id_type for one in found} == {OTHERS.data: 0, TEAM.data: 1}
 
 
 def test_others_are_told_of_themselves_alone(asked_of: World) -> None:
-    alice = Asker(ALICE, psk_of(ALICE))
+    alice = SharedKey(ALICE, psk_of(ALICE))
     assert told(asked_of, alice, target("member", ALICE)) == [OTHERS, TEAM]
     for what in (target("member", BOB), target("group", TEAM)):
         with pytest.raises(Forbidden):
@@ -63,13 +70,13 @@ def test_others_are_told_of_themselves_alone(asked_of: World) -> None:
 
 def test_who_is_not_known(asked_of: World) -> None:
     asked_of.store.enable(EVE, False)
-    for asker in (
-        Asker(FACTORY, psk_of(ALICE)),
-        Asker(Identity.from_text("sip:nobody@example.com"), psk_of(ALICE)),
-        Asker(EVE, psk_of(EVE)),
+    for key in (
+        SharedKey(FACTORY, psk_of(ALICE)),
+        SharedKey(Identity.from_text("sip:nobody@example.com"), psk_of(ALICE)),
+        SharedKey(EVE, psk_of(EVE)),
     ):
         with pytest.raises(Refused) as caught:
-            told(asked_of, asker, target("member", EVE))
+            told(asked_of, key, target("member", EVE))
         assert not isinstance(caught.value, Forbidden)
 
 
@@ -122,18 +129,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_over_http(server: Server) -> None:
-    kms = reach(server.url, asker=DESK)
+    kms = reach(server.url, key=DESK)
     assert kms.groups_of(ALICE) == [OTHERS, TEAM]
     assert (kms.is_group(TEAM), kms.is_group(ALICE)) == (True, False)
-    for asker, words in (
-        (Asker(FACTORY, bytes(32)), "--psk"),
-        (Asker(BOB, psk_of(BOB)), "--act-as"),
-        (None, "shows a key"),
+    for key, words in (
+        (SharedKey(FACTORY, bytes(32)), "--psk"),
+        (SharedKey(BOB, psk_of(BOB)), "--act-as"),
+        (None, "need a pre-shared key"),
     ):
         with pytest.raises(Refused, match=words):
-            reach(server.url, asker=asker).groups_of(ALICE)
+            reach(server.url, key=key).groups_of(ALICE)
     with pytest.raises(Unreachable, match="no KMS"):
-        reach(f"{server.url}/prefix", asker=DESK).groups_of(ALICE)
+        reach(f"{server.url}/prefix", key=DESK).groups_of(ALICE)
 
 
 def test_headers(server: Server) -> None:

@@ -1,0 +1,145 @@
+"""Queries about groups over HTTP, for both sides, authenticated by MACs.
+
+A conference system has to know the groups of its members. It asks with GET, and proves its
+identity by a MAC under a key that is derived from its pre-shared key; the answer has a MAC under
+the same key, which covers the MAC of the query. So neither relies on TLS alone, and neither can
+be mistaken for anything that the pre-shared key itself protects.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from mikeytool.exchange.environment import NS
+from mikeytool.kms.store.records import User
+from mikeytool.kms.store.store import Store
+from mikeytool.wire.errors import Refused, WireError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.masked_repr import masked_repr
+
+PATH = "/groups"
+SCHEME = "MIKEY-PSK"
+ANSWER_HEADER = "Authentication-Info"
+"""The header that has the MAC of the answer (RFC 9110 11.6.3)."""
+
+_LABEL = b"mikeytool groups over HTTP"
+_QUERY = re.compile(r"(member|group)=([^&=]{1,2000})")
+_AUTHORIZATION = re.compile(
+    rf'{SCHEME} +id="([^"\\]{{1,2000}})", *t="(\d{{1,12}})", *mac="([0-9a-f]{{64}})"', re.ASCII
+)
+_ANSWER = re.compile(r'mac="([0-9a-f]{64})"', re.ASCII)
+
+
+class Forbidden(Refused):
+    """The sender of a query is authenticated, but may not ask it."""
+
+
+@masked_repr
+@dataclass(frozen=True, slots=True)
+class SharedKey:
+    """A pre-shared key and its name, which may be the identity of its user."""
+
+    name: Identity
+    psk: bytes = field(repr=False)
+
+
+def target(kind: str, identity: Identity) -> str:
+    """The target of a query: for the groups of a `member`, or whether a `group` exists."""
+    return f"{PATH}?{kind}={quote_from_bytes(identity.data, safe='')}"
+
+
+def authorization(key: SharedKey, query: str, now_ns: int) -> tuple[str, bytes]:
+    """The Authorization header for a target, and the MAC in it, which the answer's MAC covers."""
+    t = str(now_ns // NS)
+    mac = _query_mac(_derived(key.psk), query, key.name, t)
+    return f'{SCHEME} id="{quote_from_bytes(key.name.data)}", t="{t}", mac="{mac.hex()}"', mac
+
+
+def read_answer(key: SharedKey, mac: bytes, header: str | None, body: bytes) -> list[Identity]:
+    """The groups in an answer.
+
+    `mac` is that of the query. Raises Refused if the MAC in `header` does not verify,
+    WireError for a body that cannot be read.
+    """
+    found = _ANSWER.fullmatch(header or "")
+    expected = _answer_mac(_derived(key.psk), mac, body)
+    if found is None or not hmac.compare_digest(bytes.fromhex(found[1]), expected):
+        raise Refused(
+            "the answer about groups is not from the KMS that has your key: its MAC fails"
+        )
+    try:
+        groups = json.loads(body)["groups"]
+        return [Identity(bytes.fromhex(one["id_hex"]), int(one["id_type"])) for one in groups]
+    except (ValueError, KeyError, TypeError):
+        raise WireError("the answer about groups cannot be read") from None
+
+
+def answer(store: Store, header: str | None, query: str, now_ns: int) -> tuple[bytes, str]:
+    """The body of the answer to a query, and the header with its MAC.
+
+    Raises Refused if the sender is not authenticated or is disabled, Forbidden if their clock
+    is off or they may not ask this, WireError for a query that cannot be read.
+    """
+    user, key, mac = _authenticated(store, header, query, now_ns)
+    parameter = _QUERY.fullmatch(query.removeprefix(f"{PATH}?"))
+    if parameter is None:
+        raise WireError(f"{PATH} takes one of member=URI and group=URI")
+    about = Identity(unquote_to_bytes(parameter[2]))
+    if not store.act_as(user.identity) and about != user.identity:
+        raise Forbidden("only users who may act as others may ask about others")
+    body = json.dumps({"groups": list(_found(store, parameter[1], about))}).encode()
+    return body, f'mac="{_answer_mac(key, mac, body).hex()}"'
+
+
+def _found(store: Store, kind: str, about: Identity) -> Iterator[dict[str, str | int]]:
+    """The groups of a member, or the group itself if it exists."""
+    there = [about] if kind == "group" and store.is_group(about) else []
+    for group in store.groups_of(about) if kind == "member" else there:
+        yield {"id_hex": group.data.hex(), "id_type": int(group.id_type)}
+
+
+def _authenticated(
+    store: Store, header: str | None, query: str, now_ns: int
+) -> tuple[User, bytes, bytes]:
+    """The sender of a query, the derived key and the MAC of the query."""
+    found = _AUTHORIZATION.fullmatch(header or "")
+    if found is None:
+        raise Refused("the Authorization header is missing or cannot be read")
+    name, t, mac = Identity(unquote_to_bytes(found[1])), found[2], bytes.fromhex(found[3])
+    # As in messages, a key is named by its own name or by the identity of its user.
+    user = store.user_of_key(name) or store.user(name)
+    if user is None or user.sealed_psk is None:
+        raise Refused(f"the key {name} is not known")
+    key = _derived(store.psk(user))
+    if not hmac.compare_digest(mac, _query_mac(key, query, name, t)):
+        raise Refused(f"the MAC of {name} does not verify")
+    if abs(int(t) - now_ns // NS) > store.policy().max_skew:
+        raise Forbidden("the time of the query is too far from this clock; check both")
+    if not user.enabled:
+        raise Refused(f"the user {user.identity} is disabled")
+    return user, key, mac
+
+
+def _derived(psk: bytes) -> bytes:
+    return HKDF(SHA256(), 32, None, _LABEL).derive(psk)
+
+
+def _query_mac(key: bytes, query: str, name: Identity, t: str) -> bytes:
+    return _mac(key, b"question", b"GET", query.encode(), name.data, t.encode())
+
+
+def _answer_mac(key: bytes, mac: bytes, body: bytes) -> bytes:
+    return _mac(key, b"answer", mac, body)
+
+
+def _mac(key: bytes, *parts: bytes) -> bytes:
+    """A MAC over parts, encoded so that no other parts give the same octets."""
+    return hmac.digest(key, b"".join(len(part).to_bytes(4) + part for part in parts), "sha256")
