@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mikeytool import decode, describe, encode
+from mikeytool import decode, describe, encode, exchange
 from mikeytool.capture import open_capture
+from mikeytool.kms.service import handle
+from mikeytool.kms.store.store import Store
 from mikeytool.media import (
     Listener,
     NoSignalledKeyError,
@@ -113,6 +118,53 @@ def test_certificates_have_their_facts(tmp_path: Any) -> None:
     assert of_url == {"url": "http://x/y"}
     assert "cannot be read" in of_bad["error"]
     assert encode(described) == data
+
+
+def test_a_kms_in_memory_two_users_and_a_session() -> None:
+    """All of it imports from two places, and touches no file."""
+    env = exchange.Environment(clock=time.time_ns, random=os.urandom)
+    kms, alice, bob = map(
+        exchange.Identity.from_text,
+        ("sip:kms.example.com", "sip:alice@example.com", "sip:bob@example.com"),
+    )
+    keys = {alice: os.urandom(16), bob: os.urandom(16)}
+    with closing(Store.in_memory(kms)) as store:
+        for user, key in keys.items():
+            store.add_user(user, key)
+
+        def ask(message: bytes) -> bytes:
+            return handle(store, env, message).answer or b""
+
+        profile = exchange.PROFILE_128
+        flags = exchange.TicketFlag.from_letters("DEFGHIJNO")
+        policy = exchange.TicketPolicy(profile.prf, flags, responders=(bob,))
+        request = exchange.request_init(
+            env, profile, policy, initiator=alice, kms=kms, psk=keys[alice]
+        )
+        granted = exchange.accept_request_resp(env, request, keys[alice], ask(request.raw))
+        init = exchange.transfer_init(
+            env,
+            granted.held,
+            initiator=alice,
+            responder=bob,
+            crypto_sessions=[exchange.CsSpec(send=True), exchange.CsSpec(send=False)],
+            policies=[exchange.SP(policy_no=0, protocol=0, policy_param=[])],
+        )
+
+        received = exchange.read_transfer_init(init.raw)
+        exchange.check_acceptable(env, received, lambda _policy: True)
+        question = exchange.resolve_init(
+            env, profile, received.ticket, responder=bob, kms=kms, psk=keys[bob]
+        )
+        resolved = exchange.accept_resolve_resp(env, question, keys[bob], ask(question.raw))
+    verified = exchange.verify_transfer_init(received, resolved, bob)
+    answer, theirs = exchange.transfer_resp(env, verified, lambda _policy: True, local=bob)
+    assert answer is not None
+    ours = exchange.finish_transfer(env, granted.held, init, answer, lambda _policy: True)
+    assert (ours.local, ours.remote) == (theirs.remote, theirs.local) == (alice, bob)
+    media = [ours.media_key(one) for one in ours.crypto_sessions]
+    assert media == [theirs.media_key(one) for one in theirs.crypto_sessions]
+    assert len({key.key for key in media}) == 2
 
 
 def test_import_is_light() -> None:
