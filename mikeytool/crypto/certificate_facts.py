@@ -1,6 +1,6 @@
-"""What people want to know of a certificate in a CERT payload (RFC 3830 6.7).
+"""A summary of the certificate in a CERT payload for people (RFC 3830 6.7).
 
-Nothing is checked here: whom to trust, `certificates` says.
+Nothing is checked here; `certificates` decides what to trust.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Json = dict[str, Any]
 
 
 def certificate_facts(cert: CERT) -> Json:
-    """Subject, issuer, subjectAltName, validity and key of a certificate, or its `url`.
+    """Give subject, issuer, subjectAltName, validity and key of a certificate, or its `url`.
 
-    What is no certificate gives the reason as `error`.
+    If it is not a certificate, `error` says why.
     """
     if cert.cert_type == CertType.X509V3_URL:
         return {"url": cert.cert_data.decode("utf-8", "replace")}
@@ -42,7 +42,7 @@ def certificate_facts(cert: CERT) -> Json:
 
 
 def _alternative_names(certificate: x509.Certificate) -> list[str]:
-    """The names as OpenSSL prints them: the kind, a colon, the name."""
+    """Give the names as OpenSSL prints them: the kind, a colon, the name."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:

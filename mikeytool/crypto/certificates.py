@@ -1,10 +1,10 @@
-"""X.509 certificates: whose they are, and whether to trust them (RFC 3830 4.3 and 6.7,
+"""X.509 certificates: the identities in them, and whether to trust them (RFC 3830 4.3 and 6.7,
 interpretations 34 and 37).
 
-Paths are validated by `cryptography.x509.verification`, with extension policies of its own:
-those that come with it are for the Web and want a DNS name, extended key usages and key
-identifiers that the certificates of users have no need of. That each certificate in a message
-certifies the one before it is checked here, because path building tolerates any order.
+Paths are validated by `cryptography.x509.verification` with extension policies from here: its
+own policies are for the Web and require a DNS name, extended key usages and key identifiers,
+which certificates of users do without. Path building tolerates any order, so it is checked here
+that each certificate in a message certifies the one before it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo, HashFunc, IdType, label
 
 MIN_MODULUS = 2048
-"""In bits: with less, RSA is weaker than any key that it would protect."""
+"""In bits; a shorter RSA key is weaker than any key that it protects."""
 
 MAX_CHAIN = 8
-"""How many certificates may stand in one message."""
+"""The most certificates that one message may carry."""
 
 _NS = 1_000_000_000
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:(?://)?")
@@ -55,16 +55,16 @@ _UNREADABLE = (
 
 
 class Use(Enum):
-    """What the key of a certificate is needed for, by the names of RFC 5280 4.2.1.3."""
+    """The purpose of a certified key, under its name in RFC 5280 4.2.1.3."""
 
     SIGNATURE = "digitalSignature"
     ENVELOPE = "keyEncipherment"
 
 
 def read_certificate(der: bytes) -> x509.Certificate:
-    """A certificate of which everything that matters here can be read.
+    """Read a certificate, its key, names and key usage.
 
-    Raises Refused (Invalid Cert) otherwise.
+    Raises Refused (Invalid Cert) if any of them cannot be read.
     """
     try:
         with warnings.catch_warnings():
@@ -80,7 +80,7 @@ def read_certificate(der: bytes) -> x509.Certificate:
 
 
 def rsa_key(certificate: x509.Certificate) -> RSAPublicKey:
-    """The RSA key in a certificate; raises Refused (Invalid Cert) for others and weak ones."""
+    """Give the RSA key in a certificate; raises Refused (Invalid Cert) for another or weak key."""
     key = certificate.public_key()
     if not isinstance(key, RSAPublicKey):
         _refuse("the key in the certificate is not for RSA, and MIKEY has no other")
@@ -90,7 +90,7 @@ def rsa_key(certificate: x509.Certificate) -> RSAPublicKey:
 
 
 def identities(certificate: x509.Certificate) -> list[Identity]:
-    """The URIs and e-mail addresses in the subjectAltName, in order; never the CN."""
+    """Give the URIs and e-mail addresses in the subjectAltName, in order; never the CN."""
     found = []
     for name in _names(certificate):
         if isinstance(name, x509.UniformResourceIdentifier):
@@ -101,14 +101,14 @@ def identities(certificate: x509.Certificate) -> list[Identity]:
 
 
 def is_of(certificate: x509.Certificate, identity: Identity) -> bool:
-    """Whether a certificate is that of a user: the identity stands in it octet for octet."""
+    """Tell whether a certificate names a user: it has the identity octet for octet."""
     return identity in identities(certificate)
 
 
 def is_of_kms(certificate: x509.Certificate, kms: Identity) -> bool:
-    """Whether a certificate is that of a KMS, whose DNS name it may have instead.
+    """Tell whether a certificate names a KMS, by its identity or by its DNS name.
 
-    A DNS name stands for itself and for a URI that is a scheme and this name, such as
+    A DNS name stands for itself and for a URI made of a scheme and that name, such as
     sip:kms.example.com.
     """
     host = _AUTHORITY.sub(b"", kms.data, count=1).lower()
@@ -119,11 +119,11 @@ def is_of_kms(certificate: x509.Certificate, kms: Identity) -> bool:
 def check_certificate(
     chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate], now_ns: int, use: Use
 ) -> None:
-    """Check that the first certificate of a chain is trusted, valid now and good for a use.
+    """Check that the first certificate of a chain is trusted, valid now and fit for a use.
 
-    `now_ns` is Unix time in nanoseconds. Each certificate must certify the one before it;
+    `now_ns` is the Unix time in nanoseconds. Each certificate must certify the one before it;
     the root may be left out, and an anchor may be the certificate itself. Raises Refused
-    (Invalid Cert) in every other case.
+    (Invalid Cert) otherwise.
     """
     if not 0 < len(chain) <= MAX_CHAIN:
         _refuse(f"a chain has 1 to {MAX_CHAIN} certificates, this one {len(chain)}")
@@ -153,7 +153,7 @@ def check_certificate(
 
 
 def certificate_hash(hash_func: int, certificate: x509.Certificate) -> bytes:
-    """The CHASH of a certificate; raises Refused (Invalid HA) for MD5 and unknown hashes."""
+    """Hash a certificate for CHASH; raises Refused (Invalid HA) for MD5 and unknown hashes."""
     if hash_func == HashFunc.SHA_1:
         return certificate.fingerprint(SHA1())  # noqa: S303
     if hash_func == HashFunc.SHA_256:

@@ -1,8 +1,8 @@
-"""Every key derivation: of MIKEY-TICKET (RFC 6043 5.1, 6.10, A.2), and of the messages of
-RFC 3830 (4.1.4), whose constants both use.
+"""The key derivations of MIKEY-TICKET (RFC 6043 5.1, 6.10, A.2) and of the messages of RFC 3830
+(4.1.4), which share their constants.
 
-Lengths are in octets. A "label" is what the RFCs call so: constant, CS ID, CSB ID, and what
-binds the key to its use.
+Lengths are in octets. A label has the parts that the RFCs give it: constant, CS ID, CSB ID, and
+what binds the key to its use.
 """
 
 from __future__ import annotations
@@ -42,19 +42,22 @@ _SALT_LENGTH = {
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class MessageKeys:
-    """The keys that protect one message or ticket, derived when they are asked for."""
+    """The keys that protect one message or ticket, each derived on demand."""
 
     prf: int
     inkey: bytes = field(repr=False)
     label: bytes
 
     def encr_key(self, encr_alg: int) -> bytes:
-        """The encryption key of the length that the algorithm takes (interpretation 3)."""
+        """Derive the encryption key, as long as the algorithm takes (interpretation 3)."""
         length = lengths(EncrAlg)[encr_alg]
         return prf(self.prf, self.inkey, _ENCR + self.label, length)
 
     def auth_key(self, mac_alg: int) -> bytes:
-        """The authentication key, as long as the MAC; Refused for NULL and unknown ones."""
+        """Derive the authentication key, as long as the MAC.
+
+        Raises Refused (Invalid MAC) for NULL and unknown algorithms.
+        """
         length = lengths(MacAlg).get(mac_alg, 0)
         if not length:
             name = labels(MacAlg).get(mac_alg, mac_alg)
@@ -62,14 +65,14 @@ class MessageKeys:
         return prf(self.prf, self.inkey, _AUTH + self.label, length)
 
     def salt_key(self, encr_alg: int) -> bytes:
-        """The salting key of the length that the algorithm takes (interpretation 3)."""
+        """Derive the salting key, as long as the algorithm takes (interpretation 3)."""
         return prf(self.prf, self.inkey, _SALT + self.label, _SALT_LENGTH[encr_alg])
 
 
 def message_keys_3830(func: int, inkey: bytes, csb_id: int, rand: bytes) -> MessageKeys:
-    """Keys of messages before MIKEY-TICKET, from a pre-shared or envelope key (RFC 3830 4.1.4).
+    """Derive the keys of a message of RFC 3830 from a pre-shared or envelope key (4.1.4).
 
-    `rand` is that of the initial exchange, for responses and updates as well.
+    `rand` is the RAND of the initial exchange, for responses and updates as well.
     """
     return MessageKeys(func, inkey, _NO_CS + csb_id.to_bytes(4) + rand)
 
@@ -83,70 +86,70 @@ def message_keys(
     randr_i: bytes = b"",
     randr_r: bytes = b"",
 ) -> MessageKeys:
-    """Keys from a pre-shared key, envelope key or MPK (RFC 6043 5.1.2)."""
+    """Derive the keys of a message from a pre-shared key, envelope key or MPK (RFC 6043 5.1.2)."""
     step = b"\x02" if response else b"\x01"
     label = _NO_CS + csb_id.to_bytes(4) + step + _rands(randr_i, randr_r)
     return MessageKeys(func, inkey, label)
 
 
 def ticket_keys(func: int, tpk: bytes, rand: bytes) -> MessageKeys:
-    """Keys that protect a MIKEY base ticket, from its TPK (RFC 6043 A.2.1)."""
+    """Derive the keys that protect a MIKEY base ticket from its TPK (RFC 6043 A.2.1)."""
     return MessageKeys(func, tpk, _NO_CS + _NO_CSB + b"\x05" + _with_length(rand))
 
 
 def initiator_data_keys(func: int, mpkr: bytes) -> MessageKeys:
-    """The keys whose auth_key makes Vr, from the MPKr that is not forked (RFC 6043 6.10)."""
+    """Derive the keys whose auth_key makes Vr from the original MPKr (RFC 6043 6.10)."""
     return MessageKeys(func, mpkr, _NO_CS + _NO_CSB + b"\x04")
 
 
 def split_mpk(func: int, mpk: bytes, rand: bytes) -> tuple[bytes, bytes]:
-    """MPKi and MPKr from the MPK in a base ticket, as long as it (RFC 6043 A.2.2)."""
+    """Derive MPKi and MPKr from the MPK in a base ticket, as long as it (RFC 6043 A.2.2)."""
     label = _NO_CS + _NO_CSB + b"\x06" + _with_length(rand)
     return prf(func, mpk, _MPKI + label, len(mpk)), prf(func, mpk, _MPKR + label, len(mpk))
 
 
 def fork_mpkr(func: int, mpkr: bytes, id_data: bytes, randr_kms: bytes) -> bytes:
-    """MPKr' for the responder of that ID Data (RFC 6043 5.1.1)."""
+    """Fork MPKr for the responder with that ID Data: MPKr' (RFC 6043 5.1.1)."""
     return prf(func, mpkr, _MPKR_FORKED + _modifier(id_data, randr_kms), len(mpkr))
 
 
 def fork_tgk(func: int, tgk: bytes, id_data: bytes, randr_kms: bytes) -> bytes:
-    """TGK' for the responder of that ID Data (RFC 6043 5.1.1)."""
+    """Fork a TGK for the responder with that ID Data: TGK' (RFC 6043 5.1.1)."""
     return prf(func, tgk, _TGK_FORKED + _modifier(id_data, randr_kms), len(tgk))
 
 
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class SessionKeys:
-    """What a TGK or GTGK gives one crypto session (RFC 6043 5.1.3)."""
+    """The keys that a TGK or GTGK gives one crypto session (RFC 6043 5.1.3)."""
 
     prf: int
     tgk: bytes = field(repr=False)
     label: bytes
 
     def tek(self, length: int) -> bytes:
-        """The traffic encryption key; for SRTP the master key."""
+        """Derive the traffic encryption key; for SRTP the master key."""
         return prf(self.prf, self.tgk, _CS_TEK + self.label, length)
 
     def salt(self, length: int) -> bytes:
-        """The salting key; for SRTP the master salt. Not used where the TGK brings a salt."""
+        """Derive the salting key; for SRTP the master salt. A salt of the TGK replaces it."""
         return prf(self.prf, self.tgk, _CS_SALT + self.label, length)
 
     def encr_key(self, length: int) -> bytes:
-        """An encryption key, for protocols that derive none of their own."""
+        """Derive an encryption key, for protocols that derive none of their own."""
         return prf(self.prf, self.tgk, _CS_ENCR + self.label, length)
 
     def auth_key(self, length: int) -> bytes:
-        """An authentication key, for protocols that derive none of their own."""
+        """Derive an authentication key, for protocols that derive none of their own."""
         return prf(self.prf, self.tgk, _CS_AUTH + self.label, length)
 
 
 def session_keys(
     func: int, tgk: bytes, cs_id: int, *, randr_i: bytes = b"", randr_r: bytes = b""
 ) -> SessionKeys:
-    """Keys of a crypto session from a TGK, TGK' or GTGK (RFC 6043 5.1.3).
+    """Derive the keys of a crypto session from a TGK, TGK' or GTGK (RFC 6043 5.1.3).
 
-    Which RANDs go in, the H and G flags of the Ticket Policy say.
+    The H and G flags of the Ticket Policy say which RANDs go in.
     """
     label = bytes([cs_id]) + _NO_CSB + b"\x03" + _rands(randr_i, randr_r)
     return SessionKeys(func, tgk, label)

@@ -19,17 +19,17 @@ from mikeytool.wire.payloads import PKE
 
 
 def seal_envelope(public_key: RSAPublicKey, envelope_key: bytes, *, oaep: bool = False) -> PKE:
-    """The PKE that carries an envelope key, not to be cached (C is 0)."""
+    """Encrypt an envelope key into a PKE that is not to be cached (C is 0)."""
     return PKE(data=public_key.encrypt(envelope_key, _padding(oaep)))
 
 
 def unseal_envelope(private_key: RSAPrivateKey, pke: PKE, length: int, *, instead: bytes) -> bytes:
-    """The envelope key of `length` octets in a PKE, whose cache bits are ignored.
+    """Decrypt the envelope key of `length` octets in a PKE whose message has been verified.
 
-    Nothing in a message names the padding, so both are tried. Whoever calls has verified
-    the signature before. Never raises: for broken padding and for another length it gives
-    `instead`, `length` fresh random octets, or what implicit rejection makes of the data, so
-    that the sender learns no more than that the MAC of the answer is wrong.
+    The cache bits are ignored. Nothing in a message names the padding, so both are tried. Never
+    raises: broken padding and any other length give `instead`, `length` fresh random octets, or
+    the result of implicit rejection, so that the sender learns only that the MAC of the answer
+    is wrong.
     """
     for oaep in (True, False):
         try:
@@ -41,7 +41,7 @@ def unseal_envelope(private_key: RSAPrivateKey, pke: PKE, length: int, *, instea
 
 
 class PossibleKey(NamedTuple):
-    """Octets that may be an envelope key; OAEP proves that they were meant."""
+    """Octets that may be an envelope key; OAEP proves that they are one."""
 
     key: bytes
     is_proven: bool
@@ -52,10 +52,10 @@ class PossibleKey(NamedTuple):
 
 
 def possible_keys(private_key: RSAPrivateKey, pke: PKE) -> Iterator[PossibleKey]:
-    """What may be the envelope key in a PKE, with either padding and of any length.
+    """Find what may be the envelope key in a PKE, with either padding and of any length.
 
-    This is for looking into messages. PKCS#1 v1.5 with implicit rejection gives octets for
-    any data, and only a MAC under keys derived from them tells.
+    This is for inspecting messages. PKCS#1 v1.5 with implicit rejection gives octets for any
+    data; only a MAC under keys derived from them tells whether they are the key.
     """
     for oaep in (True, False):
         try:

@@ -12,26 +12,25 @@ from mikeytool.wire.registry import EncrAlg, ErrorNo, MacAlg, label
 from mikeytool.wire.timestamp import Timestamp
 
 TICKET_CSB_ID = 0xFFFFFFFF
-"""What stands for the CSB ID in the IV of a ticket (RFC 6043 A.1)."""
+"""Takes the place of the CSB ID in the IV of a ticket (RFC 6043 A.1)."""
 
 
 def seal_kemac(
     encr_alg: int, sub_payloads: Sequence[KeyData], keys: MessageKeys, csb_id: int, t: Timestamp
 ) -> KEMAC:
-    """A KEMAC with a NULL MAC that holds `sub_payloads`, encrypted.
+    """Encrypt key data sub-payloads into a KEMAC with a NULL MAC (RFC 6043 6.2).
 
-    `t` is the T that goes with the KEMAC: of the same message or Ticket Data
-    (interpretation 1). Raises Refused (Invalid EA) for an algorithm that cannot be used.
+    `t` is the T of the same message or Ticket Data (interpretation 1). Raises Refused (Invalid
+    EA) for an algorithm that cannot be used.
     """
     encr_data = encrypt(encr_alg, build_chain(sub_payloads), keys, csb_id, t)
     return KEMAC(encr_alg=int(encr_alg), encr_data=encr_data, mac_alg=int(MacAlg.NULL))
 
 
 def open_kemac(kemac: KEMAC, keys: MessageKeys, csb_id: int, t: Timestamp) -> list[KeyData]:
-    """The key data in a KEMAC; whoever calls has verified the message or ticket before.
+    """Decrypt the key data in a KEMAC of a message or ticket that has been verified.
 
-    Raises Refused when the algorithm cannot be used, WireError when what comes out is no
-    key data.
+    Raises Refused if the algorithm cannot be used, WireError if the result is not key data.
     """
     if kemac.mac_alg != MacAlg.NULL:
         raise Refused("a KEMAC of MIKEY-TICKET has a NULL MAC of its own", ErrorNo.INVALID_MAC)
@@ -47,7 +46,7 @@ def open_kemac(kemac: KEMAC, keys: MessageKeys, csb_id: int, t: Timestamp) -> li
 
 
 def encrypt(encr_alg: int, clear: bytes, keys: MessageKeys, csb_id: int, t: Timestamp) -> bytes:
-    """Encr data of key data sub-payloads (RFC 3830 4.2.3); none give none.
+    """Encrypt key data sub-payloads into Encr data (RFC 3830 4.2.3); no octets give none.
 
     Raises Refused (Invalid EA) for NULL and unknown algorithms, UsageError for a length
     that AES-KW does not take (interpretation 3).
@@ -60,10 +59,10 @@ def encrypt(encr_alg: int, clear: bytes, keys: MessageKeys, csb_id: int, t: Time
 
 
 def decrypt(encr_alg: int, data: bytes, keys: MessageKeys, csb_id: int, t: Timestamp) -> bytes:
-    """The key data sub-payloads in Encr data; whoever calls has verified the MAC before.
+    """Decrypt the key data sub-payloads in Encr data whose MAC has been verified.
 
-    AES-KW verifies itself (RFC 3830 4.2.3). Raises Refused when it does not, and (Invalid
-    EA) for NULL and unknown algorithms.
+    AES-KW verifies itself (RFC 3830 4.2.3). Raises Refused if it does not, and (Invalid EA)
+    for NULL and unknown algorithms.
     """
     if encr_alg == EncrAlg.AES_KW_128:
         from mikeytool.crypto.keywrap import unwrap
@@ -75,15 +74,17 @@ def decrypt(encr_alg: int, data: bytes, keys: MessageKeys, csb_id: int, t: Times
 def _counter_mode(
     encr_alg: int, data: bytes, keys: MessageKeys, csb_id: int, t: Timestamp
 ) -> bytes:
-    """AES in counter mode, the same both ways."""
+    """Encrypt or decrypt with AES in counter mode, which is the same (RFC 3830 4.2.3)."""
     if encr_alg not in (EncrAlg.AES_CM_128, EncrAlg.AES_CM_256):
         name = label(EncrAlg, encr_alg)
         raise Refused(f"encryption algorithm {name} is not accepted here", ErrorNo.INVALID_EA)
     if not data:
         return b""
     # Loaded here because reading messages, the most frequent use, does not need it.
-    from mikeytool.crypto.counter_mode import counter_mode
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     whitening = b"\0\0" + csb_id.to_bytes(4) + t.ntp64
     salt = int.from_bytes(keys.salt_key(encr_alg)) ^ int.from_bytes(whitening)
-    return counter_mode(keys.encr_key(encr_alg), salt.to_bytes(14) + b"\0\0", data)
+    iv = modes.CTR(salt.to_bytes(14) + b"\0\0")
+    context = Cipher(algorithms.AES(keys.encr_key(encr_alg)), iv).encryptor()
+    return context.update(data) + context.finalize()

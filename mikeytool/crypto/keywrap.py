@@ -1,7 +1,6 @@
-"""AES key wrap with an IV of its own (RFC 3394 2.2, RFC 3830 4.2.3).
+"""AES key wrap with the 64-bit salt of MIKEY as its IV (RFC 3394 2.2, RFC 3830 4.2.3).
 
-`cryptography` wraps as well, but only with the IV of RFC 3394 2.2.3.1, and MIKEY has the
-64-bit salt there.
+`cryptography` wraps with the IV of RFC 3394 2.2.3.1 alone.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ _ROUNDS = 6
 
 
 def wrap(kek: bytes, iv: bytes, data: bytes) -> bytes:
-    """`data`, a multiple of 8 octets and at least 16, wrapped: 8 octets longer.
+    """Wrap `data`, of at least 16 octets and a multiple of 8; the result is 8 octets longer.
 
-    `iv` has 8 octets. Raises UsageError for another length of `data`.
+    `iv` has 8 octets. Raises UsageError for any other length of `data`.
     """
     if len(data) % _HALF or len(data) < 2 * _HALF:
         raise UsageError(
             f"AES-KW takes key data of 16 octets or more, in multiples of 8; this has {len(data)}"
         )
-    # ECB is the block cipher itself, of which the wrap is made.
+    # ECB is the bare block cipher, which the key wrap is built on.
     block = Cipher(algorithms.AES(kek), modes.ECB()).encryptor()  # noqa: S305
     a = iv
     r = [data[at : at + _HALF] for at in range(0, len(data), _HALF)]
@@ -39,7 +38,7 @@ def wrap(kek: bytes, iv: bytes, data: bytes) -> bytes:
 
 
 def unwrap(kek: bytes, iv: bytes, data: bytes) -> bytes:
-    """What `wrap` has wrapped; raises Refused (Auth failure) when the IV does not come out."""
+    """Undo `wrap`; raises Refused (Auth failure) if the IV is not the result."""
     if len(data) % _HALF or len(data) < 3 * _HALF:
         raise Refused(f"{len(data)} octets are no wrapped key data", ErrorNo.AUTH_FAILURE)
     block = Cipher(algorithms.AES(kek), modes.ECB()).decryptor()  # noqa: S305

@@ -11,13 +11,16 @@ _DIGEST = {MacAlg.HMAC_SHA_1_160.value: "sha1", MacAlg.HMAC_SHA_256_256.value: "
 
 
 def mac(mac_alg: int, keys: MessageKeys, covered: bytes) -> bytes:
-    """The MAC over `covered`; raises Refused (Invalid MAC) for NULL and unknown algorithms."""
+    """Compute the MAC over `covered`.
+
+    Raises Refused (Invalid MAC) for NULL and unknown algorithms.
+    """
     return hmac.digest(keys.auth_key(mac_alg), covered, _DIGEST[mac_alg])
 
 
 def mac_is_good(mac_alg: int, keys: MessageKeys, covered: bytes, given: bytes) -> bool:
-    """Whether `given` is the MAC over `covered`, compared in constant time.
+    """Tell whether `given` is the MAC over `covered`, in constant time.
 
-    Raises Refused (Invalid MAC) for NULL and unknown algorithms: they prove nothing.
+    Raises Refused (Invalid MAC) for NULL and unknown algorithms, which prove nothing.
     """
     return hmac.compare_digest(mac(mac_alg, keys, covered), given)

@@ -16,9 +16,9 @@ _UNREADABLE = (ValueError, UnsupportedAlgorithm)
 
 
 def private_key(pem: bytes, what: str, passphrase: Callable[[], bytes]) -> RSAPrivateKey:
-    """The RSA private key in a PEM file; `passphrase` is asked when it is encrypted.
+    """Read the RSA private key in a PEM file; `passphrase` is called if it is encrypted.
 
-    `what` names it in errors. Raises WireError when it cannot be read, UsageError for a key
+    `what` names the file in errors. Raises WireError if it cannot be read, UsageError for a key
     that is not for RSA, Refused for a wrong passphrase.
     """
     try:
@@ -36,9 +36,9 @@ def private_key(pem: bytes, what: str, passphrase: Callable[[], bytes]) -> RSAPr
 
 
 def certificates(pem: bytes, what: str) -> list[x509.Certificate]:
-    """The certificates in a PEM file, in their order, one at least.
+    """Read the certificates in a PEM file, in their order.
 
-    Raises WireError when there is none, Refused (Invalid Cert) for one that is unusable.
+    Raises WireError if there is none, Refused (Invalid Cert) for one that is unusable.
     """
     try:
         found = x509.load_pem_x509_certificates(pem)

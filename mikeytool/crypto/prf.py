@@ -14,10 +14,10 @@ _HASH = {PrfFunc.MIKEY_1.value: ("sha1", 20), PrfFunc.HMAC_SHA_256.value: ("sha2
 
 
 def prf(func: int, inkey: bytes, label: bytes, length: int) -> bytes:
-    """`length` octets of PRF(inkey, label), with the function of that PRF func number.
+    """Derive `length` octets of PRF(inkey, label) with the function of a PRF func number.
 
-    Raises Refused (Invalid PRF) for a number that is not MIKEY-1 or PRF-HMAC-SHA-256, and
-    for an empty inkey, whose outkey would be zeros.
+    Raises Refused (Invalid PRF) for a number other than those of MIKEY-1 and PRF-HMAC-SHA-256,
+    and Refused for an empty inkey, whose outkey would be zeros.
     """
     if not inkey:
         raise Refused("an empty key protects nothing")

@@ -22,12 +22,12 @@ _HASH: dict[int, HashAlgorithm] = {
 
 
 def signature_length(key: RSAPrivateKey) -> int:
-    """How long a signature with this key is, in octets."""
+    """Give the length of a signature with this key in octets."""
     return (key.key_size + 7) // 8
 
 
 def sign(prf: int, key: RSAPrivateKey, s_type: int, covered: bytes) -> bytes:
-    """The signature over `covered`, with the hash that goes with the PRF func."""
+    """Sign `covered` with the hash that goes with the PRF func."""
     algorithm = _hash(prf)
     return key.sign(covered, _padding(s_type, algorithm), algorithm)
 
@@ -37,9 +37,8 @@ def check_signature(
 ) -> None:
     """Verify a signature over `covered`.
 
-    Raises Refused (Auth failure) when it is wrong or of an unknown S type, Refused
-    (Invalid HA) when it was made with a hash that does not go with the PRF func, (Invalid
-    PRF) for an unknown one.
+    Raises Refused (Auth failure) if it is wrong or of an unknown S type, (Invalid HA) if it was
+    made with a hash that does not go with the PRF func, (Invalid PRF) for an unknown PRF func.
     """
     wanted = _hash(prf)
     if _is_good(key, s_type, wanted, covered, signature):

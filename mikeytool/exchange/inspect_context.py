@@ -2,7 +2,7 @@
 (RFC 3830 5.2 and 6.2, RFC 4650 3, RFC 4738 3.6, RFC 6043 5.5).
 
 This is the one place that says, for each data type, which message it answers, whose
-identities it takes and what goes behind it; `opening` verifies with it, `sealing` writes.
+identities it takes and what goes behind it; `inspect` verifies with it, `sealing` writes.
 """
 
 from __future__ import annotations

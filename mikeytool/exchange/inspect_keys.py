@@ -1,7 +1,7 @@
 """Which keys may protect a message that is looked into (RFC 3830 4.1.4, RFC 4650 3, RFC 4738
 3.6, RFC 6043 5.1.2 and 5.2).
 
-Candidates come likeliest first: `opening` tries one after the other, `sealing` takes the first.
+Candidates come likeliest first: `inspect` tries one after the other, `sealing` takes the first.
 """
 
 from __future__ import annotations

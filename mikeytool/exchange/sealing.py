@@ -1,6 +1,6 @@
-"""Protecting a message again after it was edited: the reverse of `opening`.
+"""Protecting a message again after it was edited: the reverse of `inspect`.
 
-Which keys there are and what they cover, `opening_keys` and `opening_context` say for both.
+Which keys there are and what they cover, `inspect_keys` and `inspect_context` say for both.
 Nothing is checked, because messages are crafted to be wrong as well; what no key covers stays
 as it is.
 """
