@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -12,6 +10,7 @@ from typing import Any
 
 import click
 
+from mikeytool.capture.json_input import json_values
 from mikeytool.capture.text import Format, format_message
 from mikeytool.cli.exit_codes import complain, exit_code, worst
 from mikeytool.cli.message_io import check_output, message_options, open_input, write_output
@@ -27,10 +26,6 @@ from mikeytool.exchange.reseal import Resealer
 from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 
 _BEGIN = 256
-_EMPTY = (
-    "the input is empty; the command before it in the pipe may have failed, look at its messages"
-)
-_NO_SPACE = re.compile(r"\S|\Z")
 
 
 @click.command()
@@ -97,30 +92,11 @@ def _encoded(resealer: Resealer, item: Any) -> bytes:
 
 
 def _items(argument: str | None) -> Iterator[Any]:
-    """The values in an input: one a line, or one behind the other, or a list of them.
-
-    Where each line is one, as decode --json prints them, one line is held at a time; from
-    the first that is none on, the rest is read at once. In the place of what is no JSON
-    there is a WireError; reading goes on with the next line that begins with an object.
-    """
+    """Read the values of the input, with a WireError in place of each that is no JSON."""
     with open_input(argument) as source:
         try:
             _check_begin(source.peek(_BEGIN), argument)
-            is_blank, is_lost = True, False
-            for number, line in enumerate(source, 1):
-                if not line.strip() or (is_lost and not line.startswith(b"{")):
-                    continue
-                is_blank = is_lost = False
-                try:
-                    value = json.loads(line.removeprefix(BOM_UTF8).decode())
-                except (ValueError, RecursionError) as error:
-                    if not _is_broken(error):
-                        yield from _values(line + source.read(), number)
-                        return
-                    is_lost, value = True, WireError(f"line {number}: {_no_json(error)}")
-                yield from value if isinstance(value, list) else [value]
-            if is_blank:
-                raise WireError(_EMPTY)
+            yield from json_values(source)
         except OSError as error:
             raise StateError(f"{argument}: {error.strerror}") from None
 
@@ -132,44 +108,3 @@ def _check_begin(head: bytes, argument: str | None) -> None:
         short = argument is not None and argument != "-" and len(argument) < 64
         hint = f"; and there is no file {argument!r}" if short else ""
         raise WireError(f"this is no JSON object, as decode --json prints it{hint}")
-
-
-def _is_broken(error: Exception) -> bool:
-    """Whether the lines behind the one that gave this error cannot make it right."""
-    if not isinstance(error, json.JSONDecodeError) or error.msg == "Extra data":
-        return False
-    return error.pos < len(error.doc.rstrip())
-
-
-def _no_json(error: Exception) -> str:
-    reason = getattr(error, "msg", "nested too deep, or a number too long")
-    return f"this is no JSON: {reason}"
-
-
-def _values(data: bytes, line: int) -> Iterator[Any]:
-    """The values of a JSON text that begins in that line."""
-    try:
-        text = data.removeprefix(BOM_UTF8).decode()
-    except UnicodeDecodeError as error:
-        line += data.count(b"\n", 0, error.start)
-        yield WireError(f"line {line}: this is no JSON: octets that are no UTF-8")
-        return
-    decoder = json.JSONDecoder()
-    pos = counted = 0
-    while True:
-        pos = _NO_SPACE.search(text, pos).start()  # type: ignore[union-attr]
-        if pos == len(text):
-            return
-        try:
-            value, pos = decoder.raw_decode(text, pos)
-        except (ValueError, RecursionError) as error:
-            at = getattr(error, "pos", pos)
-            line += text.count("\n", counted, at)
-            counted = at
-            yield WireError(f"line {line}: {_no_json(error)}")
-            pos = (text.find("\n{", pos) + 1) or len(text)
-            continue
-        if isinstance(value, list):
-            yield from value
-        else:
-            yield value

@@ -1,10 +1,9 @@
-"""`keygen`: fresh keys."""
+"""`keygen`: new keys."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -18,10 +17,9 @@ from mikeytool.srtp import suite
 from mikeytool.storage.private_files import check_free, write_private
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.registry import IdType
 
 _PATH = click.Path(path_type=Path)
-# What a key is for, and how long it is unless it is told otherwise, in octets.
+# The use of each key, and its default length in octets.
 _KINDS = {
     "psk": ("A key for a user and the KMS; {} octets.", 16),
     "tpk": ("A key for the KMS to protect tickets; {} octets.", 32),
@@ -75,7 +73,7 @@ for _kind in _KINDS:
     type=IDENTITY,
     required=True,
     metavar="URI",
-    help="Whose it is: the subjectAltName of the certificate.",
+    help="The identity of the certificate, its subjectAltName.",
 )
 @click.option(
     "-o",
@@ -83,70 +81,52 @@ for _kind in _KINDS:
     type=_PATH,
     required=True,
     metavar="PEM",
-    help="Where the private key goes, mode 0600.",
+    help="Write the private key to PEM, mode 0600.",
 )
 @click.option(
-    "--cert-out", type=_PATH, required=True, metavar="PEM", help="Where the certificate goes."
+    "--cert-out", type=_PATH, required=True, metavar="PEM", help="Write the certificate to PEM."
 )
-@click.option("--bits", type=click.IntRange(2048, 8192), default=3072, show_default=True)
-@click.option("--ca-cert", type=_PATH, metavar="PEM", help="Who signs; default: itself.")
-@click.option("--ca-key", type=_PATH, metavar="PEM", help="The key of --ca-cert.")
+@click.option(
+    "--bits",
+    type=click.IntRange(2048, 8192),
+    default=3072,
+    show_default=True,
+    help="Length of the key.",
+)
+@click.option(
+    "--ca-cert",
+    type=_PATH,
+    metavar="PEM",
+    help="The certificate of the CA that signs; default: the key signs its own.",
+)
+@click.option("--ca-key", type=_PATH, metavar="PEM", help="The private key of --ca-cert.")
 @force_option
 @quiet_option
-def rsa(output: Path, cert_out: Path, force: bool, **options: Any) -> None:
-    """An RSA key pair with a certificate for an identity, valid for a year."""
+def rsa(
+    identity: Identity,
+    output: Path,
+    cert_out: Path,
+    bits: int,
+    ca_cert: Path | None,
+    ca_key: Path | None,
+    force: bool,
+) -> None:
+    """Make an RSA key pair, and a certificate for an identity that is valid for a year."""
     for path in (output, cert_out):
         check_free(path, force=force)
-    key_pem, cert_pem = _make_rsa(**options)
-    write_private(output, key_pem, force=force)
-    write_private(cert_out, cert_pem, force=force)
-
-
-def _make_rsa(
-    identity: Identity, bits: int, ca_cert: Path | None, ca_key: Path | None
-) -> tuple[bytes, bytes]:
-    """A private key and its certificate, both PEM (interpretation 34)."""
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
-
     if (ca_cert is None) != (ca_key is None):
         raise UsageError("--ca-cert and --ca-key go together")
-    key = generate_private_key(public_exponent=65537, key_size=bits)
-    text = identity.data.decode("utf-8", "replace")
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text[:64])])
-    issuer, signer = subject, key
+    from mikeytool.crypto.new_certificate import make_key_pair, read_issuer
+
+    issuer = None
     if ca_cert is not None and ca_key is not None:
         try:
-            issuer = x509.load_pem_x509_certificate(ca_cert.read_bytes()).subject
-            loaded = serialization.load_pem_private_key(ca_key.read_bytes(), None)
-        except (ValueError, TypeError):
-            raise UsageError("--ca-cert or --ca-key: this is no PEM without a passphrase") from None
-        if not isinstance(loaded, RSAPrivateKey):
-            raise UsageError(f"--ca-key {ca_key}: an RSA key is expected")
-        signer = loaded
-    start = datetime.fromtimestamp(clock()() // 1_000_000_000, UTC)
+            issuer = read_issuer(ca_cert.read_bytes(), ca_key.read_bytes())
+        except UsageError as error:
+            raise UsageError(f"--ca-cert or --ca-key: {error}") from None
     try:
-        mail = identity.id_type == IdType.NAI
-        name = x509.RFC822Name(text) if mail else x509.UniformResourceIdentifier(text)
-    except ValueError:
-        raise UsageError("--identity: a certificate takes ASCII alone, escape the rest") from None
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start - timedelta(minutes=5))
-        .not_valid_after(start + timedelta(days=365))
-        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=ca_cert is None, path_length=None), critical=True)
-        .sign(signer, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return private, cert.public_bytes(pem)
+        key_pem, cert_pem = make_key_pair(identity, clock()(), bits=bits, issuer=issuer)
+    except UsageError as error:
+        raise UsageError(f"--identity: {error}") from None
+    write_private(output, key_pem, force=force)
+    write_private(cert_out, cert_pem, force=force)

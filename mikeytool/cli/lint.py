@@ -27,19 +27,15 @@ _FAILING = {"error": {Level.ERROR}, "warning": {Level.ERROR, Level.WARNING}}
 @json_option
 @click.option("--lines", is_flag=True, help="Every line is a message of its own.")
 @click.option(
-    "--init",
-    metavar="MESSAGE",
+    "--init", metavar="MESSAGE",
     help="The message that it answers; for a CSB update, one of the first exchange.",
-)
+)  # fmt: skip
 @click.option("--at", metavar="T", help="When the message came: ISO 8601, Unix seconds, now-D.")
 @click.option("--ignore", "ignored", metavar="CODE", multiple=True, help="Leave a finding out.")
 @click.option(
-    "--fail-on",
-    type=click.Choice(list(_FAILING)),
-    default="error",
-    show_default=True,
+    "--fail-on", type=click.Choice(list(_FAILING)), default="error", show_default=True,
     help="From which level on findings make the exit code 1.",
-)
+)  # fmt: skip
 @click.option("--list", "as_list", is_flag=True, help="List the codes, and what they mean.")
 @quiet_option
 def lint(

@@ -30,10 +30,11 @@ from mikeytool.cli.options.common import (
 )
 from mikeytool.cli.options.keys import KEY, KEY_HELP, need_key
 from mikeytool.cli.options.types import IDENTITY, parse_duration
-from mikeytool.cli.render.conference import conference_json, print_conference
+from mikeytool.cli.render.conference import print_conference
 from mikeytool.client.kms_access import reach
-from mikeytool.conference import calling_in, calling_out, member_rows, membership, rows
+from mikeytool.conference import calling_in, calling_out, member_rows, membership
 from mikeytool.conference.database import ConferenceState
+from mikeytool.conference.description import describe_conferences
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
     DEFAULT_TIMEOUT,
@@ -49,14 +50,16 @@ from mikeytool.wire.identity import Identity
 
 _PATH = click.Path(path_type=Path)
 state_argument = click.argument("state", type=_PATH)
-people_argument = click.argument("who", type=IDENTITY, nargs=-1, required=True, metavar="URI...")
+people_argument = click.argument(
+    "identities", type=IDENTITY, nargs=-1, required=True, metavar="URI..."
+)
 focus_option = click.option(
-    "--focus", type=IDENTITY, metavar="URI", help="Which conference; may be left out with one."
+    "--focus", type=IDENTITY, metavar="URI", help="The conference; not needed if there is only one."
 )
 send_errors_option = click.option(
     "--send-errors",
     is_flag=True,
-    help="Print an Error message also for those who are not authenticated.",
+    help="Print an Error message also for callers that are not authenticated.",
 )
 
 
@@ -71,37 +74,24 @@ def conference() -> None:
 @conference.command()
 @state_argument
 @click.option(
-    "--as",
-    "identity",
-    type=IDENTITY,
-    required=True,
-    metavar="FACTORY",
-    envvar="MIKEYTOOL_AS",
-    help="URI of the conference factory, a user of the KMS who may act as every focus.",
-)
+    "--as", "identity", type=IDENTITY, required=True, metavar="FACTORY", envvar="MIKEYTOOL_AS",
+    help="URI of the conference factory, a user of the KMS that may act as every focus.",
+)  # fmt: skip
 @click.option(
     "--psk", type=KEY, metavar="KEY", envvar="MIKEYTOOL_PSK", help=f"Its key: {KEY_HELP}."
 )
 @click.option(
-    "--kms",
-    required=True,
-    metavar="STORE|URL",
-    envvar="MIKEYTOOL_KMS",
-    help="Where the KMS is.",
-)
+    "--kms", required=True, metavar="STORE|URL", envvar="MIKEYTOOL_KMS",
+    help="The URL or the store of the KMS.",
+)  # fmt: skip
 @click.option(
-    "--kms-id",
-    type=IDENTITY,
-    metavar="KMS_ID",
-    envvar="MIKEYTOOL_KMS_ID",
-    help="Identity of the KMS; default: what it says.",
-)
+    "--kms-id", type=IDENTITY, metavar="KMS_ID", envvar="MIKEYTOOL_KMS_ID",
+    help="Identity of the KMS; default: what the store says, or the host name of the URL.",
+)  # fmt: skip
 @click.option(
-    "--may-create",
-    multiple=True,
-    metavar="PATTERN",
-    help="Who may create conferences, as in sip:*@example.com; default: every user.",
-)
+    "--may-create", multiple=True, metavar="PATTERN",
+    help="Only users of this pattern may create conferences, as in sip:*@example.com.",
+)  # fmt: skip
 @force_option
 @quiet_option
 def init(
@@ -141,7 +131,7 @@ def _identity_of(where: str) -> Identity:
 
 @contextmanager
 def _system(path: Path, *, send_errors: bool = False) -> Iterator[ConferenceSystem]:
-    """The conference system at work, its file closed afterwards."""
+    """Open a conference system and its KMS."""
     with ConferenceState(path) as state:
         me = state.settings()
         with closing(reach(me.kms, key=SharedKey(me.identity, me.psk))) as kms:
@@ -166,14 +156,9 @@ def _purposes(_context: click.Context, _param: click.Parameter, text: str) -> li
     "--focus", type=IDENTITY, required=True, metavar="URI", help="Address of the new conference."
 )
 @click.option(
-    "--purpose",
-    "purposes",
-    default="audio",
-    show_default=True,
-    callback=_purposes,
-    metavar="audio,video,floor,events",
-    help="What there are keys for.",
-)
+    "--purpose", "purposes", default="audio", show_default=True, callback=_purposes,
+    metavar="audio,video,floor,events", help="Make keys for these.",
+)  # fmt: skip
 @send_errors_option
 @message_options
 @quiet_option
@@ -211,17 +196,17 @@ def call_in(
     fmt: Format,
     output: str | None,
 ) -> int:
-    """Let a caller in: their TRANSFER_INIT in, TRANSFER_RESP with the group keys out."""
+    """Admit a caller: TRANSFER_INIT in, TRANSFER_RESP with the group keys out."""
     data = one_message(message, index)
     check_output(output)
     with _system(state, send_errors=send_errors) as system, _answering(fmt, output) as answers:
         answers.append(calling_in.call_in(system, data))
-        _tell_of_updates(system)
+        _note_updates(system)
     return answers.code
 
 
 class _Answers(list[bytes]):
-    """What is printed in the end, and the exit code."""
+    """The messages to print in the end, and the exit code."""
 
     code = 0
 
@@ -242,7 +227,7 @@ def _answering(fmt: Format, output: str | None) -> Iterator[_Answers]:
         write_message(answer, fmt, output)
 
 
-def _tell_of_updates(system: ConferenceSystem) -> None:
+def _note_updates(system: ConferenceSystem) -> None:
     with system.state.snapshot() as db:
         waiting = member_rows.count_behind(db)
     if waiting:
@@ -251,31 +236,28 @@ def _tell_of_updates(system: ConferenceSystem) -> None:
 
 @conference.command("call-out")
 @state_argument
-@click.argument("who", type=IDENTITY, metavar="URI")
+@click.argument("identity", type=IDENTITY, metavar="URI")
 @focus_option
 @click.option(
-    "--timeout",
-    metavar="D",
-    default=f"{DEFAULT_TIMEOUT}s",
-    show_default=True,
-    help="How long to wait for the answer.",
-)
+    "--timeout", metavar="D", default=f"{DEFAULT_TIMEOUT}s", show_default=True,
+    help="Wait this long for the answer.",
+)  # fmt: skip
 @message_options
 @quiet_option
 def call_out(
     state: Path,
-    who: Identity,
+    identity: Identity,
     focus: Identity | None,
     timeout: str,
     fmt: Format,
     output: str | None,
 ) -> None:
-    """Invite the person URI; prints TRANSFER_INIT with the group keys."""
+    """Invite URI; prints TRANSFER_INIT with the group keys."""
     seconds = parse_duration(timeout)
     check_output(output)
     with _system(state) as system:
-        message = calling_out.call_out(system, focus, who, seconds)
-        _tell_of_updates(system)
+        message = calling_out.call_out(system, focus, identity, seconds)
+        _note_updates(system)
     write_message(message, fmt, output)
 
 
@@ -287,8 +269,8 @@ def call_out(
 def answer(state: Path, message: str | None, index: int | None) -> int:
     """Take the TRANSFER_RESP to a call-out or an update.
 
-    Prints updates that it leads to, as JSON Lines; an Error message for an answer that is
-    refused.
+    Prints the updates that follow from it as JSON Lines, and for an answer that is refused an
+    Error message.
     """
     data = one_message(message, index)
     with _system(state) as system, _answering("b64", None) as answers:
@@ -307,10 +289,10 @@ def answer(state: Path, message: str | None, index: int | None) -> int:
 @people_argument
 @focus_option
 @quiet_option
-def allow(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> None:
-    """Put people or groups into the allowed set."""
+def allow(state: Path, identities: tuple[Identity, ...], focus: Identity | None) -> None:
+    """Add users or groups to the allowed set."""
     with _system(state) as system:
-        tidied = membership.allow(system, focus, who)
+        tidied = membership.allow(system, focus, identities)
         _print_updates(tidied.updates)
         _warn(tidied.undone)
 
@@ -320,13 +302,14 @@ def allow(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> Non
 @people_argument
 @focus_option
 @quiet_option
-def deny(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> None:
-    """Put people out of the allowed set and out of the conference.
+def deny(state: Path, identities: tuple[Identity, ...], focus: Identity | None) -> None:
+    """Take users or groups out of the allowed set and out of the conference.
 
-    Prints the updates for those who stay, as JSON Lines. They are out even when the KMS, which
-    makes the new keys, cannot be reached; the next command that reaches it changes the keys.
+    Prints the updates for the members that stay, as JSON Lines. The others are out even when
+    the KMS, which makes the new keys, cannot be reached; the next command that reaches it
+    changes the keys.
     """
-    _dismiss(state, who, focus, deny=True)
+    _dismiss(state, identities, focus, deny=True)
 
 
 @conference.command()
@@ -334,32 +317,31 @@ def deny(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> None
 @people_argument
 @focus_option
 @quiet_option
-def remove(state: Path, who: tuple[Identity, ...], focus: Identity | None) -> None:
-    """Put people out who have left or are to leave; they may come back.
+def remove(state: Path, identities: tuple[Identity, ...], focus: Identity | None) -> None:
+    """Remove members that have left or are to leave; they may come back.
 
-    Prints the updates for those who stay, as JSON Lines.
+    Prints the updates for the members that stay, as JSON Lines.
     """
-    _dismiss(state, who, focus, deny=False)
+    _dismiss(state, identities, focus, deny=False)
 
 
-def _dismiss(state: Path, who: Sequence[Identity], focus: Identity | None, *, deny: bool) -> None:
+def _dismiss(
+    state: Path, identities: Sequence[Identity], focus: Identity | None, *, deny: bool
+) -> None:
     with _system(state) as system:
-        made = membership.dismiss(system, focus, who, deny=deny)
+        made = membership.dismiss(system, focus, identities, deny=deny)
         _print_updates(made)
         if not made:
-            _tell_of_updates(system)  # another command may have been faster
+            _note_updates(system)  # another command may have been faster
 
 
 @conference.command()
 @state_argument
 @focus_option
 @click.option(
-    "--overlap",
-    metavar="D",
-    default=f"{DEFAULT_OVERLAP}s",
-    show_default=True,
-    help="How long the old keys stay good.",
-)
+    "--overlap", metavar="D", default=f"{DEFAULT_OVERLAP}s", show_default=True,
+    help="Accept the old keys this long.",
+)  # fmt: skip
 @quiet_option
 def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
     """Change the group keys; prints the updates for the members, as JSON Lines."""
@@ -373,13 +355,13 @@ def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
 @focus_option
 @quiet_option
 def updates(state: Path, focus: Identity | None) -> None:
-    """Print the updates again that members have not answered, as JSON Lines."""
+    """Print again the updates that members have not answered, as JSON Lines."""
     with _system(state) as system:
         _print_updates(membership.unanswered(system, focus))
 
 
 def _warn(undone: MikeyError | None) -> None:
-    """Say that a command has done what it should, but not what was due beside it."""
+    """Say that a command did its own work, but not other work that was due."""
     if undone is not None:
         complain(
             f"that is done, but not what was due beside it: {undone}; the next command that"
@@ -401,8 +383,8 @@ def _print_updates(made: Sequence[Update]) -> None:
 def show(state: Path, as_json: bool, show_keys: bool) -> None:
     """Show the conferences, their members and keys."""
     now = environment().clock()
-    with closing(ConferenceState(state)) as opened, opened.snapshot() as db:
-        shown = [conference_json(db, one, now, show_keys) for one in rows.conferences(db)]
+    with closing(ConferenceState(state)) as opened:
+        shown = describe_conferences(opened, now, show_keys=show_keys)
     if as_json:
         print(json.dumps(shown[0] if len(shown) == 1 else shown))
         return

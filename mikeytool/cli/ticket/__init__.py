@@ -114,19 +114,14 @@ def request(
 @ticket.command(short_help="Make a ticket without the KMS.")
 @as_option
 @click.option(
-    "--tpk",
-    type=KEY,
-    metavar="KEY",
+    "--tpk", type=KEY, metavar="KEY",
     help=f"The key that protects the ticket, which who resolves it has too: {KEY_HELP}.",
-)
+)  # fmt: skip
 @click.option("--tpk-id", metavar="TEXT", help="The name of that key, if it has one.")
 @click.option(
-    "--kms-id",
-    type=IDENTITY,
-    metavar="ID",
-    envvar="MIKEYTOOL_KMS_ID",
+    "--kms-id", type=IDENTITY, metavar="ID", envvar="MIKEYTOOL_KMS_ID",
     help="The KMS that can resolve the ticket (mode 3).",
-)
+)  # fmt: skip
 @click.option("--save", type=_PATH, required=True, metavar="FILE", help="Where the ticket goes.")
 @policy_options(CREATE_FLAGS)
 @key_wrap_option
@@ -185,11 +180,9 @@ def accept(
 @message_argument
 @kms_exchange_options
 @click.option(
-    "--tpk",
-    type=KEY,
-    metavar="KEY",
+    "--tpk", type=KEY, metavar="KEY",
     help=f"Resolve the ticket here, with the key that protects it: {KEY_HELP}.",
-)
+)  # fmt: skip
 @click.option("--profile", type=click.Choice(["128", "256"]), help="Default: the ticket's.")
 @index_option
 @message_options

@@ -55,34 +55,22 @@ from mikeytool.wire.registry import TicketFlag
 
 @click.command()
 @click.option(
-    "--ticket",
-    "ticket_path",
-    type=PATH,
-    required=True,
-    metavar="FILE",
+    "--ticket", "ticket_path", type=PATH, required=True, metavar="FILE",
     help="The ticket file; it is marked as used.",
-)
+)  # fmt: skip
 @click.option(
-    "--as",
-    "local",
-    type=IDENTITY,
-    metavar="URI",
-    envvar="MIKEYTOOL_AS",
-    show_envvar=True,
+    "--as", "local", type=IDENTITY, metavar="URI", envvar="MIKEYTOOL_AS", show_envvar=True,
     help="Who calls; default: whose ticket it is.",
-)
+)  # fmt: skip
 @click.option("--to", "remote", type=IDENTITY, required=True, metavar="URI", help="Who is called.")
 @session_option
 @media_options
 @key_wrap_option
 @app_option
 @click.option(
-    "--same-rands-as",
-    "group_path",
-    type=PATH,
-    metavar="SESSION",
+    "--same-rands-as", "group_path", type=PATH, metavar="SESSION",
     help="Use the RAND of that session, so that a group has one key; takes a ticket without G.",
-)
+)  # fmt: skip
 @message_options
 @force_option
 @quiet_option
@@ -158,12 +146,9 @@ def update(
 @message_argument
 @session_option
 @click.option(
-    "--suite",
-    "suites",
-    multiple=True,
-    metavar="NAME",
+    "--suite", "suites", multiple=True, metavar="NAME",
     help="Of suites that were not offered, take only these.",
-)
+)  # fmt: skip
 @click.option(
     "--save-as", type=PATH, metavar="FILE", help="Write the session to FILE, not to SESSION."
 )

@@ -32,13 +32,10 @@ from mikeytool.wire.errors import UsageError
 )
 @click.option("--resp", metavar="MESSAGE", help="The captured TRANSFER_RESP, if there is one.")
 @click.option(
-    "--with",
-    "others",
-    multiple=True,
-    metavar="MESSAGE",
+    "--with", "others", multiple=True, metavar="MESSAGE",
     help="A message of the exchange with the KMS, for --psk: REQUEST_INIT and REQUEST_RESP, or"
     " RESOLVE_INIT and RESOLVE_RESP.",
-)
+)  # fmt: skip
 @key_ring_options
 @session_option
 @json_option

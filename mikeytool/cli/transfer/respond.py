@@ -63,40 +63,27 @@ from mikeytool.wire.identity import Identity
 @message_argument
 @session_option
 @click.option(
-    "--as",
-    "local",
-    type=IDENTITY,
-    metavar="URI",
-    envvar="MIKEYTOOL_AS",
-    show_envvar=True,
+    "--as", "local", type=IDENTITY, metavar="URI", envvar="MIKEYTOOL_AS", show_envvar=True,
     help="Who answers.",
-)
+)  # fmt: skip
 @credential_options
 @kms_options
 @click.option(
-    "--ticket",
-    "ticket_path",
-    type=PATH,
-    metavar="FILE",
+    "--ticket", "ticket_path", type=PATH, metavar="FILE",
     help="The ticket, resolved before with `ticket resolve`.",
-)
+)  # fmt: skip
 @click.option(
-    "--tpk",
-    type=KEY,
-    metavar="KEY",
+    "--tpk", type=KEY, metavar="KEY",
     help=f"The key that protects the ticket, to resolve it without the KMS: {KEY_HELP}.",
-)
+)  # fmt: skip
 @click.option(
-    "--accept-from",
-    multiple=True,
-    metavar="PATTERN",
+    "--accept-from", multiple=True, metavar="PATTERN",
     help="Only calls from such URIs, as in sip:*@example.com.",
-)
+)  # fmt: skip
 @click.option(
-    "--send-errors",
-    is_flag=True,
+    "--send-errors", is_flag=True,
     help="Print an Error message, which has no MAC, also for callers that are not authenticated.",
-)
+)  # fmt: skip
 @media_options
 @app_option
 @index_option

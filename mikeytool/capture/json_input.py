@@ -1,0 +1,83 @@
+"""The values in an input of JSON or JSON Lines, such as the descriptions of messages."""
+
+from __future__ import annotations
+
+import json
+import re
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from io import BufferedIOBase
+from typing import Any
+
+from mikeytool.wire.errors import WireError
+
+_EMPTY = (
+    "the input is empty; the command before it in the pipe may have failed, look at its messages"
+)
+_NO_SPACE = re.compile(r"\S|\Z")
+
+
+def json_values(source: BufferedIOBase) -> Iterator[Any]:
+    """Read the values in an input: one a line, or one after the other, or in a list.
+
+    Where each line is one, as `decode --json` prints them, one line is held at a time; from
+    the first that is none on, the rest is read at once. In place of what is no JSON there is a
+    WireError; reading goes on with the next line that begins with an object. Raises WireError
+    for an empty input.
+    """
+    is_blank, is_lost = True, False
+    for number, line in enumerate(source, 1):
+        if not line.strip() or (is_lost and not line.startswith(b"{")):
+            continue
+        is_blank = is_lost = False
+        try:
+            value = json.loads(line.removeprefix(BOM_UTF8).decode())
+        except (ValueError, RecursionError) as error:
+            if not _is_broken(error):
+                yield from _values(line + source.read(), number)
+                return
+            is_lost, value = True, WireError(f"line {number}: {_no_json(error)}")
+        yield from value if isinstance(value, list) else [value]
+    if is_blank:
+        raise WireError(_EMPTY)
+
+
+def _is_broken(error: Exception) -> bool:
+    """Tell whether no line after the one that gave this error can make it right."""
+    if not isinstance(error, json.JSONDecodeError) or error.msg == "Extra data":
+        return False
+    return error.pos < len(error.doc.rstrip())
+
+
+def _no_json(error: Exception) -> str:
+    reason = getattr(error, "msg", "nested too deep, or a number too long")
+    return f"this is no JSON: {reason}"
+
+
+def _values(data: bytes, line: int) -> Iterator[Any]:
+    """Read the values of a JSON text that begins in that line."""
+    try:
+        text = data.removeprefix(BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        line += data.count(b"\n", 0, error.start)
+        yield WireError(f"line {line}: this is no JSON: octets that are no UTF-8")
+        return
+    decoder = json.JSONDecoder()
+    pos = counted = 0
+    while True:
+        pos = _NO_SPACE.search(text, pos).start()  # type: ignore[union-attr]
+        if pos == len(text):
+            return
+        try:
+            value, pos = decoder.raw_decode(text, pos)
+        except (ValueError, RecursionError) as error:
+            at = getattr(error, "pos", pos)
+            line += text.count("\n", counted, at)
+            counted = at
+            yield WireError(f"line {line}: {_no_json(error)}")
+            pos = (text.find("\n{", pos) + 1) or len(text)
+            continue
+        if isinstance(value, list):
+            yield from value
+        else:
+            yield value
