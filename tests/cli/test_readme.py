@@ -62,6 +62,13 @@ def test_ci_runs_the_test_command() -> None:
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(test)
 
 
+def test_the_smoke_set_of_ci_has_tests_of_every_room() -> None:
+    named = re.findall(r"tests/\w+/test_\w+\.py", (ROOT / ".ci" / "run").read_text())
+    assert all((ROOT / path).exists() for path in named)
+    rooms = {path.parent.name for path in (ROOT / "mikeytool").glob("*/__init__.py")}
+    assert {path.split("/")[1] for path in named} == rooms
+
+
 def test_every_command_has_help_of_80_columns(shell: Shell) -> None:
     groups = {
         "": "decode encode lint keygen kms ticket transfer srtp conference manual demo",
