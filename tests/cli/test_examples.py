@@ -18,4 +18,4 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_runs_as_it_is(shell: Shell, example: object) -> None:
     need("jq")
-    shell.ok(f"TMPDIR=$PWD sh {example}")
+    shell.bash.ok(f"TMPDIR=$PWD sh {example}")
