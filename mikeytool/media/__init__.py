@@ -8,14 +8,15 @@
         print(packet, file=file)
     key = parse_crypto("AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40)
     encrypt_capture("packets", "protected", [key])
-    report = decrypt_capture("protected", "clear", [key], settings=Settings(ssrcs={0xCAFEBABE}))
+    only = Settings(ssrcs=frozenset({0xCAFEBABE}))
+    report = decrypt_capture("protected", "clear", [key], settings=only)
     assert open("clear").read().strip() == packet
     for stream in report.streams:
         print(stream.name, stream.done, "of", stream.packets, "opened by", stream.key)
     print(list_streams("clear").json())
 
-Without keys `decrypt_capture` takes those in the signalling of the capture; what they are,
-`find_signalled_keys` says. Session files are keys as well, given as `Path`.
+Without keys `decrypt_capture` uses those in the signalling of the capture, which
+`find_signalled_keys` lists. A session file is a key too, given as a `Path`.
 """
 
 from __future__ import annotations

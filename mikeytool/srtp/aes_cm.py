@@ -1,6 +1,6 @@
 """AES in counter mode with HMAC-SHA1 (RFC 3711 4.1.1; RFC 6188 2 for 192 and 256 bits).
 
-The two for RTP spell out what those for RTCP call: media is many packets, control is few.
+The sealer and opener of RTP write out what those of RTCP call, since most packets are media.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from mikeytool.srtp.interface import (
 from mikeytool.srtp.kdf import SessionKeys
 from mikeytool.wire.errors import Refused
 
-# The low 16 bits of the counter number the blocks of a packet. One block more would be the
-# first of the next packet's key stream.
+# Octets. The low 16 bits of the counter number the blocks of a packet; one block more would be
+# the first of the next packet's key stream.
 LONGEST_PAYLOAD = 16 << 16
 
 
 def counter_mode(key: bytes, salt: bytes) -> Crypt:
-    """Return AES_CM with a session key of 16, 24 or 32 octets and a session salt of 14.
+    """Make AES_CM with a session key of 16, 24 or 32 octets and a session salt of 14.
 
-    It raises Refused if the payload has more than 2^20 octets, the most that an index covers.
+    It raises Refused for a payload of more than 2^20 octets, the most that an index covers.
     """
     reset, update, salt_term = _aes(key, salt)
 
@@ -45,7 +45,7 @@ def counter_mode(key: bytes, salt: bytes) -> Crypt:
 
 
 def rtp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
-    """Return what makes an SRTP packet (RFC 3711 3.1) of packet, header length, SSRC, index."""
+    """Make the sealer of RTP packets (RFC 3711 3.1)."""
     reset, update, salt_term = _aes(keys.encryption, keys.salt)
     fresh = hmac_sha1.keyed(keys.authentication)
 
@@ -62,10 +62,7 @@ def rtp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
 
 
 def rtp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
-    """Return what makes an RTP packet of packet, header length, SSRC, index.
-
-    It returns None unless the packet has room for MKI and tag and both are right.
-    """
+    """Make the opener of SRTP packets."""
     reset, update, salt_term = _aes(keys.encryption, keys.salt)
     fresh = hmac_sha1.keyed(keys.authentication)
     mki_length = len(mki)
@@ -88,17 +85,17 @@ def rtp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
 
 
 def rtcp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
-    """Return what makes an SRTCP packet."""
+    """Make the sealer of RTCP packets."""
     return hmac_sha1.rtcp_sealer(counter_mode(keys.encryption, keys.salt), keys, tag_length, mki)
 
 
 def rtcp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
-    """Return what makes an RTCP packet of an SRTCP packet."""
+    """Make the opener of SRTCP packets."""
     return hmac_sha1.rtcp_opener(counter_mode(keys.encryption, keys.salt), keys, tag_length, mki)
 
 
 def _aes(key: bytes, salt: bytes) -> tuple[Callable[[bytes], None], Callable[[bytes], bytes], int]:
-    """Return what sets the counter, what encrypts, and the salt's term of the counter."""
+    """Return a function that sets the counter, one that encrypts, and the salt in the counter."""
     encryptor = Cipher(AES(key), CTR(bytes(16))).encryptor()
     return encryptor.reset_nonce, encryptor.update, int.from_bytes(salt, "big") << 16
 

@@ -1,7 +1,7 @@
 """AES in f8-mode with HMAC-SHA1 (RFC 3711 4.1.2).
 
-The key stream depends on the packet's own header, and block j on block j - 1: that is CBC
-over IV' XOR j, so one call to it makes a packet's key stream.
+The key stream depends on the header of the packet, and block j on block j - 1. That is CBC over
+IV' XOR j, so one call of CBC makes the key stream of a packet.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ BLOCK = 16
 
 
 def rtp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
-    """Return what makes an SRTP packet."""
+    """Make the sealer of RTP packets."""
     return hmac_sha1.rtp_sealer(rtp_f8(keys.encryption, keys.salt), keys, tag_length, mki)
 
 
 def rtp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
-    """Return what makes an RTP packet of an SRTP packet."""
+    """Make the opener of SRTP packets."""
     return hmac_sha1.rtp_opener(rtp_f8(keys.encryption, keys.salt), keys, tag_length, mki)
 
 
 def rtcp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
-    """Return what makes an SRTCP packet."""
+    """Make the sealer of RTCP packets."""
     return hmac_sha1.rtcp_sealer(rtcp_f8(keys.encryption, keys.salt), keys, tag_length, mki)
 
 
 def rtcp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
-    """Return what makes an RTCP packet of an SRTCP packet."""
+    """Make the opener of SRTCP packets."""
     return hmac_sha1.rtcp_opener(rtcp_f8(keys.encryption, keys.salt), keys, tag_length, mki)
 
 
 def rtp_f8(key: bytes, salt: bytes) -> Crypt:
-    """Return f8 with the IV of an RTP packet (4.1.2.2): its header but for octet 0, and ROC."""
+    """Make f8 with the IV of RTP packets (4.1.2.2): the header without octet 0, and ROC."""
     stream = _Stream(key, salt)
 
     def crypt(packet: bytes, ssrc: int, index: int, data: bytes) -> bytes:
@@ -49,7 +49,7 @@ def rtp_f8(key: bytes, salt: bytes) -> Crypt:
 
 
 def rtcp_f8(key: bytes, salt: bytes) -> Crypt:
-    """Return f8 with the IV of an RTCP packet (4.1.2.3): E = 1, index and first header."""
+    """Make f8 with the IV of RTCP packets (4.1.2.3): E = 1, index and first header."""
     stream = _Stream(key, salt)
 
     def crypt(packet: bytes, ssrc: int, index: int, data: bytes) -> bytes:

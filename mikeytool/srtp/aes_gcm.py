@@ -1,8 +1,8 @@
-"""AES-GCM, which encrypts and authenticates at once (RFC 7714 8, 9).
+"""AES-GCM, which encrypts and authenticates in one step (RFC 7714 8, 9).
 
-The tag follows the ciphertext at once: in SRTP before the MKI, in SRTCP before the trailer
-of E flag and index, which the MKI then follows. What is not encrypted is authenticated, but
-for the MKI.
+The tag directly follows the ciphertext: in SRTP before the MKI, in SRTCP before the trailer of
+E flag and index, which the MKI follows. Everything that is not encrypted is authenticated,
+except the MKI.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from mikeytool.srtp.kdf import SessionKeys
 from mikeytool.srtp.packet import ENCRYPTED, RTCP_HEADER, TRAILER
 
 IV = 12  # octets
-# The tag has 16 octets with every key (RFC 7714 13.2); sealers need not be told.
+# The tag has 16 octets with every key (RFC 7714 13.2); sealers ignore `tag_length`.
 
 
 def rtp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
-    """Return what makes an SRTP packet (RFC 7714 8.2)."""
+    """Make the sealer of RTP packets (RFC 7714 8.2)."""
     encrypt = AESGCM(keys.encryption).encrypt
     salt = int.from_bytes(keys.salt, "big")
 
@@ -32,7 +32,7 @@ def rtp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
 
 
 def rtp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
-    """Return what makes an RTP packet of an SRTP packet (RFC 7714 8.2)."""
+    """Make the opener of SRTP packets (RFC 7714 8.2)."""
     decrypt = AESGCM(keys.encryption).decrypt
     salt = int.from_bytes(keys.salt, "big")
 
@@ -51,7 +51,7 @@ def rtp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
 
 
 def rtcp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
-    """Return what makes an SRTCP packet (RFC 7714 9.2); E is always 1."""
+    """Make the sealer of RTCP packets (RFC 7714 9.2); E is always 1."""
     encrypt = AESGCM(keys.encryption).encrypt
     salt = int.from_bytes(keys.salt, "big")
 
@@ -65,7 +65,7 @@ def rtcp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
 
 
 def clear_rtcp_sealer(keys: SessionKeys, mki: bytes) -> RtcpSealer:
-    """Return what makes an SRTCP packet that is authenticated alone (RFC 7714 9.3); E is 0."""
+    """Make the sealer of RTCP packets that are authenticated only (RFC 7714 9.3); E is 0."""
     encrypt = AESGCM(keys.encryption).encrypt
     salt = int.from_bytes(keys.salt, "big")
 
@@ -78,7 +78,7 @@ def clear_rtcp_sealer(keys: SessionKeys, mki: bytes) -> RtcpSealer:
 
 
 def rtcp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
-    """Return what makes an RTCP packet of an SRTCP packet (RFC 7714 9.2; 9.3 if E is 0)."""
+    """Make the opener of SRTCP packets (RFC 7714 9.2; 9.3 if E is 0)."""
     decrypt = AESGCM(keys.encryption).decrypt
     salt = int.from_bytes(keys.salt, "big")
 
@@ -90,7 +90,7 @@ def rtcp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
         trailer = packet[tag_end:end]
         word = int.from_bytes(trailer, "big")
         index = word & ~ENCRYPTED
-        # With E = 0 all is in the clear, and the ciphertext is the tag alone.
+        # With E = 0 everything is in the clear, and the ciphertext is nothing but the tag.
         clear = RTCP_HEADER if word & ENCRYPTED else tag_end - tag_length
         iv = (salt ^ ssrc << 48 ^ index).to_bytes(IV, "big")
         try:

@@ -1,6 +1,6 @@
-"""HMAC-SHA1 (RFC 3711 4.2.1), and packets that a cipher encrypts and it authenticates.
+"""HMAC-SHA1 (RFC 3711 4.2.1), and packets that it authenticates and another cipher encrypts.
 
-They are laid out as in figures 1 and 2 of RFC 3711: payload, trailer if RTCP, MKI, tag.
+Their layout is that of figures 1 and 2 of RFC 3711: payload, trailer of RTCP, MKI, tag.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Sign = Callable[[bytes], bytes]
 
 
 def keyed(key: bytes) -> Callable[[], HMAC]:
-    """Return what makes a keyed HMAC-SHA1 that has seen nothing yet."""
+    """Return a function that makes a fresh HMAC-SHA1 with this key."""
     return HMAC(key, SHA1()).copy  # noqa: S303 (the hash of each suite that has one)
 
 
 def signer(key: bytes, length: int) -> Sign:
-    """Return HMAC-SHA1 with a session key, cut to the first `length` octets."""
+    """Make HMAC-SHA1 with a session key, truncated to `length` octets."""
     fresh = keyed(key)
 
     def sign(authenticated: bytes) -> bytes:
@@ -42,7 +42,7 @@ def signer(key: bytes, length: int) -> Sign:
 
 
 def rtp_sealer(crypt: Crypt, keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
-    """Return what makes an SRTP packet (RFC 3711 3.1)."""
+    """Make the sealer of RTP packets (RFC 3711 3.1)."""
     sign = signer(keys.authentication, tag_length)
 
     def seal(packet: bytes, start: int, ssrc: int, index: int) -> bytes:
@@ -53,7 +53,7 @@ def rtp_sealer(crypt: Crypt, keys: SessionKeys, tag_length: int, mki: bytes) -> 
 
 
 def rtp_opener(crypt: Crypt, keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
-    """Return what makes an RTP packet of an SRTP packet."""
+    """Make the opener of SRTP packets."""
     sign = signer(keys.authentication, tag_length)
 
     def open_(packet: bytes, start: int, ssrc: int, index: int) -> bytes | None:
@@ -73,7 +73,7 @@ def rtp_opener(crypt: Crypt, keys: SessionKeys, tag_length: int, mki: bytes) -> 
 def rtcp_sealer(
     crypt: Crypt, keys: SessionKeys, tag_length: int, mki: bytes, flag: int = ENCRYPTED
 ) -> RtcpSealer:
-    """Return what makes an SRTCP packet (RFC 3711 3.4) with the E flag `flag`."""
+    """Make the sealer of RTCP packets (RFC 3711 3.4), with the E flag `flag`."""
     sign = signer(keys.authentication, tag_length)
 
     def seal(packet: bytes, ssrc: int, index: int) -> bytes:
@@ -85,7 +85,7 @@ def rtcp_sealer(
 
 
 def rtcp_opener(crypt: Crypt, keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
-    """Return what makes an RTCP packet of an SRTCP packet, deciphered if its E flag is 1."""
+    """Make the opener of SRTCP packets; it decrypts those with E flag 1."""
     sign = signer(keys.authentication, tag_length)
 
     def open_(packet: bytes, ssrc: int) -> tuple[bytes, int] | None:

@@ -1,7 +1,7 @@
-"""Packet indices: guessing the part that is not sent, and refusing what came before.
+"""Packet indices: estimating the part that is not sent, and rejecting repetitions.
 
-The index of an RTP packet is ROC * 2^16 + SEQ, 48 bits, of which a packet carries SEQ only
-(RFC 3711 3.3.1). An SRTCP packet carries its 31-bit index whole (RFC 3711 3.4).
+The index of an RTP packet is ROC * 2^16 + SEQ, 48 bits, of which a packet has only SEQ
+(RFC 3711 3.3.1). An SRTCP packet has its whole 31-bit index (RFC 3711 3.4).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mikeytool.wire.errors import Refused, UsageError
 RTP_INDICES = 1 << 48
 RTCP_INDICES = 1 << 31
 WINDOW = 64
-# Half the range of SEQ: the index of a packet further behind cannot be told any more.
+# Half the range of SEQ: the index of a packet further behind cannot be determined.
 WIDEST_WINDOW = 1 << 15
 _REMEMBERED = 1 << 10
 
@@ -32,11 +32,11 @@ class Replayed(Refused):
 
 
 class TooLate(Replayed):
-    """So far behind the newest that nobody knows whether it came before."""
+    """So far behind the newest packet that it is unknown whether it came before."""
 
 
 class Clash(Refused):
-    """Two different packets with one SSRC and index under one key: one key stream for both."""
+    """Two different packets with the same SSRC, index and key, so with the same key stream."""
 
 
 def estimate(highest: int, sequence: int) -> int:
@@ -54,7 +54,7 @@ def estimate(highest: int, sequence: int) -> int:
 
 
 def check_window(size: int) -> None:
-    """Raise UsageError unless `size` is a number of packets that a replay window can have."""
+    """Raise UsageError if a replay window of `size` packets is too small."""
     if size < WINDOW:
         raise UsageError(f"a replay window of {size} packets; choose {WINDOW} or more")
 
@@ -68,11 +68,11 @@ def check_roc(ssrc: int, roc: int) -> None:
 class ReplayWindow:
     """Which of the newest `size` indices of one stream were received (RFC 3711 3.3.2).
 
-    A packet further behind than half the range of SEQ is not told from one that far ahead, so
-    a window wider than that is as wide as that.
+    A packet more than half the range of SEQ behind looks like one that far ahead, so a wider
+    window is limited to that.
 
-    `next` is the index after the highest one received. Indices that were passed over are
-    remembered, not those that came: then a packet in order costs no more than `next += 1`.
+    `next` is the index after the highest one received. The window remembers the indices that
+    are missing, not those that came, so that a packet in order costs only `next += 1`.
     """
 
     __slots__ = ("_missing", "_size", "next")
@@ -108,7 +108,7 @@ class ReplayWindow:
 
 
 class Known(Enum):
-    """What is known of a packet's index: not used, by the same packet, by another, or nothing."""
+    """Which packet used an index before: none, the same one, another one, or forgotten."""
 
     NEW = "new"
     SAME = "same"
@@ -117,18 +117,18 @@ class Known(Enum):
 
 
 class Packets:
-    """Which packets had the newest indices of one SSRC under one key, wherever they were sent.
+    """Which packets had the newest indices of one SSRC under one key, at any destination.
 
-    Kept is a hash of each, which is `hash(packet)`, with a key of the process's own (PEP
-    456). `next` is the index after the highest one; the packet of an index in order is noted
-    down with `packets.hashes[index & packets.mask] = hash(packet); packets.next += 1`, any
-    other with `note`. `source` is where the last one came from.
+    It keeps the `hash()` of each packet, which is keyed with a secret of the process (PEP
+    456). `next` is the index after the highest one. A packet in order is recorded with
+    `packets.hashes[index & packets.mask] = hash(packet); packets.next += 1`, any other with
+    `note`. `source` is where the last packet came from.
     """
 
     __slots__ = ("hashes", "mask", "next", "source")
 
     def __init__(self, window: int, first: int, source: str) -> None:
-        """Begin with nothing; `first` is the index that comes next."""
+        """Begin without packets; `first` is the index that comes next."""
         size = 1 << (min(max(window, _REMEMBERED), WIDEST_WINDOW) - 1).bit_length()
         self.hashes = array("q", bytes(8 * size))
         self.mask = size - 1
@@ -136,7 +136,7 @@ class Packets:
         self.source = source
 
     def known(self, index: int, packet: int) -> Known:
-        """Say what is known of the index of an authentic packet with this hash."""
+        """Say whether the index of an authentic packet with this hash was used before."""
         if index >= self.next:
             return Known.NEW
         if index < self.next - len(self.hashes):
@@ -147,7 +147,7 @@ class Packets:
         return Known.SAME if before == packet else Known.OTHER
 
     def note(self, index: int, packet: int, source: str) -> None:
-        """Note a packet down by its hash; one too far behind is not."""
+        """Record a packet by its hash, unless it is too far behind."""
         size = len(self.hashes)
         if index >= self.next:
             if index - self.next >= size:

@@ -1,9 +1,9 @@
-"""What every cipher's file has: four functions, and what the closures they return take.
+"""The interface of a cipher's module: four functions that make sealers and openers.
 
-A sealer makes a protected packet of a clear one, an opener the reverse; both know where
-their transform puts tag and MKI and leave indices, replay and SSRCs to the caller. They are
-closures over a cipher and an HMAC that are set up once, for that costs more than a packet.
-An opener returns None unless the packet has room for MKI and tag and both are right.
+A sealer makes a protected packet of a clear one, and an opener does the reverse. They know
+where their transform puts tag and MKI, and leave indices, replay and SSRCs to the caller. They
+are closures over a cipher and an HMAC that are set up once, since that takes longer than a
+packet. An opener returns None unless the packet has room for MKI and tag and both are right.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Crypt = Callable[[bytes, int, int, bytes], bytes]
 
 
 class Transform(Protocol):
-    """A cipher's file, seen from outside; lengths are in octets, `mki` may be empty."""
+    """The module of a cipher; lengths are in octets, `mki` may be empty."""
 
     def rtp_sealer(self, keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
-        """Return what makes an SRTP packet."""
+        """Make the sealer of RTP packets."""
 
     def rtp_opener(self, keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
-        """Return what makes an RTP packet of an SRTP packet."""
+        """Make the opener of SRTP packets."""
 
     def rtcp_sealer(self, keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
-        """Return what makes an SRTCP packet."""
+        """Make the sealer of RTCP packets."""
 
     def rtcp_opener(self, keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
-        """Return what makes an RTCP packet of an SRTCP packet."""
+        """Make the opener of SRTCP packets."""

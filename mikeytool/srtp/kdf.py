@@ -1,7 +1,7 @@
 """From a master key to session keys (RFC 3711 4.3; RFC 6188 3 for 192 and 256 bits).
 
-Whatever the cipher of a suite is, AES in counter mode derives its keys: once, before the first
-packet, or anew at every multiple of the key derivation rate among the packet indices.
+AES in counter mode derives the keys of every suite: once, before the first packet, or again at
+each packet index that is a multiple of the key derivation rate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mikeytool.wire.masked_repr import masked_repr
 
 
 class Label(IntEnum):
-    """What a derived key is for (RFC 3711 4.3.1 and 4.3.2)."""
+    """The use of a derived key (RFC 3711 4.3.1 and 4.3.2)."""
 
     RTP_ENCRYPTION = 0
     RTP_AUTHENTICATION = 1
@@ -33,7 +33,7 @@ class Label(IntEnum):
 class SessionKeys:
     """k_e, k_a and k_s of one direction of RTP, or of RTCP; printing it masks them.
 
-    k_a is empty for AES-GCM, which has no key of its own for authentication.
+    k_a is empty for AES-GCM, which has no separate key for authentication.
     """
 
     encryption: bytes = field(repr=False)
@@ -45,10 +45,10 @@ def derive(master_key: bytes, master_salt: bytes, label: int, length: int, r: in
     """Return `length` octets of AES-CM PRF output for `label` (RFC 3711 4.3.1, 4.3.3).
 
     `master_key` has 16, 24 or 32 octets, which picks AES-128, AES-192 or AES-256.
-    `master_salt` has 14, or the 12 of AES-GCM, to which zeros are added behind (RFC 7714 11
-    leaves the alignment open; this is the one in use). `r` is the packet index divided by the
-    key derivation rate, 48 bits; that of SRTCP, which has 32, begins with zeros (4.3.2), so
-    that the label is in the same octet for both.
+    `master_salt` has 14, or 12 with AES-GCM, to which zeros are appended (RFC 7714 11 does not
+    say where; this is what is in use). `r` is the packet index divided by the key derivation
+    rate, in 48 bits; that of SRTCP, which has 32, begins with zeros (4.3.2), so that the label
+    is in the same octet for both.
     """
     x = int.from_bytes(master_salt.ljust(14, b"\0"), "big") ^ label << 48 ^ r
     start = x.to_bytes(14, "big") + bytes(2)
@@ -66,7 +66,7 @@ def rtp_keys(suite: Suite, master_key: bytes, master_salt: bytes, r: int = 0) ->
 
 def rtcp_keys(suite: Suite, master_key: bytes, master_salt: bytes, r: int = 0) -> SessionKeys:
     """Return the session keys that protect RTCP packets, in the lengths of `suite`."""
-    # HMAC-SHA1 of SRTCP never has a shorter key than the usual one (RFC 3711 5.2).
+    # The HMAC-SHA1 key of SRTCP is never shorter than usual (RFC 3711 5.2).
     length = max(suite.auth_key_length, RTCP_AUTH_KEY) if suite.auth_key_length else 0
     return SessionKeys(
         derive(master_key, master_salt, Label.RTCP_ENCRYPTION, suite.key_length, r),

@@ -32,8 +32,8 @@ def check_lengths(suite: Suite, master: MasterKey) -> None:
     given = len(master.key), len(master.salt)
     if given == (suite.key_length, suite.salt_length):
         return
-    # Key and salt may have been meant in one. A suite that would leave media in the clear is
-    # no advice.
+    # Key and salt may have been given in one string. A suite that leaves media in the clear is
+    # not suggested.
     fitting = [
         name
         for name, each in SUITES.items()

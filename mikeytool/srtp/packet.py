@@ -1,7 +1,7 @@
-"""Where things are in an RTP or RTCP packet: just what protection needs (RFC 3550 5.1, 6.4).
+"""The headers of RTP and RTCP packets, as far as protection needs them (RFC 3550 5.1, 6.4).
 
-Packets come from a network or a file, so every length that a packet claims is held
-against the octets that are there.
+Packets come from a network or a file, so every length in them is checked against the octets
+that are there.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _rtcp_fixed = struct.Struct("!BxxxI").unpack_from
 
 
 def is_rtcp(packet: bytes) -> bool:
-    """Say whether the second octet makes this RTCP, on a port shared with RTP (RFC 5761 4)."""
+    """Whether the second octet is that of RTCP, on a port shared with RTP (RFC 5761 4)."""
     return len(packet) > 1 and 192 <= packet[1] <= 223
 
 
 def parse_rtp(packet: bytes) -> tuple[int, int, int]:
     """Return SSRC, sequence number and the length of the header in octets.
 
-    The header takes in the CSRC list and the extension; what follows it is encrypted.
+    The header includes the CSRC list and the extension; what follows it is encrypted.
     Raises WireError if the version is not 2 or the packet ends inside its header.
     """
     if len(packet) < RTP_HEADER:
@@ -50,7 +50,7 @@ def parse_rtp(packet: bytes) -> tuple[int, int, int]:
 def parse_rtcp(packet: bytes) -> int:
     """Return the SSRC in the first header of the compound packet.
 
-    Raises WireError if the version is not 2 or the header of 8 octets is not all there.
+    Raises WireError if the version is not 2 or the packet ends inside the header of 8 octets.
     """
     if len(packet) < RTCP_HEADER:
         raise _too_short("RTCP header", len(packet), RTCP_HEADER)

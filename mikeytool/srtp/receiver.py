@@ -34,13 +34,13 @@ from mikeytool.srtp.transform import rtcp_opener, rtp_opener
 from mikeytool.wire.errors import Refused, UsageError, WireError
 
 MOST_STREAMS = 4096
-"""So many streams are kept apart; memory stays bounded whatever comes."""
+"""The most streams that are kept; so memory stays bounded."""
 # The ROC may be off by this much at the first packet of a stream, and later, after a gap.
 _FAR, _NEAR = 256, 2
-# So many packets of an SSRC that do not verify are tried that far. Those that follow are tried
-# one ROC far, every second of them two, every fourth four and so on: a stream that comes
-# behind packets of an unknown key is found all the same, and those cost some ten tries each.
-# A try is one more chance to forge a tag, which must not be shorter than this.
+# The first packets of an SSRC that do not verify are tried that far. The next ones are tried with
+# ROCs one away, every second of them two, every fourth four and so on: a stream that follows
+# packets of an unknown key is still found, and each of those costs some ten attempts. Each
+# attempt is a chance to forge a tag, so shorter tags than this are not searched for.
 _FULL_SEARCHES = 4
 _SHORTEST_TAG = 4
 
@@ -48,13 +48,13 @@ _SHORTEST_TAG = 4
 class Receiver:
     """Verifies and decrypts the SRTP and SRTCP packets of any number of streams.
 
-    A packet is read with the key whose MKI stands in it, if the tag verifies; else without MKI,
-    trying the newest key first. Nothing about a stream changes before one of its packets has
-    verified. Where a packet does not verify with the ROC that is likely, the neighbours of
-    that ROC are tried, most of them for the first packet of a stream.
+    A packet is opened with the key whose MKI it has, if the tag verifies; else without MKI, with
+    the newest key first. A stream changes only with packets that verify. When a packet does not
+    verify with the most likely ROC, its neighbours are tried, most of them for the first packet
+    of a stream.
 
-    `notes` has what is worth knowing and no error: a ROC that was found, a source that
-    changed, a key whose life ends, packets that nothing verifies.
+    `notes` has what is worth knowing and no error: a ROC that was found, a source that changed,
+    a key whose life ends, packets without authentication.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class Receiver:
     ) -> None:
         """Take the live master keys into use, oldest first.
 
-        `ssrcs`, if given, are the only ones let in; `barred` are not. With `owned` the first
-        source seen with an SSRC keeps it, else a stream may move to another source. `mki`
-        says that every packet has an MKI, for suites without a tag that would tell. `window`
-        is the number of newest indices among which a late packet is taken, 64 or more. `roc`
-        is the ROC of an SSRC's first packet, 0 where absent.
+        `ssrcs`, if given, are the only ones accepted; `barred` are rejected. With `owned` the
+        first source seen with an SSRC keeps it, else a stream may move to another source.
+        `mki` says that every packet has an MKI, for suites without a tag. `window` is the
+        number of newest indices, 64 or more, among which a late packet is accepted. `roc` is
+        the ROC of the first packet of an SSRC, 0 where absent.
 
         Raises UsageError for no key, a key or salt of the wrong length, and a window or ROC
         out of range.
@@ -115,7 +115,7 @@ class Receiver:
 
     @property
     def streams(self) -> dict[tuple[int, str], Stream]:
-        """The streams of which a packet was accepted, by SSRC and destination."""
+        """The streams with an accepted packet, by SSRC and destination."""
         return self._streams
 
     @property
@@ -127,21 +127,21 @@ class Receiver:
             found[ssrc] = Highest(max(rtp, more.rtp), max(rtcp, more.rtcp))
         return found
 
-    # A tag is verified before the replay list is asked (RFC 3711 3.3 has it the other way
-    # round): the same packets pass, and a forgery is never taken for a replay.
+    # The tag is verified before the replay list is checked (RFC 3711 3.3 has the other order):
+    # the same packets pass, and a forgery is never taken for a replay.
 
     def unprotect(self, packet: bytes, source: str = "", destination: str = "") -> bytes:
-        """Return the RTP or RTCP packet of an SRTP or SRTCP packet (RFC 5761 4 decides which).
+        """Return the RTP or RTCP packet in an SRTP or SRTCP packet (told apart by RFC 5761 4).
 
-        `destination`, an address and port, tells streams of one SSRC apart; `source` is
-        where the packet came from, for errors and notes.
+        `destination`, an address and port, tells streams with the same SSRC apart; `source` is
+        where the packet came from.
 
-        Raises WireError if the packet cannot be read, Replayed if it is authentic and came
-        before, Clash if another one had its index under its key, and Refused if its SSRC is
-        not allowed or its tag does not verify.
+        Raises WireError if the packet cannot be read, Replayed if it is authentic and was
+        received before, Clash if another one had its index under its key, and Refused if its
+        SSRC is not allowed or its tag does not verify.
         """
-        # Written out, with short cuts for a plain header and for packets in order: a call
-        # for each step would take as long as the cryptography does. The plain header is
+        # Written out, with short cuts for a plain header and for packets in order, since calls
+        # for each step would take as long as the cryptography. The plain header is
         # version 2, no CSRC, no extension; and not RTCP.
         if len(packet) >= RTP_HEADER and packet[0] & 0xDF == 0x80 and not 192 <= packet[1] <= 223:
             sequence, ssrc = rtp_fields(packet)
@@ -211,7 +211,7 @@ class Receiver:
     def _accept(
         self, stream: Stream, packet: bytes, index: int, key: int, source: str, *, rtcp: bool
     ) -> None:
-        """Record an authentic packet; raises Replayed, Clash or Refused and then does not."""
+        """Record an authentic packet, or raise Replayed, Clash or Refused."""
         ssrc, kind = stream.ssrc, "SRTCP" if rtcp else "SRTP"
         packets = self._packets.get((ssrc, key, rtcp))
         seen = hash(packet)
@@ -297,7 +297,7 @@ class Receiver:
     def _search(
         self, packet: bytes, start: int, ssrc: int, index: int, reach: int
     ) -> tuple[bytes, int, int]:
-        """Try the ROCs around that of `index`; gives the packet, the key's number, the index.
+        """Try the ROCs around that of `index`; returns packet, number of key, and index.
 
         Raises Refused if none verifies, WireError if the packet is cut short.
         """
@@ -323,7 +323,7 @@ class Receiver:
         )
 
     def _reach(self, ssrc: int, most: int) -> int:
-        """Return how far to look for the ROC of a packet that does not verify, and count it."""
+        """Return how far to search for the ROC of a packet that does not verify, and count it."""
         if self._suite.rtp_tag_length < _SHORTEST_TAG:
             return 0
         failed = self._failed.get(ssrc, 0) + 1
@@ -349,7 +349,7 @@ def _index(ssrc: int, highest: int, sequence: int) -> int:
     """Return the likely index of a packet; Refused if there is none left."""
     index = estimate(highest, sequence)
     if index < 0:
-        # No stream has packets before ROC 0: this one is far ahead, not far behind.
+        # There are no packets before ROC 0: this one is far ahead, not far behind.
         return sequence
     if index >= RTP_INDICES:
         raise Refused(

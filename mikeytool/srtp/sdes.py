@@ -1,8 +1,8 @@
 """SDP security descriptions: the `a=crypto` attribute for SRTP (RFC 4568).
 
-A line says suite, master keys and session parameters; here it is read into what a `Receiver`
-or `Sender` takes, and made. What the RFC declares invalid is refused whole: a line that is
-half understood would decrypt to noise, or encrypt weaker than was asked for.
+A line has a suite, master keys and session parameters. It is read into what a `Receiver` or
+`Sender` takes, and written. A line that the RFC declares invalid is rejected as a whole: one
+that is half understood would decrypt to noise, or encrypt less than was agreed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST_MKI = 128  # octets (RFC 4568 6.1)
 MOST_KEYS = 16  # of one attribute: a receiver may try each of them on a packet
 
 _ATTRIBUTE = re.compile(r"\s*(?:a=)?(?:acap:[0-9]+\s+)?crypto:", re.IGNORECASE)
-# White space ends a word, but not between two keys: there some software breaks the line.
+# White space ends a word, except between two keys, where some software breaks the line.
 _WORD = re.compile(r"\S+(?:(?<=;)\s+(?=inline:)\S+)*", re.IGNORECASE)
 _TAG = re.compile(r"0|[1-9][0-9]{0,8}")
 _LIFETIME = re.compile(r"(2\^)?([1-9][0-9]{0,14}|0)")
@@ -31,7 +31,7 @@ _MKI = re.compile(r"([1-9][0-9]{0,308}):([1-9][0-9]{0,2})")
 _BASE64 = re.compile(r"([A-Za-z0-9+/]*)={0,2}")
 _INLINE = "inline:"
 _FEC_FIRST = "FEC_SRTP"
-# The parameters that stand alone, and what each sets of a suite.
+# The parameters without a value, and the parameter of `adapted` that each sets to False.
 _SWITCHES = {
     "UNENCRYPTED_SRTP": "rtp_encrypted",
     "UNENCRYPTED_SRTCP": "rtcp_encrypted",
@@ -41,11 +41,11 @@ _SWITCHES = {
 
 @dataclass(frozen=True)
 class Crypto:
-    """What a crypto attribute says; printing it shows no key.
+    """A crypto attribute. Printing it masks its keys.
 
     `suite` has the session parameters in it that change packets (RFC 4568 6.3.1 to 6.3.3),
     `keys` are in the order of the line. `window` is the size of the replay window that the
-    sender hints at, `fec_order` when forward error correction is done, `fec_keys` the keys of
+    sender suggests, `fec_order` the order of FEC and SRTP, `fec_keys` the keys of
     a FEC stream on a port of its own. `ignored` are the optional parameters that nothing here
     knows (RFC 4568 6.3.7). `tag` is None for a line that begins with the suite.
     """
@@ -64,9 +64,9 @@ class Crypto:
         return len(self.keys[0].mki)
 
     def line(self) -> str:
-        """Return the attribute as text, keys in the clear; without a tag from the suite on.
+        """Write the attribute as text, with keys in the clear; without a tag from the suite on.
 
-        Raises UsageError for what such a line cannot say: a suite that SDP has no name for,
+        Raises UsageError for what such a line cannot express: a suite that has no name in SDP,
         an MKI of 0.
         """
         name, *parameters = self.suite.name.split()
@@ -89,9 +89,9 @@ def parse_crypto(text: str) -> Crypto:
 
     Names are taken in upper and lower case (RFC 4234 2.3), base64 with and without padding.
 
-    Raises UsageError, which names the place and never shows a key, for whatever makes the
-    attribute invalid: a syntax error, an unknown suite or mandatory parameter, a key of
-    another length than the suite's, several keys without MKIs, and what SRTP forbids.
+    Raises UsageError, which names the place and never shows a key, when the attribute is
+    invalid: a syntax error, an unknown suite or mandatory parameter, a key of
+    another length than the suite's, several keys without MKIs, or what SRTP forbids.
     """
     head = _ATTRIBUTE.match(text)
     words = _WORD.finditer(text, head.end() if head else 0)
@@ -123,7 +123,7 @@ def _suite(name: str, at: int) -> Suite:
     if found is not None:
         return found
     if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-        # It is not shown, for it may be a key.
+        # It is not shown, since it may be a key.
         raise _wrong("suite", at, f"no name of a suite stands here; those are {', '.join(SUITES)}")
     try:
         return suite(name)
@@ -225,7 +225,7 @@ def _key_text(keys: Iterable[MasterKey]) -> str:
 def _with_parameters(
     base: Suite, keys: tuple[MasterKey, ...], tag: int | None, words: Iterable[re.Match[str]]
 ) -> Crypto:
-    """Read the session parameters (RFC 4568 6.3), each of which may stand once."""
+    """Read the session parameters (RFC 4568 6.3), each of which may occur once."""
     of_suite: dict[str, Any] = {}
     others: dict[str, Any] = {}
     ignored = []
@@ -276,7 +276,7 @@ def _fec_keys(
 
 
 def _unknown(word: str, at: int) -> UsageError:
-    # What looks like a name is shown, anything else may be a key.
+    # Only what looks like a name is shown: anything else may be a key.
     name = re.match(r"[A-Z_]{2,24}(?==|$)", word)
     return _wrong(
         "session parameter",

@@ -25,12 +25,12 @@ from mikeytool.wire.errors import Refused, UsageError
 class Sender:
     """Protects the RTP and RTCP packets of any number of SSRCs with one master key.
 
-    Packets of an SSRC come in the order of their sequence numbers, but for those that this
-    Sender has passed over. A packet whose index was used, or may have been in an earlier run,
-    is refused: encrypting twice with one key stream gives both payloads away (RFC 3711 9.1).
-    To keep that true for the same master key in a later run, save `highest` and hand it to
-    the next Sender. `notes` has warnings: of what the suite leaves unprotected, and that the
-    key's life ends.
+    Packets of an SSRC come in the order of their sequence numbers; a late one is accepted only
+    if this Sender has skipped it. A packet whose index was used, or may have been in an earlier
+    run, is refused: encrypting twice with the same key stream reveals both payloads (RFC 3711
+    9.1). So that this holds in a later run with the same master key, save `highest` and give it
+    to the next Sender. `notes` has warnings: what the suite leaves unprotected, and that the
+    life of the key ends.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Sender:
     ) -> None:
         """Take a master key into use.
 
-        With `mki` its MKI goes into each packet. `ssrcs`, if given, are the only ones
-        protected. `highest` is what an earlier Sender used; without it an SSRC starts with
-        SRTCP index 0. `roc` is the ROC of an SSRC's first packet in this run; where absent
-        it follows `highest`, or is 0. `window` is the number of newest indices among which
-        one that was passed over is still used for a late packet, 64 or more.
+        With `mki` each packet has its MKI. `ssrcs`, if given, are the only ones protected.
+        `highest` are the indices that an earlier Sender used; without them an SSRC starts with
+        SRTCP index 0. `roc` is the ROC of the first packet of an SSRC in this run; where absent
+        it follows from `highest`, or is 0. `window` is the number of newest indices, 64 or
+        more, among which one that was skipped is still used for a late packet.
 
-        Raises UsageError for a key or salt of the wrong length, for `mki` without an MKI,
-        for a `highest` that is no index, and for a window or ROC out of range.
+        Raises UsageError for a key or salt of the wrong length, for `mki` without an MKI, for
+        a `highest` that is no index, and for a window or ROC out of range.
         """
         check_lengths(suite, master_key)
         if mki and not master_key.mki:
@@ -73,7 +73,7 @@ class Sender:
         self._rtcp: dict[int, int] = {}
         self._roc = dict(roc or {})
         self._window = min(window, WIDEST_WINDOW)
-        self._passed_over: dict[int, set[int]] = {}
+        self._skipped: dict[int, set[int]] = {}
         for ssrc, (rtp, rtcp) in (highest or {}).items():
             if not (-1 <= rtp < RTP_INDICES and -1 <= rtcp < RTCP_INDICES):
                 raise UsageError(
@@ -85,21 +85,21 @@ class Sender:
 
     @property
     def highest(self) -> dict[int, Highest]:
-        """The highest indices used, by SSRC: what the next run under this key must know."""
+        """The highest indices used, by SSRC; the next run with this key needs them."""
         return {
             ssrc: Highest(self._rtp.get(ssrc, -1), self._rtcp.get(ssrc, -1))
             for ssrc in sorted(self._rtp.keys() | self._rtcp.keys())
         }
 
     def protect(self, packet: bytes) -> bytes:
-        """Return the SRTP or SRTCP packet for an RTP or RTCP packet (RFC 5761 4 decides which).
+        """Return the SRTP or SRTCP packet for an RTP or RTCP packet (told apart by RFC 5761 4).
 
-        Raises WireError if the header cannot be read, and Refused if the SSRC is not
-        allowed, the index was used, the key's last index or lifetime was, or the payload is
-        too long for AES-CM (2^20 octets); the packet then has used up no index.
+        Raises WireError if the header cannot be read, and Refused if the SSRC is not allowed,
+        the index was used, the key's last index or its lifetime has been used up, or the
+        payload is too long for AES-CM (2^20 octets); no index is used up then.
         """
-        # Written out, with short cuts for a plain header and for packets in order: a call
-        # for each step would take as long as the cryptography does. The plain header is
+        # Written out, with short cuts for a plain header and for packets in order, since calls
+        # for each step would take as long as the cryptography. The plain header is
         # version 2, no CSRC, no extension; and not RTCP.
         if len(packet) >= RTP_HEADER and packet[0] & 0xDF == 0x80 and not 192 <= packet[1] <= 223:
             sequence, ssrc = rtp_fields(packet)
@@ -121,9 +121,9 @@ class Sender:
         if index > highest:
             self._rtp[ssrc] = index
             if index > highest + 1 and highest >= 0:
-                self._pass_over(ssrc, highest + 1, index)
+                self._skip(ssrc, highest + 1, index)
         else:
-            self._passed_over[ssrc].remove(index)
+            self._skipped[ssrc].remove(index)
         if self._roc:
             self._roc.pop(ssrc, None)
         if self._lifetime:
@@ -158,7 +158,7 @@ class Sender:
         else:
             index = sequence if highest < 0 else estimate(highest, sequence)
         behind = highest - index
-        if behind >= self._window or (behind >= 0 and index not in self._passed_over.get(ssrc, ())):
+        if behind >= self._window or (behind >= 0 and index not in self._skipped.get(ssrc, ())):
             wider = f", or with a window wider than {self._window}" * (behind >= self._window)
             raise Refused(
                 f"SSRC 0x{ssrc:08x} has used RTP packet index {highest}, and sequence number "
@@ -168,13 +168,13 @@ class Sender:
             raise _worn_out(ssrc, "RTP", 48)
         return index
 
-    def _pass_over(self, ssrc: int, first: int, index: int) -> None:
-        """Remember indices that this Sender has not used and nobody will after it."""
+    def _skip(self, ssrc: int, first: int, index: int) -> None:
+        """Remember indices that were skipped; late packets may still use them."""
         oldest = index - self._window + 1
-        missing = self._passed_over.setdefault(ssrc, set())
+        missing = self._skipped.setdefault(ssrc, set())
         missing.update(range(max(first, oldest), index))
         if len(missing) > 2 * self._window:
-            self._passed_over[ssrc] = {each for each in missing if each >= oldest}
+            self._skipped[ssrc] = {each for each in missing if each >= oldest}
 
     def _warn(self, ssrc: int, kind: str) -> None:
         self.notes.add(

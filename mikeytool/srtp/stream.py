@@ -1,4 +1,4 @@
-"""A stream as a receiver tells them apart: an SSRC at a destination (RFC 3711 3.2.3)."""
+"""The streams of a receiver: each is an SSRC at a destination (RFC 3711 3.2.3)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Stream:
 
     @property
     def roc(self) -> int | None:
-        """The rollover counter now, None before the first RTP packet."""
+        """The current rollover counter, None before the first RTP packet."""
         return None if self.window is None else (self.window.next - 1) >> 16
 
     @property

@@ -1,10 +1,10 @@
 """Crypto suites: which cipher and lengths go with which name (RFC 4568 6.2, 6188 4, 7714 12).
 
 All lengths are in octets. A suite whose name ends in `_32` shortens the tag of RTP packets
-only: RTCP keeps 80 bits, for a forged BYE does more harm than a forged 20 ms of sound.
+only: RTCP keeps 80 bits, since a forged BYE does more harm than 20 ms of forged sound.
 
-Parameters that an SDP line or an SP payload sets beside the suite (RFC 4568 6.3, RFC 3830
-6.10.1) make another suite of it, with a name of its own: see `adapted`.
+Parameters that an SDP line or an SP payload sets in addition to the suite (RFC 4568 6.3,
+RFC 3830 6.10.1) make it another suite, with a name of its own: see `adapted`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from enum import Enum
 
 from mikeytool.wire.errors import UsageError
 
-# HMAC-SHA1 of SRTCP has no shorter tag and no shorter key than this (RFC 3711 5.2), and no
-# longer tag than its output.
+# The least lengths of tag and key of HMAC-SHA1 in SRTCP (RFC 3711 5.2), and the greatest of a
+# tag, which is that of the output.
 RTCP_TAG = 10
 RTCP_AUTH_KEY = 20
 LONGEST_TAG = 20
@@ -27,7 +27,7 @@ USUAL_SALT = 14
 
 
 class Cipher(Enum):
-    """What encrypts: AES in a mode (RFC 3711 4.1.1, 4.1.2, RFC 7714), or nothing (4.1.3)."""
+    """The cipher: AES in a mode (RFC 3711 4.1.1, 4.1.2, RFC 7714), or none (4.1.3)."""
 
     AES_CM = "AES-CM"
     AES_F8 = "AES-F8"
@@ -39,9 +39,9 @@ class Cipher(Enum):
 class Suite:
     """A cipher and lengths in octets; `name` is the one that SDP uses (RFC 4568 6.2).
 
-    AES-GCM authenticates too: with it the tags are its own, and `auth_key_length` is 0. With
-    any other cipher a `rtp_tag_length` of 0 leaves RTP packets unauthenticated. `auth_key_length`
-    is that of RTP, and RTCP has at least 20. Session keys are derived anew every
+    AES-GCM authenticates too: the tags are its own, and `auth_key_length` is 0. With any other
+    cipher a `rtp_tag_length` of 0 leaves RTP packets unauthenticated. `auth_key_length` is that
+    of RTP; RTCP has at least 20. Session keys are derived again every
     `key_derivation_rate` packets, once if it is 0 (RFC 3711 4.3.1). The first `prefix_length`
     octets of the key stream of an RTP packet encrypt nothing (RFC 3711 4.1).
     """
@@ -70,7 +70,7 @@ class Suite:
 
     @property
     def leaves_open(self) -> str:
-        """What it leaves unprotected, in words; empty if all is encrypted and authenticated."""
+        """What it leaves unprotected, in words; empty if everything is protected."""
         faults = (
             (not self.rtp_encrypted, "RTP is not encrypted"),
             (not self.rtp_tag_length, "RTP is not authenticated"),
@@ -94,7 +94,7 @@ SUITES: dict[str, Suite] = {
         Suite("NULL_HMAC_SHA1_80", 16, 14, 10, 10, 20, Cipher.NULL, False, False),
     )
 }
-# Names that are met and have no code here, and what to do about them.
+# Names that occur elsewhere and are not supported, and what to do about them.
 _ELSEWHERE = {
     "AES_CM_192_": "RFC 6188 spells it AES_192_CM_…",
     "AES_CM_256_": "RFC 6188 spells it AES_256_CM_…",
@@ -120,9 +120,9 @@ def suite(name: str) -> Suite:
 
 
 def split_key(suite: Suite, octets: bytes) -> tuple[bytes, bytes]:
-    """Return master key and master salt, which are given in one string, in this order.
+    """Split octets into master key and master salt.
 
-    Raises UsageError for any other length than that of both, saying which suite would fit.
+    Raises UsageError for any other length than that of both, with the suites that would fit.
     """
     needed = suite.key_length + suite.salt_length
     if len(octets) == needed:
@@ -136,7 +136,7 @@ def split_key(suite: Suite, octets: bytes) -> tuple[bytes, bytes]:
 def _advice(suite: Suite, given: int) -> str:
     salt = f" (AES-GCM has a salt of {suite.salt_length}, the other suites {USUAL_SALT})"
     text = salt * (suite.cipher is Cipher.AES_GCM and given == suite.key_length + USUAL_SALT)
-    # A suite that would leave media in the clear is no advice.
+    # A suite that leaves media in the clear is not suggested.
     fitting = [
         name
         for name, each in SUITES.items()
@@ -160,9 +160,9 @@ def adapted(
 ) -> Suite:
     """Return `base` with parameters that differ from its own; lengths are in octets.
 
-    `tag_length` and `auth_key_length` are those of HMAC-SHA1, which RTCP has too unless they
-    are shorter than it may have. The name tells the parameters, in the words of RFC 4568 6.3
-    where it has any.
+    `tag_length` and `auth_key_length` are those of HMAC-SHA1; RTCP has them too unless they
+    are shorter than its least lengths. The name includes the parameters, in the words of
+    RFC 4568 6.3 where it has any.
 
     Raises UsageError for what RFC 3711 or RFC 7714 forbids.
     """

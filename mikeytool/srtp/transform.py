@@ -1,4 +1,4 @@
-"""From a suite and a master key to what seals and opens packets (RFC 3711 4)."""
+"""The sealers and openers of a suite and a master key (RFC 3711 4)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _TRANSFORMS: dict[Cipher, Transform] = {
     Cipher.AES_GCM: aes_gcm,
     Cipher.NULL: null,
 }
-# With a key derivation rate, session keys are kept for the newest packets of several SSRCs
-# and for late ones.
+# With a key derivation rate, so many sets of session keys are kept, for several SSRCs and late
+# packets.
 _LIVE = 64
 
 
 def rtp_sealer(suite: Suite, master: MasterKey, mki: bytes) -> RtpSealer:
-    """Return what makes an SRTP packet of an RTP packet; `mki` is written, if not empty."""
+    """Make the sealer of RTP packets; `mki` is written, if not empty."""
 
     def made(r: int) -> RtpSealer:
         keys = rtp_keys(suite, master.key, master.salt, r)
@@ -46,7 +46,7 @@ def rtp_sealer(suite: Suite, master: MasterKey, mki: bytes) -> RtpSealer:
 
 
 def rtp_opener(suite: Suite, master: MasterKey, mki: bytes) -> RtpOpener:
-    """Return what makes an RTP packet of an SRTP packet, which must have this MKI."""
+    """Make the opener of SRTP packets, which must have this MKI."""
 
     def made(r: int) -> RtpOpener:
         keys = rtp_keys(suite, master.key, master.salt, r)
@@ -58,7 +58,7 @@ def rtp_opener(suite: Suite, master: MasterKey, mki: bytes) -> RtpOpener:
 
 
 def rtcp_sealer(suite: Suite, master: MasterKey, mki: bytes) -> RtcpSealer:
-    """Return what makes an SRTCP packet of an RTCP packet; `mki` is written, if not empty."""
+    """Make the sealer of RTCP packets; `mki` is written, if not empty."""
 
     def made(r: int) -> RtcpSealer:
         keys = rtcp_keys(suite, master.key, master.salt, r)
@@ -72,8 +72,8 @@ def rtcp_sealer(suite: Suite, master: MasterKey, mki: bytes) -> RtcpSealer:
 
 
 def rtcp_opener(suite: Suite, master: MasterKey, mki: bytes) -> RtcpOpener:
-    """Return what makes an RTCP packet of an SRTCP packet, which must have this MKI."""
-    # An opener goes by the E flag, whatever the suite says of encryption.
+    """Make the opener of SRTCP packets, which must have this MKI."""
+    # An opener follows the E flag, whether or not the suite encrypts.
 
     def made(r: int) -> RtcpOpener:
         keys = rtcp_keys(suite, master.key, master.salt, r)
@@ -89,9 +89,9 @@ def rtcp_opener(suite: Suite, master: MasterKey, mki: bytes) -> RtcpOpener:
 
 
 def _at_rate(suite: Suite, made: Callable[[int], F], index: Callable[..., int]) -> F:
-    """Return what `made` makes, anew at each multiple of the key derivation rate, if it has one.
+    """Return what `made` makes, again at each multiple of the key derivation rate, if any.
 
-    `index` tells the index of a packet from what the sealer or opener is called with.
+    `index` finds the index of a packet in the arguments of the sealer or opener.
     """
     rate = suite.key_derivation_rate
     if not rate:
@@ -113,7 +113,7 @@ def _rtp_transform(suite: Suite) -> Transform:
 
 
 def _suffix(suite: Suite, keys: SessionKeys) -> Crypt:
-    """Return what encrypts with the key stream behind its prefix (RFC 3711 4.1)."""
+    """Make the cipher that skips the prefix of the key stream (RFC 3711 4.1)."""
     streams = {Cipher.AES_CM: aes_cm.counter_mode, Cipher.AES_F8: aes_f8.rtp_f8}
     crypt = streams[suite.cipher](keys.encryption, keys.salt)
     prefix = bytes(suite.prefix_length)
