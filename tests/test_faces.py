@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-ROOMS: tuple[str, ...] = ("capture", "exchange", "lint", "media", "srtp", "wire")
+ROOMS: tuple[str, ...] = (
+    "capture",
+    "client",
+    "conference",
+    "exchange",
+    "lint",
+    "media",
+    "srtp",
+    "wire",
+)
 
 
 @pytest.mark.parametrize("room", ROOMS)

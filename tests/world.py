@@ -282,7 +282,7 @@ class World:
     ) -> bytes:
         """TRANSFER_INIT as `transfer init` makes it, with files."""
         call = transfer.Call(how.pop("initiator", None), called, **how)
-        return transfer.start(
+        return transfer.start_call(
             self.env,
             ticket,
             session or self.path(),
@@ -309,7 +309,7 @@ class World:
             how.pop("accept_policy", accept_all),
             **how,
         )
-        return responding.respond(
+        return responding.answer_call(
             env,
             read_transfer_init(init),
             session or self.path(),
@@ -320,7 +320,7 @@ class World:
 
     def finish(self, answer: bytes, session: Path, another: Path | None = None) -> Session:
         """The initiator's session as `transfer finish` makes it, with files."""
-        return transfer.finish(self.env, answer, session, accept_all, another)
+        return transfer.finish_call(self.env, answer, session, accept_all, another)
 
 
 # --- keys and policies ------------------------------------------------------------------------

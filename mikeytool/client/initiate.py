@@ -62,7 +62,7 @@ class Call:
     group: bytes | None = None
 
 
-def start(
+def start_call(
     env: Environment,
     ticket_path: Path,
     session_path: Path,
@@ -131,7 +131,7 @@ def claim_streams(session: Session, before: Session | None = None) -> None:
         state.claim_streams(session, before)
 
 
-def finish(
+def finish_call(
     env: Environment,
     answer: bytes,
     session_path: Path,
@@ -183,7 +183,7 @@ def _raise_if_error(env: Environment, message: Message, session: Session) -> Non
     raise_if_error(env, message, about, update_keys(session))
 
 
-def update(
+def start_update(
     env: Environment,
     session_path: Path,
     media: Callable[[Session], Media],

@@ -12,7 +12,6 @@ from mikeytool.kms.foreign_tickets import PATIENCE
 from mikeytool.kms.service import handle
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.postgres import is_url
-from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import Refused, Unreachable
 from mikeytool.wire.identity import Identity
 
@@ -44,9 +43,9 @@ class Kms(Protocol):
 class StoreKms:
     """A KMS whose store this process opens itself, for one person's tests."""
 
-    def __init__(self, where: Where) -> None:
-        self._store = Store(where)
-        self.identity = self._store.identity
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.identity = store.identity
 
     def answer(self, env: Environment, message: bytes) -> bytes:
         """The answer of the store; why it refuses shows, as the store is the caller's own."""
@@ -125,4 +124,4 @@ def reach(where: str, tls: Tls | None = None, key: SharedKey | None = None) -> S
     """
     if "://" in where and not is_url(where):
         return UrlKms(where, tls, key)
-    return StoreKms(where)
+    return StoreKms(Store(where))

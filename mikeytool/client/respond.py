@@ -70,7 +70,7 @@ def answer_message(
 
     `callee` and `call_media` are asked for a call, `update_policy` and `update_media` count
     for an update. Gives the answer, None if none is wanted, and the session. Raises as
-    `respond` and `respond_to_update` do; with `sends_errors` the refusal of a message that
+    `answer_call` and `answer_session_update` do; with `sends_errors` the refusal of a message that
     cannot be read has an Error message as well.
     """
     try:
@@ -81,7 +81,7 @@ def answer_message(
             refusal.answer = error_message(env, header, refusal.error_no, None)
         raise
     if is_update(incoming.message):
-        return respond_to_update(
+        return answer_session_update(
             env,
             incoming,
             session_path,
@@ -93,10 +93,10 @@ def answer_message(
     with error_message_on_refusal(env, incoming, None, ()) if sends_errors else nullcontext():
         init = transfer_init_of(incoming)
     media = call_media(init.policy)
-    return respond(env, init, session_path, responder, media, force=force, stage=stage)
+    return answer_call(env, init, session_path, responder, media, force=force, stage=stage)
 
 
-def respond(
+def answer_call(
     env: Environment,
     init: TransferInit,
     session_path: Path,
@@ -177,7 +177,7 @@ def _check_caller(init: TransferInit, accept_from: Sequence[str]) -> None:
             raise Refused(f"calls from {name} are not accepted (--accept-from)")
 
 
-def respond_to_update(
+def answer_session_update(
     env: Environment,
     message: Incoming,
     session_path: Path,

@@ -21,7 +21,7 @@ from mikeytool.wire.payloads import TICKET
 from mikeytool.wire.registry import EncrAlg
 
 
-def create(
+def make_ticket_file(
     env: Environment,
     policy: TicketPolicy,
     tpk: bytes,

@@ -1,0 +1,76 @@
+"""A conference system: who takes part, the group keys, SSRCs (3GPP TR 33.828 5.3.2, RFC 6043 9).
+
+The system is a user of a KMS that acts as its factory and its foci. Alice creates a conference:
+
+    import os, time
+    from pathlib import Path
+    from mikeytool import client, conference, exchange as mikey
+    from mikeytool.kms.store.store import Store
+
+    env = mikey.Environment(clock=time.time_ns, random=os.urandom)
+    names = [f"sip:{name}@example.com" for name in ("kms", "factory", "room-1", "alice")]
+    kms_id, factory, focus, alice = map(mikey.Identity.from_text, names)
+    store, key, psk = Store.in_memory(kms_id), os.urandom(16), os.urandom(16)
+    store.add_user(factory, key, act_as=["sip:room-*@example.com"])
+    store.add_user(alice, psk)
+    settings = conference.Settings(factory, key, "https://kms.example.com", kms_id, ())
+    state, kms = conference.ConferenceState.init(Path("system"), settings), client.StoreKms(store)
+    system = conference.ConferenceSystem(state, env, kms)
+    flags, prf = mikey.TicketFlag.from_letters("DEFGHIJMNO"), mikey.PROFILE_128.prf
+    policy = mikey.TicketPolicy(prf, flags, responders=(factory,))
+    pending = client.PreSharedKey(psk).request(env, policy, alice, kms_id)
+    held = pending.accept(env, kms.answer(env, pending.init.raw))[0].held
+    init = mikey.transfer_init(env, held, initiator=alice, responder=factory)
+    answer = conference.create(system, init.raw, focus, [conference.Purpose.AUDIO])
+
+Members call the focus, which `call_in` answers, or are called with `call_out`. All of what a
+function does to the state file is one transaction, and none is open while the KMS is asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mikeytool.lazy import face
+
+if TYPE_CHECKING:
+    from mikeytool.conference.calling_in import call_in as call_in
+    from mikeytool.conference.calling_in import create as create
+    from mikeytool.conference.calling_out import Answered as Answered
+    from mikeytool.conference.calling_out import answer as answer
+    from mikeytool.conference.calling_out import call_out as call_out
+    from mikeytool.conference.database import ConferenceState as ConferenceState
+    from mikeytool.conference.membership import Tidied as Tidied
+    from mikeytool.conference.membership import allow as allow
+    from mikeytool.conference.membership import change_keys as change_keys
+    from mikeytool.conference.membership import dismiss as dismiss
+    from mikeytool.conference.membership import tidy as tidy
+    from mikeytool.conference.membership import unanswered as unanswered
+    from mikeytool.conference.model import Conference as Conference
+    from mikeytool.conference.model import GroupKey as GroupKey
+    from mikeytool.conference.model import Member as Member
+    from mikeytool.conference.model import MemberState as MemberState
+    from mikeytool.conference.model import Purpose as Purpose
+    from mikeytool.conference.model import Settings as Settings
+    from mikeytool.conference.model import Update as Update
+    from mikeytool.conference.system import ConferenceSystem as ConferenceSystem
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "system": ("ConferenceSystem",),
+        "database": ("ConferenceState",),
+        "model": (
+            "Conference",
+            "GroupKey",
+            "Member",
+            "MemberState",
+            "Purpose",
+            "Settings",
+            "Update",
+        ),
+        "calling_in": ("call_in", "create"),
+        "calling_out": ("Answered", "answer", "call_out"),
+        "membership": ("Tidied", "allow", "change_keys", "dismiss", "tidy", "unanswered"),
+    },
+)

@@ -14,7 +14,7 @@ import pytest
 from mikeytool.client import state as client_state
 from mikeytool.client.initiate import Media
 from mikeytool.client.resolvers import Resolve
-from mikeytool.client.respond import Callee, respond
+from mikeytool.client.respond import Callee, answer_call
 from mikeytool.client.state import MAX_KEPT, open_state
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.exchange.environment import NS
@@ -55,7 +55,7 @@ def callee(resolve: Resolve | None, **how: Any) -> Callee:
 
 
 def answer(world: World, init: bytes, resolve: Resolve | None, **how: Any) -> bytes:
-    made, _ = respond(
+    made, _ = answer_call(
         world.env,
         read_transfer_init(init),
         world.path(),
@@ -183,7 +183,7 @@ def test_only_so_many_are_kept(world: World, kms: Kms, monkeypatch: pytest.Monke
 def refusal(world: World, init: bytes, **how: Any) -> Refused:
     supported = how.pop("supported", ())
     with pytest.raises(Refused) as caught:
-        respond(
+        answer_call(
             world.env,
             read_transfer_init(init),
             world.path(),
@@ -260,7 +260,7 @@ def test_an_answer_that_cannot_be_written_leaves_no_session(world: World, tmp_pa
     init = read_transfer_init(world.call(world.held()))
     session, missing = world.path(), tmp_path / "gone" / "answer"
     with pytest.raises(StateError, match="gone"):
-        respond(
+        answer_call(
             world.env, init, session, callee(world.resolved), Media(), force=False,
             stage=lambda message: staged(missing, message),
         )  # fmt: skip

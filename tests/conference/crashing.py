@@ -96,7 +96,7 @@ class Killed:
 
     def _do(self, work: Work, pipe: int) -> None:
         with closing(ConferenceState(self.room.state.path)) as state:
-            kms = StoreKms(self.room.store.path)
+            kms = StoreKms(Store(self.room.store.path))
             system = ConferenceSystem(state, Environment(time.time_ns, os.urandom), kms)
             os.write(pipe, b"ready\n")
             try:

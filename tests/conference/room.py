@@ -20,6 +20,7 @@ from mikeytool.exchange.session import MediaKey, Session
 from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.exchange.update import answer_update
+from mikeytool.kms.store.store import Store
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import SP
 from mikeytool.wire.registry import DataType, KeyType
@@ -130,7 +131,7 @@ class Room(World):
         path = self.folder / "conference.db"
         system = Settings(FACTORY, FACTORY_KEY, str(self.store.path), KMS, self.may_create)
         self.state = ConferenceState.init(path, system)
-        self.system = ConferenceSystem(self.state, self.env, StoreKms(self.store.path))
+        self.system = ConferenceSystem(self.state, self.env, StoreKms(Store(self.store.path)))
 
     def person(self, who: Identity) -> Person:
         """Someone, the same each time."""

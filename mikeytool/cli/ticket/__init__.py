@@ -146,7 +146,7 @@ def create(
     env = environment()
     policy = replace(policy_of(env.clock(), local, responders, **options), kms=kms_id)
     key = need_key(tpk, "--tpk")
-    made = tickets.create(env, policy, key, key_name(tpk_id), wrapping(key_wrap))
+    made = tickets.make_ticket_file(env, policy, key, key_name(tpk_id), wrapping(key_wrap))
     made.write(save, force=force)
     say(f"{save}: ticket of {local}")
 

@@ -105,7 +105,7 @@ def init(
         media = media_of(cs, suites, kemac, default=calls, default_suite=default)
         return replace(media, encr_alg=wrapping(key_wrap))
 
-    message = client.start(
+    message = client.start_call(
         environment(),
         ticket_path,
         session_path,
@@ -138,7 +138,7 @@ def update(
     """
     check_output(output)
     media = media_for_session(cs, suites, kemac, key_wrap=key_wrap)
-    message = client.update(environment(), session_path, media, stage=staging(fmt, output))
+    message = client.start_update(environment(), session_path, media, stage=staging(fmt, output))
     write_unstaged(message, fmt, output)
 
 
@@ -178,7 +178,7 @@ def finish(
     check_output(output)
     try:
         known = partial(supported_policies, suites)
-        session = client.finish(
+        session = client.finish_call(
             environment(), data, session_path, accept_suites(suites), save_as, known
         )
     except Refused as refusal:
