@@ -84,12 +84,6 @@ def check_kind(data: bytes) -> None:
         raise WireError(f"this is a {match[1].decode()} file of mikeytool; see its show command")
 
 
-def messages_of(argument: str | None, *, lines: bool = False) -> list[FoundMessage | WireError]:
-    """Read every message in the input that an argument means; raises WireError without any."""
-    with open_input(argument) as source:
-        return list(stream_of(source, argument, lines=lines))
-
-
 def stream_of(
     source: BufferedReader, argument: str | None, *, lines: bool = False
 ) -> Iterator[FoundMessage | WireError]:
@@ -116,7 +110,8 @@ def _or_no_file(item: FoundMessage | WireError, argument: str) -> FoundMessage |
 
 def one_message(argument: str | None, index: int | None = None, *, what: str = "MESSAGE") -> bytes:
     """Read the one message that a command takes; raises WireError or UsageError."""
-    return pick_message(messages_of(argument), index, what=what)
+    with open_input(argument) as source:
+        return pick_message(list(stream_of(source, argument)), index, what=what)
 
 
 def pick_message(
