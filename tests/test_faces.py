@@ -16,9 +16,11 @@ ROOMS: tuple[str, ...] = (
     "client",
     "conference",
     "exchange",
+    "kms",
     "lint",
     "media",
     "srtp",
+    "storage",
     "wire",
 )
 

@@ -1,0 +1,67 @@
+"""A key management service (RFC 6043 4.2): users, keys, policy, and answers to their messages.
+
+A KMS in memory grants Alice a ticket for Bob:
+
+    import os, time
+    from mikeytool import exchange as mikey
+    from mikeytool import kms
+
+    env = mikey.Environment(clock=time.time_ns, random=os.urandom)
+    kms_id, alice, bob = map(mikey.Identity.from_text, (
+        "sip:kms.example.com", "sip:alice@example.com", "sip:bob@example.com"))
+    psk = os.urandom(32)
+    with kms.Store.in_memory(kms_id) as store:
+        store.add_user(alice, psk)
+        store.add_user(bob, os.urandom(32))
+        store.set_policy(max_validity=8 * 3600)
+        policy = mikey.TicketPolicy(mikey.PROFILE_256.prf,
+                                    mikey.TicketFlag.from_letters("DEFGHIJNO"), (bob,))
+        init = mikey.request_init(env, mikey.PROFILE_256, policy, initiator=alice, kms=kms_id,
+                                  psk=psk)
+        handled = kms.handle(store, env, init.raw)
+        print(mikey.accept_request_resp(env, init, psk, handled.answer).held)
+
+`Store.init` creates a store in a file or a PostgreSQL database, `Store(PATH)` opens it, and
+`KmsClient(URL).ask` asks a KMS over HTTP. A message that is refused has a `refusal`, and as
+`answer` an Error message or None.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mikeytool.lazy import face
+
+if TYPE_CHECKING:
+    from mikeytool.kms.group_queries import SharedKey as SharedKey
+    from mikeytool.kms.kms_policy import KmsPolicy as KmsPolicy
+    from mikeytool.kms.kms_policy import Rule as Rule
+    from mikeytool.kms.kms_policy import Rules as Rules
+    from mikeytool.kms.remote.connection import Tls as Tls
+    from mikeytool.kms.remote.http_client import KmsClient as KmsClient
+    from mikeytool.kms.service import handle as handle
+    from mikeytool.kms.store.check import Check as Check
+    from mikeytool.kms.store.check import check as check
+    from mikeytool.kms.store.copying import copy as copy
+    from mikeytool.kms.store.records import Handled as Handled
+    from mikeytool.kms.store.records import LogEntry as LogEntry
+    from mikeytool.kms.store.records import NewUser as NewUser
+    from mikeytool.kms.store.records import Peer as Peer
+    from mikeytool.kms.store.records import Tpk as Tpk
+    from mikeytool.kms.store.records import User as User
+    from mikeytool.kms.store.store import Store as Store
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "group_queries": ("SharedKey",),
+        "kms_policy": ("KmsPolicy", "Rule", "Rules"),
+        "remote.connection": ("Tls",),
+        "remote.http_client": ("KmsClient",),
+        "service": ("handle",),
+        "store.check": ("Check", "check"),
+        "store.copying": ("copy",),
+        "store.records": ("Handled", "LogEntry", "NewUser", "Peer", "Tpk", "User"),
+        "store.store": ("Store",),
+    },
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -16,7 +17,6 @@ from cryptography.x509 import Certificate, load_der_x509_certificate
 
 from mikeytool.crypto.certificates import is_of_kms, rsa_key
 from mikeytool.exchange.profile import Profile
-from mikeytool.exchange.public_key import KmsKey
 from mikeytool.kms.store.records import MIN_PSK, Tpk
 from mikeytool.kms.store.seal import Sealer
 from mikeytool.kms.store.seal_context import private_key_context, tpk_context
@@ -25,6 +25,9 @@ from mikeytool.storage.sql import Db
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import IdType
+
+if TYPE_CHECKING:
+    from mikeytool.exchange.public_key import KmsKey
 
 
 class KmsKeys(SealedDatabase):
@@ -114,6 +117,8 @@ class KmsKeys(SealedDatabase):
         return [self._key_pair(*row) for row in rows]
 
     def _key_pair(self, fingerprint: bytes, sealed: bytes, cert: bytes) -> KmsKey:
+        from mikeytool.exchange.public_key import KmsKey  # reads messages, as few commands do
+
         what = "the private key of a certificate"
         der = self._opened(sealed, what, private_key_context(fingerprint))
         # It was checked when it was added, and checking takes longer than using it.

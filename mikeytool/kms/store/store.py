@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import Certificate
 
 from mikeytool.exchange.environment import NS, Environment
-from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.profile import PROFILE_256, Profile
-from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.kms.store.kms_keys import KmsKeys, check_key_pair, check_tpk, insert_key_pair
 from mikeytool.kms.store.peers import Peers
 from mikeytool.kms.store.records import LogEntry, Tpk, User
@@ -38,7 +36,11 @@ from mikeytool.storage.sql import Db, Where
 from mikeytool.storage.sqlite import remove_working_files
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.payloads import TICKET
+
+if TYPE_CHECKING:
+    from mikeytool.exchange.incoming import Incoming
+    from mikeytool.exchange.ticket_policy import TicketPolicy
+    from mikeytool.wire.payloads import TICKET
 
 KeyPair = tuple[RSAPrivateKey, Certificate]
 
