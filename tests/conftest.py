@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+import sys
 import tempfile
+import warnings
 from collections.abc import Generator, Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,24 @@ from tests.series import Series
 # Property tests fail for what they find, never for how busy the machine is.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+class _Database(sqlite3.Connection):
+    """A database that warns when it is left open, as those of Python 3.13 do."""
+
+    is_open = True
+
+    def close(self) -> None:
+        super().close()
+        self.is_open = False
+
+    def __del__(self) -> None:
+        if self.is_open:
+            warnings.warn(f"unclosed database in {self!r}", ResourceWarning, stacklevel=1)
+
+
+if sys.version_info < (3, 13):
+    sqlite3.connect = partial(sqlite3.connect, factory=_Database)  # type: ignore[assignment]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

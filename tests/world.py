@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
-from weakref import finalize
 
 from mikeytool.client import initiate as transfer
 from mikeytool.client import respond as responding
@@ -150,10 +149,13 @@ class World:
             (self.folder / "seal.key").write_text("s" * 32)
         self.where = self.where or self.folder / "kms.db"
         self.store = Store.init(self.where, KMS, PROFILE_256, tpk, how=self.how)
-        finalize(self, self.store.close)
         for who in USERS:
             self.store.add_user(who, psk_of(who))
         self._files = 0
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.store.close()
 
     def path(self) -> Path:
         """The name of a file that is not there yet."""

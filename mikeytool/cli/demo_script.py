@@ -1,4 +1,4 @@
-"""The script of `demo`: a call and a conference, as commands that a user would run."""
+"""The story that `demo` tells: a call and a conference, as commands that a user would run."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from typing import NamedTuple
 
 
 class Step(NamedTuple):
-    """One command, with a title for people.
+    """One command; `says` is for people, `arrow` from whom to whom its output goes.
 
-    `arrow` names the sender and the receiver of the message that the command writes, and its
-    file. `refused` is set if the command must fail with exit code 1.
+    `refused` is set where the command must fail with exit code 1.
     """
 
-    title: str
+    says: str
     command: str
     arrow: tuple[str, str, str] | None = None
     refused: bool = False
 
 
 class Scene(NamedTuple):
-    """A part of the script, and the parties of its messages."""
+    """A part of the story, and those between whom its messages go."""
 
     title: str
-    parties: tuple[str, ...]
+    cast: tuple[str, ...]
     steps: tuple[Step, ...]
 
 
@@ -74,7 +73,7 @@ _FACTORY, _ROOM = "sip:factory@conf.example.com", "sip:room@conf.example.com"
 
 
 def _by(name: str, command: str) -> str:
-    """A command of a user with a client state of their own."""
+    """A command of someone with a state of their own."""
     return f"MIKEYTOOL_STATE={name}.state {command}"
 
 

@@ -103,10 +103,14 @@ class ConferenceState(SqliteDatabase):
         if not force:
             raise StateError(f"{path}: it exists already; --force makes the system in it anew")
         state = cls(path)
-        with state.transaction() as db:
-            for table in _TABLES:
-                db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
-            _put_settings(db, settings)
+        try:
+            with state.transaction() as db:
+                for table in _TABLES:
+                    db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
+                _put_settings(db, settings)
+        except BaseException:
+            state.close()
+            raise
         return state
 
     def settings(self) -> Settings:

@@ -1,8 +1,8 @@
-"""The JSON of octet strings that hold payloads, keys or extensions.
+"""The shapes of octet strings that hold payloads, keys or extensions.
 
-The content of an octet string is shown beside the octets; when it is composed again, the
-content wins, so that editing it is enough: keys that are not masked win over `encr_data`,
-`content` wins over the `data` of a General Extension payload.
+Where the content of an octet string is shown beside the octets, the content is what counts
+when it is composed again, so that editing it is enough: keys that are not masked win over
+`encr_data`, `content` wins over the `data` of a General Extension payload.
 """
 
 from __future__ import annotations
@@ -12,17 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mikeytool.wire.errors import UsageError, WireError
-from mikeytool.wire.json_field import (
-    ABSENT,
-    HEX,
-    Json,
-    JsonField,
-    Writer,
-    octets_of,
-    quoted,
-    read_name,
-)
-from mikeytool.wire.json_record import json_record
+from mikeytool.wire.json_field import ABSENT, HEX, Json, Shape, Use, octets_of, quoted, read_name
+from mikeytool.wire.json_record import Writer, form
 from mikeytool.wire.message import build_chain, build_leading, content
 from mikeytool.wire.payloads import ID, THDR, KeyData, Payload, Raw, payload_kind
 from mikeytool.wire.registry import EncrAlg, NextPayload
@@ -40,36 +31,35 @@ _PLACE = frozenset({"payload", "payload_value", "offset", "length", "certificate
 def payloads_text(payloads: Iterable[Payload], show_keys: bool, depth: int = MAX_DEPTH) -> str:
     """Payloads in JSON, without brackets: their places, their fields, what is inside them."""
     known = _WRITERS
-    texts = [
-        (known.get(type(one)) or _writer(type(one)))(one, show_keys, depth) for one in payloads
-    ]
-    return "}, ".join(texts) + "}" if texts else ""
+    return ", ".join(
+        [(known.get(type(one)) or _writer(type(one)))(one, show_keys, depth) for one in payloads]
+    )
 
 
 _WRITERS: dict[type[Payload], Writer] = {}
 
 
 def _writer(kind: type[Payload]) -> Writer:
-    made = _WRITERS[kind] = json_record(kind).payload
+    made = _WRITERS[kind] = form(kind).payload_text
     return made
 
 
 def compose_payloads(items: Any, what: str) -> list[Payload]:
     """The payloads of a list of dictionaries; raises UsageError, naming the place in `what`."""
     if not isinstance(items, list):
-        raise UsageError(f"{what}: give a list of payloads")
+        raise UsageError(f"{what}: a list of payloads belongs")
     return [_compose_payload(item, f"{what}[{at}]") for at, item in enumerate(items)]
 
 
 def _compose_payload(described: Any, where: str) -> Payload:
     try:
         if not isinstance(described, dict):
-            raise UsageError("give an object")
+            raise UsageError("an object belongs")
         if "raw" in described:
             return _compose_raw(described)
         kind = _payload_kind(described)
         where = f"{where} ({kind.label})"
-        payload: Payload = json_record(kind).compose(described, _PLACE)
+        payload: Payload = form(kind).compose(described, _PLACE)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
     return payload
@@ -98,7 +88,7 @@ def _compose_raw(described: Json) -> Raw:
     return payload
 
 
-class PayloadsField(JsonField, kind="payloads"):
+class PayloadsShape(Shape, kind="payloads"):
     """TP Data or Initiator Data: a list of payloads where it can be read, else hex."""
 
     @property
@@ -106,9 +96,9 @@ class PayloadsField(JsonField, kind="payloads"):
         """The field, and why it could not be read."""
         return self.name, f"{self.name}_error"
 
-    def written(self) -> Writer:
+    def source(self, use: Use, *, broken: bool = False) -> str:
         """One key, or two where it cannot be read."""
-        return self._text
+        return f"{{{use(self._text)}(o, show_keys, depth)}}"
 
     def _text(self, payload: Payload, show_keys: bool, depth: int) -> str:
         data = payload[self.name]
@@ -145,7 +135,7 @@ class PayloadsField(JsonField, kind="payloads"):
         return (self.name,)
 
 
-class TicketDataField(PayloadsField, kind="ticket data"):
+class TicketDataShape(PayloadsShape, kind="ticket data"):
     """Ticket Data of a base ticket, which starts with THDR at once (interpretation 7).
 
     That of other ticket types, the 3GPP base ticket among them, is read as one where that is
@@ -167,7 +157,7 @@ def describe_keys(keys: Iterable[KeyData], *, show_keys: bool) -> list[Json]:
 
 
 def _keys_text(keys: Iterable[KeyData], show_keys: bool) -> str:
-    return ", ".join([json_record(KeyData).text(key, show_keys=show_keys) for key in keys])
+    return ", ".join([f"{{{form(KeyData).text(key, show_keys, 0)}}}" for key in keys])
 
 
 def full_keys(keys: Any) -> list[Payload] | None:
@@ -184,14 +174,14 @@ def full_keys(keys: Any) -> list[Payload] | None:
     for at, key in enumerate(keys):
         try:
             if not isinstance(key, dict):
-                raise UsageError("give an object")
-            found.append(json_record(KeyData).compose(key))
+                raise UsageError("an object belongs")
+            found.append(form(KeyData).compose(key))
         except UsageError as error:
             raise UsageError(f"keys[{at}]: {error}") from None
     return found
 
 
-class KeyDataField(JsonField, kind="key data"):
+class KeyDataShape(Shape, kind="key data"):
     """Encr data of a KEMAC, with the keys beside it when it is not encrypted.
 
     `keys_id` is the IDi before them (RFC 3830 3.2). Where they cannot be read to the last
@@ -203,25 +193,24 @@ class KeyDataField(JsonField, kind="key data"):
         """The octets, the keys, what is before them, and why they could not be read."""
         return self.name, "keys", "keys_id", "keys_error"
 
-    def written(self) -> Writer:
+    def source(self, use: Use, *, broken: bool = False) -> str:
         """One key, or more without encryption."""
-        return self._text
+        return f'"{self.name}": "{{o.{self.name}.hex()}}"{{{use(self._keys)}(o, show_keys)}}'
 
-    def _text(self, kemac: Any, show_keys: bool, depth: int) -> str:
-        octets = f'"{self.name}": "{kemac.encr_data.hex()}"'
+    def _keys(self, kemac: Any, show_keys: bool) -> str:
         if kemac.encr_alg != EncrAlg.NULL:
-            return octets
+            return ""
         keys: list[KeyData] = []
         beside = ""
         try:
             for one in content(kemac, self.name):
                 if isinstance(one, ID):
-                    beside += f', "keys_id": {json_record(ID).text(one)}'
+                    beside += f', "keys_id": {{{form(ID).text(one)}}}'
                 else:
                     keys.append(one)
         except WireError as error:
             beside += f', "keys_error": {quoted(str(error))}'
-        return f'{octets}, "keys": [{_keys_text(keys, show_keys)}]{beside}'
+        return f', "keys": [{_keys_text(keys, show_keys)}]{beside}'
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The octets; of a KEMAC that is not encrypted those of the keys, if none is masked."""
@@ -242,8 +231,8 @@ class KeyDataField(JsonField, kind="key data"):
             return
         try:
             if not isinstance(described, dict):
-                raise UsageError("give an object")
-            named: ID = json_record(ID).compose(described)
+                raise UsageError("an object belongs")
+            named: ID = form(ID).compose(described)
             yield named
         except UsageError as error:
             raise UsageError(f"keys_id: {error}") from None
@@ -252,12 +241,7 @@ class KeyDataField(JsonField, kind="key data"):
         """Hex, a list of keys, and what stands before them."""
         keys = {"type": ["array", "null"], "items": {"$ref": "#/$defs/key"}}
         error = {"type": "string"}
-        return {
-            self.name: HEX,
-            "keys": keys,
-            "keys_id": json_record(ID).schema(),
-            "keys_error": error,
-        }
+        return {self.name: HEX, "keys": keys, "keys_id": form(ID).schema(), "keys_error": error}
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -268,19 +252,17 @@ class KeyDataField(JsonField, kind="key data"):
 # --- General Extension --------------------------------------------------------------------
 
 
-class ExtensionField(JsonField, kind="extension"):
-    """Data of a General Extension payload, with its `content` if there is a grammar for it."""
+class ExtensionShape(Shape, kind="extension"):
+    """Data of a General Extension payload, with its `content` where that has a form."""
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The octets, the content, and why it could not be read."""
         return *self.required, "content_error"
 
-    def written(self) -> Writer:
+    def source(self, use: Use, *, broken: bool = False) -> str:
         """Two keys, or three where the content cannot be read."""
-        return lambda payload, show_keys, depth: (
-            f'"{self.name}": "{payload.data.hex()}", "content": {self._content(payload)}'
-        )
+        return f'"{self.name}": "{{o.{self.name}.hex()}}", "content": {{{use(self._content)}(o)}}'
 
     @staticmethod
     def _content(payload: Any) -> str:
@@ -290,7 +272,7 @@ class ExtensionField(JsonField, kind="extension"):
             record = read_extension(payload)
         except WireError as error:
             return f'null, "content_error": {quoted(str(error))}'
-        return "null" if record is None else json_record(type(record)).text(record)
+        return "null" if record is None else f"{{{form(type(record)).text(record, True, 0)}}}"
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The octets of the content, or those given."""
@@ -302,13 +284,13 @@ class ExtensionField(JsonField, kind="extension"):
             return ABSENT if data is None else octets_of(self.name, data)
         if kind is None or not isinstance(content, dict):
             raise UsageError("content: this type has none; give the octets in data")
-        return json_record(kind).compose(content).build()
+        return form(kind).compose(content).build()
 
     def schema(self) -> Json:
-        """Hex, and one of the contents that have a grammar."""
+        """Hex, and one of the contents that have a form."""
         from mikeytool.wire.extensions import EXTENSIONS
 
-        known = [json_record(kind).schema() for kind in EXTENSIONS.values()]
+        known = [form(kind).schema() for kind in EXTENSIONS.values()]
         content = {"anyOf": [*known, {"type": "null"}]}
         return {self.name: HEX, "content": content, "content_error": {"type": "string"}}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ def test_transfer_respond_reads_everything_once(
 ) -> None:
     """The responder reads TRANSFER_INIT and RESOLVE_RESP, and the KMS RESOLVE_INIT."""
     monkeypatch.setenv("MIKEYTOOL_STATE", str(tmp_path / "state.sqlite"))
-    world = World(tmp_path, Clock(time.time_ns()))
-    init = world.call(world.held(flags))
+    with closing(World(tmp_path, Clock(time.time_ns()))) as world:
+        init = world.call(world.held(flags))
     read.clear()
     run(["transfer", "respond", init.hex(), "--session", str(tmp_path / "bob.session"),
          "--as", str(BOB), "--psk", psk_of(BOB).hex(), "--kms", str(world.where)])  # fmt: skip

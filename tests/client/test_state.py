@@ -107,7 +107,8 @@ def test_the_file_of_a_kms(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MIKEYTOOL_STATE", str(world.store.path))
     with pytest.raises(StateError, match="no client state"):
         open_state()
-    assert Store(world.store.path).identity == world.store.identity
+    with closing(Store(world.store.path)) as store:
+        assert store.identity == world.store.identity
 
 
 def test_a_folder_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

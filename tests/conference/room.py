@@ -131,7 +131,13 @@ class Room(World):
         path = self.folder / "conference.db"
         system = Settings(FACTORY, FACTORY_KEY, str(self.store.path), KMS, self.may_create)
         self.state = ConferenceState.init(path, system)
-        self.system = ConferenceSystem(self.state, self.env, StoreKms(Store(self.store.path)))
+        self.own_kms = StoreKms(Store(self.store.path))
+        self.system = ConferenceSystem(self.state, self.env, self.own_kms)
+
+    def close(self) -> None:
+        self.state.close()
+        self.own_kms.close()
+        super().close()
 
     def person(self, who: Identity) -> Person:
         """Someone, the same each time."""

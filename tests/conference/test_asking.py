@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -79,6 +79,10 @@ class Busy(Room):
         self.other = replace(self.system, state=ConferenceState(self.state.path))
         self.system = replace(self.system, kms=self.kms)
 
+    def close(self) -> None:
+        self.other.state.close()
+        super().close()
+
     def questions(self) -> list[str]:
         """What the KMS was asked since the last time."""
         asked, self.kms.asked = self.kms.asked, []
@@ -100,8 +104,9 @@ class Busy(Room):
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Busy:
-    return Busy(tmp_path)
+def room(tmp_path: Path) -> Iterator[Busy]:
+    with closing(Busy(tmp_path)) as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -109,23 +110,23 @@ def test_an_early_refusal_has_an_error_message_when_asked_for(room: Room) -> Non
 
 
 def test_who_may_not_create_is_told_with_an_authentic_error(tmp_path: Path) -> None:
-    room = Room(tmp_path, may_create=("sip:bob@*",))
-    creator = room.person(ALICE)
-    creator.ticket(FACTORY, BOB, keys=1)
-    with pytest.raises(Refused, match="may not create") as refused:
-        calling_in.create(room.system, creator.call(FACTORY), FOCUS, AUDIO)
-    assert refused.value.error_no == ErrorNo.UNSPECIFIED
-    with pytest.raises(ErrorReceived) as received:
-        creator.take(refused.value.answer or b"")
-    assert received.value.verified
-    assert received.value.error_no == ErrorNo.UNSPECIFIED
-    assert not list(room.state.db.execute("SELECT * FROM conferences"))
+    with closing(Room(tmp_path, may_create=("sip:bob@*",))) as room:
+        creator = room.person(ALICE)
+        creator.ticket(FACTORY, BOB, keys=1)
+        with pytest.raises(Refused, match="may not create") as refused:
+            calling_in.create(room.system, creator.call(FACTORY), FOCUS, AUDIO)
+        assert refused.value.error_no == ErrorNo.UNSPECIFIED
+        with pytest.raises(ErrorReceived) as received:
+            creator.take(refused.value.answer or b"")
+        assert received.value.verified
+        assert received.value.error_no == ErrorNo.UNSPECIFIED
+        assert not list(room.state.db.execute("SELECT * FROM conferences"))
 
 
 def test_the_pattern_of_who_may_create_is_for_octets(tmp_path: Path) -> None:
-    room = Room(tmp_path, may_create=("sip:alice@example.com",))
-    room.create(BOB)
-    assert room.conference().creator == ALICE
+    with closing(Room(tmp_path, may_create=("sip:alice@example.com",))) as room:
+        room.create(BOB)
+        assert room.conference().creator == ALICE
 
 
 def test_a_call_for_someone_else_creates_nothing(room: Room) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def full(room: Room) -> Room:
 
 def octets(path: Path) -> bytes:
     """What is in the state file, checkpointed, and in the files beside it."""
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     beside = (Path(f"{path}{suffix}") for suffix in ("", "-wal", "-journal"))
     return b"".join(one.read_bytes() for one in beside if one.exists())
@@ -63,7 +64,9 @@ COMMANDS: dict[str, Command] = {
     "create": lambda room: room.create(
         BOB, by=CAROL, focus=Identity.from_text("sip:room-2@conf.example.com")
     ),
-    "anew": lambda room: ConferenceState.init(room.state.path, room.system.settings, force=True),
+    "anew": lambda room: ConferenceState.init(
+        room.state.path, room.system.settings, force=True
+    ).close(),
 }
 
 
@@ -285,8 +288,8 @@ def anew(room: Room) -> Room:
 def test_a_system_made_anew_is_empty(full: Room) -> None:
     membership.change_keys(full.system, None)
     other = Settings(Identity.from_text("sip:other@conf.example.com"), b"o" * 32, "x", KMS, ("a",))
-    state = ConferenceState.init(full.state.path, other, force=True)
-    assert state.settings() == other
+    with closing(ConferenceState.init(full.state.path, other, force=True)) as state:
+        assert state.settings() == other
     left = {name for name, table in full.tables().items() if table}
     assert left == {"system"}
 

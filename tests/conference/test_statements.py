@@ -153,7 +153,7 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     room = Room(tmp_path_factory.mktemp("stage"))
     messages: dict[str, bytes] = {}
     for who in (FRANK, GRACE):
@@ -180,7 +180,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
         room.person(who).ticket(FOCUS)
         messages[name] = room.person(who).call(FOCUS)
     room.state.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return Stage(room, messages, room.clock.now)
+    yield Stage(room, messages, room.clock.now)
+    room.close()
 
 
 def late(stage: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,10 +87,10 @@ def far_store(room: Room, folder: Path) -> Store:
 
 
 @pytest.fixture
-def abroad(room: Room, tmp_path: Path) -> Abroad:
-    store = far_store(room, tmp_path)
-    room.store.add_peer(Peer(FAR, str(store.path), b"between both KMS" * 2))
-    return Abroad(room, store)
+def abroad(room: Room, tmp_path: Path) -> Iterator[Abroad]:
+    with closing(far_store(room, tmp_path)) as store:
+        room.store.add_peer(Peer(FAR, str(store.path), b"between both KMS" * 2))
+        yield Abroad(room, store)
 
 
 def test_they_call_in(room: Room, abroad: Abroad) -> None:
@@ -140,8 +142,9 @@ def test_nobody_else_there_answers_a_call(room: Room, abroad: Abroad) -> None:
 
 
 def test_a_kms_that_the_systems_does_not_know(room: Room, tmp_path: Path) -> None:
-    abroad = Abroad(room, far_store(room, tmp_path))
-    room.create(BOB, DORA)
-    with pytest.raises(Refused, match="KMS"):
-        abroad.calls_in(DORA)
+    with closing(far_store(room, tmp_path)) as store:
+        abroad = Abroad(room, store)
+        room.create(BOB, DORA)
+        with pytest.raises(Refused, match="KMS"):
+            abroad.calls_in(DORA)
     assert room.states() == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def file_world(tmp_path: Path) -> World:
+def file_world(tmp_path: Path) -> Iterator[World]:
     """A KMS on a file, where the file is what a test is about."""
-    return World(tmp_path)
+    with closing(World(tmp_path)) as made:
+        yield made

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -101,8 +101,17 @@ class Net:
 
 
 @pytest.fixture
-def net(world: World) -> Callable[..., Net]:
-    return lambda *how, **more: Net(world, *how, **more)
+def net(world: World) -> Iterator[Callable[..., Net]]:
+    made: list[Net] = []
+
+    def make(*how: Any, **more: Any) -> Net:
+        made.append(Net(world, *how, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        for store in one.stores:
+            store.close()
 
 
 def call(world: World, flags: str = FORKING) -> bytes:

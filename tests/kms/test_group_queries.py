@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,9 @@ def with_groups(folder: Path) -> World:
 
 
 @pytest.fixture
-def asked_of(tmp_path: Path) -> World:
-    return with_groups(tmp_path)
+def asked_of(tmp_path: Path) -> Iterator[World]:
+    with closing(with_groups(tmp_path)) as made:
+        yield made
 
 
 def told(world: World, key: SharedKey, what: str, now: int = START) -> list[Identity]:
@@ -123,8 +125,10 @@ def test_an_answer_is_of_the_kms_and_to_this_question(asked_of: World) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    world = with_groups(tmp_path_factory.mktemp("kms"))
-    with serving(world.folder, str(world.store.path)) as running:
+    with (
+        closing(with_groups(tmp_path_factory.mktemp("kms"))) as world,
+        serving(world.folder, str(world.store.path)) as running,
+    ):
         yield running
 
 

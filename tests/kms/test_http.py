@@ -7,6 +7,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,10 @@ from tests.world import ALICE, BOB, EVE, World, psk_of
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
-    world = World(tmp_path_factory.mktemp("kms"))
-    with serving(world.folder, str(world.where)) as server:
+    with (
+        closing(World(tmp_path_factory.mktemp("kms"))) as world,
+        serving(world.folder, str(world.where)) as server,
+    ):
         yield world, server
 
 
@@ -215,8 +218,7 @@ def test_what_is_counted(world: World, server: Server) -> None:
 
 
 def test_ready_as_long_as_the_store_can_be_read(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    with serving(tmp_path, str(world.where)) as server:
+    with closing(World(tmp_path)) as world, serving(tmp_path, str(world.where)) as server:
         assert server.ask("GET", "/healthz").status == 200
         assert server.ask("GET", "/readyz").status == 200
         with world.store.transaction() as db:
@@ -235,8 +237,10 @@ FORWARDED = {**MIKEY, "X-Forwarded-For": "192.0.2.7"}
 
 
 def test_what_a_proxy_says_of_its_clients_is_believed(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    with serving(tmp_path, str(world.where), "--proxy", "127.0.0.1") as server:
+    with (
+        closing(World(tmp_path)) as world,
+        serving(tmp_path, str(world.where), "--proxy", "127.0.0.1") as server,
+    ):
         for _ in range(MAX_FAILURES * 2):
             server.ask("POST", PATH, b"\1", FORWARDED)
         (init,) = asked(world, 1)
@@ -246,8 +250,7 @@ def test_what_a_proxy_says_of_its_clients_is_believed(tmp_path: Path) -> None:
 
 
 def test_a_source_that_fails_too_often_is_turned_away(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    with serving(tmp_path, str(world.where)) as server:
+    with closing(World(tmp_path)) as world, serving(tmp_path, str(world.where)) as server:
         if time.time() % 60 > 50:
             time.sleep(60 - time.time() % 60)  # counts are of a minute
         statuses = [server.send(b"\1").status for _ in range(MAX_FAILURES * 2 + 1)]

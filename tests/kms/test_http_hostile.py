@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,10 @@ HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/mikey\r\n"
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
     """A server that has room for a few connections only."""
-    world = World(tmp_path_factory.mktemp("kms"))
-    with serving(world.folder, str(world.where), files=192) as server:
+    with (
+        closing(World(tmp_path_factory.mktemp("kms"))) as world,
+        serving(world.folder, str(world.where), files=192) as server,
+    ):
         yield world, server
 
 
@@ -170,9 +173,11 @@ def test_tls_handshakes_that_never_end(tmp_path: Path, held: list[socket.socket]
     need("openssl")
     authority = Authority(tmp_path, "ca")
     authority.issue("kms")
-    world = World(tmp_path)
     options = ("--tls-cert", "kms.pem", "--tls-key", "kms.key")
-    with serving(tmp_path, str(world.where), *options, files=192) as server:
+    with (
+        closing(World(tmp_path)) as world,
+        serving(tmp_path, str(world.where), *options, files=192) as server,
+    ):
         held += [server.socket() for _ in range(100)]
         for sock in held[::2]:
             sock.sendall(b"\x16\x03\x01\x02\x00\x01")
@@ -199,9 +204,8 @@ def test_tls_handshakes_that_never_end(tmp_path: Path, held: list[socket.socket]
 def test_old_tls_is_refused(tmp_path: Path) -> None:
     need("openssl")
     Authority(tmp_path, "ca").issue("kms")
-    world = World(tmp_path)
     options = ("--tls-cert", "kms.pem", "--tls-key", "kms.key")
-    with serving(tmp_path, str(world.where), *options) as server:
+    with closing(World(tmp_path)) as world, serving(tmp_path, str(world.where), *options) as server:
         for version, good in (("-tls1_1", False), ("-tls1_2", True), ("-tls1_3", True)):
             ran = subprocess.run(
                 ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", version,

@@ -68,8 +68,8 @@ def test_nothing_of_it_stays_in_the_clear(path: Path) -> None:
 def test_the_tables_are_those_of_a_new_store(path: Path, tmp_path: Path) -> None:
     Store(path).close()
     (tmp_path / "new").mkdir()
-    new = World(tmp_path / "new").store
-    assert columns(path) == columns(new.path)
+    with closing(World(tmp_path / "new")) as new:
+        assert columns(path) == columns(new.store.path)
 
 
 def columns(path: Path) -> dict[str, list[tuple[object, ...]]]:

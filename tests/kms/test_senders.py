@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,12 +63,12 @@ def der(certificate: x509.Certificate) -> bytes:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path) -> Iterator[World]:
     """A KMS with a key pair that trusts a root; the clock is where certificates are valid."""
-    made = World(tmp_path, Clock(NOW))
-    made.store.add_key(private_key("kms"), KMS_CERT)
-    made.store.add_anchor(root())
-    return made
+    with closing(World(tmp_path, Clock(NOW))) as made:
+        made.store.add_key(private_key("kms"), KMS_CERT)
+        made.store.add_anchor(root())
+        yield made
 
 
 def ask(
@@ -97,16 +99,16 @@ def refused(world: World, sent: Enveloped[Any], number: ErrorNo, *, told: bool =
 def test_the_known_requests_are_answered(tmp_path: Path, case: dict[str, Any]) -> None:
     """Interpretation 36: nothing in a message names the padding, and either is taken."""
     raw = bytes.fromhex(case["REQUEST_INIT_PK"])
-    world = World(tmp_path, Clock(message_t(raw).unix_ns or 0))
-    own = x509.load_pem_x509_certificate(case["kms_certificate"].encode())
-    world.store.add_key(loaded(case["kms_private_key"]), own)
-    world.store.remove_user(ALICE)
-    world.store.add_user(ALICE, certificate=Message.parse(raw).all(CERT)[0].cert_data)
-    answer = world.handled(raw)
-    granted = accept_request_resp(
-        world.env, read_request_init_pk(raw).init, bytes.fromhex(case["envelope_key"]), answer
-    )
-    assert granted.held.policy.initiator == ALICE
+    with closing(World(tmp_path, Clock(message_t(raw).unix_ns or 0))) as world:
+        own = x509.load_pem_x509_certificate(case["kms_certificate"].encode())
+        world.store.add_key(loaded(case["kms_private_key"]), own)
+        world.store.remove_user(ALICE)
+        world.store.add_user(ALICE, certificate=Message.parse(raw).all(CERT)[0].cert_data)
+        answer = world.handled(raw)
+        granted = accept_request_resp(
+            world.env, read_request_init_pk(raw).init, bytes.fromhex(case["envelope_key"]), answer
+        )
+        assert granted.held.policy.initiator == ALICE
 
 
 @pytest.mark.parametrize("prf", [PROFILE_128.prf, PROFILE_256.prf])
@@ -251,9 +253,9 @@ def test_counters_go_by_the_public_key(world: World) -> None:
 
 
 def test_a_kms_without_a_key_pair(tmp_path: Path) -> None:
-    world = World(tmp_path, Clock(NOW))
-    world.store.add_anchor(root())
-    refused(world, ask(world), ErrorNo.INVALID_CERT, told=True)
+    with closing(World(tmp_path, Clock(NOW))) as world:
+        world.store.add_anchor(root())
+        refused(world, ask(world), ErrorNo.INVALID_CERT, told=True)
 
 
 @pytest.mark.parametrize("spoilt", ["stranger", "stale"])

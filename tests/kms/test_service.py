@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -324,10 +325,11 @@ def test_the_sender_is_the_initiator_of_the_ticket(store: Store, env: Environmen
 def test_256_bits_need_a_kms_that_serves_them(tmp_path: Path, env: Environment) -> None:
     with pytest.raises(UsageError):
         Store.init(tmp_path / "a", KMS, PROFILE_256, Tpk(Identity.key_name("t"), b"t" * 16))
-    small = Store.init(tmp_path / "b", KMS, PROFILE_128, Tpk(Identity.key_name("t"), b"t" * 16))
-    small.add_user(ALICE, KEYS[ALICE])
-    asked = policy(env, prf=PROFILE_256.prf)
-    refused(handle(small, env, ask(env, asked, profile=PROFILE_256)), ErrorNo.INVALID_PRF)
+    tpk = Tpk(Identity.key_name("t"), b"t" * 16)
+    with closing(Store.init(tmp_path / "b", KMS, PROFILE_128, tpk)) as small:
+        small.add_user(ALICE, KEYS[ALICE])
+        asked = policy(env, prf=PROFILE_256.prf)
+        refused(handle(small, env, ask(env, asked, profile=PROFILE_256)), ErrorNo.INVALID_PRF)
 
 
 @pytest.mark.parametrize(
@@ -370,9 +372,10 @@ def test_an_expired_ticket_is_not_resolved(store: Store, env: Environment, clock
 def test_a_ticket_of_another_kms_is_not_resolved(
     store: Store, env: Environment, tmp_path: Path
 ) -> None:
-    other = Store.init(tmp_path / "o", KMS, PROFILE_256, Tpk(Identity.key_name("tpk-9"), b"o" * 32))
-    other.add_user(ALICE, KEYS[ALICE])
-    ticket = call(env, granted(other, env, policy(env)))
+    tpk = Tpk(Identity.key_name("tpk-9"), b"o" * 32)
+    with closing(Store.init(tmp_path / "o", KMS, PROFILE_256, tpk)) as other:
+        other.add_user(ALICE, KEYS[ALICE])
+        ticket = call(env, granted(other, env, policy(env)))
     refused(handle(store, env, resolve(env, ticket)), ErrorNo.INVALID_TICKET)
 
 

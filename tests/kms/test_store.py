@@ -53,10 +53,11 @@ def test_a_store_is_made_anew_with_another_key(world: World) -> None:
     key = key_path(world.store.path).read_bytes()
     world.store.close()
     pair = (private_key("kms"), certificate("kms", names=[URI(str(KMS))]))
-    made = Store.init(world.store.path, KMS, PROFILE_128, TPK, key_pair=pair, force=True)
-    assert key_path(world.store.path).read_bytes() != key
-    assert made.users() == []
-    assert [one.certificate for one in made.key_pairs()] == [pair[1]]
+    path = world.store.path
+    with closing(Store.init(path, KMS, PROFILE_128, TPK, key_pair=pair, force=True)) as made:
+        assert key_path(path).read_bytes() != key
+        assert made.users() == []
+        assert [one.certificate for one in made.key_pairs()] == [pair[1]]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -174,8 +175,11 @@ def test_with_key_needs_a_key_beside_the_store(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SEAL_OF_KMS", "0123456789abcdef")
-    store = Store.init(tmp_path / "e.db", KMS, PROFILE_256, TPK, how="env:SEAL_OF_KMS")
-    with pytest.raises(UsageError, match="--with-key"):
+    how = "env:SEAL_OF_KMS"
+    with (
+        closing(Store.init(tmp_path / "e.db", KMS, PROFILE_256, TPK, how=how)) as store,
+        pytest.raises(UsageError, match="--with-key"),
+    ):
         store.backup(tmp_path / "copy.db", with_key=True, force=False)
     assert not (tmp_path / "copy.db").exists()
 

@@ -23,50 +23,70 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 DEFAULT_FLAGS = "DEFGHIJNO"
 CREATE_FLAGS = "FGHJLNO"
-"""The default of `ticket create`: no D and no E, so that the responder resolves; no forking."""
+"""Made by the initiator, to be resolved by whoever has the key: no D, no E, no forking."""
 
 
 def policy_options(flags: str) -> Callable[[C], C]:
-    """Make the options that describe a Ticket Policy; `flags` are the default flags."""
+    """The options that describe a Ticket Policy; `flags` are the default ones."""
     options = (
         click.option(
-            "--to", "responders", type=IDENTITY, multiple=True, required=True, metavar="URI",
-            help="A responder, who may resolve the ticket; may be given several times.",
+            "--to",
+            "responders",
+            type=IDENTITY,
+            multiple=True,
+            required=True,
+            metavar="URI",
+            help="Who may resolve the ticket; several times for several.",
         ),
         click.option(
-            "--valid-for", default="8h", show_default=True, metavar="D",
-            help="Validity: 90s, 15m, 8h or 7d.",
+            "--valid-for",
+            default="8h",
+            show_default=True,
+            metavar="D",
+            help="How long: 90s, 15m, 8h or 7d.",
         ),
         click.option(
-            "--not-before", default="now", metavar="T",
-            help="Start of the validity: ISO 8601, Unix seconds, now, now+D or now-D.",
+            "--not-before",
+            default="now",
+            metavar="T",
+            help="From when on: ISO 8601, Unix seconds, now, now+D or now-D.",
         ),
-        click.option("--rekey-every", metavar="D", help="Interval of rekeying."),
+        click.option("--rekey-every", metavar="D", help="How often keys must change."),
+        click.option("--app", "apps", multiple=True, metavar="ID", help="For that application."),
         click.option(
-            "--app", "apps", multiple=True, metavar="ID", help="An application of the ticket.",
+            "--key-type",
+            "key_types",
+            multiple=True,
+            metavar="TYPE[:BYTES]",
+            help="none, tgk, tgk+salt, tek, tek+salt, gtgk or gtgk+salt; default tgk.",
         ),
         click.option(
-            "--key-type", "key_types", multiple=True, metavar="TYPE[:BYTES]",
-            help="A key to request: none, tgk, tgk+salt, tek, tek+salt, gtgk or gtgk+salt; default"
-            " tgk.",
-        ),
-        click.option(
-            "--suite", metavar="NAME",
+            "--suite",
+            metavar="NAME",
             help="The SRTP suite that the keys are for: TEKs and salts get its lengths.",
         ),
         click.option(
-            "--flags", default=flags, show_default=True, metavar="LETTERS",
+            "--flags",
+            default=flags,
+            show_default=True,
+            metavar="LETTERS",
             help="Flags of RFC 6043 6.10, or changes to the default, as in --flags=+LM-J.",
         ),
         click.option(
-            "--profile", type=click.Choice(["128", "256"]), default="128", show_default=True,
-            help="Strength of the algorithms, in bits.",
+            "--profile",
+            type=click.Choice(["128", "256"]),
+            default="128",
+            show_default=True,
+            help="Bits of the algorithms.",
         ),
         click.option(
-            "--ticket-type", type=click.IntRange(0, 65535), default=1, metavar="N",
-            help="Ticket Type; default: the base ticket, 1.",
+            "--ticket-type",
+            type=click.IntRange(0, 65535),
+            default=1,
+            metavar="N",
+            help="Another Ticket Type than the base ticket.",
         ),
-    )  # fmt: skip
+    )
 
     def decorate(command: C) -> C:
         for option in reversed(options):
@@ -91,7 +111,7 @@ def policy_of(
     profile: str,
     ticket_type: int,
 ) -> TicketPolicy:
-    """Make the Ticket Policy that the options describe."""
+    """The Ticket Policy that the options describe."""
     start = parse_time(not_before, now_ns)
     chosen = PROFILES[int(profile)]
     policy = TicketPolicy(
@@ -130,7 +150,7 @@ def parse_flags(text: str) -> TicketFlag:
 
 
 class Lengths(NamedTuple):
-    """The default lengths of keys, in octets."""
+    """How long keys are unless they say so themselves, in octets."""
 
     tgk: int
     tek: int
@@ -138,7 +158,7 @@ class Lengths(NamedTuple):
 
 
 def _lengths(length: int, suite: str | None) -> Lengths:
-    """Give the lengths of a profile, or of a suite if one is named."""
+    """Those of the profile, and of the suite if there is one."""
     if suite is None:
         return Lengths(length, length, DEFAULT_SALT_LENGTH)
     from mikeytool.srtp import suite as suite_of_name
@@ -148,7 +168,7 @@ def _lengths(length: int, suite: str | None) -> Lengths:
 
 
 def parse_key_types(types: Sequence[str], lengths: Lengths) -> tuple[KeyData, ...]:
-    """Read `--key-type`; raises UsageError."""
+    """What `--key-type` asks for; raises UsageError."""
     if list(types) == ["none"]:
         return ()
     wanted = []
