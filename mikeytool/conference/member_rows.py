@@ -170,9 +170,9 @@ def put_update(db: Db, member: int, generation: int, message: bytes) -> None:
         (member, generation, message),
     )
     db.execute(
-        "DELETE FROM updates WHERE member = ?1 AND number NOT IN (SELECT number FROM updates"
-        " WHERE member = ?1 ORDER BY number DESC LIMIT ?2)",
-        (member, _WAITING),
+        "DELETE FROM updates WHERE member = ? AND number NOT IN (SELECT number FROM updates"
+        " WHERE member = ? ORDER BY number DESC LIMIT ?)",
+        (member, member, _WAITING),
     )
 
 

@@ -177,9 +177,9 @@ def retire_group_keys(db: Db, number: int, until_ns: int) -> None:
 def hasten(db: Db, number: int, due_ns: int) -> None:
     """The active keys have to be replaced at `due_ns`, if not before."""
     db.execute(
-        "UPDATE group_keys SET due_ns = min(ifnull(due_ns, ?2), ?2)"
-        " WHERE conference = ?1 AND until_ns IS NULL",
-        (number, due_ns),
+        "UPDATE group_keys SET due_ns = min(ifnull(due_ns, ?), ?)"
+        " WHERE conference = ? AND until_ns IS NULL",
+        (due_ns, due_ns, number),
     )
 
 
@@ -210,9 +210,9 @@ def _wipe(db: Db, number: int, generation: int, now_ns: int) -> None:
     )
     db.execute("DELETE FROM ssrcs WHERE conference = ? AND generation <= ?", (number, generation))
     db.execute(
-        "DELETE FROM group_keys WHERE conference = ?1 AND until_ns <= ?2 AND generation <"
-        " (SELECT generation FROM conferences WHERE number = ?1) - ?3",
-        (number, now_ns, _SHOWN),
+        "DELETE FROM group_keys WHERE conference = ? AND until_ns <= ? AND generation <"
+        " (SELECT generation FROM conferences WHERE number = ?) - ?",
+        (number, now_ns, number, _SHOWN),
     )
 
 
@@ -220,7 +220,7 @@ def group_keys(db: Db, number: int, generation: int | None = None) -> list[Group
     """The group keys of a conference, newest first, or those of one generation."""
     rows = db.execute(
         "SELECT purpose, generation, spi, tek, salt, due_ns, until_ns FROM group_keys"
-        " WHERE conference = ?1 AND generation = ifnull(?2, generation)"
+        " WHERE conference = ? AND generation = ifnull(?, generation)"
         " ORDER BY generation DESC, rowid",
         (number, generation),
     )
