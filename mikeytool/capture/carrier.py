@@ -26,7 +26,7 @@ END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
 # RFC 3261 7.3.3 and 20, those that are looked at.
 _COMPACT = {"c": "content-type", "e": "content-encoding", "i": "call-id", "l": "content-length",
-            "f": "from", "t": "to"}  # fmt: skip
+            "f": "from", "t": "to", "v": "via"}  # fmt: skip
 _FOLD = re.compile(r"\r?\n[ \t]+")
 
 

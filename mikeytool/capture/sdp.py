@@ -9,10 +9,16 @@ from dataclasses import dataclass, field
 from mikeytool.capture.keymgmt import Spec, read_attribute
 from mikeytool.wire.masked_repr import masked_repr
 
-_MEDIA = re.compile(r"m=([A-Za-z]{1,20})[ \t]+(\d{1,5})?")
+_MEDIA = re.compile(r"m=([A-Za-z]{1,20})[ \t]+(?:(\d{1,5})(?:/\d{1,5})?[ \t]+([A-Za-z/]{1,40}))?")
 _MEDIA_NAME = re.compile(r"m=([a-z]{1,20})[ \t]")
 _CONNECTION = re.compile(r"c=IN[ \t]+IP[46][ \t]+([0-9A-Za-z.:-]{1,255})")
-_RTCP = re.compile(r"a=rtcp:(\d{1,5})")
+_RTCP = re.compile(r"a=rtcp:(\d{1,5})(?:[ \t]+IN[ \t]+IP[46][ \t]+([0-9A-Za-z.:-]{1,255}))?")
+# RFC 8839 5.1: foundation, component, transport, priority, address, port.
+_CANDIDATE = re.compile(r"a=candidate:\S{1,32} (\d{1,3}) UDP \d{1,10} (\S{1,255}) (\d{1,5})", re.I)
+_GROUP = re.compile(r"a=group:BUNDLE((?: \S{1,255}){1,64})")
+_SSRC = re.compile(r"a=ssrc:(\d{1,10})")
+MAX_CANDIDATES = 32
+"""ICE candidates, and SSRCs, of one section that are kept."""
 _CRYPTO = re.compile(r"a=(?:acap:\d+[ \t]+)?crypto:(.*)")
 SDP_MEDIA_TYPE = "application/sdp"
 SESSION_LEVEL = "session level"
@@ -30,9 +36,13 @@ class Section:
     """The session level, or a media line (m=) with the lines after it.
 
     `number` counts the media lines from 1; the session level is 0. `address` is that of its c=
-    line or else of the session's, empty without one; ports are 0 when absent.
-    `specs` are its a=key-mgmt attributes, `cryptos` the values of its a=crypto ones, which
-    printing masks: they may have keys in the clear.
+    line or else of the session's, empty without one; ports are 0 when absent. `transport` is
+    the protocol of the media line, "RTP/SAVP". With `mux` (a=rtcp-mux) RTCP may come on the
+    port of RTP, and `rtcp_port` is the same. `candidates` are addresses and ports of ICE,
+    `ssrcs` those of a=ssrc. `mid` names the medium; the `bundles` of the session level have
+    the names of media that share a transport (RFC 9143). `specs` are its a=key-mgmt
+    attributes, `cryptos` the values of its a=crypto ones, which printing masks: they may have
+    keys in the clear.
     """
 
     level: str
@@ -41,6 +51,14 @@ class Section:
     address: str = ""
     port: int = 0
     rtcp_port: int = 0
+    rtcp_address: str = ""
+    transport: str = ""
+    mux: bool = False
+    bundle_only: bool = False
+    mid: str = ""
+    bundles: list[list[str]] = field(default_factory=list)
+    candidates: list[tuple[str, int]] = field(default_factory=list)
+    ssrcs: list[int] = field(default_factory=list)
     control: str = ""
     specs: list[Spec] = field(default_factory=list, repr=False)
     cryptos: list[str] = field(default_factory=list, repr=False)
@@ -68,6 +86,7 @@ def _medium(line: str, number: int, session: Section) -> Section:
     if match is not None:
         section.kind = match[1].lower()
         section.port = _port(match[2])
+        section.transport = (match[3] or "").upper()
         section.rtcp_port = min(section.port + 1, 65535) if section.port else 0
     return section
 
@@ -82,10 +101,28 @@ def _take(section: Section, line: str) -> None:
         section.address = match[1]
     elif match := _RTCP.match(line):
         section.rtcp_port = _port(match[1])
+        section.rtcp_address = match[2] or ""
     elif line == "a=rtcp-mux":
         section.rtcp_port = section.port
+        section.mux = True
+    elif line == "a=bundle-only":
+        section.bundle_only = True
+    elif line.startswith("a=mid:"):
+        section.mid = line.removeprefix("a=mid:").strip()
+    elif match := _GROUP.match(line):
+        section.bundles.append(match[1].split())
+    elif match := _CANDIDATE.match(line):
+        if len(section.candidates) < MAX_CANDIDATES and (port := _port(match[3])):
+            section.candidates.append((match[2], port))
+    elif match := _SSRC.match(line):
+        _take_ssrc(section, int(match[1]))
     elif line.startswith("a=control:"):
         section.control = line.removeprefix("a=control:").strip()
+
+
+def _take_ssrc(section: Section, ssrc: int) -> None:
+    if ssrc < 1 << 32 and ssrc not in section.ssrcs and len(section.ssrcs) < MAX_CANDIDATES:
+        section.ssrcs.append(ssrc)
 
 
 def _port(digits: str | None) -> int:

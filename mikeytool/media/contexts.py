@@ -2,84 +2,151 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mikeytool.media.settings import Settings
 from mikeytool.srtp.index import WINDOW
+from mikeytool.srtp.master_key import MasterKey, check_lengths
 from mikeytool.srtp.notes import Notes
 from mikeytool.srtp.receiver import Receiver
 from mikeytool.srtp.sdes import Crypto
 from mikeytool.srtp.sender import Sender
-from mikeytool.srtp.stream import Stream
+from mikeytool.srtp.suites import Suite
 
-Process = Callable[[bytes, str, str], bytes | None]
+if TYPE_CHECKING:
+    from mikeytool.media.signalled_keys import SignalledKey
+
+Process = Callable[[bytes, str, str], bytes]
 """Protects or opens a packet, which comes with its source and its destination as text.
 
-Returns None for a packet that is to be left alone, and raises MikeyError for one that fails.
+Raises MikeyError for one that fails.
 """
+SHORTEST_TAG = 4
+"""Octets of a tag that verifies a packet; what has a shorter one is opened, but not verified."""
 
 
 @dataclass(frozen=True)
-class Context:
-    """A key, or several that replace each other, and the packets that they are for.
+class SenderContext:
+    """A key to encrypt with, and the SSRCs that it is for, None for all.
 
-    `name` is that of the key in the report; without one the context opens nothing and only
-    says why. `ssrcs` are the SSRCs that it is for, None for all but those `barred`. `ends`
-    are the destinations (`frames.destination_of`) of the flows that it is for, None for any;
-    with `try_elsewhere` its keys may be tried on other flows too, which are left alone when
-    nothing verifies. `streams` are those of its receiver.
+    `name` is that of the key in the report; without one the context encrypts nothing and only
+    says why.
     """
 
     name: str
     process: Process
     notes: Notes
     ssrcs: frozenset[int] | None = None
-    barred: frozenset[int] = frozenset()
-    ends: frozenset[bytes] | None = None
-    streams: Mapping[tuple[int, str], Stream] = field(default_factory=dict)
-    try_elsewhere: bool = False
+
+    def takes(self, ssrc: int) -> bool:
+        """Whether packets of an SSRC are for it."""
+        return self.ssrcs is None or ssrc in self.ssrcs
+
+
+class ReceiverContext:
+    """A key to decrypt with, or several that replace each other, and what they are for.
+
+    `name` is that of the key in the report. `ssrcs` are the SSRCs that it is for, None for
+    all but those `barred`. `signalled` is the key in the signalling that it was made of,
+    None for one that was given. With `is_guess` another suite has the same key, and only the
+    answer, which was not captured, would tell which of the two was meant.
+
+    Its receiver is made when the first packet comes. After `release` the next one begins
+    with the rollover counters that the last one had.
+    """
+
+    __slots__ = (
+        "_options", "_receiver", "_rocs", "barred", "is_guess", "master_keys", "name",
+        "signalled", "ssrcs", "suite",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        suite: Suite,
+        master_keys: Sequence[MasterKey],
+        settings: Settings,
+        *,
+        ssrcs: frozenset[int] | None = None,
+        barred: frozenset[int] = frozenset(),
+        owned: bool = False,
+        mki: bool = False,
+        window: int | None = None,
+        rocs: Mapping[int, int] | None = None,
+    ) -> None:
+        """Take keys of a suite; `window` and `rocs` are those that come with the keys.
+
+        The rest is as in `Receiver`. Raises UsageError for a key or salt of the wrong length.
+        """
+        for each in master_keys:
+            check_lengths(suite, each)
+        self.name = name
+        self.suite = suite
+        self.master_keys = tuple(master_keys)
+        self.ssrcs = ssrcs
+        self.barred = barred
+        self.signalled: SignalledKey | None = None
+        self.is_guess = False
+        self._options = (owned, mki, settings.window or window or WINDOW)
+        self._rocs = {**(rocs or {}), **settings.rocs}
+        self._receiver: Receiver | None = None
+
+    @property
+    def verifies(self) -> bool:
+        """Whether a packet that it opens is proved to be under its key."""
+        return self.suite.rtp_tag_length >= SHORTEST_TAG
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a receiver."""
+        return self._receiver is not None
+
+    @property
+    def receiver(self) -> Receiver:
+        """What verifies and decrypts; its `searches` is off. Raises UsageError as it does."""
+        if self._receiver is None:
+            owned, mki, window = self._options
+            self._receiver = Receiver(
+                self.suite, self.master_keys, ssrcs=self.ssrcs, barred=self.barred,
+                owned=owned, mki=mki, window=window, roc=self._rocs,
+            )  # fmt: skip
+            self._receiver.searches = False
+        return self._receiver
+
+    def release(self) -> None:
+        """Give the receiver up, with all that it knows of packets but their ROCs."""
+        if self._receiver is not None:
+            for ssrc, (rtp, _) in self._receiver.highest.items():
+                self._rocs[ssrc] = max(rtp, 0) >> 16
+            self._receiver = None
 
     def takes(self, ssrc: int) -> bool:
         """Whether packets of an SSRC are for it."""
         return ssrc not in self.barred if self.ssrcs is None else ssrc in self.ssrcs
 
+    def has_keys_of(self, other: ReceiverContext) -> bool:
+        """Whether it opens what another one opens."""
+        return (self.suite, self.master_keys) == (other.suite, other.master_keys)
 
-def receiver_context(
-    name: str,
-    receiver: Receiver,
-    ssrcs: frozenset[int] | None = None,
-    *,
-    barred: frozenset[int] = frozenset(),
-    ends: frozenset[bytes] | None = None,
-) -> Context:
-    """The context in which a receiver opens packets."""
-    return Context(
-        name, receiver.unprotect, receiver.notes, ssrcs, barred, ends, receiver.streams
+
+def sender_context(name: str, sender: Sender, ssrcs: frozenset[int] | None = None) -> SenderContext:
+    """The context in which a sender protects packets."""
+    return SenderContext(
+        name, lambda packet, _source, _to: sender.protect(packet), sender.notes, ssrcs
+    )
+
+
+def crypto_receiver(name: str, crypto: Crypto, settings: Settings) -> ReceiverContext:
+    """Decrypts with the keys of a crypto attribute."""
+    return ReceiverContext(
+        name, crypto.suite, crypto.keys, settings, ssrcs=settings.ssrcs,
+        mki=bool(crypto.keys[0].mki), window=crypto.window,
     )  # fmt: skip
 
 
-def sender_context(name: str, sender: Sender, ssrcs: frozenset[int] | None = None) -> Context:
-    """The context in which a sender protects packets."""
-    return Context(name, lambda packet, _source, _to: sender.protect(packet), sender.notes, ssrcs)
-
-
-def crypto_receiver(
-    name: str, crypto: Crypto, settings: Settings, *, ends: frozenset[bytes] | None = None
-) -> Context:
-    """Decrypts with the keys of a crypto attribute."""
-    receiver = Receiver(
-        crypto.suite,
-        crypto.keys,
-        ssrcs=settings.ssrcs,
-        mki=bool(crypto.keys[0].mki),
-        window=settings.window or crypto.window or WINDOW,
-        roc=settings.rocs,
-    )
-    return receiver_context(name, receiver, settings.ssrcs, ends=ends)
-
-
-def crypto_sender(name: str, crypto: Crypto, settings: Settings) -> Context:
+def crypto_sender(name: str, crypto: Crypto, settings: Settings) -> SenderContext:
     """Encrypts with the first key of a crypto attribute, and writes its MKI if it has one."""
     master = crypto.keys[0]
     sender = Sender(

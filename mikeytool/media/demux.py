@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 from mikeytool.capture.frames import (
@@ -13,177 +14,240 @@ from mikeytool.capture.frames import (
     source_of,
 )
 from mikeytool.capture.record import Record
-from mikeytool.media.contexts import Context, Process
+from mikeytool.media.contexts import Process, ReceiverContext, SenderContext
 from mikeytool.media.report import Report, StreamReport
 from mikeytool.media.settings import Settings
-from mikeytool.srtp.index import Clash, Replayed
 from mikeytool.wire.errors import MikeyError, Refused
 
-_MOST_ROUTES = 1 << 14
-_ATTEMPTS = 16
-"""Packets of a flow on which keys are tried that are for another flow."""
+MAX_ROUTES = 1 << 14
+"""Routes that are kept; beyond them those are given up that nothing came through of late."""
+CUT = "the capture has only the beginning of it; capture with a longer snaplen"
 _SHOWN = 8
+_NEAR = 100  # sequence numbers
+_END_OF_BATCH = 64
+"""Packets at the end of a batch, of which nobody knows yet what follows them."""
 
 
 class Route:
     """The packets of one SSRC in one flow, and what they go through.
 
     `process` is None while it is not known which context opens them, or if none is to.
+    `misses` counts the packets since the last that was opened, `next_change` is the frame
+    from which on another key will be in use, None for never. `first_time` and
+    `last_time` are those of the packets opened.
     """
 
     __slots__ = (
-        "attempts_left", "candidates", "decided_at", "destination", "process", "refusal",
-        "report", "source",
+        "context", "destination", "first_time", "flow", "last_time", "looks_like_rtp", "misses",
+        "next_change", "process", "report", "seen", "source", "ssrc", "strangers",
     )  # fmt: skip
 
-    def __init__(self, report: StreamReport, source: str, destination: str) -> None:
+    def __init__(
+        self, report: StreamReport, flow: bytes, ssrc: bytes, source: str, destination: str
+    ) -> None:
         self.report = report
+        self.flow = flow
+        self.ssrc = ssrc
         self.source = source
         self.destination = destination
         self.process: Process | None = None
-        self.candidates: list[Context] = []
-        self.refusal = ""
-        self.attempts_left = _ATTEMPTS
-        self.decided_at = -1  # how many ends had keys when this was decided
+        self.context: ReceiverContext | None = None
+        self.misses = 0
+        self.next_change: int | None = None
+        self.looks_like_rtp = False
+        self.strangers: list[ReceiverContext] | None = None
+        self.first_time: int | None = None
+        self.last_time: int | None = None
+        self.seen = 0
 
 
-class Demux:
+class Demux(ABC):
     """The routes of a run. `known` has them by flow and SSRC, both as octets."""
 
-    def __init__(self, contexts: Sequence[Context], settings: Settings, report: Report) -> None:
+    def __init__(
+        self,
+        contexts: Sequence[SenderContext | ReceiverContext],
+        settings: Settings,
+        report: Report,
+    ) -> None:
         self.known: dict[bytes, Route] = {}
-        self._contexts = contexts
+        self._given = contexts
         self._flows = settings.flows
         self._ssrcs = settings.ssrcs
         self._report = report
+        self._names_ssrcs = self._ssrcs is not None or any(each.ssrcs for each in contexts)
         self._ends_with_keys: set[bytes] = set()  # a packet with a key came from or went to them
+        self._seen: Sequence[Record] | None = None
+        self._batch: Sequence[Record] = ()
+        self._near: dict[bytes, bool] = {}
 
     def add(self, flow: bytes, ssrc: bytes) -> Route:
         """Make the route of an SSRC that was not in this flow before."""
         source = endpoint(source_of(flow)) if flow else ""
         destination = endpoint(destination_of(flow)) if flow else ""
         report = self._report.stream(int.from_bytes(ssrc), destination)
-        route = Route(report, source, destination)
-        if len(self.known) < _MOST_ROUTES:
-            self.known[flow + ssrc] = route
+        route = Route(report, flow, ssrc, source, destination)
+        if len(self.known) >= MAX_ROUTES:
+            self._give_up()
+        self.known[flow + ssrc] = route
         return route
 
-    def decide(
-        self, route: Route, flow: bytes, ssrc: bytes, batch: Iterable[Record]
-    ) -> Process | None:
-        """Return what a packet of a route goes through; None to leave it as it is.
+    @abstractmethod
+    def process(
+        self,
+        route: Route,
+        packet: bytes,
+        record: Record,
+        batch: Sequence[Record],
+        failure: MikeyError | None = None,
+    ) -> bytes | None:
+        """Process a packet of a route whose context is not known; None to leave it as it is.
 
-        `batch` are packets around it, which tell whether there are keys for its flow. Raises
-        Refused for an SSRC that is not allowed where there are.
+        `failure` is what the route's own context has raised, if it has one. `batch` are the
+        records around that of the packet. Raises MikeyError for a packet that fails.
         """
-        if route.decided_at != len(self._ends_with_keys):
-            route.candidates = self._candidates(flow, ssrc)
-            if route.candidates and flow:
-                self._ends_with_keys.update((source_of(flow), destination_of(flow)))
-            elif flow and route.decided_at < 0:
-                self._look_ahead(batch)
-            route.refusal = "" if route.candidates else self._refusal(flow, ssrc)
-            route.decided_at = len(self._ends_with_keys)
-        if len(route.candidates) == 1:
-            return _settle(route, route.candidates[0])
-        if route.candidates:
-            return _try_each(route)
-        if route.refusal:
-            raise Refused(route.refusal)
-        if not route.attempts_left or not self._flows.accepts(flow):
-            return None
-        strangers = self._from_elsewhere(ssrc)
-        return _try_elsewhere(route, strangers) if strangers else None
 
-    def _candidates(self, flow: bytes, ssrc: bytes) -> list[Context]:
-        """The contexts whose packet this may be; one that names the SSRC goes before others."""
+    def refuse_cut(self, route: Route, batch: Sequence[Record]) -> None:
+        """Raise Refused for a packet that the capture has not all of, if its flow has a key."""
+        if route.process is not None or self._contexts(route, batch):
+            raise Refused(CUT)
+
+    def _contexts(
+        self, route: Route, batch: Sequence[Record]
+    ) -> list[SenderContext | ReceiverContext]:
+        """The given contexts that are for a route; one that names the SSRC goes before others.
+
+        Raises Refused where there are keys for its flow, but not for its SSRC.
+        """
+        found = self._taking(route.flow, route.ssrc)
+        if found:
+            if self._names_ssrcs and route.flow:
+                self._key_ends(route.flow)
+            return found
+        if self._names_ssrcs and route.flow:
+            self._look_ahead(batch)
+        refusal = self._refusal(route.flow, route.ssrc)
+        if refusal:
+            raise Refused(refusal)
+        return []
+
+    def _taking(self, flow: bytes, ssrc: bytes) -> list[SenderContext | ReceiverContext]:
         number = int.from_bytes(ssrc)
-        if self._ssrcs is not None and number not in self._ssrcs:
+        if not self._flows.accepts(flow) or not self._is_chosen_ssrc(number):
             return []
-        found = [each for each in self._of_flow(flow) if each.takes(number)]
+        found = [each for each in self._given if each.takes(number)]
         return [each for each in found if each.ssrcs is not None] or found
 
-    def _from_elsewhere(self, ssrc: bytes) -> list[Context]:
-        """The contexts that are for other flows and may open the packet all the same."""
-        number = int.from_bytes(ssrc)
-        if self._ssrcs is not None and number not in self._ssrcs:
-            return []
-        return [each for each in self._contexts if each.try_elsewhere and each.takes(number)]
+    def _is_chosen_ssrc(self, ssrc: int) -> bool:
+        return self._ssrcs is None or ssrc in self._ssrcs
 
-    def _of_flow(self, flow: bytes) -> list[Context]:
-        if not self._flows.accepts(flow):
-            return []
-        end = destination_of(flow) if flow else b""
-        return [each for each in self._contexts if each.ends is None or end in each.ends]
+    def _key_ends(self, flow: bytes) -> None:
+        self._ends_with_keys.update((source_of(flow), destination_of(flow)))
 
-    def _look_ahead(self, batch: Iterable[Record]) -> None:
+    def _look_ahead(self, batch: Sequence[Record]) -> None:
         """Find the ends with keys among the packets of a batch, those to come included."""
-        for _, _, link, raw, start, end, _ in batch:
-            found = find_datagram(link, raw, start, end)
-            if isinstance(found, Datagram) and found.protocol == UDP:
-                packet = raw[found.start : found.end]
-                if len(packet) < 12 or packet[0] & 0xC0 != 0x80:
-                    continue
-                at = 4 if 192 <= packet[1] <= 223 else 8
-                if self._candidates(found.flow, packet[at : at + 4]):
-                    self._ends_with_keys.update((source_of(found.flow), destination_of(found.flow)))
+        if self._seen is batch:
+            return
+        self._seen = batch
+        for flow, packet in _media(batch):
+            if self._taking(flow, _ssrc(packet)):
+                self._key_ends(flow)
 
     def _refusal(self, flow: bytes, ssrc: bytes) -> str:
         """Why an SSRC is turned away where its flow has keys; empty where it has none."""
-        contexts = self._of_flow(flow)
-        has_keys = contexts and (
-            not flow
-            or self._flows.chooses
-            or any(each.ends is not None for each in contexts)
-            or not self._ends_with_keys.isdisjoint((source_of(flow), destination_of(flow)))
+        has_keys = (
+            self._given
+            and self._flows.accepts(flow)
+            and (
+                not flow
+                or self._flows.chooses
+                or not self._ends_with_keys.isdisjoint((source_of(flow), destination_of(flow)))
+            )
         )
         if not has_keys:
             return ""
-        named = {one for each in contexts if each.name for one in each.ssrcs or ()}
+        return self._not_allowed(ssrc)
+
+    def _not_allowed(self, ssrc: bytes) -> str:
+        named = {one for each in self._given if each.name for one in each.ssrcs or ()}
         allowed = self._ssrcs or named
         shown = ", ".join(f"{one:#010x}" for one in sorted(allowed)[:_SHOWN])
         more = f" and {len(allowed) - _SHOWN} more" if len(allowed) > _SHOWN else ""
         return f"SSRC 0x{ssrc.hex()} is not allowed; allowed is {shown or 'none'}{more}"
 
+    def _give_up(self) -> None:
+        """Forget the routes that nothing came through since the last time, or else any half."""
+        idle = [key for key, route in self.known.items() if route.report.packets == route.seen]
+        for key in idle or list(self.known)[: MAX_ROUTES // 2]:
+            del self.known[key]
+        for route in self.known.values():
+            route.seen = route.report.packets
 
-def _settle(route: Route, context: Context) -> Process:
-    route.process = context.process
-    route.report.key = context.name
-    return context.process
+    def _looks_like_rtp(self, route: Route, record: Record, batch: Sequence[Record]) -> bool:
+        """Whether the batch has another packet of a route that may follow this one.
 
-
-def _try_each(route: Route) -> Process:
-    """Try the candidates: the first that opens a packet stays."""
-
-    def attempt(packet: bytes, source: str, destination: str) -> bytes | None:
-        failure: MikeyError | None = None
-        for each in route.candidates:
-            try:
-                done = each.process(packet, source, destination)
-            except (Replayed, Clash):
-                raise
-            except MikeyError as error:
-                failure = failure or error
-                continue
-            _settle(route, each)
-            return done
-        raise failure or Refused("no key opens it")
-
-    return attempt
+        That is one of near sequence number and the same payload type.
+        """
+        if route.looks_like_rtp or not route.flow:
+            return True
+        if self._batch is not batch:
+            self._batch = batch
+            self._near = _near(batch)
+        route.looks_like_rtp = (
+            self._near.get(route.flow + route.ssrc, False)
+            or record.number > batch[-1].number - _END_OF_BATCH
+        )
+        return route.looks_like_rtp
 
 
-def _try_elsewhere(route: Route, contexts: Sequence[Context]) -> Process:
-    """Try keys that are for other flows; a packet that none opens is left alone."""
+class SenderDemux(Demux):
+    """Encrypts: what a packet goes to is settled by its SSRC."""
 
-    def attempt(packet: bytes, source: str, destination: str) -> bytes | None:
-        route.attempts_left -= 1
-        for each in contexts:
-            try:
-                done = each.process(packet, source, destination)
-            except MikeyError:
-                continue
-            _settle(route, each)
-            return done
+    def process(
+        self,
+        route: Route,
+        packet: bytes,
+        record: Record,
+        batch: Sequence[Record],
+        failure: MikeyError | None = None,
+    ) -> bytes | None:
+        """Process the first packet of a route, or one that nothing is for."""
+        if failure is not None:
+            raise failure
+        for context in self._contexts(route, batch):
+            if isinstance(context, SenderContext):
+                route.process = context.process
+                self._report.count_key(route.report, context.name, record.number)
+                return context.process(packet, route.source, route.destination)
         return None
 
-    return attempt
+
+def _media(batch: Iterable[Record]) -> Iterable[tuple[bytes, bytes]]:
+    """Flow and payload of every packet of a batch that begins as RTP and RTCP do."""
+    for _, _, link, raw, start, end, _ in batch:
+        found = find_datagram(link, raw, start, end)
+        if isinstance(found, Datagram) and found.protocol == UDP:
+            packet = raw[found.start : found.end]
+            if len(packet) >= 12 and packet[0] & 0xC0 == 0x80:
+                yield found.flow, packet
+
+
+def _ssrc(packet: bytes) -> bytes:
+    return packet[4:8] if 192 <= packet[1] <= 223 else packet[8:12]
+
+
+def _near(batch: Sequence[Record]) -> dict[bytes, bool]:
+    """Of each flow and SSRC of RTP in a batch, whether two packets of it may follow another."""
+    found: dict[bytes, bool] = {}
+    last: dict[bytes, tuple[int, int]] = {}
+    for flow, packet in _media(batch):
+        if 192 <= packet[1] <= 223:
+            continue
+        key = flow + packet[8:12]
+        kind, sequence = packet[1] & 0x7F, int.from_bytes(packet[2:4])
+        before = last.get(key)
+        last[key] = kind, sequence
+        if before is not None and before[0] == kind:
+            ahead = (sequence - before[1]) & 0xFFFF
+            found[key] = found.get(key, False) or min(ahead, 0x10000 - ahead) <= _NEAR
+    return found

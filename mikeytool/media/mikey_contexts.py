@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from mikeytool.crypto.derive import SessionKeys
 from mikeytool.exchange.inspect import inspect_message
 from mikeytool.exchange.inspect_keys import KeyRing
-from mikeytool.media.contexts import Context, receiver_context, sender_context
+from mikeytool.media.contexts import ReceiverContext, SenderContext, sender_context
 from mikeytool.media.settings import Settings
 from mikeytool.srtp.index import WINDOW
 from mikeytool.srtp.master_key import MasterKey
-from mikeytool.srtp.receiver import Receiver
 from mikeytool.srtp.security_policy import read_policy
 from mikeytool.srtp.sender import Sender
 from mikeytool.srtp.suites import Cipher, Suite, suite
@@ -43,7 +42,7 @@ class SrtpKeys:
     roc: int
 
 
-def mikey_sender(name: str, sessions: Sequence[SrtpKeys], settings: Settings) -> Context:
+def mikey_sender(name: str, sessions: Sequence[SrtpKeys], settings: Settings) -> SenderContext:
     """What encrypts with the key of a MIKEY message; raises UsageError if it has several."""
     first = sessions[0]
     if any(each.master_keys[0].key != first.master_keys[0].key for each in sessions):
@@ -60,12 +59,8 @@ def mikey_sender(name: str, sessions: Sequence[SrtpKeys], settings: Settings) ->
 
 
 def mikey_receivers(
-    name: str,
-    sessions: Sequence[SrtpKeys],
-    settings: Settings,
-    *,
-    ends: frozenset[bytes] | None = None,
-) -> list[Context]:
+    name: str, sessions: Sequence[SrtpKeys], settings: Settings
+) -> list[ReceiverContext]:
     """What decrypts with the keys of a MIKEY message: one for each, and each reading of it."""
     found: dict[tuple[Suite, tuple[MasterKey, ...]], dict[int, int]] = {}
     for each in sessions:
@@ -74,15 +69,9 @@ def mikey_receivers(
             if each.ssrc is not None:
                 rocs[each.ssrc] = each.roc
     return [
-        receiver_context(
-            name,
-            Receiver(chosen, keys, ssrcs=settings.ssrcs, window=settings.window or WINDOW,
-                     roc={**rocs, **settings.rocs}),
-            settings.ssrcs,
-            ends=ends,
-        )
+        ReceiverContext(name, chosen, keys, settings, ssrcs=settings.ssrcs, rocs=rocs)
         for (chosen, keys), rocs in found.items()
-    ]  # fmt: skip
+    ]
 
 
 def srtp_keys(

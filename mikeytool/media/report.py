@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from mikeytool.media.contexts import Context
 from mikeytool.media.listener import Listener
-from mikeytool.srtp.index import Clash, Replayed, TooLate
+from mikeytool.srtp.index import Clash, Replayed, TooLate, Unverified
+from mikeytool.srtp.notes import Notes
+from mikeytool.srtp.receiver import Receiver
 from mikeytool.wire.errors import MikeyError, WireError
 
 _MOST_STREAMS = 4096
 _MOST_FAILURES = 10
+_MOST_KEYS = 64
+_MOST_NOTES = 1000
 _ELSE = -1
 """In place of an SSRC, where streams would be too many, or no SSRC could be read."""
+
+
+class KeyChange(NamedTuple):
+    """From which frame on a stream was opened with which key."""
+
+    frame: int
+    key: str
 
 
 @dataclass
@@ -23,10 +32,11 @@ class StreamReport:
     """The counts of one SSRC at one destination, which is empty where packets have none.
 
     `packets` came, of which `done` were encrypted or decrypted, `failed` did not verify or
-    could not be read, `replayed` came before, and `skipped` have no key. `clashes`, which
-    count as failed, had the index of another packet under the same key. `key` names the key
-    that opened the stream. Of RTP packets `lost` never came and `late` came out of order;
-    `roc` is the rollover counter in the end, None without an RTP packet.
+    could not be read, `replayed` came before, and `skipped` have no key. `duplicates`, which
+    count as done, are copies of packets that came within the second before. `clashes`, which
+    count as failed, had the index of another packet under the same key. `keys` are those that
+    opened the stream, one after the other. Of RTP packets `lost` never came and `late` came
+    out of order; `roc` is the rollover counter in the end, None without an RTP packet.
     """
 
     ssrc: int
@@ -37,10 +47,16 @@ class StreamReport:
     replayed: int = 0
     skipped: int = 0
     clashes: int = 0
-    key: str = ""
+    duplicates: int = 0
+    keys: list[KeyChange] = field(default_factory=list)
     lost: int = 0
     late: int = 0
     roc: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The name of the key that opened it first; empty if none did."""
+        return self.keys[0].key if self.keys else ""
 
     @property
     def name(self) -> str:
@@ -56,8 +72,9 @@ class Report:
     `others` counts the packets that are neither RTP nor RTCP, by protocol. `notes` are those
     of senders and receivers, `unused_keys` the keys in the signalling that were no use, and
     why. `failures` tells why packets failed, ten reasons at most, and `errors` has the first
-    error of each class. `fault` is what is wrong with the file itself, if anything is:
-    everything before it was processed.
+    error of each class. `nothing` says why nothing at all was decrypted, where that is so.
+    `given_up` counts the receivers that a bound ended. `fault` is what is wrong with the file
+    itself, if anything is: everything before it was processed.
     """
 
     verb: Literal["encrypted", "decrypted"]
@@ -68,11 +85,16 @@ class Report:
     unused_keys: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     errors: list[MikeyError] = field(default_factory=list)
+    nothing: str = ""
+    given_up: int = 0
     fault: WireError | None = None
     _streams: dict[tuple[int, str], StreamReport] = field(default_factory=dict, repr=False)
     _reasons: set[str] = field(default_factory=set, repr=False)
     _untold: int = field(default=0, repr=False)
     _copies: int = field(default=0, repr=False)
+    _unverified: tuple[int, str] | None = field(default=None, repr=False)
+    _unverified_count: int = field(default=0, repr=False)
+    _unopened: MikeyError | None = field(default=None, repr=False)
 
     @property
     def is_empty(self) -> bool:
@@ -93,7 +115,8 @@ class Report:
     def count_failure(self, number: int, stream: StreamReport, error: MikeyError) -> None:
         """Count a packet that did not go through, and tell why.
 
-        In a capture a copy of a packet is no failure: it was captured twice.
+        In a capture a packet that was captured again is no failure. That tags do not verify
+        is told in one line at the end: what is wrong with one is wrong with all.
         """
         if isinstance(error, Replayed):
             stream.replayed += 1
@@ -103,7 +126,33 @@ class Report:
         else:
             stream.failed += 1
             stream.clashes += isinstance(error, Clash)
-        self._tell(number, str(error), error)
+        if isinstance(error, Unverified):
+            self._unverified = self._unverified or (number, str(error))
+            self._unverified_count += 1
+            self._keep(error)
+        else:
+            self._tell(number, str(error), error)
+
+    def count_unopened(self, error: MikeyError) -> None:
+        """Remember why a packet of a flow that may not be ours was left as it is."""
+        self._unopened = self._unopened or error
+
+    def count_key(
+        self, stream: StreamReport, name: str, frame: int, *, is_guess: bool = False
+    ) -> None:
+        """Note the key that opens a stream from a frame on."""
+        if stream.keys and stream.keys[-1].key == name:
+            return
+        if stream.keys:
+            self.add_note(f"{stream.name} to {stream.destination}: from frame {frame} on with "
+                          f"another key, {name}")  # fmt: skip
+        if len(stream.keys) < _MOST_KEYS:
+            stream.keys.append(KeyChange(frame, name))
+        if is_guess:
+            self.add_note(
+                f"{name}: other suites were offered with the same key and no answer was "
+                "captured; that it is AES-CM is a guess"
+            )
 
     def count_unreadable(self, number: int, text: str, *, counted: bool = False) -> None:
         """Tell of a line that cannot be read, as a packet (then it is counted) or at all."""
@@ -113,9 +162,12 @@ class Report:
             stream.failed += 1
         self._tell(number, text, WireError(text))
 
-    def _tell(self, number: int, text: str, error: MikeyError) -> None:
+    def _keep(self, error: MikeyError) -> None:
         if all(type(each) is not type(error) for each in self.errors):
             self.errors.append(error)
+
+    def _tell(self, number: int, text: str, error: MikeyError) -> None:
+        self._keep(error)
         if text in self._reasons or len(self._reasons) >= _MOST_FAILURES:
             self._untold += 1
             return
@@ -131,26 +183,49 @@ class Report:
         self.unused_keys.append(text)
         self.listener.note(text)
 
-    def take_notes(self, contexts: Iterable[Context]) -> None:
-        """Take and tell what the senders and receivers have noted down since the last time."""
-        for each in contexts:
-            for note in each.notes.take():
-                self.notes.append(note)
-                self.listener.note(note)
+    def add_note(self, text: str) -> None:
+        """Tell of something worth knowing that is no error."""
+        if text not in self.notes and len(self.notes) < _MOST_NOTES:
+            self.notes.append(text)
+            self.listener.note(text)
 
-    def finish(self, contexts: Iterable[Context]) -> None:
-        """Take what the receivers know of their streams, and tell what was left out."""
-        for each in contexts:
-            for (ssrc, destination), stream in each.streams.items():
-                row = self._streams.get((ssrc, destination))
-                if row is not None:
-                    row.lost, row.late, row.roc = stream.lost, stream.late, stream.roc
+    def take_notes(self, notes: Notes) -> None:
+        """Take and tell what a sender or receiver has noted down since the last time."""
+        for note in notes.take():
+            self.add_note(note)
+
+    def take_streams(self, receiver: Receiver) -> None:
+        """Add what a receiver knows of its streams."""
+        for (ssrc, destination), stream in receiver.streams.items():
+            row = self._streams.get((ssrc, destination))
+            if row is not None:
+                row.lost += stream.lost
+                row.late += stream.late
+                row.roc = stream.roc if row.roc is None else max(row.roc, stream.roc or 0)
+
+    def finish(self) -> None:
+        """Tell what was left out, and if nothing was decrypted, why."""
+        if self._unverified is not None:
+            number, text = self._unverified
+            more = self._unverified_count - 1
+            others = f"; {more} {self.unit}s more do not verify" if more else ""
+            self._add_failure(f"{self.unit} {number}: {text}{others}")
         if self._untold:
             self._add_failure(f"{self._untold} {self.unit}s more failed, for such reasons")
         if self._copies:
             self.listener.note(
                 f"{self._copies} packets came a second time; the copies were left out"
             )
+        if self.given_up:
+            self.add_note(
+                f"{self.given_up} receivers were given up, for more than {_MOST_STREAMS} streams"
+                " were open; packets that come again for them are not told as copies"
+            )
+
+    @property
+    def unopened(self) -> str:
+        """Why the first packet was left alone that no key opened."""
+        return "" if self._unopened is None else str(self._unopened)
 
     def json(self) -> dict[str, Any]:
         """The report as `srtp --report` writes it."""
@@ -168,6 +243,8 @@ class Report:
                 "roc": row.roc,
                 "clashes": row.clashes,
                 "key": row.key or None,
+                "duplicates": row.duplicates,
+                "keys": [{"frame": frame, "key": key} for frame, key in row.keys],
             }
             for row in self._streams.values()
         ]

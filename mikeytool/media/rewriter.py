@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from mikeytool.capture.frames import UDP, Datagram, find_datagram, with_payload
 from mikeytool.capture.packet_lines import NO_LINE, PacketLines
 from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture, Record
-from mikeytool.media.contexts import Context
-from mikeytool.media.demux import Demux
+from mikeytool.media.demux import Demux, Route
 from mikeytool.media.flows import is_other_protocol, other_protocol
 from mikeytool.media.report import Report, StreamReport
 from mikeytool.media.settings import Settings
-from mikeytool.wire.errors import MikeyError, Refused, WireError
+from mikeytool.srtp.index import Duplicate
+from mikeytool.wire.errors import MikeyError, WireError
 
 BATCH = 1024
 """Packets that are read, processed and written at once."""
-_CUT = "the capture has only the beginning of it; capture with a longer snaplen"
+_SECOND = 10**9  # nanoseconds
 
 
 class Rewriter:
     """Encrypts or decrypts the packets of one file."""
 
-    def __init__(
-        self, capture: Capture, contexts: Sequence[Context], settings: Settings, report: Report
-    ) -> None:
+    def __init__(self, capture: Capture, demux: Demux, settings: Settings, report: Report) -> None:
         self._capture = capture
         self._on_error = settings.on_error
         self._report = report
-        self._demux = Demux(contexts, settings, report)
+        self._demux = demux
         self._is_text = isinstance(capture, PacketLines)
         self._stopped = False
 
@@ -89,24 +87,41 @@ class Rewriter:
             stream = route.report
             stream.packets += 1
             process = route.process
+            packet = raw[start:end]
+            is_cut = wire > record[5] - record[4] or (datagram is not None and datagram[6])
             try:
-                if process is None:
-                    process = self._demux.decide(route, flow, ssrc, batch)
-                if process is not None and (
-                    wire > record[5] - record[4] or (datagram and datagram.cut)
-                ):
-                    raise Refused(_CUT)
-                done = process and process(raw[start:end], route.source, route.destination)
-                if done is None:
-                    stream.skipped += 1
-                    out.append(kept(record))
+                done: bytes | None = None
+                if is_cut:
+                    self._demux.refuse_cut(route, batch)
+                elif process is None:
+                    done = self._demux.process(route, packet, record, batch)
+                else:
+                    try:
+                        done = process(packet, route.source, route.destination)
+                    except Duplicate:
+                        raise
+                    except MikeyError as error:
+                        done = self._demux.process(route, packet, record, batch, error)
+            except Duplicate as error:
+                if not _is_recent(route, record, error.behind):
+                    self._failed(record, stream, error, out)
                     continue
-                if datagram is not None:
-                    done = with_payload(raw, record[4], datagram, done)
-                out.append(rewritten(record, done))
-                stream.done += 1
+                stream.duplicates += 1
+                done = error.clear
             except MikeyError as error:
                 self._failed(record, stream, error, out)
+                continue
+            if done is None:
+                stream.skipped += 1
+                out.append(kept(record))
+                continue
+            if datagram is not None:
+                done = with_payload(raw, record[4], datagram, done)
+            out.append(rewritten(record, done))
+            stream.done += 1
+            route.last_time = record[1]
+            if route.first_time is None:
+                route.first_time = record[1]
         return b"".join(out)
 
     # --- what does not go through ----------------------------------------------------------------
@@ -139,6 +154,18 @@ class Rewriter:
         if self._on_error == "keep":
             out.append(self._capture.kept(record))
         self._stopped = self._on_error == "stop"
+
+
+def _is_recent(route: Route, record: Record, behind: int) -> bool:
+    """Whether a packet that came `behind` packets before another is not a second older.
+
+    How old it is the usual interval of its route tells.
+    """
+    first, last, now = route.first_time, route.last_time, record.time
+    if first is None or last is None or now is None:
+        return True
+    interval = (last - first) // max(route.report.done - 1, 1)
+    return abs(now - last) + behind * interval <= _SECOND
 
 
 def _why_no_media(packet: bytes) -> str:

@@ -1,21 +1,30 @@
-"""RTSP sessions: which media line a SETUP is about, and where its media goes (RFC 2326)."""
+"""RTSP sessions, as far as their media and keys go (RFC 2326, RFC 4567 3.2).
+
+Keys stand in the descriptions of DESCRIBE and ANNOUNCE, in KeyMgmt headers, and in bodies of
+SET_PARAMETER and GET_PARAMETER: `KeyMgmt:` lines, or `mikey:` ones as cameras write them. A
+SETUP says between which ends a medium goes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mikeytool.capture.carrier import Carrier
+from mikeytool.capture.carrier import Carrier, read_fields
 from mikeytool.capture.frames import destination_of, source_of
-from mikeytool.capture.keymgmt import KEYMGMT_HEADER, read_header_value
+from mikeytool.capture.keymgmt import KEYMGMT_HEADER, Spec, read_header_value
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.sdp import Section
-from mikeytool.media.offers import Description, End, KeyedMedia, match_ends
+from mikeytool.media.dialogs import FOREVER
+from mikeytool.media.ends import Ends, channel_end, end_at, joined
+from mikeytool.media.signalled_keys import MAX_KEYS, MAX_MEDIA, SignalledKey, messages_of
 
 MAX_PENDING = 64
 """Requests of a connection that wait for their response."""
-MAX_KEPT = 64
-"""Descriptions, KeyMgmt headers and media lines of one connection that are looked at."""
+MAX_KEPT = 256
+"""Parts with keys, and media, of one connection."""
+
+_PARAMETER_METHODS = ("SET_PARAMETER", "GET_PARAMETER")
 
 
 @dataclass(slots=True)
@@ -35,120 +44,261 @@ class _Transport:
             {part.lower() for part in parts if "=" not in part},
         )
 
-    def end(self, ports: str, address: str, host: bytes) -> End | None:
-        """The end that these parameters name; `host` is its address on the connection."""
-        first, _, second = self.parameters.get(ports, "").partition("-")
-        if not (first.isdecimal() and int(first) < 65536):
-            return None
-        rtp = int(first)
-        rtcp = int(second) if second.isdecimal() and int(second) < 65536 else min(rtp + 1, 65535)
-        if "rtcp-mux" in self.flags:
-            rtcp = rtp
-        return End.at(self.parameters.get(address) or host, rtp, rtcp)
+    def ends(self, side: bytes, ports: str, address: str) -> Ends:
+        """The ends of a side of the connection, `side`, whose ports a parameter names.
+
+        Without ports they are the interleaved channels, or whatever the host of the side has.
+        """
+        given = self.parameters
+        if "interleaved" in given:
+            return joined(channel_end(side, each) for each in _numbers(given["interleaved"], 256))
+        numbers = _numbers(given.get(ports, ""), 1 << 16)
+        if len(numbers) == 1 and "rtcp-mux" not in self.flags:
+            numbers.append(numbers[0] + 1)
+        host = end_at(given[address], 1)[:-2] if address in given else b""
+        return joined(end_at(host or side[:-2], each) for each in numbers) or (side[:-2],)
+
+    @property
+    def ssrcs(self) -> tuple[int, ...]:
+        """The SSRC of the server, if it is given."""
+        text = self.parameters.get("ssrc", "")
+        try:
+            return (int(text, 16),) if len(text) <= 8 else ()
+        except ValueError:
+            return ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Medium:
-    """A media line that was set up: its URI, and the ends at client and server."""
+    """A medium that was set up: its URI, the ends of client and server, and until when."""
 
     uri: str
+    session: str
+    client: Ends
+    server: Ends
+    ssrcs: tuple[int, ...]
+    frame: int
+    ended: int = FOREVER
+    end: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Keyed:
+    """A part of a message that has keys, and the medium that it is for: a URI, or all."""
+
+    section: Section
+    by_client: bool
     call: str
-    client: End | None
-    server: End | None
+    moment: Moment
+    uri: str = ""
+    taken: int = 0
+    declined: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A request that waits for its response, the ends of its connection and its keys."""
+
+    carrier: Carrier
+    moment: Moment
+    keyed: list[_Keyed] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
 class _Connection:
-    """What went over one connection between a client and a server.
+    """What went over one connection between a client and a server."""
 
-    `described` are the descriptions, each with whether the client sent it (ANNOUNCE);
-    `headers` the KeyMgmt headers of SETUP, with whether the client sent them.
-    """
-
-    requests: dict[str, Carrier] = field(default_factory=dict)
-    described: list[tuple[Description, bool]] = field(default_factory=list)
-    headers: list[tuple[Section, str, Moment, bool]] = field(default_factory=list)
-    media: dict[str, _Medium] = field(default_factory=dict)
+    client: bytes
+    server: bytes
+    requests: dict[str, _Request] = field(default_factory=dict)
+    keyed: list[_Keyed] = field(default_factory=list)
+    media: list[_Medium] = field(default_factory=list)
 
 
 class RtspSessions:
-    """Takes RTSP messages and matches their keys with the media that was set up."""
+    """Takes the RTSP messages of a capture, in order of their frames."""
 
     def __init__(self) -> None:
         self._connections: dict[bytes, _Connection] = {}
 
     def add(self, carrier: Carrier, flow: bytes, moment: Moment, sections: list[Section]) -> None:
         """Take a message and the description in its body, which may be empty."""
-        by_client = carrier.status is None
-        client, server = source_of(flow), destination_of(flow)
-        if not by_client:
-            client, server = server, client
-        connection = self._connections.setdefault(client + server, _Connection())
-        cseq = carrier.value("cseq")
-        if by_client:
-            connection.requests[cseq] = carrier
+        is_request = carrier.status is None
+        connection, by_client = self._connection(source_of(flow), destination_of(flow), is_request)
+        cseq = f"{carrier.value('cseq')} {by_client == is_request}"
+        if is_request:
+            request = connection.requests[cseq] = _Request(carrier, moment)
             if len(connection.requests) > MAX_PENDING:
                 del connection.requests[next(iter(connection.requests))]
-        request = connection.requests.get(cseq, carrier)
-        session = carrier.value("session").partition(";")[0].strip()
-        call = session or carrier.value("content-base") or request.target
-        if sections and len(connection.described) < MAX_KEPT:
-            connection.described.append((Description(sections, call, moment), by_client))
-        if request.method != "SETUP":
+        else:
+            request = connection.requests.pop(cseq, _Request(carrier, moment))
+        asked = request.carrier
+        call = _session(carrier) or carrier.value("content-base") or asked.target
+        found = list(_keyed(carrier, asked, call, moment, sections, by_client=by_client))
+        room = MAX_KEPT - len(connection.keyed)
+        connection.keyed += found[:room]
+        if is_request:
+            request.keyed = found
             return
-        for value in carrier.fields.get("keymgmt", ()):
-            section = Section(KEYMGMT_HEADER, specs=read_header_value(value))
-            if len(connection.headers) < MAX_KEPT:
-                connection.headers.append((section, request.target, moment, by_client))
-        if not by_client and len(connection.media) < MAX_KEPT:
-            transport = _Transport.of(carrier.value("transport"))
-            connection.media[request.target] = _Medium(
-                request.target,
-                call,
-                transport.end("client_port", "destination", client[:-2]),
-                transport.end("server_port", "source", server[:-2]),
-            )
+        self._respond(connection, request, carrier, moment, found)
 
-    def keyed_media(self) -> Iterator[KeyedMedia]:
-        """The media lines that were described or set up, with the ends at client and server."""
+    def keys(self) -> Iterator[SignalledKey]:
+        """The keys of every key, each for each medium that it is for."""
         for connection in self._connections.values():
-            for description, by_client in connection.described:
-                yield from _media_of(connection, description, by_client)
-            for section, uri, moment, by_client in connection.headers:
-                medium = connection.media.get(uri)
-                described = _described(connection, uri)
-                if medium is None:
-                    yield KeyedMedia(section, described, None, None, uri, moment)
-                    continue
-                owner, peer = medium.client, medium.server
-                if not by_client:
-                    owner, peer = peer, owner
-                yield KeyedMedia(section, described, owner, peer, medium.call, moment)
+            for request in connection.requests.values():
+                if request.carrier.method == "SETUP":
+                    _set_up(connection, request, request.carrier, request.moment)
+            for keyed in connection.keyed:
+                yield from _signalled(connection, keyed)
+
+    def _connection(
+        self, source: bytes, destination: bytes, is_request: bool
+    ) -> tuple[_Connection, bool]:
+        """The connection between two ends, and whether the first is its client.
+
+        That is the one that asked first; later the server may ask as well.
+        """
+        for client, server in ((source, destination), (destination, source)):
+            known = self._connections.get(client + server)
+            if known is not None:
+                return known, client is source
+        client, server = (source, destination) if is_request else (destination, source)
+        made = self._connections[client + server] = _Connection(client, server)
+        return made, is_request
+
+    def _respond(
+        self,
+        connection: _Connection,
+        request: _Request,
+        carrier: Carrier,
+        moment: Moment,
+        found: list[_Keyed],
+    ) -> None:
+        """Settle what a request asked for."""
+        status = carrier.status or 0
+        if status < 200:
+            return
+        for keyed in (*request.keyed, *found):
+            if status < 300:
+                keyed.taken = moment.frame
+            else:
+                keyed.declined = str(status)
+        if status >= 300:
+            return
+        method = request.carrier.method
+        if method == "SETUP" or (not method and "transport" in carrier.fields):
+            _set_up(connection, request, carrier, moment)
+        elif method == "TEARDOWN":
+            _tear_down(connection, request.carrier, moment.frame)
 
 
-def _media_of(
-    connection: _Connection, description: Description, by_client: bool
-) -> Iterator[KeyedMedia]:
-    def ends(section: Section) -> tuple[End | None, End | None]:
-        for medium in connection.media.values():
-            if _is_control(section, medium.uri):
-                return medium.client, medium.server
-        return None, None
+def _set_up(connection: _Connection, request: _Request, carrier: Carrier, moment: Moment) -> None:
+    """Take a medium, between the ends that the response names, or else the request."""
+    if len(connection.media) >= MAX_KEPT:
+        return
+    transport = _Transport.of(carrier.value("transport"))
+    ports, address = "client_port", "destination"
+    if "multicast" in transport.flags or "client_port" not in transport.parameters:
+        ports = "port"
+    for medium in connection.media:
+        if medium.uri == request.carrier.target and medium.ended == FOREVER:
+            medium.ended, medium.end = moment.frame, "SETUP"
+    connection.media.append(
+        _Medium(
+            request.carrier.target,
+            _session(carrier),
+            transport.ends(connection.client, ports, address),
+            transport.ends(connection.server, "server_port", "source"),
+            transport.ssrcs,
+            moment.frame,
+        )
+    )
 
-    mine, other = (0, 1) if by_client else (1, 0)
-    yield from match_ends(description, lambda one: ends(one)[mine], lambda one: ends(one)[other])
+
+def _tear_down(connection: _Connection, request: Carrier, frame: int) -> None:
+    session = _session(request)
+    for medium in connection.media:
+        is_meant = medium.session in (session, "") and _controls(request.target, medium.uri)
+        if is_meant and medium.ended == FOREVER:
+            medium.ended, medium.end = frame, "TEARDOWN"
 
 
-def _described(connection: _Connection, uri: str) -> Section | None:
-    """The media line that a URI controls."""
-    for description, _ in reversed(connection.described):
-        for section in description.sections[1:]:
-            if _is_control(section, uri):
-                return section
-    return None
+def _session(carrier: Carrier) -> str:
+    return carrier.value("session").partition(";")[0].strip()
 
 
-def _is_control(section: Section, uri: str) -> bool:
-    """Whether a URI is the a=control of a media line, which may be relative (RFC 2326 C.1.1)."""
-    control = section.control
-    return bool(control) and (uri == control or uri.endswith(f"/{control}"))
+def _keyed(
+    carrier: Carrier,
+    request: Carrier,
+    call: str,
+    moment: Moment,
+    sections: list[Section],
+    *,
+    by_client: bool,
+) -> Iterator[_Keyed]:
+    """The parts of a message that have keys."""
+    for value in carrier.fields.get("keymgmt", ()):
+        specs = read_header_value(value)
+        for uri in dict.fromkeys(spec.uri for spec in specs):
+            section = Section(KEYMGMT_HEADER, specs=[one for one in specs if one.uri == uri])
+            of_setup = request.target if request.method == "SETUP" else ""
+            yield _Keyed(section, by_client, call, moment, of_setup or uri)
+    for section in sections[: MAX_MEDIA + 1]:
+        if section.specs or section.cryptos:
+            # The only medium of a description need not name its control.
+            named = section.control if len(sections) > 2 else ""
+            yield _Keyed(section, by_client, call, moment, named if section.number else "")
+    if carrier.body and request.method in _PARAMETER_METHODS:
+        for name, level in (("keymgmt", "KeyMgmt parameter"), ("mikey", "mikey parameter")):
+            specs = _parameters(carrier.body, name)
+            if specs:
+                yield _Keyed(Section(level, specs=specs), by_client, call, moment, request.target)
+
+
+def _parameters(body: bytes, name: str) -> list[Spec]:
+    """The keys in a body of `name: value` lines."""
+    values = read_fields(body).get(name, [])[:MAX_KEYS]
+    if name == "keymgmt":
+        return [spec for value in values for spec in read_header_value(value)]
+    return [Spec("mikey", "mikey", "".join(value.split())) for value in values]
+
+
+def _signalled(connection: _Connection, keyed: _Keyed) -> Iterator[SignalledKey]:
+    section = keyed.section
+    media = [one for one in connection.media if _controls(keyed.uri, one.uri)]
+    if not media and (not section.number or not section.control):
+        media = connection.media
+    if not media:
+        media = [
+            _Medium("", keyed.call, (connection.client[:-2],), (connection.server[:-2],), (), 0)
+        ]
+    for medium in media:
+        if medium.ended <= keyed.moment.frame:
+            continue
+        base = SignalledKey(
+            None, "RTSP", medium.session or keyed.call, keyed.moment.frame, keyed.moment.time,
+            section.level, section.number, section.kind, transport=section.transport,
+            sources=medium.server, destinations=medium.client, both_ways=True,
+            ssrcs=medium.ssrcs, taken=keyed.taken and max(keyed.taken, medium.frame),
+            ended=medium.ended, end=medium.end, declined=keyed.declined,
+        )  # fmt: skip
+        if keyed.by_client:
+            base.sources, base.destinations, base.ssrcs = medium.client, medium.server, ()
+        for message in messages_of(section):
+            yield replace(base, content=message)
+        for line, content in enumerate(section.cryptos[:MAX_KEYS], 1):
+            yield replace(base, content=content, line=line)
+
+
+def _controls(control: str, uri: str) -> bool:
+    """Whether a control, which may be relative or that of several media, is a medium's."""
+    if not control or control == "*":
+        return True
+    return (
+        uri == control or uri.endswith(f"/{control}") or uri.startswith(control.rstrip("/") + "/")
+    )
+
+
+def _numbers(text: str, limit: int) -> list[int]:
+    """The one or two numbers of `5000-5001`."""
+    return [int(one) for one in text.split("-")[:2] if one.isdecimal() and int(one) < limit]

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mikeytool.client.session_files import SessionFile, locked_session, with_sent
 from mikeytool.exchange.session import CryptoSession
-from mikeytool.media.contexts import Context, receiver_context, sender_context
+from mikeytool.media.contexts import ReceiverContext, SenderContext, sender_context
 from mikeytool.media.settings import Settings
 from mikeytool.media.suite_policies import srtp_suite
 from mikeytool.srtp.index import WINDOW, Highest
 from mikeytool.srtp.master_key import MasterKey
 from mikeytool.srtp.notes import Notes
-from mikeytool.srtp.receiver import Receiver
 from mikeytool.srtp.sender import Sender
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import srtp_session_data
@@ -87,7 +86,7 @@ def srtp_streams(path: Path, content: SessionFile) -> Iterator[SessionStream]:
 @contextmanager
 def session_senders(
     paths: Sequence[Path], settings: Settings
-) -> Iterator[tuple[list[Context], Callable[[], None]]]:
+) -> Iterator[tuple[list[SenderContext], Callable[[], None]]]:
     """Lock session files, and give what encrypts the streams that they send.
 
     The function that comes with the contexts writes the indices that were used into the
@@ -114,7 +113,7 @@ class SessionSenders:
         self._senders: list[tuple[SessionStream, Sender]] = []
         self._saved = {path: content.sent for path, content in files}
         self._claimed = {name for _, content in files for name in content.sent}
-        self.contexts: list[Context] = []
+        self.contexts: list[SenderContext] = []
         taken: set[int] = set()
         for path, content in files:
             session = content.established
@@ -129,7 +128,7 @@ class SessionSenders:
             for one in content.established.crypto_sessions
             if not content.established.is_local(one) and (ssrc := one.ssrc) is not None
         )
-        self.contexts.insert(0, Context("", _refuse_remote, Notes(), remote - taken))
+        self.contexts.insert(0, SenderContext("", _refuse_remote, Notes(), remote - taken))
         if settings.any_ssrc:
             stream, sender = self._senders[0]
             self.contexts.append(sender_context(stream.name, sender))
@@ -195,7 +194,7 @@ def _refuse_remote(packet: bytes, _source: str, _destination: str) -> bytes:
     raise Refused("its SSRC is the other end's to send; its key stream is used there")
 
 
-def session_receivers(paths: Sequence[Path], settings: Settings) -> list[Context]:
+def session_receivers(paths: Sequence[Path], settings: Settings) -> list[ReceiverContext]:
     """What decrypts the streams of sessions, each with its own key.
 
     A crypto session to receive without SSRC is for any SSRC but this end's own, and the
@@ -204,18 +203,21 @@ def session_receivers(paths: Sequence[Path], settings: Settings) -> list[Context
     Raises UsageError without a stream, Refused for a session that is not set up, StateError
     and WireError for a file that cannot be read.
     """
-    found: list[Context] = []
+    found: list[ReceiverContext] = []
     for path in paths:
         found += receivers_of_session(path, SessionFile.read(path), settings)
     if not found:
         raise UsageError("the session has no SRTP stream")
     exact = [each for each in found if each.ssrcs is not None]
     if settings.any_ssrc and exact:
-        found.append(replace(exact[0], ssrcs=None))
+        first = exact[0]
+        found.append(ReceiverContext(first.name, first.suite, first.master_keys, settings))
     return found
 
 
-def receivers_of_session(path: Path, content: SessionFile, settings: Settings) -> Iterator[Context]:
+def receivers_of_session(
+    path: Path, content: SessionFile, settings: Settings
+) -> Iterator[ReceiverContext]:
     """What decrypts the streams of one session, which `path` names."""
     session = content.established
     own = frozenset(
@@ -235,16 +237,9 @@ def _session_receiver(
     settings: Settings,
     ssrcs: frozenset[int] | None,
     own: frozenset[int] = frozenset(),
-) -> Context:
-    rocs = dict(settings.rocs)
-    if stream.ssrc is not None:
-        rocs = {stream.ssrc: stream.crypto_session.roc, **rocs}
-    receiver = Receiver(
-        srtp_suite(stream.crypto_session),
-        stream.master_keys(settings.now_ns),
-        barred=own,
-        owned=ssrcs is None,
-        window=settings.window or WINDOW,
-        roc=rocs,
-    )
-    return receiver_context(stream.name, receiver, ssrcs, barred=own)
+) -> ReceiverContext:
+    rocs = {} if stream.ssrc is None else {stream.ssrc: stream.crypto_session.roc}
+    return ReceiverContext(
+        stream.name, srtp_suite(stream.crypto_session), stream.master_keys(settings.now_ns),
+        settings, ssrcs=ssrcs, barred=own, owned=ssrcs is None, rocs=rocs,
+    )  # fmt: skip

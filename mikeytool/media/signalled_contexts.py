@@ -2,122 +2,193 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 from mikeytool import decode
-from mikeytool.capture.carried_messages import messages_in
-from mikeytool.capture.signalling import signals
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.recover import recover_session
-from mikeytool.media.contexts import Context, crypto_receiver
+from mikeytool.media.calls import Calls, read_calls
+from mikeytool.media.choosing import KeyIndex
+from mikeytool.media.contexts import ReceiverContext, crypto_receiver
 from mikeytool.media.mikey_contexts import mikey_receivers, srtp_keys
 from mikeytool.media.packet_files import NoSignalledKeyError, PacketFile
+from mikeytool.media.receiver_demux import Candidates
 from mikeytool.media.report import Report
 from mikeytool.media.session_contexts import receivers_of_session
 from mikeytool.media.settings import Settings
-from mikeytool.media.signalled_keys import SignalledKey, signalled_keys_in
+from mikeytool.media.signalled_keys import SignalledKey
 from mikeytool.srtp import sdes
-from mikeytool.wire.errors import MikeyError, UsageError, WireError
+from mikeytool.srtp.suites import Cipher
+from mikeytool.wire.errors import MikeyError, UsageError
 from mikeytool.wire.message import Message
-from mikeytool.wire.message_types import KMS_EXCHANGES, TRANSFERS
+from mikeytool.wire.message_types import TRANSFERS
 from mikeytool.wire.registry import DataType
 
-_MOST = 256
-"""Keys, and messages with a KMS, that are looked at."""
+_DECLINED = 3
+"""Keys that were declined that are named."""
 
 
-def signalled_contexts(
+class ContextsOfCalls:
+    """The contexts of the calls in a capture, found by the ends of a flow."""
+
+    def __init__(
+        self, calls: Calls, settings: Settings, ring: KeyRing | None, report: Report
+    ) -> None:
+        """Open every key; those that are no use are told in the report."""
+        self._keys = calls.keys
+        self._settings = settings
+        self._ring = ring
+        self._kms_messages = calls.kms_messages
+        self._answered = {one for key in calls.keys for one in key.earlier}
+        self._opened: dict[SignalledKey, list[ReceiverContext]] = {}
+        self.is_empty = True
+        for key in calls.keys:
+            if key.content is not None:
+                self._open(key, report)
+        _settle_guesses(self._opened)
+        self._index = KeyIndex(calls.keys)
+
+    def candidates(self, flow: bytes, ssrc: bytes, frame: int) -> Candidates:
+        """The contexts whose ends fit a flow, the likeliest at a frame first."""
+        if not flow:
+            return Candidates((), (), None)
+        keys = self._index.candidates(flow, ssrc, frame)
+        number = int.from_bytes(ssrc)
+        contexts: list[ReceiverContext] = []
+        near: list[ReceiverContext] = []
+        next_change: int | None = None
+        for key in keys:
+            if key.taken > frame:
+                next_change = min(next_change or key.taken, key.taken)
+            for context in self._opened.get(key, ()):
+                if context.takes(number):
+                    contexts.append(context)
+                    if key.fits(flow):
+                        near.append(context)
+        first = keys[0] if keys else None
+        is_plain = (
+            first is not None
+            and first.fits(flow)
+            and 0 < first.taken <= frame
+            and not self._opened.get(first)
+        )
+        contexts.sort(key=_verifies_not)
+        return Candidates(contexts, near, next_change, is_plain=is_plain)
+
+    def strangers(self, flow: bytes, ssrc: bytes, frame: int) -> Iterator[ReceiverContext]:
+        """Contexts whose ends do not fit, for a flow that may come from behind a NAT."""
+        number = int.from_bytes(ssrc)
+        for key in self._index.strangers(flow, frame) if flow else self._keys:
+            for context in self._opened.get(key, ()):
+                if context.verifies and context.takes(number):
+                    yield context
+
+    def why_nothing(self) -> str:
+        """Why none of the keys opened a packet."""
+        declined = [key for key in self._keys if key.declined]
+        usable = sum(bool(self._opened.get(key)) and not key.declined for key in self._keys)
+        if usable:
+            return f"none of the {usable} keys in the signalling opens a packet of the capture"
+        named = "; ".join(f"{key.name}: {key.declined}" for key in declined[:_DECLINED])
+        more = len(declined) - _DECLINED
+        return f"no key in the signalling is in use: {named}" + f" and {more} more" * (more > 0)
+
+    def _open(self, key: SignalledKey, report: Report) -> None:
+        try:
+            found = list(self._contexts(key))
+        except MikeyError as error:
+            report.count_unused_key(f"{key.protocol} in frame {key.frame}, {key.level}: {error}")
+            return
+        for context in found:
+            context.signalled = key
+        self._opened[key] = found
+        self.is_empty = self.is_empty and not found
+
+    def _contexts(self, key: SignalledKey) -> Iterator[ReceiverContext]:
+        content = key.content
+        if isinstance(content, str):
+            yield crypto_receiver(key.name, sdes.parse_crypto(f"crypto:{content}"), self._settings)
+            return
+        if content is None or key.declined:
+            return
+        message = Message.parse(content)
+        if message.header.data_type in TRANSFERS:
+            yield from self._of_ticket(key, content)
+            return
+        initial = decode(key.earlier[0]) if key.earlier else None
+        yield from mikey_receivers(
+            key.name, srtp_keys(message, self._ring, initial), self._settings
+        )
+
+    def _of_ticket(self, key: SignalledKey, content: bytes) -> Iterator[ReceiverContext]:
+        """What decrypts the streams of a MIKEY-TICKET exchange, once for both its messages."""
+        if self._ring is None:
+            raise UsageError("a MIKEY-TICKET exchange; --keys FILE opens it")
+        init, answer = content, None
+        if _type(content) == DataType.TRANSFER_INIT:
+            if content in self._answered:
+                return
+        else:
+            inits = [one for one in key.earlier if _type(one) == DataType.TRANSFER_INIT]
+            if not inits:
+                raise UsageError("a TRANSFER_RESP whose TRANSFER_INIT is not in the capture")
+            init, answer = inits[-1], content
+        session = recover_session(init, answer, self._ring, self._kms_messages)
+        yield from receivers_of_session(
+            Path(key.name), SessionFile(session=session), self._settings
+        )
+
+
+def contexts_of_calls(
     packets: PacketFile, settings: Settings, ring: KeyRing | None, report: Report
-) -> list[Context]:
+) -> ContextsOfCalls:
     """What decrypts the media of a capture with the keys in its signalling.
 
     SDES lines and MIKEY messages with keys in the clear need nothing; `ring` opens others,
     MIKEY-TICKET exchanges among them. The capture is read once for it, and begins anew. Keys
     that are no use are told in the report. Raises NoSignalledKeyError if there is no other.
     """
-    found = signalled_keys_in(packets.capture)[:_MOST]
-    with_kms = _kms_messages(packets) if ring and any(map(_is_ticket, found)) else []
+    calls = read_calls(packets.capture)
     packets.rewind()
-    contexts: list[Context] = []
-    for key in found:
-        try:
-            contexts += _contexts(key, settings, ring, with_kms, found)
-        except MikeyError as error:
-            report.count_unused_key(f"{key.protocol} in frame {key.frame}, {key.level}: {error}")
-    if not contexts:
+    found = ContextsOfCalls(calls, settings, ring, report)
+    if calls.left_out:
+        report.add_note(f"{calls.left_out} keys in the signalling are too many and left out")
+    if found.is_empty:
         raise NoSignalledKeyError("no key in the signalling of the capture can be used")
-    return [replace(each, try_elsewhere=True) for each in contexts]
-
-
-def _contexts(
-    key: SignalledKey,
-    settings: Settings,
-    ring: KeyRing | None,
-    with_kms: list[bytes],
-    found: Sequence[SignalledKey],
-) -> list[Context]:
-    name = f"{key.protocol} frame {key.frame}, {key.level}"
-    peer = {key.peer.rtp, key.peer.rtcp} if key.peer else set()
-    owner = {key.owner.rtp, key.owner.rtcp} if key.owner else set()
-    if isinstance(key.content, str):
-        crypto = sdes.parse_crypto(f"crypto:{key.content}")
-        return [crypto_receiver(name, crypto, settings, ends=frozenset(peer) or None)]
-    message = Message.parse(key.content)
-    if message.header.data_type in TRANSFERS:
-        if ring is None:
-            raise UsageError("a MIKEY-TICKET exchange; --keys FILE opens it")
-        return list(_recovered(name, key, settings, ring, with_kms, found))
-    initial = decode(key.earlier[0]) if key.earlier else None
-    sessions = srtp_keys(message, ring, initial)
-    return mikey_receivers(name, sessions, settings, ends=frozenset(peer | owner) or None)
-
-
-def _recovered(
-    name: str,
-    key: SignalledKey,
-    settings: Settings,
-    ring: KeyRing,
-    with_kms: list[bytes],
-    found: Sequence[SignalledKey],
-) -> Iterator[Context]:
-    """What decrypts the streams of a MIKEY-TICKET exchange, once for both its messages."""
-    if isinstance(key.content, str):
-        return
-    if _type(key.content) == DataType.TRANSFER_INIT:
-        if any(key.content in each.earlier for each in found):
-            return
-        init, answer = key.content, None
-    else:
-        inits = [one for one in key.earlier if _type(one) == DataType.TRANSFER_INIT]
-        if not inits:
-            raise UsageError("a TRANSFER_RESP whose TRANSFER_INIT is not in the capture")
-        init, answer = inits[-1], key.content
-    session = recover_session(init, answer, ring, with_kms)
-    yield from receivers_of_session(Path(name), SessionFile(session=session), settings)
-
-
-def _kms_messages(packets: PacketFile) -> list[bytes]:
-    """The messages with a KMS that the capture holds."""
-    found: list[bytes] = []
-    try:
-        for signal in signals(packets.rewind()):
-            if isinstance(signal.carrier, WireError):
-                continue
-            for one in messages_in(signal.carrier):
-                if isinstance(one.message, bytes) and _type(one.message) in KMS_EXCHANGES:
-                    found.append(one.message)
-                    if len(found) == _MOST:
-                        return found
-    except WireError:
-        pass  # the run over the media meets the same fault and reports it
     return found
 
 
-def _is_ticket(key: SignalledKey) -> bool:
-    return isinstance(key.content, bytes) and _type(key.content) in TRANSFERS
+def _settle_guesses(opened: dict[SignalledKey, list[ReceiverContext]]) -> None:
+    """Of lines with one key of which no answer chose, only the one with AES-CM may be tried.
+
+    Ciphers share the key of HMAC-SHA1, so that a tag does not tell which of them was meant.
+    """
+    alike: dict[tuple[object, ...], list[SignalledKey]] = {}
+    for key, contexts in opened.items():
+        if not (key.declined or isinstance(key.content, bytes)) and key.line:
+            if key.taken and key.protocol == "SIP":
+                continue
+            for context in contexts:
+                place = (key.protocol, key.call, key.frame, key.media, context.master_keys)
+                alike.setdefault((*place, context.suite.rtp_tag_length), []).append(key)
+    for keys in alike.values():
+        if len(keys) > 1:
+            for key in keys:
+                meant = [each for each in opened[key] if _is_usual(each)]
+                for context in meant:
+                    context.is_guess = True
+                opened[key] = meant
+
+
+def _is_usual(context: ReceiverContext) -> bool:
+    suite = context.suite
+    return suite.cipher in (Cipher.AES_CM, Cipher.AES_GCM) and suite.protects
+
+
+def _verifies_not(context: ReceiverContext) -> bool:
+    return not context.verifies
 
 
 def _type(message: bytes) -> int:

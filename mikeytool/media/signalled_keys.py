@@ -1,177 +1,327 @@
-"""Keys in the signalling of a capture, with the media that they are for."""
+"""Signalled keys: those for what one end sends on one media line, and how long they hold.
+
+`negotiated` makes them of an offer and its answer (RFC 4568 5.1, RFC 4567 3.1, RFC 8643).
+Nothing here opens a key: `content` is what stood in the signalling.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from itertools import islice
 from typing import Literal
 
-from mikeytool.capture.body import parts_of
-from mikeytool.capture.carried_messages import messages_in
-from mikeytool.capture.carrier import Carrier
+from mikeytool.capture.frames import destination_of, source_of
 from mikeytool.capture.keymgmt import message_of
-from mikeytool.capture.record import Record
-from mikeytool.capture.sdp import SDP_MEDIA_TYPE, Section, read_sdp
-from mikeytool.capture.signalling import Signal, signals
-from mikeytool.media.offers import Description, End, KeyedMedia, Offers, end_of, match_ends
-from mikeytool.media.rtsp_sessions import RtspSessions
+from mikeytool.capture.reassembly import Moment
+from mikeytool.capture.sdp import Section
+from mikeytool.media.dialogs import FOREVER, Description, Negotiation
+from mikeytool.media.ends import Ends, ends_of, joined
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.masked_repr import masked_repr
 
-MAX_EARLIER = 16
-"""Messages of one crypto session bundle that are kept."""
+MAX_MEDIA = 64
+"""Media lines of one description that are looked at."""
 MAX_KEYS = 16
-"""Keys of one part of a description; more are not looked at."""
-_CSB_ID = slice(4, 8)  # in the common header (RFC 3830 6.1)
+"""Keys of one part of a description that are looked at."""
+
+Protocol = Literal["SIP", "RTSP", "SAP"]
+
+
+class Standing(Enum):
+    """What became of the keys of a key."""
+
+    OFFERED = "offered"
+    IN_USE = "in use"
+    REPLACED = "replaced"
+    DECLINED = "declined"
 
 
 @masked_repr
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class SignalledKey:
-    """An a=crypto line or MIKEY message, and the media that it is for.
+    """Keys for what one end sends on one media line.
 
-    `content` is the value of a=crypto without `crypto:` (a str: "1 AES_CM_128_HMAC_SHA1_80
-    inline:…"), or a MIKEY message (bytes), as it was sent: nothing in it has been verified.
-    `earlier` are the MIKEY messages with its CSB ID that were captured before it, oldest
-    first, each once; for a response they include its initial message. Printing masks both.
+    `content` is the value of a=crypto without `crypto:` (a str), a MIKEY message (bytes), or
+    None where the two sides agreed on media without keys. `earlier` are the MIKEY messages
+    with its CSB ID that were captured before it, oldest first.
 
-    `owner` is the end whose description this is, `peer` the other end; each is None where
-    nothing tells it: no answer in the capture, a host name, port 0, media interleaved into an
-    RTSP connection. An a=crypto line keys what goes from `owner` to `peer` (RFC 4568 5.1). A
-    MIKEY message may key both directions; in RTSP each side sends its own. One at session
-    level comes once for each media line. An announcement (SAP) has no owner: its key is for
-    everything that goes to `peer`.
+    Packets go from one of `sources` to one of `destinations` (see `mikeytool.media.ends`);
+    with `both_ways` the keys may also be those of what comes back. `ssrcs` are those that the
+    signalling names for the sender.
 
-    `frame` (from 1) and `time` (Unix nanoseconds or None) are those of the signalling, `call`
-    is the Call-ID or RTSP session, `level` "session level", "media 1 (audio)" or "KeyMgmt
-    header", `media` the position of the media line in the description, from 1 (0 when there is
-    none), `kind` its first word.
+    `frame` and `time` are those of the message that carries the keys; `call` is its Call-ID or
+    RTSP session, `level` "session level", "media 1 (audio)" or what else held them, `line` the
+    position of an a=crypto line among those of its media line, from 1, else 0. `transport` is
+    that of the media line, "RTP/SAVP".
+
+    The keys are in use from frame `taken` on, until `ended`; 0 says that no answer took them.
+    `declined` says why they never are: "488", "port 0", "no key in the answer".
     """
 
-    content: str | bytes = field(repr=False)
-    earlier: tuple[bytes, ...] = field(repr=False)
-    owner: End | None
-    peer: End | None
+    content: str | bytes | None = field(repr=False)
+    protocol: Protocol
+    call: str
     frame: int
     time: int | None
-    protocol: Literal["SIP", "RTSP", "SAP"]
-    call: str
     level: str
-    media: int
-    kind: str
+    media: int = 0
+    kind: str = ""
+    line: int = 0
+    transport: str = ""
+    sources: Ends = ()
+    destinations: Ends = ()
+    both_ways: bool = False
+    ssrcs: tuple[int, ...] = ()
+    taken: int = 0
+    ended: int = FOREVER
+    end: str = ""
+    declined: str = ""
+    earlier: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @property
+    def name(self) -> str:
+        """What reports call it: "SIP frame 12, media 1 (audio), line 2"."""
+        line = f", line {self.line}" if self.line else ""
+        return f"{self.protocol} frame {self.frame}, {self.level}{line}"
+
+    @property
+    def begins(self) -> int:
+        """The frame from which on it counts: that of the answer, else of its own message."""
+        return self.taken or self.frame
+
+    def fits(self, flow: bytes) -> bool:
+        """Whether an end of a flow is one of its own, address and port."""
+        source, destination = source_of(flow), destination_of(flow)
+        if destination in self.destinations or source in self.sources:
+            return True
+        return self.both_ways and (destination in self.sources or source in self.destinations)
+
+    def standing(self, frame: int) -> Standing:
+        """What became of it up to a frame, as far as its own negotiation tells."""
+        if self.declined:
+            return Standing.DECLINED
+        if self.taken and self.taken <= frame:
+            return Standing.IN_USE if frame < self.ended else Standing.REPLACED
+        return Standing.OFFERED
 
 
-def signalled_keys_in(records: Iterable[Record]) -> list[SignalledKey]:
-    """Find the keys in the signalling of a capture, in the order of its frames.
+def negotiated(negotiation: Negotiation) -> Iterator[SignalledKey]:
+    """The keys of an offer with its answer, if it has one.
 
-    `records` are those of a capture file, `open_capture(file)`; of a broken one the keys
-    before the fault are found. An offer with several answers (forking) gives one key for
-    each.
+    Those of media agreed on without keys are among them, with no `content`.
     """
-    reader = _Reader()
-    try:
-        for signal in signals(records):
-            reader.add(signal)
-    except WireError:
-        pass  # reading the file for its media meets the same fault
-    return reader.keys()
+    offer, answer = negotiation.offer, negotiation.answer
+    yield from _session_level(negotiation, offer, answer)
+    if answer is not None:
+        yield from _session_level(negotiation, answer, offer)
+    for section in offer.sections[1 : MAX_MEDIA + 1]:
+        yield from _Line(negotiation, section).keys()
 
 
-class _Reader:
-    """Takes signals, and matches them when the last has come."""
+def announced(description: Description, call: str) -> Iterator[SignalledKey]:
+    """The keys of a description that needs no answer (SAP): for all that goes there."""
+    session, *media = description.sections
+    for section in media[:MAX_MEDIA]:
+        base = _key("SAP", call, description, section)
+        base.taken = description.moment.frame
+        base.destinations = ends_of(section)
+        for message in messages_of(session):
+            yield replace(base, content=message, level=session.level)
+        yield from _of_section(base, section)
 
-    def __init__(self) -> None:
-        self._described: list[tuple[Signal, Carrier, list[Section]]] = []
-        self._bundles = _Bundles()
 
-    def add(self, signal: Signal) -> None:
-        """Take a signal."""
-        carrier = signal.carrier
-        if isinstance(carrier, WireError):
+class _Line:
+    """A media line of an offer and the one that answers it."""
+
+    def __init__(self, negotiation: Negotiation, offered: Section) -> None:
+        self._negotiation = negotiation
+        self._offered = offered
+        self._answered = _opposite(negotiation.answer, offered)
+        offer, answer = negotiation.offer, negotiation.answer
+        self._offer = _base(negotiation, offer, offered)
+        self._offer.sources = _ends(offer, offered)
+        other = answer or negotiation.before
+        self._offer.destinations = _ends(other, _opposite(other, offered))
+        self._answer: SignalledKey | None = None
+        if answer is not None and self._answered is not None:
+            self._answer = _base(negotiation, answer, self._answered)
+            self._answer.sources = self._offer.destinations
+            self._answer.destinations = self._offer.sources
+
+    def keys(self) -> Iterator[SignalledKey]:
+        """Those of both sides; if neither has any and media flows, one without keys."""
+        found = [*self._described(), *self._managed()]
+        yield from found
+        if self._answer is None or self._closed:
             return
-        sections: list[Section] = []
-        try:
-            for found in messages_in(carrier):
-                if isinstance(found.message, bytes):
-                    self._bundles.add(found.message)
-            for part in parts_of(carrier):
-                if part.content_type == SDP_MEDIA_TYPE and not sections:
-                    sections = read_sdp(part.content)
-        except WireError:
-            pass  # a body that cannot be read has no keys for us
-        if sections or (carrier.protocol == "RTSP" and "transport" in carrier.fields):
-            without = replace(carrier, body=b"")
-            self._described.append((signal._replace(carrier=without), without, sections))
+        if all(each.declined for each in found) and not self._is_session_keyed:
+            yield replace(self._answer, both_ways=True, taken=self._negotiation.taken)
 
-    def keys(self) -> list[SignalledKey]:
-        """Every key, once for the same media, in the order of frames."""
-        offers, rtsp = Offers(), RtspSessions()
-        announced: list[KeyedMedia] = []
-        # Each side of a TCP connection is read for itself, and may be ahead of the other.
-        for signal, carrier, sections in sorted(self._described, key=lambda one: one[0].moment[0]):
-            if carrier.protocol == "RTSP":
-                rtsp.add(carrier, signal.flow, signal.moment, sections)
-            elif carrier.protocol == "SIP":
-                description = Description(sections, carrier.value("call-id"), signal.moment)
-                offers.add(carrier, signal.flow, description)
-            elif carrier.protocol == "SAP":
-                description = Description(sections, signal.source, signal.moment)
-                announced += match_ends(description, lambda _: None, end_of)
-        found = [
-            *self._expand("SIP", offers.keyed_media()),
-            *self._expand("RTSP", rtsp.keyed_media()),
-            *self._expand("SAP", announced),
+    @property
+    def _closed(self) -> str:
+        """Why there is no media on it; empty if there is."""
+        offer, answer = self._negotiation.offer, self._negotiation.answer
+        if answer is None:
+            return self._negotiation.refusal
+        if self._answered is None or _is_closed(answer, self._answered):
+            return "port 0"
+        return "port 0" if _is_closed(offer, self._offered) else ""
+
+    @property
+    def _is_session_keyed(self) -> bool:
+        descriptions = (self._negotiation.offer, self._negotiation.answer)
+        return any(one is not None and one.sections[0].specs for one in descriptions)
+
+    def _described(self) -> Iterator[SignalledKey]:
+        """Those of a=crypto lines: the tag in the answer chooses the line of the offer."""
+        offered = self._offered.cryptos[:MAX_KEYS]
+        answered = self._answered.cryptos[:MAX_KEYS] if self._answered is not None else []
+        taken, closed = self._negotiation.taken, self._closed
+        tags = list(map(_tag, offered))
+        chosen = tags.index(_tag(answered[0])) if answered and _tag(answered[0]) in tags else None
+        for at, content in enumerate(offered):
+            key = replace(self._offer, content=content, line=at + 1)
+            if self._answer is None:
+                key.declined = closed
+            elif closed or not answered:
+                key.declined = closed or "no key in the answer"
+            elif at == chosen:
+                key.taken = taken
+            elif chosen is not None:
+                key.declined = "another line was chosen"
+            yield key
+        for line, content in enumerate(answered, 1):
+            if self._answer is not None:
+                # An answer has one line; of more the first is taken for it.
+                yield replace(self._answer, content=content, line=line, declined=closed,
+                              taken=0 if closed or line > 1 else taken)  # fmt: skip
+
+    def _managed(self) -> Iterator[SignalledKey]:
+        """Those of MIKEY messages, which may key both directions."""
+        taken, closed = self._negotiation.taken, self._closed
+        answered = list(messages_of(self._answered)) if self._answered is not None else []
+        for message in messages_of(self._offered):
+            key = replace(self._offer, content=message, both_ways=True)
+            key.declined = closed or self._unmanaged(bool(answered))
+            key.taken = 0 if key.declined else taken
+            yield key
+        for message in answered:
+            if self._answer is not None:
+                yield replace(self._answer, content=message, both_ways=True, declined=closed,
+                              taken=0 if closed else taken)  # fmt: skip
+
+    def _unmanaged(self, has_answer: bool) -> str:
+        """Why a message in the offer keys nothing; not every one is answered by a message."""
+        answered = self._answered
+        if answered is None or has_answer or self._is_session_keyed_by_answer():
+            return ""
+        return "" if "SAVP" in answered.transport else "no key in the answer"
+
+    def _is_session_keyed_by_answer(self) -> bool:
+        answer = self._negotiation.answer
+        return answer is not None and bool(answer.sections[0].specs)
+
+
+def _session_level(
+    negotiation: Negotiation, mine: Description, other: Description | None
+) -> Iterator[SignalledKey]:
+    """The keys of MIKEY at session level: for all media that are not closed."""
+    session, *media = mine.sections
+    if not session.specs:
+        return
+    base = _base(negotiation, mine, session)
+    pairs = [(each, _opposite(other, each)) for each in media[:MAX_MEDIA]]
+    if other is not None:
+        pairs = [
+            (one, two)
+            for one, two in pairs
+            if two is not None and not _is_closed(mine, one) and not _is_closed(other, two)
         ]
-        found.sort(key=lambda key: key.frame)
-        once = {(key.content, key.owner, key.peer, key.call): key for key in reversed(found)}
-        return list(reversed(once.values()))
-
-    def _expand(
-        self, protocol: Literal["SIP", "RTSP", "SAP"], media: Iterable[KeyedMedia]
-    ) -> Iterator[SignalledKey]:
-        for one in media:
-            for content in islice(_contents(one.section), MAX_KEYS):
-                yield SignalledKey(
-                    content=content,
-                    earlier=() if isinstance(content, str) else self._bundles.before(content),
-                    owner=one.owner,
-                    peer=one.peer,
-                    frame=one.moment.frame,
-                    time=one.moment.time,
-                    protocol=protocol,
-                    call=one.call,
-                    level=one.section.level,
-                    media=one.medium.number if one.medium else 0,
-                    kind=one.medium.kind if one.medium else "",
-                )
+        is_managed = bool(other.sections[0].specs) or any(
+            two is not None and (two.specs or "SAVP" in two.transport) for _, two in pairs
+        )
+        if not pairs:
+            base.declined = "port 0"
+        elif mine is negotiation.offer and not is_managed:
+            base.declined = "no key in the answer"
+        else:
+            base.taken = negotiation.taken
+    else:
+        base.declined = negotiation.refusal
+    base.sources = joined(end for one, _ in pairs for end in _ends(mine, one))
+    base.destinations = joined(end for _, two in pairs for end in _ends(other, two))
+    base.ssrcs = tuple(ssrc for one, _ in pairs for ssrc in one.ssrcs)
+    for message in messages_of(session):
+        yield replace(base, content=message, both_ways=True)
 
 
-def _contents(section: Section) -> Iterator[str | bytes]:
-    """The keys in a part of signalling that can be read."""
-    for spec in section.specs:
+def _of_section(base: SignalledKey, section: Section) -> Iterator[SignalledKey]:
+    """A key for each key of a section."""
+    for message in messages_of(section):
+        yield replace(base, content=message)
+    for line, content in enumerate(section.cryptos[:MAX_KEYS], 1):
+        yield replace(base, content=content, line=line)
+
+
+def messages_of(section: Section) -> Iterator[bytes]:
+    """The MIKEY messages of a section; what cannot be read is none."""
+    for spec in islice(section.specs, MAX_KEYS):
         try:
             message = message_of(spec)
         except WireError:
             continue
         if message is not None:
             yield message
-    yield from section.cryptos
 
 
-class _Bundles:
-    """Remembers messages by CSB ID: the initial message of a response came before it."""
+def _base(negotiation: Negotiation, description: Description, section: Section) -> SignalledKey:
+    base = _key("SIP", negotiation.call, description, section)
+    base.ended, base.end = negotiation.ended, negotiation.end
+    return base
 
-    def __init__(self) -> None:
-        self._messages: dict[bytes, list[bytes]] = {}
 
-    def add(self, message: bytes) -> None:
-        """Take a message, in the order of the capture."""
-        known = self._messages.setdefault(message[_CSB_ID], [])
-        if message not in known and len(known) < MAX_EARLIER:
-            known.append(message)
+def _key(protocol: Protocol, call: str, description: Description, section: Section) -> SignalledKey:
+    moment: Moment = description.moment
+    return SignalledKey(
+        None, protocol, call, moment.frame, moment.time, section.level, section.number,
+        section.kind, transport=section.transport, ssrcs=tuple(section.ssrcs),
+    )  # fmt: skip
 
-    def before(self, message: bytes) -> tuple[bytes, ...]:
-        """The messages with its CSB ID before its first appearance, oldest first, each once."""
-        known = self._messages.get(message[_CSB_ID], [])
-        return tuple(known[: known.index(message)] if message in known else known)
+
+def _opposite(other: Description | None, section: Section) -> Section | None:
+    """The media line of the other description with the same position."""
+    if other is None or section.number >= len(other.sections):
+        return None
+    return other.sections[section.number]
+
+
+def _ends(description: Description | None, section: Section | None) -> Ends:
+    if description is None or section is None:
+        return ()
+    return ends_of(section, _bundle(description, section))
+
+
+def _bundle(description: Description, section: Section) -> Section | None:
+    """The medium whose transport a medium shares: the first of its group (RFC 9143)."""
+    group = _group(description, section)
+    if not group or group[0] == section.mid:
+        return None
+    return next((each for each in description.sections[1:] if each.mid == group[0]), None)
+
+
+def _group(description: Description, section: Section) -> list[str]:
+    groups = description.sections[0].bundles
+    return next((each for each in groups if section.mid and section.mid in each), [])
+
+
+def _is_closed(description: Description, section: Section) -> bool:
+    """Whether a medium is refused or removed; port 0 may also say that it shares another's."""
+    return not (section.port or section.bundle_only or _group(description, section))
+
+
+def _tag(content: str) -> str:
+    """The tag of a crypto line, without the zeros that some write before it."""
+    words = content.split(maxsplit=1)
+    return words[0].lstrip("0") or "0" if words else ""

@@ -7,9 +7,16 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mikeytool.media.contexts import Context, crypto_receiver, crypto_sender
+from mikeytool.media.contexts import (
+    ReceiverContext,
+    SenderContext,
+    crypto_receiver,
+    crypto_sender,
+)
+from mikeytool.media.demux import Demux, SenderDemux
 from mikeytool.media.listener import Listener
 from mikeytool.media.packet_files import PacketFile, Source, Target, open_packets, open_target
+from mikeytool.media.receiver_demux import ReceiverDemux
 from mikeytool.media.report import Report
 from mikeytool.media.rewriter import Rewriter
 from mikeytool.media.settings import Settings
@@ -99,10 +106,10 @@ def find_signalled_keys(source: Source) -> list[SignalledKey]:
     WireError for a source that is empty or no capture, StateError for a file that cannot be
     opened.
     """
-    from mikeytool.media.signalled_keys import signalled_keys_in
+    from mikeytool.media.calls import read_calls
 
     with open_packets(source) as packets:
-        return signalled_keys_in(packets.capture)
+        return read_calls(packets.capture).keys
 
 
 class Decryption:
@@ -127,12 +134,23 @@ class Decryption:
     def run(self, packets: PacketFile, target: Target, listener: Listener | None = None) -> Report:
         """Send the packets through; raises UsageError when the signalling has no key."""
         report = _report("decrypted", packets, listener)
-        contexts = self._contexts
-        if contexts is None:
-            from mikeytool.media.signalled_contexts import signalled_contexts
+        given, signalled = self._contexts, None
+        if given is None:
+            from mikeytool.media.signalled_contexts import contexts_of_calls
 
-            contexts = signalled_contexts(packets, self._settings, self._key_ring, report)
-        return _rewrite(packets, target, contexts, self._settings, report)
+            signalled = contexts_of_calls(packets, self._settings, self._key_ring, report)
+        demux = ReceiverDemux(
+            given or (), signalled, self._settings, report, is_text=not packets.is_capture
+        )
+
+        def save() -> None:
+            """Nothing is saved; what the receivers have noted down is told."""
+            demux.take_notes()
+
+        report = _rewrite(packets, target, demux, self._settings, report, save)
+        demux.finish()
+        report.finish()
+        return report
 
 
 class Encryption:
@@ -153,9 +171,18 @@ class Encryption:
         """Send the packets through; session files are locked and written meanwhile."""
         report = _report("encrypted", packets, listener)
         with self._senders() as (contexts, save):
-            return _rewrite(packets, target, contexts, self._settings, report, save)
+            demux = SenderDemux(contexts, self._settings, report)
 
-    def _senders(self) -> AbstractContextManager[tuple[list[Context], Callable[[], None]]]:
+            def after() -> None:
+                save()
+                for each in contexts:
+                    report.take_notes(each.notes)
+
+            _rewrite(packets, target, demux, self._settings, report, after)
+        report.finish()
+        return report
+
+    def _senders(self) -> AbstractContextManager[tuple[list[SenderContext], Callable[[], None]]]:
         if self._sender is not None:
             return nullcontext(([self._sender], _nothing))
         from mikeytool.media.session_contexts import session_senders
@@ -163,8 +190,8 @@ class Encryption:
         return session_senders(self._sessions, self._settings)
 
 
-def _receivers(keys: Iterable[Key], settings: Settings, name: str) -> list[Context]:
-    found: list[Context] = []
+def _receivers(keys: Iterable[Key], settings: Settings, name: str) -> list[ReceiverContext]:
+    found: list[ReceiverContext] = []
     sessions: list[Path] = []
     for key in keys:
         if isinstance(key, Crypto):
@@ -184,7 +211,7 @@ def _receivers(keys: Iterable[Key], settings: Settings, name: str) -> list[Conte
     return found
 
 
-def _sender(key: Crypto | Message, settings: Settings, name: str) -> Context:
+def _sender(key: Crypto | Message, settings: Settings, name: str) -> SenderContext:
     if isinstance(key, Crypto):
         return crypto_sender(name, key, settings)
     from mikeytool.media.mikey_contexts import mikey_sender, srtp_keys
@@ -205,20 +232,18 @@ def _nothing() -> None:
 def _rewrite(
     packets: PacketFile,
     target: Target,
-    contexts: Sequence[Context],
+    demux: Demux,
     settings: Settings,
     report: Report,
-    save: Callable[[], None] = _nothing,
+    save: Callable[[], None],
 ) -> Report:
     """Send every packet through; what `save` writes is written before the packets are."""
-    rewriter = Rewriter(packets.capture, contexts, settings, report)
+    rewriter = Rewriter(packets.capture, demux, settings, report)
     with open_target(target) as out:
         for octets in _large(rewriter.run()):
             save()
             out.write(octets)
-            report.take_notes(contexts)
             report.listener.progress(packets.position)
-    report.finish(contexts)
     return report
 
 

@@ -35,6 +35,20 @@ class TooLate(Replayed):
     """So far behind the newest packet that it is unknown whether it came before."""
 
 
+class Duplicate(Replayed):
+    """An octet for octet copy of a packet that came before.
+
+    `clear` is the packet opened, `behind` how many indices it lies behind the newest.
+    """
+
+    clear: bytes = b""
+    behind: int = 0
+
+
+class Unverified(Refused):
+    """Its tag does not verify under any key, or none has its MKI."""
+
+
 class Clash(Refused):
     """Two different packets with the same SSRC, index and key, so with the same key stream."""
 

@@ -9,9 +9,12 @@ from mikeytool.srtp.index import (
     RTP_INDICES,
     WINDOW,
     Clash,
+    Duplicate,
     Highest,
     Known,
     Packets,
+    Replayed,
+    Unverified,
     check_roc,
     check_window,
     estimate,
@@ -54,7 +57,8 @@ class Receiver:
     of a stream.
 
     `notes` has what is worth knowing and no error: a ROC that was found, a source that changed,
-    a key whose life ends, packets without authentication.
+    a key whose life ends, packets without authentication. While `searches` is False, only the
+    most likely ROC is tried.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Receiver:
         for ssrc, value in (roc or {}).items():
             check_roc(ssrc, value)
         self.notes = Notes()
+        self.searches = True
         self._suite = suite
         self._ssrcs = ssrcs
         self._barred = barred
@@ -112,6 +117,10 @@ class Receiver:
         self._packets: dict[tuple[int, int, bool], Packets] = {}
         self._owners: dict[int, str] = {}
         self._failed: dict[int, int] = {}  # packets of an SSRC that did not verify
+
+    def assume_roc(self, ssrc: int, roc: int) -> None:
+        """Take this ROC for that of the first packet of an SSRC."""
+        self._roc[ssrc] = roc
 
     @property
     def streams(self) -> dict[tuple[int, str], Stream]:
@@ -166,6 +175,8 @@ class Receiver:
             if clear is not None:
                 break
         else:
+            if not self.searches:
+                raise Unverified(_NO_TAG)
             clear, key, index = self._search(packet, start, ssrc, index, reach)
         packets = stream.packets.get(key)
         if (
@@ -180,7 +191,11 @@ class Receiver:
             packets.hashes[index & packets.mask] = hash(packet)
             stream.received += 1
         else:
-            self._accept(stream, packet, index, key, source, rtcp=False)
+            try:
+                self._accept(stream, packet, index, key, source, rtcp=False)
+            except Duplicate as error:
+                error.clear = clear
+                raise
             if index != likely:
                 self._note_roc(ssrc, index, likely >> 16)
         return clear
@@ -194,13 +209,17 @@ class Receiver:
                 break
         else:
             self._check_room(packet, RTCP_HEADER + TRAILER + self._suite.rtcp_tag_length)
-            raise Refused(
+            raise Unverified(
                 f"the tag of an RTCP packet of SSRC 0x{ssrc:08x} does not verify; "
                 "check the key and the suite"
             )
         clear, index = opened
         stream = self._streams.get((ssrc, destination)) or Stream(ssrc, source, destination)
-        self._accept(stream, packet, index, key, source, rtcp=True)
+        try:
+            self._accept(stream, packet, index, key, source, rtcp=True)
+        except Duplicate as error:
+            error.clear = clear
+            raise
         return clear
 
     def _check_ssrc(self, ssrc: int) -> None:
@@ -233,10 +252,17 @@ class Receiver:
         lifetime = self._lifetimes.get(key)
         if lifetime:
             lifetime.check(kind)
-        if rtcp:
-            stream.record_rtcp(index, self._window)
-        else:
-            stream.record_rtp(index, self._window)
+        try:
+            if rtcp:
+                stream.record_rtcp(index, self._window)
+            else:
+                stream.record_rtp(index, self._window)
+        except Replayed as error:
+            if known is not Known.SAME or packets is None:
+                raise
+            copy = Duplicate(str(error))
+            copy.behind = packets.next - 1 - index
+            raise copy from None
         if lifetime:
             lifetime.count(kind)
         if index >= (_NEARLY_RTCP if rtcp else _NEARLY_RTP):
@@ -313,11 +339,11 @@ class Receiver:
                         if clear is not None:
                             return clear, key, index
         if not self._suite.rtp_tag_length:
-            raise Refused(
+            raise Unverified(
                 f"SSRC 0x{ssrc:08x}, sequence number {sequence}: no key has the MKI at the end "
                 "of the packet; check the key"
             )
-        raise Refused(
+        raise Unverified(
             f"the tag of SSRC 0x{ssrc:08x}, sequence number {sequence} does not verify; "
             f"check the key, the suite and the ROC (taken to be {roc}, and {reach} around it)"
         )
@@ -342,6 +368,7 @@ class Receiver:
             )
 
 
+_NO_TAG = "the tag does not verify with the likely ROC"
 _NEARLY_RTP, _NEARLY_RTCP = nearly(RTP_INDICES), nearly(RTCP_INDICES)
 
 

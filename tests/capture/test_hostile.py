@@ -13,7 +13,7 @@ from mikeytool.capture.capture_files import open_capture
 from mikeytool.capture.carried_messages import messages_in
 from mikeytool.capture.carrier import Carrier
 from mikeytool.capture.signalling import signals
-from mikeytool.media.signalled_keys import signalled_keys_in
+from mikeytool.media.calls import read_calls
 from mikeytool.wire.errors import WireError
 from tests.capture import network
 from tests.capture.carriers import INVITE, OK, key_mgmt, lines, rtsp, sdp, sip
@@ -56,12 +56,12 @@ def read(packets: list[bytes]) -> tuple[int, int]:
                 count += sum(1 for _ in messages_in(signal.carrier))
             except WireError:
                 continue
-    return count, len(signalled_keys_in(open_capture(io.BytesIO(data))))
+    return count, len(read_calls(open_capture(io.BytesIO(data))).keys)
 
 
 def test_unchanged() -> None:
-    """Keys: two with IPv4 and two with IPv6 in SIP, the header and two of RTSP, two of SAP."""
-    assert read(PACKETS) == (14, 9)
+    """Keys: two with IPv4 and two with IPv6 in SIP, two headers and two of RTSP, two of SAP."""
+    assert read(PACKETS) == (14, 10)
 
 
 def change(rng: random.Random, packet: bytes) -> bytes:

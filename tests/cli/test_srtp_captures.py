@@ -11,7 +11,7 @@ import pytest
 
 from mikeytool.capture.capture_files import open_capture
 from mikeytool.srtp import MasterKey, Sender
-from tests.capture import wires
+from tests.capture import network, wires
 from tests.cli.media import (
     CAPTURE,
     KEYS,
@@ -130,8 +130,9 @@ def test_a_clash_is_refused_with_both_sources(shell: Shell) -> None:
 def test_a_stream_that_moves_or_is_captured_twice_is_a_note(shell: Shell) -> None:
     one = sender()
     packets = [one.protect(rtp(n)) for n in range(4)]
-    write(shell, "in", [frame(packets[0], 1), frame(packets[0], 1), frame(packets[1], 2),
-                        frame(packets[1], 2, 9000), frame(packets[2], 2)])  # fmt: skip
+    frames = [frame(packets[0], 1), frame(packets[0], 1), frame(packets[1], 2),
+              frame(packets[1], 2, 9000), frame(packets[2], 2)]  # fmt: skip
+    write(shell, "in", frames)
     ran = shell.run(f"mikeytool srtp decrypt in -o out --key {KEYS[0].hex()} --report r")
     assert ran.code == 0, ran.err
     assert "has moved, it came from 192.0.2.1:5004 and now from 192.0.2.2:5004" in ran.err
@@ -139,8 +140,17 @@ def test_a_stream_that_moves_or_is_captured_twice_is_a_note(shell: Shell) -> Non
     rows = {
         row["destination"][-4:]: row for row in json.loads(shell.path("r").read_text())["streams"]
     }
-    assert counts(rows["5006"], "packets", "decrypted", "replayed", "clashes") == (4, 3, 1, 0)
-    assert counts(rows["9000"], "packets", "decrypted", "replayed", "clashes") == (1, 1, 0, 0)
+    names = ("packets", "decrypted", "duplicates", "replayed", "clashes")
+    assert counts(rows["5006"], *names) == (4, 4, 1, 0, 0)
+    assert counts(rows["9000"], *names) == (1, 1, 0, 0, 0)
+    clear = frames_of(shell, "out")
+    assert clear[:2] == [frame(rtp(0), 1)] * 2
+    # A copy that comes much later is a replay, and left out.
+    late = [frame(packets[0], 1), *[frame(b"\0\1\0\0" * 5)] * 5, frame(packets[0], 1)]
+    shell.path("in").write_bytes(network.pcap([each[14:] for each in late]))
+    (row,) = decrypt(shell)
+    assert counts(row, *names) == (2, 1, 0, 1, 0)
+    assert len(frames_of(shell, "out")) == 6
 
 
 def test_loss_order_roc_and_rtcp_are_reported(shell: Shell) -> None:
@@ -163,13 +173,16 @@ def test_a_packet_that_is_too_late_fails_and_a_wider_window_takes_it(shell: Shel
     assert counts(row, "decrypted", "replayed", "lost", "out_of_order") == (99, 0, 0, 1)
 
 
-def test_a_packet_that_was_cut_short_is_dropped_with_the_reason(shell: Shell) -> None:
+def test_a_packet_that_was_cut_short_is_told(shell: Shell) -> None:
     whole = frame(sender().protect(rtp(1)))
     shell.path("in").write_bytes(wires.pcap([whole[:60]], wire=len(whole) - 60))
-    shell.fails(f"mikeytool srtp decrypt in -o out --key {KEYS[0].hex()}", 1, "packet 1", "snaplen")
+    key = f"--key {KEYS[0].hex()}"
+    ran = shell.fails(f"mikeytool srtp decrypt in -o out {key}", 1, "snaplen")
+    assert shell.path("out").read_bytes() == shell.path("in").read_bytes()
+    shell.fails(f"mikeytool srtp decrypt in -o out {key} --port 5006", 1, "packet 1", "snaplen")
     assert frames_of(shell, "out") == []
-    key = f"--key {KEYS[1].hex()} --port 9"
-    shell.ok(f"mikeytool srtp decrypt in -o out {key}")
+    ran = shell.fails(f"mikeytool srtp decrypt in -o out {key} --port 9", 1, "chosen")
+    assert len(ran.err.splitlines()) == 3
     assert shell.path("out").read_bytes() == shell.path("in").read_bytes()
 
 
@@ -291,10 +304,13 @@ def test_nothing_is_no_input(shell: Shell) -> None:
 def test_wrong_keys_fail_every_packet_in_few_words(shell: Shell) -> None:
     one = sender()
     write(shell, "in", [frame(one.protect(rtp(n))) for n in range(200)])
-    ran = shell.run(f"mikeytool srtp decrypt in -o out --key {KEYS[1].hex()}")
-    assert ran.code == 1
-    assert len(ran.err.splitlines()) < 20
-    assert "190 packets more failed" in ran.err
+    wrong = f"mikeytool srtp decrypt in -o out --key {KEYS[1].hex()}"
+    ran = shell.fails(wrong, 1, "nothing was decrypted", "does not verify")
+    assert len(ran.err.splitlines()) == 3
+    assert shell.path("out").read_bytes() == shell.path("in").read_bytes()
+    # Where the flow was chosen, its packets fail, and are told in one line.
+    ran = shell.fails(f"{wrong} --port 5006", 1, "packet 1: ", "199 packets more do not verify")
+    assert len(ran.err.splitlines()) == 3
     assert Path(shell.path("out")).stat().st_size == 24
 
 
@@ -312,9 +328,9 @@ def test_the_report_counts_what_comes_late_twice_and_for_another_index(shell: Sh
     write(shell, "in", frames)
     alone = decrypt(shell, code=1)
     (one_row, other_row) = sorted(alone, key=lambda row: int(row["ssrc"], 16), reverse=True)
-    lost = counts(one_row, "replayed", "clashes", "failed", "out_of_order")
+    lost = counts(one_row, "duplicates", "clashes", "failed", "out_of_order")
     assert lost == (1, 1, 1, 1)
-    assert other_row["failed"] == 1
+    assert counts(other_row, "failed", "skipped") == (0, 1)
 
 
 def test_jobs_is_accepted_and_without_effect(shell: Shell) -> None:

@@ -1,100 +1,170 @@
+"""Which keys of an offer and its answer are in use, and between which ends."""
+
 from __future__ import annotations
 
 import pytest
 
-from mikeytool.media.signalled_keys import MAX_KEYS, SignalledKey
-from tests.capture import network
-from tests.capture.carriers import INVITE, OK, key_mgmt, lines, sdp, sip
-from tests.capture.media_ends import (
-    ALICE_KEY,
-    ALICES,
-    ANSWER,
-    BOB_KEY,
-    BOBS,
-    BOTH,
-    OFFER,
-    end,
-    keys,
-    keys_with_ends,
-)
+from mikeytool.media.signalled_keys import SignalledKey
+from tests.capture.carriers import key_mgmt, lines
 from tests.capture.messages import TRANSFER_RESP, UPDATE_RESP
-from tests.capture.network import (
-    ALICE,
-    BACK,
-    CLIENT,
-    Ends,
-    stream,
-    tcp,
-    udp,
-)
+from tests.capture.network import ALICE, BOB, Ends, udp
 from tests.capture.test_sap import sap
+from tests.media.dialogues import (
+    A2,
+    A32,
+    IN_USE,
+    INVITE,
+    OFFERED,
+    A,
+    B,
+    answer,
+    end,
+    message,
+    sdp,
+    shown,
+    signalled,
+)
+
+F8 = A.replace("1 AES_CM_128", "3 F8_128")
+NO_KEY = "declined: no key in the answer"
 
 
-def test_offer_and_answer() -> None:
-    offered, answered = keys(udp(sip(INVITE, OFFER)), udp(sip(OK, ANSWER), BACK))
-    assert offered == SignalledKey(
-        content=ALICE_KEY, earlier=(), owner=ALICES, peer=BOBS, frame=1,
-        time=network.START * 10**9, protocol="SIP", call="a84b4c76e66710",
-        level="media 1 (audio)", media=1, kind="audio",
-    )  # fmt: skip
-    assert (answered.content, answered.owner, answered.peer) == (BOB_KEY, BOBS, ALICES)
-    assert answered.frame == 2
+def told(offer: bytes, back: bytes) -> list[tuple[str | bytes | None, str, int]]:
+    return shown(message("INVITE", offer), message("200", back, to="b"))
 
 
-@pytest.mark.parametrize("address", ["host.example.com", "0.0.0.0"])
-def test_an_address_that_says_nothing_is_no_place(address: str) -> None:
-    assert keys_with_ends(udp(sip(INVITE, sdp(f"a=crypto:{ALICE_KEY}", address=address)))) == [
-        (ALICE_KEY, None, None)
-    ]
+def made(offer: bytes, back: bytes) -> list[SignalledKey]:
+    return signalled(message("INVITE", offer), message("200", back, to="b"))
 
 
-def test_a_session_key_is_laid_to_each_medium() -> None:
-    offer = lines("v=0", "c=IN IP4 192.0.2.1", key_mgmt(TRANSFER_RESP), "m=audio 1000 RTP/SAVP 0",
-                  "m=video 2000 RTP/SAVP 31")  # fmt: skip
-    found = keys(udp(sip(INVITE, offer)))
-    assert [(key.content, key.level, key.media, key.owner) for key in found] == [
-        (TRANSFER_RESP, "session level", 1, end(ALICE, 1000)),
-        (TRANSFER_RESP, "session level", 2, end(ALICE, 2000)),
-    ]
+def test_the_tag_in_the_answer_chooses_the_line() -> None:
+    other = "declined: another line was chosen"
+    second = B.replace("1 AES", "2 AES").replace("_80", "_32")
+    assert told(sdp(A, A32, F8), answer(second)) == [
+        (A, other, 0), (A32, IN_USE, 2), (F8, other, 0), (second, IN_USE, 2),
+    ]  # fmt: skip
+    zero = second.replace("2 AES", "02 AES")
+    assert told(sdp(A, A32), answer(zero))[1] == (A32, IN_USE, 2)
+    # A tag that was not offered chooses nothing; of more lines than one the first counts.
+    nine = B.replace("1 AES", "9 AES")
+    assert told(sdp(A), answer(nine, B)) == [
+        (A, OFFERED, 0), (nine, IN_USE, 2), (B, OFFERED, 0),
+    ]  # fmt: skip
 
 
-def test_mikey_comes_with_what_it_answers() -> None:
-    unasked = bytes(TRANSFER_RESP[:4]) + b"\xff" + TRANSFER_RESP[5:]
-    found = keys(
-        udp(sip(INVITE, sdp(key_mgmt(TRANSFER_RESP)))),
-        udp(sip(INVITE, sdp(key_mgmt(TRANSFER_RESP)))),
-        udp(sip(OK, sdp(key_mgmt(UPDATE_RESP), key_mgmt(unasked))), BACK),
-    )
-    assert [(key.content, key.earlier) for key in found] == [
-        (TRANSFER_RESP, ()),
-        (UPDATE_RESP, (TRANSFER_RESP,)),
-        (unasked, ()),
-    ]
+@pytest.mark.parametrize("transport", ["RTP/AVP", "RTP/SAVP"])
+def test_no_crypto_line_in_the_answer_declines(transport: str) -> None:
+    """RFC 8643; and the media without keys is told, for it follows the same ends."""
+    offer = sdp(A, transport=transport)
+    assert told(offer, answer(transport=transport)) == [(A, NO_KEY, 0), (None, IN_USE, 2)]
+
+
+def test_media_that_is_refused_or_removed() -> None:
+    closed = "declined: port 0"
+    assert told(sdp(A), answer(B, port=0)) == [(A, closed, 0), (B, closed, 0)]
+    assert told(sdp(A, port=0), answer(port=0)) == [(A, closed, 0)]
+    assert told(sdp(A, more=["m=video 6000 RTP/SAVP 31", f"a=crypto:{A2}"]), answer(B)) == [
+        (A, IN_USE, 2), (A2, closed, 0), (B, IN_USE, 2),
+    ]  # fmt: skip
+
+
+def test_plain_calls_have_no_keys() -> None:
+    assert told(sdp(), answer()) == []
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "host.example.com"])
+def test_an_address_that_tells_nothing_leaves_the_port(address: str) -> None:
+    (mine, theirs) = made(sdp(A, address=address), answer(B))
+    assert mine.sources == theirs.destinations == (b"\x0f\xa0", b"\x0f\xa1")
+    assert theirs.sources == (end(BOB, 5000), end(BOB, 5001))
+
+
+def test_an_unspecified_ipv6_address_leaves_the_port() -> None:
+    offer = sdp(A).replace(b"c=IN IP4 192.0.2.1", b"c=IN IP6 ::")
+    assert made(offer, answer(B))[0].sources == (b"\x0f\xa0", b"\x0f\xa1")
+
+
+@pytest.mark.parametrize(
+    ("more", "ends"),
+    [
+        ((), [(ALICE, 4000), (ALICE, 4001)]),
+        (["a=rtcp:4700"], [(ALICE, 4000), (ALICE, 4700)]),
+        (["a=rtcp:4700 IN IP4 192.0.2.7"], [(ALICE, 4000), ("192.0.2.7", 4700)]),
+        (["a=rtcp-mux"], [(ALICE, 4000), (ALICE, 4001)]),
+        (["c=IN IP6 2001:db8::7"], [("2001:db8::7", 4000), ("2001:db8::7", 4001)]),
+        (["a=candidate:1 1 UDP 99 198.51.100.9 777 typ srflx raddr 192.0.2.1 rport 4000",
+          "a=candidate:2 1 TCP 99 198.51.100.9 9 typ host tcptype active"],
+         [(ALICE, 4000), (ALICE, 4001), ("198.51.100.9", 777)]),
+    ],
+)  # fmt: skip
+def test_ends_of_a_media_line(more: list[str], ends: list[tuple[str, int]]) -> None:
+    (mine, _) = made(sdp(A, more=more), answer(B))
+    assert set(mine.sources) == {end(*each) for each in ends}
+
+
+def test_media_in_one_bundle_share_the_ends_of_the_first() -> None:
+    def bundled(first: str, second: str, port: int, key: str) -> bytes:
+        return lines("v=0", f"c=IN IP4 {first}", "t=0 0", "a=group:BUNDLE 0 1",
+                     f"m=audio {port} RTP/SAVP 0", "a=mid:0", f"a=crypto:{key}",
+                     f"m=video {second} RTP/SAVP 31", "a=mid:1", f"a=crypto:{key}")  # fmt: skip
+
+    found = made(bundled(ALICE, "0", 4000, A), bundled(BOB, "5000", 5000, B))
+    video = [one for one in found if one.kind == "video"]
+    assert [(one.content, one.sources[0], one.taken) for one in video] == [
+        (A, end(ALICE, 4000), 2), (B, end(BOB, 5000), 2),
+    ]  # fmt: skip
+
+
+def test_ssrcs_are_told() -> None:
+    (mine, _) = made(sdp(A, more=["a=ssrc:77 cname:x", "a=ssrc:77 msid:y", "a=ssrc:5"]), answer(B))
+    assert mine.ssrcs == (77, 5)
+
+
+def test_mikey_keys_its_media_line_both_ways() -> None:
+    one, two = key_mgmt(TRANSFER_RESP), key_mgmt(UPDATE_RESP)
+    found = made(sdp(more=[one]), answer(more=[two]))
+    assert [(each.content, each.taken, each.both_ways) for each in found] == [
+        (TRANSFER_RESP, 2, True), (UPDATE_RESP, 2, True),
+    ]  # fmt: skip
+    assert (found[0].earlier, found[1].earlier) == ((), (TRANSFER_RESP,))
+    # Not every message is answered by one; but then the media must be secure all the same.
+    assert told(sdp(more=[one]), answer()) == [(TRANSFER_RESP, IN_USE, 2)]
+    assert told(sdp(more=[one]), answer(transport="RTP/AVP")) == [
+        (TRANSFER_RESP, NO_KEY, 0), (None, IN_USE, 2),
+    ]  # fmt: skip
+
+
+def test_mikey_at_session_level_is_for_all_media() -> None:
+    offer = lines("v=0", f"c=IN IP4 {ALICE}", key_mgmt(TRANSFER_RESP),
+                  "m=audio 1000 RTP/SAVP 0", "m=video 2000 RTP/SAVP 31")  # fmt: skip
+    back = lines("v=0", f"c=IN IP4 {BOB}", "m=audio 3000 RTP/SAVP 0", "m=video 0 RTP/SAVP 31")
+    (one,) = made(offer, back)
+    assert (one.name, one.taken) == ("SIP frame 1, session level", 2)
+    assert one.sources == (end(ALICE, 1000), end(ALICE, 1001))
+    assert one.destinations == (end(BOB, 3000), end(BOB, 3001))
+    (one,) = signalled(message("INVITE", offer))
+    assert (len(one.sources), one.destinations, one.taken) == (4, (), 0)
 
 
 def test_broken_keys_are_left_out() -> None:
-    broken = sdp("a=key-mgmt:mikey AQ!", "a=key-mgmt:mikey", f"a=crypto:{ALICE_KEY}", port=49000)
-    assert keys_with_ends(udp(sip(INVITE, broken))) == [(ALICE_KEY, ALICES, None)]
+    broken = sdp(A, more=["a=key-mgmt:mikey AQ!", "a=key-mgmt:mikey"])
+    assert shown(message("INVITE", broken)) == [(A, OFFERED, 0)]
 
 
-def test_keys_of_one_medium_are_bounded() -> None:
-    crypto = [f"a=crypto:{at} AES_CM_128_HMAC_SHA1_80 inline:x" for at in range(MAX_KEYS + 1)]
-    assert len(keys(udp(sip(INVITE, sdp(*crypto))))) == MAX_KEYS
-
-
-def test_order_is_that_of_frames_in_tcp_without_syn() -> None:
-    """Both directions wait for their beginning, which is known only at the end."""
-    answer, offer = tcp(sip(OK, ANSWER), 9, CLIENT.back), tcp(sip(INVITE, OFFER), 9)
-    assert keys_with_ends(offer, answer) == BOTH
-
-
-def test_announced_keys_are_for_all_that_goes_there() -> None:
-    body = sdp(key_mgmt(TRANSFER_RESP), address="233.252.0.1/127", port=5004)
+def test_an_announcement_keys_all_that_goes_there() -> None:
+    body = sdp(A, address="233.252.0.1/127", port=5004, more=[key_mgmt(TRANSFER_RESP)])
     packet = udp(sap(body), Ends(sport=5000, dport=9875, destination="224.2.127.254"))
-    (key,) = keys(packet)
-    assert (key.protocol, key.content) == ("SAP", TRANSFER_RESP)
-    assert (key.owner, key.peer) == (None, end("233.252.0.1", 5004))
+    found = signalled(packet)
+    assert [(one.content, one.protocol, one.taken) for one in found] == [
+        (TRANSFER_RESP, "SAP", 1), (A, "SAP", 1),
+    ]  # fmt: skip
+    assert found[0].destinations == (end("233.252.0.1", 5004), end("233.252.0.1", 5005))
+    assert found[0].sources == ()
 
 
-def test_segments_of_a_long_offer() -> None:
-    assert keys_with_ends(*stream(sip(INVITE, OFFER), 99, 2**32 - 7)) == [(ALICE_KEY, ALICES, None)]
+def test_the_answer_without_a_capture_of_it() -> None:
+    assert shown(INVITE) == [(A, OFFERED, 0)]
+    assert shown(message("INVITE", sdp(A, A32, F8))) == [
+        (A, OFFERED, 0), (A32, OFFERED, 0), (F8, OFFERED, 0),
+    ]  # fmt: skip
+    assert told(sdp(A), answer(B))[1] == (B, IN_USE, 2)

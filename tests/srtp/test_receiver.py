@@ -17,6 +17,7 @@ from mikeytool.srtp import (
     Suite,
     suite,
 )
+from mikeytool.srtp.index import Duplicate, Unverified
 from mikeytool.srtp.suites import adapted
 from mikeytool.srtp.transform import rtp_sealer
 from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
@@ -114,7 +115,7 @@ def test_a_batch_has_errors_in_the_place_of_bad_packets() -> None:
     batch = [good[0], b"", good[0], forged, good[1], good[2]]
     got = list(unprotect_all(Receiver(SUITE, [KEY]), batch))
     assert [got[0], got[4], got[5]] == [rtp(1), rtcp(), rtp(2)]
-    assert [type(got[1]), type(got[2]), type(got[3])] == [WireError, Replayed, Refused]
+    assert [type(got[1]), type(got[2]), type(got[3])] == [WireError, Duplicate, Unverified]
 
 
 @pytest.mark.parametrize("packet", [rtp(1, csrcs=(1, 2), extension=bytes(8)), rtcp()])

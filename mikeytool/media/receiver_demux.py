@@ -1,0 +1,355 @@
+"""Which key opens a packet: the keys that may be its own are tried, a bounded number of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Protocol
+
+from mikeytool.capture.record import Record
+from mikeytool.media.contexts import ReceiverContext
+from mikeytool.media.demux import CUT, Demux, Route
+from mikeytool.media.report import Report
+from mikeytool.media.settings import Settings
+from mikeytool.srtp.index import Clash, Replayed, Unverified, estimate
+from mikeytool.srtp.packet import is_rtcp
+from mikeytool.wire.errors import MikeyError, Refused
+
+MAX_TRIES = 8
+"""Contexts that are tried on one packet."""
+MAX_RECEIVERS = 4096
+"""Receivers that are kept; beyond them those that were idle for longest are given up."""
+_ALL_TRIES = 16
+"""So many packets of a route that fail are tried with every context, then one in so many."""
+_STRANGER_PACKETS = 4
+"""Packets of a route on which contexts of other ends are tried."""
+_SEARCHED = 2
+"""Contexts whose ROC is searched for, if a packet verifies with no likely one."""
+
+
+class Candidates:
+    """The contexts that may open the packets of a flow at a frame, the likeliest first.
+
+    `near` are those whose ends fit beyond doubt. `next_change` is the frame from which on
+    another will be in use, None for never. With `is_plain` the two sides
+    agreed on media without keys, or with keys of an unknown kind.
+    """
+
+    __slots__ = ("contexts", "is_plain", "near", "next_change")
+
+    def __init__(
+        self,
+        contexts: Sequence[ReceiverContext],
+        near: Sequence[ReceiverContext],
+        next_change: int | None,
+        *,
+        is_plain: bool = False,
+    ) -> None:
+        self.contexts = contexts
+        self.near = near
+        self.next_change = next_change
+        self.is_plain = is_plain
+
+
+class SignalledContexts(Protocol):
+    """Contexts of the keys in the signalling, found by the ends of a flow."""
+
+    def candidates(self, flow: bytes, ssrc: bytes, frame: int) -> Candidates:
+        """The contexts whose ends fit a flow."""
+
+    def strangers(self, flow: bytes, ssrc: bytes, frame: int) -> Iterator[ReceiverContext]:
+        """Contexts whose ends do not fit, for a flow that may come from behind a NAT."""
+
+    def why_nothing(self) -> str:
+        """Why no key opened anything."""
+
+
+class ReceiverDemux(Demux):
+    """Decrypts: a packet belongs to the context that verifies it.
+
+    A flow in which nothing has verified is left alone, unless it was chosen.
+    """
+
+    def __init__(
+        self,
+        given: Sequence[ReceiverContext],
+        signalled: SignalledContexts | None,
+        settings: Settings,
+        report: Report,
+        *,
+        is_text: bool,
+    ) -> None:
+        """Take the given contexts, which are for any flow, or those of the signalling.
+
+        Of a text every packet was chosen.
+        """
+        super().__init__(given, settings, report)
+        self._receivers = given
+        self._signalled = signalled
+        self._rocs = settings.rocs
+        self._is_text = is_text
+        self._chosen = False
+        self._open: dict[ReceiverContext, int] = {}
+
+    def process(
+        self,
+        route: Route,
+        packet: bytes,
+        record: Record,
+        batch: Sequence[Record],
+        failure: MikeyError | None = None,
+    ) -> bytes | None:
+        """Try the contexts that may be for a packet; the one that verifies it stays."""
+        if self._is_final(route, failure):
+            raise failure  # type: ignore[misc]
+        if not self._flows.accepts(route.flow):
+            return None
+        self._chosen = self._chosen or self._is_chosen_ssrc(int.from_bytes(route.ssrc))
+        if route.next_change is not None and record.number >= route.next_change:
+            route.misses = 0
+        route.misses += 1
+        is_full = route.misses <= _ALL_TRIES or not route.misses % _ALL_TRIES
+        candidates = None
+        if is_full:
+            candidates = self._candidates(route, record.number, batch)
+            route.next_change = candidates.next_change
+        opened, refused = self._try_all(route, packet, record, batch, candidates)
+        if opened is not None:
+            return opened
+        failure = refused or failure
+        if self._is_ours(route):
+            if candidates is None:
+                candidates = self._candidates(route, record.number, batch)
+            if candidates.contexts and not candidates.is_plain:
+                raise failure or Unverified("the tag does not verify under any key")
+        if failure is not None:
+            self._report.count_unopened(failure)
+        return None
+
+    def refuse_cut(self, route: Route, batch: Sequence[Record]) -> None:
+        """Raise Refused for a packet that the capture has not all of, if its flow is ours."""
+        if self._flows.accepts(route.flow):
+            self._chosen = self._chosen or self._is_chosen_ssrc(int.from_bytes(route.ssrc))
+            if self._is_ours(route):
+                raise Refused(CUT)
+            self._report.count_unopened(Refused(CUT))
+
+    def _is_final(self, route: Route, failure: MikeyError | None) -> bool:
+        """Whether no other context is to be asked about what a route's own one refuses.
+
+        A given key has verified the packet then. In a call a later offer may bring the same
+        keys again for streams that begin anew.
+        """
+        return (
+            isinstance(failure, Replayed | Clash)
+            and route.context is not None
+            and route.context.signalled is None
+        )
+
+    def _is_ours(self, route: Route) -> bool:
+        """Whether a packet that does not verify fails: something has verified, or it was chosen."""
+        if route.context is not None or self._is_text or self._flows.chooses:
+            return True
+        number = int.from_bytes(route.ssrc)
+        return self._ssrcs is not None or any(
+            number in (one.ssrcs or ()) for one in self._receivers
+        )
+
+    def _candidates(self, route: Route, frame: int, batch: Sequence[Record]) -> Candidates:
+        if self._signalled is None:
+            given = [
+                each for each in self._contexts(route, batch) if isinstance(each, ReceiverContext)
+            ]
+            return Candidates(given, given, None)
+        found = self._signalled.candidates(route.flow, route.ssrc, frame)
+        if not self._is_chosen_ssrc(int.from_bytes(route.ssrc)):
+            if found.near:
+                raise Refused(self._not_allowed(route.ssrc))
+            return Candidates((), (), None)
+        return found
+
+    # --- trying -----------------------------------------------------------------------------
+
+    def _try_all(
+        self,
+        route: Route,
+        packet: bytes,
+        record: Record,
+        batch: Sequence[Record],
+        candidates: Candidates | None,
+    ) -> tuple[bytes | None, MikeyError | None]:
+        """The packet as the first context opens it, or why the likeliest one does not."""
+        refused: MikeyError | None = None
+        own = [route.context] if route.context is not None else []
+        tried = 0
+        if candidates is not None:
+            for context in self._turn(route, record, candidates):
+                if tried >= MAX_TRIES:
+                    break
+                tried += 1
+                opened, error = self._try(context, route, packet, record)
+                if opened is not None:
+                    return opened, None
+                refused = refused or error
+        if is_rtcp(packet):
+            searched: list[ReceiverContext] = []
+        else:
+            near = [] if candidates is None else self._searchable(route, record, batch, candidates)
+            searched = [*own, *(each for each in near if each not in own)]
+        most = _SEARCHED if self._signalled is not None else MAX_TRIES
+        for context in searched[:most]:
+            opened, error = self._try(context, route, packet, record, search=True)
+            if opened is not None:
+                return opened, None
+            if context in own or not own:
+                refused = error or refused
+        return None, refused
+
+    def _turn(
+        self, route: Route, record: Record, candidates: Candidates
+    ) -> Iterator[ReceiverContext]:
+        """The contexts to try on a packet: where they are many, others on each."""
+        others = [each for each in candidates.contexts if each is not route.context]
+        if len(others) > MAX_TRIES:
+            at = (route.misses - 1) * MAX_TRIES % len(others)
+            others = others[at:] + others[:at]
+        yield from others
+        if self._signalled is None or route.context is not None:
+            return
+        if route.misses > _STRANGER_PACKETS or self._flows.chooses:
+            return
+        if route.strangers is None:
+            known = set(map(id, candidates.contexts))
+            found = self._signalled.strangers(route.flow, route.ssrc, record.number)
+            new = (each for each in found if id(each) not in known)
+            route.strangers = list(islice(new, _STRANGER_PACKETS * MAX_TRIES))
+        taken, route.strangers = route.strangers[:MAX_TRIES], route.strangers[MAX_TRIES:]
+        yield from taken
+
+    def _searchable(
+        self, route: Route, record: Record, batch: Sequence[Record], candidates: Candidates
+    ) -> Sequence[ReceiverContext]:
+        """The contexts whose ROC is worth a search."""
+        if self._signalled is not None or self._is_ours(route):
+            return candidates.near
+        return candidates.near if self._looks_like_rtp(route, record, batch) else ()
+
+    def _try(
+        self,
+        context: ReceiverContext,
+        route: Route,
+        packet: bytes,
+        record: Record,
+        *,
+        search: bool = False,
+    ) -> tuple[bytes | None, MikeyError | None]:
+        """The packet as a context opens it, or why it does not."""
+        if not context.verifies and not is_rtcp(packet) and not self._is_trusted(context, route):
+            return None, Refused(
+                f"{context.suite.name}: nothing verifies RTP packets, so the key does not tell "
+                "which are its own; choose them with --flow, --port or --ssrc"
+            )
+        receiver = context.receiver
+        self._use(context, record.number)
+        number = int.from_bytes(route.ssrc)
+        roc = self._roc_before(route, packet, context)
+        for assumed in (roc, 0) if roc else (0,):
+            if roc:
+                receiver.assume_roc(number, assumed)
+            receiver.searches = search
+            try:
+                opened = receiver.unprotect(packet, route.source, route.destination)
+            except MikeyError as error:
+                if isinstance(error, Replayed | Clash) and context.signalled is None:
+                    raise
+                failure = error
+                continue
+            finally:
+                receiver.searches = False
+            self._settle(route, context, record.number)
+            return opened, None
+        return None, failure
+
+    def _is_trusted(self, context: ReceiverContext, route: Route) -> bool:
+        """Whether a context that verifies nothing may open the packets of a route."""
+        if self._is_ours(route) and context.signalled is None:
+            return True
+        return context.signalled is not None and context.signalled.taken > 0
+
+    def _roc_before(self, route: Route, packet: bytes, context: ReceiverContext) -> int:
+        """The ROC of a packet under the last key of its stream; a new key need not begin with 0."""
+        before = route.context
+        ssrc = int.from_bytes(route.ssrc)
+        if before is None or before is context or is_rtcp(packet) or ssrc in self._rocs:
+            return 0
+        stream = before.receiver.streams.get((ssrc, route.destination))
+        if stream is None or stream.window is None or len(packet) < 4:
+            return 0
+        return max(estimate(stream.window.next - 1, int.from_bytes(packet[2:4])), 0) >> 16
+
+    # --- what is kept -----------------------------------------------------------------------
+
+    def _settle(self, route: Route, context: ReceiverContext, frame: int) -> None:
+        before = route.context
+        if before is None or not before.has_keys_of(context):
+            self._report.count_key(route.report, context.name, frame, is_guess=context.is_guess)
+        route.context = context
+        route.process = context.receiver.unprotect
+        route.misses = 0
+        route.strangers = None
+        if route.flow:
+            self._key_ends(route.flow)
+
+    def _use(self, context: ReceiverContext, frame: int) -> None:
+        """Note that a context has a receiver; where they are too many, give some up."""
+        self._open[context] = frame
+        if len(self._open) > MAX_RECEIVERS:
+            self._release()
+
+    def _release(self) -> None:
+        """Give up receivers of routes that nothing came through since the last time."""
+        busy: set[ReceiverContext] = set()
+        idle: list[Route] = []
+        for route in self.known.values():
+            if route.context is not None:
+                if route.report.packets != route.seen:
+                    busy.add(route.context)
+                else:
+                    idle.append(route)
+            route.seen = route.report.packets
+        idle_contexts = [each for each in self._open if each not in busy]
+        if not idle_contexts:
+            idle_contexts = list(self._open)[: MAX_RECEIVERS // 2]
+        gone = set(idle_contexts)
+        for route in self.known.values():
+            if route.context in gone:
+                route.process = route.context = None
+                route.misses = 0
+        for context in idle_contexts:
+            self._report.take_streams(context.receiver)
+            context.release()
+            del self._open[context]
+        self._report.given_up += len(idle_contexts)
+
+    def finish(self) -> None:
+        """Report what the receivers know of their streams, and why if nothing was decrypted."""
+        for context in self._open:
+            self._report.take_streams(context.receiver)
+        streams = self._report.streams
+        if self._report.is_empty or self._report.errors or any(each.done for each in streams):
+            return
+        self._report.nothing = f"nothing was decrypted: {self._why_nothing(bool(streams))}"
+
+    def _why_nothing(self, has_streams: bool) -> str:
+        if not has_streams:
+            return "there is no RTP or RTCP in UDP"
+        if not self._chosen:
+            return "no RTP or RTCP packet is in the flows, or has the SSRC, that were chosen"
+        if self._signalled is not None:
+            return self._signalled.why_nothing()
+        return self._report.unopened or "no key is for what was chosen"
+
+    def take_notes(self) -> None:
+        """Report what the receivers have noted down since the last time."""
+        for context in self._open:
+            self._report.take_notes(context.receiver.notes)
