@@ -19,8 +19,10 @@ from mikeytool.capture import open_capture
 from mikeytool.kms.service import handle
 from mikeytool.kms.store.store import Store
 from mikeytool.media import (
+    FlowFilter,
     Listener,
     NoSignalledKeyError,
+    Settings,
     decrypt_capture,
     find_signalled_keys,
     list_streams,
@@ -205,8 +207,12 @@ def test_a_script_that_decrypts_a_capture(tmp_path: Path) -> None:
     wrong = parse_crypto(f"AES_CM_128_HMAC_SHA1_80 inline:{'B' * 40}")
     listener = Collecting()
     report = decrypt_capture(source, target, [wrong], listener=listener)
+    assert (report.streams[0].skipped, report.failures) == (3, [])
+    assert report.nothing.startswith("nothing was decrypted: ")
+    chosen = Settings(flows=FlowFilter.of([5006]))
+    report = decrypt_capture(source, target, [wrong], settings=chosen, listener=listener)
     assert report.streams[0].failed == 3
-    assert len(report.failures) == 3
+    assert len(report.failures) == 1
     assert listener.failures == report.failures
     source.write_bytes(network.pcap(protected))
     with pytest.raises(NoSignalledKeyError):
