@@ -338,7 +338,7 @@ class ReceiverDemux(Demux):
         streams = self._report.streams
         if self._report.is_empty or self._report.errors or any(each.done for each in streams):
             return
-        self._report.nothing = f"nothing was decrypted: {self._why_nothing(bool(streams))}"
+        self._report.tell_nothing(self._why_nothing(bool(streams)))
 
     def _why_nothing(self, has_streams: bool) -> str:
         if not has_streams:

@@ -10,7 +10,7 @@ from mikeytool.media.listener import Listener
 from mikeytool.srtp.index import Clash, Replayed, TooLate, Unverified
 from mikeytool.srtp.notes import Notes
 from mikeytool.srtp.receiver import Receiver
-from mikeytool.wire.errors import MikeyError, WireError
+from mikeytool.wire.errors import MikeyError, Refused, WireError
 
 _MOST_STREAMS = 4096
 _MOST_FAILURES = 10
@@ -221,6 +221,12 @@ class Report:
                 f"{self.given_up} receivers were given up, for more than {_MOST_STREAMS} streams"
                 " were open; packets that come again for them are not told as copies"
             )
+
+    def tell_nothing(self, reason: str) -> None:
+        """Tell that nothing at all was decrypted, and why."""
+        self.nothing = f"nothing was decrypted: {reason}"
+        self._keep(Refused(self.nothing))
+        self._add_failure(self.nothing)
 
     @property
     def unopened(self) -> str:

@@ -235,8 +235,6 @@ def _run(
     except NoSignalledKeyError as error:
         raise UsageError(f"{error}; {HOW}") from None
     show_report(report)
-    if report.nothing:
-        complain(report.nothing)
     if report_path is not None:
         _write_report(report, report_path)
     if report.fault is not None:
@@ -244,7 +242,7 @@ def _run(
     if report.is_empty and not packets.is_capture:
         raise WireError(NO_PACKETS)
     if packets.is_capture:
-        return EXIT_REFUSED if report.errors or report.nothing else 0
+        return EXIT_REFUSED if report.errors else 0
     return worst({exit_code(error) for error in report.errors})
 
 
