@@ -6,6 +6,7 @@ import re
 
 from tests.support import TESTS
 
+PACKAGE = TESTS.parent / "mikeytool"
 DECISIONS = 39
 _NAMED = re.compile(
     r"interpretations?\s+((?:\d+(?![\d.]*\.\d)(?:,?\s+and\s+|,\s*|\s+to\s+)?)+)", re.IGNORECASE
@@ -36,3 +37,14 @@ def test_each_is_named_by_a_test() -> None:
         if path.name != "test_interpretations.py":
             named |= named_in(path.read_text())
     assert set(range(1, DECISIONS + 1)) - named == set()
+
+
+def test_the_manual_has_every_interpretation_that_the_code_cites() -> None:
+    manual = (PACKAGE / "manual" / "interpretations.md").read_text()
+    there = {int(number) for number in re.findall(r"^### (\d+)\. ", manual, re.MULTILINE)}
+    cited: set[int] = set()
+    for path in PACKAGE.rglob("*.py"):
+        cited |= named_in(path.read_text())
+    assert len(cited) > 30
+    assert cited - there == set()
+    assert there >= set(range(1, DECISIONS + 1))

@@ -16,8 +16,7 @@ import pytest
 
 from mikeytool import decode, describe, encode, exchange
 from mikeytool.capture import open_capture
-from mikeytool.kms.service import handle
-from mikeytool.kms.store.store import Store
+from mikeytool.kms import Store, handle
 from mikeytool.media import (
     FlowFilter,
     Listener,

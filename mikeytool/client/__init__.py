@@ -5,7 +5,7 @@ Alice gets a ticket for Bob from a KMS, here one in memory, and calls him:
     import os, time
     from pathlib import Path
     from mikeytool import client, exchange as mikey
-    from mikeytool.kms.store.store import Store
+    from mikeytool.kms import Store
 
     env = mikey.Environment(clock=time.time_ns, random=os.urandom)
     alice, bob = map(mikey.Identity.from_text, ("sip:alice@example.com", "sip:bob@example.com"))

@@ -1,4 +1,4 @@
-"""How a user shows the KMS who they are, and the requests that they make with it
+"""What authenticates a user to the KMS, and the requests that are made with it
 (RFC 6043 4.2.1.2, 4.2.3.2; for public keys see `public_key`).
 """
 

@@ -1,4 +1,4 @@
-"""A user's side of Ticket Transfer: files around the exchange, for whoever starts it."""
+"""The initiator's side of Ticket Transfer, with its files."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Who calls whom: `initiator` is None for whoever holds the ticket.
+    """The parties of a call; without `initiator` the holder of the ticket calls.
 
-    `group` is the RANDRi of another exchange of the group whose key this is (9).
+    `group` is the RANDRi of another exchange with the same group key (9).
     """
 
     initiator: Identity | None
@@ -102,7 +102,7 @@ def _init(
             f"{path}: {ticket.resolved_by} resolved this ticket; with key forking it is for"
             " answering, and only who requested it may call with it"
         )
-    # Whoever resolved it has taken part in a transfer of it already.
+    # Its resolver has taken part in a transfer of it already.
     if (ticket.used or ticket.resolved_by is not None) and TicketFlag.J not in flags:
         raise Refused(f"{path}: this ticket was used and has no J flag; request another")
     check_apps(ticket.policy, call.apps)

@@ -1,4 +1,4 @@
-"""A user whom the KMS knows by certificate (RFC 6043 4.2.1.3, 4.2.3.3; interpretations 34 to
+"""A user that the KMS knows by certificate (RFC 6043 4.2.1.3, 4.2.3.3; interpretations 34 to
 37). The answer is protected with the envelope key that the request has brought.
 """
 

@@ -5,7 +5,7 @@ The system is a user of a KMS that acts as its factory and its foci. Alice creat
     import os, time
     from pathlib import Path
     from mikeytool import client, conference, exchange as mikey
-    from mikeytool.kms.store.store import Store
+    from mikeytool.kms import Store
 
     env = mikey.Environment(clock=time.time_ns, random=os.urandom)
     names = [f"sip:{name}@example.com" for name in ("kms", "factory", "room-1", "alice")]

@@ -100,7 +100,7 @@ def _check_may_create(system: ConferenceSystem, creator: Identity) -> None:
 
 
 def call_in(system: ConferenceSystem, message: bytes) -> bytes:
-    """Let someone in who called with a TRANSFER_INIT; gives TRANSFER_RESP with the group keys.
+    """Admit a caller with a TRANSFER_INIT; gives TRANSFER_RESP with the group keys.
 
     Raises as `create` does.
     """
@@ -201,7 +201,7 @@ def _early(system: ConferenceSystem, init: TransferInit) -> AbstractContextManag
 
 
 def _late(system: ConferenceSystem, verified: VerifiedInit) -> AbstractContextManager[None]:
-    """Refusals of someone who is authenticated: their Error message has a MAC."""
+    """Refusals of an authenticated caller: their Error message has a MAC."""
     keys = verified.init.keys(verified.resolved.keys.mpki.key, response=False)
     return error_message_on_refusal(system.env, verified.init.incoming, keys, SUPPORTED)
 

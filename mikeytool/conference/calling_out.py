@@ -1,7 +1,7 @@
 """Calling someone out, and the answers that come to call-outs and updates (TR 33.828 5.3.2).
 
-With a call-out the group keys are on their way: whoever refuses, or does not answer in time,
-counts as someone who leaves.
+A call-out carries the group keys, so a callee that refuses, or does not answer in time, counts
+as a member that leaves.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def answer(system: ConferenceSystem, message: bytes) -> Answered:
     """Take the answer to a call-out or an update.
 
     Raises Refused when nothing waits for it or it does not verify, with an Error message in its
-    `answer` for who is authenticated; WireError when it cannot be read. What comes of the
+    `answer` for an authenticated sender; WireError when it cannot be read. What comes of the
     answer stands even when the KMS cannot be reached for what is due then.
     """
     read = Message.parse(message)
@@ -187,7 +187,7 @@ def _is_late(member: Member, now_ns: int) -> bool:
 
 
 def _join(step: Step, conference: Conference, member: Member, message: Message) -> Answered:
-    """Verify who answered a call-out, and only then let them in."""
+    """Verify the answer to a call-out, and only then admit the callee."""
     call = member_rows.call_of(step.db, member.number)
     if call is None:
         raise Refused(f"no call-out to {member.identity} waits for an answer")

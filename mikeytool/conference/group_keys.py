@@ -95,7 +95,7 @@ def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) ->
     """Replace the group keys; an update for each member (RFC 6043 5.2).
 
     The old keys stay good for `overlap` seconds. Members whose ticket has expired cannot be
-    reached any more: they are out. Who is denied should be out already; they get no key.
+    reached any more: they are out. Denied members should be out already; they get no key.
     """
     db, now = step.db, step.env.clock()
     rows.retire_group_keys(db, conference.number, now + overlap * NS)
@@ -137,7 +137,7 @@ def _bring_up(
     spis = {key.purpose: key.spi for key in keys}
     updates = []
     for member in members:
-        assert member.session is not None  # noqa: S101 - who has joined has a session
+        assert member.session is not None  # noqa: S101 - members that have joined have one
         init, session = update_init(
             step.env,
             member.session,

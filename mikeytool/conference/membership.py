@@ -62,7 +62,7 @@ def the_conference(db: Db, focus: Identity | None) -> Conference:
 
 
 def catch_up(step: Step, conference: Conference) -> tuple[Conference, list[Update]]:
-    """Do what is due: put out who did not answer, renew old keys.
+    """Do what is due: put out members that did not answer, renew old keys.
 
     Gives the conference as it stands then, and the updates that came of it.
     """
@@ -71,7 +71,7 @@ def catch_up(step: Step, conference: Conference) -> tuple[Conference, list[Updat
 
 
 def _is_due(step: Step, conference: Conference) -> bool:
-    """Put out who is to be out; whether the group keys are to be replaced."""
+    """Put out members that are due; tell whether the group keys are to be replaced."""
     now = step.env.clock()
     let_go(step.db, conference, member_rows.late_members(step.db, conference.number, now))
     settle_denials(step, conference)
@@ -80,7 +80,7 @@ def _is_due(step: Step, conference: Conference) -> bool:
 
 
 def settle_denials(step: Step, conference: Conference) -> None:
-    """Put out who is in by a group alone that has been denied."""
+    """Put out members that are in only by a group that has been denied."""
     if not rows.is_unsettled(step.db, conference.number):
         return
     inside = list(member_rows.people(step.db, conference.number, *_IN))

@@ -1,4 +1,4 @@
-"""The crypto sessions of a member: which purpose each has, and whose SSRC is whose.
+"""The crypto sessions of a member: the purpose of each, and the owners of SSRCs.
 
 A member has a crypto session to send for each of their streams, and one to receive for each
 purpose that stands for everyone else's streams. All streams of a purpose are under one

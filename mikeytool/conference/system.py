@@ -54,7 +54,7 @@ class _AnswersMissing(Exception):
 class ConferenceSystem:
     """A conference system at work: its file, clock and randomness, and its KMS.
 
-    With `send_errors` it also answers those with an Error message who are not authenticated.
+    With `send_errors` it also sends Error messages to senders that are not authenticated.
     """
 
     state: ConferenceState
@@ -64,7 +64,7 @@ class ConferenceSystem:
 
     @cached_property
     def settings(self) -> Settings:
-        """Who the system is."""
+        """The settings of the system."""
         return self.state.settings()
 
     def step(self, work: Callable[[Step], T]) -> T:
@@ -155,7 +155,7 @@ class ConferenceSystem:
             answer = self.kms.answer(self.env, request.raw)
             granted = accept_request_resp(self.env, request, me.psk, answer)
         except Refused as error:
-            # Its number is about the system's request, not about whoever led to it.
+            # Its number is about the system's request, not about the message that led to it.
             raise Refused(str(error), ErrorNo.UNSPECIFIED) from None
         for difference in granted.differences:
             if difference.harm:
@@ -213,8 +213,8 @@ class Step:
 
 
 def ticket_digest(init: TransferInit, by: Identity) -> bytes:
-    """What tells one resolved ticket from another: its policy and data and who has resolved it,
-    not who has sent it how often.
+    """Digest what tells one resolved ticket from another: its policy, its data and its resolver,
+    but not its sender.
     """
     parts = (init.ticket.tp_data, init.ticket.ticket_data, by.data)
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()

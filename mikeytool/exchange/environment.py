@@ -33,7 +33,7 @@ class Environment:
     def check_fresh(self, t: Timestamp) -> None:
         """Raise Refused (Invalid TS) when `t` lies more than the skew from now.
 
-        A COUNTER says nothing about time; whoever keeps the last one compares them
+        A COUNTER says nothing about time; it is compared with the last one where that is kept
         (interpretation 31).
         """
         if t.counter is not None:

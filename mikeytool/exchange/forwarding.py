@@ -3,7 +3,7 @@
 KMS R: `forward_resolve_init`, to the KMS that issued the ticket or one that knows it, then
 `accept_resolve_resp` of `resolve`, then `forward_resolve_resp` for the responder. The KMSs that
 a RESOLVE_INIT has gone through are named in it, each in a General Extension payload of type
-Vendor ID, which the MAC covers and which those ignore who do not know it.
+Vendor ID, which the MAC covers and which other implementations ignore.
 """
 
 from __future__ import annotations

@@ -224,7 +224,7 @@ class TransferResp:
         """
         init, incoming = self.init, self.incoming
         initiator, called = parties(init)
-        answering = self._who_answered(called)
+        answering = self._answering_identity(called)
         if incoming.message.find(KEMAC) is not None:
             refuse_unless(F.M in init.policy.flags, "a KEMAC came, but the ticket has no M flag")
         keys = init.keys(mpk, response=True, randr_r=self.randr_r)
@@ -253,11 +253,11 @@ class TransferResp:
         session.check()
         return session
 
-    def _who_answered(self, called: Identity) -> Identity:
-        """IDRr of the answer, which with key forking the KMS vouches for through MPKr'.
+    def _answering_identity(self, called: Identity) -> Identity:
+        """Check IDRr of the answer, which with key forking the KMS vouches for through MPKr'.
 
-        Without, whoever may resolve the ticket could write any name there: only that of the
-        one who was called, or one that the ticket names, is believed.
+        Without key forking anyone who may resolve the ticket can write any name there, so only
+        the responder that was called, or one that the ticket names, is accepted.
         """
         policy = self.init.policy
         answering = self.incoming.identity(IdRole.RESPONDER) or called

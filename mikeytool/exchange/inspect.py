@@ -50,8 +50,8 @@ MAX_UNPROVEN = 16
 @masked_repr
 @dataclass(slots=True)
 class Inspection:
-    """What the keys said of a message: each of the first five VERIFIED, FAILED, NOT_CHECKED,
-    or None where the message has no such thing.
+    """The result of inspecting a message: the first five are VERIFIED, FAILED or NOT_CHECKED,
+    or None if the message has no such part.
 
     `mac` is that of V or KEMAC; `signature` tells whether SIGN fits the certificate in CERT,
     not whether that is trusted; `envelope` whether a private key inspection PKE. `keys` is all key
@@ -95,7 +95,7 @@ def inspect_message(
 
     `init` is the initial message that a response covers, and `earlier` what else came before
     in the exchange, in order: an update takes the RANDs of all of it. Messages with another
-    CSB ID are no help. `identities` stand in for those that the message leaves out, and `told`
+    CSB ID are no help. `identities` stand in for those that the message leaves out, and `given`
     are keys of its ticket, or of that of the call. A signature is checked without any key.
     """
     context = Context.of(message, [*earlier, *([] if init is None else [init])], identities)
@@ -349,7 +349,7 @@ def _open_bare_envelope(context: Context, ring: KeyRing, inspection: Inspection)
 
 
 def _check_signature(context: Context, sign: SIGN, inspection: Inspection) -> str:
-    """SIGN against the certificate in CERT, whoever has issued that."""
+    """Check SIGN against the certificate in CERT, regardless of its issuer."""
     certificate = signing_certificate(context.message)
     if certificate is None:
         inspection.notes.append("there is no certificate in CERT to check the signature with")
@@ -373,9 +373,9 @@ def _check_signature(context: Context, sign: SIGN, inspection: Inspection) -> st
     except Refused as error:
         inspection.notes.append(str(error))
         return FAILED
-    whose = ", ".join(map(str, identities(certificate))) or "nobody by name"
+    names = ", ".join(map(str, identities(certificate))) or "nobody by name"
     inspection.notes.append(
-        f"the signature fits the certificate in CERT, of {whose}; whether to trust that is not"
+        f"the signature fits the certificate in CERT, of {names}; whether to trust that is not"
         " checked"
     )
     return VERIFIED

@@ -1,7 +1,7 @@
 """What stands around a message that is looked into, and what its MACs and signatures cover
 (RFC 3830 5.2 and 6.2, RFC 4650 3, RFC 4738 3.6, RFC 6043 5.5).
 
-This is the one place that says, for each data type, which message it answers, whose
+For each data type this module alone says which message it answers, the
 identities it takes and what goes behind it; `inspect` verifies with it, `sealing` writes.
 """
 
@@ -48,7 +48,7 @@ _IDS_OF_RESPONSES: dict[int, tuple[IdRole, ...]] = {
     D.DHHMAC_RESP: (_R, _I),
     D.RSA_R_R_MSG: (_R,),
 }
-"""Whose ID payloads stand in a response, in order; where there are fewer, the last ones."""
+"""The roles of the ID payloads in a response, in order; if there are fewer, the last ones."""
 
 _KEMAC_ENDS = (D.PRE_SHARED, D.DHHMAC_INIT, D.DHHMAC_RESP, D.ERROR)
 """Where the MAC in a KEMAC at the end covers the whole message (RFC 3830 6.2)."""
@@ -158,7 +158,7 @@ class Context:
 
     @property
     def kemac_sender(self) -> IdRole:
-        """Whose ID goes before the keys in a lone KEMAC (RFC 3830 3.2, RFC 4738 3.6)."""
+        """The role whose ID precedes the keys in a lone KEMAC (RFC 3830 3.2, RFC 4738 3.6)."""
         return _I if self.kind == D.PUBLIC_KEY else _R
 
     def covers(self) -> bytes | None:
@@ -189,9 +189,9 @@ class Context:
         return b"" if kind in _ALONE or kind == D.ERROR else None
 
     def identity(self, role: IdRole) -> Identity | None:
-        """Who has a role: by the message, by the one it answers, or as given from outside.
+        """Find the identity in a role: in the message, in the one it answers, or as given.
 
-        Who signs may also be named by the certificate alone (RFC 3830 3.2).
+        The certificate alone may name the signer (RFC 3830 3.2).
         """
         found = _by_role(self.message, role, self.identities)
         if found is None and self.init is not None and self.kind not in TICKET_RESPONSES:
@@ -206,7 +206,7 @@ class Context:
 
     @property
     def names(self) -> list[bytes]:
-        """Everyone who is named in this round trip, and the names of keys, IDRpsk first."""
+        """Every identity and key name in this round trip, IDRpsk first."""
         asked = self.asked
         first = [] if asked is None or asked is self.message else [asked]
         roles: list[tuple[int, bytes]] = []
@@ -254,19 +254,19 @@ def _joined(parties: Sequence[Identity | None]) -> bytes | None:
 
 
 def _by_role(message: Message, role: IdRole, given: Mapping[IdRole, Identity]) -> Identity | None:
-    """Whom a message names: by IDR, or by where the ID stands, as RFC 3830 has no roles."""
+    """Find the identity in a role by its IDR, or by the place of its ID, which has no role."""
     for idr in message.all(IDR):
         if idr.id_role == role:
             return Identity.of(idr)
     ids = [Identity.of(p) for p in message.all(ID)]
     order = _order_of_ids(message, ids, given)
-    return next((who for who, of in zip(ids, order, strict=False) if of == role), None)
+    return next((one for one, of in zip(ids, order, strict=False) if of == role), None)
 
 
 def _order_of_ids(
     message: Message, ids: Sequence[Identity], given: Mapping[IdRole, Identity]
 ) -> tuple[IdRole, ...]:
-    """Who is named in which of the ID payloads (RFC 3830 3.1 to 3.3, RFC 4650 3, RFC 4738 3.1).
+    """Give the roles of the ID payloads (RFC 3830 3.1 to 3.3, RFC 4650 3, RFC 4738 3.1).
 
     One ID in an initial message is IDi, unless a certificate of somebody else stands for
     that, it is given from outside, or the mode never leaves out IDr, as DHHMAC.
@@ -282,7 +282,7 @@ def _order_of_ids(
 
 
 def _identities_of_signer(message: Message) -> list[Identity]:
-    """The identities in the certificate of who signed a message."""
+    """The identities in the certificate of the signer of a message."""
     certificate = signing_certificate(message)
     if certificate is None:
         return []
@@ -292,7 +292,7 @@ def _identities_of_signer(message: Message) -> list[Identity]:
 
 
 def _by_certificate(message: Message, role: IdRole) -> Identity | None:
-    """The one identity that the certificate of who signs a message has."""
+    """The identity in the certificate of the signer of a message, if it is the only one."""
     kind = message.header.data_type
     by_responder = (D.DH_RESP, D.RSA_R_R_MSG, D.RESOLVE_INIT_PK)
     if role != (_R if kind in by_responder else _I):

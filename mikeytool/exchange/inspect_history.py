@@ -1,7 +1,7 @@
-"""Opening one message after the other, each with what the ones before it tell.
+"""Inspecting one message after the other, each with what is known from those before it.
 
-Responses cover what they answer, updates take RANDs and keys of the exchange before them, and
-whoever has a user's key has the keys of a ticket from what the KMS said to that user.
+Responses cover what they answer, updates take RANDs and keys of the exchange before them, and a
+user's key opens the response of the KMS that holds the keys of a ticket.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Earlier:
 
 
 class History:
-    """Opens messages in the order in which they came, and remembers them."""
+    """Inspects messages in the order in which they came, and remembers them."""
 
     def __init__(self, ring: KeyRing, identities: Mapping[IdRole, Identity] | None = None) -> None:
         self._ring, self._identities = ring, identities
@@ -63,7 +63,7 @@ class History:
         self._known_keys: OrderedDict[bytes, list[KnownKeys]] = OrderedDict()
 
     def inspect(self, message: Message, init: Message | None = None) -> Inspection:
-        """Open a message, as `inspect_message` does, and remember it."""
+        """Inspect a message, as `inspect_message` does, and remember it."""
         earlier = self._earlier.of(message)
         context = Context.of(message, [*earlier, *([] if init is None else [init])])
         inspection = inspect_message(

@@ -183,7 +183,7 @@ def _inkeys(context: Context, asked: Message, ring: KeyRing) -> Iterator[Candida
     if kind in _ENVELOPE_MODES:
         bearer = context.message if context.message.find(PKE) is not None else asked
         yield from (Candidate(one.key, False) for one in envelope_keys(bearer, ring))
-        # Who made the envelope has its key and no private key to open it with.
+        # The maker of the envelope has its key, and no private key to open it with.
         yield from (Candidate(key, True) for name, key in ring.psks if name is None)
     if kind in _PSK_MODES:
         yield from ring.psks_of(context.names)
@@ -199,7 +199,7 @@ def envelope_keys(message: Message, ring: KeyRing) -> list[PossibleKey]:
     """What the private keys find in the PKE of a message, likeliest first.
 
     PKCS#1 v1.5 gives octets for every private key (implicit rejection), so those of the
-    length of a key come before others. The key of who signed the message is left out,
+    length of a key come before others. The key of the signer is left out,
     because PKE is for the other side.
     """
     pke = message.find(PKE)
@@ -265,16 +265,16 @@ def _mpkrs(
     ring: KeyRing,
     tickets: Sequence[TicketKeys],
 ) -> Iterator[bytes]:
-    """MPKrs as they are and forked for who answered, an MPKr that made Vr forked first."""
+    """MPKrs as they are and forked for the responder, an MPKr that made Vr forked first."""
     given = original_mpkrs(csb_id, ring, tickets)
     given.sort(key=lambda mpkr: not makes_vr(ticket, mpkr))
     for mpkr in given:
         both = [mpkr]
         if answer is not None:
-            who = Context.of(answer).identity(IdRole.RESPONDER)
+            responder = Context.of(answer).identity(IdRole.RESPONDER)
             randr_kms = randr(answer, RandRole.KMS)
-            if who is not None and randr_kms is not None:
-                both.append(fork_mpkr(ticket.prf, mpkr, who.data, randr_kms))
+            if responder is not None and randr_kms is not None:
+                both.append(fork_mpkr(ticket.prf, mpkr, responder.data, randr_kms))
         yield from reversed(both) if makes_vr(ticket, mpkr) else both
 
 

@@ -42,11 +42,11 @@ def create_ticket(
 
 
 def resolve_alone(env: Environment, ticket: TICKET, tpk: bytes, local: Identity) -> ResolvedTicket:
-    """What the responder `local`, who has the TPK, has of a ticket (modes 2 and 4).
+    """Resolve a ticket with its TPK for the responder `local` (modes 2 and 4).
 
-    The ticket names it (interpretation 17); who is in a group that it names only the KMS
-    can tell. Raises Refused for others, when the E flag asks for the KMS, outside of the
-    validity period, and for a ticket that does not verify.
+    The ticket must name it (interpretation 17); only the KMS knows the members of a group. Raises
+    Refused for others, when the E flag asks for the KMS, outside of the validity period, and for
+    a ticket that does not verify.
     """
     base = BaseTicket.of(ticket)
     policy = base.policy

@@ -3,8 +3,8 @@
 User: `check_recipient` once, `request_init_pk`, then `accept_request_resp`; `resolve_init_pk`, then
 `accept_resolve_resp`. KMS: `read_request_init_pk` or `read_resolve_init_pk`, `verify_pk`,
 `open_envelope`, then `request_resp` or `resolve_resp`. The answers are those of the variants
-with a pre-shared key, in whose place stands the envelope key. Since only `verify_pk` gives
-what `open_envelope` takes, nothing is decrypted for a sender who is not known.
+with a pre-shared key, with the envelope key in its place. `open_envelope` takes only what
+`verify_pk` returns, so nothing is decrypted for an unknown sender.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ def _read(init: Init) -> PublicKeyInit[Init]:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedPk(Generic[Init]):
-    """An initial message whose signature is that of `sender`, by a trusted certificate."""
+    """An initial message with a verified signature of `sender`, by a trusted certificate."""
 
     request: PublicKeyInit[Init]
     sender: Identity
@@ -311,16 +311,16 @@ def verify_pk(
     """Verify chain, identity and signature; nothing is decrypted.
 
     `kms` and `sender` stand in for identities that are left out; a sender named nowhere is
-    the one whom the certificate names. `known` is a certificate of the sender that is
+    the one that the certificate names. `known` is a certificate of the sender that is
     trusted as it is, whether the message brings it or leaves it out; it vouches for no
     other. Raises Refused (Invalid Cert) for a certificate that is not trusted or not the
     sender's, (Auth failure) for a wrong signature, (Invalid HA) for one with another hash.
     """
     own = _trusted(request, anchors, now_ns, known)
-    who = request.sender or sender or _only_identity(own)
-    if not is_of(own, who):
+    signed_by = request.sender or sender or _only_identity(own)
+    if not is_of(own, signed_by):
         raise Refused(
-            f"the subjectAltName of the certificate does not name {who}", ErrorNo.INVALID_CERT
+            f"the subjectAltName of the certificate does not name {signed_by}", ErrorNo.INVALID_CERT
         )
     incoming, signature = request.incoming, request.sign.signature
     covers = covered(incoming.message, incoming.raw, len(signature))
@@ -328,10 +328,10 @@ def verify_pk(
         incoming.profile.prf,
         rsa_key(own),
         request.sign.s_type,
-        covers + who.data + (request.init.kms or kms).data,
+        covers + signed_by.data + (request.init.kms or kms).data,
         signature,
     )
-    return VerifiedPk(request, who, own)
+    return VerifiedPk(request, signed_by, own)
 
 
 def _trusted(

@@ -1,6 +1,6 @@
 """The session of a captured Ticket Transfer, from its messages and any key that opens them.
 
-Whoever does so is an observer: the session has the keys of every stream, in both directions,
+This is the session of an observer: it has the keys of every stream, in both directions,
 and none of the streams is its own to send. Times are not checked, because captures are old;
 everything else is verified as the two ends did.
 """

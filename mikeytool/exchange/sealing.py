@@ -161,7 +161,7 @@ class _Sealer:
             self.sealed.written.append("the MAC of KEMAC")
 
     def _note_stale(self, context: Context, kemac: KEMAC, keys: MessageKeys) -> None:
-        """Tell of Encr data whose T, RAND or key was changed without encrypting it anew."""
+        """Note Encr data that was not encrypted again after its T, RAND or key changed."""
         try:
             kemac_payloads(context, kemac, keys)
         except MikeyError:
@@ -194,8 +194,10 @@ class _Sealer:
         try:
             return kemac_payloads(context, kemac, keys)[:1]
         except MikeyError:
-            who = context.identity(context.kemac_sender)
-            return [] if who is None else [ID(id_type=int(who.id_type), id_data=who.data)]
+            sender = context.identity(context.kemac_sender)
+            if sender is None:
+                return []
+            return [ID(id_type=int(sender.id_type), id_data=sender.data)]
 
     def initiator_data(self) -> None:
         """Vi, the V of TRANSFER_INIT again, and Vr under MPKr (RFC 6043 6.10)."""

@@ -40,9 +40,9 @@ DEFAULT_SALT_LENGTH = SRTP_DEFAULTS[SrtpParam.SALT_KEY_LENGTH]
 class CryptoSession:
     """One negotiated crypto session; `policy` is None only under an Empty map.
 
-    `by_initiator` tells whose it is to send; `previous` is the SPI of the key that an update
+    `by_initiator` tells which end sends; `previous` is the SPI of the key that an update
     has replaced last, at `replaced_ns` in Unix nanoseconds. It stays good for KEY_OVERLAP, so
-    that no packet in flight is lost, and no longer: someone who left may have it.
+    that no packet in flight is lost, and no longer: a member that left may have it.
     """
 
     entry: GenericIdEntry

@@ -1,7 +1,7 @@
 """The Ticket Transfer exchange (RFC 6043 4.2.2): what both of its ends do.
 
-The initiator's side is in `initiator`, the responder's in `responder`, what someone who
-captured both messages makes of them in `recover`.
+The initiator's side is in `initiator`, the responder's in `responder`, and that of an observer
+of both messages in `recover`.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ def check_usable(
 ) -> None:
     """Refuse a ticket that is no base ticket, out of its time, or for other processing.
 
-    `flag` is N for the initiator and O for the responder. With the I flag only who
-    requested the ticket may send it (interpretation 18).
+    `flag` is N for the initiator and O for the responder. With the I flag only the
+    requester of the ticket may send it (interpretation 18).
     """
     policy.check_base_ticket()
     policy.check_flags()

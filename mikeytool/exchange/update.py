@@ -221,7 +221,7 @@ def peer_of(session: Session) -> IdRole:
 
 
 def own_role(session: Session) -> IdRole:
-    """The role of this end; raises Refused for the session of an observer, who has none."""
+    """The role of this end; raises Refused for the session of an observer, which has none."""
     if session.role is None:
         raise Refused("this session was recovered from a capture: an observer does not update it")
     return session.role
@@ -252,14 +252,14 @@ def check_update(env: Environment, session: Session, incoming: Incoming) -> None
 
 
 def _parties(session: Session) -> tuple[Identity, Identity]:
-    """Initiator and responder of the bundle, whoever starts the update."""
+    """Initiator and responder of the bundle, whichever end starts the update."""
     if session.role == IdRole.INITIATOR:
         return session.local, session.remote
     return session.remote, session.local
 
 
 def _is_of_responder(t: Timestamp) -> bool:
-    """Whose T it is: the lowest bit is 0 from the initiator of the bundle, else 1."""
+    """Tell whether the responder of the bundle sent a T: its lowest bit is then 1."""
     return bool(t.value[-1] & 1)
 
 
@@ -353,8 +353,8 @@ def _merged(
 ) -> Session:
     """The session with the crypto sessions of an update put in, by CS ID.
 
-    What is known keeps its direction and protocol. In a new one, who gave its SSRC sends: the
-    end that started the update, which `by_initiator` tells, or else the one that answered.
+    What is known keeps its direction and protocol. In a new one the end that gave its SSRC sends:
+    the end that started the update, which `by_initiator` tells, or else the one that answered.
     """
     present = {one.entry.cs_id: one for one in session.crypto_sessions}
     for one in agreed:
