@@ -1,7 +1,7 @@
-"""Opening a message with whatever keys are at hand, to look into it.
+"""Inspecting a message with any keys at hand.
 
-This is no protocol role: nothing is refused, every check that can be made is made and its
-result given.
+This is no protocol role: nothing is refused; every possible check is made and its result
+reported.
 """
 
 from __future__ import annotations
