@@ -11,9 +11,9 @@ from mikeytool.cli.exit_codes import EXIT_USAGE
 
 
 class Group(click.Group):
-    """A group of commands that without a command is a usage error and shows its help.
+    """A group that shows its help and exits with code 2 when no command is given.
 
-    Releases of click before 8.2 end with exit code 0 there.
+    Releases of click before 8.2 exit with code 0.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -35,9 +35,9 @@ Json = dict[str, Any]
 @json_option
 @click.option("--hex", "as_hex", is_flag=True, help="Print every octet beside its field.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of --json.")
-@click.option("--lines", is_flag=True, help="Every line is a message of its own.")
-@click.option("--index", type=int, help="Only the message of that number, from 1.")
-@click.option("--flow", is_flag=True, help="The exchanges in a capture as a ladder.")
+@click.option("--lines", is_flag=True, help="Take every line as a message of its own.")
+@click.option("--index", type=int, help="Show only the message with this number, from 1.")
+@click.option("--flow", is_flag=True, help="Show the exchanges in a capture as a ladder.")
 @context_options
 @key_ring_options
 @show_keys_option
@@ -98,7 +98,7 @@ def decode(
 
 
 def _chosen(items: Iterator[Item], index: int, inspector: Inspector) -> Item:
-    """The item that `--index` means; raises UsageError."""
+    """Find the item that `--index` means; raises UsageError."""
     found = list(items)
     at = pick(index, len(found))
     for item in found[:at]:
@@ -111,7 +111,7 @@ Show = Callable[[Message, Json, str | None, bool], None]
 
 
 def _decode_one(item: Item, inspector: Inspector, show: Show, *, at: int, many: bool) -> int:
-    """Print one message, or what can be read of it; gives its exit code."""
+    """Print one message, or the part of it that can be read; gives its exit code."""
     where = f"{item.where}: " if many and item.where else ""
     try:
         if isinstance(item.content, MikeyError):
@@ -143,7 +143,7 @@ def _facts(item: Item) -> Json:
 
 
 def _overview(items: Iterator[Item], inspector: Inspector, *, flow: bool, checked: bool) -> int:
-    """Print what is in captures, a line or an arrow a message; gives the exit code."""
+    """Print a line or an arrow for each message of captures; gives the exit code."""
     from mikeytool.cli.render.capture import Row, result_of, show_flow, show_list
 
     rows: list[Row] = []

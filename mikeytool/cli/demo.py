@@ -1,4 +1,4 @@
-"""`demo`: the whole story, told by running the commands that a user would run."""
+"""`demo`: a call and a conference, played by running the commands that a user would run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import DataType, label
 
-STORY = (CALL, CONFERENCE)
+SCENES = (CALL, CONFERENCE)
 _COLUMNS = 80
 
 _HEAD = """#!/bin/sh
@@ -31,22 +31,22 @@ export MIKEYTOOL_STATE
 
 @click.command()
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Leave the files there, and demo.sh with the commands.")  # fmt: skip
+              help="Keep the files in DIR, with the commands as demo.sh.")  # fmt: skip
 def demo(keep: Path | None) -> None:
-    """Show the whole story: a KMS, a ticket, a call, a conference, and what must fail."""
+    """Show a KMS, a ticket, a call, a conference, and attacks that must fail."""
     if keep is not None and keep.exists() and not (keep.is_dir() and not any(keep.iterdir())):
         raise StateError(f"{keep}: this is no empty folder; choose another name")
     with _folder(keep) as folder:
         print("Messages with their sizes in octets")
-        for scene in STORY:
+        for scene in SCENES:
             print(f"\n== {scene.title}\n")
-            print("".join(name.ljust(_width(scene)) for name in scene.cast).rstrip())
+            print("".join(name.ljust(_width(scene)) for name in scene.parties).rstrip())
             for step in scene.steps:
                 _play(step, scene, folder)
         print("\nAll of it went as it should.")
         if keep is not None:
             script = folder / "demo.sh"
-            steps = [step for scene in STORY for step in scene.steps]
+            steps = [step for scene in SCENES for step in scene.steps]
             script.write_text(_HEAD + "".join(map(_script_line, steps)))
             script.chmod(0o755)
             print(f"The files are in {keep}, the commands in {keep / 'demo.sh'}.")
@@ -63,16 +63,16 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 def _script_line(step: Step) -> str:
-    says = f"\n# {step.says}\n" if step.says else ""
+    comment = f"\n# {step.title}\n" if step.title else ""
     if step.refused:
-        return f"{says}if {step.command}; then echo 'this must fail' >&2; exit 1; fi\n"
-    return f"{says}{step.command}\n"
+        return f"{comment}if {step.command}; then echo 'this must fail' >&2; exit 1; fi\n"
+    return f"{comment}{step.command}\n"
 
 
 def _play(step: Step, scene: Scene, folder: Path) -> None:
-    """Run one command and show what it did; raises Refused when it does not do as it should."""
-    if step.says:
-        print(f"\n{step.says}")
+    """Run one command and show its result; raises Refused when that is not as it should be."""
+    if step.title:
+        print(f"\n{step.title}")
     this_one = f'mikeytool() {{ "{sys.executable}" -m mikeytool "$@"; }}\n'
     variables = {name: value for name, value in os.environ.items() if name[:10] != "MIKEYTOOL_"}
     ran = subprocess.run(  # noqa: S603 - the commands are those above
@@ -99,20 +99,20 @@ def _play(step: Step, scene: Scene, folder: Path) -> None:
 
 
 def _width(scene: Scene) -> int:
-    """How far those of a scene stand apart, in columns."""
-    return (_COLUMNS - len(scene.cast[-1])) // (len(scene.cast) - 1)
+    """Give the distance between the parties of a scene, in columns."""
+    return (_COLUMNS - len(scene.parties[-1])) // (len(scene.parties) - 1)
 
 
 def _arrow(folder: Path, scene: Scene, sender: str, receiver: str, name: str) -> str:
-    """One message of the ladder: who sends what to whom, and how large it is."""
+    """Draw one message of the ladder: sender, receiver, type and size."""
     from mikeytool.capture.text import FoundMessage, find_messages
 
     found = find_messages((folder / name).read_bytes())[0]
     if not isinstance(found, FoundMessage):
         raise found
     title = label(DataType, Message.parse(found.message).header.data_type)
-    width, start = _width(scene), scene.cast.index(sender)
-    first, last = sorted((start, scene.cast.index(receiver)))
+    width, start = _width(scene), scene.parties.index(sender)
+    first, last = sorted((start, scene.parties.index(receiver)))
     middle = f" {title} {len(found.message)} ".center((last - first) * width - 4, "-")
     shaft = f"{middle}>" if start == first else f"<{middle}"
     return " " * first * width + "  " + shaft

@@ -1,4 +1,4 @@
-"""The story that `demo` tells: a call and a conference, as commands that a user would run."""
+"""The script of `demo`: a call and a conference, as commands that a user would run."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from typing import NamedTuple
 
 
 class Step(NamedTuple):
-    """One command; `says` is for people, `arrow` from whom to whom its output goes.
+    """One command, with a title for people.
 
-    `refused` is set where the command must fail with exit code 1.
+    `arrow` names the sender and the receiver of the message that the command writes, and its
+    file. `refused` is set if the command must fail with exit code 1.
     """
 
-    says: str
+    title: str
     command: str
     arrow: tuple[str, str, str] | None = None
     refused: bool = False
 
 
 class Scene(NamedTuple):
-    """A part of the story, and those between whom its messages go."""
+    """A part of the script, and the parties of its messages."""
 
     title: str
-    cast: tuple[str, ...]
+    parties: tuple[str, ...]
     steps: tuple[Step, ...]
 
 
@@ -73,7 +74,7 @@ _FACTORY, _ROOM = "sip:factory@conf.example.com", "sip:room@conf.example.com"
 
 
 def _by(name: str, command: str) -> str:
-    """A command of someone with a state of their own."""
+    """A command of a user with a client state of their own."""
     return f"MIKEYTOOL_STATE={name}.state {command}"
 
 

@@ -1,4 +1,4 @@
-"""`encode`: messages from their description in JSON."""
+"""`encode`: messages from their descriptions in JSON."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def encode(
     identities: tuple[str, ...],
     **keys: Any,
 ) -> int:
-    """Write the messages that JSON describes, as decode --json prints it.
+    """Write messages from JSON, as decode --json prints it.
 
     JSON is the text itself, a file, or - for standard input; several objects make several
-    messages. Lengths, counts, next_payload and names may be left out and are made right;
-    where they are given they are written as given. A payload may be {"raw": hex}. What is
-    readable wins over the octets beside it: keys that are not masked over encr_data, content
-    over data, ssrc, roc and seq over session_data. With keys, MACs, signatures and tickets
-    that they cover are computed anew, and a KEMAC is encrypted from full keys.
+    messages. Lengths, counts, next_payload and names may be left out and are filled in;
+    where they are given they are written as given. A payload may be {"raw": hex}. A readable
+    field is used in place of the octets beside it: keys that are not masked for encr_data,
+    content for data, ssrc, roc and seq for session_data. With keys, the MACs, signatures and
+    tickets that they cover are computed again, and a KEMAC is encrypted from full keys.
     """
     if description in (None, "-") and init == "-":
         raise UsageError("only one argument can be standard input")
@@ -83,7 +83,7 @@ def _encoded(resealer: Resealer, item: Any) -> bytes:
         raise WireError("a JSON object is expected for a message, as decode --json prints it")
     encoded = resealer.encode(item)
     if encoded.written:
-        say(f"made anew: {', '.join(encoded.written)}")
+        say(f"computed again: {', '.join(encoded.written)}")
     elif encoded.written is not None:
         say("note: the keys given cover nothing in this message")
     for note in encoded.notes:

@@ -21,27 +21,27 @@ from mikeytool.wire.identity import Identity
 _PATH = click.Path(path_type=Path)
 # The use of each key, and its default length in octets.
 _KINDS = {
-    "psk": ("A key for a user and the KMS; {} octets.", 16),
-    "tpk": ("A key for the KMS to protect tickets; {} octets.", 32),
-    "tgk": ("A key for deriving traffic keys; {} octets.", 16),
-    "tek": ("A key for traffic; for SRTP the master key; {} octets.", 16),
-    "salt": ("A salt; for SRTP the master salt; {} octets, 12 for AES-GCM.", 14),
+    "psk": ("Make a key for a user and the KMS; {} octets.", 16),
+    "tpk": ("Make a ticket protection key; {} octets.", 32),
+    "tgk": ("Make a key to derive traffic keys from; {} octets.", 16),
+    "tek": ("Make a traffic key, for SRTP the master key; {} octets.", 16),
+    "salt": ("Make a salt, for SRTP the master salt; {} octets, 12 for AES-GCM.", 14),
 }
 
 
 @click.group(cls=Group)
 def keygen() -> None:
-    """Make a key."""
+    """Make keys."""
 
 
 def _symmetric(kind: str) -> click.Command:
     text, usual = _KINDS[kind]
 
     @click.option("--bytes", "length", type=click.IntRange(8, 255), help="Length in octets.")
-    @click.option("--suite", "suite_name", metavar="NAME", help="The length of an SRTP suite.")
+    @click.option("--suite", "suite_name", metavar="NAME", help="Take the length of an SRTP suite.")
     @click.option(
         "-f", "--format", "fmt", type=click.Choice(["hex", "b64", "raw"]), default="hex",
-        show_default=True, help="How the key is written.",
+        show_default=True, help="The encoding of the key.",
     )  # fmt: skip
     @click.option("-o", "--output", type=_PATH, metavar="FILE", help="Write to FILE, mode 0600.")
     @force_option

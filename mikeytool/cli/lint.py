@@ -1,4 +1,4 @@
-"""`lint`: what is wrong with messages."""
+"""`lint`: messages checked against the rules of the RFCs."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _FAILING = {"error": {Level.ERROR}, "warning": {Level.ERROR, Level.WARNING}}
     "--init", metavar="MESSAGE",
     help="The message that it answers; for a CSB update, one of the first exchange.",
 )  # fmt: skip
-@click.option("--at", metavar="T", help="When the message came: ISO 8601, Unix seconds, now-D.")
-@click.option("--ignore", "ignored", metavar="CODE", multiple=True, help="Leave a finding out.")
+@click.option("--at", metavar="T", help="The time of the message: ISO 8601, Unix seconds, now-D.")
+@click.option("--ignore", "ignored", metavar="CODE", multiple=True, help="Leave out this code.")
 @click.option(
     "--fail-on", type=click.Choice(list(_FAILING)), default="error", show_default=True,
-    help="From which level on findings make the exit code 1.",
+    help="Exit with code 1 if there is a finding of this level or above.",
 )  # fmt: skip
-@click.option("--list", "as_list", is_flag=True, help="List the codes, and what they mean.")
+@click.option("--list", "as_list", is_flag=True, help="List the codes and their meanings.")
 @quiet_option
 def lint(
     inputs: tuple[str, ...],
@@ -48,12 +48,13 @@ def lint(
     fail_on: str,
     as_list: bool,
 ) -> int:
-    """Say what is wrong with MIKEY messages, one finding a line.
+    """Check MIKEY messages against the RFCs, and print one finding a line.
 
-    INPUT is a message, a file of messages, a capture or - for standard input, as decode takes
-    them. Captures tell when a message came; for others --at does. An error breaks a must of
-    the RFCs, a warning is weak or breaks a should, a note is worth knowing. With --init a
-    message is checked against the one before it too. MACs are not verified; decode does that.
+    INPUT is a message, a file of messages, a capture or - for standard input, as for decode.
+    The time of a message is that of its frame in a capture, else --at. An error breaks a MUST
+    of the RFCs, a warning is weak or breaks a SHOULD, a note is worth knowing. With --init a
+    message is checked against the one that it answers too. MACs are not verified; decode does
+    that.
     """
     if as_list:
         _list(as_json=as_json)
@@ -88,7 +89,7 @@ def lint(
 
 
 def _came(item: Item) -> int | None:
-    """When a message came, in Unix nanoseconds, if a capture tells."""
+    """Give the time of a message in a capture, in Unix nanoseconds; None outside of one."""
     return None if item.captured is None else item.captured.signal.moment.time
 
 
@@ -103,7 +104,7 @@ def _show(findings: list[Finding], where: str, *, as_json: bool) -> None:
 
 
 def _outcome(report: Report, findings: list[Finding], where: str, fail_on: str) -> int:
-    """The exit code of one message."""
+    """Give the exit code of one message."""
     if report.error is not None:
         sys.stdout.flush()
         complain(f"{where}{report.error}")

@@ -31,17 +31,17 @@ from mikeytool.wire.errors import MikeyError
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     lazy={
-        "decode": ("mikeytool.cli.decode", "Show what is in a MIKEY message."),
-        "encode": ("mikeytool.cli.encode", "Write a message from its JSON."),
-        "lint": ("mikeytool.cli.lint", "Say what is wrong with a message."),
-        "keygen": ("mikeytool.cli.keygen", "Make a key."),
-        "kms": ("mikeytool.cli.kms", "Run a key management service on one file."),
+        "decode": ("mikeytool.cli.decode", "Show what is in MIKEY messages."),
+        "encode": ("mikeytool.cli.encode", "Write messages from JSON."),
+        "lint": ("mikeytool.cli.lint", "Check messages against the RFCs."),
+        "keygen": ("mikeytool.cli.keygen", "Make keys."),
+        "kms": ("mikeytool.cli.kms", "Run a key management service."),
         "ticket": ("mikeytool.cli.ticket", "Request, accept, resolve and show tickets."),
         "transfer": ("mikeytool.cli.transfer", "Send tickets and set up sessions."),
         "srtp": ("mikeytool.cli.srtp", "Encrypt and decrypt media packets."),
         "conference": ("mikeytool.cli.conference", "Run a conference system."),
         "manual": ("mikeytool.cli.manual", "Show a page of the manual."),
-        "demo": ("mikeytool.cli.demo", "The whole story in a temporary folder."),
+        "demo": ("mikeytool.cli.demo", "Show a call and a conference from start to end."),
     },
 )
 @click.version_option(__version__, prog_name="mikeytool")
@@ -81,7 +81,7 @@ def main() -> NoReturn:
 
 
 def _discard_output() -> None:
-    """What is left in the buffer would fail again when Python flushes it at exit."""
+    """Keep Python from writing the rest of the buffer at exit, which would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

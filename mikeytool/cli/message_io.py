@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=Callable[..., Any])
 _SQLITE = b"SQLite format 3\0"
 _MAGIC = 64
-"""Octets that tell what kind of file it is."""
+"""Octets at the beginning of a file that show its kind."""
 
 _SHORTEST = 10
 """Octets of a header with an Empty map, the least that a message has."""
@@ -34,7 +34,7 @@ _CAPTURES = (
 
 
 def read_input(argument: str | None) -> bytes:
-    """The octets that an argument means: none or `-` standard input, a file, or itself."""
+    """Read the octets that an argument means: standard input (none or `-`), a file, or itself."""
     with open_input(argument) as source:
         try:
             return source.read()
@@ -43,7 +43,7 @@ def read_input(argument: str | None) -> bytes:
 
 
 def open_input(argument: str | None) -> BufferedReader:
-    """What `read_input` reads, to be read piece by piece; closing it is up to the caller."""
+    """Open what `read_input` reads, to be read piece by piece; the caller closes it."""
     if argument is None or argument == "-":
         if sys.stdin is None:
             raise WireError("standard input is closed; give the message as an argument")
@@ -64,7 +64,7 @@ def open_input(argument: str | None) -> BufferedReader:
 
 
 def _exists(path: Path) -> bool:
-    """Whether a path exists; what is too long or too odd to be one does not."""
+    """Tell whether a path exists; text that cannot be a path does not."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -72,7 +72,7 @@ def _exists(path: Path) -> bool:
 
 
 def check_kind(data: bytes) -> None:
-    """Raise WireError for files that are taken for messages by mistake."""
+    """Raise WireError for a file of another kind, given in place of a message by mistake."""
     if data.startswith(_CAPTURES):
         raise WireError(
             "this is a packet capture; decode lists its messages, and decode --json --index N"
@@ -84,16 +84,10 @@ def check_kind(data: bytes) -> None:
         raise WireError(f"this is a {match[1].decode()} file of mikeytool; see its show command")
 
 
-def messages_of(argument: str | None, *, lines: bool = False) -> list[FoundMessage | WireError]:
-    """Every message in the input that an argument means; raises WireError without any."""
-    with open_input(argument) as source:
-        return list(stream_of(source, argument, lines=lines))
-
-
 def stream_of(
     source: BufferedReader, argument: str | None, *, lines: bool = False
 ) -> Iterator[FoundMessage | WireError]:
-    """The messages of an input that is open, in constant memory where every line is one."""
+    """Read the messages of an open input, in constant memory if every line is one."""
     check_kind(source.peek(_MAGIC))
     found = stream_messages(source, lines=lines)
     if argument and _looks_like_a_name(argument):
@@ -107,7 +101,7 @@ def _looks_like_a_name(argument: str) -> bool:
 
 
 def _or_no_file(item: FoundMessage | WireError, argument: str) -> FoundMessage | WireError:
-    """For a short text that is no message: perhaps a file was meant."""
+    """Add to the error for a short text that is no message that no such file exists."""
     text = str(item) if isinstance(item, WireError) else ""
     if isinstance(item, FoundMessage) and len(item.message) < _SHORTEST:
         text = "this is too short for a message"
@@ -115,14 +109,15 @@ def _or_no_file(item: FoundMessage | WireError, argument: str) -> FoundMessage |
 
 
 def one_message(argument: str | None, index: int | None = None, *, what: str = "MESSAGE") -> bytes:
-    """The one message that a command takes; raises WireError or UsageError."""
-    return pick_message(messages_of(argument), index, what=what)
+    """Read the one message that a command takes; raises WireError or UsageError."""
+    with open_input(argument) as source:
+        return pick_message(list(stream_of(source, argument)), index, what=what)
 
 
 def pick_message(
     found: list[FoundMessage | WireError], index: int | None, *, what: str = "MESSAGE"
 ) -> bytes:
-    """The one message of several; raises WireError or UsageError."""
+    """Choose one message of several; raises WireError or UsageError."""
     good = [item for item in found if isinstance(item, FoundMessage)]
     if not good and isinstance(found[0], WireError):
         raise found[0]
@@ -136,7 +131,7 @@ def pick_message(
 
 
 def pick(index: int | None, count: int) -> int:
-    """The position from 0 that `--index` means; raises UsageError."""
+    """Give the position, from 0, that `--index` means; raises UsageError."""
     if index is None:
         return 0
     if not 1 <= index <= count:
@@ -145,7 +140,7 @@ def pick(index: int | None, count: int) -> int:
 
 
 message_argument = click.argument("message", required=False)
-index_option = click.option("--index", type=int, help="Which message of several, from 1.")
+index_option = click.option("--index", type=int, help="Take the message with this number, from 1.")
 
 
 def message_options(command: C) -> C:
@@ -156,7 +151,7 @@ def message_options(command: C) -> C:
     )(command)
     return click.option(
         "-f", "--format", "fmt", type=formats, default="b64", show_default=True,
-        help="How the message is written.",
+        help="The encoding of the message.",
     )(command)  # fmt: skip
 
 
@@ -203,10 +198,10 @@ def write_output(data: bytes, output: str | None) -> None:
 
 
 def staging(fmt: Format, output: str | None) -> Stage:
-    """Give what has a message ready for `-o` while a file is written that says it was sent.
+    """Make the stage of a message: it is on disk before a state file says that it was sent.
 
-    The message is on disk before that file is, and gets its name after. Nothing can be made
-    ready for standard output, to which `write_unstaged` prints after.
+    It gets the name of `-o` after the state file is written. Standard output has no stage;
+    `write_unstaged` prints the message there.
     """
     from mikeytool.storage.private_files import not_staged, staged
 
@@ -217,6 +212,6 @@ def staging(fmt: Format, output: str | None) -> Stage:
 
 
 def write_unstaged(message: bytes, fmt: Format, output: str | None) -> None:
-    """Print a message that `staging` could not make ready."""
+    """Print a message that has no stage."""
     if output is None or output == "-":
         write_message(message, fmt, output)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Item(NamedTuple):
-    """A message or why there is none, where it stood, and what a capture tells of it."""
+    """A message or why there is none, where it was, and its place in a capture."""
 
     content: bytes | MikeyError
     where: str
@@ -25,7 +25,7 @@ class Item(NamedTuple):
 
 
 def items_of(argument: str, *, lines: bool, many: bool) -> Iterator[Item]:
-    """The messages of one input; an input that cannot be read is one bad item."""
+    """Read the messages of one input; an input that cannot be read is one bad item."""
     name = f"{argument}: " if many else ""
     try:
         with open_input(argument) as source, progress(source) as tick:

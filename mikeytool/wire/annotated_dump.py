@@ -19,7 +19,7 @@ from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpSessionData, srtp_session_data
 from mikeytool.wire.json_lists import param_text
 from mikeytool.wire.json_nested import MAX_DEPTH
-from mikeytool.wire.json_record import form
+from mikeytool.wire.json_record import json_record
 from mikeytool.wire.message import Message, contents
 from mikeytool.wire.payloads import SP, GeneralExt, Payload, PolicyParam
 from mikeytool.wire.registry import NextPayload, label
@@ -152,7 +152,7 @@ def _described(record: Record, payload: Payload | None) -> dict[str, Any]:
         return _param(payload.protocol, record.type, record.length or 0, record.value)
     if isinstance(record, SP):  # its parameters have rows of their own
         record = record.copy(policy_param=[])
-    return form(type(record)).describe(record)
+    return json_record(type(record)).describe(record)
 
 
 @lru_cache(maxsize=1024)

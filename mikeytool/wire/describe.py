@@ -20,7 +20,7 @@ from mikeytool.wire.json_nested import (
     full_keys,
     payloads_text,
 )
-from mikeytool.wire.json_record import form
+from mikeytool.wire.json_record import json_record
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import CERT, THDR, KeyData, Payload, payload_kind
 from mikeytool.wire.registry import NextPayload, labels
@@ -55,7 +55,7 @@ def describe_text(message: Message, *, show_keys: bool = False) -> str:
     payloads = payloads_text(message.payloads, show_keys)
     trailing = f'"{message.trailing.hex()}"' if message.trailing else "null"
     error = "" if message.error is None else f', "error": {quoted(str(message.error))}'
-    head = form(HDR).text(message.header)
+    head = json_record(HDR).members(message.header, show_keys, 0)
     return f'{{{head}, "payloads": [{payloads}], "trailing": {trailing}{error}}}'
 
 
@@ -73,7 +73,7 @@ def compose(described: Json) -> Message:
     be `{"raw": hex}`. Raises UsageError for what cannot be, naming the place.
     """
     try:
-        header = form(HDR).compose(described, BESIDE | _REST)
+        header = json_record(HDR).compose(described, BESIDE | _REST)
     except UsageError as error:
         raise UsageError(f"header: {error}") from None
     try:
@@ -86,7 +86,7 @@ def compose(described: Json) -> Message:
 
 def schema() -> Json:
     """The JSON Schema (2020-12) of a described message, made from the grammar."""
-    message = form(HDR).schema()
+    message = json_record(HDR).schema()
     message["properties"] |= {
         "payloads": {"type": "array", "items": {"$ref": "#/$defs/payload"}},
         "trailing": {"anyOf": [HEX, {"type": "null"}]},
@@ -112,7 +112,7 @@ def schema() -> Json:
             },
             "payload": {"anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds]},
             **{kind.__name__: _payload_schema(kind) for kind in kinds},
-            "key": form(KeyData).schema(),
+            "key": json_record(KeyData).schema(),
         },
     }
 
@@ -132,7 +132,7 @@ _CERTIFICATE: Json = {
 
 
 def _payload_schema(kind: type[Payload]) -> Json:
-    described = form(kind).schema()
+    described = json_record(kind).schema()
     number = {"type": "integer", "minimum": 0}
     place: Json = {
         "payload": {"const": kind.label},

@@ -1,20 +1,29 @@
-"""Turns the `construct` grammar of a record into one flat building function.
+"""Generates one building function for each record from its grammar.
 
-The counterpart of `flatten`, for the same reason: whoever answers many messages builds some
-dozens of payloads for each. The grammar stays the only description of the wire. What a flat
-builder cannot write is left to `construct`, which knows what to say of it.
+The counterpart of `generate_parser`, for the same reason: a server that answers many messages
+builds dozens of payloads for each. The grammar stays the only description of the wire. What a
+generated builder cannot write is left to `construct`, which then says what is wrong with it.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import construct
 
-from mikeytool.wire.generated_code import INTEGERS, FlatCode
-from mikeytool.wire.grammar import BitGroup, LengthOf, Octets, Record, Records
+from mikeytool.wire.construct_fields import (
+    BitGroup,
+    Member,
+    Octets,
+    Records,
+    bit_fields,
+    integer_code,
+    switch,
+)
+from mikeytool.wire.generated_code import INTEGERS, GeneratedCode
+from mikeytool.wire.grammar import LengthOf, Record
 
 Builder = Callable[[Record, "int | None"], bytes]
 
@@ -29,13 +38,13 @@ _MISFITS = (
     TypeError,
     ValueError,
 )
-"""What flat builders raise for values that do not fit; `construct` says what is wrong."""
+"""What builders raise for values that do not fit; `construct` then says what is wrong."""
 
 
 def build(record: Record, following: int | None = None) -> bytes:
     """The octets of a record; raises `construct.ConstructError` as `Record.build` does.
 
-    `following` is the number of the payload behind it, for a record that does not say it.
+    `following` is the number of the next payload, for a record that does not say it.
     """
     kind = type(record)
     builder = _BUILDERS.get(kind)
@@ -52,7 +61,7 @@ def _built(record: Record, following: int | None) -> bytes:
     return (record if following is None else record.copy(next_payload=following)).build()
 
 
-class _Code(FlatCode):
+class _Code(GeneratedCode):
     """Writes the source of one builder, field by field."""
 
     def __init__(self, record: type[Record]) -> None:
@@ -73,41 +82,42 @@ class _Code(FlatCode):
         made: Builder = self.compiled("builder", [*head, *self.lines, "    return b''.join(out)"])
         return made
 
-    def _members(self, condition: str, members: list[tuple[str, Any]]) -> None:
+    def _members(self, condition: str, members: list[Member]) -> None:
         indent = "    "
         if condition:
             self._write(indent)
             self.emit(indent, f"if {condition}:")
             indent += "    "
-        for name, con in members:
-            self._field(name, con, indent)
+        for member in members:
+            self._field(member, indent)
         if condition:
             self._write(indent)
 
-    def _field(self, name: str, con: Any, indent: str) -> None:
-        value = f"o.{name}"
-        if isinstance(con, construct.Default):
-            value = self._defaulted(value, con)
-            con = con.subcon
-        elif name == "next_payload":
-            value = f"({value} if {value} is not None else following)"
-        if isinstance(con, construct.FormatField):
-            self.run.append((con.fmtstr[-1], value))
+    def _field(self, member: Member, indent: str) -> None:
+        name, con = member.name, member.grammar
+        value = self._value(member)
+        code = integer_code(con)
+        if code is not None:
+            self.run.append((code, value))
         elif isinstance(con, BitGroup):
-            self._bits(name, con, indent)
+            self._bits(con, indent)
         elif isinstance(con, Octets):
             self._part(value)  # join refuses what are no octets
         elif isinstance(con, Records):
             # A list of what is there: `bytes` of a number would be so many zeros.
             self._part(f"bytes([*{value}])" if con.of is None else f"*map(build, {value})")
-        elif isinstance(con, construct.Switch):
-            self._switch(name, con, indent)
+        elif found := switch(con):
+            self._switch(name, *found, indent)
         else:
             raise _Unknown
 
-    def _defaulted(self, value: str, con: Any) -> str:
+    def _value(self, member: Member) -> str:
         """A field, or what its default makes of the record where it is None."""
-        made = con.value
+        value, made = f"o.{member.name}", member.default
+        if member.name == "next_payload":
+            return f"({value} if {value} is not None else following)"
+        if made is None:
+            return value
         if isinstance(made, LengthOf) and isinstance(
             self.record.fields[made.field].grammar, Records
         ):
@@ -116,18 +126,14 @@ class _Code(FlatCode):
             default = self.evaluated(made) if callable(made) else repr(made)
         return f"({value} if {value} is not None else {default})"
 
-    def _bits(self, name: str, con: BitGroup, indent: str) -> None:
+    def _bits(self, con: BitGroup, indent: str) -> None:
         """Bit fields that share octets, put together into one integer."""
         size = con.sizeof()
         left = size * 8
         shifted, beyond = [], []
-        for bit in con.subcon.subcon.subcons:
-            inner, value = bit.subcon, f"o.{bit.name}"
-            if isinstance(inner, construct.Default):
-                value, inner = self._defaulted(value, inner), inner.subcon
-            width = inner.sizeof()
+        for bit, width in bit_fields(con):
             left -= width
-            self.emit(indent, f"b{bit.name} = {value}")
+            self.emit(indent, f"b{bit.name} = {self._value(bit)}")
             beyond.append(f"b{bit.name} >> {width}")
             shifted.append(f"b{bit.name} << {left}")
         self.emit(indent, f"if {' or '.join(beyond)}:")  # one is too large, or negative
@@ -135,31 +141,31 @@ class _Code(FlatCode):
         code, whole = INTEGERS.get(size), f"({' | '.join(shifted)})"
         self.run.append((code, whole) if code else (f"{size}s", f"{whole}.to_bytes({size})"))
 
-    def _switch(self, name: str, con: Any, indent: str) -> None:
+    def _switch(self, name: str, key: Any, cases: Mapping[int, Any], indent: str) -> None:
         self._write(indent)
-        self.emit(indent, f"case = {self.evaluated(con.keyfunc)}")
+        self.emit(indent, f"case = {self.evaluated(key)}")
         keyword = "if"
-        for value, case in con.cases.items():
+        for value, case in cases.items():
             self.emit(indent, f"{keyword} case == {value!r}:")
             keyword = "elif"
-            self._field(name, case, indent + "    ")
+            self._field(Member(name, case, None, None), indent + "    ")
             self._write(indent + "    ")
         self.emit(indent, "else:", "    raise ValueError")
 
     def _part(self, part: str) -> None:
-        """Add octets behind the integers that have gathered."""
+        """Add octets after the collected integers."""
         self._pack()
         self.parts.append(part)
 
     def _pack(self) -> None:
-        """Write the integers that have gathered with one `struct` call."""
+        """Write the collected integers with one `struct` call."""
         if self.run:
             pack = self.constant(struct.Struct(">" + "".join(code for code, _ in self.run)).pack)
             self.parts.append(f"{pack}({', '.join(value for _, value in self.run)})")
             self.run = []
 
     def _write(self, indent: str) -> None:
-        """Put out the parts that have gathered."""
+        """Write the collected parts."""
         self._pack()
         if self.parts:
             self.emit(indent, f"out += {', '.join(self.parts)},")
@@ -167,4 +173,4 @@ class _Code(FlatCode):
 
 
 class _Unknown(Exception):
-    """A part of a grammar that no flat code is known for."""
+    """A part of a grammar that there is no code for."""

@@ -1,29 +1,36 @@
-"""Turns the `construct` grammar of a record into one flat parsing function.
+"""Generates one parsing function for each record from its grammar.
 
 `construct` walks its objects for every field of every message, which costs some hundred
-microseconds a message. The walk is always the same for the same record, so it is done once
-here: neighbouring integers become one `struct` call, bits become shifts, lists become loops.
-The grammar stays the only description of the wire; the tests hold that both ways of reading
-give the same record.
+microseconds a message. The walk is the same for every message, so it is done once here:
+neighbouring integers become one `struct` call, bits become shifts, lists become loops. The
+grammar stays the only description of the wire; tests check that both ways of reading give the
+same record.
 
 A parser is called as `parse(data, pos, end, spans)` and returns the record and the position
-behind it. It never reads at or behind `end`. With a list as `spans` it also appends
-`(field name, start, end, record)` for every field, which is what an annotated dump needs;
-bit fields that share octets share a span. Fields that hold payloads of their own leave
-`<field>_at`, where they start within the record.
+after it. It never reads at `end` or beyond. If `spans` is a list, the parser also appends
+`(field name, start, end, record)` for every field, which the annotated dump needs; bit fields
+that share octets share a span. For a field that holds payloads it sets `<field>_at`, the
+position of the field within the record.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import construct
-
+from mikeytool.wire.construct_fields import (
+    BitGroup,
+    Member,
+    Octets,
+    Records,
+    bit_fields,
+    integer_code,
+    switch,
+)
 from mikeytool.wire.errors import WireError
-from mikeytool.wire.generated_code import INTEGERS, FlatCode
-from mikeytool.wire.grammar import BitGroup, Octets, Record, Records
+from mikeytool.wire.generated_code import INTEGERS, GeneratedCode
+from mikeytool.wire.grammar import Record
 
 Spans = list[tuple[str, int, int, Record]]
 Parser = Callable[[bytes, int, int, "Spans | None"], tuple[Any, int]]
@@ -34,7 +41,7 @@ _SPAN_PARSERS: dict[type[Record], Parser] = {}
 
 
 def parser(record: type[Record]) -> Parser:
-    """The flat parser of `record`, made at the first call."""
+    """The parser of `record`, generated at the first call."""
     made = _PARSERS.get(record)
     if made is None:
         made = _PARSERS[record] = _Code(record, spans=False).made()
@@ -42,7 +49,7 @@ def parser(record: type[Record]) -> Parser:
 
 
 def _span_parser(record: type[Record]) -> Parser:
-    """The parser that `parser` leaves to when spans are wanted."""
+    """The variant that appends spans, which the other calls if they are wanted."""
     made = _SPAN_PARSERS.get(record)
     if made is None:
         made = _SPAN_PARSERS[record] = _Code(record, spans=True).made()
@@ -55,12 +62,12 @@ def _short(what: str, field: str, pos: int, need: int, end: int) -> WireError:
 
 
 def _shown(name: str, inner: list[tuple[str, int]]) -> str:
-    """What to call an integer of the wire: its field, or the bit fields that share it."""
+    """The name of an integer: its field, or the bit fields that share it."""
     return ", ".join(bit for bit, _ in inner) or name
 
 
-class _Code(FlatCode):
-    """Writes the source of one parser, field by field; with `spans` one that appends them."""
+class _Code(GeneratedCode):
+    """Writes the source of one parser, field by field; with `spans`, of one that appends them."""
 
     def __init__(self, record: type[Record], *, spans: bool) -> None:
         super().__init__(record)
@@ -89,29 +96,29 @@ class _Code(FlatCode):
         made: Parser = self.compiled("parse", [*head, *self.lines, "    return o, pos"])
         return made
 
-    def _members(self, condition: str, members: list[tuple[str, Any]]) -> None:
+    def _members(self, condition: str, members: list[Member]) -> None:
         indent = "    "
         if condition:
             self._flush(indent)
             self.emit(indent, f"if {condition}:")
             indent += "    "
-        for name, con in members:
-            self._field(name, con, indent)
+        for member in members:
+            self._field(member.name, member.grammar, indent)
         if condition:
             self._flush(indent)
-            absent = [name for name, _ in members if self.record.fields[name].default is not None]
+            fields = self.record.fields
+            absent = [one.name for one in members if fields[one.name].default is not None]
             if absent:
                 self.emit("    ", "else:", *(f"    o.{name} = None" for name in absent))
 
     def _field(self, name: str, con: Any, indent: str) -> None:
-        if isinstance(con, construct.Default):
-            con = con.subcon
-        if isinstance(con, construct.FormatField):
-            self.run.append((name, con.fmtstr[-1], con.length, []))
+        code = integer_code(con)
+        if code is not None:
+            self.run.append((name, code, con.sizeof(), []))
             return
         if isinstance(con, BitGroup):
             size = con.sizeof()
-            inner = [(bit.name, bit.subcon.sizeof()) for bit in con.subcon.subcon.subcons]
+            inner = [(bit.name, width) for bit, width in bit_fields(con)]
             self.run.append((name, INTEGERS.get(size, f"{size}s"), size, inner))
             return
         self._flush(indent)
@@ -119,13 +126,13 @@ class _Code(FlatCode):
             self._octets(name, con, indent)
         elif isinstance(con, Records):
             self._records(name, con, indent)
-        elif isinstance(con, construct.Switch):
-            self._switch(name, con, indent)
+        elif found := switch(con):
+            self._switch(name, *found, indent)
         else:
-            raise TypeError(f"{self.what}.{name}: {con!r} cannot be flattened")
+            raise TypeError(f"{self.what}.{name}: there is no code for {con!r}")
 
     def _flush(self, indent: str) -> None:
-        """Read the integers that have gathered: one bounds check, one `struct` call."""
+        """Read the collected integers: one bounds check, one `struct` call."""
         if not self.run:
             return
         run, self.run = self.run, []
@@ -201,11 +208,10 @@ class _Code(FlatCode):
             "    items.append(item)",
         )
 
-    def _switch(self, name: str, con: Any, indent: str) -> None:
-        key = self.evaluated(con.keyfunc)
-        self.emit(indent, f"case = {key}")
+    def _switch(self, name: str, key: Any, cases: Mapping[int, Any], indent: str) -> None:
+        self.emit(indent, f"case = {self.evaluated(key)}")
         keyword = "if"
-        for value, case in con.cases.items():
+        for value, case in cases.items():
             self.emit(indent, f"{keyword} case == {value}:")
             keyword = "elif"
             self._field(name, case, indent + "    ")

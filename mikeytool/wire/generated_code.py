@@ -1,25 +1,23 @@
-"""What the writers of flat code share: `flatten` writes parsers, `flat_build` builders.
+"""What the generators share: `generate_parser` and `generate_builder`.
 
-Both turn the `construct` grammar of a record into the source of one function, in which `o` is
-the record, and what the grammar evaluates on a context is evaluated on that.
+Both turn the grammar of a record into the source of one function in which `o` is the record;
+what the grammar evaluates on a context is evaluated on that.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-import construct
-
-from mikeytool.wire.grammar import REST, Implied, LengthOf, Record
+from mikeytool.wire.construct_fields import REST, Member, equal_sides, field_named, members
+from mikeytool.wire.grammar import Implied, LengthOf, Record
 
 INTEGERS = {1: "B", 2: "H", 4: "I"}
 """The `struct` codes of unsigned integers, by their octets."""
 
 
-class FlatCode:
+class GeneratedCode:
     """The source of one function, as it grows, and the constants that it uses."""
 
     def __init__(self, record: type[Record]) -> None:
@@ -46,31 +44,28 @@ class FlatCode:
         """Add lines."""
         self.lines.extend(indent + line for line in lines)
 
-    def members(self) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
-        """The fields with their grammars, in order, under the conditions that they are there.
+    def members(self) -> Iterator[tuple[str, list[Member]]]:
+        """The fields in order, each run of them with the condition under which it is there.
 
-        Neighbours with one condition go together; it is empty for what is always there.
+        The condition is source, empty for fields that are always there.
         """
-        for condition, group in groupby(self.record.struct.subcons, self._condition):
-            members = [(member.name, member.subcon) for member in group]
-            if condition:
-                members = [(name, con.thensubcon) for name, con in members]
-            yield condition, members
+        for condition, group in groupby(members(self.record.struct), self._condition):
+            yield condition, list(group)
 
-    def _condition(self, member: Any) -> str:
-        con = member.subcon
-        return self.evaluated(con.condfunc) if isinstance(con, construct.IfThenElse) else ""
+    def _condition(self, member: Member) -> str:
+        return "" if member.condition is None else self.evaluated(member.condition)
 
     def evaluated(self, of: Any) -> str:
-        """An expression for what `construct` would evaluate; what is known here is inlined."""
+        """The source of what `construct` would evaluate; known expressions are inlined."""
         if isinstance(of, int):
             return str(int(of))
         if of is REST:
             return "end - pos"
-        if isinstance(of, construct.expr.Path):
-            return f"o.{of._Path__field}"
-        if isinstance(of, construct.expr.BinExpr) and of.op is operator.eq:
-            return f"{self.evaluated(of.lhs)} == {self.evaluated(of.rhs)}"
+        name, sides = field_named(of), equal_sides(of)
+        if name is not None:
+            return f"o.{name}"
+        if sides is not None:
+            return f"{self.evaluated(sides[0])} == {self.evaluated(sides[1])}"
         if isinstance(of, Implied):
             known, fail = self.constant(of.known), self.constant(of)
             field = f"o.{of.field}"

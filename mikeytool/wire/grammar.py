@@ -1,27 +1,28 @@
-"""How a payload's grammar is declared: a class whose attributes are `construct` fields.
+"""How a grammar is declared: a class whose attributes are `construct` fields.
 
 Each payload is a `Record` subclass that lists its fields once, in wire order. From that one
 list come the attributes with their types, the `construct` grammar in `struct` that parses
-and builds, the names in `--json`, and, through `flatten`, a parser for bulk work that yields
-byte ranges too.
+and builds, the names in `--json`, and the generated parsers and builders, of which the former
+give byte ranges too.
 
     class IDR(Payload, number=14, section="RFC 6043 6.6"):
         id_role: int = uint8(names=IdRole)
         id_len: int | None = length_of("id_data", Int16ub, default=None)
         id_data: bytes = octets(this.id_len)
 
-Lengths, counts and next payload numbers that are None when a record is built are made right;
-where they are given they are written as given, so that broken messages can be made too.
+Lengths, counts and next payload numbers that are None when a record is built are filled in;
+those that are given are written as given, so that broken messages can be made too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform
 
 import construct
 from construct import BitsInteger, BitStruct, Default, If, Int8ub, Int16ub, Int32ub, Struct, this
 
+from mikeytool.wire.construct_fields import REST, BitGroup, Octets, Records
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.masked_repr import masked
 from mikeytool.wire.registry import Namespace, labels
@@ -50,17 +51,14 @@ __all__ = [
 
 Condition = Callable[[Any], Any]
 
-REST = "the rest"
-"""As a length: all octets up to the end of what holds the record."""
-
 
 class Field(NamedTuple):
     """One field of a record: its grammar, and how people and JSON see it.
 
-    `names` is the registry of an enumerated field, `show` how a value is printed ("hex" for
-    identifiers such as SSRCs, "flag", "flags", "time", "text", "secret"), `holds` what an
-    octet string or a list contains in its turn. What this means in JSON, both ways, stands
-    in `shapes`.
+    `names` is the registry of an enumerated field. `show` is how a value is printed: "hex" for
+    identifiers such as SSRCs, "flag", "flags", "time", "text", "secret". `holds` is what an
+    octet string or a list contains. `json_field` and its relatives say what this means in
+    JSON, both ways.
     """
 
     grammar: Any
@@ -84,9 +82,9 @@ class Field(NamedTuple):
 
 
 class Implied:
-    """A length, or whether something is there, that another field implies by the table `known`.
+    """A length, or whether something is there, that another field implies.
 
-    `unknown` says what a value is that is not in the table.
+    `known` maps the values of that field to it; `unknown` is the error text for other values.
     """
 
     def __init__(
@@ -98,7 +96,7 @@ class Implied:
         self.field, self.known, self.unknown = field, known, unknown
 
     def __call__(self, ctx: Any) -> int:
-        """What is implied; raises WireError for a value that is not in the table."""
+        """What is implied; raises WireError for a value that `known` does not have."""
         value = ctx[self.field]
         if value not in self.known:
             raise WireError(self.unknown.format(field=self.field, value=value))
@@ -112,81 +110,11 @@ class LengthOf:
         self.field = field
 
     def __call__(self, ctx: Any) -> int:
-        """The length; raises `construct.ConstructError` for what is no octets or records."""
+        """The length; raises `construct.ConstructError` for neither octets nor records."""
         value = ctx[self.field]
         if not isinstance(value, bytes | list):
             raise construct.StreamError(f"octets are needed, not {type(value).__name__}")
         return len(value) if isinstance(value, bytes) else sum(len(item.build()) for item in value)
-
-
-class Octets(construct.Construct):  # type: ignore[misc]
-    """An octet string whose length another field gives; building writes what there is.
-
-    Unlike `construct.Bytes`, it can be built with a length field that is wrong on purpose.
-    """
-
-    def __init__(self, length: Any) -> None:
-        super().__init__()
-        self.length = length
-
-    def _parse(self, stream: Any, context: Any, path: str) -> bytes:
-        size = _evaluated(self.length, stream, context)
-        data: bytes = construct.stream_read(stream, size, path)
-        return data
-
-    def _build(self, obj: bytes, stream: Any, context: Any, path: str) -> bytes:
-        if not isinstance(obj, bytes):
-            raise construct.StreamError(f"octets are needed, not {type(obj).__name__}", path=path)
-        construct.stream_write(stream, obj, len(obj), path)
-        return obj
-
-
-class BitGroup(construct.Subconstruct):  # type: ignore[misc]
-    """Bit fields that share octets; expressions behind them see each by its own name."""
-
-    def _parse(self, stream: Any, context: Any, path: str) -> Any:
-        values = self.subcon._parsereport(stream, context, path)
-        context.update(values)
-        return values
-
-
-class Records(construct.Construct):  # type: ignore[misc]
-    """A list of records (or of single octets, `of` None): `count` of them, or all in `length`.
-
-    Building writes every item that there is, whatever the count or length field says.
-    """
-
-    def __init__(self, of: type[Record] | None, count: Any = None, length: Any = None) -> None:
-        super().__init__()
-        self.of = of
-        self.count = count
-        self.length = length
-        self.item = Int8ub if of is None else of.struct
-
-    def _parse(self, stream: Any, context: Any, path: str) -> list[Any]:
-        items = []
-        if self.count is not None:
-            count = construct.core.evaluate(self.count, context)
-            items = [self.item._parsereport(stream, context, path) for _ in range(count)]
-        else:
-            end = stream.tell() + _evaluated(self.length, stream, context)
-            while stream.tell() < end:
-                items.append(self.item._parsereport(stream, context, path))
-            if stream.tell() > end:
-                raise construct.StreamError("an item runs over the end of its list", path=path)
-        return items if self.of is None else [self.of._from_container(item) for item in items]
-
-    def _build(self, obj: Iterable[Any], stream: Any, context: Any, path: str) -> Any:
-        for item in obj:
-            value = item if self.of is None else item._values()
-            self.item._build(value, stream, context, path)
-        return obj
-
-
-def _evaluated(length: Any, stream: Any, context: Any) -> int:
-    if length is REST:
-        return len(stream.getbuffer()) - int(stream.tell())
-    return int(construct.core.evaluate(length, context))
 
 
 def _field(grammar: Any, when: Condition | None, **how: Any) -> Any:
@@ -219,8 +147,9 @@ def octets(length: Any, *, when: Condition | None = None, default: Any = ..., **
 
 
 def length_of(other: str, size: Any, *, when: Condition | None = None, default: None = None) -> Any:
-    """The length in octets of what field `other` holds, in an integer like `size` or of
-    `size` bits.
+    """The length in octets of what field `other` holds.
+
+    `size` is an integer of `construct`, or a number of bits.
     """
     bit_length = size if isinstance(size, int) else 0
     number = BitsInteger(size) if bit_length else size
@@ -229,7 +158,7 @@ def length_of(other: str, size: Any, *, when: Condition | None = None, default: 
 
 
 def count_of(other: str, *, bit_length: int = 0, default: None = None) -> Any:
-    """How many items the list `other` holds, in one octet or `bit_length` bits."""
+    """The number of items in the list `other`, in one octet or `bit_length` bits."""
     size = BitsInteger(bit_length) if bit_length else Int8ub
     grammar = Default(size, lambda ctx: len(ctx[other]))
     return Field(grammar, bit_length=bit_length, default=default)
@@ -265,7 +194,7 @@ class Record:
     def __init_subclass__(cls, *, tail: bool = False) -> None:
         """Turn the declared fields into attributes and the `construct` grammar.
 
-        Inherited fields come before the class's own, those of a `tail` base behind them.
+        Inherited fields come before those of the class, the fields of a `tail` base after them.
         """
         own = {key: value for key, value in vars(cls).items() if isinstance(value, Field)}
         fields: dict[str, Field] = {}
@@ -284,16 +213,16 @@ class Record:
         cls.struct, cls._bit_groups = _grammar(fields)
 
     def __init__(self, **values: Any) -> None:
-        """Set the fields given; the others take their defaults.
+        """Set the given fields; the others take their defaults.
 
-        Raises TypeError for a name that is no field and for a field without a value.
+        Raises TypeError for a name that is not a field and for a field without a value.
         """
         if not self._needed <= values.keys() <= self.fields.keys():
             raise self._misfit(values)
         self.__dict__ = values
 
     def _misfit(self, values: Mapping[str, Any]) -> TypeError:
-        """The error of a name that is no field, or else of a field without a value."""
+        """The error for a name that is not a field, or else for a field without a value."""
         for key in values:
             if key not in self.fields:
                 return TypeError(f"{type(self).__name__} has no field {key!r}")
@@ -301,7 +230,7 @@ class Record:
         return TypeError(f"{type(self).__name__} needs {missing!r}")
 
     def copy(self, **changes: Any) -> Self:
-        """A record with the same fields but for `changes`."""
+        """A record with the same fields except for `changes`."""
         fields = self.fields
         if not changes.keys() <= fields.keys():
             raise self._misfit(changes)
@@ -311,12 +240,12 @@ class Record:
         return made
 
     def __getitem__(self, key: str) -> Any:
-        """The field `key`, as `construct` expressions ask for it."""
+        """The field `key`, which is how `construct` expressions ask for it."""
         return getattr(self, key)
 
     def __eq__(self, other: object) -> bool:
-        """Equal when of the same class with the same fields."""
-        return type(self) is type(other) and self._values() == other._values()
+        """Equal if of the same class with the same fields."""
+        return type(self) is type(other) and self.values() == other.values()
 
     def __repr__(self) -> str:
         """Names and values; octets that are a key, or may hold one, are masked."""
@@ -332,25 +261,27 @@ class Record:
 
         Raises `construct.ConstructError` when a value does not fit its field.
         """
-        data: bytes = self.struct.build(self._values())
+        data: bytes = self.struct.build(self.values())
         return data
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read a record that fills `data` from its start, with `construct` itself.
 
-        Raises `construct.ConstructError`. This is the reference for `flatten.parser`.
+        Raises `construct.ConstructError`. `generate_parser.parser` gives the same.
         """
-        return cls._from_container(cls.struct.parse(data))
+        return cls.from_container(cls.struct.parse(data))
 
-    def _values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
+        """The fields by name, as `construct` builds them."""
         values = {key: getattr(self, key) for key in self.fields}
         for group in self._bit_groups:
             values[group] = dict(values)
         return values
 
     @classmethod
-    def _from_container(cls, container: Mapping[str, Any]) -> Self:
+    def from_container(cls, container: Mapping[str, Any]) -> Self:
+        """The record of what `construct` parsed."""
         values = {key: value for key, value in container.items() if key in cls.fields}
         for group in cls._bit_groups:
             values.update((k, v) for k, v in container[group].items() if k in cls.fields)

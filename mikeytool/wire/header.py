@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import takewhile
 from typing import Any
 
 import construct
 
+from mikeytool.wire.construct_fields import build_leading, parse_leading
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.grammar import (
-    BitGroup,
     Int8ub,
     Int16ub,
     Record,
@@ -125,28 +124,13 @@ class HDR(Record):
         """
         if self.is_whole:
             return super().build()
-        there = takewhile(self._is_there, self.struct.subcons)
-        data: bytes = construct.Struct(*there).build(self._values())
-        return data
-
-    def _is_there(self, member: Any) -> bool:
-        inner = [bit.name for bit in _bit_fields(member)] or [member.name]
-        return all(self[name] is not None for name in inner)
+        return build_leading(self.struct, self.values())
 
 
 def broken_header(data: bytes) -> tuple[HDR, int]:
-    """What can be read of a header that breaks off, and where that ends."""
-    values: dict[str, Any] = dict.fromkeys(HDR.fields)
-    members = HDR.struct.subcons[:-1]
-    pos = 0
-    for member in members:
-        size = member.sizeof()
-        if pos + size > len(data):
-            return HDR(**values), pos
-        read = construct.Struct(member).parse(data[pos : pos + size])[member.name]
-        bits_in = [bit.name for bit in _bit_fields(member)]
-        values |= {name: read[name] for name in bits_in} or {member.name: read}
-        pos += size
+    """What can be read of a header that breaks off, and the position where that ends."""
+    found, pos = parse_leading(HDR.struct, data)
+    values: dict[str, Any] = dict.fromkeys(HDR.fields) | found
     kind = {CsIdMapType.SRTP_ID: SrtpIdEntry, CsIdMapType.GENERIC_ID: GenericIdEntry}.get(
         values["cs_id_map_type"]
     )
@@ -157,8 +141,3 @@ def broken_header(data: bytes) -> tuple[HDR, int]:
                 entry, pos = parser(kind)(data, pos, len(data), None)
                 entries.append(entry)
     return HDR(**values), pos
-
-
-def _bit_fields(member: Any) -> list[Any]:
-    group = member.subcon
-    return list(group.subcon.subcon.subcons) if isinstance(group, BitGroup) else []

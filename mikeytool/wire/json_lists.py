@@ -1,7 +1,7 @@
-"""The shapes of lists: numbers, records, policy parameters, crypto sessions.
+"""The JSON of lists: numbers, records, policy parameters, crypto sessions.
 
-Where Session Data is shown beside SSRC, ROC and SEQ, these win when it is composed again, so
-that editing one is enough.
+Session Data is shown beside the SSRC, ROC and SEQ in it; when it is composed again, these win,
+so that editing one is enough.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from mikeytool.wire.header import GenericIdEntry, SrtpIdEntry, srtp_session_data
 from mikeytool.wire.json_field import (
     ABSENT,
     HEX,
+    Column,
     Json,
-    Names,
-    Shape,
-    Use,
+    JsonField,
+    NamedNumbers,
+    Writer,
     disagree,
     hex_number,
     hex_schema,
     name_schema,
     octets_of,
+    or_null,
     quoted,
     read_name,
     short,
 )
-from mikeytool.wire.json_record import form
+from mikeytool.wire.json_record import json_record
 from mikeytool.wire.payloads import PolicyParam
 from mikeytool.wire.registry import (
     CsIdMapType,
@@ -41,12 +43,12 @@ from mikeytool.wire.registry import (
 from mikeytool.wire.srtp_policy import SRTP_VALUES
 
 
-class NumbersShape(Shape, kind="numbers"):
+class NumbersField(JsonField, kind="numbers"):
     """A list of octets, each a number."""
 
-    def value(self, use: Use) -> str:
+    def written(self) -> list[Column]:
         """The list."""
-        return f"{{o.{self.name}}}"
+        return [self.column("%s", str)]
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The numbers."""
@@ -54,7 +56,7 @@ class NumbersShape(Shape, kind="numbers"):
         if value is None:
             return ABSENT
         if not isinstance(value, list) or not all(_is_octet(one) for one in value):
-            raise UsageError(f"{self.name} {short(value)}: a list of numbers to 255 belongs")
+            raise UsageError(f"{self.name} {short(value)}: give a list of numbers to 255")
         return value
 
     def schema(self) -> Json:
@@ -66,7 +68,7 @@ def _is_octet(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0xFF
 
 
-class RecordsShape(Shape, kind="records"):
+class RecordsField(JsonField, kind="records"):
     """A list of records."""
 
     @property
@@ -75,12 +77,12 @@ class RecordsShape(Shape, kind="records"):
         kind: type[Record] = self.grammar.of
         return kind
 
-    def value(self, use: Use) -> str:
-        """A list of dictionaries."""
-        return f"[{{{use(self._texts)}(o.{self.name})}}]"
+    def written(self) -> list[Column] | Writer:
+        """A list of objects."""
+        return [Column(f'"{self.name}": [%s]', self.name, self._texts)]
 
-    def _texts(self, records: list[Record]) -> str:
-        return ", ".join([f"{{{form(self.of).text(one, True, 0)}}}" for one in records])
+    def _texts(self, records: list[Any]) -> str:
+        return ", ".join(map(json_record(self.of).text, records))
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The records."""
@@ -88,7 +90,7 @@ class RecordsShape(Shape, kind="records"):
         if value is None:
             return ABSENT
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-            raise UsageError(f"{self.name}: a list of objects belongs")
+            raise UsageError(f"{self.name}: give a list of objects")
         return [self.compose_one(one, f"{self.name}[{at}]", known) for at, one in enumerate(value)]
 
     def compose_one(self, described: Json, where: str, known: Mapping[str, Any]) -> Any:
@@ -100,11 +102,11 @@ class RecordsShape(Shape, kind="records"):
 
     def compose_item(self, described: Json, known: Mapping[str, Any]) -> Any:
         """One record."""
-        return form(self.of).compose(described)
+        return json_record(self.of).compose(described)
 
     def schema(self) -> Json:
         """A list of objects."""
-        return {self.name: {"type": "array", "items": form(self.of).schema()}}
+        return {self.name: {"type": "array", "items": json_record(self.of).schema()}}
 
 
 # --- Security policies --------------------------------------------------------------------
@@ -152,19 +154,18 @@ def param_text(protocol: int, kind: int, length: int, value: bytes) -> str:
     )
 
 
-class ParamsShape(RecordsShape, kind="policy"):
+def _params_text(policy: Any, show_keys: bool, depth: int) -> str:
+    protocol = policy.protocol
+    items = [param_text(protocol, one.type, one.length, one.value) for one in policy.policy_param]
+    return f'"policy_param": [{", ".join(items)}]'
+
+
+class PolicyParamsField(RecordsField, kind="policy"):
     """Policy parameters; `meaning` is the registry name of an enumerated value."""
 
-    def value(self, use: Use) -> str:
-        """A list of dictionaries."""
-        return f"[{{{use(self._params)}(o)}}]"
-
-    @staticmethod
-    def _params(policy: Any) -> str:
-        protocol = policy.protocol
-        return ", ".join(
-            [param_text(protocol, one.type, one.length, one.value) for one in policy.policy_param]
-        )
+    def written(self) -> Writer:
+        """A list of objects."""
+        return _params_text
 
     def compose_item(self, described: Json, known: Mapping[str, Any]) -> Any:
         """A parameter, its type by name or number, its value by octets or meaning."""
@@ -188,8 +189,8 @@ class ParamsShape(RecordsShape, kind="policy"):
         }
         unknown = described.keys() - changed.keys() - {"type_value", "meaning"}
         if unknown:
-            raise UsageError(f"{min(unknown)!r} is no field here")
-        return form(PolicyParam).compose(changed)
+            raise UsageError(f"{min(unknown)!r} is not a field here")
+        return json_record(PolicyParam).compose(changed)
 
     def schema(self) -> Json:
         """A list of objects."""
@@ -209,14 +210,14 @@ class ParamsShape(RecordsShape, kind="policy"):
 # --- Crypto sessions ----------------------------------------------------------------------
 
 
-class CsIdMapShape(RecordsShape, kind="crypto sessions"):
+class CsIdMapField(RecordsField, kind="crypto sessions"):
     """The CS ID map; in an SRTP-ID map the CS ID is the position, from 1."""
 
     _SIZES: ClassVar[dict[str, tuple[int, int]]] = {"ssrc": (0, 4), "roc": (4, 4), "seq": (8, 2)}
 
-    def value(self, use: Use) -> str:
-        """A list of dictionaries."""
-        return f"[{{{use(_crypto_sessions)}(o.{self.name})}}]"
+    def written(self) -> list[Column]:
+        """A list of objects, or null where the header breaks off."""
+        return [Column(f'"{self.name}": %s', self.name, or_null(_crypto_sessions))]
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The entries, of the kind that the map type says."""
@@ -236,17 +237,19 @@ class CsIdMapShape(RecordsShape, kind="crypto sessions"):
             return self._srtp_id(described)
         if known.get("cs_id_map_type") != CsIdMapType.GENERIC_ID:
             raise UsageError("this type of map has no crypto sessions; give octets in trailing")
-        fields = {key: described[key] for key in described.keys() & form(GenericIdEntry).keys}
+        fields = {
+            key: described[key] for key in described.keys() & json_record(GenericIdEntry).keys
+        }
         data = fields.get("session_data")
         placed = self._placed(described, b"" if data is None else octets_of("session_data", data))
         if data is not None or placed:
             fields["session_data"] = placed.hex()
         if described.get("seq") is not None:
             fields.setdefault("s", True)
-        unknown = described.keys() - form(GenericIdEntry).keys - set(self._SIZES)
+        unknown = described.keys() - json_record(GenericIdEntry).keys - set(self._SIZES)
         if unknown:
-            raise UsageError(f"{min(unknown)!r} is no field here")
-        return form(GenericIdEntry).compose(
+            raise UsageError(f"{min(unknown)!r} is not a field here")
+        return json_record(GenericIdEntry).compose(
             {"cs_id": None, "policies": [], "session_data": "", "spi": "", **fields}
         )
 
@@ -275,7 +278,7 @@ class CsIdMapShape(RecordsShape, kind="crypto sessions"):
         policies = described.get("policies")
         if not isinstance(policies, list) or len(policies) != 1:
             raise UsageError("policies: an SRTP-ID map has one number a crypto session")
-        entry: SrtpIdEntry = form(SrtpIdEntry).compose(
+        entry: SrtpIdEntry = json_record(SrtpIdEntry).compose(
             {
                 "policy_no": policies[0],
                 "ssrc": described.get("ssrc"),
@@ -306,11 +309,12 @@ class CsIdMapShape(RecordsShape, kind="crypto sessions"):
         return {self.name: {"type": ["array", "null"], "items": item}}
 
 
-_PROTOCOLS = Names(ProtType)
+_PROTOCOLS = NamedNumbers("protocol", ProtType)
 
 
 def _crypto_sessions(entries: list[SrtpIdEntry | GenericIdEntry]) -> str:
-    return ", ".join([_crypto_session(entry, at) for at, entry in enumerate(entries, 1)])
+    items = [_crypto_session(entry, at) for at, entry in enumerate(entries, 1)]
+    return f"[{', '.join(items)}]"
 
 
 def _crypto_session(entry: SrtpIdEntry | GenericIdEntry, position: int) -> str:
@@ -323,17 +327,13 @@ def _crypto_session(entry: SrtpIdEntry | GenericIdEntry, position: int) -> str:
         )
     ssrc, roc, seq = srtp_session_data(entry) or (None, None, None)
     return (
-        f'{{"cs_id": {entry.cs_id}, "protocol": {_PROTOCOLS[entry.protocol]}, '
-        f'"protocol_value": {entry.protocol}, "policies": {entry.policies}, '
+        f'{{"cs_id": {entry.cs_id}, {_PROTOCOLS[entry.protocol]}, "policies": {entry.policies}, '
         f'"s": {"true" if entry.s else "false"}, '
-        f'"ssrc": {_hex_or_null(ssrc)}, "roc": {_or_null(roc)}, "seq": {_or_null(seq)}, '
+        f'"ssrc": {_hex_or_null(ssrc)}, "roc": {_number_or_null(roc)}, '
+        f'"seq": {_number_or_null(seq)}, '
         f'"session_data": "{entry.session_data.hex()}", "spi": "{entry.spi.hex()}"}}'
     )
 
 
-def _hex_or_null(number: int | None) -> str:
-    return "null" if number is None else f'"{number:#010x}"'
-
-
-def _or_null(number: int | None) -> str:
-    return "null" if number is None else str(number)
+_hex_or_null = or_null('"0x%08x"'.__mod__)
+_number_or_null = or_null(str)

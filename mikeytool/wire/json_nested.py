@@ -1,8 +1,8 @@
-"""The shapes of octet strings that hold payloads, keys or extensions.
+"""The JSON of octet strings that hold payloads, keys or extensions.
 
-Where the content of an octet string is shown beside the octets, the content is what counts
-when it is composed again, so that editing it is enough: keys that are not masked win over
-`encr_data`, `content` wins over the `data` of a General Extension payload.
+The content of an octet string is shown beside the octets; when it is composed again, the
+content wins, so that editing it is enough: keys that are not masked win over `encr_data`,
+`content` wins over the `data` of a General Extension payload.
 """
 
 from __future__ import annotations
@@ -12,8 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mikeytool.wire.errors import UsageError, WireError
-from mikeytool.wire.json_field import ABSENT, HEX, Json, Shape, Use, octets_of, quoted, read_name
-from mikeytool.wire.json_record import Writer, form
+from mikeytool.wire.json_field import (
+    ABSENT,
+    HEX,
+    Json,
+    JsonField,
+    Writer,
+    octets_of,
+    quoted,
+    read_name,
+)
+from mikeytool.wire.json_record import json_record
 from mikeytool.wire.message import build_chain, build_leading, content
 from mikeytool.wire.payloads import ID, THDR, KeyData, Payload, Raw, payload_kind
 from mikeytool.wire.registry import EncrAlg, NextPayload
@@ -31,35 +40,36 @@ _PLACE = frozenset({"payload", "payload_value", "offset", "length", "certificate
 def payloads_text(payloads: Iterable[Payload], show_keys: bool, depth: int = MAX_DEPTH) -> str:
     """Payloads in JSON, without brackets: their places, their fields, what is inside them."""
     known = _WRITERS
-    return ", ".join(
-        [(known.get(type(one)) or _writer(type(one)))(one, show_keys, depth) for one in payloads]
-    )
+    texts = [
+        (known.get(type(one)) or _writer(type(one)))(one, show_keys, depth) for one in payloads
+    ]
+    return "}, ".join(texts) + "}" if texts else ""
 
 
 _WRITERS: dict[type[Payload], Writer] = {}
 
 
 def _writer(kind: type[Payload]) -> Writer:
-    made = _WRITERS[kind] = form(kind).payload_text
+    made = _WRITERS[kind] = json_record(kind).payload
     return made
 
 
 def compose_payloads(items: Any, what: str) -> list[Payload]:
     """The payloads of a list of dictionaries; raises UsageError, naming the place in `what`."""
     if not isinstance(items, list):
-        raise UsageError(f"{what}: a list of payloads belongs")
+        raise UsageError(f"{what}: give a list of payloads")
     return [_compose_payload(item, f"{what}[{at}]") for at, item in enumerate(items)]
 
 
 def _compose_payload(described: Any, where: str) -> Payload:
     try:
         if not isinstance(described, dict):
-            raise UsageError("an object belongs")
+            raise UsageError("give an object")
         if "raw" in described:
             return _compose_raw(described)
         kind = _payload_kind(described)
         where = f"{where} ({kind.label})"
-        payload: Payload = form(kind).compose(described, _PLACE)
+        payload: Payload = json_record(kind).compose(described, _PLACE)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
     return payload
@@ -88,7 +98,7 @@ def _compose_raw(described: Json) -> Raw:
     return payload
 
 
-class PayloadsShape(Shape, kind="payloads"):
+class PayloadsField(JsonField, kind="payloads"):
     """TP Data or Initiator Data: a list of payloads where it can be read, else hex."""
 
     @property
@@ -96,9 +106,9 @@ class PayloadsShape(Shape, kind="payloads"):
         """The field, and why it could not be read."""
         return self.name, f"{self.name}_error"
 
-    def source(self, use: Use, *, broken: bool = False) -> str:
+    def written(self) -> Writer:
         """One key, or two where it cannot be read."""
-        return f"{{{use(self._text)}(o, show_keys, depth)}}"
+        return self._text
 
     def _text(self, payload: Payload, show_keys: bool, depth: int) -> str:
         data = payload[self.name]
@@ -135,7 +145,7 @@ class PayloadsShape(Shape, kind="payloads"):
         return (self.name,)
 
 
-class TicketDataShape(PayloadsShape, kind="ticket data"):
+class TicketDataField(PayloadsField, kind="ticket data"):
     """Ticket Data of a base ticket, which starts with THDR at once (interpretation 7).
 
     That of other ticket types, the 3GPP base ticket among them, is read as one where that is
@@ -157,7 +167,7 @@ def describe_keys(keys: Iterable[KeyData], *, show_keys: bool) -> list[Json]:
 
 
 def _keys_text(keys: Iterable[KeyData], show_keys: bool) -> str:
-    return ", ".join([f"{{{form(KeyData).text(key, show_keys, 0)}}}" for key in keys])
+    return ", ".join([json_record(KeyData).text(key, show_keys=show_keys) for key in keys])
 
 
 def full_keys(keys: Any) -> list[Payload] | None:
@@ -174,14 +184,14 @@ def full_keys(keys: Any) -> list[Payload] | None:
     for at, key in enumerate(keys):
         try:
             if not isinstance(key, dict):
-                raise UsageError("an object belongs")
-            found.append(form(KeyData).compose(key))
+                raise UsageError("give an object")
+            found.append(json_record(KeyData).compose(key))
         except UsageError as error:
             raise UsageError(f"keys[{at}]: {error}") from None
     return found
 
 
-class KeyDataShape(Shape, kind="key data"):
+class KeyDataField(JsonField, kind="key data"):
     """Encr data of a KEMAC, with the keys beside it when it is not encrypted.
 
     `keys_id` is the IDi before them (RFC 3830 3.2). Where they cannot be read to the last
@@ -193,24 +203,25 @@ class KeyDataShape(Shape, kind="key data"):
         """The octets, the keys, what is before them, and why they could not be read."""
         return self.name, "keys", "keys_id", "keys_error"
 
-    def source(self, use: Use, *, broken: bool = False) -> str:
+    def written(self) -> Writer:
         """One key, or more without encryption."""
-        return f'"{self.name}": "{{o.{self.name}.hex()}}"{{{use(self._keys)}(o, show_keys)}}'
+        return self._text
 
-    def _keys(self, kemac: Any, show_keys: bool) -> str:
+    def _text(self, kemac: Any, show_keys: bool, depth: int) -> str:
+        octets = f'"{self.name}": "{kemac.encr_data.hex()}"'
         if kemac.encr_alg != EncrAlg.NULL:
-            return ""
+            return octets
         keys: list[KeyData] = []
         beside = ""
         try:
             for one in content(kemac, self.name):
                 if isinstance(one, ID):
-                    beside += f', "keys_id": {{{form(ID).text(one)}}}'
+                    beside += f', "keys_id": {json_record(ID).text(one)}'
                 else:
                     keys.append(one)
         except WireError as error:
             beside += f', "keys_error": {quoted(str(error))}'
-        return f', "keys": [{_keys_text(keys, show_keys)}]{beside}'
+        return f'{octets}, "keys": [{_keys_text(keys, show_keys)}]{beside}'
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The octets; of a KEMAC that is not encrypted those of the keys, if none is masked."""
@@ -231,8 +242,8 @@ class KeyDataShape(Shape, kind="key data"):
             return
         try:
             if not isinstance(described, dict):
-                raise UsageError("an object belongs")
-            named: ID = form(ID).compose(described)
+                raise UsageError("give an object")
+            named: ID = json_record(ID).compose(described)
             yield named
         except UsageError as error:
             raise UsageError(f"keys_id: {error}") from None
@@ -241,7 +252,12 @@ class KeyDataShape(Shape, kind="key data"):
         """Hex, a list of keys, and what stands before them."""
         keys = {"type": ["array", "null"], "items": {"$ref": "#/$defs/key"}}
         error = {"type": "string"}
-        return {self.name: HEX, "keys": keys, "keys_id": form(ID).schema(), "keys_error": error}
+        return {
+            self.name: HEX,
+            "keys": keys,
+            "keys_id": json_record(ID).schema(),
+            "keys_error": error,
+        }
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -252,17 +268,19 @@ class KeyDataShape(Shape, kind="key data"):
 # --- General Extension --------------------------------------------------------------------
 
 
-class ExtensionShape(Shape, kind="extension"):
-    """Data of a General Extension payload, with its `content` where that has a form."""
+class ExtensionField(JsonField, kind="extension"):
+    """Data of a General Extension payload, with its `content` if there is a grammar for it."""
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The octets, the content, and why it could not be read."""
         return *self.required, "content_error"
 
-    def source(self, use: Use, *, broken: bool = False) -> str:
+    def written(self) -> Writer:
         """Two keys, or three where the content cannot be read."""
-        return f'"{self.name}": "{{o.{self.name}.hex()}}", "content": {{{use(self._content)}(o)}}'
+        return lambda payload, show_keys, depth: (
+            f'"{self.name}": "{payload.data.hex()}", "content": {self._content(payload)}'
+        )
 
     @staticmethod
     def _content(payload: Any) -> str:
@@ -272,7 +290,7 @@ class ExtensionShape(Shape, kind="extension"):
             record = read_extension(payload)
         except WireError as error:
             return f'null, "content_error": {quoted(str(error))}'
-        return "null" if record is None else f"{{{form(type(record)).text(record, True, 0)}}}"
+        return "null" if record is None else json_record(type(record)).text(record)
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The octets of the content, or those given."""
@@ -284,13 +302,13 @@ class ExtensionShape(Shape, kind="extension"):
             return ABSENT if data is None else octets_of(self.name, data)
         if kind is None or not isinstance(content, dict):
             raise UsageError("content: this type has none; give the octets in data")
-        return form(kind).compose(content).build()
+        return json_record(kind).compose(content).build()
 
     def schema(self) -> Json:
-        """Hex, and one of the contents that have a form."""
+        """Hex, and one of the contents that have a grammar."""
         from mikeytool.wire.extensions import EXTENSIONS
 
-        known = [form(kind).schema() for kind in EXTENSIONS.values()]
+        known = [json_record(kind).schema() for kind in EXTENSIONS.values()]
         content = {"anyOf": [*known, {"type": "null"}]}
         return {self.name: HEX, "content": content, "content_error": {"type": "string"}}
 

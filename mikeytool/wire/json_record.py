@@ -1,129 +1,127 @@
-"""What a record looks like in JSON, both ways, from its grammar alone.
-
-A `Form` puts the shapes of a record's fields together. The text of a record is written by
-generated code, one f-string a record, because that is what `decode --json` does most; its
-dictionary is what JSON makes of the text.
-"""
+"""What a record looks like in JSON, both ways, from its grammar alone."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cached_property
+from operator import attrgetter, call
 from typing import Any
 
-from mikeytool.wire import json_texts  # noqa: F401 - its shapes register themselves
+from mikeytool.wire import json_texts  # noqa: F401 - its kinds of fields register themselves
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.grammar import Record
-from mikeytool.wire.json_field import ABSENT, Json, shape_of
+from mikeytool.wire.json_field import ABSENT, Column, Json, JsonField, Writer, json_field
 
-Writer = Callable[[Any, bool, int], str]
-
-_FORMS: dict[type[Record], Form] = {}
+_RECORDS: dict[type[Record], JsonRecord] = {}
 
 
-def form(record: type[Record]) -> Form:
-    """The form of a record, made at the first call."""
-    made = _FORMS.get(record)
+def json_record(record: type[Record]) -> JsonRecord:
+    """The JSON of a record, made at the first call."""
+    made = _RECORDS.get(record)
     if made is None:
-        made = _FORMS[record] = Form(record)
+        made = _RECORDS[record] = JsonRecord(record)
     return made
 
 
-class Form:
+class JsonRecord:
     """How one kind of record is described, composed and specified."""
 
     def __init__(self, record: type[Record]) -> None:
         self.record = record
-        self.breaks_off = getattr(record, "breaks_off", False)
-        self.shapes = [shape_of(record, name, field) for name, field in record.fields.items()]
-        self.keys = frozenset(key for shape in self.shapes for key in shape.keys)
+        self.fields = [json_field(record, name, field) for name, field in record.fields.items()]
+        self.keys = frozenset(key for field in self.fields for key in field.keys)
 
-    # Each is compiled when it is first needed: a run that reads one message needs few.
-
-    @cached_property
-    def _whole(self) -> Writer:
-        return self._writer()
+    # Each is made when it is first needed: a run that reads one message needs few.
 
     @cached_property
-    def _broken(self) -> Writer:
-        return self._writer(broken=True)
+    def members(self) -> Writer:
+        """Writes the members of the JSON object of a record, without its braces."""
+        return _writer([], self.fields)
 
     @cached_property
-    def payload_text(self) -> Writer:
-        """Writes the whole JSON object of a payload, its place included.
+    def payload(self) -> Writer:
+        """Writes the JSON object of a payload, its place included, up to the closing brace.
 
-        Keys are not masked: in a KEMAC the octets that `encode` needs stand beside them, in
-        the message itself nothing else tells them.
+        Keys are not masked: those in a KEMAC have the octets that `encode` needs beside them,
+        but nothing else has those of a key data payload in the message itself.
         """
         kind: Any = self.record
-        clear = any(shape.field.show == "secret" for shape in self.shapes)
-        write = self._writer(
-            f'{{{{"payload": "{kind.label}", "payload_value": {kind.number}, '
-            '"offset": {o.offset}, "length": {o.length}, ',
-            "}}",
-        )
-        return (lambda o, _, depth: write(o, True, depth)) if clear else write
+        head = f'{{"payload": "{kind.label}", "payload_value": {kind.number}, "offset": %s'
+        write = _writer([Column(head, "offset"), Column('"length": %s', "length")], self.fields)
+        if any(field.field.show == "secret" for field in self.fields):
+            return lambda record, _, depth: write(record, True, depth)
+        return write
 
-    def _writer(self, before: str = "", after: str = "", *, broken: bool = False) -> Writer:
-        """The function that writes the members of the JSON object between these texts."""
-        namespace: dict[str, Any] = {}
-
-        def use(value: Any) -> str:
-            name = f"k{len(namespace)}"
-            namespace[name] = None
-            if isinstance(value, str):
-                value = eval(f"lambda o, show_keys: {value}", namespace)  # noqa: S307
-            namespace[name] = value
-            return name
-
-        members = ", ".join(shape.source(use, broken=broken) for shape in self.shapes)
-        source = f"def write(o, show_keys, depth):\n    return f'{before}{members}{after}'"
-        exec(compile(source, f"<form of {self.record.__name__}>", "exec"), namespace)  # noqa: S102
-        made: Writer = namespace["write"]
-        return made
-
-    def text(self, record: Any, show_keys: bool = True, depth: int = 0) -> str:
-        """The members of the JSON object of a record, without its braces.
-
-        `depth` is how many levels of payloads are opened.
-        """
-        if self.breaks_off and not record.is_whole:
-            return self._broken(record, show_keys, depth)
-        return self._whole(record, show_keys, depth)
+    def text(self, record: Any, *, show_keys: bool = True) -> str:
+        """The JSON object of a record; payloads in it are not opened."""
+        return f"{{{self.members(record, show_keys, 0)}}}"
 
     def describe(self, record: Any) -> Json:
-        """The dictionary of a record, without what it holds."""
-        described: Json = json.loads(f"{{{self.text(record)}}}")
+        """The dictionary of a record; payloads in it are not opened."""
+        described: Json = json.loads(self.text(record))
         return described
 
     def compose(self, described: Json, beside: frozenset[str] = frozenset()) -> Any:
-        """The record that a dictionary describes; `beside` are keys that are none of its fields.
+        """The record that a dictionary describes; `beside` has keys that are not its fields.
 
-        Fields that have a default, lengths and counts among them, may be left out; in a
-        record that may break off, fields that are null are those that are not there any
-        more. Raises UsageError.
+        Fields with a default, lengths and counts among them, may be left out. In a record that
+        may break off, null stands for the fields after the break. Raises UsageError.
         """
         unknown = described.keys() - self.keys - beside
         if unknown:
-            raise UsageError(f"{min(unknown)!r} is no field here")
+            raise UsageError(f"{min(unknown)!r} is not a field here")
         values: dict[str, Any] = {}
-        for shape in self.shapes:
-            value = shape.read(described, values)
+        for field in self.fields:
+            value = field.read(described, values)
             if value is not ABSENT:
-                values[shape.name] = value
-            elif shape.field.default is ...:
-                if not (shape.nullable and any(key in described for key in shape.keys)):
-                    raise UsageError(f"{shape.keys[0]} is missing")
-                values[shape.name] = None
+                values[field.name] = value
+            elif field.field.default is ...:
+                if not (field.nullable and any(key in described for key in field.keys)):
+                    raise UsageError(f"{field.keys[0]} is missing")
+                values[field.name] = None
         return self.record(**values)
 
     def schema(self) -> Json:
         """The JSON Schema of what `describe` gives."""
-        properties = {key: value for shape in self.shapes for key, value in shape.schema().items()}
+        properties = {key: value for field in self.fields for key, value in field.schema().items()}
         return {
             "type": "object",
             "properties": properties,
-            "required": [key for shape in self.shapes for key in shape.required],
+            "required": [key for field in self.fields for key in field.required],
             "additionalProperties": False,
         }
+
+
+def _writer(columns: Sequence[Column], fields: Sequence[JsonField]) -> Writer:
+    """What writes columns, then fields; neighbouring columns go through one template."""
+    parts: list[Writer] = []
+    run = [*columns]
+    for field in fields:
+        written = field.written()
+        if isinstance(written, list):
+            run += written
+            continue
+        if run:
+            parts.append(_template(run))
+        parts.append(written)
+        run = []
+    if run:
+        parts.append(_template(run))
+    if len(parts) == 1:
+        return parts[0]
+    return lambda record, show_keys, depth: ", ".join(
+        [part(record, show_keys, depth) for part in parts]
+    )
+
+
+def _template(columns: Sequence[Column]) -> Writer:
+    template = ", ".join(column.template for column in columns)
+    names = [column.attribute for column in columns]
+    converts = [column.convert for column in columns]
+    values = attrgetter(*names) if len(names) > 1 else lambda record: (getattr(record, names[0]),)
+
+    def write(record: Any, show_keys: bool, depth: int) -> str:
+        return template % tuple(map(call, converts, values(record)))
+
+    return write

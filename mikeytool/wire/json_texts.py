@@ -1,4 +1,4 @@
-"""The shapes of octets that mean something to people: texts such as identities, and times."""
+"""The JSON of octets that mean something to people: texts such as identities, and times."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from mikeytool.wire.grammar import Field, Record
 from mikeytool.wire.json_field import (
     ABSENT,
     HEX,
+    Column,
     Json,
-    Shape,
-    Use,
+    JsonField,
+    Writer,
     disagree,
     octets_of,
     quoted,
@@ -23,8 +24,8 @@ from mikeytool.wire.registry import TsRole, TsType, labels, lengths
 from mikeytool.wire.timestamp import Timestamp, utc_of
 
 
-class TextShape(Shape, kind="text"):
-    """Octets that are text as a rule: the text where they are UTF-8, else hex in `…_hex`."""
+class TextField(JsonField, kind="text"):
+    """Octets that usually are text: the text if they are UTF-8, else hex in `…_hex`."""
 
     def __init__(self, record: type[Record], name: str, field: Field) -> None:
         super().__init__(record, name, field)
@@ -35,9 +36,9 @@ class TextShape(Shape, kind="text"):
         """One of these."""
         return self.key, f"{self.key}_hex"
 
-    def source(self, use: Use, *, broken: bool = False) -> str:
+    def written(self) -> list[Column]:
         """One key or the other."""
-        return f"{{{use(self._text)}(o.{self.name})}}"
+        return [Column("%s", self.name, self._text)]
 
     def _text(self, data: bytes) -> str:
         try:
@@ -54,7 +55,7 @@ class TextShape(Shape, kind="text"):
         try:
             encoded = text.encode()
         except (AttributeError, UnicodeEncodeError):
-            raise UsageError(f"{self.key} {short(text)}: a text belongs") from None
+            raise UsageError(f"{self.key} {short(text)}: give a text") from None
         if data is not ABSENT and data != encoded:
             raise disagree(self.key, short(text), f"{self.key}_hex", short(hexed))
         return encoded
@@ -69,28 +70,30 @@ class TextShape(Shape, kind="text"):
         return ()
 
 
-class TimeShape(Shape, kind="time"):
-    """A TS value: its octets and, where it is a time, UTC; in TRr the `seconds` beside it."""
+class TimeField(JsonField, kind="time"):
+    """A TS value: its octets and, if it is a time, UTC; for TRr also `seconds`."""
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The value and the seconds."""
         return self.name, "seconds"
 
-    def source(self, use: Use, *, broken: bool = False) -> str:
+    def written(self) -> Writer:
         """One key or two."""
         if "ts_role" in self.record.fields:
-            return f"{{{use(_role_time_text)}(o)}}"
-        return f'"{self.name}": {{{use(_time_text)}(o.ts_type, o.{self.name})}}'
+            return _role_time_text
+        return lambda record, show_keys, depth: (
+            f'"ts_value": {_time_text(record.ts_type, record.ts_value)}'
+        )
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
-        """The octets, made of UTC or seconds where they are left out.
+        """The octets, from UTC or seconds if they are left out.
 
-        Raises UsageError when they are there and disagree.
+        Raises UsageError if they are there and disagree.
         """
         given = described.get(self.name)
         if not isinstance(given, dict | None) or (given and given.keys() - {"value", "utc"}):
-            raise UsageError(f"{self.name} {short(given)}: an object of value and utc belongs")
+            raise UsageError(f"{self.name} {short(given)}: give an object of value and utc")
         given = given or {}
         value, utc, seconds = given.get("value"), given.get("utc"), described.get("seconds")
         kind = known.get("ts_type", -1)
@@ -124,11 +127,13 @@ def _time_text(ts_type: int, value: bytes) -> str:
     return f'{{"value": "{value.hex()}", "utc": {"null" if utc is None else quoted(utc)}}}'
 
 
-def _role_time_text(o: Any) -> str:
-    if o.ts_role == TsRole.REKEY:
-        seconds = Timestamp(o.ts_type, o.ts_value).interval
-        return f'"ts_value": {{"value": "{o.ts_value.hex()}", "utc": null}}, "seconds": {seconds}'
-    return f'"ts_value": {_time_text(o.ts_type, o.ts_value)}'
+def _role_time_text(record: Any, show_keys: bool, depth: int) -> str:
+    if record.ts_role == TsRole.REKEY:
+        seconds = Timestamp(record.ts_type, record.ts_value).interval
+        return (
+            f'"ts_value": {{"value": "{record.ts_value.hex()}", "utc": null}}, "seconds": {seconds}'
+        )
+    return f'"ts_value": {_time_text(record.ts_type, record.ts_value)}'
 
 
 def _agreeing(found: Any, made: bytes | None, what: str, same: bool) -> Any:
@@ -139,7 +144,7 @@ def _agreeing(found: Any, made: bytes | None, what: str, same: bool) -> Any:
 
 def _interval(kind: int, seconds: Any) -> bytes:
     if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 <= seconds < 1 << 32:
-        raise UsageError(f"seconds {short(seconds)}: a number below 2^32 belongs")
+        raise UsageError(f"seconds {short(seconds)}: give a number below 2^32")
     return seconds.to_bytes(4).ljust(lengths(TsType).get(kind, 4), b"\0")
 
 
@@ -147,7 +152,7 @@ def _moment(kind: int, utc: Any) -> bytes:
     try:
         moment = datetime.fromisoformat(utc)
     except (TypeError, ValueError):
-        raise UsageError(f"utc {short(utc)}: a time in ISO 8601 belongs") from None
+        raise UsageError(f"utc {short(utc)}: give a time in ISO 8601") from None
     if kind not in labels(TsType) or moment.tzinfo is None:
         raise UsageError(f"utc {utc!r}: give a time zone, or the octets in value")
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)

@@ -73,9 +73,9 @@ HEADER = '"prf": "MIKEY-1", "csb_id": "0x00000001", "cs_id_map_type": "Empty map
     [
         ('{"data_type": "TRANSFER_INIT", "data_type_value": 13, ' + HEADER + "}", 2,
          ["data_type 'TRANSFER_INIT' means 14", "data_type_value is 13"]),
-        ('{"data_type": "Nonsense", ' + HEADER + "}", 2, ["'Nonsense' is no name"]),
+        ('{"data_type": "Nonsense", ' + HEADER + "}", 2, ["'Nonsense' is not a name"]),
         ("{" + HEADER + "}", 2, ["data_type is missing"]),
-        ('{"data_type_value": 0, "colour": 1, ' + HEADER + "}", 2, ["'colour' is no field"]),
+        ('{"data_type_value": 0, "colour": 1, ' + HEADER + "}", 2, ["'colour' is not a field"]),
         ('{"data_type_value": 0, "payloads": [{"payload": "T"}], ' + HEADER + "}", 2,
          ["payloads[0] (T)", "ts_type is missing"]),
         ("[1]", 3, ["JSON object"]),

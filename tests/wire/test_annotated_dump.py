@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from mikeytool.wire.annotated_dump import Row, dump
-from mikeytool.wire.json_record import Form
+from mikeytool.wire.json_record import JsonRecord
 from mikeytool.wire.message import Message
 from tests.wire.mutations import mutated
 from tests.wire.samples import COMMITTED, every_sample
@@ -120,14 +120,14 @@ def test_session_data_of_srtp_is_taken_apart() -> None:
 def test_a_record_is_described_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many fields it has: 255 crypto sessions, and a policy of 1,000 parameters."""
     count = 0
-    describe = Form.describe
+    describe = JsonRecord.describe
 
-    def counted(self: Form, record: Any) -> dict[str, Any]:
+    def counted(self: JsonRecord, record: Any) -> dict[str, Any]:
         nonlocal count
         count += 1
         return describe(self, record)
 
-    monkeypatch.setattr(Form, "describe", counted)
+    monkeypatch.setattr(JsonRecord, "describe", counted)
     check(bytes.fromhex("01 00 00 00 00000001 ff 00" + "00 00000001 00000000" * 255))
     assert count == 1 + 255
     count = 0

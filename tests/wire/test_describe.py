@@ -134,7 +134,7 @@ def test_keys_behind_an_identity_can_be_edited() -> None:
         b":a", b":b"
     )
     described["payloads"][0]["keys_id"] = 7
-    with pytest.raises(UsageError, match="keys_id: an object"):
+    with pytest.raises(UsageError, match="keys_id: give an object"):
         compose(described)
 
 
@@ -287,16 +287,16 @@ TP = {"payload": "TP", "ticket_type_value": 1, "subtype": 1, "version": 1, "prf_
         ({**header(), "csb_id": True}, ["csb_id"]),
         ({**header(), "data_type": "TRANSFER_INIT", "data_type_value": 13},
          ["data_type 'TRANSFER_INIT' means 14", "data_type_value is 13"]),
-        ({**header(), "data_type": "Transfer"}, ["'Transfer' is no name"]),
-        ({**header(), "data_type": "256"}, ["'256' is no name"]),
-        ({**header(), "data_type": "9" * 5000}, ["is no name"]),
-        ({**header(), "data_type": 7}, ["7 is no name"]),
+        ({**header(), "data_type": "Transfer"}, ["'Transfer' is not a name"]),
+        ({**header(), "data_type": "256"}, ["'256' is not a name"]),
+        ({**header(), "data_type": "9" * 5000}, ["is not a name"]),
+        ({**header(), "data_type": 7}, ["7 is not a name"]),
         ({**header(), "prf_value": 128}, ["prf_value 128", "127"]),
         ({**header(), "prf_value": 1.0}, ["prf_value 1.0"]),
-        (header(csbid=1), ["'csbid' is no field"]),
+        (header(csbid=1), ["'csbid' is not a field"]),
         (header(payloads={}, trailing="xyz"), ["trailing"]),
-        (header(payloads={"a": 1}), ["payloads: a list"]),
-        (header(payloads=["T"]), ["payloads[0]: an object"]),
+        (header(payloads={"a": 1}), ["payloads: give a list"]),
+        (header(payloads=["T"]), ["payloads[0]: give an object"]),
         (header(payloads=[{"raw": "00"}]), ["payload_value beside raw"]),
         (header(payloads=[{"raw": "0"}]), ["payloads[0]: raw"]),
         (header(payloads=[{"raw": "00", "rand": ""}]), ["'rand' has no place beside raw"]),
@@ -304,8 +304,8 @@ TP = {"payload": "TP", "ticket_type_value": 1, "subtype": 1, "version": 1, "prf_
         (payload(payload="250"), ["payload 250 has no grammar"]),
         (payload(payload="RAND"), ["payloads[0] (RAND): rand is missing"]),
         (payload(payload="RAND", rand=None), ["rand is missing"]),
-        (payload(payload="RAND", rand="", rnd=""), ["'rnd' is no field"]),
-        (payload(payload="RAND", rand=[1]), ["rand: hex"]),
+        (payload(payload="RAND", rand="", rnd=""), ["'rnd' is not a field"]),
+        (payload(payload="RAND", rand=[1]), ["rand: give whole octets in hex"]),
         (payload(payload="RAND", rand="", rand_len=256), ["rand_len 256"]),
         (payload(payload="RAND", rand="00" * 256), ["RAND cannot be written"]),
         (payload(payload="ID", id_type="URI", id="a", id_hex="62"), ["id means", "id_hex"]),
@@ -327,15 +327,15 @@ TP = {"payload": "TP", "ticket_type_value": 1, "subtype": 1, "version": 1, "prf_
         (payload(payload="SP", policy_no=0, protocol_value=0, policy_param=[{"value": "00"}]),
          ["type is missing"]),
         (payload(payload="SP", policy_no=0, protocol_value=9, policy_param=[{"type": "AES", "value": ""}]),
-         ["'AES' is no name"]),
+         ["'AES' is not a name"]),
         (payload(payload="KEMAC", encr_alg="NULL", keys=[{"type": "TEK", "kv": "Null", "key": "sha256:00000000"}]),
          ["encr_data is missing", "masked"]),
         (payload(payload="KEMAC", encr_alg="AES-CM-128", keys=[{"type": "TEK", "kv": "Null", "key": "ab"}]),
          ["encr_data is missing", "encrypted"]),
         (payload(payload="KEMAC", encr_alg="NULL", keys=[{"type": "TEK", "kv": "Null", "key": "zz"}]),
-         ["keys[0]: key: hex"]),
+         ["keys[0]: key: give whole octets in hex"]),
         (payload(payload="General Ext.", type_value=241, content={"csb_id": 1}), ["content"]),
-        (payload(payload="General Ext.", type="CSB_ID", content={"csbid": 1}), ["'csbid' is no field"]),
+        (payload(payload="General Ext.", type="CSB_ID", content={"csbid": 1}), ["'csbid' is not a field"]),
         (header(cs_id_map=[{"cs_id": 1}]), ["this type of map has no crypto sessions"]),
         (header(cs_id_map_type="SRTP-ID", cs_id_map=[{"policies": [1, 2], "ssrc": 0}]), ["policies"]),
         (header(cs_id_map_type="SRTP-ID", cs_id_map=[{"policies": [1], "ssrc": 0, "cs_id": 2}]),

@@ -1,4 +1,4 @@
-"""Words for people on standard error, and options that every command has."""
+"""Lines for people on standard error, and options that many commands have."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import sys
 import click
 
 DEBUG = "mikeytool.debug"
-"""The key in the context of a command that says whether tracebacks are wanted."""
+"""The key, in the context of a command, of whether to print tracebacks."""
 
 _QUIET = "mikeytool.quiet"
 
 
 def say(text: str) -> None:
-    """A line for people on standard error, unless -q."""
+    """Print a line for people on standard error, unless -q is given."""
     if not is_quiet():
         click.echo(text, err=True)
 
 
 def is_quiet() -> bool:
-    """Whether people want no words."""
+    """Tell whether -q is given."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(_QUIET))
 
 
 def is_terminal() -> bool:
-    """Whether somebody watches standard error."""
+    """Tell whether standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
@@ -35,10 +35,10 @@ def _set_quiet(context: click.Context, _param: click.Parameter, value: bool) -> 
 
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_quiet,
-    help="No words for people on standard error.",
+    help="Print nothing but errors on standard error.",
 )  # fmt: skip
 force_option = click.option("--force", is_flag=True, help="Overwrite files that exist.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 show_keys_option = click.option(
-    "--show-keys", is_flag=True, help="Print keys, not the beginning of their SHA-256."
+    "--show-keys", is_flag=True, help="Print whole keys, not the beginning of their SHA-256."
 )

@@ -1,4 +1,4 @@
-"""Options by which a user shows a KMS who they are, and says which KMS it is."""
+"""The options for a KMS, and for the credentials of a user there."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def credential_options(command: C) -> C:
         (
             click.option(
                 "--psk", type=KEY, metavar="KEY", envvar="MIKEYTOOL_PSK", show_envvar=True,
-                help=f"Your key with the KMS: {KEY_HELP}.",
+                help=f"Your pre-shared key with the KMS: {KEY_HELP}.",
             ),
             click.option("--psk-id", metavar="TEXT", help="The name of that key, if it has one."),
             click.option(
                 "--private-key", type=_PATH, metavar="PEM",
-                help="In place of a key with the KMS: your private key. A passphrase is asked"
-                f" for, or taken from {PASSPHRASE_VARIABLE}.",
+                help="Your private key, in place of --psk. Its passphrase is read from the"
+                f" terminal, or from {PASSPHRASE_VARIABLE}.",
             ),
             click.option(
                 "--cert", "certs", type=_PATH, multiple=True, metavar="PEM",
-                help="Your certificate, then those that certify it, each the one before.",
+                help="Your certificate, then those of its CAs, each of the one before.",
             ),
             click.option(
                 "--kms-cert", type=_PATH, metavar="PEM",
-                help="The certificate of the KMS, which is trusted as you give it.",
+                help="The certificate of the KMS; it is trusted as given.",
             ),
             click.option("--oaep", is_flag=True, help="Encrypt to the KMS with RSA-OAEP."),
             click.option("--pss", is_flag=True, help="Sign with RSASSA-PSS."),
@@ -110,7 +110,7 @@ def kms_at(where: str) -> StoreKms | UrlKms:
 
 
 def key_name(text: str | None) -> Identity | None:
-    """The name of a key, for IDRpsk; None without one."""
+    """Make the name of a key, for IDRpsk; None without one."""
     return None if text is None else Identity.key_name(text)
 
 
@@ -124,7 +124,7 @@ def credentials_of(
     oaep: bool,
     pss: bool,
 ) -> Credentials:
-    """What the options say; raises UsageError for options that do not go together.
+    """Make the credentials of the options; raises UsageError if they do not go together.
 
     A pre-shared key of the environment gives way to `--private-key`. Without either the key
     is asked for.
@@ -152,6 +152,6 @@ def credentials_of(
 
 
 def _is_typed(name: str) -> bool:
-    """Whether an option stands on the command line, not in the environment."""
+    """Tell whether an option is on the command line, not in the environment."""
     source = click.get_current_context().get_parameter_source(name)
     return source is not ParameterSource.ENVIRONMENT

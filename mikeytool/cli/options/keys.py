@@ -33,7 +33,6 @@ class Key(click.ParamType):  # type: ignore[type-arg] # generic only in newer re
 KEY = Key()
 KEY_HELP = "hex, b64:TEXT, file:PATH or env:NAME; prefer the last two, arguments show in ps"
 
-
 PASSPHRASE_VARIABLE = "MIKEYTOOL_KEY_PASSPHRASE"  # noqa: S105 - a name
 """The variable that holds the passphrase of a private key, if it is not to be typed."""
 

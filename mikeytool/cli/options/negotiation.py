@@ -40,37 +40,29 @@ session_option = click.option(
     help="The session file.",
 )  # fmt: skip
 app_option = click.option(
-    "--app", "apps", multiple=True, metavar="ID", help="The application that this is for."
+    "--app", "apps", multiple=True, metavar="ID", help="The application that the session is for."
 )
 
 
 def media_options(command: C) -> C:
-    """What both sides can say about media."""
-    for option in reversed(
-        (
-            click.option(
-                "--cs",
-                multiple=True,
-                metavar="SPEC",
-                help="A crypto session, as in dir=send,ssrc=0x11111111: dir=send or dir=recv, and"
-                " id, ssrc, prot (srtp or a number), roc with seq, spi, policy. A call has one of"
-                " each direction unless it is told otherwise.",
-            ),
-            click.option(
-                "--suite",
-                "suites",
-                multiple=True,
-                metavar="NAME",
-                help=f"An SRTP suite: {', '.join(SUITES)}.",
-            ),
-            click.option(
-                "--kemac",
-                multiple=True,
-                metavar="SPEC",
-                help="A key of one's own: TYPE[,key=KEY][,salt=KEY][,spi=HEX].",
-            ),
-        )
-    ):
+    """Add the options for media, which both ends have."""
+    options = (
+        click.option(
+            "--cs", multiple=True, metavar="SPEC",
+            help="A crypto session, as in dir=send,ssrc=0x11111111: dir=send or dir=recv, and id,"
+            " ssrc, prot (srtp or a number), roc with seq, spi, policy. By default a call has one"
+            " in each direction.",
+        ),
+        click.option(
+            "--suite", "suites", multiple=True, metavar="NAME",
+            help=f"An SRTP suite: {', '.join(SUITES)}.",
+        ),
+        click.option(
+            "--kemac", multiple=True, metavar="SPEC",
+            help="A key to send in a KEMAC: TYPE[,key=KEY][,salt=KEY][,spi=HEX].",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -83,7 +75,7 @@ def media_of(
     default: Sequence[CsSpec],
     default_suite: Suite | None,
 ) -> Media:
-    """What `--cs`, `--suite` and `--kemac` say; raises UsageError.
+    """Read `--cs`, `--suite` and `--kemac`; raises UsageError.
 
     Without `--suite`, `default_suite` is offered, if there is one.
     """
@@ -109,7 +101,7 @@ def media_of(
 
 
 def parse_cs(text: str) -> CsSpec:
-    """A `--cs` SPEC, `dir=send,ssrc=…`; raises UsageError."""
+    """Read a `--cs` SPEC, `dir=send,ssrc=…`; raises UsageError."""
     spec = parse_spec(text, "--cs", _CS_NAMES, head=False)
 
     def number(name: str, bits: int) -> int | None:
@@ -138,7 +130,7 @@ def parse_cs(text: str) -> CsSpec:
 
 
 def parse_kemac(text: str, length: int, salt_length: int) -> KeyData:
-    """A `--kemac` SPEC, `TYPE[,key=KEY][,salt=KEY][,spi=HEX]`; raises UsageError.
+    """Read a `--kemac` SPEC, `TYPE[,key=KEY][,salt=KEY][,spi=HEX]`; raises UsageError.
 
     What is left out is drawn: key and salt of these lengths in octets, an SPI of 4.
     """
@@ -163,19 +155,19 @@ def parse_kemac(text: str, length: int, salt_length: int) -> KeyData:
 def media_for_session(
     cs: Sequence[str], suites: Sequence[str], kemac: Sequence[str], *, key_wrap: bool = False
 ) -> Callable[[Session], Media]:
-    """What the options say for an update; keys are as long as the session's own."""
+    """Read the options for an update, in which keys are as long as those of the session."""
 
     def media(session: Session) -> Media:
         prf = session.policy.prf
         default = default_suite(prf)
-        said = media_of(cs, suites or [default.name], kemac, default=(), default_suite=None)
-        said = replace(said, encr_alg=wrapping(key_wrap))
+        brought = media_of(cs, suites or [default.name], kemac, default=(), default_suite=None)
+        brought = replace(brought, encr_alg=wrapping(key_wrap))
         known = supported_policies(suites, prf)
         if not suites:
-            return replace(said, policies=(), supported=known)
+            return replace(brought, policies=(), supported=known)
         taken = [c.policy.policy_no for c in session.crypto_sessions if c.policy is not None]
         first = max(taken, default=-1) + 1
-        policies = [sp.copy(policy_no=first + at) for at, sp in enumerate(said.policies)]
-        return replace(said, policies=policies, supported=known)
+        policies = [sp.copy(policy_no=first + at) for at, sp in enumerate(brought.policies)]
+        return replace(brought, policies=policies, supported=known)
 
     return media

@@ -23,70 +23,50 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 DEFAULT_FLAGS = "DEFGHIJNO"
 CREATE_FLAGS = "FGHJLNO"
-"""Made by the initiator, to be resolved by whoever has the key: no D, no E, no forking."""
+"""The default of `ticket create`: no D and no E, so that the responder resolves; no forking."""
 
 
 def policy_options(flags: str) -> Callable[[C], C]:
-    """The options that describe a Ticket Policy; `flags` are the default ones."""
+    """Make the options that describe a Ticket Policy; `flags` are the default flags."""
     options = (
         click.option(
-            "--to",
-            "responders",
-            type=IDENTITY,
-            multiple=True,
-            required=True,
-            metavar="URI",
-            help="Who may resolve the ticket; several times for several.",
+            "--to", "responders", type=IDENTITY, multiple=True, required=True, metavar="URI",
+            help="A responder, who may resolve the ticket; may be given several times.",
         ),
         click.option(
-            "--valid-for",
-            default="8h",
-            show_default=True,
-            metavar="D",
-            help="How long: 90s, 15m, 8h or 7d.",
+            "--valid-for", default="8h", show_default=True, metavar="D",
+            help="Validity: 90s, 15m, 8h or 7d.",
         ),
         click.option(
-            "--not-before",
-            default="now",
-            metavar="T",
-            help="From when on: ISO 8601, Unix seconds, now, now+D or now-D.",
+            "--not-before", default="now", metavar="T",
+            help="Start of the validity: ISO 8601, Unix seconds, now, now+D or now-D.",
         ),
-        click.option("--rekey-every", metavar="D", help="How often keys must change."),
-        click.option("--app", "apps", multiple=True, metavar="ID", help="For that application."),
+        click.option("--rekey-every", metavar="D", help="Interval of rekeying."),
         click.option(
-            "--key-type",
-            "key_types",
-            multiple=True,
-            metavar="TYPE[:BYTES]",
-            help="none, tgk, tgk+salt, tek, tek+salt, gtgk or gtgk+salt; default tgk.",
+            "--app", "apps", multiple=True, metavar="ID", help="An application of the ticket.",
         ),
         click.option(
-            "--suite",
-            metavar="NAME",
+            "--key-type", "key_types", multiple=True, metavar="TYPE[:BYTES]",
+            help="A key to request: none, tgk, tgk+salt, tek, tek+salt, gtgk or gtgk+salt; default"
+            " tgk.",
+        ),
+        click.option(
+            "--suite", metavar="NAME",
             help="The SRTP suite that the keys are for: TEKs and salts get its lengths.",
         ),
         click.option(
-            "--flags",
-            default=flags,
-            show_default=True,
-            metavar="LETTERS",
+            "--flags", default=flags, show_default=True, metavar="LETTERS",
             help="Flags of RFC 6043 6.10, or changes to the default, as in --flags=+LM-J.",
         ),
         click.option(
-            "--profile",
-            type=click.Choice(["128", "256"]),
-            default="128",
-            show_default=True,
-            help="Bits of the algorithms.",
+            "--profile", type=click.Choice(["128", "256"]), default="128", show_default=True,
+            help="Strength of the algorithms, in bits.",
         ),
         click.option(
-            "--ticket-type",
-            type=click.IntRange(0, 65535),
-            default=1,
-            metavar="N",
-            help="Another Ticket Type than the base ticket.",
+            "--ticket-type", type=click.IntRange(0, 65535), default=1, metavar="N",
+            help="Ticket Type; default: the base ticket, 1.",
         ),
-    )
+    )  # fmt: skip
 
     def decorate(command: C) -> C:
         for option in reversed(options):
@@ -111,7 +91,7 @@ def policy_of(
     profile: str,
     ticket_type: int,
 ) -> TicketPolicy:
-    """The Ticket Policy that the options describe."""
+    """Make the Ticket Policy that the options describe."""
     start = parse_time(not_before, now_ns)
     chosen = PROFILES[int(profile)]
     policy = TicketPolicy(
@@ -150,7 +130,7 @@ def parse_flags(text: str) -> TicketFlag:
 
 
 class Lengths(NamedTuple):
-    """How long keys are unless they say so themselves, in octets."""
+    """The default lengths of keys, in octets."""
 
     tgk: int
     tek: int
@@ -158,7 +138,7 @@ class Lengths(NamedTuple):
 
 
 def _lengths(length: int, suite: str | None) -> Lengths:
-    """Those of the profile, and of the suite if there is one."""
+    """Give the lengths of a profile, or of a suite if one is named."""
     if suite is None:
         return Lengths(length, length, DEFAULT_SALT_LENGTH)
     from mikeytool.srtp import suite as suite_of_name
@@ -168,7 +148,7 @@ def _lengths(length: int, suite: str | None) -> Lengths:
 
 
 def parse_key_types(types: Sequence[str], lengths: Lengths) -> tuple[KeyData, ...]:
-    """What `--key-type` asks for; raises UsageError."""
+    """Read `--key-type`; raises UsageError."""
     if list(types) == ["none"]:
         return ()
     wanted = []

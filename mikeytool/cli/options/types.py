@@ -21,7 +21,7 @@ class IdentityType(click.ParamType):  # type: ignore[type-arg] # generic only in
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Identity:
-        """The identity."""
+        """Make the identity."""
         if isinstance(value, Identity):
             return value
         if not value:
@@ -35,7 +35,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(text: str) -> int:
-    """The seconds of `90s`, `15m`, `8h` or `7d`; raises UsageError."""
+    """Give the seconds of `90s`, `15m`, `8h` or `7d`; raises UsageError."""
     match = re.fullmatch(r"(\d{1,9})([smhd])", text)
     if match is None:
         raise UsageError(f"{text}: a duration is like 90s, 15m, 8h or 7d")
@@ -43,9 +43,9 @@ def parse_duration(text: str) -> int:
 
 
 def parse_time(text: str, now: int) -> int:
-    """The Unix nanoseconds of ISO 8601, Unix seconds, or `now`, `now+D`, `now-D`.
+    """Give the Unix nanoseconds of ISO 8601, Unix seconds, or `now`, `now+D`, `now-D`.
 
-    Raises UsageError for what is none of them, and for what NTP cannot tell.
+    Raises UsageError for anything else, and for times that NTP cannot represent.
     """
     moment = _parse_time(text, now)
     if not FIRST_MOMENT <= moment < LAST_MOMENT:
@@ -71,7 +71,7 @@ def _parse_time(text: str, now: int) -> int:
 
 
 class Spec(NamedTuple):
-    """A `name=value,…` option, taken apart; a first word without `=` is `head`."""
+    """The parts of a `name=value,…` option; a first word without `=` is `head`."""
 
     head: str | None
     values: dict[str, list[str]]
@@ -92,7 +92,7 @@ def parse_spec(text: str, option: str, allowed: set[str], *, head: bool) -> Spec
 
 
 def single(spec: Spec, name: str, option: str) -> str | None:
-    """The one value of a name in a SPEC, None without it; raises UsageError for two."""
+    """Give the one value of a name in a SPEC, None without it; raises UsageError for two."""
     values = spec.values.get(name, [])
     if len(values) > 1:
         raise UsageError(f"{option}: {name} is given {len(values)} times")

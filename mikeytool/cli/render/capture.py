@@ -26,7 +26,7 @@ _MOST_NAMES = 3
 class Row(NamedTuple):
     """A message of a capture; `message` is None if nothing of it can be read.
 
-    `result` is what its checks came to: "verified", "FAILED", "not checked"; or BROKEN.
+    `result` is the result of its checks: "verified", "FAILED", "not checked"; or BROKEN.
     """
 
     number: int
@@ -36,13 +36,13 @@ class Row(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Octets of the message."""
+        """The length of the message in octets."""
         content = self.captured.content
         return len(content) if isinstance(content, bytes) else 0
 
     @property
     def kind(self) -> str:
-        """The data type by its name; an unassigned number is shown as it is."""
+        """The name of the data type, or the number if it is unassigned."""
         number = None if self.message is None else self.message.header.data_type
         if number is None:  # not even so much of the header is there
             return BROKEN
@@ -58,7 +58,7 @@ class Row(NamedTuple):
 
 
 def result_of(described: Json, *, failed: bool, broken: bool) -> str:
-    """What the checks of a described message came to, for its Row."""
+    """Give the result of the checks of a described message, for its Row."""
     opened = described.get("opened") or {}
     if broken:
         return BROKEN
@@ -69,9 +69,9 @@ def result_of(described: Json, *, failed: bool, broken: bool) -> str:
 
 
 def show_list(rows: Sequence[Row], *, checked: bool) -> None:
-    """Print a line a message; on a terminal it is folded so that 80 columns do.
+    """Print a line for each message; on a terminal it is folded to fit 80 columns.
 
-    `checked` adds what the checks came to.
+    `checked` adds the result of the checks.
     """
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         head = ("#", "frame", "time", "from, to", "carried by", "message")
@@ -105,7 +105,7 @@ def _folded(row: Row, *, checked: bool) -> tuple[str, ...]:
 
 
 def _clock(one: CapturedMessage) -> str:
-    """The time of day in UTC to the millisecond."""
+    """Give the time of day in UTC to the millisecond."""
     if one.signal.moment.time is None:
         return "-"
     seconds, milliseconds = divmod(one.signal.moment.time // 1_000_000, 1000)
@@ -130,9 +130,9 @@ def show_flow(rows: Sequence[Row]) -> None:
 
 
 class _Parties:
-    """Who talks: a host each, with the identities that its messages claim.
+    """The parties: one for each host, with the identities that its messages claim.
 
-    Where one host talks to itself, its parties are identities, or ports where none is known.
+    If a host talks to itself, its parties are identities, or ports if none is known.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
@@ -143,7 +143,7 @@ class _Parties:
                 known = self._roles.setdefault(row.csb_id, {})
                 for role, identity in _claims(row.message):
                     known.setdefault(role, identity)
-        # A proxy hands a message on: its sender is before the first hop, its receiver behind
+        # A proxy forwards a message: its sender is before the first hop, its receiver after
         # the last.
         hops: dict[bytes | int, list[Row]] = {}
         for row in rows:
@@ -157,7 +157,7 @@ class _Parties:
                 self._name(end, receiver if row is some[-1] else "")
 
     def ends(self, row: Row) -> tuple[str, str]:
-        """The parties between which a message went."""
+        """Give the sender and the receiver of a message."""
         signal = row.captured.signal
         ends = (signal.source, signal.destination)
         hosts = (_host(ends[0]), _host(ends[1]))
@@ -167,7 +167,7 @@ class _Parties:
         return claimed[0] or ends[0], claimed[1] or ends[1]
 
     def names(self) -> dict[str, list[str]]:
-        """What stands above the lane of each party."""
+        """Give the lines above the column of each party."""
         names = {}
         for party, identities in self._identities.items():
             found = [printable(one) for one in identities if one != party]
@@ -181,7 +181,7 @@ class _Parties:
             known[identity] = None
 
     def _claimed(self, row: Row) -> tuple[str, str]:
-        """The identities of sender and receiver, empty where nothing says them."""
+        """Give the identities of sender and receiver, empty if they are not known."""
         roles = self._roles.get(row.csb_id, {})
         kind = None if row.message is None else row.message.header.data_type
         ends = PARTIES.get(kind) if kind is not None else None
@@ -193,7 +193,7 @@ def _host(end: str) -> str:
 
 
 def _claims(message: Message) -> Iterator[tuple[IdRole, str]]:
-    """The identities in a message by their roles."""
+    """Give the identities in a message by their roles."""
     for payload in message.all(IDR):
         if payload.id_role in (IdRole.INITIATOR, IdRole.RESPONDER, IdRole.KMS):
             yield IdRole(payload.id_role), str(Identity.of(payload))

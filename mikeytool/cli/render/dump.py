@@ -59,8 +59,8 @@ def _dump_lines(message: Message, width: int) -> Iterator[_Line]:
 
 def _row_lines(row: Row, width: int) -> Iterator[_Line]:
     room = NO_WIDTH if width >= NO_WIDTH else max(width - _LEFT, _LEAST)
-    said = printable(row.text if row.octets else f"{row.text}, empty").rstrip()
-    words = [said] if len(said) <= room else textwrap.wrap(said, room)
+    text = printable(row.text if row.octets else f"{row.text}, empty").rstrip()
+    words = [text] if len(text) <= room else textwrap.wrap(text, room)
     count = -(-len(row.octets) // _OCTETS) or 1
     for at in range(max(count, len(words))):
         offset = f"{row.offset + at * _OCTETS:>5}  " if at < count else " " * 7

@@ -10,14 +10,14 @@ from rich.text import Text
 from mikeytool.cli.render.tree import NO_WIDTH, STYLES, console
 
 MOST_PARTIES = 5
-"""Side by side; where more talk to each other, each exchange has a ladder of its own."""
+"""Side by side; if there are more, each exchange has a ladder of its own."""
 _MARGIN = 5
 _LEAST_GAP = 12
 _RESULT = max(map(len, STYLES)) + 2
 
 
 class Arrow(NamedTuple):
-    """A message: its number, who sent it to whom, what it is, and whether it verified.
+    """A message: its number, sender, receiver and label, and the result of its checks.
 
     `exchange` names the exchange that it belongs to, such as "CSB ID 0x12345678".
     """
@@ -33,7 +33,7 @@ class Arrow(NamedTuple):
 def show_ladders(arrows: Sequence[Arrow], names: dict[str, list[str]]) -> None:
     """Print a ladder for each set of parties that talk to each other.
 
-    `names` are the lines above the lane of a party.
+    `names` are the lines above the column of a party.
     """
     out = console()
     width = 80 if out.width == NO_WIDTH else out.width
@@ -47,7 +47,7 @@ def show_ladders(arrows: Sequence[Arrow], names: dict[str, list[str]]) -> None:
 
 
 def _ladders(arrows: Sequence[Arrow]) -> Iterator[tuple[str, list[Arrow]]]:
-    """The arrows of each ladder, with a title where one set of parties has several."""
+    """Give the arrows of each ladder, with a title if one set of parties has several."""
     for group in _connected(arrows):
         if len(_parties(group)) <= MOST_PARTIES:
             yield "", group
@@ -59,7 +59,7 @@ def _ladders(arrows: Sequence[Arrow]) -> Iterator[tuple[str, list[Arrow]]]:
 
 
 def _connected(arrows: Sequence[Arrow]) -> list[list[Arrow]]:
-    """The arrows by set of parties that are connected by them, in order of appearance."""
+    """Group the arrows by connected sets of parties, in order of appearance."""
     leader: dict[str, str] = {}
 
     def lead(party: str) -> str:
@@ -82,7 +82,7 @@ def _parties(arrows: Sequence[Arrow]) -> list[str]:
 
 
 def _fold(name: str, room: int) -> Iterator[str]:
-    """A name in pieces that fit, cut before its host if that helps."""
+    """Cut a name into pieces that fit, before its host if possible."""
     at = name.find("@")
     if len(name) > room and 0 < at <= room:
         yield name[:at]
@@ -92,13 +92,13 @@ def _fold(name: str, room: int) -> Iterator[str]:
 
 
 class _Ladder:
-    """One ladder. An arrow carries its label where there is room, else it stands above."""
+    """One ladder. The label of an arrow is on it if there is room, else above it."""
 
     def __init__(self, arrows: Sequence[Arrow], width: int) -> None:
         self._arrows = arrows
         self._width = width
         parties = _parties(arrows)
-        self._lanes = {party: at for at, party in enumerate(parties)}
+        self._columns = {party: at for at, party in enumerate(parties)}
         gaps = len(parties) - 1 or 1
         wanted = max(-(-(len(a.label) + 8) // self._distance(a)) for a in arrows)
         room = (width - _MARGIN - 1 - _RESULT) // gaps
@@ -106,7 +106,7 @@ class _Ladder:
         self._above = wanted > self._gap
 
     def lines(self, names: dict[str, list[str]]) -> Iterator[Text]:
-        """The lines, the names of the parties first."""
+        """Give the lines, the names of the parties first."""
         yield from (Text(line, style="bold") for line in self._heading(names))
         for arrow in self._arrows:
             yield Text(self._rungs().rstrip())
@@ -123,11 +123,11 @@ class _Ladder:
                 yield Text.assemble(line + "  ", (arrow.result, STYLES.get(arrow.result, "red")))
 
     def _heading(self, names: dict[str, list[str]]) -> Iterator[str]:
-        """The names, each folded to the width of its lane."""
+        """Give the names, each folded to the width of its column."""
         columns = []
-        for party, lane in self._lanes.items():
+        for party, column in self._columns.items():
             room = self._gap - 2
-            if lane == len(self._lanes) - 1:
+            if column == len(self._columns) - 1:
                 room = max(_RESULT, self._width - self._at(party))
             columns.append([piece for line in names[party] for piece in _fold(line, room)])
         for row in range(max(map(len, columns))):
@@ -135,13 +135,13 @@ class _Ladder:
             yield (" " * _MARGIN + "".join(cell.ljust(self._gap) for cell in cells)).rstrip()
 
     def _distance(self, arrow: Arrow) -> int:
-        return abs(self._lanes[arrow.sender] - self._lanes[arrow.receiver]) or 1
+        return abs(self._columns[arrow.sender] - self._columns[arrow.receiver]) or 1
 
     def _at(self, party: str) -> int:
-        return _MARGIN + self._lanes[party] * self._gap
+        return _MARGIN + self._columns[party] * self._gap
 
     def _rungs(self) -> str:
-        return " " * _MARGIN + ("|" + " " * (self._gap - 1)) * (len(self._lanes) - 1) + "|"
+        return " " * _MARGIN + ("|" + " " * (self._gap - 1)) * (len(self._columns) - 1) + "|"
 
     def _put(self, at: int, text: str) -> str:
         rungs = self._rungs()
@@ -151,6 +151,6 @@ class _Ladder:
         return f"{arrow.number:{_MARGIN - 2}}" + line[_MARGIN - 2 :]
 
     def _shaft(self, arrow: Arrow, length: int, label: str) -> str:
-        if self._lanes[arrow.sender] < self._lanes[arrow.receiver]:
+        if self._columns[arrow.sender] < self._columns[arrow.receiver]:
             return label.center(length - 1, "-") + ">"
         return "<" + label.center(length - 1, "-")

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from io import BufferedReader, UnsupportedOperation
 
 _WORTH_IT = 8 << 20
-"""Octets of input that take longer than people like to wait without a word."""
+"""Octets of input from which on there is a progress bar."""
 
 _EVERY = 256
-"""How many items pass between two looks at the place in the input."""
+"""How many items pass between two updates of the bar."""
 
 
 @contextmanager
 def progress(source: BufferedReader) -> Iterator[Callable[[], None]]:
-    """Show how much of a file has been read; what is given is to be called for every item."""
+    """Show how much of a file has been read; the caller calls the result for every item."""
     size = _size(source)
     # With both on one terminal the bar would stand in the middle of the output.
     if size < _WORTH_IT or not sys.stderr.isatty() or sys.stdout.isatty():
@@ -42,7 +42,7 @@ def progress(source: BufferedReader) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def counted(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how many of how many are done; what is given is to be called with both."""
+    """Show how many items of all are done; the caller calls the result with both numbers."""
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
@@ -55,7 +55,7 @@ def counted(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _size(source: BufferedReader) -> int:
-    """The length of a file; 0 for what has none, such as a pipe."""
+    """Give the length of a file; 0 for a pipe and other files without one."""
     try:
         status = os.fstat(source.fileno())
     except (OSError, UnsupportedOperation):

@@ -13,8 +13,8 @@ from rich.tree import Tree
 
 Json = dict[str, Any]
 
-# Said elsewhere in a line, or of no use to people: where, how long, what comes next.
-_UNSAID = {
+# Shown elsewhere in a line, or of no use to people: offsets, lengths, next payloads.
+_HIDDEN = {
     "payload", "payload_value", "offset", "length", "next_payload", "next_payload_value",
     "keys", "keys_id", "policy_param", "tp_data", "ticket_data", "initiator_data", "flags",
     "id_len", "cert_len", "rand_len", "rand_length", "encr_data_len", "policy_param_length",
@@ -29,35 +29,35 @@ _TITLES = {
     "initiator_data": "Initiator Data",
 }
 _BEHIND = {"encr_data": "keys", "data": "content", "cert_data": "certificate"}
-"""Octets that are left out of a line, because what is in them is shown behind it."""
+"""Octets that are left out of a line, because their content is shown below it."""
 
 _RESERVED = ("res", "reserved")
-"""Bits that are worth a word only where they are not 0, as they must be."""
+"""Bits that are shown only if they are not 0, as they must be."""
 
 NO_WIDTH = 1 << 18
 """Wider than the hex of the longest field."""
 
 _RESULTS = {"SIGN": "signature", "PKE": "envelope", "TICKET": "ticket"}
-"""Which result stands behind which payload; that of the MAC behind V, or KEMAC if it has one."""
+"""The result that is shown with each payload; that of the MAC is with V, or KEMAC."""
 
 STYLES = {"verified": "green", "FAILED": "bold red", "not checked": "dim"}
 
 
 class _Console(Console):
-    """A console that leaves a closed pipe to whoever runs the command."""
+    """A console that raises BrokenPipeError for a closed pipe."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 def console() -> Console:
-    """Standard output; into a pipe it is plain, and no line is folded or cut."""
+    """Make the console of standard output; in a pipe it is plain and folds no line."""
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else NO_WIDTH
     return _Console(highlight=False, emoji=False, markup=False, width=width)
 
 
 def is_plain(out: Console) -> bool:
-    """Whether lines can be written as they are, much quicker: no colour, no folding."""
+    """Tell whether lines can be written as they are, which is much quicker."""
     return out.width == NO_WIDTH and out.color_system is None and not out.options.ascii_only
 
 
@@ -78,7 +78,7 @@ def _plain_lines(tree: Tree, first: str = "", others: str = "") -> Iterator[str]
 
 
 def message_tree(described: Json) -> Tree:
-    """The tree of a described message."""
+    """Make the tree of a described message."""
     facts = [f"CSB ID {described['csb_id']}"] if described["csb_id"] else []
     facts += [_named("prf", described["prf"])] if described["prf"] else []
     facts += ["V"] if described["v"] else []
@@ -168,7 +168,7 @@ def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
 
 
 def _add_fact(branch: Tree, name: str, value: Any) -> None:
-    """A fact of a certificate, or a field of an extension."""
+    """Add a fact of a certificate, or a field of an extension."""
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, dict):
             branch.add(_line(_named("key_id_type", one["key_id_type"]), one["key_id"] or "empty"))
@@ -177,9 +177,9 @@ def _add_fact(branch: Tree, name: str, value: Any) -> None:
 
 
 def _values(payload: Json) -> list[str]:
-    """The fields of a payload: names of the registries alone, others with their name."""
+    """Give the fields of a payload: registry names alone, other values with their field."""
     shown = []
-    unsaid = _UNSAID | {
+    hidden = _HIDDEN | {
         field
         for field, inside in _BEHIND.items()
         if payload.get(inside) and f"{inside}_error" not in payload
@@ -190,7 +190,7 @@ def _values(payload: Json) -> list[str]:
         elif field == "kv":
             shown += _validity(payload)
         elif (
-            field in unsaid
+            field in hidden
             or field.endswith("_error")
             or _is_number_beside(field, payload)
             or value in (None, "")
@@ -207,17 +207,17 @@ def _values(payload: Json) -> list[str]:
 
 
 def _is_number_beside(field: str, described: Json) -> bool:
-    """Whether a field is the number of an enumerated one, which stands beside it by its name."""
+    """Tell whether a field is the number of an enumerated field that is shown by name."""
     return field.endswith("_value") and field.removesuffix("_value") in described
 
 
 def _named(field: str, name: str) -> str:
-    """A name of a registry alone; a number that has none says of which field it is."""
+    """Give a registry name alone, a number without a name with its field."""
     return f"{field.replace('_', ' ')} {name}" if field != "id" and name.isdecimal() else name
 
 
 def _mpk_names(keys: Sequence[Json]) -> dict[str, str]:
-    """Which MPK is which: their order is that of a KEMAC of the KMS (interpretation 19)."""
+    """Name the MPKs, which have the order of a KEMAC of the KMS (interpretation 19)."""
     found = dict.fromkeys(key["key"] for key in keys if key["type"] == "MPK")
     return dict(zip(found, ("MPKi", "MPKr"), strict=False)) if len(found) <= 2 else {}
 
@@ -229,14 +229,14 @@ def _key(key: Json, name: str = "") -> Text:
 
 
 def _validity(key: Json) -> list[str]:
-    """What says when a key is valid (RFC 3830 6.14), but for its SPI."""
+    """Give the validity of a key (RFC 3830 6.14), but not its SPI."""
     if key["kv"] == "Interval":
         return [f"valid from {key['valid_from'] or 'empty'} to {key['valid_to'] or 'empty'}"]
     return [_named("kv", key["kv"])] if key["kv"].isdecimal() else []
 
 
 def _param(param: Json) -> str:
-    """The value of a policy parameter: its name, the number that it is, or that it has none."""
+    """Give the value of a policy parameter by its name, else its number, or "empty"."""
     if not param["value"]:
         return "empty"
     return str(param["meaning"] or int(param["value"], 16))
@@ -250,7 +250,7 @@ def _line(head: str, rest: str, *, style: str = "") -> Text:
 
 
 def printable(text: str) -> str:
-    """Octets from the wire must not steer the terminal."""
+    """Escape text so that octets from the wire cannot control the terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

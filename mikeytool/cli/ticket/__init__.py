@@ -69,7 +69,7 @@ def ticket() -> None:
 accept_changed_option = click.option(
     "--accept-changed",
     is_flag=True,
-    help="Take the ticket even if the KMS granted something else than was asked for.",
+    help="Take the ticket even if the KMS granted something other than what was requested.",
 )
 
 
@@ -115,14 +115,14 @@ def request(
 @as_option
 @click.option(
     "--tpk", type=KEY, metavar="KEY",
-    help=f"The key that protects the ticket, which who resolves it has too: {KEY_HELP}.",
+    help=f"The ticket protection key, shared with the resolver of the ticket: {KEY_HELP}.",
 )  # fmt: skip
-@click.option("--tpk-id", metavar="TEXT", help="The name of that key, if it has one.")
+@click.option("--tpk-id", metavar="TEXT", help="The name of --tpk, if it has one.")
 @click.option(
     "--kms-id", type=IDENTITY, metavar="ID", envvar="MIKEYTOOL_KMS_ID",
-    help="The KMS that can resolve the ticket (mode 3).",
+    help="The KMS that resolves the ticket (mode 3).",
 )  # fmt: skip
-@click.option("--save", type=_PATH, required=True, metavar="FILE", help="Where the ticket goes.")
+@click.option("--save", type=_PATH, required=True, metavar="FILE", help="Write the ticket to FILE.")
 @policy_options(CREATE_FLAGS)
 @key_wrap_option
 @force_option
@@ -140,7 +140,7 @@ def create(
 ) -> None:
     """Make a ticket without the KMS (modes 3 and 4 of RFC 6043 4.1.1).
 
-    With the E flag the KMS resolves it, which must share the key; without, the responder.
+    The KMS resolves it if it has the E flag, else the responder; the resolver needs the key.
     """
     check_free(save, force=force)
     env = environment()
@@ -153,8 +153,8 @@ def create(
 
 @ticket.command(short_help="Take the answer of the KMS.")
 @message_argument
-@click.option("--pending", type=_PATH, required=True, metavar="FILE", help="From the request.")
-@click.option("--save", type=_PATH, required=True, metavar="FILE", help="Where the ticket goes.")
+@click.option("--pending", type=_PATH, required=True, metavar="FILE", help="File of the request.")
+@click.option("--save", type=_PATH, required=True, metavar="FILE", help="Write the ticket to FILE.")
 @accept_changed_option
 @index_option
 @force_option
@@ -237,7 +237,7 @@ def resolve(
 
 
 def _ticket_in(argument: str | None, index: int | None) -> TICKET | TicketFile:
-    """The ticket in a message, bare from Ticket Type on, or in a ticket file."""
+    """Find the ticket in a message, in a TICKET payload from Ticket Type on, or in a file."""
     data = read_input(argument)
     content = parse_json(data)
     if content is not None:

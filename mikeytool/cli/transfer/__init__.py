@@ -19,9 +19,12 @@ from mikeytool.cli.render.table import print_table
         "init": ("mikeytool.cli.transfer.initiate", "Print TRANSFER_INIT for a ticket."),
         "respond": ("mikeytool.cli.transfer.respond", "Answer a TRANSFER_INIT or an update."),
         "finish": ("mikeytool.cli.transfer.initiate", "Take the answer to init or update."),
-        "update": ("mikeytool.cli.transfer.initiate", "New keys or streams for a session."),
+        "update": (
+            "mikeytool.cli.transfer.initiate",
+            "Update keys or crypto sessions.",
+        ),
         "recover": ("mikeytool.cli.transfer.recover", "The session of a captured exchange."),
-        "show": ("mikeytool.cli.transfer", "Show a session: who, which streams, which keys."),
+        "show": ("mikeytool.cli.transfer", "Show a session: parties, crypto sessions, keys."),
     },
 )
 def transfer() -> None:
@@ -33,7 +36,7 @@ def transfer() -> None:
 @json_option
 @show_keys_option
 def show(session_path: Path, as_json: bool, show_keys: bool) -> None:
-    """Show a session: who, which crypto sessions, which keys."""
+    """Show a session: its parties, crypto sessions and keys."""
     from mikeytool.client.session_files import SessionFile
     from mikeytool.media.session_description import describe_session_file
 

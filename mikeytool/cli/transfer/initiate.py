@@ -1,4 +1,4 @@
-"""`transfer init`, `update` and `finish`: what whoever starts an exchange does."""
+"""`transfer init`, `update` and `finish`: the side that starts an exchange."""
 
 from __future__ import annotations
 
@@ -60,16 +60,18 @@ from mikeytool.wire.registry import TicketFlag
 )  # fmt: skip
 @click.option(
     "--as", "local", type=IDENTITY, metavar="URI", envvar="MIKEYTOOL_AS", show_envvar=True,
-    help="Who calls; default: whose ticket it is.",
+    help="The caller; default: the initiator of the ticket.",
 )  # fmt: skip
-@click.option("--to", "remote", type=IDENTITY, required=True, metavar="URI", help="Who is called.")
+@click.option(
+    "--to", "remote", type=IDENTITY, required=True, metavar="URI", help="Call this identity."
+)
 @session_option
 @media_options
 @key_wrap_option
 @app_option
 @click.option(
     "--same-rands-as", "group_path", type=PATH, metavar="SESSION",
-    help="Use the RAND of that session, so that a group has one key; takes a ticket without G.",
+    help="Use the RAND of that session, so that a group has one key; needs a ticket without G.",
 )  # fmt: skip
 @message_options
 @force_option
@@ -91,8 +93,8 @@ def init(
 ) -> None:
     """Print TRANSFER_INIT for a ticket.
 
-    With a ticket that somebody else requested and that you have resolved, you call on
-    behalf of a group; that takes a ticket without key forking (the I flag).
+    With a ticket that you have resolved, and another user requested, you call on behalf of a
+    group; such a ticket must be without key forking (the I flag).
     """
     check_output(output)
     group = None if group_path is None else SessionFile.read(group_path).randr_i
@@ -117,7 +119,7 @@ def init(
     write_unstaged(message, fmt, output)
 
 
-@click.command(short_help="New keys or streams for a session.")
+@click.command(short_help="Update the keys or crypto sessions of a session.")
 @session_option
 @media_options
 @key_wrap_option
@@ -147,7 +149,7 @@ def update(
 @session_option
 @click.option(
     "--suite", "suites", multiple=True, metavar="NAME",
-    help="Of suites that were not offered, take only these.",
+    help="Accept only these of the suites that were not offered.",
 )  # fmt: skip
 @click.option(
     "--save-as", type=PATH, metavar="FILE", help="Write the session to FILE, not to SESSION."
@@ -170,9 +172,8 @@ def finish(
 ) -> None:
     """Take TRANSFER_RESP: the session of `transfer init` is set up.
 
-    A call that was forked to several may get several answers; --save-as takes one more. What
-    is printed, and goes to -o, is an Error message for the other end when its answer is
-    authentic but not acceptable.
+    A forked call may get several answers; --save-as takes one more. If the answer is authentic
+    but not acceptable, an Error message for the other end is printed, or written to -o.
     """
     data = one_message(message, index)
     check_output(output)

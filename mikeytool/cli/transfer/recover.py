@@ -54,9 +54,9 @@ def recover(
 ) -> None:
     """Recover the session of a captured exchange with any key that opens it.
 
-    That is the ticket protection key, MPKi with MPKr, or the key of one of the two with the
-    KMS. The session is that of an observer: `srtp decrypt` opens the streams of both
-    directions, and nothing is encrypted with it.
+    Such keys are the ticket protection key, MPKi with MPKr, and the key of one of the two users
+    with the KMS. The session is that of an observer: `srtp decrypt` opens the streams of both
+    directions, and `srtp encrypt` does not take it.
     """
     ring = key_ring(**keys)
     if ring is None:

@@ -64,7 +64,7 @@ from mikeytool.wire.identity import Identity
 @session_option
 @click.option(
     "--as", "local", type=IDENTITY, metavar="URI", envvar="MIKEYTOOL_AS", show_envvar=True,
-    help="Who answers.",
+    help="The identity that answers.",
 )  # fmt: skip
 @credential_options
 @kms_options
@@ -78,7 +78,7 @@ from mikeytool.wire.identity import Identity
 )  # fmt: skip
 @click.option(
     "--accept-from", multiple=True, metavar="PATTERN",
-    help="Only calls from such URIs, as in sip:*@example.com.",
+    help="Accept calls only from URIs of this pattern, as in sip:*@example.com.",
 )  # fmt: skip
 @click.option(
     "--send-errors", is_flag=True,
@@ -116,9 +116,9 @@ def respond(
 ) -> None:
     """Answer a TRANSFER_INIT with TRANSFER_RESP, if it asks for one.
 
-    The ticket is resolved by the KMS, unless it was before: tickets that may be used again
-    are remembered, without key forking, and --ticket gives one. The update of a session
-    needs nothing but SESSION.
+    The KMS resolves the ticket, unless that was done before: tickets without key forking that
+    may be used again are remembered, and --ticket gives one. The update of a session needs
+    nothing but SESSION.
     """
     data = one_message(message, index)
     check_output(output)
