@@ -1,6 +1,6 @@
 #!/bin/sh
-# A camera sends its key in the clear in the SDP of its RTSP answer (MIKEY-NULL, RFC 3830 4.2.3,
-# protected by TLS on its way); the line opens a capture of its media. Works in a temporary folder.
+# A camera sends its key in the clear in the SDP of its RTSP response (RFC 3830 4.2.3), protected
+# by TLS on the way. The key decrypts a capture of the camera's media. Works in a temporary folder.
 set -eu
 cd "$(mktemp -d)"
 
@@ -29,17 +29,17 @@ IAAAAAAQIAAAAABwgARQAARQADAABAEfacwAACB8AAAgEbOsNQADEAAIBgAGcAACowTSp7EPpAPspruF
 LPUBaRr0tKzQZ+A3OaoL
 PACKETS
 
-# What the camera says, and whether anything is odd about it.
+# Show what the camera sent and what is unusual about it.
 mikeytool decode describe
 mikeytool lint describe --at 2025-10-15T17:06:00Z
 
-# What is in the capture, without a key; and its media, with the camera's line.
+# List the streams in the capture, which needs no key, and decrypt them with the camera's message.
 mikeytool srtp info camera.pcap
 mikeytool srtp decrypt camera.pcap --mikey describe -o clear.pcap
 if cmp -s camera.pcap clear.pcap; then exit 1; fi
 grep -q 'frame 3 of a camera' clear.pcap
 
-# Another camera's line does not.
+# A message with another key decrypts nothing.
 mikeytool decode describe --json | jq -c '.payloads[-1].keys[0] |= (
         .key = "00112233445566778899aabbccddeeff" | .salt = "000102030405060708090a0b0c0d")' \
     | mikeytool encode > another

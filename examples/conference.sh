@@ -1,12 +1,12 @@
 #!/bin/sh
-# A conference (3GPP TR 33.828 5.3.2): creation, call in, call out, an intruder, one SSRC for
-# two, a member who leaves, and a participant of another KMS. Needs jq. Works in a temporary
-# folder, where everyone has a state of their own.
+# A conference (3GPP TR 33.828 5.3.2): creation, call in, call out, an intruder, a conflict of
+# SSRCs, a member who leaves, and a member from another KMS. Needs jq. Works in a temporary folder,
+# in which each user has a separate state file.
 set -eu
 cd "$(mktemp -d)"
 room=sip:room@conf.example.com
 
-# as NAME COMMAND...: run mikeytool as someone
+# as NAME COMMAND...: run mikeytool as a user
 as() {
     name=$1
     shift
@@ -14,7 +14,7 @@ as() {
         MIKEYTOOL_PSK=file:$name.psk mikeytool "$@"
 }
 
-# deliver: hand each update to its member, and the answer back to the system
+# deliver: give each update to its member, and the answer to the conference system
 deliver() {
     while read -r update; do
         who=$(echo "$update" | jq -r '.to | ltrimstr("sip:") | sub("@.*"; "")')
@@ -24,7 +24,7 @@ deliver() {
     done
 }
 
-# packets NAME FIRST: three packets of someone's own stream, encrypted
+# packets NAME FIRST: encrypt three packets of a user's own stream
 packets() {
     ssrc=$(mikeytool transfer show "$1.session" --json \
         | jq -r '[.crypto_sessions[] | select(.direction == "send")][0].ssrc | ltrimstr("0x")')
@@ -34,7 +34,7 @@ packets() {
     as "$1" srtp encrypt "$1.rtp" --session "$1.session" -o "$1.srtp"
 }
 
-echo "== Two KMSs that know each other, and their users"
+echo "== Two KMSs that share a key, and their users"
 mikeytool kms init kms.db --id sip:kms.example.com
 mikeytool kms init kms-b.db --id sip:kms.example.org
 mikeytool keygen psk -o between.psk
@@ -45,7 +45,7 @@ for name in alice bob carol eve; do
 done
 mikeytool kms user add kms-b.db sip:dora@example.org -o dora.psk
 
-echo "== The conference system is a user as well, who may act as every focus"
+echo "== The conference system is a user too, and may act as every focus"
 mikeytool kms user add kms.db sip:factory@conf.example.com \
     --act-as 'sip:*@conf.example.com' -o factory.psk
 mikeytool conference init conference.db --as sip:factory@conf.example.com \
@@ -64,7 +64,7 @@ as alice transfer init --ticket alice.ticket --to $room --session alice.session 
     | mikeytool conference call-in conference.db \
     | as alice transfer finish --session alice.session
 
-echo "== Bob calls in with Alice's SSRC and gets another"
+echo "== Bob calls in with Alice's SSRC and gets another one"
 as bob ticket request --kms kms.db --to $room --flags=+M --key-type none --save bob.ticket
 as bob transfer init --ticket bob.ticket --to $room --session bob.session \
     --cs dir=send,ssrc=0x11111111 --cs dir=recv \
@@ -76,7 +76,7 @@ mikeytool conference call-out conference.db sip:carol@example.com -o to-carol
 as carol transfer respond to-carol --kms kms.db --session carol.session \
     | mikeytool conference answer conference.db
 
-echo "== Dora, of the other KMS, calls in; the system's KMS asks hers"
+echo "== Dora calls in; the KMS of the system asks her KMS to resolve the ticket"
 MIKEYTOOL_STATE=$PWD/dora.state
 export MIKEYTOOL_STATE
 mikeytool ticket request --as sip:dora@example.org --psk file:dora.psk --kms kms-b.db \
@@ -86,7 +86,7 @@ mikeytool transfer init --ticket dora.ticket --to $room --session dora.session \
     | mikeytool transfer finish --session dora.session
 unset MIKEYTOOL_STATE
 
-echo "== Eve is turned away"
+echo "== Eve is not in the allowed set and is refused"
 as eve ticket request --kms kms.db --to $room --flags=+M --key-type none --save eve.ticket
 as eve transfer init --ticket eve.ticket --to $room --session eve.session -o from-eve
 if mikeytool conference call-in conference.db from-eve -o told-eve; then exit 1; fi
@@ -97,14 +97,14 @@ packets bob 1
 as alice srtp decrypt bob.srtp --session alice.session | diff - bob.rtp
 as carol srtp decrypt bob.srtp --session carol.session | diff - bob.rtp
 
-echo "== Bob leaves; the key changes for those who stay"
+echo "== Bob is removed; the remaining members get new keys"
 mikeytool conference remove conference.db sip:bob@example.com > updates
 grep -v dora updates | deliver
 packets carol 4
 as alice srtp decrypt carol.srtp --session alice.session | diff - carol.rtp
 if as bob srtp decrypt carol.srtp --session bob.session; then exit 1; fi
 
-echo "== Dora's update got lost; it is made again"
+echo "== Dora's update was lost; the system makes a new one"
 mikeytool conference updates conference.db | jq -r .message \
     | MIKEYTOOL_STATE=$PWD/dora.state mikeytool transfer respond --session dora.session \
     | mikeytool conference answer conference.db

@@ -1,21 +1,21 @@
 #!/bin/sh
 # A call that forks (RFC 6043 5.1.1): Alice calls the help desk, Bob and Carol both answer, and
-# each shares other keys with her. Works in a temporary folder.
+# each of them shares different keys with her. Works in a temporary folder.
 set -eu
 cd "$(mktemp -d)"
-desk=sip:helpdesk@example.com
+helpdesk=sip:helpdesk@example.com
 
 mikeytool kms init kms.db --id sip:kms.example.com
 for name in alice bob carol; do
     mikeytool kms user add kms.db "sip:$name@example.com" -o "$name.psk"
 done
-mikeytool kms group add kms.db $desk sip:bob@example.com sip:carol@example.com
+mikeytool kms group add kms.db $helpdesk sip:bob@example.com sip:carol@example.com
 
 MIKEYTOOL_STATE=$PWD/alice.state
 export MIKEYTOOL_STATE
 mikeytool ticket request --as sip:alice@example.com --psk file:alice.psk --kms kms.db \
-    --to $desk --save alice.ticket
-mikeytool transfer init --ticket alice.ticket --to $desk --cs dir=send,ssrc=0x11111111 \
+    --to $helpdesk --save alice.ticket
+mikeytool transfer init --ticket alice.ticket --to $helpdesk --cs dir=send,ssrc=0x11111111 \
     --cs dir=recv --session with-bob.session -o call
 
 for name in bob carol; do
@@ -31,7 +31,7 @@ mikeytool transfer finish answer-of-carol --session with-bob.session \
 mikeytool transfer show with-bob.session
 mikeytool transfer show with-carol.session
 
-# What Alice says to Bob, Carol cannot hear, though the call rang at her telephone too.
+# Carol received the same TRANSFER_INIT but cannot decrypt what Alice sends to Bob.
 echo 80000001000000a01111111168656c6c6f20626f62 > alice.rtp
 mikeytool srtp encrypt alice.rtp --session with-bob.session -o alice.srtp
 mikeytool srtp decrypt alice.srtp --session bob.session | diff - alice.rtp

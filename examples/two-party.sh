@@ -1,6 +1,6 @@
 #!/bin/sh
 # Alice calls Bob: a KMS, a ticket, the three exchanges of RFC 6043, and a packet each way.
-# Every message is a file, as if it went over a network. Works in a temporary folder.
+# Every message goes into a file, in place of a network. Works in a temporary folder.
 set -eu
 cd "$(mktemp -d)"
 MIKEYTOOL_STATE=$PWD/state
@@ -13,7 +13,7 @@ mikeytool kms user add kms.db sip:alice@example.com -o alice.psk
 mikeytool kms user add kms.db sip:bob@example.com -o bob.psk
 
 # Ticket Request (4.2.1)
-# shellcheck disable=SC2086 # the options are words of their own
+# shellcheck disable=SC2086 # the variable holds several words
 mikeytool ticket request $alice --to sip:bob@example.com --pending asked -o request-init
 mikeytool kms handle kms.db request-init -o request-resp
 mikeytool ticket accept request-resp --pending asked --save alice.ticket
