@@ -41,7 +41,7 @@ def test_what_is_granted_at_most(shell: Shell) -> None:
 def test_policies_that_cannot_be(shell: Shell) -> None:
     with_kms(shell)
     for options, word in (
-        ("", "nothing is to be changed"),
+        ("", "there is nothing to change"),
         ("--max-validity 10", "duration"),
         ("--max-validity 0s", "max-validity"),
         ("--max-skew 3d", "max-skew"),

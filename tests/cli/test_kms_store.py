@@ -89,7 +89,7 @@ def test_other_key_pairs(shell: Shell) -> None:
     )
     init = "mikeytool kms init -q kms.db --id sip:kms.example.com"
     shell.fails(f"{init} --private-key kms.pem", 2, "go together")
-    shell.fails(f"{init} --private-key kms.pem --cert other.crt", 2, "not that of")
+    shell.fails(f"{init} --private-key kms.pem --cert other.crt", 2, "does not belong to")
     shell.fails(f"{init} --private-key other.pem --cert other.crt", 2, "does not name")
     shell.fails(f"{init} --private-key kms.crt --cert kms.crt", 3, "no private key")
     shell.fails(f"{init} --private-key nowhere --cert kms.crt", 4, "nowhere")
