@@ -1,6 +1,6 @@
-"""Every octet of a message beside the field that it belongs to.
+"""Every octet of a message beside its field, as `decode --hex` shows it.
 
-The places come from the parsers themselves (`flatten`), the values from what `--json` shows.
+The positions come from the parsers themselves, the values from what `--json` shows.
 """
 
 from __future__ import annotations
@@ -24,15 +24,8 @@ from mikeytool.wire.message import Message, contents
 from mikeytool.wire.payloads import SP, GeneralExt, Payload, PolicyParam
 from mikeytool.wire.registry import NextPayload, label
 
-_TITLES = {
-    "tp_data": "Ticket Policy",
-    "ticket_data": "Ticket Data",
-    "initiator_data": "Initiator Data",
-    "encr_data": "Keys",
-}
-
 Path = tuple[tuple[str, int], ...]
-"""What octets are in, outermost first: its name, and the octet at which it begins."""
+"""What octets are in, outermost first: names, and the octets at which these begin."""
 
 
 class Row(NamedTuple):
@@ -73,7 +66,7 @@ def _header_rows(message: Message) -> Iterator[Row]:
 
 
 def _payload_rows(data: bytes, payload: Payload, base: int, above: Path) -> Iterator[Row]:
-    """The rows of a payload that stands in `data`, which begins at octet `base`."""
+    """The rows of a payload in `data`, which itself begins at octet `base`."""
     start = payload.offset - base
     spans: Spans = []
     parser(type(payload))(data, start, start + payload.length, spans)
@@ -92,7 +85,7 @@ def _rows(
         octets, at = data[start:end], base + start
         held = _held(name, inside) if octets else None
         if held is not None:
-            yield from _held_rows(octets, at, held, (*path, (_TITLES[name], at)))
+            yield from _held_rows(octets, at, held, (*path, (record.fields[name].title, at)))
         elif isinstance(record, GenericIdEntry) and name == "session_data":
             yield from _session_data_rows(record, octets, at, path)
         elif isinstance(payload, GeneralExt) and name == "data":

@@ -18,6 +18,7 @@ from mikeytool.wire.json_nested import (
     compose_payloads,
     describe_keys,
     full_keys,
+    kind_of,
     payloads_text,
 )
 from mikeytool.wire.json_record import json_record
@@ -31,6 +32,7 @@ __all__ = [
     "describe_keys",
     "describe_text",
     "full_keys",
+    "kind_of",
     "masked",
     "schema",
 ]

@@ -56,9 +56,9 @@ class Field(NamedTuple):
     """One field of a record: its grammar, and how people and JSON see it.
 
     `names` is the registry of an enumerated field. `show` is how a value is printed: "hex" for
-    identifiers such as SSRCs, "flag", "flags", "time", "text", "secret". `holds` is what an
-    octet string or a list contains. `json_field` and its relatives say what this means in
-    JSON, both ways.
+    identifiers such as SSRCs, "flag", "flags", "time", "text", "secret", "length". `holds` is
+    what an octet string or a list contains, and `title` what people call that; `json_field`
+    and its relatives say what this means in JSON, both ways.
     """
 
     grammar: Any
@@ -66,6 +66,7 @@ class Field(NamedTuple):
     names: type[Namespace] | None = None
     show: str = ""
     holds: str = ""
+    title: str = ""
     default: Any = ...
 
     def shown(self, value: Any) -> str:
@@ -154,14 +155,14 @@ def length_of(other: str, size: Any, *, when: Condition | None = None, default: 
     bit_length = size if isinstance(size, int) else 0
     number = BitsInteger(size) if bit_length else size
     grammar = Default(number, LengthOf(other))
-    return _field(grammar, when, bit_length=bit_length, default=default)
+    return _field(grammar, when, bit_length=bit_length, show="length", default=default)
 
 
 def count_of(other: str, *, bit_length: int = 0, default: None = None) -> Any:
     """The number of items in the list `other`, in one octet or `bit_length` bits."""
     size = BitsInteger(bit_length) if bit_length else Int8ub
     grammar = Default(size, lambda ctx: len(ctx[other]))
-    return Field(grammar, bit_length=bit_length, default=default)
+    return Field(grammar, bit_length=bit_length, show="length", default=default)
 
 
 def records(grammar: Any, **how: Any) -> Any:

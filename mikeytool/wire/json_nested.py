@@ -67,7 +67,7 @@ def _compose_payload(described: Any, where: str) -> Payload:
             raise UsageError("give an object")
         if "raw" in described:
             return _compose_raw(described)
-        kind = _payload_kind(described)
+        kind = kind_of(described)
         where = f"{where} ({kind.label})"
         payload: Payload = json_record(kind).compose(described, _PLACE)
     except UsageError as error:
@@ -75,7 +75,8 @@ def _compose_payload(described: Any, where: str) -> Payload:
     return payload
 
 
-def _payload_kind(described: Json) -> type[Payload]:
+def kind_of(described: Json) -> type[Payload]:
+    """The class of a described payload; raises UsageError without one."""
     named, numbered = described.get("payload"), described.get("payload_value")
     if (named, numbered) in ((THDR.label, None), (THDR.label, 0), (None, 0)):
         return THDR

@@ -120,7 +120,7 @@ class KEMAC(Chained, number=NextPayload.KEMAC):
 
     encr_alg: int = uint8(names=EncrAlg)
     encr_data_len: int | None = length_of("encr_data", Int16ub, default=None)
-    encr_data: bytes = octets(this.encr_data_len, holds="key data")
+    encr_data: bytes = octets(this.encr_data_len, holds="key data", title="Keys")
     mac_alg: int = uint8(names=MacAlg, default=MacAlg.NULL)
     mac: bytes = octets(implied(MacAlg, "mac_alg"), default=b"")
 
@@ -270,7 +270,7 @@ class TP(Chained, number=NextPayload.TP):
     flags: int = bits(12, show="flags")
     res: int = bits(5, default=0)
     tp_data_length: int | None = length_of("tp_data", Int16ub, default=None)
-    tp_data: bytes = octets(this.tp_data_length, holds="payloads")
+    tp_data: bytes = octets(this.tp_data_length, holds="payloads", title="Ticket Policy")
 
     @property
     def flag(self) -> TicketFlag:
@@ -282,9 +282,11 @@ class TICKET(TP, number=NextPayload.TICKET):
     """Ticket payload: a granted policy, Ticket Data, Initiator Data (RFC 6043 6.10)."""
 
     ticket_data_length: int | None = length_of("ticket_data", Int16ub, default=None)
-    ticket_data: bytes = octets(this.ticket_data_length, holds="ticket data")
+    ticket_data: bytes = octets(this.ticket_data_length, holds="ticket data", title="Ticket Data")
     initiator_data_length: int | None = length_of("initiator_data", Int16ub, default=None)
-    initiator_data: bytes = octets(this.initiator_data_length, default=b"", holds="payloads")
+    initiator_data: bytes = octets(
+        this.initiator_data_length, default=b"", holds="payloads", title="Initiator Data"
+    )
 
 
 class THDR(Chained):

@@ -11,23 +11,16 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from mikeytool.wire.describe import kind_of
+from mikeytool.wire.payloads import ID, Payload
+
 Json = dict[str, Any]
 
 # Shown elsewhere in a line, or of no use to people: offsets, lengths, next payloads.
-_HIDDEN = {
+_HIDDEN = frozenset({
     "payload", "payload_value", "offset", "length", "next_payload", "next_payload_value",
-    "keys", "keys_id", "policy_param", "tp_data", "ticket_data", "initiator_data", "flags",
-    "id_len", "cert_len", "rand_len", "rand_length", "encr_data_len", "policy_param_length",
-    "tp_data_length", "ticket_data_length", "initiator_data_length", "thdr_data_length",
-    "signature_len", "data_len", "data_length", "content", "certificate",
-    "sakke_data_length", "key_data_len", "salt_len", "spi_length", "vf_length", "vt_length",
-    "valid_from", "valid_to",
-}  # fmt: skip
-_TITLES = {
-    "tp_data": "Ticket Policy",
-    "ticket_data": "Ticket Data",
-    "initiator_data": "Initiator Data",
-}
+    "keys", "keys_id", "policy_param", "flags", "content", "certificate", "valid_from", "valid_to",
+})  # fmt: skip
 _BEHIND = {"encr_data": "keys", "data": "content", "cert_data": "certificate"}
 """Octets that are left out of a line, because their content is shown below it."""
 
@@ -131,7 +124,7 @@ def _crypto_session(entry: Json) -> str:
 
 def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
     name = payload["payload"]
-    line = _line(name, ", ".join(_values(payload)), style="bold")
+    line = _line(name, ", ".join(_values(payload, kind_of(payload))), style="bold")
     if name == "V" or (name == "KEMAC" and payload["mac"]):
         _result(line, opened.get("mac"))
     elif name in _RESULTS:
@@ -140,7 +133,7 @@ def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
     for param in payload.get("policy_param", ()):
         branch.add(_line(_named("type", param["type"]), _param(param)))
     if named := payload.get("keys_id"):
-        branch.add(_line("ID", ", ".join(_values(named))))
+        branch.add(_line("ID", ", ".join(_values(named, ID))))
     for key in payload.get("keys") or ():
         branch.add(_key(key))
     if error := payload.get("keys_error"):
@@ -151,7 +144,7 @@ def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
             _add_fact(branch, name, value)
     if error := payload.get("content_error"):
         branch.add(_line("Data cannot be read", error, style="bold red"))
-    for field, title in _TITLES.items():
+    for field, title in _titles(kind_of(payload)).items():
         inside = payload.get(field)
         if not inside:
             continue
@@ -176,10 +169,25 @@ def _add_fact(branch: Tree, name: str, value: Any) -> None:
             branch.add(_line(name.replace("_", " "), str(one) or "empty"))
 
 
-def _values(payload: Json) -> list[str]:
+def _titles(kind: type[Payload]) -> dict[str, str]:
+    """Give the fields of a payload that hold payloads, with their titles."""
+    return {
+        name: field.title
+        for name, field in kind.fields.items()
+        if field.title and field.holds != "key data"
+    }
+
+
+def _hidden(kind: type[Payload]) -> frozenset[str]:
+    """Give the fields that the line of a payload leaves out: lengths, and nested payloads."""
+    lengths = {name for name, field in kind.fields.items() if field.show == "length"}
+    return _HIDDEN | lengths | _titles(kind).keys()
+
+
+def _values(payload: Json, kind: type[Payload]) -> list[str]:
     """Give the fields of a payload: registry names alone, other values with their field."""
     shown = []
-    hidden = _HIDDEN | {
+    hidden = _hidden(kind) | {
         field
         for field, inside in _BEHIND.items()
         if payload.get(inside) and f"{inside}_error" not in payload
