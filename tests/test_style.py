@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from mikeytool.exchange.profile import PROFILE_128
+from mikeytool.kms.store.store import Store, Tpk
+from mikeytool.wire.identity import Identity
 from tests.support import TESTS
+
+KMS = Identity.from_text("sip:kms@example.com")
 
 ROOT = TESTS.parent
 
@@ -46,6 +51,18 @@ def test_decode_loads_no_cryptography() -> None:
         "assert not {'cryptography', 'rich', 'sqlite3'} & set(sys.modules), sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_commands_without_messages_load_no_grammar(tmp_path: Path) -> None:
+    store = str(tmp_path / "kms.db")
+    Store.init(store, KMS, PROFILE_128, Tpk(KMS, bytes(16))).close()
+    for command in (["keygen", "tgk"], ["kms", "policy", "show", store]):
+        code = (
+            "import sys; from mikeytool.cli.main import run;"
+            f"code = run({command});"
+            "assert code == 0 and 'construct' not in sys.modules, code"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
 def test_nothing_of_the_server_loads_for_other_commands() -> None:

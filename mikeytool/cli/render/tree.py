@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from mikeytool.wire.describe import kind_of
-from mikeytool.wire.payloads import ID, Payload
+if TYPE_CHECKING:
+    from mikeytool.wire.payloads import Payload
 
 Json = dict[str, Any]
 
@@ -123,8 +123,13 @@ def _crypto_session(entry: Json) -> str:
 
 
 def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
+    # Loaded here because tables, which need the console only, come from commands without messages.
+    from mikeytool.wire.describe import kind_of
+    from mikeytool.wire.payloads import ID
+
+    kind = kind_of(payload)
     name = payload["payload"]
-    line = _line(name, ", ".join(_values(payload, kind_of(payload))), style="bold")
+    line = _line(name, ", ".join(_values(payload, kind)), style="bold")
     if name == "V" or (name == "KEMAC" and payload["mac"]):
         _result(line, opened.get("mac"))
     elif name in _RESULTS:
@@ -144,7 +149,7 @@ def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
             _add_fact(branch, name, value)
     if error := payload.get("content_error"):
         branch.add(_line("Data cannot be read", error, style="bold red"))
-    for field, title in _titles(kind_of(payload)).items():
+    for field, title in _titles(kind).items():
         inside = payload.get(field)
         if not inside:
             continue
