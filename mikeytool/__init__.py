@@ -1,7 +1,7 @@
 """Craft and inspect MIKEY messages (RFC 3830, RFC 6043) and use the keys that they carry.
 
-`decode` reads a message, `describe` makes a dictionary of it, `encode` writes either. They
-are what the commands of those names use. Exceptions are those of `mikeytool.wire.errors`.
+`decode` reads a message, `describe` makes a dictionary of it, `encode` writes either; the
+commands of those names use them. All exceptions are those of `mikeytool.wire.errors`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def decode(message: bytes | str) -> Message:
     the class of its name in `mikeytool.wire.payloads`, `ibake` or `sakke`, with the RFC's words
     as attributes: numbers, and octet strings as `bytes`.
 
-    A message that breaks off behind its header is read up to there: `error` says where and
-    why, `trailing` holds the rest. Raises WireError for a text without a message or with
-    several, and for octets that are not even a header; its `partial` is then a message whose
-    header has None for every field that is not there.
+    A message that breaks off after its header is read up to there: `error` says where and
+    why, `trailing` holds the rest. Raises WireError for a text without exactly one message,
+    and for octets that are not even a header; its `partial` is then a message whose header
+    has None for every field that is not there.
     """
     from mikeytool.wire.message import Message
 
@@ -54,8 +54,9 @@ def _octets_in(text: str) -> bytes:
 def describe(message: Message, *, show_keys: bool = False) -> dict[str, Any]:
     """A message as a dictionary that `json.dumps` takes: what `decode --json` prints.
 
-    `mikeytool decode --schema` tells its form. Keys in the clear are given as the beginning of
-    their SHA-256 unless `show_keys`; certificates have their facts beside them.
+    `mikeytool decode --schema` prints its JSON Schema. Keys in the clear are masked, as the
+    first 4 octets of their SHA-256, unless `show_keys`; certificates have their facts beside
+    them.
     """
     from mikeytool.wire.describe import describe as plainly
     from mikeytool.wire.payloads import CERT
@@ -73,12 +74,12 @@ def describe(message: Message, *, show_keys: bool = False) -> dict[str, Any]:
 def encode(message: Message | Mapping[str, Any]) -> bytes:
     """The octets of a message, or of the dictionary that describes one.
 
-    Lengths, counts, next payload numbers and names that are None or left out are made right;
-    where they are given they are written as given, right or wrong. A payload may be
+    Lengths, counts, next payload numbers and names that are None or left out are filled in;
+    those that are given are written as given, right or wrong. A payload may be
     `{"raw": hex}`. `encode(describe(message))` is the message again, octet for octet.
 
-    Raises UsageError for what cannot be, naming the place: a value that does not fit its
-    field, a key that is no field, a name and a number that disagree.
+    Raises UsageError, which names the place, for a value that does not fit its field, a key
+    that is not a field, and a name and a number that disagree.
     """
     from mikeytool.wire.describe import compose
     from mikeytool.wire.message import Message

@@ -99,7 +99,7 @@ _INSIDE: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shape:
+class Layout:
     """How often each payload may stand, and in which order.
 
     `counts` has the least and the most of each name, None for any number; `order` are the
@@ -115,7 +115,7 @@ _ROLE = re.compile(r"(IDR|RANDR|TR)[a-z]+$")
 _MARKS = {"": (1, 1), "[": (0, 1), "{": (0, None), "(": (1, None)}
 
 
-def _shape(section: str, notation: str) -> Shape:
+def _layout(section: str, notation: str) -> Layout:
     counts: dict[str, tuple[int, int | None]] = {}
     order = []
     for token in notation.split(", "):
@@ -125,20 +125,20 @@ def _shape(section: str, notation: str) -> Shape:
         many = None if most is None or already[1] is None else already[1] + most
         counts[name] = (already[0] + least, many)
         order.append(_ROLE.sub(r"\1", name))
-    return Shape(section, counts, tuple(order))
+    return Layout(section, counts, tuple(order))
 
 
 @cache
-def message_shape(data_type: int, update: bool) -> Shape | None:
-    """The shape of messages of a data type; None for a type that nobody has described."""
+def message_layout(data_type: int, update: bool) -> Layout | None:
+    """The layout of messages of a data type; None for a type that nobody has described."""
     table = _UPDATES if update and data_type in _UPDATES else _MESSAGES
-    return _shape(*table[data_type]) if data_type in table else None
+    return _layout(*table[data_type]) if data_type in table else None
 
 
 @cache
-def inner_shape(field: str) -> Shape | None:
-    """The shape of what a field of TP or TICKET holds."""
-    return _shape(*_INSIDE[field]) if field in _INSIDE else None
+def inner_layout(field: str) -> Layout | None:
+    """The layout of what a field of TP or TICKET holds."""
+    return _layout(*_INSIDE[field]) if field in _INSIDE else None
 
 
 _ROLES: dict[type[Payload], tuple[str, dict[int, str]]] = {

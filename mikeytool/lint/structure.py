@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from mikeytool.lint.notation import ANYWHERE, ENDS, Shape
+from mikeytool.lint.notation import ANYWHERE, ENDS, Layout
 from mikeytool.lint.rule import HEADER, Found, Level, Spot, rule
 from mikeytool.lint.subject import MOST_PAYLOADS, Subject, Within
 from mikeytool.wire.message_types import TICKET_MODE, WITH_ROLES
@@ -54,7 +54,7 @@ def trailing_octets(subject: Subject) -> Iterator[Found]:
 
 
 class Deviations(NamedTuple):
-    """How payloads differ from the shape that they should have, by their names alone.
+    """How payloads differ from the layout that they should have, by their names alone.
 
     `missing` has name, least and count; the others have positions: of the first one too many
     with how often it may stand, of those without a place, and of the first out of order.
@@ -67,72 +67,72 @@ class Deviations(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _deviations(shape: Shape, names: tuple[str, ...], labels: tuple[str, ...]) -> Deviations:
+def _deviations(layout: Layout, names: tuple[str, ...], labels: tuple[str, ...]) -> Deviations:
     """What is wrong with names in a row; cached, because senders repeat themselves."""
     counts: Counter[str] = Counter()
     too_many = []
     for at, name in enumerate(names):
         counts[name] += 1
-        most = shape.counts.get(name, (0, None))[1]
+        most = layout.counts.get(name, (0, None))[1]
         if most is not None and counts[name] == most + 1:
             too_many.append((at, most))
     missing = [
         (name, least, counts[name])
-        for name, (least, _) in shape.counts.items()
+        for name, (least, _) in layout.counts.items()
         if counts[name] < least
     ]
-    unexpected = [at for at, name in enumerate(names) if name not in shape.counts]
-    return Deviations(missing, too_many, unexpected, _first_out_of_order(shape, labels))
+    unexpected = [at for at, name in enumerate(names) if name not in layout.counts]
+    return Deviations(missing, too_many, unexpected, _first_out_of_order(layout, labels))
 
 
-def _first_out_of_order(shape: Shape, labels: tuple[str, ...]) -> int | None:
+def _first_out_of_order(layout: Layout, labels: tuple[str, ...]) -> int | None:
     pos = 0
     for at, label in enumerate(labels):
-        if label in ENDS or label not in shape.order:
+        if label in ENDS or label not in layout.order:
             continue
         try:
-            pos = shape.order.index(label, pos)
+            pos = layout.order.index(label, pos)
         except ValueError:
             return at
     return None
 
 
-def _shaped(subject: Subject) -> Iterator[tuple[Within, Shape, Deviations]]:
+def _laid_out(subject: Subject) -> Iterator[tuple[Within, Layout, Deviations]]:
     for layer in subject.layers:
-        if layer.shape is not None:
-            yield layer, layer.shape, _deviations(layer.shape, layer.names, layer.labels)
+        if layer.layout is not None:
+            yield layer, layer.layout, _deviations(layer.layout, layer.names, layer.labels)
 
 
 @rule("payload-missing", Level.ERROR, "RFC 3830 5.2")
 def payload_missing(subject: Subject) -> Iterator[Found]:
     """A payload that the message, a policy or a ticket cannot do without."""
-    for layer, shape, wrong in _shaped(subject):
+    for layer, layout, wrong in _laid_out(subject):
         if layer.holder is None and subject.message.error is not None:
             continue
         for name, least, count in wrong.missing:
             what = f"it takes {least}, there is {count}" if least > 1 else "add it"
             yield Found(
-                place_of(layer), f"{layer.name} misses the payload {name}; {what}", shape.section
+                place_of(layer), f"{layer.name} misses the payload {name}; {what}", layout.section
             )
 
 
 @rule("payload-twice", Level.ERROR, "RFC 3830 5.2")
 def payload_twice(subject: Subject) -> Iterator[Found]:
     """A payload that stands more often than it may."""
-    for layer, shape, wrong in _shaped(subject):
+    for layer, layout, wrong in _laid_out(subject):
         for at, most in wrong.too_many:
             often = {1: "once", 2: "twice"}.get(most, f"{most} times")
             yield Found(
                 layer.payloads[at],
                 f"{layer.name} has {layer.names[at]} more often than {often}; leave one out",
-                shape.section,
+                layout.section,
             )
 
 
 @rule("payload-unexpected", Level.WARNING, "RFC 3830 5.2")
 def payload_unexpected(subject: Subject) -> Iterator[Found]:
     """A payload that has no place in a message of its type."""
-    for layer, shape, wrong in _shaped(subject):
+    for layer, layout, wrong in _laid_out(subject):
         for at in wrong.unexpected:
             payload, name = layer.payloads[at], layer.names[at]
             if name in ANYWHERE or _has_own_rule(subject, payload):
@@ -140,7 +140,7 @@ def payload_unexpected(subject: Subject) -> Iterator[Found]:
             yield Found(
                 payload,
                 f"{name} has no place in {layer.name}; receivers ignore it or refuse the message",
-                shape.section,
+                layout.section,
             )
 
 
@@ -156,7 +156,7 @@ def _has_own_rule(subject: Subject, payload: Payload) -> bool:
 @rule("dhhmac-payload", Level.ERROR, "RFC 4650 4.1", kinds=_DHHMAC)
 def dhhmac_payload(subject: Subject) -> Iterator[Found]:
     """A payload in DHHMAC that must not be applied to it."""
-    for layer, _, wrong in _shaped(subject):
+    for layer, _, wrong in _laid_out(subject):
         for at in wrong.unexpected:
             if layer.names[at] not in ANYWHERE:
                 yield Found(layer.payloads[at], f"{layer.names[at]} must not stand in DHHMAC")
@@ -165,13 +165,13 @@ def dhhmac_payload(subject: Subject) -> Iterator[Found]:
 @rule("payload-order", Level.WARNING, "RFC 3830 5.2")
 def payload_order(subject: Subject) -> Iterator[Found]:
     """Payloads in another order than the RFC recommends."""
-    for layer, shape, wrong in _shaped(subject):
+    for layer, layout, wrong in _laid_out(subject):
         if wrong.out_of_order is not None:
             yield Found(
                 layer.payloads[wrong.out_of_order],
                 f"{layer.names[wrong.out_of_order]} stands behind payloads that it should stand"
-                f" before; the order of {layer.name} is {', '.join(dict.fromkeys(shape.order))}",
-                shape.section,
+                f" before; the order of {layer.name} is {', '.join(dict.fromkeys(layout.order))}",
+                layout.section,
             )
 
 
@@ -179,16 +179,16 @@ def payload_order(subject: Subject) -> Iterator[Found]:
 def not_last(subject: Subject) -> Iterator[Found]:
     """A MAC or a signature with payloads behind it."""
     for layer in subject.layers:
-        if layer.shape is None or layer.content == "initiator_data":
+        if layer.layout is None or layer.content == "initiator_data":
             continue
-        ends = ENDS if layer.shape.order[-1] != "KEMAC" else {*ENDS, "KEMAC"}
+        ends = ENDS if layer.layout.order[-1] != "KEMAC" else {*ENDS, "KEMAC"}
         for payload in layer.payloads[:-1]:
-            if payload.label in ends and payload.label in layer.shape.order:
+            if payload.label in ends and payload.label in layer.layout.order:
                 yield Found(
                     payload,
                     f"{payload.label} is the last payload of {layer.name}, but others follow;"
                     " put it at the end",
-                    layer.shape.section,
+                    layer.layout.section,
                 )
 
 
@@ -219,7 +219,7 @@ def rand_without_role(subject: Subject, payload: RAND, within: Within) -> Iterat
 @rule("role-not-known", Level.WARNING, "RFC 6043 6.6", on=(IDR, RANDR))
 def role_not_known(subject: Subject, payload: Payload, within: Within) -> Iterator[Found]:
     """An IDR or RANDR payload in a mode that knows ID and RAND only."""
-    if subject.kind not in WITH_ROLES and within.shape is not None:
+    if subject.kind not in WITH_ROLES and within.layout is not None:
         plain = "ID" if isinstance(payload, IDR) else "RAND"
         yield Found(
             payload,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeVar
 
-from mikeytool.lint.notation import Shape, inner_shape, message_shape, name_of
+from mikeytool.lint.notation import Layout, inner_layout, message_layout, name_of
 from mikeytool.lint.rule import HEADER, Place, Relation, Spot
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.extensions import read_extension
@@ -32,7 +32,7 @@ class Within:
     """
 
     name: str
-    shape: Shape | None
+    layout: Layout | None
     payloads: list[Payload]
     names: tuple[str, ...] = field(init=False)
     labels: tuple[str, ...] = field(init=False)
@@ -92,8 +92,8 @@ class Subject:
         self.is_update = is_update(self.message)
         self._srtp: dict[int, SrtpPolicy] = {}
         self._inside: dict[tuple[int, str], list[Payload]] = {}
-        shape = message_shape(self.kind, self.is_update)
-        self._add(Within(self.name, shape, self.message.payloads))
+        layout = message_layout(self.kind, self.is_update)
+        self._add(Within(self.name, layout, self.message.payloads))
 
     def _add(self, layer: Within) -> None:
         """Put a layer on the list, and those in it where the RFCs put any."""
@@ -123,10 +123,10 @@ class Subject:
                 if name == "ticket_data" and not _must_be_base(holder):
                     continue  # interpretation 39
                 self.faults.append((holder, _NAMES[name], error))
-                shape = None
+                layout = None
             else:
-                shape = inner_shape(name)
-            self._add(Within(_NAMES[name], shape, found, name, holder, parent))
+                layout = inner_layout(name)
+            self._add(Within(_NAMES[name], layout, found, name, holder, parent))
 
     def inside(self, holder: Payload, content: str) -> list[Payload]:
         """The payloads in a field of a payload; none where it cannot be read."""

@@ -1,16 +1,15 @@
 """Messages as plain dictionaries and back: what `--json` prints and `encode` takes.
 
-The names are those of the grammar, which are the RFCs'; what a value looks like, the field
-itself says (`shapes`). Payloads inside payloads are lists where they can be read to the last
-octet, and hex otherwise. `compose(describe(message)).build()` is the message, octet for octet,
-whatever is wrong with it.
+The names are those of the grammar, which are the RFCs'; `json_field` says how a value looks.
+Payloads inside payloads are lists if they can be read to the last octet, and hex otherwise.
+`compose(describe(message)).build()` is the message, octet for octet, whatever is wrong with it.
 """
 
 from __future__ import annotations
 
 import json
 
-from mikeytool.wire import json_lists  # noqa: F401 - its shapes register themselves
+from mikeytool.wire import json_lists  # noqa: F401 - its kinds of fields register themselves
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.header import HDR
 from mikeytool.wire.json_field import HEX, Json, masked, octets_of, quoted
@@ -41,7 +40,7 @@ BESIDE = frozenset({
     "opened", "error", "frame", "time", "source", "destination", "transport", "protocol",
     "method", "status", "call_id", "level",
 })  # fmt: skip
-"""What a described message may have that is not in its octets: how it came, what came of it."""
+"""Keys of a described message that are not in its octets: its transport and its checks."""
 
 _REST = frozenset({"payloads", "trailing"})
 
@@ -49,8 +48,8 @@ _REST = frozenset({"payloads", "trailing"})
 def describe_text(message: Message, *, show_keys: bool = False) -> str:
     """A message as a JSON object, as text in one line.
 
-    Keys that stand in the clear are masked unless `show_keys`. A message made by hand is
-    built and read first, because that is what gives its payloads their places and lengths.
+    Keys in the clear are masked unless `show_keys`. A message made by hand is built and read
+    first, which gives its payloads their offsets and lengths.
     """
     if not message.raw:
         message = Message.read(message.build())
@@ -70,9 +69,9 @@ def describe(message: Message, *, show_keys: bool = False) -> Json:
 def compose(described: Json) -> Message:
     """The message that a dictionary describes.
 
-    Lengths, counts, next payload numbers and names may be left out and are then made right
-    when the message is built; where they are given they are written as given. A payload may
-    be `{"raw": hex}`. Raises UsageError for what cannot be, naming the place.
+    Lengths, counts, next payload numbers and names may be left out and are then filled in
+    when the message is built; those that are given are written as given. A payload may be
+    `{"raw": hex}`. Raises UsageError, which names the place, for values that do not fit.
     """
     try:
         header = json_record(HDR).compose(described, BESIDE | _REST)
@@ -106,7 +105,7 @@ def schema() -> Json:
         "$defs": {
             "message": message,
             "failure": {
-                "description": "In the place of an input that is no message.",
+                "description": "In place of an input that is not a message.",
                 "type": "object",
                 "properties": {"error": {"type": "string"}},
                 "required": ["error"],
@@ -121,7 +120,7 @@ def schema() -> Json:
 
 _TEXT: Json = {"type": "string"}
 _CERTIFICATE: Json = {
-    "description": "The facts of a certificate, its URL, or why it is none.",
+    "description": "The facts of a certificate, its URL, or why it cannot be read.",
     "type": "object",
     "properties": {
         **dict.fromkeys(

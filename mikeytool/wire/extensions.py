@@ -1,7 +1,7 @@
 """What General Extension payloads hold, by their Type (RFC 3830 6.15).
 
-The Data of a type that is not in `EXTENSIONS` has no form that is known here: that of the
-TESLA initial key (RFC 4442 4.4), of private types and of those that nobody has registered.
+There is no grammar for the Data of types that are not in `EXTENSIONS`: the TESLA initial key
+(RFC 4442 4.4), private types and unregistered ones.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ EXTENSIONS: dict[int, type[Record]] = {
 
 
 def read_extension(payload: GeneralExt) -> Record | None:
-    """What the Data of a General Extension payload is, None where its Type has no form.
+    """The Data of a General Extension payload, None if there is no grammar for its Type.
 
-    Raises WireError where it cannot be read to its last octet.
+    Raises WireError if it cannot be read to its last octet.
     """
     kind = EXTENSIONS.get(payload.type)
     if kind is None:

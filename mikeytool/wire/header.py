@@ -70,7 +70,7 @@ class SrtpSessionData(Record):
 
 
 def srtp_session_data(entry: GenericIdEntry) -> tuple[int, int | None, int | None] | None:
-    """SSRC, ROC and SEQ of an entry; None when it has no Session Data of SRTP.
+    """SSRC, ROC and SEQ of an entry; None if it has no Session Data of SRTP.
 
     ROC and SEQ are None unless the S flag says that they are there (RFC 6043 6.1.1).
     """
@@ -86,7 +86,7 @@ def srtp_session_data(entry: GenericIdEntry) -> tuple[int, int | None, int | Non
 class HDR(Record):
     """Common header payload (RFC 3830 6.1, RFC 6043 6.1).
 
-    In one that broke off, the fields behind the fault are None; it is built up to there.
+    If it breaks off, the fields after the fault are None, and it is built up to there.
     """
 
     label = "HDR"
@@ -114,13 +114,13 @@ class HDR(Record):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the header does not break off: the CS ID map, which ends it, is there."""
+        """Whether the CS ID map, which ends the header, is there."""
         return self.cs_id_map is not None
 
     def build(self) -> bytes:
         """The octets of the header, or of what there is of it.
 
-        Raises `construct.ConstructError` when a value does not fit its field.
+        Raises `construct.ConstructError` if a value does not fit its field.
         """
         if self.is_whole:
             return super().build()

@@ -1,7 +1,7 @@
 """The payloads of MIKEY-IBAKE (RFC 6267 6.1).
 
-IBAKE and ESK hold what is encrypted to an identity, so that nobody reads into them here; the
-sub-payloads ECCPT and SK are what is found there once it is decrypted.
+IBAKE and ESK hold octets that are encrypted to an identity and are not read here; the
+sub-payloads ECCPT and SK are in there after decryption.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ESK(Chained, number=NextPayload.ESK):
 
 
 def _point_length(ctx: Any) -> int:
-    """What follows the first octet of a point: coordinates, and padding to 32 bits.
+    """The length of a point after its first octet: coordinates, and padding to 32 bits.
 
     The boundary is counted from the start of the payload; the point starts at its third
     octet.
@@ -47,8 +47,8 @@ def _point_length(ctx: Any) -> int:
 class ECCPT(Chained, KeyValidityData, number=NextPayload.ECCPT):
     """EC Diffie-Hellman sub-payload (RFC 6267 6.1.4) with its key validity data.
 
-    The ECC point is its first octet, which tells the form, and in `ecc_point` the
-    coordinates with the padding.
+    `point_form` is the first octet of the ECC point; `ecc_point` holds its coordinates and
+    the padding.
     """
 
     ecc_curve: int = uint8(names=EccCurve)

@@ -1,7 +1,7 @@
-"""Whole messages: the header and the chain of payloads behind it (RFC 3830 5.2, 5.3, 6).
+"""Whole messages: a header and a chain of payloads (RFC 3830 5.2, 5.3, 6).
 
-`Message.parse` is for protocol roles and refuses what it cannot read to the last octet;
-`Message.read` is for looking at broken messages and gives what comes before the fault.
+`Message.parse` is for protocol roles and refuses a message that it cannot read to the last
+octet; `Message.read` is for looking at broken messages and gives what comes before the fault.
 `chain` reads the payloads that other payloads hold.
 """
 
@@ -15,8 +15,8 @@ from typing import Any, Self, TypeVar
 
 import construct
 
-from mikeytool.wire import generate_builder as flat_build
 from mikeytool.wire.errors import UsageError, WireError
+from mikeytool.wire.generate_builder import build
 from mikeytool.wire.generate_parser import Parser, parser
 from mikeytool.wire.header import HDR, broken_header
 from mikeytool.wire.payloads import (
@@ -94,14 +94,14 @@ class Message:
             )
 
     def build(self) -> bytes:
-        """The octets of the message; next payload numbers that are None are made right.
+        """The octets of the message; next payload numbers that are None are filled in.
 
-        Raises UsageError when a value does not fit its field.
+        Raises UsageError for a value that does not fit its field.
         """
         return b"".join(_built([self.header, *self.payloads])) + self.trailing
 
     def place(self) -> None:
-        """Build the message into `raw`, and give each payload its offset and length in that."""
+        """Build the message into `raw`, and give each payload its offset and length there."""
         header, *built = _built([self.header, *self.payloads])
         pos = len(header)
         for payload, octets in zip(self.payloads, built, strict=True):
@@ -121,12 +121,12 @@ class Message:
 def chain(
     data: bytes, first: int | None, pos: int, end: int, *, base: int = 0, whole: bool = False
 ) -> Iterator[Payload]:
-    """Read payload by payload from `pos`, the first being of number `first`.
+    """Read payload by payload from `pos`; the first has the number `first`.
 
-    `base` is what `data` itself is offset in the message. Raises WireError, naming the
-    payload and the octet, where a payload breaks off or has a number nobody can read, since
-    what is behind that cannot be found (interpretation 33), and with `whole` also where the
-    last payload does not end at `end`.
+    `base` is the offset of `data` itself in the message. Raises WireError, which names the
+    payload and the octet, if a payload breaks off or has an unknown number, since what follows
+    it cannot be found (interpretation 33), and with `whole` also if the last payload does not
+    end at `end`.
     """
     number = first
     while number:
@@ -149,7 +149,7 @@ _READERS: dict[int, tuple[type[Payload], Parser, bool]] = {}
 
 
 def _reader(number: int, at: int) -> tuple[type[Payload], Parser, bool]:
-    """What reads payloads of a number; raises WireError for one that nobody can read."""
+    """What reads payloads of a number; raises WireError for an unknown number."""
     kind = payload_kind(number)
     if kind is None:
         raise WireError(
@@ -166,7 +166,7 @@ def _placed(error: WireError, kind: type[Payload], base: int, pos: int) -> WireE
 
 
 def read_payload(kind: type[P], data: bytes, pos: int, end: int, *, base: int = 0) -> tuple[P, int]:
-    """Read one payload of a kind at `pos`; gives it and the position behind it."""
+    """Read one payload of a kind at `pos`; gives it and the position after it."""
     try:
         payload, after = parser(kind)(data, pos, end, None)
     except WireError as error:
@@ -178,7 +178,7 @@ def read_payload(kind: type[P], data: bytes, pos: int, end: int, *, base: int = 
 def leading_chain(data: bytes, *, base: int = 0) -> Iterator[Payload]:
     """The payloads of TP Data or Initiator Data, which start with a first payload octet.
 
-    Raises WireError as `chain` does, and for octets behind the last payload.
+    Raises WireError as `chain` does, and for octets after the last payload.
     """
     return chain(data, data[0], 1, len(data), base=base, whole=True) if data else iter(())
 
@@ -203,10 +203,10 @@ def key_data(data: bytes, pos: int = 0, *, base: int = 0) -> Iterator[KeyData]:
 
 
 def kemac_data(data: bytes, *, base: int = 0) -> Iterator[ID | KeyData]:
-    """The same, in a message of the public-key methods behind the IDi that then comes first.
+    """The same, after the IDi that comes first in messages of the public-key methods.
 
-    Nothing says whether there is one (RFC 3830 3.2, RFC 4738 3.1): it is taken for one where
-    the octets are no key data, and are when the first payload is an ID.
+    Nothing says whether there is an IDi (RFC 3830 3.2, RFC 4738 3.1): one is assumed if the
+    octets cannot be read as key data alone, but can be as an ID with key data after it.
     """
     try:
         keys: list[ID | KeyData] = [*key_data(data, base=base)]
@@ -223,9 +223,9 @@ def kemac_data(data: bytes, *, base: int = 0) -> Iterator[ID | KeyData]:
 
 
 def nested(payload: Payload) -> dict[str, list[Payload]]:
-    """What can be read inside a payload without a key, by the name of its field.
+    """The payloads inside a payload that can be read without a key, by the name of the field.
 
-    Reads as far as it can; call a reader of `contents` to learn of a fault.
+    Reads up to a fault; the iterators of `contents` raise it.
     """
     found: dict[str, list[Payload]] = {}
     for name, inside in contents(payload):
@@ -239,9 +239,9 @@ def nested(payload: Payload) -> dict[str, list[Payload]]:
 
 
 def contents(payload: Payload) -> Iterator[tuple[str, Iterator[Payload]]]:
-    """The fields of a payload that hold payloads, each with what reads them.
+    """The fields of a payload that hold payloads, each with an iterator over these.
 
-    Reading raises WireError where the content cannot be read to its last octet.
+    The iterators raise WireError if the content cannot be read to its last octet.
     """
     for name in _holders(type(payload)):
         if name != "encr_data" or payload.encr_alg == EncrAlg.NULL:  # type: ignore[attr-defined]
@@ -249,7 +249,7 @@ def contents(payload: Payload) -> Iterator[tuple[str, Iterator[Payload]]]:
 
 
 def content(payload: Payload, name: str) -> Iterator[Any]:
-    """What is in one field of a payload that holds payloads."""
+    """The payloads in one field of a payload."""
     base = payload.offset + getattr(payload, f"{name}_at", 0)
     found: Iterator[Any] = _holders(type(payload))[name](payload[name], base=base)
     return found
@@ -262,7 +262,7 @@ _HOLDERS: dict[type[Payload], dict[str, Any]] = {}
 
 
 def _holders(kind: type[Payload]) -> dict[str, Any]:
-    """The fields of a payload that hold payloads, and what reads them, by its grammar."""
+    """The fields of a payload that hold payloads, and their readers, by its grammar."""
     made = _HOLDERS.get(kind)
     if made is None:
         fields = kind.fields.items()
@@ -272,7 +272,7 @@ def _holders(kind: type[Payload]) -> dict[str, Any]:
 
 
 def build_chain(payloads: Sequence[Payload]) -> bytes:
-    """The octets of payloads in a row, each naming the next one where it does not yet."""
+    """The octets of a chain of payloads; next payload numbers that are None are filled in."""
     return b"".join(_built(payloads))
 
 
@@ -284,14 +284,14 @@ def build_leading(payloads: Sequence[Payload]) -> bytes:
 def _built(records: Sequence[Any]) -> list[bytes]:
     """The octets of each of the records, of which only the first may be a header.
 
-    A record that does not say yet what comes after it says it then.
+    Next payload numbers that are None are filled in.
     """
     made = []
     for record, after in zip_longest(records, records[1:]):
         linked = isinstance(record, Chained) or (isinstance(record, HDR) and record.is_whole)
         following = _number_of(after) if linked and record.next_payload is None else None
         try:
-            made.append(flat_build.build(record, following))
+            made.append(build(record, following))
         except (construct.ConstructError, WireError) as error:
             reason = str(error).splitlines()[-1].strip()
             raise UsageError(f"{record.label} cannot be written: {reason}") from None
@@ -307,7 +307,7 @@ def _number_of(payload: Payload | None) -> int:
     number = payload.number
     if number is None:
         raise UsageError(
-            "which number raw octets have as a payload is not known; give next_payload in the"
-            " payload before them, or payload_value beside raw"
+            "the payload number of raw octets is not known; give next_payload in the payload"
+            " before them, or payload_value beside raw"
         )
     return number

@@ -1,5 +1,6 @@
-"""The payloads of RFC 3830 chapter 6 and RFC 6043 chapter 6, a class each; those of later
-RFCs are in `ibake` and `sakke`.
+"""The payloads of RFC 3830 chapter 6 and RFC 6043 chapter 6, a class each.
+
+Those of later RFCs are in `ibake` and `sakke`.
 
 The classes carry the RFCs' names; the fields, in wire order, carry the RFCs' words. Nested
 content (keys in KEMAC, policy and ticket in TICKET) stays an octet string here, because
@@ -65,9 +66,9 @@ _LATER = {
 
 
 def payload_kind(number: int) -> type[Payload] | None:
-    """The class of a payload number, None for a number that nobody can read.
+    """The class of a payload number, None for an unknown number.
 
-    What later RFCs added is loaded when it is first met, for most messages do without.
+    Payloads of later RFCs are loaded when they are first met, because few messages have them.
     """
     if number not in PAYLOADS and number in _LATER:
         import_module(f"mikeytool.wire.{_LATER[NextPayload(number)]}")
@@ -95,9 +96,9 @@ class Payload(Record):
 
 
 class Raw(Payload):
-    """Octets in the place of a payload, to write what no grammar has.
+    """Octets in place of a payload, to write what no grammar describes.
 
-    `number` is what the payload before it calls it; None, as made, if nobody says.
+    `number` is the payload number of these octets, None if it is not known.
     """
 
     number = None
@@ -105,13 +106,13 @@ class Raw(Payload):
 
 
 class Chained(Payload):
-    """A payload that begins with the number of the payload behind it: all but SIGN."""
+    """A payload that begins with the number of the next one: all but SIGN."""
 
     next_payload: int | None = uint8(names=NextPayload, default=None)
 
 
 def implied(namespace: type[Namespace], field: str) -> Implied:
-    """The length that the type in `field` implies; raises WireError for an unknown type."""
+    """The length that the type in `field` implies."""
     return Implied(field, lengths(namespace))
 
 

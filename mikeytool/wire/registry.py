@@ -1,9 +1,9 @@
-"""IANA numbers and names of MIKEY: the one place where a number meets its name.
+"""IANA numbers and names of MIKEY, each in one place.
 
-Each namespace is an `IntEnum` whose members carry the registry's name as `label` and, where
-RFC 3830 makes the length of a field implicit in its type, that `length` in octets. Numbers
-that nobody has assigned are no members; `label` gives them as decimal text, so that they
-survive unharmed from the wire to `--json` and back.
+Each namespace is an `IntEnum` whose members have the registry's name as `label` and, where
+the type of a field implies its length, that `length` in octets. Unassigned numbers are not
+members; `label` gives them as decimal text, so that they pass from the wire to `--json` and
+back unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Namespace(IntEnum):
     length: int
 
     def __new__(cls, value: int, label: str = "", length: int = 0) -> Self:
-        """Make a member; the label and the length ride along with the number."""
+        """Make a member with its label and length."""
         member = int.__new__(cls, value)
         member._value_ = value
         member.label = label
@@ -43,7 +43,7 @@ def lengths(namespace: type[Namespace]) -> dict[int, int]:
 
 
 def label(namespace: type[Namespace], value: int) -> str:
-    """The registry name of `value`, or its decimal text when nothing is registered."""
+    """The registry name of `value`, or its decimal text if it is not registered."""
     return labels(namespace).get(value) or str(value)
 
 
@@ -293,15 +293,15 @@ class TicketType(Namespace):
     BASE_3GPP = 2, "3GPP Base Ticket"
 
 
-class TicketForm(NamedTuple):
-    """Ticket Type, Subtype and Version: what tells how Ticket Data is made (RFC 6043 6.10)."""
+class TicketFormat(NamedTuple):
+    """Ticket Type, Subtype and Version, which say what Ticket Data looks like (RFC 6043 6.10)."""
 
     number: int
     subtype: int
     version: int
 
 
-BASE_TICKET = TicketForm(TicketType.MIKEY_BASE.value, 1, 1)
+BASE_TICKET = TicketFormat(TicketType.MIKEY_BASE.value, 1, 1)
 
 
 class TicketFlag(IntFlag):
@@ -327,7 +327,7 @@ class TicketFlag(IntFlag):
 
     @classmethod
     def from_letters(cls, letters: str) -> TicketFlag:
-        """The flags that `letters` names; raises KeyError for a letter that is none."""
+        """The flags that `letters` names; raises KeyError for any other letter."""
         flags = cls(0)
         for letter in letters:
             flags |= cls[letter]
@@ -337,8 +337,8 @@ class TicketFlag(IntFlag):
 class ProtType(Namespace):
     """Security protocol of a policy or a crypto session (RFC 3830 6.10, RFC 4442 4.1).
 
-    Conferences use two numbers of the private-use range, one to key TCP media and one for
-    event packages.
+    Conferences use two numbers for private use, one for keys of TCP media and one for those
+    of event packages.
     """
 
     SRTP = 0, "SRTP"

@@ -1,8 +1,8 @@
 """IANA numbers and names of what other RFCs put inside the payloads of MIKEY.
 
 TESLA policies (RFC 4442), Key ID extensions (RFC 4563), OMA BCAST (RFC 5410), IBAKE
-(RFC 6267) and SAKKE (RFC 6509). What they add to the registries of RFC 3830 and RFC 6043
-stands in `registry`.
+(RFC 6267) and SAKKE (RFC 6509). Their additions to the registries of RFC 3830 and RFC 6043
+are in `registry`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class EccCurve(Namespace):
 class PointForm(Namespace):
     """First octet of an elliptic curve point as an octet string (SEC 1 2.3.3).
 
-    The length is how many coordinates follow it.
+    The length is the number of coordinates after it.
     """
 
     INFINITY = 0, "infinity", 0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mikeytool.lint.notation import inner_shape, message_shape, name_of
+from mikeytool.lint.notation import inner_layout, message_layout, name_of
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import is_update
 from mikeytool.wire.payloads import IDR, RANDR, TR
@@ -11,33 +11,33 @@ from tests.lint.messages import EXCHANGES, FORKED, D, edited, good, without
 
 @pytest.mark.parametrize("kind", D, ids=lambda kind: kind.name)
 def test_every_data_type_is_described(kind: D) -> None:
-    shape = message_shape(kind, False)
-    assert shape is not None
-    assert shape.counts["T"] == (1, 1)
-    assert shape.order[0] == "T"
+    layout = message_layout(kind, False)
+    assert layout is not None
+    assert layout.counts["T"] == (1, 1)
+    assert layout.order[0] == "T"
 
 
 def test_what_the_brackets_mean() -> None:
-    shape = message_shape(D.PRE_SHARED, False)
-    assert shape is not None
-    assert shape.counts == {
+    layout = message_layout(D.PRE_SHARED, False)
+    assert layout is not None
+    assert layout.counts == {
         "T": (1, 1), "RAND": (0, 1), "ID": (0, 2), "SP": (0, None), "KEMAC": (1, 1),
     }  # fmt: skip
-    error = message_shape(D.ERROR, False)
+    error = message_layout(D.ERROR, False)
     assert error is not None
     assert error.counts["ERR"] == (1, None)
 
 
 def test_roles_count_in_names_and_not_in_the_order() -> None:
-    shape = inner_shape("tp_data")
-    assert shape is not None
-    assert shape.counts["IDRr"] == (1, None)
-    assert shape.order == ("IDR", "IDR", "TR", "TR", "TR", "KEMAC", "IDR", "IDR")
+    layout = inner_layout("tp_data")
+    assert layout is not None
+    assert layout.counts["IDRr"] == (1, None)
+    assert layout.order == ("IDR", "IDR", "TR", "TR", "TR", "KEMAC", "IDR", "IDR")
 
 
-def test_unknown_types_have_no_shape() -> None:
-    assert message_shape(99, False) is None
-    assert inner_shape("encr_data") is None
+def test_unknown_types_have_no_layout() -> None:
+    assert message_layout(99, False) is None
+    assert inner_layout("encr_data") is None
 
 
 @pytest.mark.parametrize(
