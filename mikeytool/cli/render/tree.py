@@ -123,9 +123,7 @@ def _crypto_session(entry: Json) -> str:
 
 
 def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
-    # Loaded here because tables, which need the console only, come from commands without messages.
-    from mikeytool.wire.describe import kind_of
-    from mikeytool.wire.payloads import ID
+    from mikeytool.wire.describe import kind_of  # tables are drawn without messages
 
     kind = kind_of(payload)
     name = payload["payload"]
@@ -138,7 +136,7 @@ def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
     for param in payload.get("policy_param", ()):
         branch.add(_line(_named("type", param["type"]), _param(param)))
     if named := payload.get("keys_id"):
-        branch.add(_line("ID", ", ".join(_values(named, ID))))
+        branch.add(_line("ID", ", ".join(_values(named, kind_of({"payload": "ID"})))))
     for key in payload.get("keys") or ():
         branch.add(_key(key))
     if error := payload.get("keys_error"):
@@ -149,9 +147,9 @@ def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
             _add_fact(branch, name, value)
     if error := payload.get("content_error"):
         branch.add(_line("Data cannot be read", error, style="bold red"))
-    for field, title in _titles(kind).items():
-        inside = payload.get(field)
-        if not inside:
+    for field, declared in kind.fields.items():
+        inside, title = payload.get(field), declared.title
+        if not inside or not title or field in _BEHIND:
             continue
         if isinstance(inside, str):
             branch.add(_line(title, inside))
@@ -174,25 +172,15 @@ def _add_fact(branch: Tree, name: str, value: Any) -> None:
             branch.add(_line(name.replace("_", " "), str(one) or "empty"))
 
 
-def _titles(kind: type[Payload]) -> dict[str, str]:
-    """Give the fields of a payload that hold payloads, with their titles."""
-    return {
-        name: field.title
-        for name, field in kind.fields.items()
-        if field.title and field.holds != "key data"
-    }
-
-
-def _hidden(kind: type[Payload]) -> frozenset[str]:
-    """Give the fields that the line of a payload leaves out: lengths, and nested payloads."""
-    lengths = {name for name, field in kind.fields.items() if field.show == "length"}
-    return _HIDDEN | lengths | _titles(kind).keys()
-
-
 def _values(payload: Json, kind: type[Payload]) -> list[str]:
     """Give the fields of a payload: registry names alone, other values with their field."""
     shown = []
-    hidden = _hidden(kind) | {
+    hidden = _HIDDEN | {
+        field
+        for field, declared in kind.fields.items()
+        if declared.show == "length" or (declared.title and field not in _BEHIND)
+    }
+    hidden |= {
         field
         for field, inside in _BEHIND.items()
         if payload.get(inside) and f"{inside}_error" not in payload
