@@ -4,16 +4,16 @@ from __future__ import annotations
 
 
 class Listener:
-    """Is told how a run goes, as it goes. This one ignores everything; override what is of use.
+    """Receives what happens during a run. This one ignores it; override the methods of interest.
 
-    What `note` and `failure` are given is in the `Report` at the end as well.
+    Notes and failures are also in the `Report` at the end.
     """
 
     def note(self, text: str) -> None:
-        """Something worth knowing that is no error: a ROC that was found, a key that is no use."""
+        """Receive a note that is no error: a ROC that was found, a key that cannot be used."""
 
     def failure(self, text: str) -> None:
-        """A packet that failed and why, or how many more did after the first ten reasons."""
+        """Receive why a packet failed, or how many more failed after the first ten reasons."""
 
     def progress(self, position: int) -> None:
-        """How many octets of the input have been read."""
+        """Receive how many octets of the input have been read."""

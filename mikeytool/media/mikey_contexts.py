@@ -1,4 +1,4 @@
-"""Contexts of MIKEY messages of RFC 3830, whose keys are in the clear or opened with a key."""
+"""Contexts of MIKEY messages (RFC 3830), with keys in the clear or in a KEMAC that is opened."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ _TYPES = (KeyType.TGK, KeyType.TGK_SALT, KeyType.TEK, KeyType.TEK_SALT)
 
 
 def _readings(chosen: Suite) -> tuple[Suite, ...]:
-    """A policy as it stands, and before it what software that gives 4 or 10 for the key means."""
+    """The policy as written; before it, what is meant if it gives 4 or 10 for the HMAC key."""
     length = chosen.auth_key_length
     if chosen.cipher is Cipher.AES_GCM or length not in _TAGS or not chosen.rtp_tag_length:
         return (chosen,)

@@ -14,7 +14,7 @@ from mikeytool.capture.record import Capture
 from mikeytool.wire.errors import StateError, UsageError, WireError
 
 Source = str | os.PathLike[str] | BinaryIO
-"""A capture, or a text with a packet a line: the name of a file, or an open file."""
+"""A capture, or a text with one packet per line: the name of a file, or an open file."""
 Target = str | os.PathLike[str] | BinaryIO
 """The name of a file that appears when it is complete, or an open file."""
 
@@ -26,7 +26,7 @@ class NoSignalledKeyError(UsageError):
 
 
 class PacketFile:
-    """An open file of packets: a capture, or a text with one a line.
+    """An open file of packets: a capture, or a text with one per line.
 
     `head` are its first octets, `capture` reads its packets.
     """
@@ -51,7 +51,7 @@ class PacketFile:
 
     @property
     def position(self) -> int:
-        """How many octets of the file have been read; 0 where that cannot be told."""
+        """How many octets of the file have been read; 0 where that is unknown."""
         try:
             return self._file.tell()
         except OSError:

@@ -70,8 +70,8 @@ class Report:
 
     `verb` says what was to be done with them and `unit` what the numbers of packets count.
     `others` counts the packets that are neither RTP nor RTCP, by protocol. `notes` are those
-    of senders and receivers, `unused_keys` the keys in the signalling that were no use, and
-    why. `failures` tells why packets failed, ten reasons at most, and `errors` has the first
+    of senders and receivers, `unused_keys` the keys in the signalling that could not be
+    used, and why. `failures` tells why packets failed, ten reasons at most, and `errors` has the first
     error of each class. `nothing` says why nothing at all was decrypted, where that is so.
     `given_up` counts the receivers that a bound ended. `fault` is what is wrong with the file
     itself, if anything is: everything before it was processed.
@@ -113,10 +113,10 @@ class Report:
         return self._streams.setdefault((ssrc, destination), StreamReport(ssrc, destination))
 
     def count_failure(self, number: int, stream: StreamReport, error: MikeyError) -> None:
-        """Count a packet that did not go through, and tell why.
+        """Count a packet that failed, and record why.
 
-        In a capture a packet that was captured again is no failure. That tags do not verify
-        is told in one line at the end: what is wrong with one is wrong with all.
+        In a capture a packet that was captured again is no failure. Tags that do not verify
+        are reported in one line at the end: what is wrong with one is wrong with all.
         """
         if isinstance(error, Replayed):
             stream.replayed += 1
@@ -155,7 +155,7 @@ class Report:
             )
 
     def count_unreadable(self, number: int, text: str, *, counted: bool = False) -> None:
-        """Tell of a line that cannot be read, as a packet (then it is counted) or at all."""
+        """Record a line that cannot be read, as a packet (then it is `counted`) or at all."""
         if counted:
             stream = self.stream(_ELSE, "")
             stream.packets += 1
@@ -179,18 +179,18 @@ class Report:
         self.listener.failure(text)
 
     def count_unused_key(self, text: str) -> None:
-        """Tell of a key in the signalling that is no use."""
+        """Record a key in the signalling that cannot be used."""
         self.unused_keys.append(text)
         self.listener.note(text)
 
     def add_note(self, text: str) -> None:
-        """Tell of something worth knowing that is no error."""
+        """Record something worth knowing that is no error."""
         if text not in self.notes and len(self.notes) < _MOST_NOTES:
             self.notes.append(text)
             self.listener.note(text)
 
     def take_notes(self, notes: Notes) -> None:
-        """Take and tell what a sender or receiver has noted down since the last time."""
+        """Record what a sender or receiver has noted since the last time."""
         for note in notes.take():
             self.add_note(note)
 
@@ -204,7 +204,7 @@ class Report:
                 row.roc = stream.roc if row.roc is None else max(row.roc, stream.roc or 0)
 
     def finish(self) -> None:
-        """Tell what was left out, and if nothing was decrypted, why."""
+        """Record what was left out, and if nothing was decrypted, why."""
         if self._unverified is not None:
             number, text = self._unverified
             more = self._unverified_count - 1

@@ -146,9 +146,9 @@ def contexts_of_calls(
 ) -> ContextsOfCalls:
     """What decrypts the media of a capture with the keys in its signalling.
 
-    SDES lines and MIKEY messages with keys in the clear need nothing; `ring` opens others,
-    MIKEY-TICKET exchanges among them. The capture is read once for it, and begins anew. Keys
-    that are no use are told in the report. Raises NoSignalledKeyError if there is no other.
+    SDES lines and MIKEY messages with keys in the clear need no other key; `ring` opens the
+    rest, MIKEY-TICKET exchanges among them. The capture is read once for this and then rewound.
+    The report lists keys that cannot be used. Raises NoSignalledKeyError if no key can.
     """
     calls = read_calls(packets.capture)
     packets.rewind()

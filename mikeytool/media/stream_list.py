@@ -1,4 +1,4 @@
-"""The RTP and RTCP streams in a capture, as far as they can be told without a key."""
+"""The RTP and RTCP streams in a capture, by what can be seen without a key."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class StreamList:
 
 
 def streams_in(capture: Capture) -> StreamList:
-    """The streams of a capture, or of a text with a packet a line."""
+    """List the streams of a capture, or of a text with one packet per line."""
     streams: dict[tuple[int, bytes], StreamSummary] = {}
     others: Counter[str] = Counter()
     fault: WireError | None = None

@@ -56,9 +56,9 @@ def decrypt_capture(
     clear. Without them the keys are those in the signalling of the capture, which `key_ring`
     opens where they are encrypted.
 
-    What fails is in the report, and `listener` is told. Raises UsageError when there is no
-    key, or one that its suite cannot use, WireError for a source that is empty or cannot be
-    read at all, and StateError for a file that is missing or cannot be written.
+    The report has what failed; `listener` receives it during the run. Raises UsageError when
+    there is no key, or one that its suite cannot use, WireError for a source that is empty or
+    cannot be read at all, and StateError for a file that is missing or cannot be written.
     """
     decryption = Decryption(keys, settings, key_ring=key_ring)
     with open_packets(source) as packets:
@@ -88,7 +88,7 @@ def encrypt_capture(
 
 
 def list_streams(source: Source) -> StreamList:
-    """The RTP and RTCP streams of a capture, as far as they can be told without a key.
+    """List the RTP and RTCP streams of a capture, by what can be seen without a key.
 
     Raises WireError for a source that is empty or no capture, StateError for a file that
     cannot be opened.
@@ -100,9 +100,9 @@ def list_streams(source: Source) -> StreamList:
 
 
 def find_signalled_keys(source: Source) -> list[SignalledKey]:
-    """The SRTP keys in the signalling of a capture, in the order of its frames.
+    """Find the SRTP keys in the signalling of a capture, in the order of its frames.
 
-    They are as they stand there: MIKEY messages are not opened, nothing is verified. Raises
+    They are given as they were sent: MIKEY messages are not opened, nothing is verified. Raises
     WireError for a source that is empty or no capture, StateError for a file that cannot be
     opened.
     """
@@ -240,21 +240,21 @@ def _rewrite(
     """Send every packet through; what `save` writes is written before the packets are."""
     rewriter = Rewriter(packets.capture, demux, settings, report)
     with open_target(target) as out:
-        for octets in _large(rewriter.run()):
+        for parts in _large(rewriter.run()):
             save()
-            out.write(octets)
+            out.writelines(parts)
             report.listener.progress(packets.position)
     return report
 
 
-def _large(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Join parts to large ones, because each is worth a note in a session file."""
+def _large(parts: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Take parts together, because each group is worth a note in a session file."""
     held: list[bytes] = []
     size = 0
     for part in parts:
         held.append(part)
         size += len(part)
         if size >= _WRITE_SIZE:
-            yield b"".join(held)
+            yield held
             held, size = [], 0
-    yield b"".join(held)
+    yield held

@@ -27,7 +27,7 @@ _PATH = click.Path(path_type=Path)
 
 
 class _OptionalValue(click.Command):
-    """A command whose `--mki` may stand alone: a value follows only behind `=`."""
+    """A command whose `--mki` may have no value: one follows only after `=`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, ["--mki=" if arg == "--mki" else arg for arg in args])
@@ -195,7 +195,7 @@ def info(capture: str | None, as_json: bool) -> int:
 
 
 def _note_jobs(jobs: int | None) -> None:
-    """Tell scripts that still give `--jobs` what became of it."""
+    """Say that `--jobs`, which scripts may still give, has no effect."""
     if jobs is not None:
         say("note: --jobs has no effect: one process does the work")
 

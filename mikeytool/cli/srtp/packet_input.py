@@ -18,7 +18,7 @@ from mikeytool.wire.errors import StateError, WireError
 
 _IS_TEXT = re.compile(rb"(?:[0-9A-Fa-f]{2})+|[A-Za-z0-9+/]{11,}={0,2}|.*\s.*", re.DOTALL)
 _WORTH_A_BAR = 1 << 24
-"""Octets of input that take longer than people like to wait without a word."""
+"""Octets of input that take so long that progress is shown."""
 
 
 @contextmanager
