@@ -71,10 +71,10 @@ class Report:
     `verb` says what was to be done with them and `unit` what the numbers of packets count.
     `others` counts the packets that are neither RTP nor RTCP, by protocol. `notes` are those
     of senders and receivers, `unused_keys` the keys in the signalling that could not be
-    used, and why. `failures` tells why packets failed, ten reasons at most, and `errors` has the first
-    error of each class. `nothing` says why nothing at all was decrypted, where that is so.
-    `given_up` counts the receivers that a bound ended. `fault` is what is wrong with the file
-    itself, if anything is: everything before it was processed.
+    used, and why. `failures` has the reasons for which packets failed, ten at most, and
+    `errors` the first error of each class. `nothing` says why nothing at all was decrypted,
+    where that is so. `given_up` counts the receivers that a bound ended. `fault` is what is
+    wrong with the file itself, if anything is: everything before it was processed.
     """
 
     verb: Literal["encrypted", "decrypted"]
