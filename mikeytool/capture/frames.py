@@ -271,6 +271,21 @@ def _in_ipv6(raw: bytes, network: int, end: int) -> Datagram | Fragment | None:
     return datagram_of(raw, addresses, protocol, network, at, stop, cut) if at < stop else None
 
 
+def with_octets(raw: bytes, start: int, end: int, found: Datagram, octets: bytes) -> bytes:
+    """Put as many other octets into a TCP segment of the frame `raw[start:end]`.
+
+    The checksum is corrected. Raises WireError if the capture does not have all of it.
+    """
+    if found.cut or len(octets) != found.end - found.start:
+        raise WireError("the capture does not have the whole segment")
+    at = found.transport
+    segment = raw[at : at + 16] + b"\0\0" + raw[at + 18 : found.start] + octets
+    words = int.from_bytes(segment + b"\0" * (len(segment) & 1), "big")
+    checksum = -(words + int.from_bytes(found.flow[:-4], "big") + TCP + len(segment)) % 0xFFFF
+    head = raw[start : at + 16] + checksum.to_bytes(2, "big") + raw[at + 18 : found.start]
+    return head + octets + raw[found.end : end]
+
+
 def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> bytes:
     """Put another UDP payload into the frame that begins at `raw[start]`, in which `found` is.
 

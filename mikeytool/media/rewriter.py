@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mikeytool.capture.frames import UDP, Datagram, find_datagram, with_payload
+from mikeytool.capture.frames import (
+    UDP,
+    Datagram,
+    Fragment,
+    find_datagram,
+    with_octets,
+    with_payload,
+)
 from mikeytool.capture.packet_lines import NO_LINE, PacketLines
 from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture, Record
 from mikeytool.media.demux import Demux, Route
+from mikeytool.media.descriptions import ClearDescriptions
 from mikeytool.media.flows import is_other_protocol, other_protocol
 from mikeytool.media.report import Report, StreamReport
 from mikeytool.media.settings import Settings
@@ -22,8 +30,16 @@ _SECOND = 10**9  # nanoseconds
 class Rewriter:
     """Encrypts or decrypts the packets of one file."""
 
-    def __init__(self, capture: Capture, demux: Demux, settings: Settings, report: Report) -> None:
+    def __init__(
+        self,
+        capture: Capture,
+        demux: Demux,
+        settings: Settings,
+        report: Report,
+        descriptions: ClearDescriptions | None = None,
+    ) -> None:
         self._capture = capture
+        self._descriptions = descriptions
         self._on_error = settings.on_error
         self._report = report
         self._demux = demux
@@ -71,14 +87,14 @@ class Rewriter:
             else:
                 found = find_datagram(link, raw, start, end)
                 if found.__class__ is not Datagram or found[0] != UDP:
-                    self._other(record, out)
+                    self._other(record, found, out)
                     continue
                 datagram = found
                 _, flow, _, _, start, end, _ = datagram
             # RTP and RTCP have version 2 (RFC 7983 7); the SSRC of RTCP comes earlier.
             at = start + (4 if end - start > 1 and 192 <= raw[start + 1] <= 223 else 8)
             if end < at + 4 or raw[start] & 0xC0 != 0x80:
-                self._no_media(record, raw[start:end], out)
+                self._no_media(record, datagram, raw[start:end], out)
                 continue
             ssrc = raw[at : at + 4]
             route = routes.get(flow + ssrc)
@@ -126,7 +142,7 @@ class Rewriter:
 
     # --- what does not go through ----------------------------------------------------------------
 
-    def _other(self, record: Record, out: list[bytes]) -> None:
+    def _other(self, record: Record, found: Datagram | Fragment | None, out: list[bytes]) -> None:
         """A record that holds no UDP datagram."""
         if record.link == NO_LINE:
             self._report.count_unreadable(record.number, "a packet in hex or base64 is expected")
@@ -134,9 +150,18 @@ class Rewriter:
             return
         if record.link != NO_PACKET:
             self._report.others["other"] += 1
+        if isinstance(found, Datagram) and self._descriptions is not None:
+            octets = record.raw[found.start : found.end]
+            clear = self._descriptions.segment(found.flow, octets) if octets else None
+            if clear is not None and not found.cut:
+                frame = with_octets(record.raw, record.start, record.end, found, clear)
+                out.append(self._capture.rewritten(record, frame))
+                return
         out.append(self._capture.kept(record))
 
-    def _no_media(self, record: Record, packet: bytes, out: list[bytes]) -> None:
+    def _no_media(
+        self, record: Record, datagram: Datagram | None, packet: bytes, out: list[bytes]
+    ) -> None:
         """A UDP datagram or a line that is neither RTP nor RTCP."""
         if self._is_text and not is_other_protocol(packet):
             self._report.count_unreadable(record.number, _why_no_media(packet), counted=True)
@@ -145,6 +170,12 @@ class Rewriter:
             self._stopped = self._on_error == "stop"
             return
         self._report.others[other_protocol(packet[0]) if packet else "other"] += 1
+        if self._descriptions is not None and datagram is not None and not datagram.cut:
+            clear = self._descriptions.datagram(packet)
+            if clear is not None:
+                frame = with_payload(record.raw, record.start, datagram, clear)
+                out.append(self._capture.rewritten(record, frame))
+                return
         out.append(self._capture.kept(record))
 
     def _failed(

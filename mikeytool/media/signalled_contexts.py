@@ -12,6 +12,7 @@ from mikeytool.exchange.recover import recover_session
 from mikeytool.media.calls import Calls, read_calls
 from mikeytool.media.choosing import KeyIndex
 from mikeytool.media.contexts import ReceiverContext, crypto_receiver
+from mikeytool.media.descriptions import ClearDescriptions
 from mikeytool.media.mikey_contexts import mikey_receivers, srtp_keys
 from mikeytool.media.packet_files import NoSignalledKeyError, PacketFile
 from mikeytool.media.receiver_demux import Candidates
@@ -84,6 +85,15 @@ class ContextsOfCalls:
             for context in self._opened.get(key, ()):
                 if context.verifies and context.takes(number):
                     yield context
+
+    @property
+    def descriptions(self) -> ClearDescriptions:
+        """What makes the signalling of calls with keys say that their media is clear."""
+        keyed = [key for key in self._keys if not key.declined and self._opened.get(key)]
+        return ClearDescriptions(
+            {key.call for key in keyed if key.protocol == "SIP"},
+            has_rtsp=any(key.protocol == "RTSP" for key in keyed),
+        )
 
     def why_nothing(self) -> str:
         """Why none of the keys opened a packet."""

@@ -13,7 +13,7 @@ from mikeytool.media.contexts import (
     crypto_receiver,
     crypto_sender,
 )
-from mikeytool.media.demux import Demux, SenderDemux
+from mikeytool.media.demux import SenderDemux
 from mikeytool.media.listener import Listener
 from mikeytool.media.packet_files import PacketFile, Source, Target, open_packets, open_target
 from mikeytool.media.receiver_demux import ReceiverDemux
@@ -143,11 +143,9 @@ class Decryption:
             given or (), signalled, self._settings, report, is_text=not packets.is_capture
         )
 
-        def save() -> None:
-            """Nothing is saved; what the receivers have noted down is told."""
-            demux.take_notes()
-
-        report = _rewrite(packets, target, demux, self._settings, report, save)
+        descriptions = None if signalled is None else signalled.descriptions
+        rewriter = Rewriter(packets.capture, demux, self._settings, report, descriptions)
+        _rewrite(packets, target, rewriter, report, demux.take_notes)
         demux.finish()
         report.finish()
         return report
@@ -178,7 +176,8 @@ class Encryption:
                 for each in contexts:
                     report.take_notes(each.notes)
 
-            _rewrite(packets, target, demux, self._settings, report, after)
+            rewriter = Rewriter(packets.capture, demux, self._settings, report)
+            _rewrite(packets, target, rewriter, report, after)
         report.finish()
         return report
 
@@ -232,19 +231,16 @@ def _nothing() -> None:
 def _rewrite(
     packets: PacketFile,
     target: Target,
-    demux: Demux,
-    settings: Settings,
+    rewriter: Rewriter,
     report: Report,
     save: Callable[[], None],
-) -> Report:
+) -> None:
     """Send every packet through; what `save` writes is written before the packets are."""
-    rewriter = Rewriter(packets.capture, demux, settings, report)
     with open_target(target) as out:
         for parts in _large(rewriter.run()):
             save()
             out.writelines(parts)
             report.listener.progress(packets.position)
-    return report
 
 
 def _large(parts: Iterator[bytes]) -> Iterator[list[bytes]]:

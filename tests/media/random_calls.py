@@ -235,11 +235,25 @@ class Call:
     def _sip(
         self, start: str, body: str, *, method: str = "INVITE", tag: str = "b", first: bool = False
     ) -> Frame:
+        """A SIP message; afterwards it says that the media is clear."""
         is_response = start.isdigit()
         if not is_response and start not in ("ACK",):
             self._number += 1
+        ends = Ends(self._caller.address, SIP_PORT, self._callee.address, SIP_PORT)
+        ends = ends.back if is_response else ends
+        bodies = body, body.replace("RTP/SAVP", "RTP/AVP")
+        packet, clear = (
+            udp(
+                self._message(start, each, method, tag, first=first),
+                ends.back if is_response else ends,
+            )
+            for each in bodies
+        )
+        return Frame(packet, clear)
+
+    def _message(self, start: str, body: str, method: str, tag: str, *, first: bool) -> bytes:
         head = lines(
-            f"SIP/2.0 {start} Reason" if is_response else f"{start} sip:b@example.com SIP/2.0",
+            f"SIP/2.0 {start} Reason" if start.isdigit() else f"{start} sip:b@example.com SIP/2.0",
             f"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{self._name}{method}{self._number}",
             "From: <sip:a@example.com>;tag=a",
             "To: <sip:b@example.com>" + f";tag={tag}" * (not first),
@@ -249,9 +263,7 @@ class Call:
             f"Content-Length: {len(body)}",
             "",
         )
-        ends = Ends(self._caller.address, SIP_PORT, self._callee.address, SIP_PORT)
-        packet = udp(head + body.encode(), ends.back if is_response else ends)
-        return Frame(packet, packet)
+        return head + body.encode()
 
     def _repeated(self, frame: Frame) -> Iterator[Frame]:
         yield frame

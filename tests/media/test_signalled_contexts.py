@@ -32,9 +32,9 @@ def sip(first: str, sdp: str, sequence: str = "1 INVITE") -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def sdp(address: str, port: int, attributes: list[str]) -> str:
+def sdp(address: str, port: int, attributes: list[str], transport: str) -> str:
     lines = ["v=0", f"o=- 1 1 IN IP4 {address}", "s=-", f"c=IN IP4 {address}", "t=0 0",
-             f"m=audio {port} RTP/SAVP 8", *attributes, ""]  # fmt: skip
+             f"m=audio {port} {transport} 8", *attributes, ""]  # fmt: skip
     return "\r\n".join(lines)
 
 
@@ -42,11 +42,11 @@ def crypto(number: int, name: str = "AES_CM_128_HMAC_SHA1_80") -> str:
     return f"a=crypto:1 {sdes_line(number, name)}"
 
 
-def call(offer: list[str], answer: list[str]) -> list[bytes]:
+def call(offer: list[str], answer: list[str], transport: str = "RTP/SAVP") -> list[bytes]:
     """INVITE from 192.0.2.1, port 5004, and the answer of 198.51.100.2, port 5006."""
     there = (wires.SOURCE, wires.DESTINATION)
-    invite = sip("INVITE sip:b@example.com SIP/2.0", sdp(wires.SOURCE, 5004, offer))
-    accepted = sip("SIP/2.0 200 OK", sdp(wires.DESTINATION, 5006, answer))
+    invite = sip("INVITE sip:b@example.com SIP/2.0", sdp(wires.SOURCE, 5004, offer, transport))
+    accepted = sip("SIP/2.0 200 OK", sdp(wires.DESTINATION, 5006, answer, transport))
     return [
         ethernet(ipv4(udp(invite, packed(*there), (5060, 5060))), 0x0800),
         ethernet(
@@ -81,7 +81,8 @@ def test_sdes_keys_are_found_in_the_capture_itself(shell: Shell) -> None:
     )  # fmt: skip
     assert "frame 2" in ran.err
     clear = frames_of(shell, "out")
-    assert clear[:2] == signalling
+    # The descriptions say that the media is clear now.
+    assert clear[:2] == call([crypto(0)], [crypto(1)], "RTP/AVP")
     assert clear[2::3] == [frame(rtp(n, ssrc=1)) for n in range(3)]
     assert clear[4::3] == media[2::3]
     assert shell.run("cat in | mikeytool srtp decrypt").code == 2
@@ -143,4 +144,5 @@ def test_a_ticket_exchange_in_the_capture_opens_with_its_keys(shell: Shell) -> N
     assert "--keys FILE opens it" in ran.err
     shell.path("tab").write_text(f"tpk shared {shell.path('shared.tpk').read_text()}")
     shell.ok("mikeytool srtp decrypt in -o out --keys tab")
-    assert frames_of(shell, "out") == signalling + clear
+    now = call([f"a=key-mgmt:mikey {offer}"], [f"a=key-mgmt:mikey {answer}"], "RTP/AVP")
+    assert frames_of(shell, "out") == now + clear

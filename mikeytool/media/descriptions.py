@@ -1,0 +1,60 @@
+"""Signalling of media that was decrypted: where it says RTP/SAVP, it has to say RTP/AVP now.
+
+Without that other programs take the clear packets in the same file for SRTP.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+
+_SECURE = b"RTP/SAVP"
+_MEDIA = re.compile(rb"(?m)^(m=[^\r\n]{1,100} )RTP/SAVP(F?)(?= )")
+_TRANSPORT = re.compile(rb"(?mi)^(Transport[ \t]*:[^\r\n]{0,2000}?)RTP/SAVP")
+_RTSP = re.compile(rb"RTSP/[12]\.0 |[A-Z_]{3,20} \S{1,2000} RTSP/[12]\.0\r?\n")
+_CALL_ID = re.compile(rb"(?mi)^(?:Call-ID|i)[ \t]*:[ \t]*([^\r\n]{1,1000}?)[ \t]*\r?$")
+_LENGTH = re.compile(rb"(?mi)^((?:Content-Length|l)[ \t]*:[ \t]*)(\d{1,9})")
+_BLANK = re.compile(rb"\r?\n\r?\n")
+
+
+class ClearDescriptions:
+    """Rewrites the signalling of calls whose media has a key."""
+
+    def __init__(self, calls: Set[str], *, has_rtsp: bool) -> None:
+        """Take the Call-IDs of SIP; in RTSP every message counts, if any session has a key."""
+        self._calls = calls
+        self._has_rtsp = has_rtsp
+        self._connections: set[bytes] = set()
+
+    def datagram(self, payload: bytes) -> bytes | None:
+        """The SIP message in a datagram as it is to be; None if it stays as it is."""
+        if _SECURE not in payload or not self._is_meant(payload):
+            return None
+        blank = _BLANK.search(payload)
+        if blank is None:
+            return None
+        head, body = payload[: blank.end()], payload[blank.end() :]
+        clear = _MEDIA.sub(rb"\1RTP/AVP\2", body)
+        shorter = len(body) - len(clear)
+        length = _LENGTH.search(head)
+        if length is not None and shorter:
+            number = str(int(length[2]) - shorter).encode()
+            head = head[: length.start(2)] + number + head[length.end(2) :]
+        return head + clear if shorter else None
+
+    def segment(self, flow: bytes, payload: bytes) -> bytes | None:
+        """The octets of a TCP segment as they are to be, as many; None if they stay."""
+        if self._has_rtsp and _RTSP.match(payload):
+            self._connections.add(flow)
+        if _SECURE not in payload:
+            return None
+        if flow not in self._connections and not self._is_meant(payload):
+            return None
+        self._connections.add(flow)
+        clear = _MEDIA.sub(rb"\1RTP/AVP\2 ", payload)
+        clear = _TRANSPORT.sub(rb"\1 RTP/AVP", clear)
+        return clear if clear != payload else None
+
+    def _is_meant(self, payload: bytes) -> bool:
+        call = _CALL_ID.search(payload)
+        return call is not None and call[1].decode("utf-8", "replace") in self._calls
