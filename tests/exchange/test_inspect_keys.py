@@ -45,7 +45,10 @@ def test_mpks_go_by_csb_id() -> None:
 
 def test_no_key_is_shown() -> None:
     ring = KeyRing([(b"a", key(1))], [(b"b", key(2))], [(7, key(3))], [(7, key(4))])
-    assert repr(ring) == "KeyRing()"
+    assert "psks=<1 hidden>" in repr(ring)
+    for number in (1, 2, 3, 4):
+        assert key(number).hex() not in repr(ring)
+        assert repr(key(number))[2:-1] not in repr(ring)
 
 
 @pytest.fixture
