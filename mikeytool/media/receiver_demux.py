@@ -12,7 +12,7 @@ from mikeytool.media.demux import CUT, Demux, Route
 from mikeytool.media.report import Report
 from mikeytool.media.settings import Settings
 from mikeytool.srtp.index import Clash, Replayed, Unverified, estimate
-from mikeytool.srtp.packet import is_rtcp
+from mikeytool.srtp.packet import RTP_HEADER, is_rtcp
 from mikeytool.wire.errors import MikeyError, Refused
 
 MAX_TRIES = 8
@@ -21,6 +21,11 @@ MAX_RECEIVERS = 4096
 """Receivers that are kept; beyond them those that were idle for longest are given up."""
 _ALL_TRIES = 16
 """So many packets of a route that fail are tried with every context, then one in so many."""
+_G711 = (0, 8, 9)  # payload types of G.711 and G.722
+_TEN_MS = 80  # octets of these in 10 ms
+_TAGS = range(4, 27)
+_NAMED = 2
+"""After so many packets it is told that a route was left alone."""
 _STRANGER_PACKETS = 4
 """Packets of a route on which contexts of other ends are tried."""
 _SEARCHED = 2
@@ -30,12 +35,13 @@ _SEARCHED = 2
 class Candidates:
     """The contexts that may open the packets of a flow at a frame, the likeliest first.
 
-    `near` are those whose ends fit beyond doubt. `next_change` is the frame from which on
+    `near` are those whose ends fit beyond doubt. `unused` says why the key that ought to open
+    them cannot be used. `next_change` is the frame from which on
     another will be in use, None for never. With `is_plain` the two sides
     agreed on media without keys, or with keys of an unknown kind.
     """
 
-    __slots__ = ("contexts", "is_plain", "near", "next_change")
+    __slots__ = ("contexts", "is_plain", "near", "next_change", "unused")
 
     def __init__(
         self,
@@ -44,11 +50,13 @@ class Candidates:
         next_change: int | None,
         *,
         is_plain: bool = False,
+        unused: str = "",
     ) -> None:
         self.contexts = contexts
         self.near = near
         self.next_change = next_change
         self.is_plain = is_plain
+        self.unused = unused
 
 
 class SignalledContexts(Protocol):
@@ -124,7 +132,22 @@ class ReceiverDemux(Demux):
                 raise failure or Unverified("the tag does not verify under any key")
         if failure is not None:
             self._report.count_unopened(failure)
+        if route.misses == _NAMED and route.context is None:
+            self._name(route, packet, candidates)
         return None
+
+    def _name(self, route: Route, packet: bytes, candidates: Candidates | None) -> None:
+        """Tell of a route that is left alone and looks as if it had a key."""
+        near = [] if candidates is None else candidates.near
+        if candidates is not None and candidates.unused:
+            reason = candidates.unused
+        elif any(each.signalled and "SAVP" in each.signalled.transport for each in near):
+            reason = "the signalling says that they are SRTP, and none of its keys opens them"
+        elif _is_longer_than_codec(packet):
+            reason = "longer than their codec explains, as SRTP is; no key opens them"
+        else:
+            return
+        self._report.count_left(reason, f"{route.report.name} to {route.destination}")
 
     def refuse_cut(self, route: Route, batch: Sequence[Record]) -> None:
         """Raise Refused for a packet that the capture has not all of, if its flow is ours."""
@@ -353,3 +376,15 @@ class ReceiverDemux(Demux):
         """Report what the receivers have noted down since the last time."""
         for context in self._open:
             self._report.take_notes(context.receiver.notes)
+
+
+def _is_longer_than_codec(packet: bytes) -> bool:
+    """Whether G.711 or G.722 has octets behind its last 10 ms that a tag and MKI may be."""
+    if (
+        is_rtcp(packet)
+        or len(packet) < RTP_HEADER
+        or packet[0] & 0x1F
+        or packet[1] & 0x7F not in _G711
+    ):
+        return False
+    return (len(packet) - RTP_HEADER) % _TEN_MS in _TAGS

@@ -15,6 +15,8 @@ from mikeytool.wire.errors import MikeyError, Refused, WireError
 _MOST_STREAMS = 4096
 _MOST_FAILURES = 10
 _MOST_KEYS = 64
+_SHOWN = 3
+"""Streams that are named where many are alike."""
 _MOST_NOTES = 1000
 _ELSE = -1
 """In place of an SSRC, where streams would be too many, or no SSRC could be read."""
@@ -94,6 +96,7 @@ class Report:
     _copies: int = field(default=0, repr=False)
     _unverified: tuple[int, str] | None = field(default=None, repr=False)
     _unverified_count: int = field(default=0, repr=False)
+    _left: dict[str, list[str]] = field(default_factory=dict, repr=False)
     _unopened: MikeyError | None = field(default=None, repr=False)
 
     @property
@@ -136,6 +139,10 @@ class Report:
     def count_unopened(self, error: MikeyError) -> None:
         """Remember why a packet of a flow that may not be ours was left as it is."""
         self._unopened = self._unopened or error
+
+    def count_left(self, reason: str, stream: str) -> None:
+        """Remember a stream that is left as it is though it looks as if it had a key."""
+        self._left.setdefault(reason, []).append(stream)
 
     def count_key(
         self, stream: StreamReport, name: str, frame: int, *, is_guess: bool = False
@@ -216,6 +223,10 @@ class Report:
             self.listener.note(
                 f"{self._copies} packets came a second time; the copies were left out"
             )
+        for reason, left in self._left.items():
+            shown = ", ".join(left[:_SHOWN])
+            shown += f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+            self.add_note(f"left as they are: {shown} ({reason})")
         if self.given_up:
             self.add_note(
                 f"{self.given_up} receivers were given up, for more than {_MOST_STREAMS} streams"

@@ -27,6 +27,7 @@ from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import TRANSFERS
 from mikeytool.wire.registry import DataType
 
+_MOST_UNUSED = 10
 _DECLINED = 3
 """Keys that were declined that are named."""
 
@@ -44,10 +45,12 @@ class ContextsOfCalls:
         self._kms_messages = calls.kms_messages
         self._answered = {one for key in calls.keys for one in key.earlier}
         self._opened: dict[SignalledKey, list[ReceiverContext]] = {}
+        self._unused: dict[SignalledKey, str] = {}
         self.is_empty = True
         for key in calls.keys:
             if key.content is not None:
-                self._open(key, report)
+                self._open(key)
+        self._tell_unused(report)
         _settle_guesses(self._opened)
         self._index = KeyIndex(calls.keys)
 
@@ -69,14 +72,12 @@ class ContextsOfCalls:
                     if key.fits(flow):
                         near.append(context)
         first = keys[0] if keys else None
-        is_plain = (
-            first is not None
-            and first.fits(flow)
-            and 0 < first.taken <= frame
-            and not self._opened.get(first)
-        )
+        is_plain, unused = False, ""
+        if first is not None and first.fits(flow) and 0 < first.taken <= frame:
+            is_plain = not self._opened.get(first)
+            unused = f"{first.name}: {self._unused[first]}" if first in self._unused else ""
         contexts.sort(key=_verifies_not)
-        return Candidates(contexts, near, next_change, is_plain=is_plain)
+        return Candidates(contexts, near, next_change, is_plain=is_plain, unused=unused)
 
     def strangers(self, flow: bytes, ssrc: bytes, frame: int) -> Iterator[ReceiverContext]:
         """Contexts whose ends do not fit, for a flow that may come from behind a NAT."""
@@ -105,11 +106,23 @@ class ContextsOfCalls:
         more = len(declined) - _DECLINED
         return f"no key in the signalling is in use: {named}" + f" and {more} more" * (more > 0)
 
-    def _open(self, key: SignalledKey, report: Report) -> None:
+    def _tell_unused(self, report: Report) -> None:
+        """Tell of keys that are no use; of those that were declined if there is no other."""
+        unused = [
+            f"{key.protocol} in frame {key.frame}, {key.level}: {text}"
+            for key, text in self._unused.items()
+            if self.is_empty or not key.declined
+        ]
+        for text in unused[:_MOST_UNUSED]:
+            report.count_unused_key(text)
+        if len(unused) > _MOST_UNUSED:
+            report.count_unused_key(f"{len(unused) - _MOST_UNUSED} keys more cannot be used")
+
+    def _open(self, key: SignalledKey) -> None:
         try:
             found = list(self._contexts(key))
         except MikeyError as error:
-            report.count_unused_key(f"{key.protocol} in frame {key.frame}, {key.level}: {error}")
+            self._unused[key] = str(error)
             return
         for context in found:
             context.signalled = key

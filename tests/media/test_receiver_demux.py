@@ -1,0 +1,189 @@
+"""Which flows a capture's keys open, which are left alone, and what is said of it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from mikeytool.capture.capture_files import open_capture
+from mikeytool.media import FlowFilter, Report, Settings, decrypt_capture
+from mikeytool.srtp import Crypto, MasterKey, Sender, parse_crypto, suite
+from tests.capture.network import ALICE, BOB, Ends, pcap, udp
+from tests.media.dialogues import A2, ACK, B2, INVITE, OK, A, B, answer, message, sdp
+from tests.srtp.media import rtcp, rtp
+
+CAPTURES = Path(__file__).parent / "captures"
+THERE = Ends(ALICE, 4000, BOB, 5000)
+F8 = A.replace("1 AES_CM_128", "1 F8_128")
+NULL = A.replace("1 AES_CM_128", "3 NULL")
+LATER = A.replace("1 AES", "2 AES")
+UNKNOWN = A.replace("AES_CM_128", "SEED_CTR_128")
+
+
+def sender(line: str, roc: int = 0) -> Sender:
+    crypto = parse_crypto(f"crypto:{line}")
+    return Sender(crypto.suite, crypto.keys[0], roc={0xCAFEBABE: roc})
+
+
+def run(
+    *packets: bytes, keys: list[Crypto] | None = None, settings: Settings | None = None
+) -> tuple[list[bytes], Report]:
+    """The packets of a capture after decryption, and the report."""
+    out = io.BytesIO()
+    report = decrypt_capture(io.BytesIO(pcap(packets)), out, keys, settings=settings)
+    return [one.frame[14:] for one in open_capture(io.BytesIO(out.getvalue()))], report
+
+
+def media(sender: Sender | None, *numbers: int, ends: Ends = THERE) -> list[bytes]:
+    """RTP packets with these sequence numbers."""
+    packets = [rtp(number) for number in numbers]
+    return [udp(one if sender is None else sender.protect(one), ends) for one in packets]
+
+
+def keys(*lines: str) -> list[Crypto]:
+    return [parse_crypto(f"crypto:{line}") for line in lines]
+
+
+def test_the_cipher_is_that_of_the_answer() -> None:
+    """F8 and AES-CM have the same tags under one key."""
+    for chosen, back in ((F8, B.replace("AES_CM", "F8")), (LATER, B.replace("1 AES", "2 AES"))):
+        call = [message("INVITE", sdp(F8, LATER)), message("200", answer(back), to="b"), ACK]
+        packets, report = run(*call, *media(sender(chosen), 1, 2))
+        assert packets[3:] == media(None, 1, 2)
+        assert not [note for note in report.notes if "guess" in note]
+
+
+def test_without_the_answer_aes_cm_is_a_guess_and_nothing_else_is_guessed() -> None:
+    protected = media(sender(LATER), 1, 2)
+    packets, report = run(message("INVITE", sdp(F8, LATER)), *protected)
+    assert packets[1:] == media(None, 1, 2)
+    assert [note for note in report.notes if "guess" in note]
+    packets, report = run(message("INVITE", sdp(F8, NULL)), *protected)
+    assert packets[1:] == protected
+    assert report.nothing
+
+
+def test_a_suite_that_nobody_knows_is_named_and_no_other_line_is_tried() -> None:
+    call = [message("INVITE", sdp(UNKNOWN, LATER)), message("200", answer(UNKNOWN), to="b"), ACK]
+    protected = media(sender(LATER), 1, 2, 3)
+    packets, report = run(*call, *protected)
+    assert packets[3:] == protected
+    assert [note for note in report.notes if "SEED" in note and "left as they are" in note]
+
+
+def test_media_that_goes_on_without_keys_passes() -> None:
+    plain = [message("INVITE", sdp(transport="RTP/AVP"), number=2, to="b"),
+             message("200", answer(transport="RTP/AVP"), number=2, to="b")]  # fmt: skip
+    before, after = media(sender(A), 1, 2), media(None, 3, 4)
+    packets, report = run(INVITE, OK, ACK, *before, *plain, *after)
+    assert packets[3:5] + packets[7:] == media(None, 1, 2, 3, 4)
+    (row,) = report.streams
+    assert (row.done, row.skipped, row.failed) == (2, 2, 0)
+
+
+def test_a_key_changes_at_any_time_and_the_roc_goes_on() -> None:
+    again = [message("INVITE", sdp(A2), number=2, to="b"),
+             message("200", answer(B2), number=2, to="b")]  # fmt: skip
+    first, second = sender(A), sender(A2, roc=1)
+    old = media(first, 65534, 65535, 0)
+    late = media(first, 1)
+    packets, report = run(
+        INVITE, OK, ACK, *old, *again, *media(second, 2), *late, *media(second, 3)
+    )
+    assert packets[3:6] + packets[8:] == media(None, 65534, 65535, 0, 2, 1, 3)
+    (row,) = report.streams
+    assert [key for _, key in row.keys] == [
+        "SIP frame 1, media 1 (audio), line 1", "SIP frame 7, media 1 (audio), line 1",
+        "SIP frame 1, media 1 (audio), line 1", "SIP frame 7, media 1 (audio), line 1",
+    ]  # fmt: skip
+    assert (row.roc, [frame for frame, _ in row.keys]) == (1, [4, 9, 10, 11])
+
+
+def test_given_keys_may_follow_each_other_on_one_stream() -> None:
+    protected = media(sender(A), 1, 2) + media(sender(A2), 3, 4)
+    packets, report = run(*protected, keys=keys(A, A2))
+    assert packets == media(None, 1, 2, 3, 4)
+    assert report.errors == []
+
+
+def test_a_suite_without_tags_opens_only_what_was_chosen() -> None:
+    line = f"{A} UNAUTHENTICATED_SRTP"
+    protected = media(sender(line), 1, 2)
+    packets, report = run(*protected, keys=keys(line))
+    assert packets == protected
+    assert "--flow" in report.nothing
+    chosen = Settings(flows=FlowFilter.of([5000]))
+    packets, report = run(*protected, keys=keys(line), settings=chosen)
+    assert packets == media(None, 1, 2)
+    # In a call that was answered its ends tell.
+    call = [message("INVITE", sdp(line)), message("200", answer(B), to="b"), ACK]
+    packets, _ = run(*call, *protected)
+    assert packets[3:] == media(None, 1, 2)
+
+
+def test_what_has_no_key_is_left_alone_and_looks_like_srtp() -> None:
+    foreign = media(sender(A2), 1, 2, 3)
+    packets, report = run(INVITE, OK, ACK, *foreign)
+    assert packets[3:] == foreign
+    (row,) = report.streams
+    assert (row.skipped, row.failed) == (3, 0)
+    assert [note for note in report.notes if "the signalling says that they are SRTP" in note]
+    assert report.nothing == (
+        "nothing was decrypted: none of the 2 keys in the signalling opens a packet of the capture"
+    )
+
+
+def test_rtcp_opens_a_flow_too() -> None:
+    one = sender(A)
+    packets, _ = run(INVITE, OK, ACK, udp(one.protect(rtcp()), Ends(ALICE, 4001, BOB, 5001)))
+    assert packets[3] == udp(rtcp(), Ends(ALICE, 4001, BOB, 5001))
+
+
+def test_a_packet_that_came_before_its_answer_is_opened() -> None:
+    back = media(sender(B), 1, 2, ends=THERE.back)
+    packets, _ = run(INVITE, *back, OK, ACK)
+    assert packets[1:3] == media(None, 1, 2, ends=THERE.back)
+
+
+def test_more_keys_than_ever_are_all_used() -> None:
+    packets, clear = [], []
+    for n in range(200):
+        ends = Ends(ALICE, 4000 + 2 * n, BOB, 10000 + 2 * n)
+        key = MasterKey(n.to_bytes(16), bytes(14))
+        line = Crypto(suite("AES_CM_128_HMAC_SHA1_80"), (key,), tag=1).line()
+        there = line.removeprefix("a=crypto:")
+        packets += [message("INVITE", sdp(there, port=ends.sport), call=str(n)),
+                    message("200", answer(B, port=ends.dport), to="b", call=str(n))]  # fmt: skip
+        packets += media(sender(there), 7, ends=ends)
+        clear += media(None, 7, ends=ends)
+    found, report = run(*packets)
+    assert found[2::3] == clear
+    assert report.errors == []
+
+
+@pytest.mark.parametrize(
+    ("name", "clear"),
+    [
+        ("refused-invite.pcap", 2), ("srtp-declined-rfc8643.pcap", 4),
+        ("reinvite-new-key.pcap", 4), ("f8-line-first.pcap", 2), ("rk-onvif.pcap", 10),
+    ],
+)  # fmt: skip
+def test_captures(name: str, clear: int) -> None:
+    """Calls and a camera, made by other software: all RTP is clear afterwards."""
+    out = io.BytesIO()
+    with (CAPTURES / name).open("rb") as file:
+        report = decrypt_capture(file, out)
+    assert sum(row.failed for row in report.streams) == 0
+    done = sum(row.done for row in report.streams)
+    assert done == (0 if report.nothing else clear)
+
+
+def test_a_key_touches_media_only() -> None:
+    line = "AES_CM_128_HMAC_SHA1_80 inline:hn4ssE9aBNy9WSUBpej+nOqvylAlVibKc2wTgEJT"
+    out = io.BytesIO()
+    with (CAPTURES / "llmnr-dropped.pcap").open("rb") as file:
+        report = decrypt_capture(file, out, [parse_crypto(line)])
+    assert [(row.done, row.skipped, row.failed) for row in report.streams] == [(0, 1, 0), (1, 0, 0)]
+    assert b"phone" in out.getvalue()
