@@ -18,7 +18,7 @@ from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.record import Record
 from mikeytool.capture.sdp import SDP_MEDIA_TYPE, Section, read_sdp
 from mikeytool.capture.signalling import Signal, signals
-from mikeytool.media.dialogs import METHODS, Description, Dialogs, SipMessage
+from mikeytool.media.dialogs import FOREVER, METHODS, Description, Dialogs, SipMessage
 from mikeytool.media.rtsp_sessions import RtspSessions
 from mikeytool.media.signalled_keys import SignalledKey, announced, negotiated
 from mikeytool.wire.errors import WireError
@@ -38,12 +38,24 @@ class Calls(NamedTuple):
 
     `keys` are in order of the frames that carry their keys. `kms_messages` are the MIKEY
     messages with a KMS, which may hold keys of tickets. `left_out` counts what was beyond
-    the bounds.
+    the bounds. `times` are those of the frames.
     """
 
     keys: list[SignalledKey]
     kms_messages: list[bytes]
     left_out: int
+    times: dict[int, int | None]
+
+    def count_by_time(self) -> None:
+        """Make positions times, for media in another file; what has no time comes first."""
+
+        def time_of(frame: int) -> int:
+            return self.times.get(frame) or 1
+
+        for key in self.keys:
+            key.at = time_of(key.frame)
+            key.taken = key.taken and time_of(key.taken)
+            key.ended = key.ended if key.ended == FOREVER else time_of(key.ended)
 
 
 def read_calls(records: Iterable[Record]) -> Calls:
@@ -124,7 +136,8 @@ class _Reader:
         for key in kept:
             if isinstance(key.content, bytes):
                 key.earlier = self._bundles.before(key.content)
-        return Calls(kept, self._kms, left_out)
+        times = {one.moment.frame: one.moment.time for one in self._described}
+        return Calls(kept, self._kms, left_out, times)
 
     def _take(self, message: bytes) -> None:
         self._bundles.add(message)

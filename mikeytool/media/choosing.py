@@ -17,7 +17,7 @@ from mikeytool.media.signalled_keys import SignalledKey
 MAX_CANDIDATES = 32
 """Contexts that are tried on the packets of a flow for its ends."""
 _BEHIND, _AHEAD = 64, 16
-"""Of those that share an end, so many that began before and after a frame are looked at."""
+"""Of those that share an end, so many that began before and after a position are looked at."""
 
 
 class _Fit(NamedTuple):
@@ -45,14 +45,14 @@ class _Shared:
         self._keys.append(key)
         self._begins = None
 
-    def near(self, frame: int) -> list[SignalledKey]:
-        """Those that began around a frame."""
+    def near(self, position: int) -> list[SignalledKey]:
+        """Those that began around a position."""
         if len(self._keys) <= _AHEAD:
             return self._keys
         if self._begins is None:
             self._keys.sort(key=_begins)
             self._begins = list(map(_begins, self._keys))
-        at = bisect_right(self._begins, frame)
+        at = bisect_right(self._begins, position)
         return self._keys[max(at - _BEHIND, 0) : at + _AHEAD]
 
 
@@ -67,16 +67,16 @@ class KeyIndex:
             if not key.declined:
                 self._add(key)
 
-    def candidates(self, flow: bytes, ssrc: bytes, frame: int) -> list[SignalledKey]:
-        """The keys whose ends fit a flow, the likeliest at a frame first.
+    def candidates(self, flow: bytes, ssrc: bytes, position: int) -> list[SignalledKey]:
+        """The keys whose ends fit a flow, the likeliest at a position first.
 
         `flow` is as in `frames.Datagram`. In order: both ends fit, one does, the signalling
         names the SSRC, or the port is all that is known of an end; within each: in use, next
         to come, replaced or ended, only offered.
         """
         source, destination = source_of(flow), destination_of(flow)
-        there = _found(self._to, destination, frame)
-        here = _found(self._from, source, frame)
+        there = _found(self._to, destination, position)
+        here = _found(self._from, source, position)
         fits = [_Fit(False, 0 if key in here else 1, key) for key in there]
         fits += [_Fit(False, 1, key) for key in here if key not in there]
         vague = (
@@ -87,13 +87,13 @@ class KeyIndex:
             (self._from, source[:-2]),
         )
         for ends, (index, end) in enumerate(vague):
-            fits += [_Fit(True, ends, key) for key in _found(index, end, frame)]
-        return _ordered(fits, frame)[:MAX_CANDIDATES]
+            fits += [_Fit(True, ends, key) for key in _found(index, end, position)]
+        return _ordered(fits, position)[:MAX_CANDIDATES]
 
-    def strangers(self, flow: bytes, frame: int) -> Iterator[SignalledKey]:
+    def strangers(self, flow: bytes, position: int) -> Iterator[SignalledKey]:
         """Contexts whose ends do not fit a flow, which may come from behind a NAT.
 
-        Those first that share a port, then an address, then any that count at the frame.
+        Those first that share a port, then an address, then any that count at the position.
         """
         source, destination = source_of(flow), destination_of(flow)
         seen: set[int] = set()
@@ -103,14 +103,14 @@ class KeyIndex:
             (self._to, _at(destination[:-2])),
             (self._from, _at(source[:-2])),
         ):
-            yield from self._new(_found(index, end, frame), seen, frame)
-        yield from self._new(self._all.near(frame), seen, frame)
+            yield from self._new(_found(index, end, position), seen, position)
+        yield from self._new(self._all.near(position), seen, position)
 
     def _new(
-        self, found: Iterable[SignalledKey], seen: set[int], frame: int
+        self, found: Iterable[SignalledKey], seen: set[int], position: int
     ) -> Iterator[SignalledKey]:
         fits = [_Fit(True, 0, key) for key in found if id(key) not in seen]
-        for key in _ordered(fits, frame):
+        for key in _ordered(fits, position):
             seen.add(id(key))
             yield key
 
@@ -130,32 +130,32 @@ class KeyIndex:
             self._to.setdefault(_name(ssrc.to_bytes(4)), _Shared()).add(key)
 
 
-def _found(index: dict[bytes, _Shared], end: bytes, frame: int) -> list[SignalledKey]:
+def _found(index: dict[bytes, _Shared], end: bytes, position: int) -> list[SignalledKey]:
     shared = index.get(end)
-    return shared.near(frame) if shared is not None else []
+    return shared.near(position) if shared is not None else []
 
 
-def _ordered(fits: list[_Fit], frame: int) -> list[SignalledKey]:
-    """The keys, the likeliest at a frame first, each once.
+def _ordered(fits: list[_Fit], position: int) -> list[SignalledKey]:
+    """The keys, the likeliest at a position first, each once.
 
     In use are those that were taken last, of those whose ends fit as well; others that
     were taken before them are replaced, also if they are of another call. Those that are
-    taken first behind the frame are next.
+    taken first behind the position are next.
     """
     around: dict[tuple[bool, int], tuple[SignalledKey | None, int]] = {}
     for is_vague, ends, key in fits:
         newest, soonest = around.get((is_vague, ends), (None, FOREVER))
-        if key.taken > frame:
+        if key.taken > position:
             soonest = min(soonest, key.taken)
-        elif key.taken and frame < key.ended and (newest is None or key.taken > newest.taken):
+        elif key.taken and position < key.ended and (newest is None or key.taken > newest.taken):
             newest = key
         around[is_vague, ends] = newest, soonest
-    ranked = sorted(fits, key=lambda fit: (fit.is_vague, *_rank(fit, frame, *around[fit[:2]])))
+    ranked = sorted(fits, key=lambda fit: (fit.is_vague, *_rank(fit, position, *around[fit[:2]])))
     return list(dict.fromkeys(fit.key for fit in ranked))
 
 
 class _Class(IntEnum):
-    """How a key stands to the packets at a frame, the likeliest first.
+    """How a key stands to the packets at a position, the likeliest first.
 
     What was offered with the keys in use or after them, and of which no answer was captured,
     may have replaced them: it comes before what they have replaced.
@@ -169,23 +169,23 @@ class _Class(IntEnum):
 
 
 def _rank(
-    fit: _Fit, frame: int, newest: SignalledKey | None, soonest: int
+    fit: _Fit, position: int, newest: SignalledKey | None, soonest: int
 ) -> tuple[_Class, int, int, int]:
     """How likely a key is, the least first.
 
-    `newest` is the key in use, `soonest` the frame of the next answer.
+    `newest` is the key in use, `soonest` the position of the next answer.
     """
     _, ends, key = fit
     taken, line = key.taken, key.line
     if not taken:
-        is_latest = (0 if newest is None else newest.frame) <= key.frame <= frame
+        is_latest = (0 if newest is None else newest.at) <= key.at <= position
         kind = _Class.LATEST_OFFER if is_latest else _Class.ELSE
-        return kind, abs(frame - key.frame), ends, line
-    if taken > frame:
-        return _Class.NEXT if taken == soonest else _Class.ELSE, ends, taken - frame, line
-    if newest is not None and taken == newest.taken and frame < key.ended:
+        return kind, abs(position - key.at), ends, line
+    if taken > position:
+        return _Class.NEXT if taken == soonest else _Class.ELSE, ends, taken - position, line
+    if newest is not None and taken == newest.taken and position < key.ended:
         return _Class.IN_USE, ends, 0, line
-    return _Class.REPLACED, ends, frame - taken, line
+    return _Class.REPLACED, ends, position - taken, line
 
 
 def _begins(key: SignalledKey) -> int:

@@ -62,10 +62,13 @@ class Candidates:
 class SignalledContexts(Protocol):
     """Contexts of the keys in the signalling, found by the ends of a flow."""
 
-    def candidates(self, flow: bytes, ssrc: bytes, frame: int) -> Candidates:
+    def position(self, record: Record) -> int:
+        """Where a packet stands among the keys, in frames or in time."""
+
+    def candidates(self, flow: bytes, ssrc: bytes, position: int) -> Candidates:
         """The contexts whose ends fit a flow."""
 
-    def strangers(self, flow: bytes, ssrc: bytes, frame: int) -> Iterator[ReceiverContext]:
+    def strangers(self, flow: bytes, ssrc: bytes, position: int) -> Iterator[ReceiverContext]:
         """Contexts whose ends do not fit, for a flow that may come from behind a NAT."""
 
     def why_nothing(self) -> str:
@@ -113,13 +116,14 @@ class ReceiverDemux(Demux):
         if not self._flows.accepts(route.flow):
             return None
         self._chosen = self._chosen or self._is_chosen_ssrc(int.from_bytes(route.ssrc))
-        if route.next_change is not None and record.number >= route.next_change:
+        position = self._position(record)
+        if route.next_change is not None and position >= route.next_change:
             route.misses = 0
         route.misses += 1
         is_full = route.misses <= _ALL_TRIES or not route.misses % _ALL_TRIES
         candidates = None
         if is_full:
-            candidates = self._candidates(route, record.number, batch)
+            candidates = self._candidates(route, position, batch)
             route.next_change = candidates.next_change
         opened, refused = self._try_all(route, packet, record, batch, candidates)
         if opened is not None:
@@ -127,7 +131,7 @@ class ReceiverDemux(Demux):
         failure = refused or failure
         if self._is_ours(route):
             if candidates is None:
-                candidates = self._candidates(route, record.number, batch)
+                candidates = self._candidates(route, position, batch)
             if candidates.contexts and not candidates.is_plain:
                 raise failure or Unverified("the tag does not verify under any key")
         if failure is not None:
@@ -178,13 +182,16 @@ class ReceiverDemux(Demux):
             number in (one.ssrcs or ()) for one in self._receivers
         )
 
-    def _candidates(self, route: Route, frame: int, batch: Sequence[Record]) -> Candidates:
+    def _position(self, record: Record) -> int:
+        return record.number if self._signalled is None else self._signalled.position(record)
+
+    def _candidates(self, route: Route, position: int, batch: Sequence[Record]) -> Candidates:
         if self._signalled is None:
             given = [
                 each for each in self._contexts(route, batch) if isinstance(each, ReceiverContext)
             ]
             return Candidates(given, given, None)
-        found = self._signalled.candidates(route.flow, route.ssrc, frame)
+        found = self._signalled.candidates(route.flow, route.ssrc, position)
         if not self._is_chosen_ssrc(int.from_bytes(route.ssrc)):
             if found.near:
                 raise Refused(self._not_allowed(route.ssrc))
@@ -243,7 +250,7 @@ class ReceiverDemux(Demux):
             return
         if route.strangers is None:
             known = set(map(id, candidates.contexts))
-            found = self._signalled.strangers(route.flow, route.ssrc, record.number)
+            found = self._signalled.strangers(route.flow, route.ssrc, self._position(record))
             new = (each for each in found if id(each) not in known)
             route.strangers = list(islice(new, _STRANGER_PACKETS * MAX_TRIES))
         taken, route.strangers = route.strangers[:MAX_TRIES], route.strangers[MAX_TRIES:]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from mikeytool import decode
+from mikeytool.capture.capture_files import is_capture, open_capture, read_head
+from mikeytool.capture.record import Record
+from mikeytool.capture.sdp import read_sdp
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.recover import recover_session
@@ -13,21 +17,25 @@ from mikeytool.media.calls import Calls, read_calls
 from mikeytool.media.choosing import KeyIndex
 from mikeytool.media.contexts import ReceiverContext, crypto_receiver
 from mikeytool.media.descriptions import ClearDescriptions
+from mikeytool.media.dialogs import FOREVER
 from mikeytool.media.mikey_contexts import mikey_receivers, srtp_keys
 from mikeytool.media.packet_files import NoSignalledKeyError, PacketFile
 from mikeytool.media.receiver_demux import Candidates
 from mikeytool.media.report import Report
 from mikeytool.media.session_contexts import receivers_of_session
 from mikeytool.media.settings import Settings
-from mikeytool.media.signalled_keys import SignalledKey
+from mikeytool.media.signalled_keys import SignalledKey, described
 from mikeytool.srtp import sdes
 from mikeytool.srtp.suites import Cipher
-from mikeytool.wire.errors import MikeyError, UsageError
+from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import TRANSFERS
 from mikeytool.wire.registry import DataType
 
+_LONGEST_DESCRIPTION = 1 << 18
+_DESCRIPTION = re.compile(rb"(?m)^m=\w")
 _MOST_UNUSED = 10
+_LAST = FOREVER - 1
 _DECLINED = 3
 """Keys that were declined that are named."""
 
@@ -36,10 +44,17 @@ class ContextsOfCalls:
     """The contexts of the calls in a capture, found by the ends of a flow."""
 
     def __init__(
-        self, calls: Calls, settings: Settings, ring: KeyRing | None, report: Report
+        self,
+        calls: Calls,
+        settings: Settings,
+        ring: KeyRing | None,
+        report: Report,
+        *,
+        by_time: bool = False,
     ) -> None:
         """Open every key; those that are no use are told in the report."""
         self._keys = calls.keys
+        self._by_time = by_time
         self._settings = settings
         self._ring = ring
         self._kms_messages = calls.kms_messages
@@ -54,17 +69,23 @@ class ContextsOfCalls:
         _settle_guesses(self._opened)
         self._index = KeyIndex(calls.keys)
 
-    def candidates(self, flow: bytes, ssrc: bytes, frame: int) -> Candidates:
-        """The contexts whose ends fit a flow, the likeliest at a frame first."""
+    def position(self, record: Record) -> int:
+        """Where a packet stands among the keys."""
+        if not self._by_time:
+            return record.number
+        return _LAST if record.time is None else record.time
+
+    def candidates(self, flow: bytes, ssrc: bytes, position: int) -> Candidates:
+        """The contexts whose ends fit a flow, the likeliest at a position first."""
         if not flow:
             return Candidates((), (), None)
-        keys = self._index.candidates(flow, ssrc, frame)
+        keys = self._index.candidates(flow, ssrc, position)
         number = int.from_bytes(ssrc)
         contexts: list[ReceiverContext] = []
         near: list[ReceiverContext] = []
         next_change: int | None = None
         for key in keys:
-            if key.taken > frame:
+            if key.taken > position:
                 next_change = min(next_change or key.taken, key.taken)
             for context in self._opened.get(key, ()):
                 if context.takes(number):
@@ -73,16 +94,16 @@ class ContextsOfCalls:
                         near.append(context)
         first = keys[0] if keys else None
         is_plain, unused = False, ""
-        if first is not None and first.fits(flow) and 0 < first.taken <= frame:
+        if first is not None and first.fits(flow) and 0 < first.taken <= position:
             is_plain = not self._opened.get(first)
             unused = f"{first.name}: {self._unused[first]}" if first in self._unused else ""
         contexts.sort(key=_verifies_not)
         return Candidates(contexts, near, next_change, is_plain=is_plain, unused=unused)
 
-    def strangers(self, flow: bytes, ssrc: bytes, frame: int) -> Iterator[ReceiverContext]:
+    def strangers(self, flow: bytes, ssrc: bytes, position: int) -> Iterator[ReceiverContext]:
         """Contexts whose ends do not fit, for a flow that may come from behind a NAT."""
         number = int.from_bytes(ssrc)
-        for key in self._index.strangers(flow, frame) if flow else self._keys:
+        for key in self._index.strangers(flow, position) if flow else self._keys:
             for context in self._opened.get(key, ()):
                 if context.verifies and context.takes(number):
                     yield context
@@ -165,22 +186,51 @@ class ContextsOfCalls:
 
 
 def contexts_of_calls(
-    packets: PacketFile, settings: Settings, ring: KeyRing | None, report: Report
+    packets: PacketFile,
+    settings: Settings,
+    ring: KeyRing | None,
+    report: Report,
+    signalling: Path | None = None,
 ) -> ContextsOfCalls:
     """What decrypts the media of a capture with the keys in its signalling.
 
     SDES lines and MIKEY messages with keys in the clear need no other key; `ring` opens the
-    rest, MIKEY-TICKET exchanges among them. The capture is read once for this and then rewound.
+    rest, MIKEY-TICKET exchanges among them. The capture is read once for this and then rewound,
+    unless `signalling` names another file that has the keys.
     The report lists keys that cannot be used. Raises NoSignalledKeyError if no key can.
     """
-    calls = read_calls(packets.capture)
-    packets.rewind()
-    found = ContextsOfCalls(calls, settings, ring, report)
+    if signalling is None:
+        calls = read_calls(packets.capture)
+        packets.rewind()
+    else:
+        calls = calls_in(signalling)
+    by_time = signalling is not None
+    found = ContextsOfCalls(calls, settings, ring, report, by_time=by_time)
     if calls.left_out:
         report.add_note(f"{calls.left_out} keys in the signalling are too many and left out")
     if found.is_empty:
         raise NoSignalledKeyError("no key in the signalling of the capture can be used")
     return found
+
+
+def calls_in(path: Path) -> Calls:
+    """The calls in a file of signalling: a capture, or a session description.
+
+    Raises StateError for a file that cannot be opened, WireError for one that is neither.
+    """
+    try:
+        with path.open("rb") as file:
+            head, rejoined = read_head(file)
+            if is_capture(head):
+                calls = read_calls(open_capture(rejoined))
+                calls.count_by_time()
+                return calls
+            text = rejoined.read(_LONGEST_DESCRIPTION)
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    if not _DESCRIPTION.search(text):
+        raise WireError(f"{path}: neither a capture nor a session description")
+    return Calls(list(described(read_sdp(text))), [], 0, {})
 
 
 def _settle_guesses(opened: dict[SignalledKey, list[ReceiverContext]]) -> None:

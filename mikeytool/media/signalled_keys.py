@@ -26,7 +26,7 @@ MAX_MEDIA = 64
 MAX_KEYS = 16
 """Keys of one part of a description that are looked at."""
 
-Protocol = Literal["SIP", "RTSP", "SAP"]
+Protocol = Literal["SIP", "RTSP", "SAP", "SDP"]
 
 
 class Standing(Enum):
@@ -56,7 +56,9 @@ class SignalledKey:
     position of an a=crypto line among those of its media line, from 1, else 0. `transport` is
     that of the media line, "RTP/SAVP".
 
-    The keys are in use from frame `taken` on, until `ended`; 0 says that no answer took them.
+    `at` is the position of its message, and the keys are in use from position `taken` on, until
+    `ended`; 0 says that no answer took them. Positions are frames, or times in Unix nanoseconds
+    where the signalling is in another file than the media.
     `declined` says why they never are: "488", "port 0", "no key in the answer".
     """
 
@@ -77,19 +79,25 @@ class SignalledKey:
     taken: int = 0
     ended: int = FOREVER
     end: str = ""
+    at: int = 0
     declined: str = ""
     earlier: tuple[bytes, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        """Count positions in frames, unless others are given."""
+        self.at = self.at or self.frame
 
     @property
     def name(self) -> str:
         """What reports call it: "SIP frame 12, media 1 (audio), line 2"."""
         line = f", line {self.line}" if self.line else ""
-        return f"{self.protocol} frame {self.frame}, {self.level}{line}"
+        frame = f" frame {self.frame}" if self.frame else ""
+        return f"{self.protocol}{frame}, {self.level}{line}"
 
     @property
     def begins(self) -> int:
-        """The frame from which on it counts: that of the answer, else of its own message."""
-        return self.taken or self.frame
+        """From where on it counts: from the answer, or else its own message."""
+        return self.taken or self.at
 
     def fits(self, flow: bytes) -> bool:
         """Whether an end of a flow is one of its own, address and port."""
@@ -118,6 +126,14 @@ def negotiated(negotiation: Negotiation) -> Iterator[SignalledKey]:
         yield from _session_level(negotiation, answer, offer)
     for section in offer.sections[1 : MAX_MEDIA + 1]:
         yield from _Line(negotiation, section).keys()
+
+
+def described(sections: list[Section]) -> Iterator[SignalledKey]:
+    """The keys of a description that stands for itself, with what goes from and to its ends."""
+    for key in announced(Description(sections, Moment(0, None)), ""):
+        yield replace(
+            key, protocol="SDP", sources=key.destinations, destinations=(), both_ways=True, taken=1
+        )
 
 
 def announced(description: Description, call: str) -> Iterator[SignalledKey]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -45,6 +46,7 @@ def decrypt_capture(
     *,
     settings: Settings | None = None,
     key_ring: KeyRing | None = None,
+    signalling: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
 ) -> Report:
     """Verify and decrypt the SRTP and SRTCP packets of a capture.
@@ -53,14 +55,16 @@ def decrypt_capture(
     base64; `target` becomes a file of the same kind, in which packets of no key are as they
     were. `keys` are crypto attributes (`mikeytool.srtp.parse_crypto`, or a `Crypto` made of a
     suite and a master key), paths of session files, and MIKEY messages with a key in the
-    clear. Without them the keys are those in the signalling of the capture, which `key_ring`
-    opens where they are encrypted.
+    clear. Without them the keys are those in the signalling of the capture, or of another file,
+    `signalling`: a capture, or a session description. `key_ring` opens them where they are
+    encrypted.
 
     The report has what failed; `listener` receives it during the run. Raises UsageError when
     there is no key, or one that its suite cannot use, WireError for a source that is empty or
     cannot be read at all, and StateError for a file that is missing or cannot be written.
     """
-    decryption = Decryption(keys, settings, key_ring=key_ring)
+    other = None if signalling is None else Path(signalling)
+    decryption = Decryption(keys, settings, key_ring=key_ring, signalling=other)
     with open_packets(source) as packets:
         return decryption.run(packets, target, listener)
 
@@ -124,11 +128,15 @@ class Decryption:
         settings: Settings | None = None,
         *,
         key_ring: KeyRing | None = None,
+        signalling: Path | None = None,
         key_name: str = _KEY_NAME,
     ) -> None:
         """Take keys into use, as `decrypt_capture`; raises what it raises about keys."""
+        if keys is not None and signalling is not None:
+            raise UsageError("keys are given, or come from signalling; give either")
         self._settings = settings or Settings()
         self._key_ring = key_ring
+        self._signalling = signalling
         self._contexts = None if keys is None else _receivers(keys, self._settings, key_name)
 
     def run(self, packets: PacketFile, target: Target, listener: Listener | None = None) -> Report:
@@ -138,7 +146,9 @@ class Decryption:
         if given is None:
             from mikeytool.media.signalled_contexts import contexts_of_calls
 
-            signalled = contexts_of_calls(packets, self._settings, self._key_ring, report)
+            signalled = contexts_of_calls(
+                packets, self._settings, self._key_ring, report, self._signalling
+            )
         demux = ReceiverDemux(
             given or (), signalled, self._settings, report, is_text=not packets.is_capture
         )

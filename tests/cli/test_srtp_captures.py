@@ -353,3 +353,14 @@ def test_bare_keys_load_no_grammar_of_messages(shell: Shell) -> None:
         "assert not unused & set(sys.modules)"
     )
     shell.ok(f'python -c "{code}"')
+
+
+def test_keys_of_another_file(shell: Shell) -> None:
+    one = sender()
+    write(shell, "in", [frame(one.protect(rtp(n))) for n in range(3)])
+    shell.path("sdp").write_text(
+        f"v=0\nc=IN IP4 192.0.2.1\nm=audio 5004 RTP/SAVP 8\na=crypto:1 {sdes_line(0)}\n"
+    )
+    (row,) = decrypt(shell, "--signalling sdp", key="")
+    assert (row["decrypted"], row["key"]) == (3, "SDP, media 1 (audio), line 1")
+    shell.fails(f"mikeytool srtp decrypt in --signalling sdp --key {KEYS[0].hex()}", 2, "either")

@@ -10,6 +10,7 @@ import pytest
 from mikeytool.capture.capture_files import open_capture
 from mikeytool.media import FlowFilter, Report, Settings, decrypt_capture
 from mikeytool.srtp import Crypto, MasterKey, Sender, parse_crypto, suite
+from mikeytool.wire.errors import StateError, UsageError, WireError
 from tests.capture.network import ALICE, BOB, Ends, pcap, udp
 from tests.media.dialogues import A2, ACK, B2, INVITE, OK, A, B, answer, message, sdp
 from tests.srtp.media import rtcp, rtp
@@ -187,3 +188,30 @@ def test_a_key_touches_media_only() -> None:
         report = decrypt_capture(file, out, [parse_crypto(line)])
     assert [(row.done, row.skipped, row.failed) for row in report.streams] == [(0, 1, 0), (1, 0, 0)]
     assert b"phone" in out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["capture", "offer", "answer"])
+def test_the_signalling_may_be_in_another_file(kind: str, tmp_path: Path) -> None:
+    again = [message("INVITE", sdp(A2), number=2, to="b"),
+             message("200", answer(B2), number=2, to="b")]  # fmt: skip
+    source, other = tmp_path / "media.pcap", tmp_path / "signalling"
+    if kind == "capture":
+        # Frames 1 to 3 and 100 to 101 by time; the media is between them and behind.
+        other.write_bytes(pcap([INVITE, OK, ACK, *[ACK] * 96, *again]))
+        packets = media(sender(A), *range(50)) + media(sender(A2), *range(50, 120))
+        source.write_bytes(pcap([ACK] * 50 + packets))
+    else:
+        other.write_bytes(sdp(A) if kind == "offer" else answer(A))
+        ends = THERE if kind == "offer" else THERE.back
+        source.write_bytes(pcap(media(sender(A), 1, 2, ends=ends)))
+    report = decrypt_capture(source, tmp_path / "out", signalling=other)
+    (row,) = report.streams
+    assert (row.done, row.failed) == (row.packets, 0)
+    assert row.key.startswith("SIP frame 1" if kind == "capture" else "SDP, media 1")
+    with pytest.raises(UsageError, match="give either"):
+        decrypt_capture(source, tmp_path / "out", keys(A), signalling=other)
+    other.write_bytes(b"hello")
+    with pytest.raises(WireError, match="neither a capture nor"):
+        decrypt_capture(source, tmp_path / "out", signalling=other)
+    with pytest.raises(StateError):
+        decrypt_capture(source, tmp_path / "out", signalling=tmp_path / "none")

@@ -144,6 +144,7 @@ def encrypt(
         "--keys", "keytab", type=_PATH, metavar="FILE",
         help="Keys that open the signalling in the capture.",
     ),
+    click.option("--signalling", type=_PATH, metavar="SIP|SDP", help="Signalling in another file."),
     *_STREAM_OPTIONS,
     _window("Size of the replay window."),
 )  # fmt: skip
@@ -152,24 +153,22 @@ def decrypt(
     target: str | None,
     report_path: Path | None,
     jobs: int | None,
+    signalling: Path | None,
     **options: Any,
 ) -> int:
     """Verify and decrypt packets."""
     _note_jobs(jobs)
     given = KeyOptions(**options)
-    settings = given.settings()
-    decryption = None
-    if given.name:
-        decryption = Decryption(given.keys(), settings, key_name=given.name)
-    elif source not in (None, "-") and not Path(source).exists():
+    keys = given.keys() if given.name else None
+    if keys is None and source not in (None, "-") and not Path(source).exists():
         raise UsageError(HOW)
+    work = Decryption(keys, given.settings(), key_ring=given.key_ring(), signalling=signalling,
+                      key_name=given.name)  # fmt: skip
     check_output(target)
     with open_input(source) as packets:
-        if decryption is None:
-            if not packets.is_capture:
-                raise UsageError(HOW)
-            decryption = Decryption(None, settings, key_ring=given.key_ring())
-        return _run(decryption, packets, source, target, report_path)
+        if keys is None and not packets.is_capture:
+            raise UsageError(HOW)
+        return _run(work, packets, source, target, report_path)
 
 
 @srtp.command()
