@@ -38,8 +38,10 @@ echo "== Two KMSs that share a key, and their users"
 mikeytool kms init kms.db --id sip:kms.example.com
 mikeytool kms init kms-b.db --id sip:kms.example.org
 mikeytool keygen psk -o between.psk
-mikeytool kms peer add kms.db sip:kms.example.org --store kms-b.db --psk file:between.psk
-mikeytool kms peer add kms-b.db sip:kms.example.com --store kms.db --psk file:between.psk
+mikeytool kms peer add kms.db sip:kms.example.org --store kms-b.db --psk file:between.psk \
+    --for 'sip:*@example.org'
+mikeytool kms peer add kms-b.db sip:kms.example.com --store kms.db --psk file:between.psk \
+    --for 'sip:*@example.com' --for 'sip:*@conf.example.com'
 for name in alice bob carol eve; do
     mikeytool kms user add kms.db "sip:$name@example.com" -o "$name.psk"
 done

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, TypeVar
 
+from mikeytool.exchange.identity_length import identity_of
 from mikeytool.exchange.profile import Profile, profile_of
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR
@@ -14,6 +15,7 @@ from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import (
     CHASH,
+    ID,
     IDR,
     KEMAC,
     PKE,
@@ -81,8 +83,8 @@ class Incoming:
         """Read a message of one of the `expected` data types, or take one that has been read.
 
         Raises WireError when it cannot be read, Refused for another version or data type,
-        an unknown PRF, a missing T, a payload that may occur once and occurs twice, and
-        for a V or SIGN that is not last (interpretation 25).
+        an unknown PRF, a missing T, a payload that may occur once and occurs twice, for a V or
+        SIGN that is not last (interpretation 25), and for an identity of over 1,024 octets.
         """
         message = message_of(message)
         message.check_whole()
@@ -175,10 +177,15 @@ class Incoming:
 
 
 def _refuse_duplicates(payloads: Sequence[Payload]) -> None:
-    """Refuse what may stand once and stands twice; whether it does is seen in one pass."""
+    """Refuse what may stand once and stands twice, and identities that are too long.
+
+    Whether there is any is seen in one pass.
+    """
     marks: list[Any] = []
     for payload in payloads:
         kind = type(payload)
+        if isinstance(payload, ID | IDR):
+            identity_of(payload)
         if kind in _ONCE:
             marks.append(kind)
         elif kind in _DISTINCT:

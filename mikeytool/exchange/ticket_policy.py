@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from mikeytool.exchange.environment import NS
+from mikeytool.exchange.identity_length import identity_of
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import build_chain, build_leading, key_data, leading_chain
@@ -209,7 +210,7 @@ def _sorted(
     kemacs: list[KEMAC] = []
     for payload in inside:
         if isinstance(payload, IDR):
-            ids.setdefault(payload.id_role, []).append(Identity.of(payload))
+            ids.setdefault(payload.id_role, []).append(identity_of(payload))
         elif isinstance(payload, TR):
             _check_time(payload, times)
             times[payload.ts_role] = Timestamp.of(payload)

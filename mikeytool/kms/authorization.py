@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.kms.store.records import User
+from mikeytool.kms.store.records import Peer, User
 from mikeytool.kms.store.store import Store
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.pattern import matches
 
@@ -21,18 +21,37 @@ def may_act_as(store: Store, user: User, identity: Identity) -> bool:
     return any(matches(identity, pattern) for pattern in store.act_as(user.identity))
 
 
-def check_foreign(store: Store, acting: Identity) -> None:
-    """Refuse another KMS that acts for one of our own users; it could get the keys of all calls.
+class SpeaksForNobody(Refused, StateError):
+    """Another KMS was added before operators had to say which identities it speaks for."""
 
-    Our own are users, groups, and all identities that a user may act as. A user who was
-    removed is a stranger: users who must not come back have to be disabled instead.
+
+def check_foreign(store: Store, identity: Identity) -> None:
+    """Refuse another KMS that speaks for one of our own; it could get the keys of all calls.
+
+    Our own are this KMS, users, groups, and all identities that a user may act as. A user who
+    was removed is a stranger: users who must not come back have to be disabled instead.
     """
-    if store.user(acting) is not None:
-        raise Refused(f"{acting} is a user here, and must ask here")
-    if store.is_group(acting):
-        raise Refused(f"{acting} is a group here; its members must ask")
-    if any(matches(acting, pattern) for pattern in store.act_as()):
-        raise Refused(f"{acting} is an identity that a user here may act as, and must ask here")
+    if identity == store.identity:
+        raise Refused(f"{identity} is the KMS here; no other KMS speaks for it")
+    if store.user(identity) is not None:
+        raise Refused(f"{identity} is a user here, and must ask here")
+    if store.is_group(identity):
+        raise Refused(f"{identity} is a group here; its members must ask")
+    if any(matches(identity, pattern) for pattern in store.act_as()):
+        raise Refused(f"{identity} is an identity that a user here may act as, and must ask here")
+
+
+def check_speaks_for(store: Store, peer: Peer, identity: Identity) -> None:
+    """Refuse what another KMS says of an identity that fits none of its patterns."""
+    if not peer.patterns:
+        raise SpeaksForNobody(
+            f"{store.where}: it does not say for whom the KMS {peer.identity} speaks; see"
+            f" kms peer set {store.where} {peer.identity} --for PATTERN"
+        )
+    if not peer.closeness(identity):
+        raise Refused(
+            f"the KMS {peer.identity} does not speak for {identity}; see `kms peer set --for`"
+        )
 
 
 class Responder(NamedTuple):

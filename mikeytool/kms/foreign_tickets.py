@@ -10,12 +10,20 @@ from mikeytool.exchange.forwarding import MAX_HOPS, forward_resolve_init, forwar
 from mikeytool.exchange.resolve import ResolvedTicket, ResolveInit, accept_resolve_resp
 from mikeytool.exchange.ticket import BaseTicket
 from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.kms.authorization import check_speaks_for
 from mikeytool.kms.store.records import Handled, Peer
 from mikeytool.kms.store.slots import peer_request
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused, StateError, Unreachable, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo
+
+MAX_ASKED = 4
+"""How many KMSs the first one asks for a ticket; the next ones ask one each.
+
+So a ticket that nobody resolves costs MAX_ASKED times MAX_HOPS messages at most, however many
+KMSs know one another.
+"""
 
 PATIENCE = 10.0
 """Seconds that requests to other KMSs may take, all of them together."""
@@ -34,7 +42,7 @@ def is_foreign(store: Store, ticket: BaseTicket) -> bool:
 
 
 class Forwarder:
-    """Asks the KMS that issued a ticket, or all that may know it, one after the other.
+    """Asks the KMS that issued a ticket, or those that speak for its initiator, one by one.
 
     `handle` handles a message for KMSs whose store is on this machine.
     """
@@ -84,17 +92,25 @@ class Forwarder:
                 f"the request has been through {' and '.join(map(str, passed[:-1]))} already",
                 ErrorNo.INVALID_TICKET,
             )
+        initiator = ticket_policy.initiator
+        assert initiator is not None  # noqa: S101 - no other ticket is handed on
         named = None if ticket_policy.kms is None else self._store.peer(ticket_policy.kms)
         if named is not None:
+            check_speaks_for(self._store, named, initiator)
             return [named] if named.identity not in passed else []
         others = [peer for peer in self._store.peers() if peer.identity not in passed]
-        if not others:
+        if others and not any(peer.patterns for peer in others):
+            check_speaks_for(self._store, others[0], initiator)
+        closest = sorted(others, key=lambda peer: peer.closeness(initiator), reverse=True)
+        most = MAX_ASKED if len(passed) == 1 else 1
+        candidates = [peer for peer in closest[:most] if peer.closeness(initiator)]
+        if not candidates:
             raise Refused(
-                f"the ticket is to be resolved by the KMS {ticket_policy.kms}, which is unknown"
-                " here; see `kms peer add`",
+                f"the ticket of {initiator} is to be resolved by the KMS {ticket_policy.kms}, which"
+                f" is unknown here, and no other speaks for {initiator}; see `kms peer add`",
                 ErrorNo.INVALID_TICKET,
             )
-        return others
+        return candidates
 
     def _ask(
         self,
@@ -109,9 +125,12 @@ class Forwarder:
         init = forward_resolve_init(
             self._env, request, responder=acting, path=passed, kms=peer.identity, psk=peer.psk
         )
-        return accept_resolve_resp(
+        resolved = accept_resolve_resp(
             self._env, init, peer.psk, self._sent(peer, init.raw), ticket_policy
         )
+        if resolved.modifier is not None and resolved.modifier.responder != acting:
+            raise Refused(f"it forked the keys for {resolved.modifier.responder}, not for {acting}")
+        return resolved
 
     def _sent(self, peer: Peer, init: bytes) -> bytes:
         """The answer of another KMS."""

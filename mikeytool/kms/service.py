@@ -19,7 +19,12 @@ from mikeytool.exchange.request import RequestInit, request_resp
 from mikeytool.exchange.resolve import ResolveInit, open_for_responder, resolve_resp
 from mikeytool.exchange.ticket import BaseTicket, make_ticket
 from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.kms.authorization import Responder, acting_responder, check_foreign
+from mikeytool.kms.authorization import (
+    Responder,
+    acting_responder,
+    check_foreign,
+    check_speaks_for,
+)
 from mikeytool.kms.foreign_tickets import Forwarder, is_foreign
 from mikeytool.kms.grant import check_made, grant, make_keys
 from mikeytool.kms.kms_policy import KmsPolicy
@@ -150,6 +155,10 @@ class _AuthenticatedMessage:
             peer = store.peer(identity)
             if peer is None or not compare_digest(peer.psk, sender.key):
                 raise Refused(f"the KMS {identity} was removed, or has another key")
+            for kms in sender.path:  # `peer` is one of them
+                known = store.peer(kms)
+                if known is not None:
+                    check_speaks_for(store, known, sender.acting)
             check_foreign(store, sender.acting)
             return
         if sender.admitted:
@@ -232,6 +241,12 @@ class _AuthenticatedMessage:
         base = self.base = BaseTicket.of(request.ticket)
         ticket_policy = base.policy
         if is_foreign(self.store, base):
+            if ticket_policy.initiator is None:
+                raise Refused(
+                    "the ticket is of another KMS, and names no initiator for whom one speaks",
+                    ErrorNo.INVALID_TICKET,
+                )
+            check_foreign(self.store, ticket_policy.initiator)
             self._check_call(ticket_policy, [self.sender.acting])
             self._open()
             return None
@@ -268,7 +283,9 @@ class _AuthenticatedMessage:
     def _authorized(self, ticket_policy: TicketPolicy) -> Responder:
         """The responder; raises Refused unless ticket and KMS allow them to resolve (4.2.3)."""
         sender = self.sender
-        responder = acting_responder(self.store, sender.user, sender.acting, ticket_policy)
+        # A KMS that hands a message on acts for the identity in IDRr, and for nobody else.
+        user = User(sender.acting) if sender.path else sender.user
+        responder = acting_responder(self.store, user, sender.acting, ticket_policy)
         self._check_call(ticket_policy, [responder.acting, responder.named])
         return responder
 

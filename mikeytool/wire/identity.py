@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
+MAX_IDENTITY = 1024
+"""In octets: longer identities are shown where messages are read, and refused by every role."""
+
 
 def _octets(text: str) -> bytes:
     """UTF-8; octets of a command line that are not UTF-8 are kept as they are."""

@@ -98,14 +98,15 @@ def test_a_ticket_of_another_kms(shell: Shell) -> None:
         "mikeytool kms init -q far.db --id sip:far.example.com\n"
         "mikeytool kms user add -q far.db sip:dan@far.example.com -o dan.psk\n"
         "mikeytool keygen psk -o peer.key\n"
-        "mikeytool kms peer add -q kms.db sip:far.example.com --store far.db --psk file:peer.key\n"
+        "mikeytool kms peer add -q kms.db sip:far.example.com --store far.db --psk file:peer.key"
+        " --for 'sip:*@far.example.com'\n"
         f"mikeytool ticket request {ALICE} --to sip:dan@far.example.com --kms kms.db --save t\n"
         "mikeytool transfer init --ticket t --to sip:dan@far.example.com --session a > init"
     )
     dan = "--as sip:dan@far.example.com --psk file:dan.psk --kms far.db"
     respond = f"mikeytool transfer respond init {dan} --session b"
     shell.fails(respond, 1, "kms peer add")
-    add = "mikeytool kms peer add -q far.db sip:kms.example.com"
+    add = "mikeytool kms peer add -q far.db sip:kms.example.com --for 'sip:*@example.com'"
     shell.fails(f"{add} --psk file:peer.key", 2, "--store")
     shell.fails(f"{add} --psk file:peer.key --store far.db", 2, "far.example.com")
     shell.fails(f"{add} --psk file:peer.key --store nowhere", 4, "nowhere")

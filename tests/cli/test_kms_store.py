@@ -116,7 +116,8 @@ def test_no_key_shows(shell: Shell) -> None:
         "mikeytool kms tpk add kms.db --shared-with sip:bob@example.com -o bob.tpk\n"
         "mikeytool kms init -q far.db --id sip:far.example.com\n"
         f"echo {KEY} > peer.key\n"
-        "mikeytool kms peer add kms.db sip:far.example.com --store far.db --psk file:peer.key\n"
+        "mikeytool kms peer add kms.db sip:far.example.com --store far.db --psk file:peer.key"
+        " --for 'sip:*@far.example.com'\n"
         f"{REQUEST} --pending p -o request\ncp request broken\n"
         "printf 'uri\\nsip:x@example.com\\n' > users.csv\n"
         "mikeytool keygen rsa --identity sip:kms.example.com -o kms.pem --cert-out kms.crt\n"
@@ -132,7 +133,7 @@ def test_no_key_shows(shell: Shell) -> None:
         "user add kms.db sip:alice@example.com --psk file:alice.psk",
         "user rekey kms.db sip:nobody@example.com --psk file:alice.psk",
         "tpk add kms.db --shared-with sip:x@example.com --name tpk-1 --tpk file:bob.tpk",
-        "peer add kms.db sip:far.example.com --store far.db --psk file:peer.key",
+        "peer add kms.db sip:far.example.com --store far.db --psk file:peer.key --for x",
         "user import kms.db users.csv -o imported", "user import kms.db users.csv -o more",
         "backup kms.db copy.db --with-key", "init kms.db --id sip:x",
     ]  # fmt: skip

@@ -110,7 +110,7 @@ def test_two_kmss(tls: Shell) -> None:
            "mikeytool kms user add -q far.db sip:dan@far.example -o dan.psk")  # fmt: skip
     near = running(tls)
     with near as server, running(tls, store="far.db") as far:
-        add = "mikeytool kms peer add"
+        add = "mikeytool kms peer add --for 'sip:*@far.example' --for 'sip:*@example.com'"
         for bad in ("http://far.example", "https://a:b@far.example", "far.example"):
             tls.fails(f"{add} far.db sip:kms.example.com --url {bad} {key}", 2)
         tls.fails(f"{add} far.db sip:far.example --url https://far.example {key}", 2, "itself")
@@ -118,7 +118,10 @@ def test_two_kmss(tls: Shell) -> None:
         tls.ok(f"{add} far.db sip:kms.example.com --url {server.url} {key}")
         tls.ok(f"{add} kms.db sip:far.example --url {far.url} {key}")
         listed = json.loads(tls.ok("mikeytool kms peer list far.db --json"))
-        assert listed == {"peers": [{"kms": "sip:kms.example.com", "url": server.url}]}
+        assert listed == {"peers": [{
+            "kms": "sip:kms.example.com", "url": server.url,
+            "for": ["sip:*@example.com", "sip:*@far.example"],
+        }]}  # fmt: skip
         tls.ok(
             f"mikeytool ticket request {ALICE} --to sip:dan@far.example --kms {server.url} {KMS}"
             " --save t"

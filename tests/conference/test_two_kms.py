@@ -31,6 +31,8 @@ from tests.conference.room import FACTORY, FLAGS, FOCUS, Room
 from tests.world import BOB, KMS, accept_all
 
 FAR = Identity.from_text("sip:kms.example.org")
+NEAR = ("sip:*@example.com", "sip:*@conf.example.com")
+ABROAD = ("sip:*@example.org",)
 DORA = Identity.from_text("sip:dora@example.org")
 ERIC = Identity.from_text("sip:eric@example.org")
 PSK = b"d" * 32
@@ -82,14 +84,14 @@ def far_store(room: Room, folder: Path) -> Store:
     store = Store.init(folder / "far.db", FAR, PROFILE_256, Tpk(Identity.key_name("t"), b"T" * 32))
     for who in (DORA, ERIC):
         store.add_user(who, PSK)
-    store.add_peer(Peer(KMS, str(room.store.path), b"between both KMS" * 2))
+    store.add_peer(Peer(KMS, str(room.store.path), b"between both KMS" * 2, NEAR))
     return store
 
 
 @pytest.fixture
 def abroad(room: Room, tmp_path: Path) -> Iterator[Abroad]:
     with closing(far_store(room, tmp_path)) as store:
-        room.store.add_peer(Peer(FAR, str(store.path), b"between both KMS" * 2))
+        room.store.add_peer(Peer(FAR, str(store.path), b"between both KMS" * 2, ABROAD))
         yield Abroad(room, store)
 
 
@@ -132,6 +134,17 @@ def test_a_stranger_from_there_is_turned_away(room: Room, abroad: Abroad) -> Non
         room.call_out(ERIC)
     membership.allow(room.system, None, [ERIC])
     abroad.calls_in(ERIC)
+
+
+@pytest.mark.parametrize("patterns", [ABROAD, ("*",)])
+def test_a_kms_that_has_a_bob_too(room: Room, abroad: Abroad, patterns: tuple[str, ...]) -> None:
+    """Its Bob is not the member, whatever it may speak for otherwise."""
+    room.store.set_patterns(FAR, patterns)
+    abroad.store.add_user(BOB, PSK)
+    room.create(BOB, DORA)
+    with pytest.raises(Refused, match="must ask here"):
+        abroad.calls_in(BOB)
+    assert room.states() == {}
 
 
 def test_nobody_else_there_answers_a_call(room: Room, abroad: Abroad) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.request import read_request_init
+from mikeytool.exchange.profile import PROFILE_256
+from mikeytool.exchange.request import read_request_init, request_init
 from mikeytool.exchange.resolve import read_resolve_init
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.wire.errors import Refused, WireError
+from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import ERR, IDR, RAND, RANDR, SP, GeneralExt, V
-from mikeytool.wire.registry import DataType, ErrorNo, IdRole, RandRole
+from mikeytool.wire.registry import DataType, ErrorNo, IdRole, RandRole, TicketFlag
 from tests.support import vectors
 from tests.world import dropping, inserting, putting, relaxed, setting, unprotected
 
@@ -186,3 +191,24 @@ def test_a_message_without_v_or_t() -> None:
     assert caught.value.error_no == ErrorNo.AUTH_FAILURE
     with pytest.raises(Refused, match="payload T"):
         read("TRANSFER_INIT", Message(header, loose[1:]).build())
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_identities_that_are_too_long(inside: bool) -> None:
+    """Roles refuse them, in a message and in a ticket; what only reads shows them."""
+    env = Environment(clock=lambda: 10**18, random=os.urandom)
+    longest, longer = (Identity(b"sip:" + b"*" * length) for length in (1020, 1021))
+
+    def sent(who: Identity) -> Message:
+        asked = TicketPolicy(
+            PROFILE_256.prf, TicketFlag.from_letters("DEFGHIJNO"), (who if inside else longest,)
+        )
+        sender = longest if inside else who
+        init = request_init(
+            env, PROFILE_256, asked, initiator=sender, kms=longest, psk=b"k" * 32, psk_id=None
+        )
+        return Message.read(init.raw)
+
+    read_request_init(sent(longest))
+    with pytest.raises(Refused, match="1024"):
+        read_request_init(sent(longer))

@@ -35,7 +35,7 @@ def used(world: World) -> World:
     store.add_anchor(certificate("ca"))
     from mikeytool.kms.store.records import Peer
 
-    store.add_peer(Peer(Identity.from_text("sip:kms.example.org"), "x", b"p" * 32))
+    store.add_peer(Peer(Identity.from_text("sip:kms.example.org"), "x", b"p" * 32, ("sip:*@x",)))
     store.set_policy(max_skew=200)
     for number in (2, 1, 3):
         store.add_rule(Rule(True, "*", f"sip:{number}@*"))

@@ -77,9 +77,11 @@ class Net:
             self.introduce(one, other)
             self.introduce(other, one)
 
-    def introduce(self, one: int, to: int) -> None:
+    def introduce(self, one: int, to: int, *patterns: str) -> None:
+        """KMS `one` learns where `to` is, and for whom it speaks: for everyone by default."""
         place = str(self.stores[to].path)
-        self.stores[one].add_peer(Peer(kms_id(to), place, shared(one, to)))
+        peer = Peer(kms_id(to), place, shared(one, to), patterns or ("*",))
+        self.stores[one].add_peer(peer)
 
     def asks(self, call: bytes) -> tuple[bytes, Handled]:
         """Dan asks his KMS for the ticket of a call."""

@@ -13,6 +13,7 @@ import pytest
 from mikeytool.exchange.profile import PROFILE_256
 from mikeytool.kms.store import seal
 from mikeytool.kms.store.check import check
+from mikeytool.kms.store.schema import VERSION
 from mikeytool.kms.store.seal import key_path
 from mikeytool.kms.store.store import Store, Tpk
 from mikeytool.wire.errors import StateError
@@ -54,7 +55,7 @@ def test_a_store_of_version_1_is_migrated(path: Path) -> None:
         assert shared == Tpk(Identity.key_name("tpk-2"), BOBS_TPK, BOB)
         assert [entry.at_ns for entry in store.log()] == [START]
         assert not [one for one in check(store) if one.faults]
-    assert version(path) == 3
+    assert version(path) == VERSION
 
 
 def test_nothing_of_it_stays_in_the_clear(path: Path) -> None:
@@ -117,7 +118,7 @@ print(Store(Path({str(path)!r})).tpk().key.hex())"
 def test_a_store_of_a_later_version_is_refused(file_world: World) -> None:
     file_world.store.close()
     with closing(sqlite3.connect(file_world.store.path)) as db:
-        db.execute("PRAGMA user_version=4")
+        db.execute(f"PRAGMA user_version={VERSION + 1}")
     with pytest.raises(StateError, match="another version"):
         Store(file_world.store.path)
 
@@ -157,7 +158,9 @@ def test_values_that_were_swapped_do_not_open(
     from mikeytool.kms.store.records import Peer
 
     world.store.add_tpk(Tpk(Identity.key_name("bobs"), b"b" * 32, BOB))
-    world.store.add_peer(Peer(Identity.from_text("sip:kms.example.org"), "x", b"p" * 32))
+    world.store.add_peer(
+        Peer(Identity.from_text("sip:kms.example.org"), "x", b"p" * 32, ("sip:*@x",))
+    )
     assert not [one for one in check(world.store) if one.faults]
     with world.store.transaction() as db:
         db.execute(swap[0], swap[1:])

@@ -338,7 +338,7 @@ def test_a_server_that_goes_while_another_kms_is_asked(
     """The message counts as seen already: nobody is told to send it again."""
     made, world = own
     other = Identity.from_text("sip:kms.example.org")
-    world.store.add_peer(Peer(other, str(world.folder / "away"), b"p" * 32))
+    world.store.add_peer(Peer(other, str(world.folder / "away"), b"p" * 32, ("*",)))
     held = world.held(kms=KMS)
     ticket = read_transfer_init(world.call(held)).ticket
     request = world.resolving(ticket)

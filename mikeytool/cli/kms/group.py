@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
 from mikeytool.cli.command_groups import Group
-from mikeytool.cli.options.common import json_option, quiet_option, say
-from mikeytool.cli.options.store import store_argument
+from mikeytool.cli.options.common import say
+from mikeytool.cli.options.store import store_command
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.store import Store
-from mikeytool.storage.sql import Where
 from mikeytool.wire.identity import Identity
 
 
@@ -21,37 +21,31 @@ def group() -> None:
     """Groups of users: a ticket for a group admits its members."""
 
 
-@group.command("add")
-@store_argument
-@click.argument("name", type=IDENTITY, metavar="GROUP")
-@click.argument("members", type=IDENTITY, nargs=-1, required=True, metavar="MEMBER...")
-@quiet_option
-def add_members(store: Where, name: Identity, members: tuple[Identity, ...]) -> None:
-    """Add members to a group."""
-    with Store(store) as opened:
-        opened.add_members(name, members)
-    say(f"{store}: {len(members)} more in {name}")
+def _members(command: Any) -> Any:
+    members = click.argument("members", type=IDENTITY, nargs=-1, required=True, metavar="MEMBER...")
+    return click.argument("name", type=IDENTITY, metavar="GROUP")(members(command))
 
 
-@group.command("remove")
-@store_argument
-@click.argument("name", type=IDENTITY, metavar="GROUP")
-@click.argument("members", type=IDENTITY, nargs=-1, required=True, metavar="MEMBER...")
-@quiet_option
-def remove_members(store: Where, name: Identity, members: tuple[Identity, ...]) -> None:
+@store_command(group, "add")
+@_members
+def add_members(store: Store, name: Identity, members: tuple[Identity, ...]) -> None:
+    """Add members to a group, whose name is that of no user and no KMS."""
+    store.add_members(name, members)
+    say(f"{store.where}: {len(members)} more in {name}")
+
+
+@store_command(group, "remove")
+@_members
+def remove_members(store: Store, name: Identity, members: tuple[Identity, ...]) -> None:
     """Remove members from a group."""
-    with Store(store) as opened:
-        opened.remove_members(name, members)
-    say(f"{store}: {len(members)} fewer in {name}")
+    store.remove_members(name, members)
+    say(f"{store.where}: {len(members)} fewer in {name}")
 
 
-@group.command("list")
-@store_argument
-@json_option
-def list_groups(store: Where, as_json: bool) -> None:
+@store_command(group, "list")
+def list_groups(store: Store, as_json: bool) -> None:
     """List the groups and their members."""
-    with Store(store) as opened:
-        groups = opened.groups()
+    groups = store.groups()
     if as_json:
         print(json.dumps({"groups": {str(g): list(map(str, m)) for g, m in groups.items()}}))
         return

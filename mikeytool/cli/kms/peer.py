@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mikeytool.cli.command_groups import Group
-from mikeytool.cli.options.common import json_option, quiet_option, say
+from mikeytool.cli.options.common import say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
-from mikeytool.cli.options.store import PATH, store_argument
+from mikeytool.cli.options.store import PATH, PATTERN, store_command
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import Peer
 from mikeytool.kms.store.store import Store
-from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 
@@ -24,36 +24,53 @@ from mikeytool.wire.identity import Identity
 def peer() -> None:
     """Other KMSs (RFC 6043 10): their tickets are resolved with their help.
 
-    Both sides add each other, with the same key. Each answers only for its own users. Over
+    Both sides add each other, with the same key. Each is believed only of the identities that
+    fit its --for patterns, as initiators and as responders, and never of ours. Over
     HTTPS, for `kms handle` and `kms serve`, MIKEYTOOL_KMS_CA names the CA to trust in place of
     the system's, and MIKEYTOOL_KMS_CLIENT a certificate with its private key.
     """
 
 
-@peer.command("add")
-@store_argument
+def _patterns(command: Any) -> Any:
+    return click.option(
+        "--for", "patterns", type=PATTERN, multiple=True, required=True, metavar="PATTERN",
+        help="Identities that it speaks for, as in sip:*@example.org; no others are believed.",
+    )(command)  # fmt: skip
+
+
+@store_command(peer, "add")
 @click.argument("kms_id", type=IDENTITY)
 @click.option("--url", metavar="URL", help="Its https:// URL.")
 @click.option("--store", "path", type=PATH, metavar="PATH", help="Its store on this machine.")
 @click.option(
-    "--psk",
-    type=KEY,
-    required=True,
-    metavar="KEY",
+    "--psk", type=KEY, required=True, metavar="KEY",
     help=f"The key shared by the two KMSs: {KEY_HELP}.",
-)
-@quiet_option
+)  # fmt: skip
+@_patterns
 def add_peer(
-    store: Where, kms_id: Identity, url: str | None, path: Path | None, psk: bytes
+    store: Store,
+    kms_id: Identity,
+    url: str | None,
+    path: Path | None,
+    psk: bytes,
+    patterns: tuple[str, ...],
 ) -> None:
     """Add another KMS and the key shared with it."""
-    with Store(store) as opened:
-        if (url is None) == (path is None):
-            raise UsageError("give either --url URL or --store PATH of the other KMS")
-        if kms_id == opened.identity:
-            raise UsageError(f"{kms_id}: this is the KMS of {store} itself, not another one")
-        opened.add_peer(Peer(kms_id, _location(kms_id, url, path), psk))
-    say(f"{store}: added the KMS {kms_id}")
+    if (url is None) == (path is None):
+        raise UsageError("give either --url URL or --store PATH of the other KMS")
+    if kms_id == store.identity:
+        raise UsageError(f"{kms_id}: this is the KMS of {store.where} itself, not another one")
+    store.add_peer(Peer(kms_id, _location(kms_id, url, path), psk, patterns))
+    say(f"{store.where}: added the KMS {kms_id}")
+
+
+@store_command(peer, "set")
+@click.argument("kms_id", type=IDENTITY)
+@_patterns
+def set_peer(store: Store, kms_id: Identity, patterns: tuple[str, ...]) -> None:
+    """Change the identities that another KMS speaks for, to these patterns alone."""
+    store.set_patterns(kms_id, patterns)
+    say(f"{store.where}: the KMS {kms_id} speaks for {', '.join(patterns)}")
 
 
 def _location(kms_id: Identity, url: str | None, path: Path | None) -> str:
@@ -83,29 +100,28 @@ def _text(path: Path) -> str:
     return text
 
 
-@peer.command("list")
-@store_argument
-@json_option
-def list_peers(store: Where, as_json: bool) -> None:
+@store_command(peer, "list")
+def list_peers(store: Store, as_json: bool) -> None:
     """List the other KMSs, without their keys."""
-    with Store(store) as opened:
-        peers = opened.peers()
+    peers = store.peers()
     if as_json:
         listed = [
-            {"kms": str(one.identity), "url" if "://" in one.location else "store": one.location}
+            {
+                "kms": str(one.identity),
+                "url" if "://" in one.location else "store": one.location,
+                "for": list(one.patterns),
+            }
             for one in peers
         ]
         print(json.dumps({"peers": listed}))
         return
-    print_table([("KMS", "place"), *((str(one.identity), one.location) for one in peers)])
+    rows = [(str(one.identity), one.location, ", ".join(one.patterns) or "nobody") for one in peers]
+    print_table([("KMS", "place", "for"), *rows])
 
 
-@peer.command("remove")
-@store_argument
+@store_command(peer, "remove")
 @click.argument("kms_id", type=IDENTITY)
-@quiet_option
-def remove_peer(store: Where, kms_id: Identity) -> None:
+def remove_peer(store: Store, kms_id: Identity) -> None:
     """Remove another KMS and the key shared with it."""
-    with Store(store) as opened:
-        opened.remove_peer(kms_id)
-    say(f"{store}: removed the KMS {kms_id}")
+    store.remove_peer(kms_id)
+    say(f"{store.where}: removed the KMS {kms_id}")

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from mikeytool.cli.command_groups import Group
-from mikeytool.cli.options.common import json_option, quiet_option, say
-from mikeytool.cli.options.store import PATTERN, store_argument
+from mikeytool.cli.options.clock import clock
+from mikeytool.cli.options.common import quiet_option, say
+from mikeytool.cli.options.store import PATTERN, store_argument, store_command
 from mikeytool.cli.options.types import parse_duration
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.kms_policy import KmsPolicy, Rule
@@ -25,13 +26,10 @@ def policy() -> None:
     """Limits on what is granted, and rules for who may call whom."""
 
 
-@policy.command("show")
-@store_argument
-@json_option
-def show(store: Where, as_json: bool) -> None:
+@store_command(policy, "show")
+def show(store: Store, as_json: bool) -> None:
     """Show the limits on what is granted."""
-    with Store(store) as opened:
-        found = opened.policy()
+    found = store.policy()
     content: dict[str, Any] = {
         "max_validity": found.max_validity,
         "max_skew": found.max_skew,
@@ -103,7 +101,7 @@ def set_policy(
         changes["profiles"] = tuple(_bits(word) for word in _words(profiles))
     if not changes:
         raise UsageError("there is nothing to change; see kms policy set --help")
-    with Store(store) as opened:
+    with Store(store, clock=clock()) as opened:
         opened.set_policy(**changes)
     say(f"{store}: the policy is changed")
 
@@ -125,13 +123,12 @@ def _patterns(command: Any) -> Any:
             name, key, type=PATTERN, required=True, metavar="PATTERN",
             help=f"Identities of {party}, with * for any characters.",
         )(command)  # fmt: skip
-    return quiet_option(command)
+    return command
 
 
-@policy.command("allow", short_help="Allow calls between identities.")
-@store_argument
+@store_command(policy, "allow", short_help="Allow calls between identities.")
 @_patterns
-def allow(store: Where, sender: str, responder: str) -> None:
+def allow(store: Store, sender: str, responder: str) -> None:
     """Allow calls between identities: append a rule to the list.
 
     The last rule that matches a call decides. If none matches, the first rule does: if it is
@@ -140,10 +137,9 @@ def allow(store: Where, sender: str, responder: str) -> None:
     _add(store, Rule(True, sender, responder))
 
 
-@policy.command("deny", short_help="Deny calls between identities.")
-@store_argument
+@store_command(policy, "deny", short_help="Deny calls between identities.")
 @_patterns
-def deny(store: Where, sender: str, responder: str) -> None:
+def deny(store: Store, sender: str, responder: str) -> None:
     """Deny calls between identities: append a rule to the list, see allow.
 
     Tickets that were granted before are no longer resolved.
@@ -151,34 +147,29 @@ def deny(store: Where, sender: str, responder: str) -> None:
     _add(store, Rule(False, sender, responder))
 
 
-def _add(store: Where, rule: Rule) -> None:
-    with Store(store) as opened:
-        opened.add_rule(rule)
-        everyone = "allowed" if opened.rules().otherwise else "denied"
-    say(f"{store}: {_word(rule.allowed)} {rule.sender} to {rule.responder}; others are {everyone}")
+def _add(store: Store, rule: Rule) -> None:
+    store.add_rule(rule)
+    everyone = "allowed" if store.rules().otherwise else "denied"
+    made = f"{_word(rule.allowed)} {rule.sender} to {rule.responder}"
+    say(f"{store.where}: {made}; others are {everyone}")
 
 
 def _word(allowed: bool) -> str:
     return "allow" if allowed else "deny"
 
 
-@policy.command("remove")
-@store_argument
+@store_command(policy, "remove")
 @_patterns
-def remove(store: Where, sender: str, responder: str) -> None:
+def remove(store: Store, sender: str, responder: str) -> None:
     """Remove the rule with these two patterns."""
-    with Store(store) as opened:
-        opened.remove_rule(sender, responder)
-    say(f"{store}: removed the rule from {sender} to {responder}")
+    store.remove_rule(sender, responder)
+    say(f"{store.where}: removed the rule from {sender} to {responder}")
 
 
-@policy.command("list")
-@store_argument
-@json_option
-def list_rules(store: Where, as_json: bool) -> None:
+@store_command(policy, "list")
+def list_rules(store: Store, as_json: bool) -> None:
     """List the rules in their order, and what applies if none matches."""
-    with Store(store) as opened:
-        rules = opened.rules()
+    rules = store.rules()
     if as_json:
         listed = [
             {"rule": _word(rule.allowed), "from": rule.sender, "to": rule.responder}

@@ -9,14 +9,13 @@ from pathlib import Path
 import click
 
 from mikeytool.cli.command_groups import Group
-from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
+from mikeytool.cli.options.common import force_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
-from mikeytool.cli.options.store import deliver, key_file_option, store_argument
+from mikeytool.cli.options.store import deliver, key_file_option, store_command
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import Tpk
 from mikeytool.kms.store.store import Store
-from mikeytool.storage.sql import Where
 from mikeytool.wire.identity import Identity
 
 
@@ -25,8 +24,7 @@ def tpk() -> None:
     """Ticket protection keys: the KMS's own, and those shared with one user each."""
 
 
-@tpk.command("add")
-@store_argument
+@store_command(tpk, "add")
 @click.option(
     "--shared-with",
     type=IDENTITY,
@@ -38,9 +36,8 @@ def tpk() -> None:
 @click.option("--tpk", "key", type=KEY, metavar="KEY", help=f"The key to use: {KEY_HELP}.")
 @key_file_option
 @force_option
-@quiet_option
 def add_tpk(
-    store: Where,
+    store: Store,
     shared_with: Identity,
     name: str | None,
     key: bytes | None,
@@ -48,12 +45,10 @@ def add_tpk(
     force: bool,
 ) -> None:
     """Add a key shared with one user. Without --tpk, a new key is made and printed in hex."""
-    with Store(store) as opened:
-        _new_tpk(opened, shared_with, name, key, output, force=force)
+    _new_tpk(store, shared_with, name, key, output, force=force)
 
 
-@tpk.command("rotate")
-@store_argument
+@store_command(tpk, "rotate")
 @click.option(
     "--shared-with",
     type=IDENTITY,
@@ -62,13 +57,11 @@ def add_tpk(
 )
 @key_file_option
 @force_option
-@quiet_option
 def rotate_tpk(
-    store: Where, shared_with: Identity | None, output: Path | None, force: bool
+    store: Store, shared_with: Identity | None, output: Path | None, force: bool
 ) -> None:
     """Use a new key for new tickets; old tickets can be resolved until they expire."""
-    with Store(store) as opened:
-        _new_tpk(opened, shared_with, None, None, output, force=force)
+    _new_tpk(store, shared_with, None, None, output, force=force)
 
 
 def _new_tpk(
@@ -97,21 +90,18 @@ def _new_tpk(
     )
 
 
-@tpk.command("list")
-@store_argument
-@json_option
-def list_tpks(store: Where, as_json: bool) -> None:
+@store_command(tpk, "list")
+def list_tpks(store: Store, as_json: bool) -> None:
     """List the keys, without their octets."""
-    with Store(store) as opened:
-        listed = [
-            {
-                "name": str(one.name),
-                "shared_with": None if one.shared_with is None else str(one.shared_with),
-                "octets": len(one.key),
-                "current": one.current,
-            }
-            for one in opened.tpks()
-        ]
+    listed = [
+        {
+            "name": str(one.name),
+            "shared_with": None if one.shared_with is None else str(one.shared_with),
+            "octets": len(one.key),
+            "current": one.current,
+        }
+        for one in store.tpks()
+    ]
     if as_json:
         print(json.dumps({"tpks": listed}))
         return

@@ -11,17 +11,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import Certificate
 
 from mikeytool.cli.command_groups import Group
-from mikeytool.cli.options.common import json_option, quiet_option, say
+from mikeytool.cli.options.common import say
 from mikeytool.cli.options.store import (
     PATH,
     read_certificates,
     read_key_pair,
-    store_argument,
+    store_command,
 )
 from mikeytool.cli.render.table import print_table
 from mikeytool.crypto.certificates import rsa_key
 from mikeytool.kms.store.store import Store
-from mikeytool.storage.sql import Where
 
 
 @click.group(cls=Group)
@@ -33,38 +32,29 @@ def key() -> None:
     """
 
 
-@key.command("add")
-@store_argument
+@store_command(key, "add")
 @click.option("--private-key", type=PATH, required=True, metavar="PEM", help="The private key.")
 @click.option("--cert", type=PATH, required=True, metavar="PEM", help="Its certificate.")
-@quiet_option
-def add_key(store: Where, private_key: Path, cert: Path) -> None:
+def add_key(store: Store, private_key: Path, cert: Path) -> None:
     """Add a key pair, whose certificate must name the KMS in its subjectAltName."""
     pair = read_key_pair(private_key, cert)
-    with Store(store) as opened:
-        opened.add_key(*pair)
-    say(f"{store}: added the key of {_short(pair[1])}")
+    store.add_key(*pair)
+    say(f"{store.where}: added the key of {_short(pair[1])}")
 
 
-@key.command("list")
-@store_argument
-@json_option
-def list_keys(store: Where, as_json: bool) -> None:
+@store_command(key, "list")
+def list_keys(store: Store, as_json: bool) -> None:
     """List the certificates of the KMS."""
-    with Store(store) as opened:
-        _print(opened.certificates(), "keys", as_json)
+    _print(store.certificates(), "keys", as_json)
 
 
-@key.command("remove")
-@store_argument
+@store_command(key, "remove")
 @click.argument("cert", type=PATH, metavar="PEM")
-@quiet_option
-def remove_key(store: Where, cert: Path) -> None:
+def remove_key(store: Store, cert: Path) -> None:
     """Remove the key pair of a certificate."""
     found = read_certificates(cert)[0]
-    with Store(store) as opened:
-        opened.remove_key(found.fingerprint(SHA256()))
-    say(f"{store}: removed the key of {_short(found)}")
+    store.remove_key(found.fingerprint(SHA256()))
+    say(f"{store.where}: removed the key of {_short(found)}")
 
 
 @click.group(cls=Group)
@@ -72,41 +62,32 @@ def trust() -> None:
     """Trust anchors: CAs whose certificates prove the identities of users."""
 
 
-@trust.command("add")
-@store_argument
+@store_command(trust, "add")
 @click.argument("ca", type=PATH, metavar="CA.PEM")
-@quiet_option
-def add_anchor(store: Where, ca: Path) -> None:
+def add_anchor(store: Store, ca: Path) -> None:
     """Trust a certificate authority.
 
     The owners of its certificates must be users, too, unless `kms policy set --admit-certified`.
     """
     found = read_certificates(ca)[0]
     rsa_key(found)
-    with Store(store) as opened:
-        opened.add_anchor(found)
-    say(f"{store}: {_short(found)} is trusted")
+    store.add_anchor(found)
+    say(f"{store.where}: {_short(found)} is trusted")
 
 
-@trust.command("list")
-@store_argument
-@json_option
-def list_anchors(store: Where, as_json: bool) -> None:
+@store_command(trust, "list")
+def list_anchors(store: Store, as_json: bool) -> None:
     """List the certificates of the trusted CAs."""
-    with Store(store) as opened:
-        _print(opened.anchors(), "trusted", as_json)
+    _print(store.anchors(), "trusted", as_json)
 
 
-@trust.command("remove")
-@store_argument
+@store_command(trust, "remove")
 @click.argument("ca", type=PATH, metavar="CA.PEM")
-@quiet_option
-def remove_anchor(store: Where, ca: Path) -> None:
+def remove_anchor(store: Store, ca: Path) -> None:
     """Stop trusting a certificate authority."""
     found = read_certificates(ca)[0]
-    with Store(store) as opened:
-        opened.remove_anchor(found.fingerprint(SHA256()))
-    say(f"{store}: {_short(found)} is no longer trusted")
+    store.remove_anchor(found.fingerprint(SHA256()))
+    say(f"{store.where}: {_short(found)} is no longer trusted")
 
 
 def _print(certificates: list[Certificate], name: str, as_json: bool) -> None:

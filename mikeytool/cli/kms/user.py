@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from mikeytool.cli.command_groups import Group
-from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
+from mikeytool.cli.options.common import force_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.store import (
     PATH,
@@ -18,14 +18,13 @@ from mikeytool.cli.options.store import (
     deliver,
     key_file_option,
     read_certificates,
-    store_argument,
+    store_command,
 )
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import User
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.private_files import check_free
-from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 
@@ -35,8 +34,7 @@ def user() -> None:
     """Users of the KMS and their keys."""
 
 
-@user.command("add")
-@store_argument
+@store_command(user, "add")
 @click.argument("uri", type=IDENTITY)
 @click.option("--psk", type=KEY, metavar="KEY", help=f"The key to use: {KEY_HELP}.")
 @click.option("--psk-id", metavar="TEXT", help="A name for the key, which messages can carry.")
@@ -56,9 +54,8 @@ def user() -> None:
 )
 @key_file_option
 @force_option
-@quiet_option
 def add(
-    store: Where,
+    store: Store,
     uri: Identity,
     psk: bytes | None,
     psk_id: str | None,
@@ -70,19 +67,18 @@ def add(
     """Add the user URI. Without --psk and --cert, a new key is made and printed in hex."""
     if output is not None:
         check_free(output, force=force)
-    with Store(store) as opened:
-        certificate = None if cert is None else _certificate(cert, uri)
-        made = psk is None and cert is None
-        key = os.urandom(opened.profile.key_length) if made else psk
+    certificate = None if cert is None else _certificate(cert, uri)
+    made = psk is None and cert is None
+    key = os.urandom(store.profile.key_length) if made else psk
 
-        def hand_out() -> None:
-            if key is not None:
-                deliver(key, output, made=made, force=force)
+    def hand_out() -> None:
+        if key is not None:
+            deliver(key, output, made=made, force=force)
 
-        name = None if psk_id is None else Identity.key_name(psk_id)
-        # The key is delivered before the user is committed: no user is added whose key is lost.
-        opened.add_user(uri, key, name, act_as, certificate, before_commit=hand_out)
-    say(f"{store}: added {uri}")
+    name = None if psk_id is None else Identity.key_name(psk_id)
+    # The key is delivered before the user is committed: no user is added whose key is lost.
+    store.add_user(uri, key, name, act_as, certificate, before_commit=hand_out)
+    say(f"{store.where}: added {uri}")
 
 
 def _certificate(path: Path, uri: Identity) -> bytes:
@@ -98,8 +94,7 @@ def _certificate(path: Path, uri: Identity) -> bytes:
     return found.public_bytes(Encoding.DER)
 
 
-@user.command("import")
-@store_argument
+@store_command(user, "import")
 @click.argument("file", type=PATH)
 @click.option(
     "-o",
@@ -109,8 +104,7 @@ def _certificate(path: Path, uri: Identity) -> bytes:
     help="Write new keys to FILE, mode 0600, instead of standard output.",
 )
 @force_option
-@quiet_option
-def import_users(store: Where, file: Path, output: Path | None, force: bool) -> int:
+def import_users(store: Store, file: Path, output: Path | None, force: bool) -> int:
     """Add the users in FILE, all of them or none.
 
     FILE is CSV whose first line names the columns, or JSON Lines, with uri, psk, psk_id and
@@ -121,17 +115,13 @@ def import_users(store: Where, file: Path, output: Path | None, force: bool) -> 
 
     if output is not None:
         check_free(output, force=force)
-    with Store(store) as opened:
-        return import_file(opened, file, output, force=force)
+    return import_file(store, file, output, force=force)
 
 
-@user.command("list")
-@store_argument
-@json_option
-def list_users(store: Where, as_json: bool) -> None:
+@store_command(user, "list")
+def list_users(store: Store, as_json: bool) -> None:
     """List the users, without their keys."""
-    with Store(store) as opened:
-        users = opened.users()
+    users = store.users()
     if as_json:
         print(json.dumps({"users": [_user_json(one) for one in users]}))
         return
@@ -162,21 +152,18 @@ def _known_by(one: User) -> list[str]:
     return [name for name, value in by.items() if value is not None]
 
 
-@user.command("show")
-@store_argument
+@store_command(user, "show")
 @click.argument("uri", type=IDENTITY)
-@json_option
-def show_user(store: Where, uri: Identity, as_json: bool) -> None:
+def show_user(store: Store, uri: Identity, as_json: bool) -> None:
     """Show a user: key name, state, groups, and the identities that they may act as."""
-    with Store(store) as opened:
-        found = opened.user(uri)
-        if found is None:
-            raise StateError(f"{store}: there is no user {uri}; see kms user list")
-        content = {
-            **_user_json(found),
-            "act_as": opened.act_as(uri),
-            "groups": [str(group) for group in opened.groups_of(uri)],
-        }
+    found = store.user(uri)
+    if found is None:
+        raise StateError(f"{store.where}: there is no user {uri}; see kms user list")
+    content = {
+        **_user_json(found),
+        "act_as": store.act_as(uri),
+        "groups": [str(group) for group in store.groups_of(uri)],
+    }
     if as_json:
         print(json.dumps(content))
         return
@@ -188,60 +175,48 @@ def show_user(store: Where, uri: Identity, as_json: bool) -> None:
     print_table([("", ""), *rows])
 
 
-@user.command("disable", short_help="Refuse requests of a user, and tickets of theirs.")
-@store_argument
+@store_command(user, "disable", short_help="Refuse requests of a user, and tickets of theirs.")
 @click.argument("uri", type=IDENTITY)
-@quiet_option
-def disable_user(store: Where, uri: Identity) -> None:
+def disable_user(store: Store, uri: Identity) -> None:
     """Refuse all requests of a user, and no longer resolve tickets that they requested."""
-    with Store(store) as opened:
-        opened.enable(uri, False)
-    say(f"{store}: {uri} is disabled")
+    store.enable(uri, False)
+    say(f"{store.where}: {uri} is disabled")
 
 
-@user.command("enable")
-@store_argument
+@store_command(user, "enable")
 @click.argument("uri", type=IDENTITY)
-@quiet_option
-def enable_user(store: Where, uri: Identity) -> None:
+def enable_user(store: Store, uri: Identity) -> None:
     """Undo disable."""
-    with Store(store) as opened:
-        opened.enable(uri, True)
-    say(f"{store}: {uri} is enabled")
+    store.enable(uri, True)
+    say(f"{store.where}: {uri} is enabled")
 
 
-@user.command("remove", short_help="Remove a user and their key.")
-@store_argument
+@store_command(user, "remove", short_help="Remove a user and their key.")
 @click.argument("uri", type=IDENTITY)
-@quiet_option
-def remove_user(store: Where, uri: Identity) -> None:
+def remove_user(store: Store, uri: Identity) -> None:
     """Remove a user, their key and their group memberships.
 
     Tickets that they requested, or that a key shared with them protects, are no longer
     resolved. A removed user is a stranger: another KMS may act for them, and with
     --admit-certified a certificate admits them. Disable users who must not come back.
     """
-    with Store(store) as opened:
-        opened.remove_user(uri)
-    say(f"{store}: {uri} is removed")
+    store.remove_user(uri)
+    say(f"{store.where}: {uri} is removed")
 
 
-@user.command("rekey")
-@store_argument
+@store_command(user, "rekey")
 @click.argument("uri", type=IDENTITY)
 @click.option("--psk", type=KEY, metavar="KEY", help=f"The key to use: {KEY_HELP}.")
 @key_file_option
 @force_option
-@quiet_option
 def rekey_user(
-    store: Where, uri: Identity, psk: bytes | None, output: Path | None, force: bool
+    store: Store, uri: Identity, psk: bytes | None, output: Path | None, force: bool
 ) -> None:
     """Give a user a new key. Without --psk, it is made and printed in hex."""
-    with Store(store) as opened:
-        key = psk or os.urandom(opened.profile.key_length)
+    key = psk or os.urandom(store.profile.key_length)
 
-        def hand_out() -> None:
-            deliver(key, output, made=psk is None, force=force)
+    def hand_out() -> None:
+        deliver(key, output, made=psk is None, force=force)
 
-        opened.rekey(uri, key, before_commit=hand_out)
-    say(f"{store}: {uri} has a new key")
+    store.rekey(uri, key, before_commit=hand_out)
+    say(f"{store.where}: {uri} has a new key")

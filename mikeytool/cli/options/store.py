@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mikeytool.cli.message_io import write_output
+from mikeytool.cli.options.clock import clock
+from mikeytool.cli.options.common import json_option, quiet_option
 from mikeytool.cli.options.keys import format_key, read_passphrase
+from mikeytool.kms.store.store import Store
 from mikeytool.storage.postgres import check_url, is_url
 from mikeytool.storage.private_files import write_private
 from mikeytool.storage.sql import Where
@@ -51,12 +56,30 @@ class Pattern(click.ParamType):  # type: ignore[type-arg] # generic only in newe
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The pattern, as the store keeps it."""
-        if not value or not str(value).isprintable():
+        if not value or not str(value).isprintable() or " " in value:
             self.fail("a pattern is printable text, with * for any characters", param, ctx)
         return str(value)
 
 
 PATTERN = Pattern()
+
+
+def store_command(group: click.Group, name: str, **how: Any) -> Callable[[Any], click.Command]:
+    """Make a command of a function that takes an open store, which the argument STORE names.
+
+    The command has --json if the function has a parameter `as_json`, else -q.
+    """
+
+    def decorate(function: Any) -> click.Command:
+        @wraps(function)
+        def run(store: Where, **given: Any) -> Any:
+            with Store(store, clock=clock()) as opened:
+                return function(opened, **given)
+
+        option = json_option if "as_json" in function.__annotations__ else quiet_option
+        return group.command(name, **how)(store_argument(option(run)))
+
+    return decorate
 
 
 def deliver(key: bytes, output: Path | None, *, made: bool, force: bool) -> None:

@@ -92,6 +92,14 @@ def _references(_store: Store, db: Db) -> Iterator[str]:
         "SELECT who, pattern FROM act_as WHERE who NOT IN (SELECT id FROM users)"
     ):
         yield f"{user!r} may act as {pattern}, but is no user"
+    for (peer,) in db.execute(
+        "SELECT DISTINCT peer FROM speaks_for WHERE peer NOT IN (SELECT id FROM peers)"
+    ):
+        yield f"{peer!r} speaks for others, but is no KMS"
+    for (party,) in db.execute(
+        "SELECT shared_with FROM tpks WHERE shared_with NOT IN (SELECT id FROM users)"
+    ):
+        yield f"a ticket protection key is shared with {party!r}, who is no user"
     for (name,) in db.execute("SELECT psk_id FROM users JOIN peers ON psk_id = peers.id"):
         yield f"{name!r} names the key of a user and of another KMS"
 

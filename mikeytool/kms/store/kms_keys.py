@@ -80,7 +80,8 @@ class KmsKeys(SealedDatabase):
                     )
                 db.execute(f"{before} = ?", (party,))
             added = db.execute(
-                "INSERT INTO tpks VALUES (?, ?, ?, 1) ON CONFLICT DO NOTHING",
+                "INSERT INTO tpks (name, tpk, shared_with, current) VALUES (?, ?, ?, 1)"
+                " ON CONFLICT DO NOTHING",
                 (tpk.name.data, sealed, party),
             )
             if not added.rowcount:

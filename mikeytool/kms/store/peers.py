@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from mikeytool.kms.store.names import check_identity, check_patterns
 from mikeytool.kms.store.records import Peer, check_psk
 from mikeytool.kms.store.seal_context import peer_context
 from mikeytool.kms.store.sealed import SealedDatabase
-from mikeytool.wire.errors import StateError
+from mikeytool.storage.sql import Db
+from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
 
 
@@ -17,28 +19,57 @@ class Peers(SealedDatabase):
     def add_peer(self, peer: Peer) -> None:
         """Add another KMS.
 
-        Raises UsageError for a key shorter than 16 octets, StateError if it exists already or
-        a user or a user's key has its name.
+        Raises UsageError for a key shorter than 16 octets, for no patterns and for names that
+        are none, StateError if it exists already, is this KMS itself, or if a group, a user or
+        a user's key has its name.
         """
         check_psk(peer.psk)
+        check_identity(peer.identity)
+        if peer.identity == self.identity:
+            raise UsageError(f"{peer.identity}: this is the KMS of {self.where}, not another one")
         data = peer.identity.data
         sealed = self.sealer.seal(peer.psk, *peer_context(data))
         with self.transaction() as db:
             known = "SELECT 1 FROM users WHERE psk_id = ? OR id = ?"
             if db.execute(known, (data, data)).fetchone():
                 raise StateError(f"{self.where}: a user, or a user's key, is named {peer.identity}")
+            if db.execute("SELECT 1 FROM members WHERE grp = ?", (data,)).fetchone():
+                raise StateError(f"{self.where}: a group is named {peer.identity}")
             added = db.execute(
                 "INSERT INTO peers VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (data, int(peer.identity.id_type), peer.location, sealed),
             )
             if not added.rowcount:
                 raise StateError(f"{self.where}: the KMS {peer.identity} exists already")
+            self._speaks_for(db, data, peer.patterns)
+
+    def set_patterns(self, identity: Identity, patterns: Sequence[str]) -> None:
+        """Replace the patterns of the identities that another KMS speaks for.
+
+        Raises UsageError for none, StateError if there is no KMS with that identity.
+        """
+        with self.transaction() as db:
+            if not db.execute("SELECT 1 FROM peers WHERE id = ?", (identity.data,)).fetchone():
+                raise self._no_peer(identity)
+            db.execute("DELETE FROM speaks_for WHERE peer = ?", (identity.data,))
+            self._speaks_for(db, identity.data, patterns)
+
+    def _speaks_for(self, db: Db, peer: bytes, patterns: Sequence[str]) -> None:
+        if not patterns:
+            raise UsageError("say with --for which identities the other KMS speaks for")
+        check_patterns(patterns)
+        rows = [(peer, pattern) for pattern in dict.fromkeys(patterns)]
+        db.executemany("INSERT INTO speaks_for VALUES (?, ?)", rows)
+
+    def _no_peer(self, identity: Identity) -> StateError:
+        return StateError(f"{self.where}: there is no KMS {identity}; see kms peer list")
 
     def remove_peer(self, identity: Identity) -> None:
         """Remove another KMS; raises StateError if there is none with that identity."""
         with self.transaction() as db:
+            db.execute("DELETE FROM speaks_for WHERE peer = ?", (identity.data,))
             if not db.execute("DELETE FROM peers WHERE id = ?", (identity.data,)).rowcount:
-                raise StateError(f"{self.where}: there is no KMS {identity}; see kms peer list")
+                raise self._no_peer(identity)
 
     def peers(self) -> list[Peer]:
         """All other KMSs, ordered by identity."""
@@ -55,4 +86,9 @@ class Peers(SealedDatabase):
         for data, id_type, location, sealed in rows:
             identity = Identity(data, id_type)
             psk = self._opened(sealed, f"the key shared with {identity}", peer_context(data))
-            yield Peer(identity, location, psk)
+            yield Peer(identity, location, psk, self._patterns(data))
+
+    def _patterns(self, peer: bytes) -> tuple[str, ...]:
+        query = "SELECT pattern FROM speaks_for WHERE peer = ? ORDER BY pattern"
+        with self._errors():
+            return tuple(row[0] for row in self._db.execute(query, (peer,)).fetchall())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.masked_repr import masked_repr
+from mikeytool.wire.pattern import matches
 
 MIN_PSK = 16
 """In octets: keys have at least 128 bits (RFC 6043 12.1)."""
@@ -64,12 +65,21 @@ class Tpk:
 class Peer:
     """Another KMS and the key shared with it (RFC 6043 10).
 
-    `location` is its URL, or the path of its store on this machine.
+    `location` is its URL, or the path of its store on this machine. `patterns` are those of the
+    identities that it speaks for, as initiators of tickets that it resolves and as responders
+    that it asks for. Without any, which only a store of an earlier version has, nothing is
+    believed of it.
     """
 
     identity: Identity
     location: str
     psk: bytes = field(repr=False)
+    patterns: tuple[str, ...] = ()
+
+    def closeness(self, identity: Identity) -> int:
+        """How closely the patterns fit an identity: 0 if none does, else octets that are fixed."""
+        fitting = (text for text in self.patterns if matches(identity, text))
+        return max((1 + len(text.replace("*", "")) for text in fitting), default=0)
 
 
 @dataclass(frozen=True, slots=True)

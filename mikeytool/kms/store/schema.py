@@ -8,7 +8,7 @@ NAME = "KMS store"
 KIND = 0x6D6B6D73
 """What marks a store's file, and its lock on a server: "mkms"."""
 
-VERSION = 3
+VERSION = 4
 
 USERS = """CREATE TABLE users (
     id BLOB PRIMARY KEY, id_type INTEGER NOT NULL, psk BLOB, psk_id BLOB UNIQUE, cert BLOB,
@@ -69,6 +69,21 @@ FROM_VERSION_2 = (
     TPKS_CURRENT,
 )
 
+FROM_VERSION_3 = (
+    # For whom an earlier peer speaks, only the operator knows.
+    """CREATE TABLE speaks_for (
+    peer BLOB NOT NULL, pattern TEXT NOT NULL,
+    PRIMARY KEY (peer, pattern)) WITHOUT ROWID""",
+    "ALTER TABLE tpks ADD COLUMN until_ns INTEGER",
+    "DELETE FROM tpks WHERE shared_with IS NOT NULL AND shared_with NOT IN (SELECT id FROM users)",
+    "ALTER TABLE log ADD COLUMN count INTEGER NOT NULL DEFAULT 1",
+    *(
+        f"UPDATE log SET {text} = substr({text}, 1, 250) WHERE length({text}) > 250"  # noqa: S608
+        for text in ("who", "about", "reason")
+    ),
+    "CREATE INDEX log_refused ON log (who, at_ns) WHERE outcome = 'refused'",
+)
+
 SCHEMA = (
     "CREATE TABLE kms (id BLOB NOT NULL, id_type INTEGER NOT NULL, profile INTEGER NOT NULL)",
     USERS,
@@ -81,6 +96,7 @@ SCHEMA = (
     _LOG,
     _LOG_AT,
     *SINCE_VERSION_2,
+    *FROM_VERSION_3,
     *replay.SCHEMA,
 )
 
@@ -95,6 +111,7 @@ TABLES = {
     "kms_keys": "position",
     "anchors": "fingerprint",
     "peers": "id",
+    "speaks_for": "peer, pattern",
     "rules": "position",
     "rates": "sender",
     "requested": "ticket",

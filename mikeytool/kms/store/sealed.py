@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -24,7 +25,8 @@ class SealedDatabase:
     named = True
     """Whether this is the store that the operator named, to which MIKEYTOOL_SEAL applies."""
 
-    def __init__(self, where: Where) -> None:
+    def __init__(self, where: Where, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
         self._backend: Backend = (
             StoreServer(str(where)) if is_url(where) else StoreFile(Path(where))
         )

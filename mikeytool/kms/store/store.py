@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -21,6 +22,7 @@ from cryptography.x509 import Certificate
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.profile import PROFILE_256, Profile
 from mikeytool.kms.store.kms_keys import KmsKeys, check_key_pair, check_tpk, insert_key_pair
+from mikeytool.kms.store.names import check_identity
 from mikeytool.kms.store.peers import Peers
 from mikeytool.kms.store.records import LogEntry, Tpk, User
 from mikeytool.kms.store.seal import BESIDE, Seal, Sealer, key_path, write_seal
@@ -133,6 +135,7 @@ class Store(Users, KmsKeys, StoredPolicy, Peers):
         an error before that leaves them as they were. Raises UsageError for keys that do not
         fit, StateError for whatever goes wrong with files and databases.
         """
+        check_identity(identity)
         check_tpk(tpk, profile)
         if key_pair is not None:
             check_key_pair(*key_pair, identity)
@@ -149,6 +152,7 @@ class Store(Users, KmsKeys, StoredPolicy, Peers):
         seal, sealer = Seal.in_memory()
         fill = partial(_filled, seal, sealer, _first_rows(identity, profile, tpk, None))
         made = cls.__new__(cls)
+        made._clock = time.time_ns
         made._backend = StoreFile.in_memory(fill)
         made.sealer = sealer
         return made
@@ -338,7 +342,7 @@ def _first_rows(identity: Identity, profile: Profile, tpk: Tpk, key_pair: KeyPai
         row = (identity.data, int(identity.id_type), profile.bits)
         db.execute("INSERT INTO kms VALUES (?, ?, ?)", row)
         sealed = sealer.seal(tpk.key, *tpk_context(tpk.name.data, None))
-        db.execute("INSERT INTO tpks VALUES (?, ?, NULL, 1)", (tpk.name.data, sealed))
+        db.execute("INSERT INTO tpks VALUES (?, ?, NULL, 1, NULL)", (tpk.name.data, sealed))
         if key_pair is not None:
             insert_key_pair(db, sealer, *key_pair)
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from mikeytool.kms.store.schema import (
     FROM_VERSION_2,
+    FROM_VERSION_3,
     KIND,
     NAME,
     SCHEMA,
@@ -36,6 +37,7 @@ class StoreFile(SqliteDatabase):
     migrations: ClassVar = {
         1: (*replay.FROM_VERSION_1, *SINCE_VERSION_2),
         2: FROM_VERSION_2,
+        3: FROM_VERSION_3,
     }
 
     def _migrated(self, db: sqlite3.Connection, version: int) -> None:

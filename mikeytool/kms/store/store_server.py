@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from mikeytool.kms.store.schema import KIND, NAME, SCHEMA, TABLES, VERSION
+from typing import ClassVar
+
+from mikeytool.kms.store.schema import (
+    FROM_VERSION_3,
+    KIND,
+    NAME,
+    SCHEMA,
+    TABLES,
+    VERSION,
+)
 from mikeytool.storage.postgres import PostgresDatabase
 
 
@@ -16,3 +25,4 @@ class StoreServer(PostgresDatabase):
     tables = tuple(TABLES)
     schema = SCHEMA
     lock = KIND
+    migrations: ClassVar = {3: FROM_VERSION_3}

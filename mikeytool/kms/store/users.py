@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from mikeytool.kms.store.names import check_identity, check_patterns
 from mikeytool.kms.store.records import NewUser, User, check_psk
 from mikeytool.kms.store.seal_context import psk_context
 from mikeytool.kms.store.sealed import BeforeCommit, SealedDatabase, nothing
@@ -35,8 +36,9 @@ class Users(SealedDatabase):
     def add_users(self, users: Iterable[NewUser], before_commit: BeforeCommit = nothing) -> None:
         """Add users, all of them or none.
 
-        Raises UsageError for a key shorter than 16 octets and for a user without key and
-        certificate, StateError for a user or key name that exists already.
+        Raises UsageError for a key shorter than 16 octets, for a user without key and
+        certificate and for names that are none, StateError for a user or key name that exists
+        already, or is that of a group or of a KMS.
         """
         with self.transaction() as db:
             for user in users:
@@ -46,16 +48,21 @@ class Users(SealedDatabase):
     def _insert(self, db: Db, user: NewUser) -> None:
         if user.psk is None and user.certificate is None:
             raise UsageError(f"{user.identity} has neither a key nor a certificate")
+        check_identity(user.identity)
+        check_patterns(user.act_as)
         data, sealed = user.identity.data, None
         if user.psk is not None:
             check_psk(user.psk)
             sealed = self.sealer.seal(user.psk, *psk_context(data))
+        if user.psk_id is not None:
+            check_identity(user.psk_id)
         name = None if user.psk_id is None else user.psk_id.data
         for taken in (name, data):
             # A message names a key by its own name or by its user's.
-            query = "SELECT 1 FROM peers WHERE id = ?"
-            if taken is not None and db.execute(query, (taken,)).fetchone():
-                raise StateError(f"{self.where}: another KMS has the name {Identity(taken)}")
+            if taken is not None:
+                self._check_no_kms(db, Identity(taken))
+        if self.is_group(user.identity):
+            raise StateError(f"{self.where}: a group has the name {user.identity}")
         # So the name of one user's key must not be another user's name.
         if name not in (None, data) and self.user(Identity(name or b"")) is not None:
             raise StateError(f"{self.where}: the key name {user.psk_id} is that of another user")
@@ -99,10 +106,11 @@ class Users(SealedDatabase):
     def remove_user(self, identity: Identity) -> None:
         """Remove a user, their act-as patterns and group memberships.
 
-        A key shared with them no longer protects anything. Raises StateError if there is no
-        such user.
+        Keys shared with them go as well: they must not open tickets of the next user of that
+        name. Raises StateError if there is no such user.
         """
         with self.transaction() as db:
+            db.execute("DELETE FROM tpks WHERE shared_with = ?", (identity.data,))
             db.execute("DELETE FROM members WHERE member = ?", (identity.data,))
             db.execute("DELETE FROM act_as WHERE who = ?", (identity.data,))
             gone = db.execute("DELETE FROM users WHERE id = ?", (identity.data,))
@@ -161,12 +169,28 @@ class Users(SealedDatabase):
             yield User(Identity(data, id_type), name, bool(enabled), psk, cert)
 
     def add_members(self, group: Identity, members: Sequence[Identity]) -> None:
-        """Add members to a group: a ticket for the group admits them."""
+        """Add members to a group: a ticket for the group admits them.
+
+        Raises UsageError for names that are none, StateError for a group with the name of a
+        user or of a KMS.
+        """
+        for name in (group, *members):
+            check_identity(name)
         with self.transaction() as db:
+            self._check_no_kms(db, group)
+            if self.user(group) is not None:
+                raise StateError(f"{self.where}: a user has the name {group}")
             db.executemany(
                 "INSERT INTO members VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 [(member.data, group.data, int(group.id_type)) for member in members],
             )
+
+    def _check_no_kms(self, db: Db, name: Identity) -> None:
+        """Refuse the name of this KMS or of another one."""
+        if name == self.identity:
+            raise StateError(f"{self.where}: the KMS itself has the name {name}")
+        if db.execute("SELECT 1 FROM peers WHERE id = ?", (name.data,)).fetchone():
+            raise StateError(f"{self.where}: another KMS has the name {name}")
 
     def remove_members(self, group: Identity, members: Sequence[Identity]) -> None:
         """Remove members from a group, all or none; raises StateError for one not in it."""

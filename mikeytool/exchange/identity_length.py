@@ -1,0 +1,19 @@
+"""How long an identity may be for a role of the protocol; reading alone has no limit."""
+
+from __future__ import annotations
+
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.identity import MAX_IDENTITY, Identity
+from mikeytool.wire.payloads import ID, IDR
+from mikeytool.wire.registry import ErrorNo
+
+
+def identity_of(payload: ID | IDR) -> Identity:
+    """The identity in a payload; raises Refused (Invalid ID) for more than 1,024 octets."""
+    if len(payload.id_data) > MAX_IDENTITY:
+        raise Refused(
+            f"an identity of {len(payload.id_data)} octets is not supported; it has at most"
+            f" {MAX_IDENTITY}",
+            ErrorNo.INVALID_ID,
+        )
+    return Identity.of(payload)
