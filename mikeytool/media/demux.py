@@ -34,12 +34,25 @@ class Route:
     `process` is None while it is not known which context opens them, or if none is to.
     `misses` counts the packets since the last that was opened, `next_change` is the frame
     from which on another key will be in use, None for never. `first_time` and
-    `last_time` are those of the packets opened.
+    `last_time` are those of the packets opened, `last_frame` is the number of the last.
     """
 
     __slots__ = (
-        "context", "destination", "first_time", "flow", "last_time", "looks_like_rtp", "misses",
-        "next_change", "process", "report", "seen", "source", "ssrc", "strangers",
+        "context",
+        "destination",
+        "first_time",
+        "flow",
+        "last_frame",
+        "last_time",
+        "looks_like_rtp",
+        "misses",
+        "next_change",
+        "process",
+        "report",
+        "seen_frame",
+        "source",
+        "ssrc",
+        "strangers",
     )  # fmt: skip
 
     def __init__(
@@ -58,7 +71,7 @@ class Route:
         self.strangers: list[ReceiverContext] | None = None
         self.first_time: int | None = None
         self.last_time: int | None = None
-        self.seen = 0
+        self.last_frame = self.seen_frame = 0
 
 
 class Demux(ABC):
@@ -177,11 +190,11 @@ class Demux(ABC):
 
     def _give_up(self) -> None:
         """Forget the routes that nothing came through since the last time, or else any half."""
-        idle = [key for key, route in self.known.items() if route.report.packets == route.seen]
+        idle = [key for key, route in self.known.items() if route.last_frame == route.seen_frame]
         for key in idle or list(self.known)[: MAX_ROUTES // 2]:
             del self.known[key]
         for route in self.known.values():
-            route.seen = route.report.packets
+            route.seen_frame = route.last_frame
 
     def _looks_like_rtp(self, route: Route, record: Record, batch: Sequence[Record]) -> bool:
         """Whether the batch has another packet of a route that may follow this one.

@@ -100,7 +100,7 @@ class ReceiverDemux(Demux):
         self._rocs = settings.rocs
         self._is_text = is_text
         self._chosen = False
-        self._open: dict[ReceiverContext, int] = {}
+        self._open: dict[ReceiverContext, None] = {}  # in the order of their making
 
     def process(
         self,
@@ -280,7 +280,7 @@ class ReceiverDemux(Demux):
                 "which are its own; choose them with --flow, --port or --ssrc"
             )
         receiver = context.receiver
-        self._use(context, record.number)
+        self._use(context, self._position(record))
         number = int.from_bytes(route.ssrc)
         roc = self._roc_before(route, packet, context)
         for assumed in (roc, 0) if roc else (0,):
@@ -330,36 +330,36 @@ class ReceiverDemux(Demux):
         if route.flow:
             self._key_ends(route.flow)
 
-    def _use(self, context: ReceiverContext, frame: int) -> None:
+    def _use(self, context: ReceiverContext, position: int) -> None:
         """Note that a context has a receiver; where they are too many, give some up."""
-        self._open[context] = frame
+        self._open.setdefault(context)
         if len(self._open) > MAX_RECEIVERS:
-            self._release()
+            self._release(context, position)
 
-    def _release(self) -> None:
-        """Give up receivers of routes that nothing came through since the last time."""
-        busy: set[ReceiverContext] = set()
-        idle: list[Route] = []
+    def _release(self, needed: ReceiverContext, position: int) -> None:
+        """Give a quarter of the receivers up, but not one that is needed.
+
+        First those of routes that nothing came through since the last time, then those of
+        calls that have ended, then those that were made first.
+        """
+        busy = {one.context for one in self.known.values() if one.last_frame != one.seen_frame}
+
+        def worth(context: ReceiverContext) -> tuple[bool, bool]:
+            key = context.signalled
+            is_needed = context is needed or context in busy
+            return is_needed, key is None or position < key.ended
+
+        gone = set(sorted(self._open, key=worth)[: MAX_RECEIVERS // 4]) - {needed}
         for route in self.known.values():
-            if route.context is not None:
-                if route.report.packets != route.seen:
-                    busy.add(route.context)
-                else:
-                    idle.append(route)
-            route.seen = route.report.packets
-        idle_contexts = [each for each in self._open if each not in busy]
-        if not idle_contexts:
-            idle_contexts = list(self._open)[: MAX_RECEIVERS // 2]
-        gone = set(idle_contexts)
-        for route in self.known.values():
+            route.seen_frame = route.last_frame
             if route.context in gone:
                 route.process = route.context = None
                 route.misses = 0
-        for context in idle_contexts:
+        for context in gone:
+            self._report.given_up += bool(context.receiver.streams)
             self._report.take_streams(context.receiver)
             context.release()
             del self._open[context]
-        self._report.given_up += len(idle_contexts)
 
     def finish(self) -> None:
         """Report what the receivers know of their streams, and why if nothing was decrypted."""

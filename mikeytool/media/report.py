@@ -92,6 +92,7 @@ class Report:
     fault: WireError | None = None
     _streams: dict[tuple[int, str], StreamReport] = field(default_factory=dict, repr=False)
     _reasons: set[str] = field(default_factory=set, repr=False)
+    _told: set[str] = field(default_factory=set, repr=False)
     _untold: int = field(default=0, repr=False)
     _copies: int = field(default=0, repr=False)
     _unverified: tuple[int, str] | None = field(default=None, repr=False)
@@ -148,7 +149,7 @@ class Report:
         self, stream: StreamReport, name: str, frame: int, *, is_guess: bool = False
     ) -> None:
         """Note the key that opens a stream from a frame on."""
-        if stream.keys and stream.keys[-1].key == name:
+        if stream.ssrc == _ELSE or (stream.keys and stream.keys[-1].key == name):
             return
         if stream.keys:
             self.add_note(f"{stream.name} to {stream.destination}: from frame {frame} on with "
@@ -192,7 +193,8 @@ class Report:
 
     def add_note(self, text: str) -> None:
         """Record something worth knowing that is no error."""
-        if text not in self.notes and len(self.notes) < _MOST_NOTES:
+        if text not in self._told and len(self.notes) < _MOST_NOTES:
+            self._told.add(text)
             self.notes.append(text)
             self.listener.note(text)
 

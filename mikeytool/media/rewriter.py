@@ -135,7 +135,7 @@ class Rewriter:
                 done = with_payload(raw, record[4], datagram, done)
             out.append(rewritten(record, done))
             stream.done += 1
-            route.last_time = record[1]
+            route.last_frame, route.last_time = record[0], record[1]
             if route.first_time is None:
                 route.first_time = record[1]
         return b"".join(out)

@@ -49,3 +49,14 @@ def test_random_calls(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if not scene.lost_answers:
         assert (counts["failed"], counts["replayed"]) == (0, 0)
     assert max(tries.values()) <= MAX_TRIES + 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_few_receivers_the_outcome_is_the_same(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mikeytool.media.receiver_demux.MAX_RECEIVERS", 8)
+    monkeypatch.setattr("mikeytool.media.demux.MAX_ROUTES", 8)
+    scene = Scene(seed)
+    packets, _ = decrypted(scene)
+    assert [frame.clear for frame in scene.frames] == packets
