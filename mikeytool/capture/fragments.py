@@ -86,7 +86,7 @@ class Fragments:
                 self._packets.popitem(last=False)
             return None
         whole = b"".join(packet.pieces[offset] for offset in packet.offsets)
-        found = datagram_of(
-            whole, fragment.addresses, fragment.protocol, 0, 0, len(whole), cut=False
-        )
+        found = datagram_of(whole, fragment.addresses, fragment.protocol, 0, len(whole))
+        if isinstance(found, Fragment):  # of a packet inside, in a tunnel
+            return self.add(whole, found)
         return None if found is None else (whole, found)

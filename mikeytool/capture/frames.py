@@ -6,9 +6,9 @@ is a `Datagram` (a UDP datagram, or a TCP segment), a `Fragment` of an IP packet
 anything else. Their offsets count in `record.raw`: the payload is
 `record.raw[found.start:found.end]`. No other object is made.
 
-It reads Ethernet (with any VLAN tags, 802.1Q and 802.1ad), Linux cooked v1 and v2, raw IP,
-BSD loopback, IPv4 with options and IPv6 with extension headers. Checksums are not verified:
-in a capture made at the sender they are often not there yet.
+It reads every link type of `link_types`, and through every encapsulation of `encapsulations`:
+the datagram is the innermost. IPv4 may have options and IPv6 extension headers. Checksums are
+not verified: in a capture made at the sender they are often not there yet.
 
 Fragments with the same `key` belong to one IP packet; `offset` says where `raw[start:end]`
 belongs in its payload, and the last has `more` False. `datagram_of` finds ports and payload
@@ -18,22 +18,31 @@ in a payload that was put together.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from mikeytool.capture.encapsulations import (
+    ENCAPSULATIONS,
+    IP,
+    IP_TUNNELS,
+    IPV6,
+    UDP_TUNNELS,
+    Found,
+    Step,
+)
+from mikeytool.capture.exported_pdu import read_exported_pdu
+from mikeytool.capture.layers import Layer, checksum, enclose, fix_ipv4, fix_ipv6, fix_udp
+from mikeytool.capture.link_types import ETHERNET, EXPORTED_PDU, LINK_TYPES, unread_link
 from mikeytool.wire.errors import WireError
 
 TCP = 6
 UDP = 17
 
-NULL, ETHERNET, LOOP, LINUX_SLL, LINUX_SLL2 = 0, 1, 108, 113, 276
-RAW, IPV4, IPV6 = 101, 228, 229
-_OTHER_RAW = (12, 14)  # what some systems write for RAW
-
-_ETHERTYPE_IPV4 = 0x0800
-_ETHERTYPE_IPV6 = 0x86DD
-_VLAN = (0x8100, 0x88A8, 0x9100)
-_MOST_TAGS = 8
+NO_HEADER = -1
+"""In place of an offset: a datagram without IP and UDP headers, an exported PDU."""
+MAX_LAYERS = 16
+"""Headers of a frame that are read through, down to the innermost datagram."""
 
 # IPv6 extension headers (RFC 8200 4, RFC 4302).
 _EXTENSIONS = (0, 43, 60)
@@ -52,7 +61,8 @@ class Datagram(NamedTuple):
     `protocol` is UDP or TCP. `flow` is source address, destination address, source port and
     destination port as in the packet: 12 octets with IPv4, 36 with IPv6.
     `network` and `transport` are the offsets of the IP and the UDP or TCP header, `start`
-    and `end` of the payload; `cut` says that the capture does not have all of it.
+    and `end` of the payload; `cut` says that the capture does not have all of it. `layers` are
+    the headers around the IP packet that say how long it is.
     """
 
     protocol: int
@@ -62,6 +72,7 @@ class Datagram(NamedTuple):
     start: int
     end: int
     cut: bool
+    layers: tuple[Layer, ...] = ()
 
     @property
     def source(self) -> str:
@@ -115,49 +126,133 @@ def find_datagram(link: int, raw: bytes, start: int, end: int) -> Datagram | Fra
 
     `link` is the LINKTYPE number of the frame.
     """
-    # Most frames are these: Ethernet, IPv4 without options, UDP, in one piece.
-    if (
-        link == ETHERNET
-        and end - start >= 42
-        and raw[start + 12 : start + 15] == b"\x08\x00\x45"
-        and raw[start + 23] == UDP
-        and not (raw[start + 20] & 0x3F or raw[start + 21])
-    ):
-        transport = start + 34
-        length = (raw[start + 38] << 8) | raw[start + 39]
-        total = (raw[start + 16] << 8) | raw[start + 17]
-        if length >= 8 and length + 20 == total and transport + length <= end:
-            return tuple.__new__(
-                Datagram,
-                (
-                    UDP,
-                    raw[start + 26 : start + 38],
-                    start + 14,
-                    transport,
-                    transport + 8,
-                    transport + length,
-                    False,
-                ),
-            )
-    network = _network(link, raw, start, end)
-    if network is None:
-        return None
-    version = raw[network] >> 4
-    if version == 4:
-        return _in_ipv4(raw, network, end)
-    if version == 6:
-        return _in_ipv6(raw, network, end)
-    return None
+    # Most frames are these: Ethernet, with a tag or none, IPv4 without options, UDP, in one piece.
+    if link == ETHERNET and end - start >= 42:
+        network = start + 14
+        if raw[start + 12] == 0x81 and raw[start + 13] == 0:
+            network += 4
+        if (
+            raw[network - 2 : network + 1] == b"\x08\x00\x45"
+            and raw[network + 9] == UDP
+            and not (raw[network + 6] & 0x3F or raw[network + 7])
+            and network + 28 < end
+        ):
+            transport = network + 20
+            length = (raw[network + 24] << 8) | raw[network + 25]
+            if (
+                length > 8
+                and length + 20 == (raw[network + 2] << 8) | raw[network + 3]
+                and transport + length <= end
+                # No tunnel begins as media does.
+                and (
+                    raw[network + 28] & 0x80 or raw[network + 22 : network + 24] not in UDP_TUNNELS
+                )
+            ):
+                return tuple.__new__(
+                    Datagram,
+                    (
+                        UDP,
+                        raw[network + 12 : network + 24],
+                        network,
+                        transport,
+                        transport + 8,
+                        transport + length,
+                        False,
+                        (),
+                    ),
+                )
+    found = _find(link, raw, start, end)
+    return None if isinstance(found, str) else found
+
+
+def why_unread(link: int, raw: bytes, start: int, end: int) -> str:
+    """Name what keeps the frame `raw[start:end]` from being read; empty if nothing does.
+
+    Frames that are read but hold no datagram, such as ARP, are no concern.
+    """
+    found = _find(link, raw, start, end)
+    return found if isinstance(found, str) else ""
+
+
+def _find(link: int, raw: bytes, start: int, end: int) -> Datagram | Fragment | str | None:
+    if link == EXPORTED_PDU:
+        pdu = read_exported_pdu(raw, start, end)
+        if pdu is None:
+            return None
+        at, flow, _ = pdu
+        return Datagram(UDP, flow, NO_HEADER, NO_HEADER, min(at, end), end, at > end)
+    step = LINK_TYPES.get(link)
+    if step is None:
+        return unread_link(link)
+    layers: list[Layer] = []
+    return _through(raw, step(raw, start, end, layers), layers)
+
+
+def _through(raw: bytes, place: Found, layers: list[Layer]) -> Datagram | Fragment | str | None:
+    """The innermost datagram, segment or fragment; what is not read is told by a text."""
+    around: Datagram | None = None
+    for _ in range(MAX_LAYERS):
+        if place is None or isinstance(place, str):
+            break
+        kind, at, end = place
+        if kind not in (IP, IPV6):
+            step = ENCAPSULATIONS.get(kind)
+            place = None if step is None or at >= end else step(raw, at, end, layers)
+            continue
+        packet = _packet(raw, at, end)
+        if packet is None or isinstance(packet, Fragment):
+            return packet or around
+        network = at
+        addresses, protocol, at, end, cut = packet
+        layers.append(Layer(fix_ipv4 if len(addresses) == 8 else fix_ipv6, network))
+        found = _datagram(raw, addresses, protocol, network, at, end, cut, layers[:-1])
+        step = _tunnel(raw, protocol, at, found)
+        if step is None:
+            return found or around
+        if found is not None:
+            around = found
+            layers.append(Layer(fix_udp, at, network))
+            at, end = found.start, found.end
+        place = step(raw, at, end, layers) if at < end else None
+    return around or (place if isinstance(place, str) else None)
+
+
+def _tunnel(raw: bytes, protocol: int, at: int, found: Datagram | None) -> Step | None:
+    """What reads the payload of an IP packet as another packet."""
+    if protocol == UDP:
+        return None if found is None else UDP_TUNNELS.get(raw[at + 2 : at + 4])
+    return IP_TUNNELS.get(protocol)
 
 
 def datagram_of(
-    raw: bytes, addresses: bytes, protocol: int, network: int, at: int, end: int, cut: bool
-) -> Datagram | None:
-    """Find the UDP datagram or TCP segment in the IP payload `raw[at:end]`; None without any.
+    raw: bytes, addresses: bytes, protocol: int, at: int, end: int
+) -> Datagram | Fragment | None:
+    """Find what is in the IP payload `raw[at:end]`, which was put together from fragments.
 
-    `addresses` are source and destination, 8 or 32 octets; `network` is the offset of the IP
-    header, for the result.
+    `addresses` are source and destination, 8 or 32 octets.
     """
+    found = _datagram(raw, addresses, protocol, at, at, end, cut=False, layers=())
+    step = _tunnel(raw, protocol, at, found)
+    if step is None:
+        return found
+    if found is not None:
+        at, end = found.start, found.end
+    layers: list[Layer] = []
+    inner = _through(raw, step(raw, at, end, layers), layers) if at < end else None
+    return found if inner is None or isinstance(inner, str) else inner
+
+
+def _datagram(
+    raw: bytes,
+    addresses: bytes,
+    protocol: int,
+    network: int,
+    at: int,
+    end: int,
+    cut: bool,
+    layers: Sequence[Layer],
+) -> Datagram | None:
+    """Find the UDP datagram or TCP segment in the IP payload `raw[at:end]`; None without any."""
     room = end - at
     if protocol == UDP and room >= 8:
         (length,) = _u16(raw, at + 4)
@@ -165,58 +260,32 @@ def datagram_of(
         length = length or room
         if length < 8:
             return None
-        flow = addresses + raw[at : at + 4]
-        return Datagram(
-            UDP, flow, network, at, at + 8, at + min(length, room), cut or length > room
-        )
-    if protocol == TCP and room >= 20:
-        header = raw[at + 12] >> 4 << 2
-        if not 20 <= header <= room:
+        stop = at + min(length, room)
+        is_cut = cut or length > room
+    elif protocol == TCP and room >= 20:
+        length = raw[at + 12] >> 4 << 2
+        if not 20 <= length <= room:
             return None
-        flow = addresses + raw[at : at + 4]
-        return Datagram(TCP, flow, network, at, at + header, end, cut)
-    return None
-
-
-def _network(link: int, raw: bytes, start: int, end: int) -> int | None:
-    """The offset of the IP header, of which at least the first octet is there."""
-    if link == ETHERNET:
-        at = _behind_tags(raw, start + 12, end)
-    elif link == LINUX_SLL:
-        at = _behind_tags(raw, start + 14, end)
-    elif link == LINUX_SLL2:
-        if end - start < 20:
-            return None
-        (kind,) = _u16(raw, start)
-        at = start + 20
-        if kind in _VLAN:
-            at = _behind_tags(raw, at + 2, end) or end
-        elif kind not in (_ETHERTYPE_IPV4, _ETHERTYPE_IPV6):
-            return None
-    elif link in (NULL, LOOP):
-        at = start + 4
-    elif link in (RAW, IPV4, IPV6, *_OTHER_RAW):
-        at = start
+        stop, is_cut = end, cut
     else:
         return None
-    return at if at is not None and at < end else None
+    flow = addresses + raw[at : at + 4]
+    begin = at + (8 if protocol == UDP else length)
+    return Datagram(protocol, flow, network, at, begin, stop, is_cut, tuple(layers))
 
 
-def _behind_tags(raw: bytes, at: int, end: int) -> int | None:
-    """The offset of the IP header after the type at `at` and the VLAN tags that may follow."""
-    for _ in range(_MOST_TAGS):
-        if end - at < 2:
-            return None
-        (kind,) = _u16(raw, at)
-        if kind in (_ETHERTYPE_IPV4, _ETHERTYPE_IPV6):
-            return at + 2
-        if kind not in _VLAN:
-            return None
-        at += 4
-    return None
+_Packet = tuple[bytes, int, int, int, bool]
+"""Of an IP packet: addresses, protocol, start and end of its payload, whether it is cut."""
 
 
-def _in_ipv4(raw: bytes, network: int, end: int) -> Datagram | Fragment | None:
+def _packet(raw: bytes, network: int, end: int) -> _Packet | Fragment | None:
+    version = raw[network] >> 4 if network < end else 0
+    if version == 4:
+        return _ipv4(raw, network, end)
+    return _ipv6(raw, network, end) if version == 6 else None
+
+
+def _ipv4(raw: bytes, network: int, end: int) -> _Packet | Fragment | None:
     header = (raw[network] & 0x0F) * 4
     if header < 20 or end - network < header:
         return None
@@ -239,10 +308,10 @@ def _in_ipv4(raw: bytes, network: int, end: int) -> Datagram | Fragment | None:
             stop,
             cut,
         )
-    return datagram_of(raw, addresses, protocol, network, network + header, stop, cut)
+    return addresses, protocol, network + header, stop, cut
 
 
-def _in_ipv6(raw: bytes, network: int, end: int) -> Datagram | Fragment | None:
+def _ipv6(raw: bytes, network: int, end: int) -> _Packet | Fragment | None:
     if end - network < 40:
         return None
     (length,) = _u16(raw, network + 4)
@@ -268,7 +337,7 @@ def _in_ipv6(raw: bytes, network: int, end: int) -> Datagram | Fragment | None:
             protocol, at = behind, at + 8
         else:
             break
-    return datagram_of(raw, addresses, protocol, network, at, stop, cut) if at < stop else None
+    return (addresses, protocol, at, stop, cut) if at < stop else None
 
 
 def with_octets(raw: bytes, start: int, end: int, found: Datagram, octets: bytes) -> bytes:
@@ -280,10 +349,10 @@ def with_octets(raw: bytes, start: int, end: int, found: Datagram, octets: bytes
         raise WireError("the capture does not have the whole segment")
     at = found.transport
     segment = raw[at : at + 16] + b"\0\0" + raw[at + 18 : found.start] + octets
-    words = int.from_bytes(segment + b"\0" * (len(segment) & 1), "big")
-    checksum = -(words + int.from_bytes(found.flow[:-4], "big") + TCP + len(segment)) % 0xFFFF
-    head = raw[start : at + 16] + checksum.to_bytes(2, "big") + raw[at + 18 : found.start]
-    return head + octets + raw[found.end : end]
+    pseudo = int.from_bytes(found.flow[:-4], "big") + TCP + len(segment)
+    head = raw[start : at + 16] + checksum(segment, pseudo).to_bytes(2, "big")
+    frame = head + raw[at + 18 : found.start] + octets
+    return enclose(frame, start, found.layers) if found.layers else frame + raw[found.end : end]
 
 
 def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> bytes:
@@ -296,11 +365,13 @@ def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> byt
     Raises WireError if the capture does not have the whole datagram, if it is no UDP, or if
     the packet would be longer than IP can say.
     """
-    protocol, flow, network, transport, payload_at, _, cut = found
+    protocol, flow, network, transport, payload_at, _, cut, layers = found
     if protocol != UDP:
         raise WireError("the payload of TCP cannot be replaced")
     if cut:
         raise WireError("the capture does not have the whole packet; capture with a longer snaplen")
+    if network == NO_HEADER:
+        return raw[start:payload_at] + payload
     length = 8 + len(payload)
     v4 = len(flow) == 12
     ahead = transport - network - (0 if v4 else 40)  # octets that count beside UDP's
@@ -314,7 +385,8 @@ def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> byt
         words = int.from_bytes(head[network - start :] + middle + behind, "big")
         head += middle + (-words % 0xFFFF).to_bytes(2, "big") + behind
         if raw[transport + 6 : payload_at] == b"\0\0":
-            return head + ports + _two_u16.pack(length, 0) + payload
+            frame = head + ports + _two_u16.pack(length, 0) + payload
+            return enclose(frame, start, layers) if layers else frame
     else:
         head = raw[start : network + 4] + (ahead + length).to_bytes(2, "big")
         head += raw[network + 6 : transport]
@@ -323,5 +395,6 @@ def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> byt
     words = int.from_bytes(payload, "big")
     if length & 1:
         words <<= 8
-    checksum = -(words + int.from_bytes(flow, "big") + UDP + 2 * length) % 0xFFFF
-    return head + ports + _two_u16.pack(length, checksum or 0xFFFF) + payload
+    total = -(words + int.from_bytes(flow, "big") + UDP + 2 * length) % 0xFFFF
+    frame = head + ports + _two_u16.pack(length, total or 0xFFFF) + payload
+    return enclose(frame, start, layers) if layers else frame

@@ -90,7 +90,7 @@ class Rewriter:
                     self._other(record, found, out)
                     continue
                 datagram = found
-                _, flow, _, _, start, end, _ = datagram
+                _, flow, _, _, start, end, _, _ = datagram
             # RTP and RTCP have version 2 (RFC 7983 7); the SSRC of RTCP comes earlier.
             at = start + (4 if end - start > 1 and 192 <= raw[start + 1] <= 223 else 8)
             if end < at + 4 or raw[start] & 0xC0 != 0x80:

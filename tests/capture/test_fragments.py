@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from mikeytool.capture.fragments import MAX_PACKETS, MAX_PIECES, MAX_WAIT, Fragments
-from mikeytool.capture.frames import RAW, Fragment, find_datagram
+from mikeytool.capture.frames import Fragment, find_datagram
+from mikeytool.capture.link_types import RAW
 from tests.capture import network
 from tests.capture.network import ALICE, ALICE6, BOB, BOB6
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mikeytool.capture import reassembly
-from mikeytool.capture.frames import RAW, Datagram, find_datagram
+from mikeytool.capture.frames import Datagram, find_datagram
+from mikeytool.capture.link_types import RAW
 from mikeytool.capture.reassembly import Moment, StreamReader, TcpStreams
 from tests.capture.network import ACK, CLIENT, FIN, PSH, RST, SYN, Ends, stream, tcp
 

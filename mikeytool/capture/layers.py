@@ -1,0 +1,108 @@
+"""Headers around an IP packet that say how long it is, and have to follow when it changes.
+
+A `Layer` is noted for each of them while a frame is read from the outside in; `enclose` makes
+lengths and checksums right from the inside out.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from mikeytool.wire.errors import WireError
+
+_LONGEST = 0xFFFF
+_GRE_CHECKSUM, _GRE_SEQUENCE, _GRE_ACKNOWLEDGMENT = 0x8000, 0x1000, 0x0080
+_HAS_FCS = 0x10
+
+
+class Layer(NamedTuple):
+    """A header at offset `at` of a record; `fix` makes it right in a frame that has changed.
+
+    `fix` takes the frame and the offset in it. `network` is the offset of the IP header below,
+    of UDP only.
+    """
+
+    fix: Callable[[bytearray, int, int], None]
+    at: int
+    network: int = 0
+
+
+def enclose(frame: bytes, start: int, layers: Sequence[Layer]) -> bytes:
+    """Correct the headers around an IP packet that ends with the frame.
+
+    `start` is the offset of the frame in the record in which the layers were noted. Raises
+    WireError if a header cannot say how long it is now.
+    """
+    changed = bytearray(frame)
+    for fix, at, network in reversed(layers):
+        fix(changed, at - start, network - start)
+    return bytes(changed)
+
+
+def checksum(octets: bytes | bytearray, start: int = 0) -> int:
+    """The Internet checksum (RFC 1071) of octets, and of a number that is added to them."""
+    words = int.from_bytes(octets + b"\0" * (len(octets) & 1), "big")
+    return -(words + start) % 0xFFFF
+
+
+def fix_ipv4(frame: bytearray, at: int, _network: int) -> None:
+    """Total length and header checksum (RFC 791 3.1); a length of 0 stays."""
+    if frame[at + 2 : at + 4] == b"\0\0":
+        return
+    _put(frame, at + 2, len(frame) - at)
+    header = (frame[at] & 0x0F) * 4
+    _put(frame, at + 10, 0)
+    _put(frame, at + 10, checksum(frame[at : at + header]))
+
+
+def fix_ipv6(frame: bytearray, at: int, _network: int) -> None:
+    """Payload length (RFC 8200 3); 0 stays."""
+    if frame[at + 4 : at + 6] != b"\0\0":
+        _put(frame, at + 4, len(frame) - at - 40)
+
+
+def fix_udp(frame: bytearray, at: int, network: int) -> None:
+    """Length and checksum (RFC 768); no checksum stays none, as tunnels have it (RFC 6935)."""
+    size = len(frame) - at
+    _put(frame, at + 4, size)
+    if frame[at + 6 : at + 8] == b"\0\0":
+        return
+    _put(frame, at + 6, 0)
+    is_v4 = frame[network] >> 4 == 4
+    addresses = frame[network + 12 : network + 20] if is_v4 else frame[network + 8 : network + 40]
+    pseudo = int.from_bytes(addresses, "big") + 17 + size
+    _put(frame, at + 6, checksum(frame[at:], pseudo) or 0xFFFF)
+
+
+def fix_gre(frame: bytearray, at: int, _network: int) -> None:
+    """The checksum of RFC 2784, or the payload length of RFC 2637."""
+    (flags,) = struct.unpack_from("!H", frame, at)
+    if flags & 7:
+        header = 8 + 4 * bool(flags & _GRE_SEQUENCE) + 4 * bool(flags & _GRE_ACKNOWLEDGMENT)
+        _put(frame, at + 4, len(frame) - at - header)
+    elif flags & _GRE_CHECKSUM:
+        _put(frame, at + 4, 0)
+        _put(frame, at + 4, checksum(frame[at:]))
+
+
+def fix_length(frame: bytearray, at: int, _network: int) -> None:
+    """A length of two octets that counts what follows it: IEEE 802.3, and PPPoE (RFC 2516)."""
+    _put(frame, at, len(frame) - at - 2)
+
+
+def fix_gtp(frame: bytearray, at: int, _network: int) -> None:
+    """The length of GTP-U (TS 29.281 5.1), which counts what follows the first 8 octets."""
+    _put(frame, at + 2, len(frame) - at - 8)
+
+
+def fix_radiotap(frame: bytearray, at: int, _network: int) -> None:
+    """The flags of radiotap: a changed frame has no frame check sequence."""
+    frame[at] &= ~_HAS_FCS
+
+
+def _put(frame: bytearray, at: int, number: int) -> None:
+    if not 0 <= number <= _LONGEST:
+        raise WireError(f"a packet of {number} octets is longer than what encloses it can say")
+    struct.pack_into("!H", frame, at, number)
