@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from mikeytool.client.key_tab import read_key_tabs as read_key_tabs
     from mikeytool.client.key_text import parse_key as parse_key
     from mikeytool.client.kms_access import Kms as Kms
+    from mikeytool.client.kms_access import LazyKms as LazyKms
     from mikeytool.client.kms_access import StoreKms as StoreKms
     from mikeytool.client.kms_access import UrlKms as UrlKms
     from mikeytool.client.kms_access import reach as reach
@@ -77,7 +78,7 @@ __getattr__, __dir__, __all__ = face(
         "public_key": ("PublicKey",),
         "key_tab": ("read_key_tabs",),
         "key_text": ("parse_key",),
-        "kms_access": ("Kms", "StoreKms", "UrlKms", "reach"),
+        "kms_access": ("Kms", "LazyKms", "StoreKms", "UrlKms", "reach"),
         "ticket_files": ("Pending", "TicketFile", "find_ticket", "read_ticket"),
         "tickets": ("accept_answer", "describe_ticket", "make_ticket_file", "resolve_with_tpk"),
         "session_files": ("SessionFile", "locked_session"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -114,6 +115,42 @@ class UrlKms:
         self._remote.check(answer)
         mark = answer.headers.get(group_queries.ANSWER_HEADER)
         return group_queries.read_answer(self._key, mac, mark, answer.body)
+
+
+class LazyKms:
+    """A KMS that is reached when it is first asked, so that what needs no answer needs no KMS.
+
+    `reach` is called then, and again for the next query when it raises.
+    """
+
+    def __init__(self, reach: Callable[[], StoreKms | UrlKms]) -> None:
+        self._reach = reach
+
+    @cached_property
+    def _kms(self) -> StoreKms | UrlKms:
+        return self._reach()
+
+    @property
+    def identity(self) -> Identity:
+        """The identity of the KMS; raises as `reach` does, as all the others do."""
+        return self._kms.identity
+
+    def answer(self, env: Environment, message: bytes) -> bytes:
+        """The answer of the KMS to a message."""
+        return self._kms.answer(env, message)
+
+    def groups_of(self, identity: Identity) -> Sequence[Identity]:
+        """The groups that the KMS knows someone to be in."""
+        return self._kms.groups_of(identity)
+
+    def is_group(self, identity: Identity) -> bool:
+        """Whether the KMS knows an identity to be that of a group."""
+        return self._kms.is_group(identity)
+
+    def close(self) -> None:
+        """Close the KMS if it was reached."""
+        if "_kms" in vars(self):
+            self._kms.close()
 
 
 def reach(where: str, tls: Tls | None = None, key: SharedKey | None = None) -> StoreKms | UrlKms:

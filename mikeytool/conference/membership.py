@@ -17,7 +17,7 @@ from mikeytool.conference.model import (
     Update,
 )
 from mikeytool.conference.system import ConferenceSystem, Step
-from mikeytool.wire.errors import MikeyError, Refused, StateError, Unreachable, UsageError
+from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo
 
@@ -141,10 +141,11 @@ def dismiss(
 ) -> list[Update]:
     """Put people out, and with `deny` out of the allowed set too; gives the updates.
 
-    Whoever is named is out, whether the KMS can be reached for new group keys or not: else the
-    next command that reaches it changes them. A group that is denied takes those with it who
-    are in by it alone, once the KMS has said who they are. Raises Refused for a removal of
-    someone who never was in.
+    The people named are out at once, in a transaction before the KMS is asked for new group
+    keys. If it does not make them, for any reason, its error is raised, and the next command
+    that the KMS answers changes the keys. Denying a group removes the members that are in by it
+    alone, once the KMS has said which they are. Raises Refused for the removal of someone who
+    was never in.
     """
     with system.state.transaction() as db:
         conference = the_conference(db, focus)
@@ -152,12 +153,14 @@ def dismiss(
             _dismiss(db, conference, identity, deny=deny)
     try:
         return _caught_up(system, conference.focus)
-    except (Unreachable, Refused, StateError) as error:
-        done = "denial" if deny else "removal"
-        error.args = (
-            f"{error}; the {done} stands, and the group keys change with the next command that"
-            " reaches the KMS",
+    except MikeyError as error:
+        stands = (
+            f"; the {'denial' if deny else 'removal'} stands, and the group keys change with the"
+            " next command that reaches the KMS"
         )
+        if isinstance(error, WireError):
+            error.text += stands
+        error.args = (f"{error.args[0]}{stands}",)
         raise
 
 

@@ -8,12 +8,14 @@ is never asked within one: see `ConferenceSystem.step`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
-from mikeytool.client.kms_access import Kms
+from mikeytool.client.kms_access import Kms, LazyKms, reach
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference import rows
 from mikeytool.conference.database import ConferenceState, Db
@@ -24,6 +26,7 @@ from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_
 from mikeytool.exchange.resolve import ResolvedTicket, accept_resolve_resp, resolve_init
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import TransferInit
+from mikeytool.kms.group_queries import SharedKey
 from mikeytool.wire.errors import Refused, Unavailable
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
@@ -61,6 +64,19 @@ class ConferenceSystem:
     env: Environment
     kms: Kms
     send_errors: bool = False
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, env: Environment, *, send_errors: bool = False) -> Iterator[Self]:
+        """Open the system in a state file; raises StateError.
+
+        Its KMS is reached when it is first asked: what needs no answer of it is done without.
+        """
+        with ConferenceState(path) as state:
+            me = state.settings()
+            key = SharedKey(me.identity, me.psk)
+            with closing(LazyKms(lambda: reach(me.kms, key=key))) as kms:
+                yield cls(state, env, kms, send_errors)
 
     @cached_property
     def settings(self) -> Settings:

@@ -323,3 +323,15 @@ def test_event_packages_with_a_cms_key(system: Shell) -> None:
         " -out opened"
     )
     assert system.path("opened").read_bytes().split() == system.path("body").read_bytes().split()
+
+
+def test_people_are_put_out_when_the_store_of_the_kms_is_gone(system: Shell) -> None:
+    create(system)
+    call_in(system, "bob")
+    system.path("kms.db").rename(system.path("away"))
+    ran = system.fails("mikeytool conference remove conference.db sip:bob@example.com", 4, "stands")
+    assert len(ran.err.splitlines()) == 1
+    assert shown(system)["members"][-1]["state"] == "left"
+    system.path("away").rename(system.path("kms.db"))
+    system.ok("mikeytool conference updates conference.db")
+    assert [key["state"] for key in shown(system)["keys"]] == ["active", "overlap"]

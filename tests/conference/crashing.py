@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mikeytool.client.kms_access import StoreKms
 from mikeytool.conference import calling_in, calling_out, membership, rows
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.model import Purpose, Update
@@ -87,7 +86,8 @@ class Killed:
             if line and not kill:
                 self.usual[name] = time.monotonic() - start
         os.waitpid(process, 0)
-        self.room.store = Store(self.room.store.path)
+        if self.room.store.path.exists():
+            self.room.store = Store(self.room.store.path)
         check(self.room.state.path)
         told: Told | None = json.loads(line) if line.endswith("\n") else None
         if kill:
@@ -95,9 +95,8 @@ class Killed:
         return told
 
     def _do(self, work: Work, pipe: int) -> None:
-        with closing(ConferenceState(self.room.state.path)) as state:
-            kms = StoreKms(Store(self.room.store.path))
-            system = ConferenceSystem(state, Environment(time.time_ns, os.urandom), kms)
+        env = Environment(time.time_ns, os.urandom)
+        with ConferenceSystem.open(self.room.state.path, env) as system:
             os.write(pipe, b"ready\n")
             try:
                 told = work(system)
@@ -259,6 +258,29 @@ class Killed:
     def deny(self) -> None:
         self.remove(deny=True)
 
+    def alone(self) -> None:
+        """Someone is put out while the store of the KMS is gone."""
+        inside = [who for who, state in self.states().items() if state == "joined"]
+        if not inside:
+            self.call_in()
+            return
+        who, deny, before = self.chance.choice(inside), self.chance.random() < 0.5, self.states()
+        store, away = self.room.store.path, self.room.folder / "away"
+        store.rename(away)
+        try:
+            told = self.run("alone", lambda system: dismiss(system, who, deny=deny))
+        finally:
+            away.rename(store)
+        assert told is None or "stands" in told["refused"]
+        out = self.states()[who] == "left"
+        assert out or told is None
+        assert self.states() == {**before, **({who: "left"} if out else {})}
+        generation = self.generation()
+        self.take(self.run("updates", unanswered, kill=False))
+        assert self.generation() == generation + out
+        if deny:
+            self.run("allow", lambda system: allow(system, who), kill=False)
+
     def again(self) -> None:
         told = self.run("updates", unanswered)
         self.take(told)
@@ -297,6 +319,7 @@ COMMANDS: dict[str, Callable[[Killed], object]] = {
     "allow": Killed.deny,
     "deny": Killed.deny,
     "remove": Killed.remove,
+    "alone": Killed.alone,
     "rekey": Killed.rekey,
     "updates": Killed.again,
     "expire": Killed.expire,

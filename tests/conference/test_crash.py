@@ -12,8 +12,8 @@ from tests.support import TESTS
 
 EACH = 6
 COMMANDS = {
-    "create", "call in", "call out", "answer", "update", "allow", "deny", "remove", "rekey",
-    "updates", "expire",
+    "create", "call in", "call out", "answer", "update", "allow", "deny", "remove", "alone",
+    "rekey", "updates", "expire",
 }  # fmt: skip
 
 

@@ -4,8 +4,12 @@ what needs the KMS is done by the next command that reaches it.
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +18,8 @@ from mikeytool.conference import calling_out, membership, rows
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import error_message
-from mikeytool.wire.errors import Refused, Unreachable
+from mikeytool.kms.store.seal import key_path
+from mikeytool.wire.errors import MikeyError, Refused, Unreachable
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import ErrorNo
@@ -117,6 +122,103 @@ def test_an_invitee_who_is_named_cannot_answer(
     assert check(full.state.path)[EVE] == "left"
     membership.unanswered(full.system, None)
     everyone_has_the_newest(full, EVE)
+
+
+def _gone(store: Path) -> None:
+    store.unlink()
+
+
+def _no_store(store: Path) -> None:
+    store.write_bytes(b"this is no database " * 400)
+
+
+def _folder(store: Path) -> None:
+    store.unlink()
+    store.mkdir()
+
+
+def _no_seal(store: Path) -> None:
+    key_path(store).unlink()
+
+
+def _other_seal(store: Path) -> None:
+    key_path(store).write_text("00" * 32)
+
+
+def _no_tables(store: Path) -> None:
+    with closing(sqlite3.connect(store)) as db:
+        db.execute("DROP TABLE users")
+
+
+DAMAGE: list[Callable[[Path], None]] = [
+    _gone, _no_store, _folder, _no_seal, _other_seal, _no_tables,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("deny", [True, False])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_who_is_named_is_out_whatever_became_of_the_store(
+    full: Room, damage: Callable[[Path], None], deny: bool
+) -> None:
+    membership.allow(full.system, None, [EVE])
+    answer = full.person(EVE).pick_up(full.call_out(EVE))
+    store, kept = full.store.path, full.folder / "kept"
+    full.store.close()
+    full.own_kms.close()
+    beside = [path for path in full.folder.iterdir() if path.name.startswith(store.name)]
+    kept.mkdir()
+    for path in beside:
+        shutil.copy(path, kept)
+    damage(store)
+    with ConferenceSystem.open(full.state.path, full.env) as system:
+        with pytest.raises(MikeyError, match=r"; the (denial|removal) stands, and the group"):
+            membership.dismiss(system, None, [BOB, EVE], deny=deny)
+        with pytest.raises(Refused, match="too late"):
+            calling_out.answer(system, answer)
+        with pytest.raises(MikeyError):
+            membership.unanswered(system, None)
+    states = check(full.state.path)
+    assert (states[BOB], states[EVE], states[CAROL]) == ("left", "left", "joined")
+    if store.is_dir():
+        store.rmdir()
+    for path in kept.iterdir():
+        shutil.copy(path, full.folder)
+    with ConferenceSystem.open(full.state.path, full.env) as system:
+        got = membership.unanswered(system, None)
+    assert {update.to for update in got} == {ALICE, CAROL, DAN}
+
+
+class Answering(Away):
+    """A KMS whose answers to messages are these octets, or made of the message."""
+
+    def __init__(self, kms: Kms, made: bytes | Callable[[bytes], bytes]) -> None:
+        super().__init__(kms)
+        self._made = made
+
+    def answer(self, _env: Environment, message: bytes) -> bytes:
+        return self._made if isinstance(self._made, bytes) else self._made(message)
+
+    def groups_of(self, _identity: Identity) -> Sequence[Identity]:
+        return []
+
+
+def _error(message: bytes) -> bytes:
+    env = Environment(lambda: 0, lambda length: bytes(length))
+    return error_message(env, Message.parse(message).header, ErrorNo.AUTH_FAILURE, None)
+
+
+@pytest.mark.parametrize("deny", [True, False])
+@pytest.mark.parametrize("made", [b"", b"garbage", b"\x01" * 300, lambda message: message, _error])
+def test_who_is_named_is_out_whatever_the_kms_answers(
+    full: Room, deny: bool, made: bytes | Callable[[bytes], bytes]
+) -> None:
+    system = replace(full.system, kms=Answering(full.system.kms, made))
+    with pytest.raises(MikeyError, match=r"; the (denial|removal) stands, and the group"):
+        membership.dismiss(system, None, [BOB], deny=deny)
+    assert check(full.state.path)[BOB] == "left"
+    assert len(full.group_keys()) == 1
+    membership.unanswered(full.system, None)
+    everyone_has_the_newest(full, BOB)
 
 
 def test_a_group_that_is_denied_is_looked_at_by_the_next_command(

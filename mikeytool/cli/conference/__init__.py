@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import click
@@ -44,7 +44,6 @@ from mikeytool.conference.model import (
 )
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.profile import check_key
-from mikeytool.kms.group_queries import SharedKey
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.identity import Identity
 
@@ -129,13 +128,8 @@ def _identity_of(where: str) -> Identity:
         return kms.identity
 
 
-@contextmanager
-def _system(path: Path, *, send_errors: bool = False) -> Iterator[ConferenceSystem]:
-    """Open a conference system and its KMS."""
-    with ConferenceState(path) as state:
-        me = state.settings()
-        with closing(reach(me.kms, key=SharedKey(me.identity, me.psk))) as kms:
-            yield ConferenceSystem(state, environment(), kms, send_errors)
+def _system(path: Path, *, send_errors: bool = False) -> AbstractContextManager[ConferenceSystem]:
+    return ConferenceSystem.open(path, environment(), send_errors=send_errors)
 
 
 def _purposes(_context: click.Context, _param: click.Parameter, text: str) -> list[Purpose]:
