@@ -1,5 +1,5 @@
 """X.509 certificates: the identities in them, and whether to trust them (RFC 3830 4.3 and 6.7,
-interpretations 34 and 37).
+interpretations 34, 37 and 48).
 
 Paths are validated by `cryptography.x509.verification` with extension policies from here: its
 own policies are for the Web and require a DNS name, extended key usages and key identifiers,
@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import pairwise
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
@@ -31,7 +32,7 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo, HashFunc, IdType, label
 
@@ -40,6 +41,8 @@ MIN_MODULUS = 2048
 
 MAX_CHAIN = 8
 """The most certificates that one message may carry."""
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 _NS = 1_000_000_000
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:(?://)?")
@@ -61,8 +64,46 @@ class Use(Enum):
     ENVELOPE = "keyEncipherment"
 
 
+_PURPOSES = {
+    "anyextendedkeyusage": ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+    "serverauth": ExtendedKeyUsageOID.SERVER_AUTH,
+    "clientauth": ExtendedKeyUsageOID.CLIENT_AUTH,
+    "codesigning": ExtendedKeyUsageOID.CODE_SIGNING,
+    "emailprotection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    "timestamping": ExtendedKeyUsageOID.TIME_STAMPING,
+    "ocspsigning": ExtendedKeyUsageOID.OCSP_SIGNING,
+}
+"""Purposes of extended key usage by their names in RFC 5280 4.2.1.12, in small letters."""
+
+_ALWAYS = {
+    Use.SIGNATURE: (ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,),
+    # The certificate of a KMS is often that of its server as well.
+    Use.ENVELOPE: (
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+        ExtendedKeyUsageOID.SERVER_AUTH,
+    ),
+}
+"""The purposes of which one is enough for each use."""
+
+
+def purpose(text: str) -> x509.ObjectIdentifier:
+    """Read a purpose of extended key usage: a name as in RFC 5280 4.2.1.12, or a dotted OID.
+
+    Raises UsageError for anything else.
+    """
+    known = _PURPOSES.get(text.lower())
+    if known is not None:
+        return known
+    try:
+        return x509.ObjectIdentifier(text)
+    except ValueError:
+        raise UsageError(
+            f"{text}: expected a purpose such as emailProtection, or a dotted OID"
+        ) from None
+
+
 def read_certificate(der: bytes) -> x509.Certificate:
-    """Read a certificate, its key, names and key usage.
+    """Read a certificate, its key, names, usages and basic constraints.
 
     Raises Refused (Invalid Cert) if any of them cannot be read.
     """
@@ -73,7 +114,9 @@ def read_certificate(der: bytes) -> x509.Certificate:
             certificate = x509.load_der_x509_certificate(der)
         certificate.public_key()
         _names(certificate)
-        _key_usage(certificate)
+        _extension(certificate, x509.KeyUsage)
+        _extension(certificate, x509.ExtendedKeyUsage)
+        _extension(certificate, x509.BasicConstraints)
     except _UNREADABLE as error:
         _refuse(f"a certificate cannot be read: {_line(error)}")
     return certificate
@@ -117,19 +160,23 @@ def is_of_kms(certificate: x509.Certificate, kms: Identity) -> bool:
 
 
 def check_certificate(
-    chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate], now_ns: int, use: Use
+    chain: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+    now_ns: int,
+    use: Use,
+    purposes: Sequence[x509.ObjectIdentifier] = (),
 ) -> None:
     """Check that the first certificate of a chain is trusted, valid now and fit for a use.
 
     `now_ns` is the Unix time in nanoseconds. Each certificate must certify the one before it;
-    the root may be left out, and an anchor may be the certificate itself. Raises Refused
+    the root may be left out, and an anchor may be the certificate itself. `purposes` are those
+    that `check_use` accepts in addition, in every certificate of the path. Raises Refused
     (Invalid Cert) otherwise.
     """
     if not 0 < len(chain) <= MAX_CHAIN:
         _refuse(f"a chain has 1 to {MAX_CHAIN} certificates, this one {len(chain)}")
     own = chain[0]
-    rsa_key(own)
-    _check_use(own, use)
+    check_use(own, use, purposes)
     now = datetime.fromtimestamp(now_ns // _NS, UTC)
     for certificate in chain:
         _check_time(certificate, now)
@@ -144,12 +191,65 @@ def check_certificate(
         PolicyBuilder()
         .store(Store(list(anchors)))
         .time(now)
-        .extension_policies(ca_policy=_AUTHORITIES, ee_policy=ExtensionPolicy.permit_all())
+        .extension_policies(
+            ca_policy=_authorities(frozenset((*_ALWAYS[use], *purposes))),
+            ee_policy=ExtensionPolicy.permit_all(),
+        )
     )
     try:
         builder.build_client_verifier().verify(own, list(chain[1:]))
     except (*_UNREADABLE, VerificationError) as error:
         _refuse(f"no trust anchor vouches for the certificate: {_line(error)}")
+
+
+def check_use(
+    certificate: x509.Certificate, use: Use, purposes: Sequence[x509.ObjectIdentifier] = ()
+) -> None:
+    """Check that the key in a certificate is for RSA, and certified for a use.
+
+    The key usage must include the use if the certificate has one. An extended key usage must
+    include one of `purposes` or anyExtendedKeyUsage, and for a KMS's envelope key serverAuth is
+    enough as well; whether it is critical makes no difference (RFC 5280 4.2.1.12,
+    interpretation 48). Raises Refused (Invalid Cert) otherwise.
+    """
+    rsa_key(certificate)
+    usage = _extension(certificate, x509.KeyUsage)
+    if usage is not None:
+        signs = usage.digital_signature or usage.content_commitment
+        if not (signs if use == Use.SIGNATURE else usage.key_encipherment):
+            _refuse(f"the key usage of the certificate does not include {use.value}")
+    extended = _extension(certificate, x509.ExtendedKeyUsage)
+    if extended is not None and not {*_ALWAYS[use], *purposes} & {*extended}:
+        listed = ", ".join(_name(one) for one in extended)
+        _refuse(
+            f"the extended key usage of the certificate allows {listed} and not this use; the"
+            " operator may accept such certificates (kms policy set --extended-key-usage)"
+            if use == Use.SIGNATURE
+            else f"the extended key usage of the certificate allows {listed} and not this use"
+        )
+
+
+def check_authority(certificate: x509.Certificate) -> None:
+    """Check that a certificate is that of a CA, which may certify others (RFC 5280 4.2.1.9).
+
+    Raises Refused (Invalid Cert) otherwise, and for a key that is weak or not for RSA.
+    """
+    rsa_key(certificate)
+    constraints = _extension(certificate, x509.BasicConstraints)
+    usage = _extension(certificate, x509.KeyUsage)
+    if constraints is None or not constraints.ca:
+        _refuse("this certificate is not that of a CA: its basicConstraints do not say cA")
+    if usage is not None and not usage.key_cert_sign:
+        _refuse("this certificate is not that of a CA: its key usage misses keyCertSign")
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Tell whether `check_authority` accepts a certificate."""
+    try:
+        check_authority(certificate)
+    except Refused:
+        return False
+    return True
 
 
 def certificate_hash(hash_func: int, certificate: x509.Certificate) -> bytes:
@@ -169,18 +269,6 @@ def _check_time(certificate: x509.Certificate, now: datetime) -> None:
         _refuse(f"a certificate expired at {end:%Y-%m-%dT%H:%M:%SZ}")
 
 
-def _check_use(certificate: x509.Certificate, use: Use) -> None:
-    usage = _key_usage(certificate)
-    if usage is None:
-        return
-    if use == Use.SIGNATURE:
-        good = usage.digital_signature or usage.content_commitment
-    else:
-        good = usage.key_encipherment
-    if not good:
-        _refuse(f"the key usage of the certificate does not include {use.value}")
-
-
 def _certifies(_policy: Policy, _by: x509.Certificate, constraints: x509.BasicConstraints) -> None:
     if not constraints.ca:
         raise ValueError("a certificate that is not for a CA certifies another")
@@ -193,26 +281,37 @@ def _signs_certificates(
         raise ValueError("a certificate whose key usage misses keyCertSign certifies another")
 
 
-_AUTHORITIES = (
-    ExtensionPolicy.permit_all()
-    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _certifies)
-    .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _signs_certificates)
-)
+def _authorities(purposes: frozenset[x509.ObjectIdentifier]) -> ExtensionPolicy:
+    """What is demanded of CAs: what a CA may certify for limits what it certifies."""
+
+    def for_purposes(
+        _policy: Policy, _by: x509.Certificate, extended: x509.ExtendedKeyUsage | None
+    ) -> None:
+        if extended is not None and not purposes & {*extended}:
+            raise ValueError("the extended key usage of a CA does not allow this use")
+
+    return (
+        ExtensionPolicy.permit_all()
+        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _certifies)
+        .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _signs_certificates)
+        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, for_purposes)
+    )
 
 
 def _names(certificate: x509.Certificate) -> list[x509.GeneralName]:
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return []
-    return list(found.value)
+    return list(_extension(certificate, x509.SubjectAlternativeName) or ())
 
 
-def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
     try:
-        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
+
+
+def _name(oid: x509.ObjectIdentifier) -> str:
+    """The name of a purpose, or its dotted OID."""
+    return {ours: name for name, ours in _PURPOSES.items()}.get(oid, oid.dotted_string)
 
 
 def _line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import Certificate
+from cryptography.x509 import Certificate, ObjectIdentifier
 
 from mikeytool.crypto.certificates import (
     Use,
@@ -263,11 +263,6 @@ class PublicKeyInit(Generic[Init]):
         """The message itself."""
         return self.init.incoming
 
-    @property
-    def sender(self) -> Identity | None:
-        """IDRi or IDRr, None when it is left out."""
-        return self.init.sender
-
 
 def read_request_init_pk(message: bytes | Message) -> PublicKeyInit[RequestInit]:
     """Read REQUEST_INIT_PK (4.2.1.4); raises WireError and Refused."""
@@ -306,18 +301,19 @@ def verify_pk(
     kms: Identity,
     *,
     known: Certificate | None = None,
-    sender: Identity | None = None,
+    purposes: Sequence[ObjectIdentifier] = (),
 ) -> VerifiedPk[Init]:
     """Verify chain, identity and signature; nothing is decrypted.
 
-    `kms` and `sender` stand in for identities that are left out; a sender named nowhere is
-    the one that the certificate names. `known` is a certificate of the sender that is
-    trusted as it is, whether the message brings it or leaves it out; it vouches for no
-    other. Raises Refused (Invalid Cert) for a certificate that is not trusted or not the
-    sender's, (Auth failure) for a wrong signature, (Invalid HA) for one with another hash.
+    `kms` stands in for IDRkms if that is left out; a sender that the message does not name is
+    the one that the certificate names. `known` is a certificate of the sender that is trusted
+    as it is, whether the message includes it or not; it certifies no other. `purposes` are those
+    of extended key usage that are accepted beside anyExtendedKeyUsage. Raises Refused (Invalid
+    Cert) for a certificate that is not trusted or not the sender's, (Auth failure) for a wrong
+    signature, (Invalid HA) for one with another hash.
     """
-    own = _trusted(request, anchors, now_ns, known)
-    signed_by = request.sender or sender or _only_identity(own)
+    own = _trusted(request, anchors, now_ns, known, purposes)
+    signed_by = request.init.sender or _only_identity(own)
     if not is_of(own, signed_by):
         raise Refused(
             f"the subjectAltName of the certificate does not name {signed_by}", ErrorNo.INVALID_CERT
@@ -339,6 +335,7 @@ def _trusted(
     anchors: Sequence[Certificate],
     now_ns: int,
     known: Certificate | None,
+    purposes: Sequence[ObjectIdentifier],
 ) -> Certificate:
     chain = _chain(request)
     if known is not None and (not chain or chain[0] == known):
@@ -347,7 +344,7 @@ def _trusted(
         raise Refused(
             "it brings no certificate, and none of its sender is known", ErrorNo.INVALID_CERT
         )
-    check_certificate(chain, anchors, now_ns, Use.SIGNATURE)
+    check_certificate(chain, anchors, now_ns, Use.SIGNATURE, purposes)
     return chain[0]
 
 

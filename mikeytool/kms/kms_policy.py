@@ -40,7 +40,8 @@ class KmsPolicy:
     are those of `KEY_TYPES` that are given, `profiles` the algorithms that are served, in
     bits. `rate` is how many messages of one identity are answered in a minute, 0 without a
     limit. `admit_certified` admits senders that are no users but have a certificate of a
-    trusted CA.
+    trusted CA. `extended_key_usage` are the purposes that certificates of senders may be limited
+    to, as `crypto.certificates.purpose` reads them.
     """
 
     max_validity: int = DAY
@@ -50,9 +51,12 @@ class KmsPolicy:
     profiles: tuple[int, ...] = tuple(PROFILES)
     admit_certified: bool = False
     rate: int = 30_000
+    extended_key_usage: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise UsageError for a value out of range."""
+        from mikeytool.crypto.certificates import purpose  # reads X.509, as few commands do
+
         for name, least, most in (
             ("max_validity", 1, YEAR),
             ("max_skew", 1, DAY),
@@ -61,6 +65,8 @@ class KmsPolicy:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise UsageError(f"{name.replace('_', '-')} is {value}, not {least} to {most}")
+        for text in self.extended_key_usage:
+            purpose(text)
         for name, given, known in (
             ("key-types", self.key_types, KEY_TYPES),
             ("profiles", self.profiles, tuple(PROFILES)),

@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mikeytool.crypto.certificates import identities, read_certificate
+from mikeytool.crypto.certificates import identities, is_authority, purpose, read_certificate
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.forwarding import path_of
 from mikeytool.exchange.incoming import Incoming
@@ -158,7 +158,7 @@ def _by_certificate(
     store: Store, env: Environment, kms_policy: KmsPolicy, request: PublicKeyInit[Init]
 ) -> Sender:
     """A signed message (interpretations 34 and 35)."""
-    kms, claimed = store.identity, request.sender
+    kms, claimed = store.identity, request.init.sender
     _check_kms(request.init.kms, kms)
     user = None if claimed is None else store.user(claimed)
     # Checks without public-key operations come first (12.3); all are repeated later.
@@ -167,7 +167,10 @@ def _by_certificate(
     env.check_fresh(request.init.incoming.t)
     certificate = None if user is None else user.certificate
     known = None if certificate is None else read_certificate(certificate)
-    verified = verify_pk(request, store.anchors(), env.clock(), kms, known=known)
+    # Stores of earlier versions may have certificates among them that are not those of CAs.
+    anchors = [one for one in store.anchors() if is_authority(one)]
+    purposes = [purpose(text) for text in kms_policy.extended_key_usage]
+    verified = verify_pk(request, anchors, env.clock(), kms, known=known, purposes=purposes)
     if claimed is None:
         user = store.user(verified.sender)
     admitted = False

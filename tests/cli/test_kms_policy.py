@@ -23,8 +23,12 @@ def test_what_is_granted_at_most(shell: Shell) -> None:
     assert shown == {
         "max_validity": 600, "max_skew": 300, "require_forking": True,
         "key_types": ["tgk", "tek+salt"], "profiles": [128], "admit_certified": False,
-        "rate": 30000,
+        "rate": 30000, "extended_key_usage": [],
     }  # fmt: skip
+    shell.ok(f"{SET} --extended-key-usage emailProtection,1.2.3")
+    shown = json.loads(shell.ok("mikeytool kms policy show kms.db --json"))
+    assert shown["extended_key_usage"] == ["emailprotection", "1.2.3"]
+    shell.fails(f"{SET} --extended-key-usage mail", 2, "emailProtection")
     assert "10m" in shell.ok("mikeytool kms policy show kms.db")
     shell.ok(f"{REQUEST} second")
     assert "K" in flags(shell, "second")

@@ -13,19 +13,23 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mikeytool.crypto.certificates import (
     MAX_CHAIN,
     Use,
     certificate_hash,
+    check_authority,
     check_certificate,
     identities,
+    is_authority,
     is_of,
     is_of_kms,
+    purpose,
     read_certificate,
     rsa_key,
 )
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo, IdType
 
@@ -286,6 +290,92 @@ def test_key_usage(granted: str, signs: bool, encrypts: bool) -> None:
             check(one, middle(), use=use)
         else:
             assert use.value in refusal(one, middle(), use=use)
+
+
+EKU = ExtendedKeyUsageOID
+EKU_EXTENSION = ExtensionOID.EXTENDED_KEY_USAGE
+OURS = x509.ObjectIdentifier("1.3.6.1.4.1.99999.1")
+
+
+@pytest.mark.parametrize("critical", [True, False])
+@pytest.mark.parametrize(
+    ("purposes", "signs", "encrypts"),
+    [
+        ([EKU.CODE_SIGNING], False, False),
+        ([EKU.CLIENT_AUTH, EKU.EMAIL_PROTECTION], False, False),
+        ([EKU.SERVER_AUTH], False, True),
+        ([EKU.ANY_EXTENDED_KEY_USAGE], True, True),
+        ([EKU.CODE_SIGNING, EKU.ANY_EXTENDED_KEY_USAGE], True, True),
+        ([OURS], False, False),
+        ([EKU.CODE_SIGNING, OURS], False, False),
+    ],
+)
+def test_extended_key_usage(
+    purposes: list[x509.ObjectIdentifier], signs: bool, encrypts: bool, critical: bool
+) -> None:
+    """Interpretation 48: in a certificate, and in that of the CA that certifies it."""
+    limit = [(x509.ExtendedKeyUsage(purposes), critical)]
+    one = certificate("alice", "middle", [URI(ALICE)], more=limit)
+    limited = certificate("middle", "root", ca=True, more=limit)
+    for use, good in ((Use.SIGNATURE, signs), (Use.ENVELOPE, encrypts)):
+        if good:
+            check(one, middle(), use=use)
+            check(alice(), limited, use=use)
+        else:
+            assert "extended key usage" in refusal(one, middle(), use=use)
+            assert "extended key usage" in refusal(alice(), limited, use=use)
+        named = [OURS, purposes[0]]
+        check_certificate([one, middle()], [root()], NOW, use, named)
+        check_certificate([alice(), limited], [root()], NOW, use, named)
+    anchor = certificate("root", ca=True, more=limit)
+    if signs:
+        check(alice(), middle(), anchors=[anchor])
+    else:
+        refusal(alice(), middle(), anchors=[anchor])
+
+
+def test_an_extended_key_usage_that_cannot_be_read() -> None:
+    broken = x509.UnrecognizedExtension(EKU_EXTENSION, b"\x05\x00")
+    one = certificate("alice", "middle", [URI(ALICE)], more=[(broken, False)])
+    with pytest.raises(Refused, match="cannot be read"):
+        read_certificate(one.public_bytes(Encoding.DER))
+
+
+def test_purposes_by_their_names() -> None:
+    assert purpose("emailProtection") == purpose("emailprotection") == EKU.EMAIL_PROTECTION
+    assert purpose("anyExtendedKeyUsage") == EKU.ANY_EXTENDED_KEY_USAGE
+    assert purpose("1.3.6.1.4.1.99999.1") == OURS
+    for text in ("", "mail", "1", "1.2.x", "-1.2.3"):
+        with pytest.raises(UsageError, match="expected a purpose"):
+            purpose(text)
+
+
+@pytest.mark.parametrize(
+    ("how", "good"),
+    [
+        ({"ca": True}, True),
+        ({"ca": True, "path_length": 0}, True),
+        ({"ca": True, "more": [(usage("key_cert_sign"), True)]}, True),
+        ({"ca": None}, False),
+        ({"ca": False}, False),
+        ({"ca": True, "more": [(usage("digital_signature", "key_encipherment"), True)]}, False),
+        ({"ca": True, "more": [(usage("crl_sign"), False)]}, False),
+        ({"ca": None, "more": [(usage("key_cert_sign"), True)]}, False),
+        ({"ca": True, "names": [URI(ALICE)]}, True),
+        ({"ca": None, "names": [URI(ALICE)]}, False),
+    ],
+)
+def test_certificates_of_authorities(how: dict[str, Any], good: bool) -> None:
+    one = certificate("ca", **how)
+    assert is_authority(one) is good
+    if not good:
+        with pytest.raises(Refused, match="not that of a CA"):
+            check_authority(one)
+
+
+def test_an_authority_with_a_weak_key() -> None:
+    weak = rsa.generate_private_key(65537, 1024).public_key()
+    assert not is_authority(certificate("ca", ca=True, public_key=weak))
 
 
 def test_other_and_weak_keys() -> None:

@@ -32,7 +32,7 @@ def used(world: World) -> World:
     store.add_user(Identity.from_text("sip:f@example.com"), b"f" * 16, act_as=["sip:*@conf"])
     store.add_members(Identity.from_text("sip:team@example.com"), [ALICE, CAROL])
     store.add_key(private_key("kms"), certificate("kms", names=[URI(str(KMS))]))
-    store.add_anchor(certificate("ca"))
+    store.add_anchor(certificate("ca", ca=True))
     from mikeytool.kms.store.records import Peer
 
     store.add_peer(Peer(Identity.from_text("sip:kms.example.org"), "x", b"p" * 32, ("sip:*@x",)))

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from mikeytool.kms.store.records import Tpk
 from mikeytool.kms.store.store import Store
-from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.wire.errors import Refused, StateError, UsageError
 from mikeytool.wire.identity import Identity
-from tests.crypto.test_certificates import certificate, middle, private_key, root
+from tests.crypto.test_certificates import certificate, middle, private_key, root, usage
 from tests.world import ALICE, BOB, KMS, World
 
 URI = x509.UniformResourceIdentifier
@@ -90,6 +90,20 @@ def test_key_pairs_that_do_not_fit(world: World) -> None:
         world.store.add_anchor(root())
     with pytest.raises(StateError, match="not there"):
         world.store.remove_anchor(middle().fingerprint(SHA256()))
+
+
+def test_what_is_no_ca_is_not_trusted(world: World) -> None:
+    for one in (KMS_CERT, certificate("a", names=[URI(str(ALICE))])):
+        with pytest.raises(Refused, match="not that of a CA"):
+            world.store.add_anchor(one)
+    assert world.store.anchors() == []
+
+
+def test_a_certificate_of_the_kms_is_for_encrypting(world: World) -> None:
+    signs = certificate("kms", names=[URI(str(KMS))], more=[(usage("digital_signature"), True)])
+    with pytest.raises(Refused, match="keyEncipherment"):
+        world.store.add_key(private_key("kms"), signs)
+    assert world.store.certificates() == []
 
 
 def test_a_key_is_shared_with_nobody_unknown(world: World) -> None:

@@ -47,7 +47,7 @@ def test_the_default() -> None:
 
 
 def test_a_policy_is_kept(world: World) -> None:
-    changed = KmsPolicy(60, 10, True, ("tek",), (256,), True, 7)
+    changed = KmsPolicy(60, 10, True, ("tek",), (256,), True, 7, ("1.2.3",))
     world.store.set_policy(**asdict(changed))
     assert world.store.policy() == changed
 
@@ -58,6 +58,8 @@ def test_a_policy_is_kept(world: World) -> None:
         {"max_validity": 0},
         {"max_validity": 400 * 86400},
         {"max_skew": 0},
+        {"extended_key_usage": ["mail"]},
+        {"extended_key_usage": ["emailProtection", ""]},
         {"max_skew": 90_000},
         {"rate": -1},
         {"key_types": ()},

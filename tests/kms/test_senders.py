@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import ErrorReceived
@@ -145,6 +146,31 @@ def test_strangers_with_a_trusted_certificate_need_a_word_of_the_operator(world:
     world.handled(ask(world, STRANGER).init.raw)
     world.store.remove_anchor(root().fingerprint(SHA256()))
     refused(world, ask(world, STRANGER), ErrorNo.INVALID_CERT)
+
+
+def test_a_certificate_for_other_purposes_signs_nothing(world: World) -> None:
+    """Unless the operator accepts it (interpretation 48)."""
+    code = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
+    limited = certificate(str(ALICE), "middle", [URI(str(ALICE))], more=[(code, True)])
+    chosen = Signer(private_key(str(ALICE)), (limited, middle()))
+    why = refused(world, ask(world, signer=chosen), ErrorNo.INVALID_CERT)
+    assert "codesigning" in str(why)
+    world.store.add_user(STRANGER, certificate=der(limited))
+    world.store.set_policy(extended_key_usage=["codeSigning"])
+    world.handled(ask(world, signer=chosen).init.raw)
+    world.store.set_policy(extended_key_usage=["emailProtection"])
+    refused(world, ask(world, signer=chosen), ErrorNo.INVALID_CERT)
+
+
+def test_a_certificate_in_an_old_store_that_is_no_ca_vouches_for_nothing(world: World) -> None:
+    own = cert_of(ALICE)
+    world.store.remove_anchor(root().fingerprint(SHA256()))
+    with world.store.transaction() as db:
+        db.execute("INSERT INTO anchors VALUES (?, ?)", (own.fingerprint(SHA256()), der(own)))
+    assert world.store.anchors() == [own]
+    for sends_chain in (True, False):
+        chosen = Signer(private_key(str(ALICE)), (own,), sends_chain=sends_chain)
+        refused(world, ask(world, signer=chosen), ErrorNo.INVALID_CERT)
 
 
 def test_a_certificate_that_is_known_needs_no_anchor(world: World) -> None:

@@ -9,6 +9,7 @@ the original does are named in equal.tsv, with the reason.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -17,13 +18,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+import traceback
 import xml.etree.ElementTree as ET
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from queue import Queue
 from typing import Any
+
+import pytest
 
 from tests.mutants.mutate import Mutant, mutants
 
@@ -32,9 +36,14 @@ ROOMS = ("exchange", "kms", "conference", "client", "crypto", "srtp")
 SLOW = 8.0
 """Seconds; a test that takes longer is not among the fast ones."""
 TIMEOUT = 120
-_PYTEST = ("-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb", "no")
-
-Results = dict[str, dict[str, Any]]
+_OPTIONS = ("-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb", "no", "--assert=plain")
+_IMPORTED = (
+    "hypothesis", "xdist.plugin", "construct", "cryptography.x509.verification", "sqlite3",
+    "cryptography.hazmat.primitives.asymmetric.rsa", "cryptography.hazmat.primitives.ciphers.aead",
+)  # fmt: skip
+"""What most tests import, imported once."""
+_BROKEN = 99
+_CACHES = shutil.ignore_patterns("__pycache__")
 
 
 class Fast:
@@ -72,7 +81,14 @@ def _cover(room: str, out: Path) -> None:
     config, data = out / "coveragerc", out / f"{room}.coverage"
     config.write_text("[run]\ndynamic_context = test_function\nsource = mikeytool\n")
     options = (f"--rcfile={config}", f"--data-file={data}")
-    tests = [*_PYTEST, "-m", "not soak and not first", f"--junitxml={out / room}.xml"]
+    tests = [
+        "-m",
+        "pytest",
+        *_OPTIONS,
+        "-m",
+        "not soak and not first",
+        f"--junitxml={out / room}.xml",
+    ]
     tests.remove("-x")
     coverage = (sys.executable, "-m", "coverage")
     _ = subprocess.run([*coverage, "run", *options, *tests, f"tests/{room}"], cwd=ROOT, check=False)
@@ -92,56 +108,75 @@ def drawn(number: int, seed: int) -> list[Mutant]:
 
 
 def tried(mutant: Mutant, tests: list[str], copy: Path) -> str:
-    """What the tests say of a mutant in a copy of the tree: killed, survived or no test."""
+    """What the tests say of a mutant in a copy of the tree."""
     file = copy / mutant.file
     source = file.read_bytes()
-    file.write_bytes(mutant.of(source))
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, *_PYTEST, *tests]
-    try:
-        with subprocess.Popen(
-            command, cwd=copy, env=environment, start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        ) as ran:  # fmt: skip
-            try:
-                code = ran.wait(TIMEOUT)
-            except subprocess.TimeoutExpired:
-                return "killed: it never ends"
-            finally:
-                _end(ran.pid)
-    finally:
-        file.write_bytes(source)
-    return "survived" if code == 0 else "killed"
+    _write(file, mutant.of(source))
+    process = os.fork()
+    if process == 0:
+        try:
+            os._exit(_tested(copy, tests))
+        finally:
+            os._exit(_BROKEN)
+    end, code = time.monotonic() + TIMEOUT, None
+    while code is None and time.monotonic() < end:
+        time.sleep(0.05)
+        ended, status = os.waitpid(process, os.WNOHANG)
+        code = os.waitstatus_to_exitcode(status) if ended else None
+    with suppress(ProcessLookupError):
+        os.killpg(process, signal.SIGKILL)
+    if code is None:
+        os.waitpid(process, 0)
+    _write(file, source)
+    if code == _BROKEN:
+        raise RuntimeError(f"pytest does not run for {mutant.key}")
+    return "killed: it never ends" if code is None else "killed" if code else "survived"
 
 
-def _end(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def _write(file: Path, source: bytes) -> None:
+    """Write a module, and drop what Python has compiled of it."""
+    file.write_bytes(source)
+    for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
+        compiled.unlink()
+
+
+def _tested(copy: Path, tests: list[str]) -> int:
+    """Run tests of a copy in this process, which has imported what all of them use."""
+    os.setsid()
+    os.chdir(copy)
+    os.environ["PYTHONPATH"] = str(copy)
+    sys.path.insert(0, str(copy))
+    for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "mikeytool")]:
+        del sys.modules[name]
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    return int(pytest.main([*_OPTIONS, *tests]))
 
 
 def run(chosen: list[Mutant], fast: Fast, jobs: int, note: Callable[[Mutant, str], None]) -> None:
-    """Try the mutants, several at a time, each in a copy of the tree of its own."""
-    copies: Queue[Path] = Queue()
-
-    def one(mutant: Mutant) -> None:
-        tests = fast.of(mutant)
-        copy = copies.get()
-        try:
-            note(mutant, tried(mutant, tests, copy) if tests else "no test")
-        finally:
-            copies.put(copy)
-
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+    """Try the mutants in several processes, each in a copy of the tree of its own."""
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    workers = []
+    with tempfile.TemporaryDirectory() as folder:
         for number in range(jobs):
             copy = Path(folder, str(number))
             for name in ("mikeytool", "tests", "examples"):
-                ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+                shutil.copytree(ROOT / name, copy / name, ignore=_CACHES)
             shutil.copy(ROOT / "pyproject.toml", copy)
-            copies.put(copy)
-        list(pool.map(one, chosen))
+            workers.append(os.fork())
+            if workers[-1] == 0:
+                try:
+                    for mutant in chosen[number::jobs]:
+                        tests = fast.of(mutant)
+                        note(mutant, tried(mutant, tests, copy) if tests else "no test")
+                except Exception:
+                    traceback.print_exc()
+                finally:
+                    os._exit(0)
+        for worker in workers:
+            os.waitpid(worker, 0)
 
 
 def equal() -> Iterator[tuple[str, str]]:
@@ -149,6 +184,12 @@ def equal() -> Iterator[tuple[str, str]]:
     for line in Path(__file__).with_name("equal.tsv").read_text().splitlines():
         key, reason = line.split("\t")
         yield key, reason
+
+
+def _results(file: Path) -> dict[str, dict[str, Any]]:
+    """What is known, by the keys of mutants; what was found last counts."""
+    lines = file.read_text().splitlines() if file.exists() else ()
+    return {one["key"]: one for one in map(json.loads, lines)}
 
 
 def main() -> None:
@@ -161,9 +202,7 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(exist_ok=True)
     file = given.out / "results.jsonl"
-    known: Results = {}
-    for line in file.read_text().splitlines() if file.exists() else ():
-        known[json.loads(line)["key"]] = json.loads(line)
+    known = _results(file)
     named, fast = dict(equal()), Fast(given.out)
     chosen = drawn(given.number, given.seed)
     left = [
@@ -171,14 +210,16 @@ def main() -> None:
         if one.key not in known
         or (given.again and not known[one.key]["result"].startswith("killed"))
     ]  # fmt: skip
-    with file.open("a") as results:
+    results = file.open("a")
 
-        def note(mutant: Mutant, result: str) -> None:
-            known[mutant.key] = {"key": mutant.key, "line": mutant.line, "result": result}
-            results.write(json.dumps(known[mutant.key]) + "\n")
-            results.flush()
+    def note(mutant: Mutant, result: str) -> None:
+        one = {"key": mutant.key, "line": mutant.line, "result": result}
+        results.write(json.dumps(one) + "\n")
+        results.flush()
 
-        run([one for one in left if one.key not in named], fast, given.jobs, note)
+    run([one for one in left if one.key not in named], fast, given.jobs, note)
+    results.close()
+    known = _results(file)
     count: Counter[str] = Counter()
     for one in chosen:
         result = "equal" if one.key in named else known[one.key]["result"]

@@ -37,6 +37,7 @@ def show(store: Store, as_json: bool) -> None:
         "key_types": list(found.key_types),
         "profiles": list(found.profiles),
         "admit_certified": found.admit_certified,
+        "extended_key_usage": list(found.extended_key_usage),
         "rate": found.rate,
     }
     if as_json:
@@ -53,6 +54,7 @@ def _rows(found: KmsPolicy) -> list[tuple[str, str]]:
         ("key types", ", ".join(found.key_types)),
         ("profiles", ", ".join(map(str, found.profiles))),
         ("certified strangers", "admitted" if found.admit_certified else "refused"),
+        ("extended key usage", ", ".join(found.extended_key_usage) or "any or none"),
         ("messages of one in a minute", str(found.rate or "any number")),
     ]
 
@@ -60,6 +62,19 @@ def _rows(found: KmsPolicy) -> list[tuple[str, str]]:
 def _duration(seconds: int) -> str:
     length, unit = next(one for one in _UNITS if seconds % one[0] == 0)
     return f"{seconds // length}{unit}"
+
+
+def _words(_context: object, _param: object, text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return tuple(word.strip().lower() for word in text.split(",") if word.strip())
+
+
+def _bits(_context: object, _param: object, text: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if text is None else tuple(map(int, text.split(",")))
+    except ValueError:
+        raise UsageError(f"--profiles {text}: expected numbers of bits, as in 128,256") from None
 
 
 @policy.command("set")
@@ -71,8 +86,14 @@ def _duration(seconds: int) -> str:
     default=None,
     help="Whether every ticket must have the I flag (RFC 6043 5.1.1).",
 )
-@click.option("--key-types", metavar="TYPES", help="Key types to give, as in tgk,tek+salt,gtgk.")
-@click.option("--profiles", metavar="BITS", help="Profiles to serve, as in 128,256.")
+@click.option(
+    "--key-types", callback=_words, metavar="TYPES", help="Key types, as in tgk,tek+salt,gtgk."
+)
+@click.option("--profiles", callback=_bits, metavar="BITS", help="Profiles, as in 128,256.")
+@click.option(
+    "--extended-key-usage", callback=_words, metavar="PURPOSES",
+    help="Accept signers' certificates that are limited to these purposes, names or OIDs.",
+)  # fmt: skip
 @click.option(
     "--admit-certified/--no-admit-certified",
     default=None,
@@ -86,34 +107,18 @@ def set_policy(
     store: Where,
     max_validity: str | None,
     max_skew: str | None,
-    key_types: str | None,
-    profiles: str | None,
-    **plain: bool | int | None,
+    **plain: bool | int | tuple[str, ...] | tuple[int, ...] | None,
 ) -> None:
     """Change limits; those that are not given stay as they are."""
     changes: dict[str, Any] = {name: value for name, value in plain.items() if value is not None}
     for name, duration in (("max_validity", max_validity), ("max_skew", max_skew)):
         if duration is not None:
             changes[name] = parse_duration(duration)
-    if key_types is not None:
-        changes["key_types"] = tuple(_words(key_types.lower()))
-    if profiles is not None:
-        changes["profiles"] = tuple(_bits(word) for word in _words(profiles))
     if not changes:
         raise UsageError("there is nothing to change; see kms policy set --help")
     with Store(store, clock=clock()) as opened:
         opened.set_policy(**changes)
     say(f"{store}: the policy is changed")
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _bits(word: str) -> int:
-    if not word.isdecimal():
-        raise UsageError(f"--profiles {word}: expected numbers of bits, as in 128,256")
-    return int(word)
 
 
 def _patterns(command: Any) -> Any:

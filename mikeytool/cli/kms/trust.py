@@ -19,8 +19,8 @@ from mikeytool.cli.options.store import (
     store_command,
 )
 from mikeytool.cli.render.table import print_table
-from mikeytool.crypto.certificates import rsa_key
 from mikeytool.kms.store.store import Store
+from mikeytool.wire.errors import UsageError
 
 
 @click.group(cls=Group)
@@ -69,8 +69,9 @@ def add_anchor(store: Store, ca: Path) -> None:
 
     The owners of its certificates must be users, too, unless `kms policy set --admit-certified`.
     """
-    found = read_certificates(ca)[0]
-    rsa_key(found)
+    found, *more = read_certificates(ca)
+    if more:
+        raise UsageError(f"{ca}: it has {1 + len(more)} certificates; add each CA by itself")
     store.add_anchor(found)
     say(f"{store.where}: {_short(found)} is trusted")
 

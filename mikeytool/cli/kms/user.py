@@ -22,6 +22,7 @@ from mikeytool.cli.options.store import (
 )
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
+from mikeytool.kms.kms_policy import KmsPolicy
 from mikeytool.kms.store.records import User
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.private_files import check_free
@@ -67,7 +68,7 @@ def add(
     """Add the user URI. Without --psk and --cert, a new key is made and printed in hex."""
     if output is not None:
         check_free(output, force=force)
-    certificate = None if cert is None else _certificate(cert, uri)
+    certificate = None if cert is None else _certificate(cert, uri, store.policy())
     made = psk is None and cert is None
     key = os.urandom(store.profile.key_length) if made else psk
 
@@ -81,14 +82,14 @@ def add(
     say(f"{store.where}: added {uri}")
 
 
-def _certificate(path: Path, uri: Identity) -> bytes:
+def _certificate(path: Path, uri: Identity, policy: KmsPolicy) -> bytes:
     """The DER of a user's certificate; raises UsageError if it does not name the user."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    from mikeytool.crypto.certificates import is_of, rsa_key
+    from mikeytool.crypto.certificates import Use, check_use, is_of, purpose
 
     found = read_certificates(path)[0]
-    rsa_key(found)
+    check_use(found, Use.SIGNATURE, [purpose(text) for text in policy.extended_key_usage])
     if not is_of(found, uri):
         raise UsageError(f"{path}: the subjectAltName of the certificate does not name {uri}")
     return found.public_bytes(Encoding.DER)

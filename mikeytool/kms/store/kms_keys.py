@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import Certificate, load_der_x509_certificate
 
-from mikeytool.crypto.certificates import is_of_kms, rsa_key
+from mikeytool.crypto.certificates import Use, check_authority, check_use, is_of_kms, rsa_key
 from mikeytool.exchange.profile import Profile
 from mikeytool.kms.store.records import MIN_PSK, Tpk
 from mikeytool.kms.store.seal import Sealer
@@ -130,7 +130,12 @@ class KmsKeys(SealedDatabase):
     # --- trust anchors --------------------------------------------------------------------
 
     def add_anchor(self, certificate: Certificate) -> None:
-        """Trust the certificates that a CA issues; StateError if it is trusted already."""
+        """Trust the certificates that a CA issues.
+
+        Raises StateError if it is trusted already, Refused for a certificate that is not that
+        of a CA, or has a weak key.
+        """
+        check_authority(certificate)
         der = certificate.public_bytes(Encoding.DER)
         with self.transaction() as db:
             row = (certificate.fingerprint(SHA256()), der)
@@ -182,7 +187,11 @@ def check_tpk(tpk: Tpk, profile: Profile) -> None:
 
 
 def check_key_pair(private_key: RSAPrivateKey, certificate: Certificate, kms: Identity) -> None:
-    """Raise UsageError unless a certificate is for the key and names the KMS."""
+    """Raise UsageError unless a certificate is for the key and names the KMS.
+
+    Raises Refused if it is for other uses than encrypting envelope keys.
+    """
+    check_use(certificate, Use.ENVELOPE)
     if rsa_key(certificate).public_numbers() != private_key.public_key().public_numbers():
         raise UsageError("the private key does not belong to the certificate")
     if not is_of_kms(certificate, kms):

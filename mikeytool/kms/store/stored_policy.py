@@ -25,7 +25,7 @@ class StoredPolicy(SealedDatabase):
             rows = self._db.execute("SELECT name, value FROM settings").fetchall()
         try:
             values: Any = {name: json.loads(text) for name, text in rows if name in _SETTINGS}
-            for name in {"key_types", "profiles"} & set(values):
+            for name in {"key_types", "profiles", "extended_key_usage"} & set(values):
                 values[name] = tuple(values[name])
         except (ValueError, TypeError):
             raise StateError(
