@@ -146,6 +146,34 @@ def test_what_is_no_http(server: Server) -> None:
     assert json.loads(body)["status"] == 400
 
 
+@pytest.mark.parametrize("host", ["[", "[::1", "]", "a]b", "x:y", "//", "?#", "@", "%00", "\xff"])
+@pytest.mark.parametrize(
+    "path", ["/groups?member=a", "/groups", "/healthz", PATH, "/[", "//[", "*"]
+)
+def test_no_host_and_no_path_is_a_fault(server: Server, host: str, path: str) -> None:
+    with server.socket() as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1"))
+        status = int(sock.recv(12).split()[1])
+    assert status in (200, 400, 401, 404, 405)
+    assert "bug" not in server.log.read_text()
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_a_head_of_many_lines_is_not_taken_apart(server: Server, end: bytes) -> None:
+    """Behind another request as well, and before it is complete."""
+    start = b"GET /healthz HTTP/1.1" + end + b"Host: x" + end
+    with server.socket() as sock:
+        sock.sendall(start + (b"a:" + end) * 90 + end)
+        assert sock.recv(12) == b"HTTP/1.1 200"
+    for first, rest in ((b"", end), (b"", b""), (start + end, end)):
+        with server.socket() as sock:
+            sock.sendall(first + start + (b"a:" + end) * 3000 + rest)
+            answers = sock.makefile("rb").read()
+            assert answers.count(b"HTTP/1.1 200") == bool(first)
+            assert answers.count(b"HTTP/1.1 431") == 1
+
+
 def test_a_body_that_is_longer_than_it_may_be_is_not_read(server: Server) -> None:
     """It says so itself; what comes in chunks does not, and is not taken at all."""
     with server.socket() as sock:
@@ -247,6 +275,8 @@ def test_what_a_proxy_says_of_its_clients_is_believed(tmp_path: Path) -> None:
         assert server.ask("POST", PATH, init, FORWARDED).status == 429
         other = {**MIKEY, "X-Forwarded-For": "192.0.2.7, 192.0.2.8"}
         assert server.ask("POST", PATH, init, other).status == 200
+        assert server.ask("GET", "/healthz", None, FORWARDED).status == 429
+        assert server.ask("GET", "/healthz").status == 200  # of the proxy itself
 
 
 def test_a_source_that_fails_too_often_is_turned_away(tmp_path: Path) -> None:
@@ -260,6 +290,9 @@ def test_a_source_that_fails_too_often_is_turned_away(tmp_path: Path) -> None:
         reply = server.send(init)
         assert "try again" in problem(reply, 429)
         assert reply.headers["retry-after"] == "60"
+        for path in ("/", "/healthz", "/readyz", "/metrics", "/groups?member=a", PATH):
+            for method in ("GET", "POST"):
+                assert server.ask(method, path).status == 429
         assert server.ask("POST", PATH, init, FORWARDED).status == 429
 
 

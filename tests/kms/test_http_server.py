@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import signal
+import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from mikeytool.kms.store.store import Store
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import DataType
 from tests.cli.shell import Shell
+from tests.kms.certificates import Authority
 from tests.kms.serving import Server, asked, serving
 from tests.world import World
 
@@ -132,7 +134,7 @@ def test_workers_end_with_their_parent(world: World) -> None:
         workers = server.workers()
         server.process.kill()
         server.process.wait(30)
-        until(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in workers))
+        until(lambda: not any(is_there(pid) for pid in workers))
 
 
 def test_a_passphrase_is_taken_once(shell: Shell) -> None:
@@ -156,10 +158,115 @@ def test_a_passphrase_is_taken_once(shell: Shell) -> None:
     assert len(ran.err.splitlines()) == 1
 
 
-def test_counters_are_gone_afterwards(world: World) -> None:
-    folder = world.folder / "tmp"
+def test_nothing_is_left_in_the_temporary_folder(file_world: World) -> None:
+    """Whatever the end is: of the parent alone, or of all processes at once."""
+    folder = file_world.folder / "tmp"
     folder.mkdir()
-    with serving(world.folder, str(world.where), TMPDIR=str(folder)) as server:
-        assert len(list(folder.iterdir())) == 1
+    options = (str(file_world.where), "--workers", "2")
+    for too in (False, True):
+        with serving(file_world.folder, *options, TMPDIR=str(folder)) as server:
+            assert server.ask("GET", "/metrics").status == 200
+            workers = server.workers()
+            server.process.kill()
+            for pid in workers if too else []:
+                os.kill(pid, signal.SIGKILL)
+            server.process.wait(30)
+            until(lambda pids=workers: not any(is_there(pid) for pid in pids))  # type: ignore[misc]
+        assert not list(folder.iterdir())
+
+
+def test_counters_are_those_of_all_workers(file_world: World) -> None:
+    """Also of those that have been replaced."""
+    with serving(file_world.folder, str(file_world.where), "--workers", "3") as server:
+        for number in range(12):
+            assert server.send(b"\1").status == 400
+            if number == 6:
+                killed = server.workers()[0]
+                os.kill(killed, signal.SIGKILL)
+                until(lambda gone=killed: len({*server.workers(), gone}) == 4)  # type: ignore[misc]
+        unreadable = 'mikeytool_kms_exchanges_total{exchange="other",outcome="unreadable"} 12.0'
+        assert unreadable in server.metrics().splitlines()
+
+
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").exists()
+
+
+def test_a_server_that_is_stopped_goes_on_when_it_is_continued(file_world: World) -> None:
+    """Parent and workers: no call that this interrupts is taken for a signal to end."""
+    with serving(file_world.folder, str(file_world.where), "--workers", "2") as server:
+        workers = server.workers()
+        for pid in [server.process.pid, *workers] * 5:
+            os.kill(pid, signal.SIGSTOP)
+            until(lambda pid=pid: state(pid) == "T")  # type: ignore[misc]
+            os.kill(pid, signal.SIGCONT)
+            until(lambda pid=pid: state(pid) != "T")  # type: ignore[misc]
+        assert server.process.poll() is None
+        os.kill(workers[0], signal.SIGKILL)
+        until(lambda: len(server.workers()) == 2 and workers[0] not in server.workers())
+        assert kind(server, asked(file_world, 1)[0]) == ANSWER
         assert server.end() == 0
-    assert not list(folder.iterdir())
+
+
+def state(pid: int) -> str:
+    """The state of a process, T when it is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+def certificate(server: Server) -> bytes:
+    """The certificate that a server shows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with server.socket() as sock, context.wrap_socket(sock) as tls:
+        return tls.getpeercert(binary_form=True) or b""
+
+
+def issued(folder: Path, authority: Authority, passphrase: bytes) -> bytes:
+    authority.issue("kms", passphrase)
+    return ssl.PEM_cert_to_DER_cert((folder / "kms.pem").read_text())
+
+
+def is_kept(server: Server) -> int:
+    """How often it said that it keeps the certificate that it has."""
+    return server.log.read_text().count("is kept")
+
+
+def test_hangup_reads_the_certificate_again(file_world: World) -> None:
+    """Without asking for the passphrase; what is no certificate changes nothing."""
+    folder = file_world.folder
+    authority = Authority(folder, "ca")
+    first = issued(folder, authority, b"secret")
+    options = ("--tls-cert", "kms.pem", "--tls-key", "kms.key", "--workers", "2")
+    with serving(
+        folder, str(file_world.where), *options, MIKEYTOOL_KEY_PASSPHRASE="secret"
+    ) as server:
+        workers = server.workers()
+        assert {certificate(server) for _ in range(8)} == {first}
+        second = issued(folder, authority, b"secret")
+        assert {certificate(server) for _ in range(8)} == {first}
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: {certificate(server) for _ in range(8)} == {second})
+        good = (folder / "kms.pem").read_bytes()
+        issued(folder, authority, b"another")
+        other = (folder / "kms.pem").read_bytes()
+        for spoilt in (b"", good[:300], good, other):
+            (folder / "kms.pem").write_bytes(spoilt)
+            time.sleep(1.1)  # the same line is logged once a second
+            before = is_kept(server)
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda before=before: is_kept(server) > before)  # type: ignore[misc]
+        assert {certificate(server) for _ in range(8)} == {second}
+        assert server.workers() == workers
+        os.kill(workers[0], signal.SIGKILL)  # the one in its place has what the parent has
+        until(lambda: len(server.workers()) == 2 and workers[0] not in server.workers())
+        assert {certificate(server) for _ in range(8)} == {second}
+        assert "Traceback" not in server.log.read_text()
+        assert server.end() == 0
+
+
+def test_hangup_does_not_end_a_server_without_tls(file_world: World) -> None:
+    with serving(file_world.folder, str(file_world.where)) as server:
+        for pid in (server.process.pid, server.workers()[0]):
+            os.kill(pid, signal.SIGHUP)
+        assert kind(server, asked(file_world, 1)[0]) == ANSWER
+        assert server.end() == 0

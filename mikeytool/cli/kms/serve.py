@@ -70,7 +70,8 @@ def serve(
 
     Without --tls-cert it listens only on this machine, for a proxy in front of it. GET /healthz
     says that it runs, /readyz that its store can be used, and /metrics has counters for
-    Prometheus, which strangers should not see. SIGTERM ends it once open requests are answered.
+    Prometheus, which strangers should not see. SIGTERM ends it once open requests are answered;
+    SIGHUP makes it read the certificate again.
     """
     if os.environ.get("MIKEYTOOL_NOW"):
         raise UsageError(
@@ -85,9 +86,7 @@ def serve(
 
     tls = None
     if tls_cert is not None and tls_key is not None:
-        tls = http_listen.tls_context(
-            tls_cert, tls_key, client_ca, lambda: read_passphrase(tls_key)
-        )
+        tls = http_listen.ServerTls(tls_cert, tls_key, client_ca, lambda: read_passphrase(tls_key))
     elif client_ca is not None:
         raise UsageError("--client-ca goes with --tls-cert and --tls-key")
     listening = http_listen.bound(listen, encrypted=tls is not None)

@@ -8,7 +8,6 @@ there is such a user nor what was wrong with the key.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
 import time
@@ -21,13 +20,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mikeytool.exchange.environment import Environment
 from mikeytool.kms import group_queries
-from mikeytool.kms.http import metrics
 from mikeytool.kms.http.connection_limits import problem
-from mikeytool.kms.http.metrics import Metrics
-from mikeytool.kms.http.pool import StorePool
+from mikeytool.kms.http.metrics import CONTENT_TYPE, Metrics
+from mikeytool.kms.http.pool import MAX_AGE, MAX_WAITING, StorePool
+from mikeytool.kms.http.shares import Shares, source_of
 from mikeytool.kms.http_message import MEDIA_TYPE, PATH, is_mikey, read_body, write_body
 from mikeytool.kms.sender_limits import Failures
 from mikeytool.kms.service import handle
@@ -41,12 +41,19 @@ FORWARD_SECONDS = 8.0
 READY_SECONDS = 2.0
 """After which a store that does not answer counts as unavailable."""
 
+AT_ONCE = 8
+"""How many requests are begun in one pass of the event loop."""
+
+MAX_OF_SOURCE = 16
+"""How many requests of one source may wait for the store, where all are served in turn."""
+
 _EXCHANGES: dict[int, str] = {
     DataType.REQUEST_INIT_PSK: "request",
     DataType.REQUEST_INIT_PK: "request",
     DataType.RESOLVE_INIT_PSK: "resolve",
     DataType.RESOLVE_INIT_PK: "resolve",
 }
+_SOURCE = "mikeytool.source"
 _UNKNOWN = "the KMS does not know who sent this, or not by this key"
 
 T = TypeVar("T")
@@ -74,21 +81,47 @@ def problem_response(status: HTTPStatus, detail: str, headers: dict[str, str]) -
     return Response(body, status, {**texts, **more})
 
 
-def application(pool: StorePool, counts: Metrics) -> Starlette:
+def application(pool: StorePool, counts: Metrics) -> ASGIApp:
     """The application of a worker, over a pool of stores."""
-    handlers = _Handlers(pool, counts)
+    failures = Failures()
+    handlers = _Handlers(pool, counts, failures)
     app = Starlette(
         routes=[
             Route(PATH, handlers.keymanagement, methods=["POST"]),
             Route(group_queries.PATH, handlers.groups, methods=["GET"]),
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/readyz", handlers.readyz, methods=["GET"]),
-            Route("/metrics", _Exposition().answer, methods=["GET"]),
+            Route("/metrics", _Exposition(counts).answer, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _not_found},
     )
     app.router.redirect_slashes = False  # which would go to an address that the request names
-    return app
+    return _Entrance(app, counts, failures)
+
+
+class _Entrance:
+    """What every request passes, whatever it is: its source is known, and it waits its turn.
+
+    A source that has failed too often is turned away here.
+    """
+
+    def __init__(self, app: ASGIApp, counts: Metrics, failures: Failures) -> None:
+        self._app, self._counts, self._failures = app, counts, failures
+        self._turns = Shares(AT_ONCE, AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        source = source_of((scope.get("client") or ("",))[0])
+        scope[_SOURCE] = source
+        await self._turns.enter(source)
+        asyncio.get_running_loop().call_soon(self._turns.leave, source)
+        app = self._app
+        try:
+            self._failures.check(source, time.time_ns())
+        except Refused as error:
+            self._counts.count("other", "limited", 0)
+            again = {"Retry-After": "60"}
+            app = problem_response(HTTPStatus.TOO_MANY_REQUESTS, str(error), again)
+        await app(scope, receive, send)
 
 
 async def _not_found(_request: Request, error: Exception) -> Response:
@@ -108,15 +141,18 @@ async def _healthz(_request: Request) -> Response:
 class _Exposition:
     """/metrics: collected at most once a second, because it is expensive."""
 
-    _making: asyncio.Future[bytes] | None = None
-    _begun = 0.0
+    _made = b""
+    _when = 0.0
+
+    def __init__(self, counts: Metrics) -> None:
+        self._counts = counts
 
     async def answer(self, _request: Request) -> Response:
-        if self._making is None or time.monotonic() - self._begun >= 1:
-            self._begun = time.monotonic()
-            self._making = asyncio.ensure_future(asyncio.to_thread(metrics.exposition))
-        headers = {"content-type": metrics.CONTENT_TYPE, "cache-control": "no-store"}
-        return Response(await asyncio.shield(self._making), headers=headers)
+        if not self._made or time.monotonic() - self._when >= 1:
+            self._when, self._made = time.monotonic(), self._counts.exposition()
+        return Response(
+            self._made, headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"}
+        )
 
 
 class _Counted:
@@ -129,10 +165,11 @@ class _Counted:
 class _Handlers:
     """The handlers of requests that need the store."""
 
-    def __init__(self, pool: StorePool, counts: Metrics) -> None:
-        self._pool, self._counts = pool, counts
+    def __init__(self, pool: StorePool, counts: Metrics, failures: Failures) -> None:
+        self._pool, self._counts, self._failures = pool, counts, failures
         self._env = Environment(clock=time.time_ns, random=os.urandom)
-        self._failures = Failures()
+        self._shares = Shares(MAX_WAITING, MAX_OF_SOURCE)
+        self._reading: asyncio.Future[None] | None = None
 
     async def keymanagement(self, request: Request) -> Response:
         """A message in, the answer out."""
@@ -143,14 +180,18 @@ class _Handlers:
         return await self._counted(request, self._groups)
 
     async def readyz(self, request: Request) -> Response:
-        """Whether the store can be read and its keys opened."""
+        """Whether the store can be read and its keys opened; those who ask at once share it."""
 
         def read(store: Store) -> None:
             store.policy()
             store.tpk()
 
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(self._pool.run(read))
+            # It may fail when everybody has left.
+            self._reading.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            await asyncio.wait_for(self._pool.run(read), READY_SECONDS)
+            await asyncio.wait_for(asyncio.shield(self._reading), READY_SECONDS)
         except (StateError, TimeoutError) as error:
             log.error("not ready: %s", str(error) or "the store does not answer")
             return problem_response(
@@ -161,11 +202,10 @@ class _Handlers:
     async def _counted(
         self, request: Request, handler: Callable[[Request, str, _Counted], Awaitable[Response]]
     ) -> Response:
-        """Handle a request, unless its source has failed too often, and count the outcome."""
+        """Handle a request and count the outcome."""
         started, counted = time.perf_counter(), _Counted()
-        source = _source(request)
+        source: str = request.scope[_SOURCE]
         try:
-            self._check_source(source)
             return await handler(request, source, counted)
         except Problem as found:
             counted.outcome = found.outcome
@@ -179,14 +219,6 @@ class _Handlers:
             return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "the KMS has failed", {})
         finally:
             self._counts.count(counted.exchange, counted.outcome, time.perf_counter() - started)
-
-    def _check_source(self, source: str) -> None:
-        try:
-            self._failures.check(source, self._env.clock())
-        except Refused as error:
-            raise Problem(
-                HTTPStatus.TOO_MANY_REQUESTS, str(error), "limited", Retry_After="60"
-            ) from None
 
     def _unauthenticated(self, source: str) -> Problem:
         self._failures.failed(source, self._env.clock())
@@ -209,7 +241,9 @@ class _Handlers:
             message, text = read_body(body)
             counted.exchange = _EXCHANGES.get(message[1], "other") if len(message) > 1 else "other"
             deadline = time.monotonic() + FORWARD_SECONDS
-            handled = await self._run(lambda store: handle(store, env, message, deadline=deadline))
+            handled = await self._run(
+                source, lambda store: handle(store, env, message, deadline=deadline)
+            )
         except WireError as error:
             raise self._unreadable(source, error) from None
         if handled.answer is None:
@@ -224,11 +258,12 @@ class _Handlers:
     async def _groups(self, request: Request, source: str, counted: _Counted) -> Response:
         counted.exchange = "groups"
         header = request.headers.get("authorization")
-        query = f"{group_queries.PATH}?{request.url.query}"
+        # Not from `request.url`, which takes the Host header for a part of a URL.
+        query = f"{group_queries.PATH}?{request.scope['query_string'].decode('latin-1')}"
         now = self._env.clock()
         try:
             body, mac = await self._run(
-                lambda store: group_queries.answer(store, header, query, now)
+                source, lambda store: group_queries.answer(store, header, query, now)
             )
         except WireError as error:
             raise Problem(HTTPStatus.BAD_REQUEST, str(error), "unreadable") from None
@@ -247,10 +282,10 @@ class _Handlers:
         }
         return Response(body, headers=headers)
 
-    async def _run(self, work: Callable[[Store], T]) -> T:
-        """Run `work` in the pool; raises Problem if the store fails."""
+    async def _run(self, source: str, work: Callable[[Store], T]) -> T:
+        """Run `work` in the pool when its source may; raises Problem if the store fails."""
         try:
-            return await self._pool.run(work)
+            return await self._shared(source, work)
         except Unavailable as error:
             log.error("%s", error)
             raise Problem(
@@ -265,13 +300,12 @@ class _Handlers:
                 HTTPStatus.INTERNAL_SERVER_ERROR, "the store of the KMS has failed", "error"
             ) from None
 
-
-def _source(request: Request) -> str:
-    """The source of a request: its address, or for IPv6 the /64 network of one customer."""
-    host = request.client.host if request.client is not None else ""
-    if ":" not in host:
-        return host
-    try:
-        return str(ipaddress.IPv6Network((host.partition("%")[0], 64), strict=False))
-    except ValueError:
-        return host
+    async def _shared(self, source: str, work: Callable[[Store], T]) -> T:
+        try:
+            await self._shares.enter(source, MAX_AGE)
+        except TimeoutError:
+            raise Unavailable("messages wait too long to be answered") from None
+        try:
+            return await self._pool.run(work)
+        finally:
+            self._shares.leave(source)

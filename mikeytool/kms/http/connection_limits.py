@@ -1,9 +1,13 @@
 """Limits on what a connection may cost: uvicorn's HTTP/1.1, with a timer on every wait.
 
 A client that never finishes a request, whether in its head, its body or the TLS handshake before
-it, holds a connection and nothing else, and not for long. If there are too many connections, the
-one that has waited longest for its client is cut off: honest clients send a request at once.
-Every state of a connection has a timer that ends it, even while it is being closed.
+it, holds a connection and nothing else, and not for long. If there are too many connections, one
+is cut off: of the source that has the most, the one that has waited longest for its client, for
+honest clients send a request at once. Every state of a connection has a timer that ends it, even
+while it is being closed.
+
+A connection has one request in work. What its client sends behind it is not looked at before that
+is answered, and no more of it is read than one READ.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mikeytool.kms.http.metrics import Metrics
+from mikeytool.kms.http.shares import Proxies, source_of
 from mikeytool.kms.http_message import MAX_BODY
 
 HANDSHAKE_SECONDS = 5.0
@@ -37,6 +42,12 @@ LINGER_SECONDS = 2.0
 MAX_HEAD = 16_384
 """In octets: the most of a request before its body."""
 
+MAX_LINES = 100
+"""Of a head: short lines take far longer to read than to send."""
+
+READ = 65_536
+"""In octets: what is read of a connection at a time, without TLS."""
+
 _INCOMPLETE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 """States of a client whose request is incomplete."""
 
@@ -49,36 +60,47 @@ class _Connection(Protocol):
 
 
 class Connections:
-    """All connections of a worker; those that wait for their client, longest first."""
+    """All connections of a worker, and of each source those that wait for it, longest first.
 
-    def __init__(self, most: int, metrics: Metrics) -> None:
-        self._most, self._count, self.metrics = most, 0, metrics
-        self._waiting: dict[_Connection, None] = {}
+    A proxy has the connections of many: each of them is a source of its own.
+    """
 
-    def add(self, connection: _Connection) -> None:
+    def __init__(self, most: int, metrics: Metrics, proxies: Proxies) -> None:
+        self._most, self._proxies, self.metrics = most, proxies, metrics
+        self._sources: dict[_Connection, str] = {}
+        self._waiting: dict[str, dict[_Connection, None]] = {}
+
+    def add(self, connection: _Connection, transport: asyncio.BaseTransport) -> None:
         """Add a connection, which waits for its client; cut one off if there are too many."""
-        self._count += 1
-        self.metrics.connections.set(self._count)
-        self._waiting[connection] = None
-        if self._count > self._most:
-            self.metrics.cut_off.labels("crowded").inc()
-            longest = next(iter(self._waiting))
-            del self._waiting[longest]
+        host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        proxied = host in self._proxies
+        self._sources[connection] = f"{host} {port}" if proxied else source_of(host)
+        self.metrics.connections(len(self._sources))
+        self.waiting(connection)
+        if len(self._sources) > self._most:
+            self.metrics.cut_off("crowded")
+            most = max(self._waiting.values(), key=len)
+            longest = next(iter(most))
+            self.busy(longest)
             longest.cut_off()
 
     def busy(self, connection: _Connection) -> None:
         """Record that a connection no longer waits for its client."""
-        self._waiting.pop(connection, None)
+        source = self._sources[connection]
+        waiting = self._waiting.get(source, {})
+        waiting.pop(connection, None)
+        if not waiting:
+            self._waiting.pop(source, None)
 
     def waiting(self, connection: _Connection) -> None:
         """Record that a connection waits for its client again."""
-        self._waiting[connection] = None
+        self._waiting.setdefault(self._sources[connection], {})[connection] = None
 
     def remove(self, connection: _Connection) -> None:
         """Remove a connection that is closed."""
-        self._waiting.pop(connection, None)
-        self._count -= 1
-        self.metrics.connections.set(self._count)
+        self.busy(connection)
+        del self._sources[connection]
+        self.metrics.connections(len(self._sources))
 
 
 class TlsHandshake(asyncio.Protocol):
@@ -101,7 +123,7 @@ class TlsHandshake(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP server
         self._transport = transport
         transport.pause_reading()
-        self._connections.add(self)
+        self._connections.add(self, transport)
         self._task = asyncio.get_running_loop().create_task(self._shake_hands())
 
     async def _shake_hands(self) -> None:
@@ -117,7 +139,7 @@ class TlsHandshake(asyncio.Protocol):
                     ssl_shutdown_timeout=LINGER_SECONDS,
                 )
         except OSError:
-            self._connections.metrics.cut_off.labels("handshake").inc()
+            self._connections.metrics.cut_off("handshake")
             self._transport.abort()
         finally:
             self._connections.remove(self)
@@ -130,9 +152,9 @@ class TlsHandshake(asyncio.Protocol):
 
 
 class _Requests(h11.Connection):
-    """Reads requests, and refuses one whose body would cost too much by its head.
+    """Reads requests, and refuses those that would take far longer to read than to send.
 
-    Chunks may have one octet each: what a client sends in a second would take seconds to read.
+    Those are bodies in chunks, which may have one octet each, and heads of many lines.
     `refusal` says what is wrong with the refused request.
     """
 
@@ -140,6 +162,10 @@ class _Requests(h11.Connection):
 
     def next_event(self) -> Any:
         """The next event; raises h11.RemoteProtocolError."""
+        if self.their_state is h11.IDLE and _lines_of_head(self.trailing_data[0]) > MAX_LINES:
+            text = f"a request may have at most {MAX_LINES} header fields"
+            self.refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text
+            raise h11.RemoteProtocolError(text)
         event = super().next_event()
         if isinstance(event, h11.Request):
             names = dict(event.headers)
@@ -151,6 +177,12 @@ class _Requests(h11.Connection):
         if self.refusal is not None:
             raise h11.RemoteProtocolError(self.refusal[1])
         return event
+
+
+def _lines_of_head(data: bytes) -> int:
+    """How many lines the first head in `data` has, as far as it is there."""
+    ends = [at for at in (data.find(b"\n\r\n"), data.find(b"\n\n")) if at >= 0]
+    return data.count(b"\n", 0, min(ends, default=len(data)))
 
 
 class LimitedProtocol(H11Protocol):
@@ -166,8 +198,10 @@ class LimitedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take over a connection, and data that came before."""
+        if hasattr(transport, "max_size"):
+            transport.max_size = READ
         super().connection_made(cast(asyncio.Transport, _GatheredWrites(transport, self.loop)))
-        self._connections.add(self)
+        self._connections.add(self, transport)
         self._limit(REQUEST_SECONDS, self._too_slow)
         early, self._early = self._early, []
         for data in early:
@@ -240,7 +274,7 @@ class LimitedProtocol(H11Protocol):
         self.transport.abort()
 
     def _too_slow(self) -> None:
-        self._connections.metrics.cut_off.labels("slow").inc()
+        self._connections.metrics.cut_off("slow")
         self._refuse(
             HTTPStatus.REQUEST_TIMEOUT, f"a request may take at most {REQUEST_SECONDS:.0f} seconds"
         )

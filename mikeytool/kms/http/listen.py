@@ -47,14 +47,37 @@ def bound(listen: str, *, encrypted: bool) -> socket.socket:
     return listening
 
 
-def tls_context(
-    cert: Path, key: Path, client_ca: Path | None, passphrase: Callable[[], bytes]
-) -> ssl.SSLContext:
+class ServerTls:
     """TLS 1.2 or later with a certificate; with `client_ca` clients need one of that CA.
 
-    `passphrase` is called if the private key has one. Raises StateError for files that cannot
-    be read or do not fit.
+    `passphrase` is called once if the private key has one. Raises StateError for files that
+    cannot be read or do not fit.
     """
+
+    def __init__(
+        self, cert: Path, key: Path, client_ca: Path | None, passphrase: Callable[[], bytes]
+    ) -> None:
+        self._files, self._ask = (cert, key, client_ca), passphrase
+        self._passphrase: bytes | None = None
+        self.context = _context(*self._files, self._asked)
+
+    def read_again(self) -> None:
+        """Use the certificate and the CA that the files have now, for new connections.
+
+        Raises StateError for files that do not fit; what was used before is then kept. Nobody
+        is asked for a passphrase: a new key has that of the first one, or none.
+        """
+        self.context = _context(*self._files, lambda: self._passphrase or b"")
+
+    def _asked(self) -> bytes:
+        if self._passphrase is None:
+            self._passphrase = self._ask()
+        return self._passphrase
+
+
+def _context(
+    cert: Path, key: Path, client_ca: Path | None, passphrase: Callable[[], bytes]
+) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION

@@ -3,7 +3,7 @@
 Workers are forked, so that they have what the parent has opened, the seal of the store and the
 private key for TLS, without asking for a passphrase again. The parent has no threads and no
 connection to the store when it forks. It waits for signals, so that none interrupts it; workers
-begin with signals blocked.
+begin with signals blocked. Nothing is left in any folder, however the processes end.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
-import ssl
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
-from pathlib import Path
 
+from mikeytool.kms.http.listen import ServerTls
+from mikeytool.kms.http.metrics import Metrics, Numbers, shared
+from mikeytool.kms.http.shares import Proxies
+from mikeytool.kms.http.worker import GRACE_SECONDS, Worker, log_to_stderr
 from mikeytool.kms.store.seal import Sealer
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.postgres import is_url
 from mikeytool.storage.sql import Where
-from mikeytool.wire.errors import MikeyError, StateError
+from mikeytool.wire.errors import MikeyError, StateError, UsageError
 from mikeytool.wire.identity import Identity
 
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+_ENDING = {signal.SIGTERM, signal.SIGINT}
+_SIGNALS = {*_ENDING, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM}
 _START_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
 """Before a worker that did not start is started again."""
@@ -40,9 +40,6 @@ _AGAIN_SECONDS = 1.0
 _AT_ONCE_FILE = 1
 _AT_ONCE_SERVER = 8
 """The number of slots in which threads of a worker use the store; see `StorePool`."""
-
-_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable that prometheus_client reads when it is imported; see `metrics`."""
 
 log = logging.getLogger(__name__)
 
@@ -55,45 +52,35 @@ class Settings:
 
     where: Where
     listening: socket.socket
-    tls: ssl.SSLContext | None
+    tls: ServerTls | None
     proxies: tuple[str, ...]
     workers: int
     debug: bool
 
 
 def serve(settings: Settings, announce: Callable[[Identity], None]) -> int:
-    """Serve until SIGTERM, SIGINT or SIGHUP; returns the signal.
+    """Serve until SIGTERM or SIGINT; returns the signal. SIGHUP: read the certificate again.
 
     `announce` is called with the identity of the KMS once all workers accept connections.
-    Raises StateError if the store or its seal does not open, or a worker does not start.
+    Raises UsageError if a proxy is no address, StateError if the store or its seal does not
+    open, or a worker does not start.
     """
+    try:
+        Proxies(settings.proxies)
+    except ValueError as error:
+        raise UsageError(f"--proxy takes an address or a network: {error}") from None
     with Store(settings.where) as store:
         identity, sealer = store.identity, store.sealer
         store.policy()
-    with _metrics_folder():
-        # Imported here, so that the workers have it.
-        from mikeytool.kms.http.worker import log_to_stderr
-
-        log_to_stderr(debug=settings.debug)
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        workers = _Workers(settings, sealer)
-        try:
-            workers.start()
-            announce(identity)
-            return workers.watch()
-        finally:
-            workers.end()
-
-
-@contextmanager
-def _metrics_folder() -> Iterator[None]:
-    """A temporary folder for the metrics that the workers share."""
-    folder = tempfile.mkdtemp(prefix="mikeytool-")
-    os.environ[_FOLDER_VARIABLE] = folder
+    log_to_stderr(debug=settings.debug)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    workers = _Workers(settings, sealer)
     try:
-        yield
+        workers.start()
+        announce(identity)
+        return workers.watch()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        workers.end()
 
 
 class _Workers:
@@ -101,28 +88,48 @@ class _Workers:
 
     def __init__(self, settings: Settings, sealer: Sealer) -> None:
         self._settings, self._sealer = settings, sealer
+        self._numbers = shared(settings.workers)
         self._alive, self._held = os.pipe()  # it breaks when the parent ends
         self._running: list[_WorkerProcess] = []
 
     def start(self) -> None:
         """Start all workers; raises StateError if one does not start."""
-        self._running = [self._started() for _ in range(self._settings.workers)]
+        self._running = [self._started(at) for at in range(self._settings.workers)]
         for worker in self._running:
             fault = worker.fault(_START_SECONDS)
             if fault is not None:
                 raise StateError(fault)
 
     def watch(self) -> int:
-        """Replace workers that end, until a signal ends the server; returns that signal."""
-        while True:
-            found = signal.sigtimedwait(_SIGNALS, _AGAIN_SECONDS)
-            if found is not None and found.si_signo != signal.SIGCHLD:
-                return found.si_signo
-            self._replace()
+        """Replace workers that end, until a signal ends the server; returns that signal.
+
+        The time to look again is a signal, too: `sigtimedwait` of Python 3.11 to 3.13 returns
+        uninitialized memory if the process is stopped and continued while it waits.
+        """
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS, _AGAIN_SECONDS)
+        try:
+            while (found := signal.sigwait(_SIGNALS)) not in _ENDING:
+                if found == signal.SIGHUP:
+                    self._read_again()
+                self._replace()
+            return found
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _read_again(self) -> None:
+        """Read the certificate again, and let the workers do so if it is good."""
+        if self._settings.tls is None:
+            return
+        try:
+            self._settings.tls.read_again()
+        except StateError as error:
+            log.error("%s; the certificate from before is kept", error)
+            return
+        for worker in self._running:
+            if worker.process.is_alive() and worker.process.pid is not None:
+                os.kill(worker.process.pid, signal.SIGHUP)
 
     def _replace(self) -> None:
-        from mikeytool.kms.http.metrics import forget
-
         for at, worker in enumerate(self._running):
             if worker.process.is_alive():
                 continue
@@ -131,16 +138,13 @@ class _Workers:
             pid, code = worker.process.pid, worker.process.exitcode
             why = worker.fault(0) or f"ended with {code}"
             log.error("worker %s: %s; starting another", pid, why)
-            forget(pid or 0)
             try:
-                self._running[at] = self._started()
+                self._running[at] = self._started(at)
             except OSError as error:
                 log.error("no worker can be started: %s; trying again", error.strerror)
 
     def end(self) -> None:
         """End all workers: they finish their requests, or are killed if that takes too long."""
-        from mikeytool.kms.http.worker import GRACE_SECONDS
-
         self._settings.listening.close()
         for worker in self._running:
             worker.process.terminate()
@@ -151,11 +155,10 @@ class _Workers:
                 worker.process.kill()
                 worker.process.join()
 
-    def _started(self) -> _WorkerProcess:
-        # Something that cleans up temporary folders may have removed it.
-        Path(os.environ[_FOLDER_VARIABLE]).mkdir(mode=0o700, exist_ok=True)
+    def _started(self, at: int) -> _WorkerProcess:
         receiver, sender = _fork.Pipe(duplex=False)
-        arguments = (self._settings, self._sealer, (self._alive, self._held), sender)
+        pipe = (self._alive, self._held)
+        arguments = (self._settings, self._sealer, pipe, sender, self._numbers, at)
         process = _fork.Process(target=_run_worker, args=arguments, daemon=True)
         process.start()
         sender.close()
@@ -182,12 +185,16 @@ class _WorkerProcess:
 
 
 def _run_worker(
-    settings: Settings, sealer: Sealer, pipe: tuple[int, int], sender: Connection
+    settings: Settings,
+    sealer: Sealer,
+    pipe: tuple[int, int],
+    sender: Connection,
+    numbers: Numbers,
+    at: int,
 ) -> None:
     """Run a worker in the process that was forked for it."""
     os.close(pipe[1])
     try:
-        from mikeytool.kms.http.worker import Worker
 
         def connect() -> Store:
             store = Store(settings.where)
@@ -197,7 +204,13 @@ def _run_worker(
         connect().close()
         at_once = _AT_ONCE_SERVER if is_url(settings.where) else _AT_ONCE_FILE
         worker = Worker(
-            connect, at_once, settings.tls, settings.proxies, pipe[0], lambda: sender.send(None)
+            connect,
+            at_once,
+            settings.tls,
+            settings.proxies,
+            pipe[0],
+            lambda: sender.send(None),
+            Metrics(numbers, at),
         )
         worker.run(sockets=[settings.listening])
     except Exception as error:

@@ -11,7 +11,6 @@ import logging
 import resource
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,8 +25,10 @@ from mikeytool.kms.http.connection_limits import (
     LimitedProtocol,
     TlsHandshake,
 )
+from mikeytool.kms.http.listen import ServerTls
 from mikeytool.kms.http.metrics import Metrics
 from mikeytool.kms.http.pool import StorePool
+from mikeytool.kms.http.shares import Proxies
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import StateError
 
@@ -43,26 +44,34 @@ _OTHER_FILES = 128
 _LEAST_FILES = 64
 _BACKLOG = 1024
 
+_ACCEPTED = 8
+"""Connections accepted in one pass of the event loop: as many as requests are begun, so that no
+queue of connections holds up a new one, and few enough for workers to share them."""
+
+log = logging.getLogger(__name__)
+
 
 class Worker(uvicorn.Server):
-    """A server that ends on SIGTERM, or when `parent`, a pipe, is closed.
+    """A server that ends on SIGTERM, or when `parent`, a pipe, is closed; SIGHUP is for `tls`.
 
     `at_once` is the number of slots in which threads work on the store; `proxies` are the
-    addresses whose X-Forwarded-For is believed; `ready` is called once it accepts connections.
+    addresses whose X-Forwarded-For is believed; `ready` is called once it accepts connections;
+    `counts` are its metrics.
     """
 
     def __init__(
         self,
         connect: Callable[[], Store],
         at_once: int,
-        tls: ssl.SSLContext | None,
+        tls: ServerTls | None,
         proxies: Sequence[str],
         parent: int,
         ready: Callable[[], None],
+        counts: Metrics,
     ) -> None:
         self._tls, self._parent, self._ready = tls, parent, ready
-        self._pool, counts = StorePool(connect, at_once), Metrics()
-        self._open = Connections(_most_connections(), counts)
+        self._pool = StorePool(connect, at_once)
+        self._open = Connections(_most_connections(), counts, Proxies(proxies))
         super().__init__(
             uvicorn.Config(
                 application(self._pool, counts),
@@ -81,11 +90,11 @@ class Worker(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept connections, one at a time, so that workers share them evenly."""
+        """Accept connections, a few at a time."""
         assert sockets is not None  # noqa: S101 - see `serve`
         loop = asyncio.get_running_loop()
         loop.add_reader(self._parent, self._orphaned)
-        server = await loop.create_server(self._protocol, sock=sockets[0], backlog=1)
+        server = await loop.create_server(self._protocol, sock=sockets[0], backlog=_ACCEPTED)
         sockets[0].listen(_BACKLOG)  # asyncio accepts as many at a time as its backlog
         self.servers = [server]
         self.started = True
@@ -98,17 +107,28 @@ class Worker(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGTERM ends it; SIGINT and SIGHUP, which terminals send to all, are for the parent."""
+        """SIGTERM ends it; SIGINT, which terminals send to all, is for the parent.
+
+        SIGHUP comes from the parent, and may come from a terminal as well.
+        """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._read_again)
         signal.signal(signal.SIGTERM, self.handle_exit)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         yield
 
+    def _read_again(self) -> None:
+        """Use the certificate that is there now for new connections; the parent has tried it."""
+        try:
+            if self._tls is not None:
+                self._tls.read_again()
+        except StateError as error:
+            log.error("%s", error)
+
     def _protocol(self) -> asyncio.Protocol:
-        return (
-            self._http() if self._tls is None else TlsHandshake(self._tls, self._http, self._open)
-        )
+        if self._tls is None:
+            return self._http()
+        return TlsHandshake(self._tls.context, self._http, self._open)
 
     def _http(self) -> LimitedProtocol:
         return LimitedProtocol(

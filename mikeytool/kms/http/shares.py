@@ -1,0 +1,117 @@
+"""Fair shares of a server: when more is asked than it can do, sources take turns.
+
+A source is where requests come from: an address, or for IPv6 the /64 network of one customer.
+However many connections a source has, and however many requests it sends on each, another one
+waits for a few of them only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Sequence
+
+
+class Shares:
+    """The right to do something, for `at_once` requests, and `of_one` of one source at most.
+
+    Requests beyond that wait. The one that is next is the oldest of the source whose turn it
+    is; a source that had its turn is behind all others that wait.
+    """
+
+    def __init__(self, at_once: int, of_one: int) -> None:
+        self._free, self._of_one = at_once, of_one
+        self._most_full = at_once // of_one
+        """How many sources can have all that one may have."""
+        self._held: dict[str, int] = {}
+        self._waiting: OrderedDict[str, OrderedDict[asyncio.Future[None], None]] = OrderedDict()
+
+    async def enter(self, source: str, seconds: float | None = None) -> None:
+        """Take a share, which `leave` gives back; raises TimeoutError after waiting `seconds`."""
+        # While some are free, only sources wait that have all they may have.
+        if self._free and self._held.get(source, 0) < self._of_one:
+            self._take(source)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(source, OrderedDict())[turn] = None
+        try:
+            async with asyncio.timeout(seconds):
+                await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self.leave(source)  # its turn came at the same time
+            else:
+                self._forget(source, turn)
+            raise
+
+    def leave(self, source: str) -> None:
+        """Give a share back; those that wait take it."""
+        self._free += 1
+        self._held[source] -= 1
+        if not self._held[source]:
+            del self._held[source]
+        while self._free and self._give():
+            pass
+
+    def _take(self, source: str) -> None:
+        self._free -= 1
+        self._held[source] = self._held.get(source, 0) + 1
+
+    def _give(self) -> bool:
+        """Give a share to the source whose turn it is; says whether any waits that may have one."""
+        for _ in range(min(len(self._waiting), self._most_full + 1)):
+            source, turns = next(iter(self._waiting.items()))
+            self._waiting.move_to_end(source)
+            if self._held.get(source, 0) < self._of_one:
+                turn = next(iter(turns))
+                self._forget(source, turn)
+                if not turn.done():  # it may have been cancelled just now
+                    self._take(source)
+                    turn.set_result(None)
+                return True
+        return False
+
+    def _forget(self, source: str, turn: asyncio.Future[None]) -> None:
+        turns = self._waiting.get(source)
+        if turns is not None:
+            turns.pop(turn, None)
+            if not turns:
+                del self._waiting[source]
+
+
+def source_of(host: str) -> str:
+    """The source at an address, which may have a port.
+
+    All that a proxy may forward and that is no address is one source.
+    """
+    try:
+        end = ":" if host.count(":") == 1 else "%"
+        address = ipaddress.ip_address(host.partition(end)[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
+
+
+class Proxies:
+    """The addresses of proxies, each an address, a network, or `*` for all.
+
+    Raises ValueError for anything else.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._all = "*" in texts
+        self._networks = [ipaddress.ip_network(text) for text in texts if text != "*"]
+
+    def __contains__(self, host: str) -> bool:
+        if self._all or not self._networks:
+            return self._all
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
