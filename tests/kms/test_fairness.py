@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from starlette.requests import HTTPConnection
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from mikeytool.kms.http.app import AT_ONCE, MAX_OF_SOURCE, application
@@ -159,10 +160,10 @@ class Posts:
 
     def __init__(self) -> None:
         self.at_work: list[asyncio.Future[Any]] = []
-        pool = StorePool(no_store, 1)
-        pool.close()
-        pool.run = self._run  # type: ignore[method-assign, assignment]
-        self._app = application(pool, Metrics())
+        self.pool = StorePool(no_store, 1)
+        self.pool.close()
+        self.pool.run = self._run  # type: ignore[method-assign, assignment]
+        self._app = application(self.pool, Metrics())
         self.tasks: list[asyncio.Task[int]] = []
 
     async def _run(self, _work: object) -> None:
@@ -171,9 +172,10 @@ class Posts:
         await future
 
     def post(self, host: str) -> None:
-        self.tasks.append(asyncio.ensure_future(self._post(host)))
+        self.tasks.append(asyncio.ensure_future(self.asked(host, "POST", "/keymanagement")))
 
-    async def _post(self, host: str) -> int:
+    async def asked(self, host: str, method: str, path: str) -> int:
+        """The status that a client at an address gets."""
         statuses: list[int] = []
 
         async def receive() -> dict[str, Any]:
@@ -183,7 +185,7 @@ class Posts:
             statuses.append(message.get("status", 0))
 
         scope = {
-            "type": "http", "method": "POST", "path": "/keymanagement", "query_string": b"",
+            "type": "http", "method": method, "path": path, "query_string": b"",
             "root_path": "", "headers": [(b"content-type", b"application/mikey")],
             "client": (host, 1), "http_version": "1.1", "scheme": "http", "server": ("x", 1),
         }  # fmt: skip
@@ -255,6 +257,27 @@ def test_who_waits_too_long_for_the_store_may_try_again(monkeypatch: pytest.Monk
         assert posts.tasks[-1].result() == 503
         assert not any(task.done() for task in posts.tasks[:-1])
         await posts.end()
+
+    asyncio.run(main())
+
+
+def test_no_path_takes_the_host_for_a_part_of_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which raises ValueError with Starlette 0.46 for a Host of `[`."""
+
+    def url(_: HTTPConnection) -> None:
+        raise ValueError("Invalid IPv6 URL")
+
+    monkeypatch.setattr(HTTPConnection, "url", property(url))
+
+    async def main() -> None:
+        posts = Posts()
+
+        async def answered(_: object) -> tuple[bytes, str]:
+            return b"{}", ""
+
+        posts.pool.run = answered  # type: ignore[method-assign, assignment]
+        for path in ("/groups", "/healthz", "/readyz", "/metrics", "/"):
+            assert await posts.asked("192.0.2.1", "GET", path) == (404 if path == "/" else 200)
 
     asyncio.run(main())
 
