@@ -148,7 +148,8 @@ class World:
         if self.where:
             (self.folder / "seal.key").write_text("s" * 32)
         self.where = self.where or self.folder / "kms.db"
-        self.store = Store.init(self.where, KMS, PROFILE_256, tpk, how=self.how)
+        Store.init(self.where, KMS, PROFILE_256, tpk, how=self.how).close()
+        self.store = Store(self.where, clock=self.clock)
         for who in USERS:
             self.store.add_user(who, psk_of(who))
         self._files = 0

@@ -212,6 +212,7 @@ class _AuthenticatedMessage:
         granted = grant(self.env, asked, self.sender.acting, kms, self.kms_policy, shared=shared)
         keys = make_keys(self.env, granted.keys)
         ticket, handed_out = make_ticket(self.env, granted.policy, keys, tpk.key, tpk.name)
+        exchange.protected(self.env, tpk, granted.policy, self.kms_policy.max_validity)
         if not self.sender.admitted:
             exchange.note(ticket, granted.policy, self.sender.user.identity)
         return request_resp(self.env, request, key, kms, ticket, handed_out)
@@ -253,11 +254,13 @@ class _AuthenticatedMessage:
         responder = self._authorized(ticket_policy)
         key = self._open()
         tpk = self.store.tpk(base.tpk_id)
-        if tpk is None:
+        if tpk is None or tpk.is_retired(self.env.clock()):
             raise Refused(
-                f"the ticket is protected with the key {base.tpk_id}, which is unknown here",
+                f"the ticket is protected with the key {base.tpk_id}, which is unknown here,"
+                " or has retired",
                 ErrorNo.INVALID_TICKET,
             )
+        _check_before_rotation(tpk, ticket_policy)
         keys = open_for_responder(base, tpk.key)
         if ticket_policy.prf != request.incoming.profile.prf:
             raise _mixed()
@@ -376,6 +379,19 @@ def _check_enabled(
     if user is None and known:
         raise Refused(f"{what} {identity} is no longer a user")
     return user
+
+
+def _check_before_rotation(tpk: Tpk, ticket_policy: TicketPolicy) -> None:
+    """Refuse a ticket of a rotated key that ends after all tickets that were made with it."""
+    if tpk.current or tpk.until_ns is None:
+        return
+    end = None if ticket_policy.valid_to is None else ticket_policy.valid_to.unix_ns
+    if end is None or end > tpk.until_ns:
+        raise Refused(
+            f"the ticket is protected with the key {tpk.name}, which was rotated out, and is"
+            " valid for longer than any ticket that was made with it",
+            ErrorNo.INVALID_TICKET,
+        )
 
 
 def _check_maker(store: Store, tpk: Tpk, ticket_policy: TicketPolicy) -> None:

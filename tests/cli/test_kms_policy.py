@@ -129,3 +129,16 @@ def test_a_ticket_of_another_kms(shell: Shell) -> None:
     shell.ok("mikeytool kms peer list far.db | grep -q sip:kms.example.com")
     shell.ok("mikeytool kms peer remove -q far.db sip:kms.example.com")
     assert json.loads(shell.ok("mikeytool kms peer list far.db --json")) == {"peers": []}
+
+
+def test_ticket_protection_keys_come_and_go(shell: Shell) -> None:
+    with_ticket(shell).ok("mikeytool kms tpk rotate kms.db")
+    listed = json.loads(shell.ok("mikeytool kms tpk list kms.db --json"))["tpks"]
+    assert [(one["name"], one["current"], bool(one["until"])) for one in listed] == [
+        ("tpk-1", False, True),
+        ("tpk-2", True, False),
+    ]
+    assert "until 20" in shell.ok("mikeytool kms tpk list kms.db")
+    shell.fails("mikeytool kms tpk remove kms.db tpk-2", 4, "kms tpk rotate")
+    shell.ok("mikeytool kms tpk remove -q kms.db tpk-1")
+    shell.fails("mikeytool kms tpk remove kms.db tpk-1", 4, "kms tpk list")

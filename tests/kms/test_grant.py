@@ -207,8 +207,8 @@ def test_a_ticket_that_is_not_valid_yet_is_not_resolved(world: World) -> None:
 
 def test_a_policy_that_only_just_fits_is_refused(world: World) -> None:
     """What the KMS adds does not fit into TP Data any more; nothing else may come of it."""
-    app = Identity(b"a" * (65_535 - 90))
-    asked = world.policy(apps=(app,), kms=None, initiator=None, valid_to=None, keys=None)
+    apps = (*(Identity(b"a" * 1002) for _ in range(64)), Identity(b"a" * 997))
+    asked = world.policy(apps=apps, kms=None, initiator=None, valid_to=None, keys=None)
     refusal = handle(world.store, world.env, world.asked(asked)).refusal
     assert refusal is not None
     assert refusal.error_no == ErrorNo.INVALID_TPPAR

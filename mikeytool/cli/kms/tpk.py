@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from mikeytool.cli.command_groups import Group
+from mikeytool.cli.options.clock import now_ns
 from mikeytool.cli.options.common import force_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.store import deliver, key_file_option, store_command
@@ -17,6 +18,8 @@ from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import Tpk
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.registry import TsType
+from mikeytool.wire.timestamp import Timestamp
 
 
 @click.group(cls=Group)
@@ -60,7 +63,7 @@ def add_tpk(
 def rotate_tpk(
     store: Store, shared_with: Identity | None, output: Path | None, force: bool
 ) -> None:
-    """Use a new key for new tickets; old tickets can be resolved until they expire."""
+    """Use a new key for new tickets; the old one retires with the last of its tickets."""
     _new_tpk(store, shared_with, None, None, output, force=force)
 
 
@@ -90,17 +93,28 @@ def _new_tpk(
     )
 
 
+@store_command(tpk, "remove")
+@click.argument("name")
+def remove_tpk(store: Store, name: str) -> None:
+    """Remove a key at once, as one that leaked; its tickets are no longer resolved."""
+    store.remove_tpk(Identity.key_name(name))
+    say(f"{store.where}: removed the key {name}")
+
+
 @store_command(tpk, "list")
 def list_tpks(store: Store, as_json: bool) -> None:
-    """List the keys, without their octets."""
+    """List the keys, without their octets, and until when those are kept that were rotated out."""
+    now = now_ns()
     listed = [
         {
             "name": str(one.name),
             "shared_with": None if one.shared_with is None else str(one.shared_with),
             "octets": len(one.key),
             "current": one.current,
+            "until": None if one.current or one.until_ns is None else _utc(one.until_ns),
         }
         for one in store.tpks()
+        if not one.is_retired(now)
     ]
     if as_json:
         print(json.dumps({"tpks": listed}))
@@ -110,8 +124,12 @@ def list_tpks(store: Store, as_json: bool) -> None:
             str(one["name"]),
             str(one["shared_with"] or ""),
             str(one["octets"]),
-            "current" if one["current"] else "",
+            "current" if one["current"] else f"until {one['until'] or 'its tickets have ended'}",
         )
         for one in listed
     ]
     print_table([("name", "shared with", "octets", ""), *rows])
+
+
+def _utc(at_ns: int) -> str:
+    return str(Timestamp.at(at_ns, TsType.NTP_UTC_32).utc)

@@ -97,7 +97,8 @@ def _references(_store: Store, db: Db) -> Iterator[str]:
     ):
         yield f"{peer!r} speaks for others, but is no KMS"
     for (party,) in db.execute(
-        "SELECT shared_with FROM tpks WHERE shared_with NOT IN (SELECT id FROM users)"
+        "SELECT shared_with FROM tpks WHERE shared_with IS NOT NULL"
+        " AND shared_with NOT IN (SELECT id FROM users)"
     ):
         yield f"a ticket protection key is shared with {party!r}, who is no user"
     for (name,) in db.execute("SELECT psk_id FROM users JOIN peers ON psk_id = peers.id"):

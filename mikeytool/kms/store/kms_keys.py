@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import Certificate, load_der_x509_certificate
 
 from mikeytool.crypto.certificates import Use, check_authority, check_use, is_of_kms, rsa_key
+from mikeytool.exchange.environment import NS
 from mikeytool.exchange.profile import Profile
 from mikeytool.kms.store.records import MIN_PSK, Tpk
 from mikeytool.kms.store.seal import Sealer
 from mikeytool.kms.store.seal_context import private_key_context, tpk_context
-from mikeytool.kms.store.sealed import BeforeCommit, SealedDatabase, nothing
+from mikeytool.kms.store.sealed import BeforeCommit, nothing
+from mikeytool.kms.store.stored_policy import StoredPolicy
 from mikeytool.storage.sql import Db
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from mikeytool.exchange.public_key import KmsKey
 
 
-class KmsKeys(SealedDatabase):
+class KmsKeys(StoredPolicy):
     """Ticket protection keys, key pairs and trust anchors."""
 
     # --- ticket protection keys -----------------------------------------------------------
@@ -50,43 +52,80 @@ class KmsKeys(SealedDatabase):
         return list(self._tpks("ORDER BY name", ()))
 
     def _tpks(self, where: str, values: tuple[bytes, ...]) -> Iterator[Tpk]:
-        query = f"SELECT name, tpk, shared_with, current FROM tpks {where}"  # noqa: S608
+        query = f"SELECT name, tpk, shared_with, current, until_ns FROM tpks {where}"  # noqa: S608
         with self._errors():
             rows = self._db.execute(query, values).fetchall()
-        for data, sealed, party, current in rows:
+        for data, sealed, party, current, until_ns in rows:
             name = Identity(data, IdType.BYTE_STRING)
             key = self._opened(sealed, f"the key {name}", tpk_context(data, party))
-            yield Tpk(name, key, None if party is None else Identity(party), bool(current))
+            shared_with = None if party is None else Identity(party)
+            yield Tpk(name, key, shared_with, bool(current), until_ns)
 
     def add_tpk(self, tpk: Tpk, before_commit: BeforeCommit = nothing) -> None:
         """Add a ticket protection key, which becomes the current one for its party.
 
-        Earlier keys stay, so that their tickets can be resolved until they expire. Raises
-        UsageError for a shared key shorter than 16 octets and for an own key shorter than the
-        KMS's profile needs, StateError if the name is taken or the party is no user. What
-        `before_commit` raises leaves the store as it was.
+        Earlier keys retire when the last ticket made with them has ended. Whoever shares one
+        may have made tickets that the KMS does not know, but none that is valid for longer than
+        the policy allows now. Raises UsageError for a shared key shorter than 16 octets and for
+        an own key shorter than the KMS's profile needs, StateError if the name is taken or the
+        party is no user. What `before_commit` raises leaves the store as it was.
         """
         check_tpk(tpk, self.profile)
         party = None if tpk.shared_with is None else tpk.shared_with.data
         sealed = self.sealer.seal(tpk.key, *tpk_context(tpk.name.data, party))
         with self.transaction() as db:
-            before = "UPDATE tpks SET current = 0 WHERE shared_with"
+            longest = self._clock() + self.policy().max_validity * NS
+            rotate = "UPDATE tpks SET current = 0, until_ns ="
             if party is None:
-                db.execute(f"{before} IS NULL")
+                rotate += " coalesce(until_ns, ?) WHERE current = 1 AND shared_with IS NULL"
+                db.execute(rotate, (longest,))
             else:
                 if not db.execute("SELECT 1 FROM users WHERE id = ?", (party,)).fetchone():
                     raise StateError(
                         f"{self.where}: there is no user {tpk.shared_with}; see kms user list"
                     )
-                db.execute(f"{before} = ?", (party,))
+                rotate += " CASE WHEN until_ns > ? THEN until_ns ELSE ? END"
+                rotate += " WHERE current = 1 AND shared_with = ?"
+                db.execute(rotate, (longest, longest, party))
             added = db.execute(
-                "INSERT INTO tpks (name, tpk, shared_with, current) VALUES (?, ?, ?, 1)"
-                " ON CONFLICT DO NOTHING",
+                "INSERT INTO tpks VALUES (?, ?, ?, 1, 0) ON CONFLICT DO NOTHING",
                 (tpk.name.data, sealed, party),
             )
             if not added.rowcount:
                 raise StateError(f"{self.where}: there is already a key named {tpk.name}")
             before_commit()
+
+    def remove_tpk(self, name: Identity) -> None:
+        """Remove a ticket protection key at once: its tickets are no longer resolved.
+
+        Raises StateError if there is none of that name, and for the KMS's own current key.
+        """
+        with self.transaction() as db:
+            gone = db.execute(
+                "DELETE FROM tpks WHERE name = ? AND (current = 0 OR shared_with IS NOT NULL)",
+                (name.data,),
+            )
+            if not gone.rowcount and self.tpk(name) is not None:
+                raise StateError(
+                    f"{self.where}: {name} is the key for new tickets; kms tpk rotate makes another"
+                )
+            if not gone.rowcount:
+                raise StateError(f"{self.where}: there is no key {name}; see kms tpk list")
+
+    def _retire_tpks(self, db: Db, now_ns: int) -> None:
+        """Remove the keys whose last ticket has ended."""
+        longest = now_ns + self.policy().max_validity * NS
+        unknown = "UPDATE tpks SET until_ns = ? WHERE current = 0 AND until_ns IS NULL"
+        db.execute(unknown, (longest,))
+        db.execute("DELETE FROM tpks WHERE current = 0 AND until_ns < ?", (now_ns,))
+
+    def _retiring(self, db: Db, now_ns: int) -> bool:
+        """Whether there is something to do for `_retire_tpks`."""
+        query = (
+            "SELECT EXISTS (SELECT 1 FROM tpks WHERE current = 0"
+            " AND (until_ns IS NULL OR until_ns < ?))"
+        )
+        return bool(db.execute(query, (now_ns,)).fetchone()[0])
 
     # --- key pairs ------------------------------------------------------------------------
 

@@ -51,13 +51,19 @@ class Tpk:
     """A ticket protection key and the name by which tickets refer to it.
 
     `shared_with` is the user that has the key, too; the KMS's own keys are shared with nobody.
-    A `current` key protects new tickets.
+    A `current` key protects new tickets. Another one retires at `until_ns`, in Unix nanoseconds,
+    when the last ticket made with it has ended; None means that this is not known.
     """
 
     name: Identity
     key: bytes = field(repr=False)
     shared_with: Identity | None = None
     current: bool = True
+    until_ns: int | None = field(default=None, compare=False)
+
+    def is_retired(self, now_ns: int) -> bool:
+        """Whether the key was rotated out, and no ticket of it is valid any more."""
+        return not self.current and self.until_ns is not None and self.until_ns < now_ns
 
 
 @masked_repr

@@ -29,7 +29,6 @@ from mikeytool.kms.store.seal import BESIDE, Seal, Sealer, key_path, write_seal
 from mikeytool.kms.store.seal_context import tpk_context
 from mikeytool.kms.store.store_file import StoreFile
 from mikeytool.kms.store.store_server import StoreServer
-from mikeytool.kms.store.stored_policy import StoredPolicy
 from mikeytool.kms.store.users import Users
 from mikeytool.storage import replay
 from mikeytool.storage.postgres import check_url, is_url
@@ -58,6 +57,7 @@ _COUNT = (
     " RETURNING count"
 )
 
+_MINUTE = 60 * NS
 _SEARCH_EVERY = 10 * NS
 """Nanoseconds between two searches for what can be forgotten."""
 
@@ -72,7 +72,7 @@ class Exchange:
 
     def count(self, sender: Identity, now_ns: int) -> int:
         """Count a message; returns how many of its sender have been counted in this minute."""
-        minute = now_ns // (60 * NS)
+        minute = now_ns // _MINUTE
         count: int = self._db.execute(_COUNT, (sender.data, minute)).fetchone()[0]
         return count
 
@@ -87,6 +87,23 @@ class Exchange:
             "INSERT INTO requested VALUES (?, ?, ?)",
             (_digest(ticket), user.data, replay.NO_END if until is None else until),
         )
+
+    def protected(self, env: Environment, tpk: Tpk, policy: TicketPolicy, longest: int) -> None:
+        """Record the end of a ticket that was made with a key, which must not retire before.
+
+        `longest` is how many seconds tickets may be valid. Ends are recorded by whole minutes,
+        so that a busy KMS does not write the same row again and again.
+        """
+        end = None if policy.valid_to is None else policy.valid_to.unix_ns
+        if end is None or tpk.until_ns is None:
+            end = max(end or 0, env.clock() + longest * NS)
+        until = -(-end // _MINUTE) * _MINUTE
+        if tpk.until_ns is None or tpk.until_ns < until:
+            self._db.execute(
+                "UPDATE tpks SET until_ns = ? WHERE name = ?"
+                " AND (until_ns IS NULL OR until_ns < ?)",
+                (until, tpk.name.data, until),
+            )
 
     def use_once(
         self, env: Environment, ticket: TICKET, policy: TicketPolicy, by: bytes, transfer: bytes
@@ -104,7 +121,7 @@ class Exchange:
         )
 
 
-class Store(Users, KmsKeys, StoredPolicy, Peers):
+class Store(Users, KmsKeys, Peers):
     """A KMS store: the path of its file, or the URL of its PostgreSQL database.
 
     Its methods raise StateError for whatever goes wrong with the database. The sealing key is
@@ -240,7 +257,8 @@ class Store(Users, KmsKeys, StoredPolicy, Peers):
         self._searched_ns = now
         # If the store fails now, the exchange that follows will raise it.
         with suppress(StateError), self._errors():
-            if replay.overdue(self._db, env) and not self._forgotten(env):
+            due = replay.overdue(self._db, env) or self._retiring(self._db, now)
+            if due and not self._forgotten(env):
                 self._searched_ns = 0
 
     def _forgotten(self, env: Environment) -> bool:
@@ -249,6 +267,7 @@ class Store(Users, KmsKeys, StoredPolicy, Peers):
             if db is None:
                 return True  # an operator changes something, or another node forgets just now
             db.execute("DELETE FROM requested WHERE until_ns < ?", (env.clock(),))
+            self._retire_tpks(db, env.clock())
             return replay.forget(db, env)
 
     def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
@@ -342,7 +361,7 @@ def _first_rows(identity: Identity, profile: Profile, tpk: Tpk, key_pair: KeyPai
         row = (identity.data, int(identity.id_type), profile.bits)
         db.execute("INSERT INTO kms VALUES (?, ?, ?)", row)
         sealed = sealer.seal(tpk.key, *tpk_context(tpk.name.data, None))
-        db.execute("INSERT INTO tpks VALUES (?, ?, NULL, 1, NULL)", (tpk.name.data, sealed))
+        db.execute("INSERT INTO tpks VALUES (?, ?, NULL, 1, 0)", (tpk.name.data, sealed))
         if key_pair is not None:
             insert_key_pair(db, sealer, *key_pair)
 
