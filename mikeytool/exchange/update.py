@@ -203,6 +203,47 @@ def _finished(
     return session
 
 
+def observed_update(
+    session: Session, init: bytes | Message, answer: bytes | Message | None
+) -> Session:
+    """The session of an observer after an update and its answer, if it wants one.
+
+    Both are verified; times are not checked, because captures are old. Raises Refused when
+    one does not verify or does not fit, WireError for what cannot be read.
+    """
+    asked = Incoming.read(init, DataType.TRANSFER_INIT)
+    role = IdRole.RESPONDER if _is_of_responder(asked.t) else IdRole.INITIATOR
+    ends = session.local, session.remote
+    local, remote = ends if role == IdRole.INITIATOR else ends[::-1]
+    seen = replace(session, role=role, local=local, remote=remote)
+    check_mac(asked, update_keys(seen), b"".join(one.data for one in _parties(seen)))
+    if answer is not None:
+        answered = Incoming.read(answer, DataType.TRANSFER_RESP)
+        answered.check_answers(asked.message.header)
+        check_mac(answered, update_keys(seen), asked.raw)
+        after = _finished(seen, asked, answered, lambda _policy: True, 0)
+    elif asked.message.header.v:
+        raise Refused("the answer settles keys and streams: give the TRANSFER_RESP as well")
+    else:
+        after = _unanswered(seen, asked)
+    return replace(after, role=None, local=ends[0], remote=ends[1])
+
+
+def _unanswered(session: Session, init: Incoming) -> Session:
+    """The session after an update that wants no answer, as its sender has it."""
+    session = replace(session, last_t=as_number(init.t))
+    session = _with_keys(session, _sent_keys(session, init, own_role(session)))
+    known = _policies(session)
+    entries, new = read_map(init, complete=False, known=known)
+    agreed = [
+        CryptoSession(one, {**known, **new}[one.policies[0]], by_initiator=bool(one.session_data))
+        for one in entries
+    ]
+    session = _merged(session, agreed, 0, by_initiator=session.role == IdRole.INITIATOR)
+    session.check()
+    return session
+
+
 def update_keys(session: Session) -> MessageKeys:
     """The keys of both messages of an update, in both directions (interpretation 29)."""
     return message_keys(

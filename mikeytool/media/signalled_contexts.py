@@ -13,6 +13,8 @@ from mikeytool.capture.sdp import read_sdp
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.recover import recover_session
+from mikeytool.exchange.session import Session
+from mikeytool.exchange.update import observed_update
 from mikeytool.media.calls import Calls, read_calls
 from mikeytool.media.choosing import KeyIndex
 from mikeytool.media.contexts import ReceiverContext, crypto_receiver
@@ -29,7 +31,7 @@ from mikeytool.srtp import sdes
 from mikeytool.srtp.suites import Cipher
 from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 from mikeytool.wire.message import Message
-from mikeytool.wire.message_types import TRANSFERS
+from mikeytool.wire.message_types import TRANSFERS, is_update
 from mikeytool.wire.registry import DataType
 
 _LONGEST_DESCRIPTION = 1 << 18
@@ -60,6 +62,7 @@ class ContextsOfCalls:
         self._kms_messages = calls.kms_messages
         self._answered = {one for key in calls.keys for one in key.earlier}
         self._opened: dict[SignalledKey, list[ReceiverContext]] = {}
+        self._sessions: dict[tuple[bytes, ...], Session] = {}
         self._unused: dict[SignalledKey, str] = {}
         self.is_empty = True
         for key in calls.keys:
@@ -170,19 +173,31 @@ class ContextsOfCalls:
         """What decrypts the streams of a MIKEY-TICKET exchange, once for both its messages."""
         if self._ring is None:
             raise UsageError("a MIKEY-TICKET exchange; --keys FILE opens it")
-        init, answer = content, None
-        if _type(content) == DataType.TRANSFER_INIT:
-            if content in self._answered:
-                return
-        else:
-            inits = [one for one in key.earlier if _type(one) == DataType.TRANSFER_INIT]
-            if not inits:
-                raise UsageError("a TRANSFER_RESP whose TRANSFER_INIT is not in the capture")
-            init, answer = inits[-1], content
-        session = recover_session(init, answer, self._ring, self._kms_messages)
+        if _type(content) == DataType.TRANSFER_INIT and content in self._answered:
+            return
+        transfers = tuple(one for one in (*key.earlier, content) if _type(one) in TRANSFERS)
+        session = self._session(transfers, self._ring)
         yield from receivers_of_session(
             Path(key.name), SessionFile(session=session), self._settings
         )
+
+    def _session(self, transfers: tuple[bytes, ...], ring: KeyRing) -> Session:
+        """The session after these messages of its bundle, updates among them (RFC 6043 5.2)."""
+        answer = None
+        *before, last = transfers
+        if _type(last) == DataType.TRANSFER_RESP:
+            inits = [at for at, one in enumerate(before) if _type(one) == DataType.TRANSFER_INIT]
+            if not inits:
+                raise UsageError("a TRANSFER_RESP whose TRANSFER_INIT is not in the capture")
+            *before, last, answer = [*before[: inits[-1] + 1], last]
+        if not is_update(Message.parse(last)):
+            return recover_session(last, answer, ring, self._kms_messages)
+        if not before:
+            raise UsageError("an update of a session whose messages are not in the capture")
+        known = tuple(before)
+        if known not in self._sessions:
+            self._sessions[known] = self._session(known, ring)
+        return observed_update(self._sessions[known], last, answer)
 
 
 def contexts_of_calls(

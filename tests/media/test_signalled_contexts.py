@@ -146,3 +146,42 @@ def test_a_ticket_exchange_in_the_capture_opens_with_its_keys(shell: Shell) -> N
     shell.ok("mikeytool srtp decrypt in -o out --keys tab")
     now = call([f"a=key-mgmt:mikey {offer}"], [f"a=key-mgmt:mikey {answer}"], "RTP/AVP")
     assert frames_of(shell, "out") == now + clear
+
+
+def test_an_update_in_the_capture_opens_with_the_same_keys(shell: Shell) -> None:
+    """RFC 6043 5.2: new keys for the same streams, in a re-INVITE."""
+    shell.ok(
+        "mikeytool keygen tpk -o shared.tpk\n"
+        "mikeytool ticket create --as sip:alice@example.com --to sip:bob@example.com"
+        " --flags=FGHJLMNO --tpk file:shared.tpk --tpk-id shared --save t\n"
+        "mikeytool transfer init --ticket t --to sip:bob@example.com --session alice > init\n"
+        "mikeytool transfer respond init --as sip:bob@example.com --tpk file:shared.tpk"
+        " --session bob > resp\n"
+        "mikeytool transfer finish resp --session alice"
+    )
+    ssrc = int(json.loads(shell.ok("mikeytool transfer show alice --json"))
+               ["crypto_sessions"][0]["ssrc"], 16)  # fmt: skip
+    streams = []
+    for number in (1, 2):
+        write(shell, "rtp", [frame(rtp(number, ssrc=ssrc))])
+        shell.ok(f"mikeytool srtp encrypt rtp -o srtp{number} --session alice")
+        streams += frames_of(shell, f"srtp{number}")
+        if number == 1:
+            shell.ok(
+                "mikeytool transfer update --session alice --kemac tek+salt > update\n"
+                "mikeytool transfer respond update --session bob > answer\n"
+                "mikeytool transfer finish answer --session alice"
+            )
+    texts = {name: shell.path(name).read_text().strip()
+             for name in ("init", "resp", "update", "answer")}  # fmt: skip
+    attributes = {name: [f"a=key-mgmt:mikey {text}"] for name, text in texts.items()}
+    first = call(attributes["init"], attributes["resp"])
+    second = [each.replace(b"1 INVITE", b"2 INVITE").replace(b"z9hG4bK1", b"z9hG4bK2")
+              for each in call(attributes["update"], attributes["answer"])]  # fmt: skip
+    shell.path("tab").write_text(f"tpk shared {shell.path('shared.tpk').read_text()}")
+    write(shell, "in", [*first, streams[0], *second, streams[1]])
+    shell.ok("mikeytool srtp decrypt in -o out --keys tab --report report")
+    out = frames_of(shell, "out")
+    assert [out[2], out[5]] == [frame(rtp(number, ssrc=ssrc)) for number in (1, 2)]
+    (row,) = json.loads(shell.path("report").read_text())["streams"]
+    assert [one["frame"] for one in row["keys"]] == [3, 6]
