@@ -5,22 +5,22 @@ JSON, what is written there, the way back, and the JSON Schema, so that these ag
 times have theirs in `json_texts`, fields that hold other records in `json_lists` and
 `json_nested`.
 
-JSON is written as text at once, from `%` templates, rather than as dictionaries that
-`json.dumps` prints: with those, ticket messages came at 0.9 times the rate of tshark, where
-text comes at 1.5 times.
+JSON is written as text at once rather than as dictionaries that `json.dumps` prints, which
+took twice as long. Most fields have the same few values in message after message. The text of
+all such fields of a record is kept, with a place for each of the others; see `json_record`.
 """
 
 from __future__ import annotations
 
 import json.encoder
 from collections.abc import Callable, Mapping
-from operator import index
+from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 from mikeytool.wire.construct_fields import Octets, Records, bare
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.grammar import Field, Record
-from mikeytool.wire.registry import Namespace, TicketFlag, labels
+from mikeytool.wire.registry import Namespace, TicketFlag, label, labels
 
 Json = dict[str, Any]
 Writer = Callable[[Any, bool, int], str]
@@ -28,14 +28,11 @@ Writer = Callable[[Any, bool, int], str]
 how many levels of payloads in payloads are opened."""
 
 
-class Column(NamedTuple):
-    """A member that needs one attribute of the record: a piece of a `%` template for it, and
-    what converts the value first; by default, the value is a number and stays it.
-    """
+class Recurring(NamedTuple):
+    """Members of the JSON object of a record that depend on one attribute of few values."""
 
-    template: str
     attribute: str
-    convert: Callable[[Any], Any] = index
+    text: Callable[[Any], str]
 
 
 quoted = json.encoder.encode_basestring_ascii
@@ -49,8 +46,6 @@ def or_null(convert: Callable[[Any], str]) -> Callable[[Any], str]:
     """A conversion that gives null for a field that is not there."""
     return lambda value: "null" if value is None else convert(value)
 
-
-_FLAG = {None: "null", 0: "false", 1: "true"}
 
 HEX = {"type": "string", "pattern": "^([0-9a-f]{2})*$"}
 
@@ -75,15 +70,13 @@ class JsonField:
         """Every key that the field may have in JSON."""
         return (self.name,)
 
-    def written(self) -> list[Column] | Writer:
+    def written(self) -> Recurring | Writer:
         """What writes the field, its keys included."""
-        return [self.column("%s")]
+        return Recurring(self.name, lambda value: f'"{self.name}": {self.value_text(value)}')
 
-    def column(self, template: str, convert: Callable[[Any], Any] = index) -> Column:
-        """The column of a field with one key."""
-        if self.nullable:
-            template, convert = "%s", or_null(template.__mod__ if convert is index else convert)
-        return Column(f'"{self.name}": {template}', self.name, convert)
+    def value_text(self, value: Any) -> str:
+        """The number in JSON."""
+        return "null" if value is None else f"{value:d}"
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The field's value from JSON, or ABSENT; `known` has the fields before it.
@@ -119,9 +112,9 @@ class JsonField:
 class FlagField(JsonField, kind="flag"):
     """A single bit that is true or false."""
 
-    def written(self) -> list[Column]:
+    def value_text(self, value: Any) -> str:
         """True or false."""
-        return [Column(f'"{self.name}": %s', self.name, _FLAG.__getitem__)]
+        return "null" if value is None else "true" if value else "false"
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """0 or 1."""
@@ -140,9 +133,15 @@ class FlagField(JsonField, kind="flag"):
 class HexField(JsonField, kind="hex"):
     """An identifier, such as an SSRC: 0x and hex digits."""
 
-    def written(self) -> list[Column]:
-        """The number with all its digits."""
-        return [self.column(f'"%#0{self.digits + 2}x"')]
+    def written(self) -> Recurring | Writer:
+        """The number with all its digits; an identifier is another one in each message."""
+        name, template = self.name, f'"{self.name}": "0x%0{self.digits}x"'
+
+        def write(record: Any, show_keys: bool, depth: int) -> str:
+            value = getattr(record, name)
+            return f'"{name}": null' if value is None else template % value
+
+        return write
 
     @property
     def digits(self) -> int:
@@ -167,10 +166,16 @@ class TicketFlagsField(HexField, kind="flags"):
         """The word and the letters."""
         return self.name, f"{self.name}_set"
 
-    def written(self) -> list[Column]:
+    def written(self) -> Recurring:
         """Both keys."""
-        letters = Column(f'"{self.name}_set": "%s"', self.name, Letters().__getitem__)
-        return [*super().written(), letters]
+        digits = self.digits + 2
+        return Recurring(
+            self.name,
+            lambda word: (
+                f'"{self.name}": "{word:#0{digits}x}", '
+                f'"{self.name}_set": "{TicketFlag(word).letters}"'
+            ),
+        )
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The word, or what the letters say; raises UsageError when they disagree."""
@@ -198,29 +203,14 @@ class TicketFlagsField(HexField, kind="flags"):
         return self.keys
 
 
-class NamedNumbers(dict[int | None, str]):
+def name_text(key: str, names: type[Namespace], number: int | None) -> str:
     """The members of JSON for an enumerated number: its registry name, and itself.
 
-    A number without a name is its decimal text.
+    The name of a number that has none is its decimal text.
     """
-
-    def __init__(self, key: str, names: type[Namespace]) -> None:
-        super().__init__()
-        self.key, self.names = key, labels(names)
-
-    def __missing__(self, number: int | None) -> str:
-        name = "null" if number is None else quoted(self.names.get(number, str(number)))
-        value = "null" if number is None else number
-        text = self[number] = f'"{self.key}": {name}, "{self.key}_value": {value}'
-        return text
-
-
-class Letters(dict[int, str]):
-    """Flag letters by flags word."""
-
-    def __missing__(self, word: int) -> str:
-        self[word] = TicketFlag(word).letters
-        return self[word]
+    if number is None:
+        return f'"{key}": null, "{key}_value": null'
+    return f'"{key}": {quoted(label(names, number))}, "{key}_value": {number:d}'
 
 
 class NameField(JsonField):
@@ -235,9 +225,9 @@ class NameField(JsonField):
         super().__init__(record, name, field)
         self.names: type[Namespace] = field.names or Namespace
 
-    def written(self) -> list[Column]:
+    def written(self) -> Recurring:
         """Both keys."""
-        return [Column("%s", self.name, NamedNumbers(self.name, self.names).__getitem__)]
+        return Recurring(self.name, lambda number: name_text(self.name, self.names, number))
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The number; raises UsageError when name and number disagree."""
@@ -257,17 +247,28 @@ class NameField(JsonField):
 
 def masked(secret: bytes) -> str:
     """What stands for a key that is not shown: the first 4 octets of its SHA-256."""
-    import hashlib  # loads OpenSSL, which most messages do not need
+    return f"sha256:{_sha256()(secret).hexdigest()[:8]}"
 
-    return f"sha256:{hashlib.sha256(secret).hexdigest()[:8]}"
+
+@cache
+def _sha256() -> Any:
+    from hashlib import sha256  # loads OpenSSL, which most messages do not need
+
+    return sha256
 
 
 class OctetsField(JsonField):
     """Octets in hex."""
 
-    def written(self) -> list[Column] | Writer:
-        """Hex digits."""
-        return [self.column('"%s"', or_null(_quoted_hex) if self.nullable else bytes.hex)]
+    def written(self) -> Recurring | Writer:
+        """Hex digits. What a field may lack, such as the SPI of a key, most do lack."""
+        name = self.name
+        if self.nullable:
+            return Recurring(
+                name,
+                lambda octets: f'"{name}": ' + ("null" if octets is None else f'"{octets.hex()}"'),
+            )
+        return lambda record, show_keys, depth: f'"{name}": "{getattr(record, name).hex()}"'
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The octets."""
@@ -277,10 +278,6 @@ class OctetsField(JsonField):
     def schema(self) -> Json:
         """Hex digits."""
         return {self.name: self.null_too(HEX)}
-
-
-def _quoted_hex(octets: bytes) -> str:
-    return f'"{octets.hex()}"'
 
 
 class SecretField(OctetsField, kind="secret"):

@@ -7,7 +7,7 @@ so that editing one is enough.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar, NamedTuple
 
 from mikeytool.wire.errors import UsageError
@@ -16,15 +16,14 @@ from mikeytool.wire.header import GenericIdEntry, SrtpIdEntry, srtp_session_data
 from mikeytool.wire.json_field import (
     ABSENT,
     HEX,
-    Column,
     Json,
     JsonField,
-    NamedNumbers,
     Writer,
     disagree,
     hex_number,
     hex_schema,
     name_schema,
+    name_text,
     octets_of,
     or_null,
     quoted,
@@ -46,9 +45,9 @@ from mikeytool.wire.srtp_policy import SRTP_VALUES
 class NumbersField(JsonField, kind="numbers"):
     """A list of octets, each a number."""
 
-    def written(self) -> list[Column]:
+    def written(self) -> Writer:
         """The list."""
-        return [self.column("%s", str)]
+        return lambda record, show_keys, depth: f'"{self.name}": {record[self.name]}'
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The numbers."""
@@ -77,12 +76,12 @@ class RecordsField(JsonField, kind="records"):
         kind: type[Record] = self.grammar.of
         return kind
 
-    def written(self) -> list[Column] | Writer:
+    def written(self) -> Writer:
         """A list of objects."""
-        return [Column(f'"{self.name}": [%s]', self.name, self._texts)]
-
-    def _texts(self, records: list[Any]) -> str:
-        return ", ".join(map(json_record(self.of).text, records))
+        text = json_record(self.of).text
+        return lambda record, show_keys, depth: (
+            f'"{self.name}": [{", ".join(map(text, record[self.name]))}]'
+        )
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The records."""
@@ -215,9 +214,11 @@ class CsIdMapField(RecordsField, kind="crypto sessions"):
 
     _SIZES: ClassVar[dict[str, tuple[int, int]]] = {"ssrc": (0, 4), "roc": (4, 4), "seq": (8, 2)}
 
-    def written(self) -> list[Column]:
+    def written(self) -> Writer:
         """A list of objects, or null where the header breaks off."""
-        return [Column(f'"{self.name}": %s', self.name, or_null(_crypto_sessions))]
+        return lambda record, show_keys, depth: (
+            f'"{self.name}": {_crypto_sessions(record.cs_id_map)}'
+        )
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The entries, of the kind that the map type says."""
@@ -309,10 +310,12 @@ class CsIdMapField(RecordsField, kind="crypto sessions"):
         return {self.name: {"type": ["array", "null"], "items": item}}
 
 
-_PROTOCOLS = NamedNumbers("protocol", ProtType)
+_protocol_text = lru_cache(partial(name_text, "protocol", ProtType))
 
 
-def _crypto_sessions(entries: list[SrtpIdEntry | GenericIdEntry]) -> str:
+def _crypto_sessions(entries: list[SrtpIdEntry | GenericIdEntry] | None) -> str:
+    if entries is None:
+        return "null"
     items = [_crypto_session(entry, at) for at, entry in enumerate(entries, 1)]
     return f"[{', '.join(items)}]"
 
@@ -327,8 +330,8 @@ def _crypto_session(entry: SrtpIdEntry | GenericIdEntry, position: int) -> str:
         )
     ssrc, roc, seq = srtp_session_data(entry) or (None, None, None)
     return (
-        f'{{"cs_id": {entry.cs_id}, {_PROTOCOLS[entry.protocol]}, "policies": {entry.policies}, '
-        f'"s": {"true" if entry.s else "false"}, '
+        f'{{"cs_id": {entry.cs_id}, {_protocol_text(entry.protocol)}, '
+        f'"policies": {entry.policies}, "s": {"true" if entry.s else "false"}, '
         f'"ssrc": {_hex_or_null(ssrc)}, "roc": {_number_or_null(roc)}, '
         f'"seq": {_number_or_null(seq)}, '
         f'"session_data": "{entry.session_data.hex()}", "spi": "{entry.spi.hex()}"}}'

@@ -39,19 +39,20 @@ _PLACE = frozenset({"payload", "payload_value", "offset", "length", "certificate
 
 def payloads_text(payloads: Iterable[Payload], show_keys: bool, depth: int = MAX_DEPTH) -> str:
     """Payloads in JSON, without brackets: their places, their fields, what is inside them."""
-    known = _WRITERS
-    texts = [
-        (known.get(type(one)) or _writer(type(one)))(one, show_keys, depth) for one in payloads
-    ]
+    writers = _WRITERS
+    texts = [writers[type(one)](one, show_keys, depth) for one in payloads]
     return "}, ".join(texts) + "}" if texts else ""
 
 
-_WRITERS: dict[type[Payload], Writer] = {}
+class _Writers(dict[type[Payload], Writer]):
+    """What writes payloads, by their kinds."""
+
+    def __missing__(self, kind: type[Payload]) -> Writer:
+        made = self[kind] = json_record(kind).payload
+        return made
 
 
-def _writer(kind: type[Payload]) -> Writer:
-    made = _WRITERS[kind] = json_record(kind).payload
-    return made
+_WRITERS = _Writers()
 
 
 def compose_payloads(items: Any, what: str) -> list[Payload]:
@@ -109,18 +110,19 @@ class PayloadsField(JsonField, kind="payloads"):
 
     def written(self) -> Writer:
         """One key, or two where it cannot be read."""
-        return self._text
+        name = self.name
 
-    def _text(self, payload: Payload, show_keys: bool, depth: int) -> str:
-        data = payload[self.name]
-        if not data or depth == 0:
-            return f'"{self.name}": "{data.hex()}"'
-        inside = content(payload, self.name)
-        try:
-            items = payloads_text(inside, show_keys, depth - 1)
-        except WireError as error:
-            return f'"{self.name}": "{data.hex()}", "{self.name}_error": {quoted(str(error))}'
-        return f'"{self.name}": [{items}]'
+        def write(payload: Any, show_keys: bool, depth: int) -> str:
+            data = getattr(payload, name)
+            if not data or depth == 0:
+                return f'"{name}": "{data.hex()}"'
+            try:
+                items = payloads_text(content(payload, name), show_keys, depth - 1)
+            except WireError as error:
+                return f'"{name}": "{data.hex()}", "{name}_error": {quoted(str(error))}'
+            return f'"{name}": [{items}]'
+
+        return write
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The octets, from hex or from a list of payloads."""
@@ -160,6 +162,8 @@ class TicketDataField(PayloadsField, kind="ticket data"):
 
 # --- Keys ---------------------------------------------------------------------------------
 
+_NULL = int(EncrAlg.NULL)
+
 
 def describe_keys(keys: Iterable[KeyData], *, show_keys: bool) -> list[Json]:
     """Key data sub-payloads, masked unless `show_keys`."""
@@ -168,7 +172,8 @@ def describe_keys(keys: Iterable[KeyData], *, show_keys: bool) -> list[Json]:
 
 
 def _keys_text(keys: Iterable[KeyData], show_keys: bool) -> str:
-    return ", ".join([json_record(KeyData).text(key, show_keys=show_keys) for key in keys])
+    write = json_record(KeyData).members
+    return ", ".join([f"{{{write(key, show_keys, 0)}}}" for key in keys])
 
 
 def full_keys(keys: Any) -> list[Payload] | None:
@@ -208,14 +213,15 @@ class KeyDataField(JsonField, kind="key data"):
         """One key, or more without encryption."""
         return self._text
 
-    def _text(self, kemac: Any, show_keys: bool, depth: int) -> str:
-        octets = f'"{self.name}": "{kemac.encr_data.hex()}"'
-        if kemac.encr_alg != EncrAlg.NULL:
+    @staticmethod
+    def _text(kemac: Any, show_keys: bool, depth: int) -> str:
+        octets = f'"encr_data": "{kemac.encr_data.hex()}"'
+        if kemac.encr_alg != _NULL:
             return octets
         keys: list[KeyData] = []
         beside = ""
         try:
-            for one in content(kemac, self.name):
+            for one in content(kemac, "encr_data"):
                 if isinstance(one, ID):
                     beside += f', "keys_id": {json_record(ID).text(one)}'
                 else:

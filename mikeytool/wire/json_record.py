@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cached_property
-from operator import attrgetter, call
+from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import Any
 
 from mikeytool.wire import json_texts  # noqa: F401 - its kinds of fields register themselves
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.grammar import Record
-from mikeytool.wire.json_field import ABSENT, Column, Json, JsonField, Writer, json_field
+from mikeytool.wire.json_field import ABSENT, Json, Recurring, Writer, json_field
 
 _RECORDS: dict[type[Record], JsonRecord] = {}
 
@@ -37,7 +37,7 @@ class JsonRecord:
     @cached_property
     def members(self) -> Writer:
         """Writes the members of the JSON object of a record, without its braces."""
-        return _writer([], self.fields)
+        return _writer([one.written() for one in self.fields])
 
     @cached_property
     def payload(self) -> Writer:
@@ -47,8 +47,12 @@ class JsonRecord:
         but nothing else has those of a key data payload in the message itself.
         """
         kind: Any = self.record
-        head = f'{{"payload": "{kind.label}", "payload_value": {kind.number}, "offset": %s'
-        write = _writer([Column(head, "offset"), Column('"length": %s', "length")], self.fields)
+        head = f'{{"payload": "{kind.label}", "payload_value": {kind.number}, "offset": '
+        place = [
+            Recurring("offset", lambda offset: f"{head}{offset}"),
+            Recurring("length", lambda length: f'"length": {length}'),
+        ]
+        write = _writer([*place, *(one.written() for one in self.fields)])
         if any(field.field.show == "secret" for field in self.fields):
             return lambda record, _, depth: write(record, True, depth)
         return write
@@ -93,35 +97,39 @@ class JsonRecord:
         }
 
 
-def _writer(columns: Sequence[Column], fields: Sequence[JsonField]) -> Writer:
-    """What writes columns, then fields; neighbouring columns go through one template."""
-    parts: list[Writer] = []
-    run = [*columns]
-    for field in fields:
-        written = field.written()
-        if isinstance(written, list):
-            run += written
-            continue
-        if run:
-            parts.append(_template(run))
-        parts.append(written)
-        run = []
-    if run:
-        parts.append(_template(run))
-    if len(parts) == 1:
-        return parts[0]
-    return lambda record, show_keys, depth: ", ".join(
-        [part(record, show_keys, depth) for part in parts]
+_KEPT = 1024
+"""How many texts of recurring members are kept for a kind of record; most take 300 octets."""
+
+
+def _writer(members: Sequence[Recurring | Writer]) -> Writer:
+    """What writes these members, with commas between them."""
+    names = [one.attribute for one in members if isinstance(one, Recurring)]
+    writers = [one for one in members if not isinstance(one, Recurring)]
+
+    @lru_cache(maxsize=_KEPT)
+    def template(*values: Any) -> str:
+        """The text for these values, with %s for what each of the writers writes."""
+        following = iter(values)
+        return ", ".join(
+            one.text(next(following)).replace("%", "%%") if isinstance(one, Recurring) else "%s"
+            for one in members
+        )
+
+    def few(record: Any) -> tuple[Any, ...]:
+        return tuple([getattr(record, name) for name in names])
+
+    values = attrgetter(*names) if len(names) > 1 else few
+    match writers:  # nearly all records have one or two, for which no loop is needed
+        case [write]:
+            return lambda o, show_keys, depth: template(*values(o)) % write(o, show_keys, depth)
+        case [first, second]:
+            return lambda o, show_keys, depth: (
+                template(*values(o))
+                % (
+                    first(o, show_keys, depth),
+                    second(o, show_keys, depth),
+                )
+            )
+    return lambda o, show_keys, depth: (
+        template(*values(o)) % tuple([write(o, show_keys, depth) for write in writers])
     )
-
-
-def _template(columns: Sequence[Column]) -> Writer:
-    template = ", ".join(column.template for column in columns)
-    names = [column.attribute for column in columns]
-    converts = [column.convert for column in columns]
-    values = attrgetter(*names) if len(names) > 1 else lambda record: (getattr(record, names[0]),)
-
-    def write(record: Any, show_keys: bool, depth: int) -> str:
-        return template % tuple(map(call, converts, values(record)))
-
-    return write

@@ -11,7 +11,6 @@ from mikeytool.wire.grammar import Field, Record
 from mikeytool.wire.json_field import (
     ABSENT,
     HEX,
-    Column,
     Json,
     JsonField,
     Writer,
@@ -36,15 +35,18 @@ class TextField(JsonField, kind="text"):
         """One of these."""
         return self.key, f"{self.key}_hex"
 
-    def written(self) -> list[Column]:
+    def written(self) -> Writer:
         """One key or the other."""
-        return [Column("%s", self.name, self._text)]
+        name, key = self.name, self.key
 
-    def _text(self, data: bytes) -> str:
-        try:
-            return f'"{self.key}": {quoted(data.decode())}'
-        except UnicodeDecodeError:
-            return f'"{self.key}_hex": "{data.hex()}"'
+        def write(record: Any, show_keys: bool, depth: int) -> str:
+            data = getattr(record, name)
+            try:
+                return f'"{key}": {quoted(data.decode())}'
+            except UnicodeDecodeError:
+                return f'"{key}_hex": "{data.hex()}"'
+
+        return write
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The octets; raises UsageError when both keys are there and disagree."""
@@ -124,7 +126,8 @@ class TimeField(JsonField, kind="time"):
 
 def _time_text(ts_type: int, value: bytes) -> str:
     utc = utc_of(ts_type, value)
-    return f'{{"value": "{value.hex()}", "utc": {"null" if utc is None else quoted(utc)}}}'
+    shown = "null" if utc is None else f'"{utc}"'
+    return f'{{"value": "{value.hex()}", "utc": {shown}}}'
 
 
 def _role_time_text(record: Any, show_keys: bool, depth: int) -> str:

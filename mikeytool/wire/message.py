@@ -209,17 +209,14 @@ def kemac_data(data: bytes, *, base: int = 0) -> Iterator[ID | KeyData]:
     octets cannot be read as key data alone, but can be as an ID with key data after it.
     """
     try:
-        keys: list[ID | KeyData] = [*key_data(data, base=base)]
+        keys = [*key_data(data, base=base)]
     except WireError:
         with suppress(WireError):
             first, pos = read_payload(ID, data, 0, len(data), base=base)
             if first.next_payload == NextPayload.KEY_DATA:
-                keys = [first, *key_data(data, pos, base=base)]
-                yield from keys
-                return
-        keys = []
-        yield from key_data(data, base=base)  # up to the fault, which it raises
-    yield from keys
+                return iter([first, *key_data(data, pos, base=base)])
+        return key_data(data, base=base)  # up to the fault, which it raises
+    return iter(keys)
 
 
 def nested(payload: Payload) -> dict[str, list[Payload]]:
@@ -250,24 +247,28 @@ def contents(payload: Payload) -> Iterator[tuple[str, Iterator[Payload]]]:
 
 def content(payload: Payload, name: str) -> Iterator[Any]:
     """The payloads in one field of a payload."""
-    base = payload.offset + getattr(payload, f"{name}_at", 0)
-    found: Iterator[Any] = _holders(type(payload))[name](payload[name], base=base)
+    read, place = _holders(type(payload))[name]
+    found: Iterator[Any] = read(
+        getattr(payload, name), base=payload.offset + getattr(payload, place, 0)
+    )
     return found
 
 
 _CONTENTS = {"payloads": leading_chain, "ticket data": ticket_data, "key data": kemac_data}
 
 
-_HOLDERS: dict[type[Payload], dict[str, Any]] = {}
+_HOLDERS: dict[type[Payload], dict[str, tuple[Any, str]]] = {}
 
 
-def _holders(kind: type[Payload]) -> dict[str, Any]:
-    """The fields of a payload that hold payloads, and their readers, by its grammar."""
+def _holders(kind: type[Payload]) -> dict[str, tuple[Any, str]]:
+    """The fields of a payload that hold payloads: what reads them, and the name of their place."""
     made = _HOLDERS.get(kind)
     if made is None:
-        fields = kind.fields.items()
-        made = {name: _CONTENTS[field.holds] for name, field in fields if field.holds in _CONTENTS}
-        _HOLDERS[kind] = made
+        made = _HOLDERS[kind] = {
+            name: (_CONTENTS[field.holds], f"{name}_at")
+            for name, field in kind.fields.items()
+            if field.holds in _CONTENTS
+        }
     return made
 
 
