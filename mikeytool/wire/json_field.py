@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json.encoder
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 from mikeytool.wire.construct_fields import Octets, Records, bare
@@ -29,7 +29,10 @@ how many levels of payloads in payloads are opened."""
 
 
 class Recurring(NamedTuple):
-    """Members of the JSON object of a record that depend on one attribute of few values."""
+    """Members of the JSON object of a record that depend on one attribute of few values.
+
+    The text is a piece of a `%` template: a percent sign in it is doubled.
+    """
 
     attribute: str
     text: Callable[[Any], str]
@@ -42,9 +45,9 @@ ABSENT: Any = object()
 """What `JsonField.read` gives for a field that is left out of the JSON, or null."""
 
 
-def or_null(convert: Callable[[Any], str]) -> Callable[[Any], str]:
-    """A conversion that gives null for a field that is not there."""
-    return lambda value: "null" if value is None else convert(value)
+def or_null(null: str, text: Callable[[Any], str]) -> Callable[[Any], str]:
+    """A text that is `null` for a field that is not there."""
+    return lambda value: null if value is None else text(value)
 
 
 HEX = {"type": "string", "pattern": "^([0-9a-f]{2})*$"}
@@ -72,11 +75,10 @@ class JsonField:
 
     def written(self) -> Recurring | Writer:
         """What writes the field, its keys included."""
-        return Recurring(self.name, lambda value: f'"{self.name}": {self.value_text(value)}')
-
-    def value_text(self, value: Any) -> str:
-        """The number in JSON."""
-        return "null" if value is None else f"{value:d}"
+        text = f'"{self.name}": %d'.__mod__
+        if self.nullable:
+            return Recurring(self.name, or_null(f'"{self.name}": null', text))
+        return Recurring(self.name, text)
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The field's value from JSON, or ABSENT; `known` has the fields before it.
@@ -112,9 +114,10 @@ class JsonField:
 class FlagField(JsonField, kind="flag"):
     """A single bit that is true or false."""
 
-    def value_text(self, value: Any) -> str:
+    def written(self) -> Recurring:
         """True or false."""
-        return "null" if value is None else "true" if value else "false"
+        texts = {None: "null", 0: "false", 1: "true"}
+        return Recurring(self.name, lambda value: f'"{self.name}": {texts[value]}')
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """0 or 1."""
@@ -227,7 +230,12 @@ class NameField(JsonField):
 
     def written(self) -> Recurring:
         """Both keys."""
-        return Recurring(self.name, lambda number: name_text(self.name, self.names, number))
+
+        @lru_cache
+        def text(number: int | None) -> str:
+            return name_text(self.name, self.names, number).replace("%", "%%")
+
+        return Recurring(self.name, text)
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The number; raises UsageError when name and number disagree."""
@@ -264,10 +272,8 @@ class OctetsField(JsonField):
         """Hex digits. What a field may lack, such as the SPI of a key, most do lack."""
         name = self.name
         if self.nullable:
-            return Recurring(
-                name,
-                lambda octets: f'"{name}": ' + ("null" if octets is None else f'"{octets.hex()}"'),
-            )
+            null = f'"{name}": null'
+            return Recurring(name, or_null(null, lambda octets: f'"{name}": "{octets.hex()}"'))
         return lambda record, show_keys, depth: f'"{name}": "{getattr(record, name).hex()}"'
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:

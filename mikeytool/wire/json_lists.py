@@ -338,5 +338,5 @@ def _crypto_session(entry: SrtpIdEntry | GenericIdEntry, position: int) -> str:
     )
 
 
-_hex_or_null = or_null('"0x%08x"'.__mod__)
-_number_or_null = or_null(str)
+_hex_or_null = or_null("null", '"0x%08x"'.__mod__)
+_number_or_null = or_null("null", str)

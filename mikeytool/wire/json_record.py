@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from operator import attrgetter
+from operator import attrgetter, call
 from typing import Any
 
 from mikeytool.wire import json_texts  # noqa: F401 - its kinds of fields register themselves
@@ -49,8 +49,8 @@ class JsonRecord:
         kind: Any = self.record
         head = f'{{"payload": "{kind.label}", "payload_value": {kind.number}, "offset": '
         place = [
-            Recurring("offset", lambda offset: f"{head}{offset}"),
-            Recurring("length", lambda length: f'"length": {length}'),
+            Recurring("offset", f"{head}%d".__mod__),
+            Recurring("length", '"length": %d'.__mod__),
         ]
         write = _writer([*place, *(one.written() for one in self.fields)])
         if any(field.field.show == "secret" for field in self.fields):
@@ -97,23 +97,21 @@ class JsonRecord:
         }
 
 
-_KEPT = 1024
+_KEPT = 2048
 """How many texts of recurring members are kept for a kind of record; most take 300 octets."""
 
 
 def _writer(members: Sequence[Recurring | Writer]) -> Writer:
     """What writes these members, with commas between them."""
     names = [one.attribute for one in members if isinstance(one, Recurring)]
+    texts = [one.text for one in members if isinstance(one, Recurring)]
     writers = [one for one in members if not isinstance(one, Recurring)]
+    places = ", ".join(["%s" if isinstance(one, Recurring) else "%%s" for one in members])
 
     @lru_cache(maxsize=_KEPT)
     def template(*values: Any) -> str:
         """The text for these values, with %s for what each of the writers writes."""
-        following = iter(values)
-        return ", ".join(
-            one.text(next(following)).replace("%", "%%") if isinstance(one, Recurring) else "%s"
-            for one in members
-        )
+        return places % tuple(map(call, texts, values))
 
     def few(record: Any) -> tuple[Any, ...]:
         return tuple([getattr(record, name) for name in names])
