@@ -18,6 +18,11 @@ from mikeytool.wire.timestamp import FIRST_MOMENT, LAST_MOMENT, Timestamp
 Json = dict[str, Any]
 MAX_REQUESTS = 1 << 16
 """RTSP requests whose methods are remembered."""
+_LONGEST_CSEQ = 64
+MAX_HELD = 1 << 24
+"""Octets of the messages that are put in order at a time, with what is kept about them."""
+_FACTS = 2048
+"""Octets that are counted for what is kept about a message."""
 MAX_NOTES = 10
 """How many notes there are about what cannot be read; the rest is only counted."""
 _PROTOCOLS = ("SIP", "RTSP", "HTTP", "SAP")
@@ -82,6 +87,8 @@ def find_captured_messages(
 ) -> Iterator[CapturedMessage]:
     """Find every MIKEY message in a pcap or pcapng file, in the order of its frames.
 
+    Where there are very many, each part of them is in order, which is noted.
+
     `note` is called with a sentence about each thing that cannot be read, `tick` for each
     frame. Raises WireError after the last message if the file is broken there, and when there
     is no message.
@@ -93,17 +100,17 @@ def find_captured_messages(
             tick()
             for signal in reader.signalling.add(record):
                 reader.add(signal)
+                if reader.is_full:
+                    yield from reader.messages()
     except WireError as error:
         fault = error
     for signal in reader.signalling.end():
         reader.add(signal)
     yield from reader.messages()
-    short = reader.signalling.seen["cut short"]
-    if short:
-        note(f"packets that were captured short: {short}; use a longer snaplen")
+    reader.note_bounds()
     if fault is not None:
         raise fault
-    if not reader.found:
+    if not reader.count:
         raise _no_message(reader.signalling.seen, reader.crypto)
 
 
@@ -113,7 +120,9 @@ class _Reader:
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
         self.signalling = Signalling()
-        self.found: list[CapturedMessage] = []
+        self._found: list[CapturedMessage] = []
+        self._held = self._parts = 0
+        self.count = 0
         self.crypto = 0
         self._unread = 0
         self._requests: dict[tuple[bytes, bytes, str], str] = {}
@@ -125,8 +134,13 @@ class _Reader:
             if isinstance(carrier, WireError):
                 raise carrier
             self._note_request(carrier, signal.flow)
+            head = replace(carrier, body=b"")
+            seen = signal._replace(carrier=head)
+            size = _FACTS + sum(len(one) for values in head.fields.values() for one in values)
             for content, level, _ in messages_in(carrier):
-                self.found.append(CapturedMessage(content, carrier, signal, level))
+                self._found.append(CapturedMessage(content, head, seen, level))
+                self._held += size + (len(content) if isinstance(content, bytes) else 0)
+                size = _FACTS
             if b"a=crypto:" in carrier.body:
                 self.crypto += 1
         except WireError as error:
@@ -134,12 +148,31 @@ class _Reader:
             if self._unread <= MAX_NOTES:
                 self._note(f"frame {signal.moment.frame}: {error}")
 
-    def messages(self) -> Iterator[CapturedMessage]:
-        """The messages in order of their frames."""
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is held that it has to be given out."""
+        return self._held > MAX_HELD
+
+    def note_bounds(self) -> None:
+        """Note, at the end of the capture, what was left out, and what is not in order."""
         if self._unread > MAX_NOTES:
             self._note(f"{self._unread - MAX_NOTES} more could not be read")
-        self.found.sort(key=lambda one: one.signal.moment.frame)
-        for one in self.found:
+        if self._parts > 1:
+            self._note("very many messages: those of long TCP streams may come out of order")
+        seen = self.signalling.seen
+        if short := seen["cut short"]:
+            self._note(f"packets that were captured short: {short}; use a longer snaplen")
+        for what in ("TCP streams", "fragmented packets"):
+            if count := seen[f"{what} given up"]:
+                self._note(f"{what} given up, because too many were open at once: {count}")
+
+    def messages(self) -> Iterator[CapturedMessage]:
+        """The messages that are held, in order of their frames."""
+        found, self._found, self._held = self._found, [], 0
+        self._parts += 1
+        self.count += len(found)
+        found.sort(key=lambda one: one.signal.moment.frame)
+        for one in found:
             carrier, flow = one.carrier, one.signal.flow
             if carrier.protocol == "RTSP" and carrier.status is not None:
                 ends = destination_of(flow), source_of(flow)
@@ -152,9 +185,9 @@ class _Reader:
         """Remember the method of an RTSP request, which its response does not name."""
         if carrier.protocol != "RTSP" or carrier.status is not None:
             return
-        if len(self._requests) < MAX_REQUESTS:
-            key = source_of(flow), destination_of(flow), carrier.value("cseq")
-            self._requests[key] = carrier.method
+        cseq = carrier.value("cseq")
+        if len(self._requests) < MAX_REQUESTS and len(cseq) <= _LONGEST_CSEQ:
+            self._requests[source_of(flow), destination_of(flow), cseq] = carrier.method
 
 
 def _no_message(seen: Counter[str], crypto: int) -> WireError:

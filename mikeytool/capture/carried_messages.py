@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mikeytool.capture.body import parts_of
-from mikeytool.capture.carrier import Carrier
+from mikeytool.capture.carrier import MAX_VALUES, Carrier
 from mikeytool.capture.keymgmt import Spec, message_of, read_header_value
 from mikeytool.capture.sdp import SDP_MEDIA_TYPE, read_sdp
 from mikeytool.capture.tcp_streams import MIKEY_MEDIA_TYPE
 from mikeytool.capture.text import FoundMessage, find_messages
 from mikeytool.wire.errors import WireError
+
+MAX_MESSAGES = 256
+"""Messages of one carrier that are read."""
 
 
 class CarriedMessage(NamedTuple):
@@ -30,12 +33,22 @@ class CarriedMessage(NamedTuple):
 def messages_in(carrier: Carrier) -> Iterator[CarriedMessage]:
     """Find the MIKEY messages in a carrier, in order.
 
-    Raises WireError where a body cannot be read, after the messages before it.
+    Raises WireError where a body cannot be read and where there are too many, after the messages
+    before that.
     """
+    for number, found in enumerate(_messages_in(carrier)):
+        if number == MAX_MESSAGES:
+            raise WireError(f"more than {MAX_MESSAGES} MIKEY messages in it; the rest is not read")
+        yield found
+    if len(carrier.fields.get("keymgmt", ())) > MAX_VALUES:
+        raise WireError(f"more than {MAX_VALUES} KeyMgmt headers; the rest is not read")
+
+
+def _messages_in(carrier: Carrier) -> Iterator[CarriedMessage]:
     if carrier.protocol == "MIKEY":
         yield CarriedMessage(carrier.body)
         return
-    for value in carrier.fields.get("keymgmt", ()):
+    for value in carrier.fields.get("keymgmt", ())[:MAX_VALUES]:
         for spec in read_header_value(value):
             yield from _of_spec(spec, spec.carrier)
     for part in parts_of(carrier):

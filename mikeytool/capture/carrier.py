@@ -7,6 +7,7 @@ bare MIKEY are made a `Carrier` as well, so that keys are looked for in one kind
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -14,6 +15,13 @@ Protocol = Literal["SIP", "RTSP", "HTTP", "SAP", "MIKEY"]
 
 MAX_HEAD = 1 << 16
 """Octets of a start line and header fields; longer ones are not read."""
+MAX_VALUES = 64
+"""Header fields of one name that are read."""
+_READ = frozenset(
+    ("call-id", "content-base", "content-encoding", "content-length", "content-type", "cseq",
+     "from", "keymgmt", "rack", "session", "to", "transfer-encoding", "transport", "via")
+)  # fmt: skip
+"""The header fields that are looked at; a message may have thousands of others."""
 
 _VERSION = rb"(?:(SIP)/2\.0|(RTSP)/[12]\.0|(HTTP)/1\.[01])"
 _METHOD = rb"[A-Z][A-Z_-]{1,31}"
@@ -35,8 +43,9 @@ class Carrier:
     """One message that may carry keys.
 
     `method` of a SIP response is that of its CSeq, of other responses empty; `status` is None
-    in a request. `fields` are the header fields: names in lower case, compact ones written
-    out, unfolded values in order. In a SAP packet `method` is "announce" or "delete" and
+    in a request. `fields` are the header fields that are looked at: names in lower case, compact
+    ones written out, unfolded values in order, of which there is one more than MAX_VALUES where
+    some were left out. In a SAP packet `method` is "announce" or "delete" and
     `body` the payload; bare MIKEY is all body.
     """
 
@@ -69,7 +78,7 @@ def read_head(data: bytes) -> Carrier | None:
         return None
     sip, rtsp, http, code, method, target, *request = match.groups()
     protocol = next(name for name in (sip, rtsp, http, *request) if name)
-    fields = read_fields(data[match.end() :])
+    fields = read_fields(data[match.end() :], _READ)
     name = (method or b"").decode()
     if sip:
         name = fields.get("cseq", [""])[0].rpartition(" ")[2]
@@ -82,12 +91,15 @@ def read_head(data: bytes) -> Carrier | None:
     )
 
 
-def read_fields(data: bytes) -> dict[str, list[str]]:
-    """Read header fields, with folded lines joined (RFC 3261 7.3.1)."""
+def read_fields(data: bytes, names: Set[str]) -> dict[str, list[str]]:
+    """Read the header fields of these names, with folded lines joined (RFC 3261 7.3.1)."""
     fields: dict[str, list[str]] = {}
     for line in _FOLD.sub(" ", data.decode("utf-8", "replace")).split("\n"):
         name, colon, value = line.partition(":")
-        if colon:
-            name = name.strip().lower()
-            fields.setdefault(_COMPACT.get(name, name), []).append(value.strip())
+        name = name.strip().lower()
+        name = _COMPACT.get(name, name)
+        if colon and name in names:
+            values = fields.setdefault(name, [])
+            if len(values) <= MAX_VALUES:
+                values.append(value.strip())
     return fields

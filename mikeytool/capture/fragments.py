@@ -64,6 +64,8 @@ class Fragments:
     def __init__(self) -> None:
         self._packets: OrderedDict[bytes, _Packet] = OrderedDict()
         self._count = 0
+        self.given_up = 0
+        """Packets of which there were too many at once."""
 
     def add(self, raw: bytes, fragment: Fragment) -> tuple[bytes, Datagram] | None:
         """Take a fragment; gives the payload of the packet that it completes, and the datagram.
@@ -84,6 +86,7 @@ class Fragments:
             self._packets[fragment.key] = packet
             if len(self._packets) > MAX_PACKETS:
                 self._packets.popitem(last=False)
+                self.given_up += 1
             return None
         whole = b"".join(packet.pieces[offset] for offset in packet.offsets)
         found = datagram_of(whole, fragment.addresses, fragment.protocol, 0, len(whole))

@@ -52,7 +52,7 @@ class Pcap(Capture):
         tick, link = self._tick, self._link
         at, number = HEADER, 0
         while True:
-            data = self._data
+            data, wanted = self._data, 0
             last = len(data) - RECORD_HEADER
             while at <= last:
                 seconds, fraction, length, wire = unpack(data, at)
@@ -62,6 +62,7 @@ class Pcap(Capture):
                         raise self._broken(
                             at, f"a packet of {length} octets; the file is broken from here on"
                         )
+                    wanted = end - at
                     break
                 number += 1
                 yield make_record(
@@ -76,7 +77,8 @@ class Pcap(Capture):
                     )
                 )
                 at = end
-            if not self._fill(at):
+            data = b""  # not held beside the next
+            if not self._fill(at, wanted):
                 break
             at = 0
         if self._data:

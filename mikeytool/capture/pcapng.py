@@ -70,7 +70,7 @@ class Pcapng(Capture):
         order = ""
         at, number = 0, 0
         while True:
-            data = self._data
+            data, wanted = self._data, 0
             while len(data) - at >= _FRAME:
                 if data[at : at + 4] == MAGIC:
                     order = self._order_of(at)
@@ -84,6 +84,7 @@ class Pcapng(Capture):
                         at, f"a block of {length} octets; the file is broken from here on"
                     )
                 if end > len(data):
+                    wanted = length
                     break
                 raw = data[at:end]
                 if raw[-4:] != raw[4:8]:
@@ -97,7 +98,8 @@ class Pcapng(Capture):
                 number = record.number or number
                 yield record
                 at = end
-            if not self._fill(at):
+            data = b""  # not held beside the next
+            if not self._fill(at, wanted):
                 break
             at = 0
         if self._data:

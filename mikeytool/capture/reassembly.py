@@ -22,14 +22,16 @@ from typing import NamedTuple
 from mikeytool.capture.frames import Datagram
 
 MAX_WAITING = 1 << 20
-"""Octets of a stream that wait for an earlier segment."""
+"""Octets of a stream that wait for an earlier segment, with those that are kept about them."""
 MAX_SEGMENTS = 1024
 """Segments of a stream that wait."""
 MAX_START = 32
 """Segments that wait at the start of a stream whose SYN was not captured."""
 MAX_STREAMS = 4096
-MAX_HELD = 1 << 25
+MAX_HELD = 1 << 24
 """Octets that all streams and their readers hold."""
+PIECE = 256
+"""Octets of memory that a piece of a stream takes beside its own."""
 _FAR = 1 << 24
 """Octets. A segment that far back is no repetition but of another connection."""
 
@@ -129,7 +131,7 @@ class _Stream:
             self._deliver(segment)
         elif data:
             heapq.heappush(self._waiting, segment)
-            self._waiting_octets += len(data)
+            self._waiting_octets += len(data) + PIECE
         self._go_on()
         return self._fin is None or self._at < self._fin
 
@@ -182,7 +184,7 @@ class _Stream:
     def _next(self) -> None:
         """Deliver the first segment that waits; octets missing before it are lost."""
         segment = heapq.heappop(self._waiting)
-        self._waiting_octets -= len(segment.data)
+        self._waiting_octets -= len(segment.data) + PIECE
         if segment.at > self._at or not self._started:
             if self._reader is not None:
                 self._reader.lost()
@@ -201,6 +203,8 @@ class TcpStreams:
         self._open_reader = open_reader
         self._streams: OrderedDict[bytes, _Stream] = OrderedDict()
         self._held = 0
+        self.given_up = 0
+        """Streams that were ended because all together held too much, or were too many."""
 
     def add(self, raw: bytes, segment: Datagram, moment: Moment) -> None:
         """Take a segment, with its TCP header at `segment.transport` of `raw`."""
@@ -221,7 +225,9 @@ class TcpStreams:
             stream.close()  # but remembered: segments may be repeated
         self._held += stream.held - before
         while self._held > MAX_HELD or len(self._streams) > MAX_STREAMS:
-            self._close(next(iter(self._streams)))
+            oldest = next(iter(self._streams))
+            self.given_up += not self._streams[oldest].finished
+            self._close(oldest)
 
     def end(self) -> None:
         """Deliver what waits, at the end of the capture."""

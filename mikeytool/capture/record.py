@@ -16,7 +16,7 @@ each record.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from mikeytool.wire.errors import WireError
@@ -27,6 +27,9 @@ LONGEST_RECORD = 1 << 24
 """Octets. A longer record means a broken length; so memory stays bounded."""
 ROOMY = 1 << 18
 """The snapshot length that a copy gets where packets may outgrow that of the file."""
+
+BATCH_SIZE = 1 << 21
+"""Octets of the records of one batch."""
 
 NO_PACKET = -1
 """In place of a link type: a block of pcapng that holds no packet."""
@@ -79,10 +82,15 @@ class Capture(ABC):
     def rewritten(self, record: Record, frame: bytes) -> bytes:
         """Give the octets of a record of this file with another frame in place of its own."""
 
-    def _fill(self, used: int) -> bool:
-        """Drop the first `used` octets of `_data` and read on; returns whether there was more."""
-        more = self._file.read(READ_SIZE)
-        self._data = self._data[used:] + more
+    def _fill(self, used: int, wanted: int = 0) -> bool:
+        """Drop the first `used` octets of `_data` and read on; returns whether there was more.
+
+        So much is read that `wanted` octets are there, if the file has them.
+        """
+        rest = self._data[used:]
+        self._data = b""
+        more = self._file.read(max(READ_SIZE, wanted - len(rest)))
+        self._data = rest + more if rest else more
         self._base += used
         return bool(more)
 
@@ -100,6 +108,29 @@ class Capture(ABC):
     def _broken(self, at: int, text: str) -> WireError:
         """Make the error about octet `at` of `_data`."""
         return WireError(text, payload="capture file", offset=self._base + at)
+
+
+def batches(records: Iterable[Record], count: int) -> Iterator[list[Record]]:
+    """Records by up to so many, and by fewer where they are long: BATCH_SIZE octets at most,
+    or a single one.
+
+    Raises what iterating over the records raises, after the batch before it.
+    """
+    batch: list[Record] = []
+    size = 0
+    try:
+        for record in records:
+            if batch and (len(batch) == count or size + len(record.raw) > BATCH_SIZE):
+                yield batch
+                batch, size = [], 0
+            batch.append(record)
+            size += len(record.raw)
+    except WireError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
 def make_record(fields: tuple[int, int | None, int, bytes, int, int, int]) -> Record:

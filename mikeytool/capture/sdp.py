@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mikeytool.capture.keymgmt import Spec, read_attribute
+from mikeytool.wire.errors import WireError
 from mikeytool.wire.masked_repr import masked_repr
 
 _MEDIA = re.compile(r"m=([A-Za-z]{1,20})[ \t]+(?:(\d{1,5})(?:/\d{1,5})?[ \t]+([A-Za-z/]{1,40}))?")
@@ -19,6 +20,10 @@ _GROUP = re.compile(r"a=group:BUNDLE((?: \S{1,255}){1,64})")
 _SSRC = re.compile(r"a=ssrc:(\d{1,10})")
 MAX_CANDIDATES = 32
 """ICE candidates, and SSRCs, of one section that are kept."""
+MAX_SECTIONS = 1024
+"""Media lines of one description; one with more is not read."""
+MAX_KEYS = 256
+"""Key attributes of each kind in one section that are kept."""
 _CRYPTO = re.compile(r"a=(?:acap:\d+[ \t]+)?crypto:(.*)")
 SDP_MEDIA_TYPE = "application/sdp"
 SESSION_LEVEL = "session level"
@@ -65,11 +70,16 @@ class Section:
 
 
 def read_sdp(data: bytes) -> list[Section]:
-    """Read a session description into its sections, the session level first."""
+    """Read a session description into its sections, the session level first.
+
+    Raises WireError when it has too many.
+    """
     session = Section(SESSION_LEVEL)
     sections = [session]
     for line in _lines(data):
         if line.startswith("m="):
+            if len(sections) > MAX_SECTIONS:
+                raise WireError(f"a description of more than {MAX_SECTIONS} media; not read")
             sections.append(_medium(line, len(sections), session))
         else:
             _take(sections[-1], line)

@@ -74,9 +74,12 @@ class Signalling:
     def seen(self) -> Counter[str]:
         """How many frames, UDP and TCP packets, IP fragments, messages of SIP, RTSP, … there were.
 
-        Of packets "cut short" the capture does not have the whole.
+        Of packets "cut short" the capture does not have the whole. "TCP streams given up" and
+        "fragmented packets given up" were too many at once.
         """
         packets = Counter(frames=self._frames, UDP=self._udp, TCP=self._tcp)
+        packets["TCP streams given up"] = self._streams.given_up
+        packets["fragmented packets given up"] = self._fragments.given_up
         return packets + self._counts
 
     def add(self, record: Record) -> list[Signal]:

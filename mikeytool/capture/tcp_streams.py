@@ -10,13 +10,15 @@ format. None looks at an octet more than a few times.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from mikeytool.capture.body import MAX_BODY
 from mikeytool.capture.carrier import END_OF_HEAD, MAX_HEAD, START, Carrier, read_head
-from mikeytool.capture.reassembly import Moment, StreamReader
-from mikeytool.wire.message import Message
+from mikeytool.capture.reassembly import PIECE, Moment, StreamReader
+from mikeytool.wire.errors import WireError
+from mikeytool.wire.message import message_end
 from mikeytool.wire.payloads import PAYLOADS
 from mikeytool.wire.registry import MIKEY_VERSION
 
@@ -221,17 +223,18 @@ class MikeyStream(StreamReader):
         self._strict = strict
         self._octets = bytearray()
         self._next_try = 0
-        self._ends: list[tuple[int, Moment]] = []
+        self._given = self._told = 0  # octets before those that are held; that were emitted
+        self._ends: deque[tuple[int, Moment]] = deque()
 
     @property
     def held(self) -> int:
-        """How many octets it holds."""
-        return len(self._octets)
+        """How many octets it holds, the moments at which they came included."""
+        return len(self._octets) + PIECE * len(self._ends)
 
     def feed(self, data: bytes, moment: Moment) -> None:
         """Take the next octets; `moment` is when the last of them was there."""
         self._octets += data
-        self._ends.append((len(self._octets), moment))
+        self._ends.append((self._given + len(self._octets), moment))
         # Only when their number has doubled, so that a message in tiny segments is not read
         # over and over.
         if len(self._octets) >= self._next_try:
@@ -245,6 +248,7 @@ class MikeyStream(StreamReader):
         self._read()
         if self._octets and not self._strict:
             self._give(bytes(self._octets))
+        self._told = self._given = self._given + len(self._octets)
         self._octets.clear()
         self._ends.clear()
         self._next_try = 0
@@ -254,28 +258,29 @@ class MikeyStream(StreamReader):
         self.lost()
 
     def _read(self) -> None:
-        octets = bytes(self._octets)
-        while octets and (length := whole_message(octets)):
-            self._give(octets[:length])
-            octets = octets[length:]
-        self._next_try = len(octets) * 2
-        self.finished = self._strict and bool(octets) and octets[0] != MIKEY_VERSION
+        octets, at = bytes(self._octets), 0
+        while end := whole_message(octets, at):
+            self._give(octets[at:end])
+            at = end
+        del self._octets[:at]
+        self._given += at
+        self._next_try = len(self._octets) * 2
+        self.finished = self._strict and at < len(octets) and octets[at] != MIKEY_VERSION
 
     def _give(self, message: bytes) -> None:
-        """Emit a message, with the moment at which its last octet came."""
-        length = len(message)
-        moment = next(moment for end, moment in self._ends if end >= length)
-        self._emit(Carrier("MIKEY", body=message), moment)
-        del self._octets[:length]
-        self._ends = [(end - length, at) for end, at in self._ends if end > length]
+        """Emit a message that is held, with the moment at which its last octet came."""
+        self._told += len(message)
+        while self._ends[0][0] < self._told:
+            self._ends.popleft()
+        self._emit(Carrier("MIKEY", body=message), self._ends[0][1])
 
 
-def whole_message(data: bytes) -> int:
-    """Return how many of the first octets are one complete MIKEY message; 0 for none."""
+def whole_message(data: bytes, at: int = 0) -> int:
+    """Return where the complete MIKEY message ends that begins at an octet; 0 without one."""
     # Most packets are something else, and are told apart quickly.
-    if len(data) < _HEADER or data[0] != MIKEY_VERSION or data[_NEXT] not in PAYLOADS:
+    if len(data) - at < _HEADER or data[at] != MIKEY_VERSION or data[at + _NEXT] not in PAYLOADS:
         return 0
-    message = Message.read(data)
-    if message.error is not None:
+    try:
+        return message_end(data, at)
+    except WireError:
         return 0
-    return len(data) - len(message.trailing)

@@ -18,6 +18,8 @@ from mikeytool.wire.errors import WireError
 
 BLOCK = 1 << 20
 """Octets that are read at a time."""
+MAX_WHOLE = 1 << 24
+"""Octets of an input that is not one message a line."""
 
 # Base64 of version 1 as programs write it: decoded here, as `read_text` would do it.
 _PLAIN = re.compile(rb"A[Q-Za-f][A-Za-z0-9+/]*={0,2}")
@@ -28,11 +30,18 @@ _FIRST = re.compile(r"\bline 1\b")
 def stream_messages(source: BinaryIO, *, lines: bool = False) -> Iterator[FoundMessage | WireError]:
     """Find every MIKEY message in `source`, with a WireError for each line that is a bad one.
 
-    Results, `lines` and errors are those of `find_messages`.
+    Results, `lines` and errors are those of `find_messages`. Raises WireError for an input that
+    has to be read at once and is longer than MAX_WHOLE.
     """
     head = source.read(BLOCK)
     if len(head) < BLOCK or not _is_one_a_line(head, lines):
-        yield from find_messages(head + source.read(), lines=lines)
+        rest = source.read(MAX_WHOLE)
+        if len(head) + len(rest) > MAX_WHOLE:
+            raise WireError(
+                f"the input is longer than {MAX_WHOLE >> 20} MB and not one message a line; give"
+                " it in parts, or one message a line with --lines"
+            )
+        yield from find_messages(head + rest, lines=lines)
         return
     number = 0
     block = head

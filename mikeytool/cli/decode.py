@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import click
 
 from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
 from mikeytool.cli.message_io import pick
-from mikeytool.cli.message_items import Item, items_of
+from mikeytool.cli.message_items import Item, begun, items_of
 from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.opening import (
     context_options,
@@ -24,10 +23,12 @@ from mikeytool.cli.options.opening import (
 )
 from mikeytool.exchange.inspect_description import Inspector
 from mikeytool.wire.describe import schema
-from mikeytool.wire.errors import MikeyError, UsageError
+from mikeytool.wire.errors import MikeyError, UsageError, WireError
 from mikeytool.wire.message import Message
 
 Json = dict[str, Any]
+_MOST_ERRORS = 1000
+"""Errors that are held until the list is printed; of more, the first are told before."""
 
 
 @click.command()
@@ -70,9 +71,7 @@ def decode(
         raise UsageError("--json and --hex: give one of them")
     if flow and (as_json or as_hex or index is not None):
         raise UsageError("--flow shows all messages, without --json, --hex and --index")
-    inputs = inputs or ("-",)
-    if (*inputs, init).count("-") > 1:
-        raise UsageError("only one argument can be standard input")
+    items = items_of(inputs, init, lines=lines)
     ring = key_ring(**keys)
     inspector = Inspector(
         ring,
@@ -82,29 +81,28 @@ def decode(
         note=lambda text: say(f"note: {text}"),
     )
     show = _show_json if as_json else _show_dump if as_hex else _show_tree
-    items = (item for one in inputs for item in items_of(one, lines=lines, many=len(inputs) > 1))
     if index is not None:
-        items = (item for item in [_chosen(items, index, inspector)])
-    first = list(islice(items, 2))
-    many = len(first) > 1
-    if not many and isinstance(first[0].content, MikeyError) and first[0].captured is None:
-        raise first[0].content
-    if flow or (show is _show_tree and index is None and first[0].captured is not None):
-        return _overview(chain(first, items), inspector, flow=flow, checked=ring is not None)
+        items = iter([_chosen(items, index, inspector)])
+    first, many, items = begun(items)
+    if flow or (show is _show_tree and index is None and first.captured is not None):
+        return _overview(items, inspector, flow=flow, checked=ring is not None)
     codes: set[int] = set()
-    for at, item in enumerate(chain(first, items)):
+    for at, item in enumerate(items):
         codes.add(_decode_one(item, inspector, show, at=at, many=many))
     return worst(codes)
 
 
 def _chosen(items: Iterator[Item], index: int, inspector: Inspector) -> Item:
     """Find the item that `--index` means; raises UsageError."""
-    found = list(items)
-    at = pick(index, len(found))
-    for item in found[:at]:
-        if isinstance(item.content, bytes):
+    chosen: dict[int, Item] = {}
+    count = 0
+    for item in items:
+        if count == index - 1:
+            chosen[count] = item
+        elif count < index and isinstance(item.content, bytes):
             inspector.remember(item.content)
-    return found[at]
+        count += 1
+    return chosen[pick(index, count)]
 
 
 Show = Callable[[Message, Json, str | None, bool], None]
@@ -144,35 +142,47 @@ def _facts(item: Item) -> Json:
 
 def _overview(items: Iterator[Item], inspector: Inspector, *, flow: bool, checked: bool) -> int:
     """Print a line or an arrow for each message of captures; gives the exit code."""
-    from mikeytool.cli.render.capture import Row, result_of, show_flow, show_list
+    from mikeytool.cli.render.capture import MOST_ARROWS, Row, result_of, show_flow, show_list
 
-    rows: list[Row] = []
-    errors: list[tuple[str, MikeyError]] = []
-    for item in items:
-        message, failed = None, False
-        described: Json = {}
-        error: MikeyError | None = None
-        try:
-            if isinstance(item.content, MikeyError):
-                raise item.content
-            message = Message.read(item.content)
-            described, failed = inspector.describe(message)
-            error = message.error
-        except MikeyError as caught:
-            error = caught
-        if error is not None:
-            errors.append((item.where, error))
-        if item.captured is not None:
-            result = result_of(described, failed=failed, broken=error is not None)
-            rows.append(Row(len(rows) + 1, item.captured, message, result))
-        elif message is not None:
-            raise UsageError("captures, and --flow, go without other messages beside them")
-    (show_flow if flow else partial(show_list, checked=checked))(rows)
+    errors: list[str] = []
+    codes: set[int] = set()
+
+    def rows() -> Iterator[Row]:
+        number = 0
+        for item in items:
+            message, failed = None, False
+            described: Json = {}
+            error: MikeyError | None = None
+            try:
+                if isinstance(item.content, MikeyError):
+                    raise item.content
+                message = Message.read(item.content)
+                described, failed = inspector.describe(message)
+                error = message.error
+            except MikeyError as caught:
+                error = caught
+            if error is not None:
+                codes.add(exit_code(error))
+                errors.append(f"{item.where}: {error}" if item.where else str(error))
+                if len(errors) > _MOST_ERRORS:
+                    complain(errors.pop(0))
+            if item.captured is not None:
+                number += 1
+                codes.update([EXIT_REFUSED] * failed)
+                result = result_of(described, failed=failed, broken=error is not None)
+                yield Row(number, item.captured, message, result)
+            elif message is not None:
+                raise UsageError("captures, and --flow, go without other messages beside them")
+
+    found = rows()
+    show_flow(list(islice(found, MOST_ARROWS))) if flow else show_list(found, checked=checked)
     sys.stdout.flush()
-    for where, error in errors:
-        complain(f"{where}: {error}" if where else str(error))
-    codes = {exit_code(error) for _, error in errors}
-    return worst(codes | {EXIT_REFUSED for row in rows if row.result == "FAILED"})
+    left_out = sum(1 for _ in found)
+    for error in errors:
+        complain(error)
+    if left_out:
+        raise WireError(f"--flow shows {MOST_ARROWS} messages; {left_out} more are left out")
+    return worst(codes)
 
 
 def _show_json(_message: Message, described: Json, _where: str | None, _first: bool) -> None:

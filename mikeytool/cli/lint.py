@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import chain, islice
 from typing import Any
 
 import click
 
 from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
-from mikeytool.cli.message_items import Item, items_of
+from mikeytool.cli.message_items import Item, begun, items_of
 from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.opening import read_init
@@ -60,19 +59,13 @@ def lint(
         _list(as_json=as_json)
         return 0
     _check_codes(ignored)
-    inputs = inputs or ("-",)
-    if (*inputs, init).count("-") > 1:
-        raise UsageError("only one argument can be standard input")
+    items = items_of(inputs, init, lines=lines)
     now = clock()()
     given = None if at is None else parse_time(at, now)
     before = read_init(init)
-    items = (item for one in inputs for item in items_of(one, lines=lines, many=len(inputs) > 1))
-    first = list(islice(items, 2))
-    many = len(first) > 1
-    if not many and isinstance(first[0].content, MikeyError) and _came(first[0]) is None:
-        raise first[0].content
+    _, many, items = begun(items)
     codes: set[int] = set()
-    for item in chain(first, items):
+    for item in items:
         where = f"{item.where}: " if many and item.where else ""
         if isinstance(item.content, MikeyError):
             if as_json:

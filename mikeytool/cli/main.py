@@ -24,6 +24,7 @@ from mikeytool.cli.exit_codes import (
     exit_code,
 )
 from mikeytool.cli.options.common import DEBUG
+from mikeytool.cli.render.guarded_streams import guarded_streams
 from mikeytool.wire.errors import MikeyError
 
 
@@ -85,6 +86,7 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+@guarded_streams()
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run one command and give its exit code; errors are one line on standard error."""
     try:

@@ -32,9 +32,10 @@ def manual(topic: str | None) -> None:
         )
     elif sys.stdout.isatty():
         # Imported here: a pipe needs no rich.
-        from rich.console import Console
         from rich.markdown import Markdown
 
-        Console().print(Markdown(pages[topic]))
+        from mikeytool.cli.render.tree import console
+
+        console().print(Markdown(pages[topic]))
     else:
         print(pages[topic], end="")

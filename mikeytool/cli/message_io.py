@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mikeytool.capture.capture_files import is_capture
 from mikeytool.capture.text import Format, FoundMessage, format_message
 from mikeytool.capture.text_input import stream_messages
 from mikeytool.cli.options.common import say
@@ -27,10 +28,6 @@ _MAGIC = 64
 
 _SHORTEST = 10
 """Octets of a header with an Empty map, the least that a message has."""
-_CAPTURES = (
-    b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d",
-    b"\x0a\x0d\x0d\x0a",
-)  # fmt: skip
 
 
 def read_input(argument: str | None) -> bytes:
@@ -56,7 +53,7 @@ def open_input(argument: str | None) -> BufferedReader:
     if not _exists(path):
         return BufferedReader(BytesIO(os.fsencode(argument)))
     if path.is_dir():
-        raise WireError(f"{argument}: this is a folder, a message is expected")
+        raise WireError(f"{argument}: this is a folder, not a file")
     try:
         return path.open("rb")
     except OSError as error:
@@ -73,7 +70,7 @@ def _exists(path: Path) -> bool:
 
 def check_kind(data: bytes) -> None:
     """Raise WireError for a file of another kind, given in place of a message by mistake."""
-    if data.startswith(_CAPTURES):
+    if is_capture(data):
         raise WireError(
             "this is a packet capture; decode lists its messages, and decode --json --index N"
             " | mikeytool encode gives one of them"
@@ -172,16 +169,12 @@ def check_output(output: str | None) -> None:
     path = Path(output)
     check_folder(path)
     try:
-        begin = _begin(path) if path.is_file() else b""
+        with path.open("rb") if path.is_file() else BytesIO() as file:
+            begin = file.read(_MAGIC)
     except OSError as error:
         raise StateError(f"{output}: {error.strerror}") from None
     if path.is_dir() or begin.startswith(_SQLITE) or b'"mikeytool"' in begin:
         raise StateError(f"{output}: a folder or a state file is in the way; choose another name")
-
-
-def _begin(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(64)
 
 
 def write_output(data: bytes, output: str | None) -> None:

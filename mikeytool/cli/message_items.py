@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mikeytool.capture.capture_files import HEAD, is_capture
@@ -10,7 +11,7 @@ from mikeytool.capture.text import FoundMessage
 from mikeytool.cli.message_io import open_input, stream_of
 from mikeytool.cli.options.common import say
 from mikeytool.cli.render.progress import progress
-from mikeytool.wire.errors import MikeyError
+from mikeytool.wire.errors import MikeyError, UsageError
 
 if TYPE_CHECKING:
     from mikeytool.capture.captured_messages import CapturedMessage
@@ -24,7 +25,27 @@ class Item(NamedTuple):
     captured: CapturedMessage | None = None
 
 
-def items_of(argument: str, *, lines: bool, many: bool) -> Iterator[Item]:
+def items_of(inputs: tuple[str, ...], init: str | None, *, lines: bool) -> Iterator[Item]:
+    """Read the messages of all inputs; raises UsageError for more than one standard input."""
+    inputs = inputs or ("-",)
+    if (*inputs, init).count("-") > 1:
+        raise UsageError("only one argument can be standard input")
+    many = len(inputs) > 1
+    return (item for one in inputs for item in _items_of(one, lines=lines, many=many))
+
+
+def begun(items: Iterator[Item]) -> tuple[Item, bool, Iterator[Item]]:
+    """Give the first item, whether there are others, and all of them.
+
+    Raises the error of an only item.
+    """
+    first = list(islice(items, 2))
+    if len(first) == 1 and isinstance(first[0].content, MikeyError) and not first[0].captured:
+        raise first[0].content
+    return first[0], len(first) > 1, chain(first, items)
+
+
+def _items_of(argument: str, *, lines: bool, many: bool) -> Iterator[Item]:
     """Read the messages of one input; an input that cannot be read is one bad item."""
     name = f"{argument}: " if many else ""
     try:

@@ -13,7 +13,7 @@ from mikeytool.capture.frames import (
     with_payload,
 )
 from mikeytool.capture.packet_lines import NO_LINE, PacketLines
-from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture, Record
+from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture, Record, batches
 from mikeytool.media.demux import Demux, Route
 from mikeytool.media.descriptions import ClearDescriptions
 from mikeytool.media.flows import is_other_protocol, other_protocol
@@ -59,20 +59,11 @@ class Rewriter:
                 return
 
     def _batches(self) -> Iterator[list[Record]]:
-        batch: list[Record] = []
-        fault = None
         try:
-            for record in self._capture:
-                batch.append(record)
-                if len(batch) == BATCH:
-                    yield batch
-                    batch = []
+            yield from batches(self._capture, BATCH)
         except WireError as error:
-            fault = error
-        if batch:
-            yield batch
-        # Set last: a run that stops at a failed packet before has not met the fault.
-        self._report.fault = fault
+            # A run that stops at a failed packet before has not met it.
+            self._report.fault = error
 
     def _process(self, batch: list[Record]) -> bytes:
         out: list[bytes] = []

@@ -257,7 +257,7 @@ def _keyed(
 
 def _parameters(body: bytes, name: str) -> list[Spec]:
     """The keys in a body of `name: value` lines."""
-    values = read_fields(body).get(name, [])[:MAX_KEYS]
+    values = read_fields(body, {name}).get(name, [])[:MAX_KEYS]
     if name == "keymgmt":
         return [spec for value in values for spec in read_header_value(value)]
     return [Spec("mikey", "mikey", "".join(value.split())) for value in values]

@@ -31,6 +31,11 @@ from mikeytool.wire.registry import EncrAlg, NextPayload
 
 P = TypeVar("P", bound=Payload)
 
+MAX_MESSAGE = 1 << 20
+"""Octets of a message; a longer one is not read."""
+MAX_PAYLOADS = 1024
+"""Payloads of a message, and of each payload that holds others; reading stops there."""
+
 
 @dataclass(slots=True)
 class Message:
@@ -61,8 +66,12 @@ class Message:
         """Read as much of a message as can be read; a fault goes to `error`.
 
         In a header that breaks off, the fields after the fault are None, and `error.partial`
-        is the message itself. Raises WireError if there are no octets.
+        is the message itself. Raises WireError if there are no octets, or more than MAX_MESSAGE.
         """
+        if len(data) > MAX_MESSAGE:
+            raise WireError(
+                f"a message of {len(data)} octets; more than {MAX_MESSAGE} octets are not read"
+            )
         try:
             header, pos = parser(HDR)(data, 0, len(data), None)
         except WireError as error:
@@ -118,6 +127,14 @@ class Message:
         return [p for p in self.payloads if type(p) is kind]
 
 
+def message_end(data: bytes, at: int = 0) -> int:
+    """Where the message ends that begins at an octet; raises WireError when it breaks off."""
+    header, pos = parser(HDR)(data, at, len(data), None)
+    for payload in chain(data, header.next_payload, pos, len(data)):
+        pos = payload.offset + payload.length
+    return pos
+
+
 def chain(
     data: bytes, first: int | None, pos: int, end: int, *, base: int = 0, whole: bool = False
 ) -> Iterator[Payload]:
@@ -128,8 +145,13 @@ def chain(
     it cannot be found (interpretation 33), and with `whole` also if the last payload does not
     end at `end`.
     """
-    number = first
+    number, count = first, 0
     while number:
+        count += 1
+        if count > MAX_PAYLOADS:
+            raise WireError(
+                f"more than {MAX_PAYLOADS} payloads in a row; reading stops here", offset=base + pos
+            )
         kind, parse, chained = _READERS.get(number) or _reader(number, base + pos)
         try:
             payload, after = parse(data, pos, end, None)

@@ -54,13 +54,14 @@ def test_compact_folded_and_repeated_fields() -> None:
             "i: abc", "CALL-ID : second", "c:application/sdp", "l: 12", "f: <sip:a>", "t: <sip:b>",
             "Subject: one", "  two", "\tthree", "no colon here", "KeyMgmt: prot=mikey;",
             ' data="A"',
-        )
+        ),
+        {"call-id", "content-type", "content-length", "from", "to", "keymgmt"},
     )  # fmt: skip
+    assert "subject" not in fields
     assert fields["call-id"] == ["abc", "second"]
     assert fields["content-type"] == ["application/sdp"]
     assert fields["content-length"] == ["12"]
     assert (fields["from"], fields["to"]) == (["<sip:a>"], ["<sip:b>"])
-    assert fields["subject"] == ["one two three"]
     assert fields["keymgmt"] == ['prot=mikey; data="A"']
 
 
@@ -75,7 +76,7 @@ def test_content_length(text: str, length: int | None) -> None:
 
 
 def test_octets_that_are_no_text_are_no_harm() -> None:
-    carrier = read_head(b"INVITE sip:\xff\xfe SIP/2.0\r\nSubject: \xc3\x28\r\n\r\n")
+    carrier = read_head(b"INVITE sip:\xff\xfe SIP/2.0\r\nTo: \xc3\x28\r\n\r\n")
     assert carrier is not None
     assert carrier.target.startswith("sip:")
-    assert "subject" in carrier.fields
+    assert "to" in carrier.fields

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mikeytool.capture import reassembly
 from mikeytool.capture.frames import Datagram, find_datagram
 from mikeytool.capture.link_types import RAW
-from mikeytool.capture.reassembly import Moment, StreamReader, TcpStreams
+from mikeytool.capture.reassembly import PIECE, Moment, StreamReader, TcpStreams
 from tests.capture.network import ACK, CLIENT, FIN, PSH, RST, SYN, Ends, stream, tcp
 
 DATA = bytes(range(256)) * 3
@@ -207,7 +207,7 @@ def test_the_stream_that_was_silent_for_longest_gives_way(monkeypatch: pytest.Mo
 
 
 def test_what_all_streams_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reassembly, "MAX_HELD", 2500)
+    monkeypatch.setattr(reassembly, "MAX_HELD", 2 * (1000 + PIECE))
     streams = Streams()
     for port in range(1, 5):
         streams.add(*stream(b"abc", 3, 1, Ends(sport=port)), tcp(bytes(1000), 10, Ends(sport=port)))

@@ -77,7 +77,7 @@ BOMBS: dict[str, bytes] = {
     "TP in TP, 5,000 deep": tp_in_tp(5000),
     "TP in TP, 40 deep": tp_in_tp(40),
     "255 crypto sessions": header(255, bytes.fromhex("01 00 00 0000 00")),
-    "255 crypto sessions, full": header(255, bytes.fromhex("01 00 7f") + bytes(127) + bytes.fromhex("ffff") + bytes(65535) + b"\xff" + bytes(255)),
+    "255 crypto sessions, full": header(255, bytes.fromhex("01 00 7f") + bytes(127) + bytes.fromhex("0bb8") + bytes(3000) + b"\xff" + bytes(255)),
     "255 of an SRTP-ID map": header(255, bytes(9), 0),
     "255 announced, none there": header(0, b"")[:8] + b"\xff\x02",
     "a field of 65,535 octets": HEADER[:2] + b"\x01" + HEADER[3:] + bytes.fromhex("00 01 ffff") + bytes(65535) + b"\0",

@@ -35,13 +35,7 @@ from mikeytool.client.kms_access import reach
 from mikeytool.conference import calling_in, calling_out, member_rows, membership
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.description import describe_conferences
-from mikeytool.conference.model import (
-    DEFAULT_OVERLAP,
-    DEFAULT_TIMEOUT,
-    Purpose,
-    Settings,
-    Update,
-)
+from mikeytool.conference.model import DEFAULT_OVERLAP, DEFAULT_TIMEOUT, Purpose, Settings, Update
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.profile import check_key
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
@@ -112,13 +106,7 @@ def init(
         ) from None
     key = need_key(psk, "the conference system's pre-shared key")
     check_key(key, "pre-shared key")
-    system = Settings(
-        identity,
-        key,
-        where,
-        kms_id or _identity_of(where),
-        may_create,
-    )
+    system = Settings(identity, key, where, kms_id or _identity_of(where), may_create)
     ConferenceState.init(state, system, force=force).close()
     say(f"{state}: conference system {identity} with the KMS {system.kms_id}")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
+
+from mikeytool.wire.printable import printable
 
 DEBUG = "mikeytool.debug"
 """The key, in the context of a command, of whether to print tracebacks."""
@@ -15,18 +15,13 @@ _QUIET = "mikeytool.quiet"
 def say(text: str) -> None:
     """Print a line for people on standard error, unless -q is given."""
     if not is_quiet():
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
 
 
 def is_quiet() -> bool:
     """Tell whether -q is given."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(_QUIET))
-
-
-def is_terminal() -> bool:
-    """Tell whether standard error is a terminal."""
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _set_quiet(context: click.Context, _param: click.Parameter, value: bool) -> None:

@@ -142,12 +142,7 @@ def credentials_of(
     from mikeytool.client.public_key import PublicKey
 
     return PublicKey.load(
-        private_key,
-        certs,
-        kms_cert,
-        lambda: read_passphrase(private_key),
-        oaep=oaep,
-        pss=pss,
+        private_key, certs, kms_cert, lambda: read_passphrase(private_key), oaep=oaep, pss=pss
     )
 
 

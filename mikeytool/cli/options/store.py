@@ -103,9 +103,7 @@ def read_key_pair(private_key: Path, cert: Path) -> tuple[RSAPrivateKey, Certifi
     from mikeytool.crypto import pem
 
     key = pem.private_key(
-        read_file(private_key),
-        str(private_key),
-        lambda: read_passphrase(private_key),
+        read_file(private_key), str(private_key), lambda: read_passphrase(private_key)
     )
     return key, read_certificates(cert)[0]
 

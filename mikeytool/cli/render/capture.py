@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from mikeytool.capture.captured_messages import CapturedMessage
 from mikeytool.cli.render.ladder import Arrow, show_ladders
 from mikeytool.cli.render.table import print_table
-from mikeytool.cli.render.tree import printable
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import PARTIES
 from mikeytool.wire.payloads import ID, IDR
+from mikeytool.wire.printable import printable
 from mikeytool.wire.registry import DataType as D
 from mikeytool.wire.registry import IdRole, label
 
 Json = dict[str, Any]
 BROKEN = "broken"
 _MOST_NAMES = 3
+MOST_ARROWS = 10_000
+"""Messages in ladders, which have to be held together."""
 
 
 class Row(NamedTuple):
@@ -68,18 +71,18 @@ def result_of(described: Json, *, failed: bool, broken: bool) -> str:
     return "verified" if proven else "not checked"
 
 
-def show_list(rows: Sequence[Row], *, checked: bool) -> None:
+def show_list(rows: Iterable[Row], *, checked: bool) -> None:
     """Print a line for each message; on a terminal it is folded to fit 80 columns.
 
     `checked` adds the result of the checks.
     """
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         head = ("#", "frame", "time", "from, to", "carried by", "message")
-        print_table([head, *(_folded(row, checked=checked) for row in rows)])
+        print_table(chain([head], (_folded(row, checked=checked) for row in rows)))
         return
     wide = ("#", "frame", "time", "from", "to", "carried by", "call", "level", "message",
             "CSB ID", "octets", *(["check"] if checked else []))  # fmt: skip
-    print_table([wide, *((*_flat(row), row.result)[: len(wide)] for row in rows)])
+    print_table(chain([wide], ((*_flat(row), row.result)[: len(wide)] for row in rows)))
 
 
 def _flat(row: Row) -> tuple[str, ...]:

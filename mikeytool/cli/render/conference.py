@@ -15,8 +15,6 @@ def print_conference(one: dict[str, Any]) -> None:
     rows_of = [("member", "state", "SSRCs")]
     rows_of += [(m["identity"], m["state"], " ".join(m["ssrcs"])) for m in one["members"]]
     print_table(rows_of)
-    keys = [("purpose", "SPI", "TEK", "salt", "state")]
-    keys += [
-        (k["purpose"], k["spi"], k["tek"] or "", k["salt"] or "", k["state"]) for k in one["keys"]
-    ]
-    print_table(keys)
+    names = ("purpose", "spi", "tek", "salt", "state")
+    keys = ([str(key[name] or "") for name in names] for key in one["keys"])
+    print_table([("purpose", "SPI", "TEK", "salt", "state"), *keys])

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from mikeytool.cli.render.tree import NO_WIDTH, console, is_plain, printable
+from mikeytool.cli.render.tree import NO_WIDTH, console, is_plain
 from mikeytool.wire.annotated_dump import Row, dump
 from mikeytool.wire.message import Message
+from mikeytool.wire.printable import printable
 
 _OCTETS = 8
 """In a line: with their hex and the offset there is room for as much text in 80 columns."""

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader, UnsupportedOperation
 
-_WORTH_IT = 8 << 20
+from mikeytool.cli.render.guarded_streams import unguarded
+
+WORTH_IT = 8 << 20
 """Octets of input from which on there is a progress bar."""
 
 _EVERY = 256
@@ -21,35 +23,32 @@ def progress(source: BufferedReader) -> Iterator[Callable[[], None]]:
     """Show how much of a file has been read; the caller calls the result for every item."""
     size = _size(source)
     # With both on one terminal the bar would stand in the middle of the output.
-    if size < _WORTH_IT or not sys.stderr.isatty() or sys.stdout.isatty():
+    if size < WORTH_IT or sys.stdout.isatty():
         yield lambda: None
         return
-    from rich.console import Console
-    from rich.progress import Progress
+    count = 0
 
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("reading", total=size)
-        count = 0
+    def tick() -> None:
+        nonlocal count
+        count += 1
+        if count % _EVERY == 0:
+            move(source.tell(), size)
 
-        def tick() -> None:
-            nonlocal count
-            count += 1
-            if count % _EVERY == 0:
-                bar.update(task, completed=source.tell())
-
+    with counted("reading") as move:
         yield tick
 
 
 @contextmanager
-def counted(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how many items of all are done; the caller calls the result with both numbers."""
+def counted(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show how much of all is done; the caller calls the result with both numbers."""
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+    console = Console(file=unguarded(sys.stderr))
+    with Progress(console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 
-from mikeytool.cli.options.common import is_terminal, say
+from mikeytool.cli.options.common import say
 from mikeytool.media.report import Report
 from mikeytool.media.stream_list import StreamList, StreamSummary
-
-_NO_WIDTH = 1 << 18
-"""Columns where nothing limits them."""
 
 
 def show_report(report: Report) -> None:
@@ -29,31 +27,22 @@ def show_report(report: Report) -> None:
     for line in _lines(table, several) if rows else []:
         say(line)
     if report.others:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.others.items()))
-        say(f"skipped, neither RTP nor RTCP: {kinds}")
+        say(f"skipped, neither RTP nor RTCP: {_counted(report.others)}")
 
 
 def _lines(table: list[list[str]], has_key: bool) -> Iterator[str]:
     """Lay out a table; in a narrow terminal each row is two lines."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    is_narrow = sum(widths) + 2 * (len(widths) - 1) > _width()
+    is_limited = sys.stderr.isatty() or os.environ.get("COLUMNS")
+    room = shutil.get_terminal_size().columns if is_limited else sum(widths) * 3
     last = len(widths) - has_key
     for cells in table:
-        counts = [
-            cell.rjust(width) for cell, width in zip(cells[2:last], widths[2:last], strict=True)
-        ]
-        if is_narrow:
+        counts = list(map(str.rjust, cells[2:last], widths[2:last]))
+        if sum(widths) + 2 * (len(widths) - 1) > room:
             yield "  ".join([*cells[:2], *cells[last:]])
             yield "  " + " ".join(counts)
         else:
-            ends = [cells[0].ljust(widths[0]), cells[1].ljust(widths[1])]
-            yield "  ".join([*ends, *counts, *cells[last:]])
-
-
-def _width() -> int:
-    if is_terminal() or os.environ.get("COLUMNS"):
-        return shutil.get_terminal_size().columns
-    return _NO_WIDTH
+            yield "  ".join([*map(str.ljust, cells[:2], widths), *counts, *cells[last:]])
 
 
 def show_streams(found: StreamList) -> None:
@@ -68,8 +57,11 @@ def show_streams(found: StreamList) -> None:
     else:
         say("no RTP or RTCP is in the capture")
     if found.others:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.others.items()))
-        say(f"neither RTP nor RTCP: {kinds}")
+        say(f"neither RTP nor RTCP: {_counted(found.others)}")
+
+
+def _counted(kinds: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
 
 def _cells(stream: StreamSummary) -> list[str]:

@@ -1,24 +1,59 @@
-"""Tables for people."""
+"""Tables for people, of any number of rows: a few are held at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
+from rich.cells import cell_len
 from rich.table import Table
 
-from mikeytool.cli.render.tree import console
+from mikeytool.cli.render.tree import console, is_plain
+from mikeytool.wire.printable import printable
+
+HELD = 256
+"""Rows that are laid out together. The first so many decide on the widths of the columns."""
+LONGEST_CELL = 1024
+"""Characters of a cell, which are enough for an identity. Of a longer one the beginning is shown,
+with an ellipsis behind it; `--json` has the whole.
+"""
 
 
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows, the first of which are the headings; empty headings are left out."""
-    heading, *body = rows
-    table = Table(box=None, show_header=any(heading), pad_edge=False, header_style="bold")
-    for name in heading:
-        table.add_column(name, overflow="fold")
-    for row in body:
-        table.add_row(*row)
-    out = console()
-    with out.capture() as captured:
-        out.print(table)
-    # Columns are filled with blanks, which a pipe has no use for.
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+def print_table(rows: Iterable[Sequence[str]]) -> None:
+    """Print rows, the first of which are the headings; empty headings are left out.
+
+    In a pipe every row is one line; a cell wider than its column moves what is behind it.
+    """
+    rows = (tuple(map(_cell, row)) for row in rows)
+    heading = next(rows)
+    first = list(islice(rows, HELD))
+    widths = [max(map(_width, column)) for column in zip(heading, *first, strict=True)]
+    out, has_heading = console(), any(heading)
+    if is_plain(out):
+        for row in chain([heading] * has_heading, first, rows):
+            print(_plain(row, widths))
+        return
+    while first or has_heading:
+        table = Table(box=None, show_header=has_heading, pad_edge=False, header_style="bold")
+        for name, width in zip(heading, widths, strict=True):
+            table.add_column(name, overflow="fold", min_width=width, max_width=width)
+        for row in first:
+            table.add_row(*row)
+        with out.capture() as captured:
+            out.print(table)
+        out.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+        first, has_heading = list(islice(rows, HELD)), False
+
+
+def _cell(text: str) -> str:
+    text = printable(text, keep="\n")
+    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"
+
+
+def _width(cell: str) -> int:
+    return max(map(cell_len, cell.split("\n")))
+
+
+def _plain(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+    return "  ".join(cells).rstrip()

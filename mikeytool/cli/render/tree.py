@@ -8,8 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
 from rich.tree import Tree
+
+from mikeytool.cli.render.guarded_streams import unguarded
+from mikeytool.wire.printable import printable
 
 if TYPE_CHECKING:
     from mikeytool.wire.payloads import Payload
@@ -37,16 +41,21 @@ STYLES = {"verified": "green", "FAILED": "bold red", "not checked": "dim"}
 
 
 class _Console(Console):
-    """A console that raises BrokenPipeError for a closed pipe."""
+    """A console that raises BrokenPipeError for a closed pipe, and prints what is printable."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+    def render(self, *args: Any, **options: Any) -> Iterator[Segment]:
+        for one in super().render(*args, **options):
+            yield one if one.control else one._replace(text=printable(one.text, keep="\n"))
 
 
 def console() -> Console:
     """Make the console of standard output; in a pipe it is plain and folds no line."""
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else NO_WIDTH
-    return _Console(highlight=False, emoji=False, markup=False, width=width)
+    file = unguarded(sys.stdout)
+    return _Console(file=file, highlight=False, emoji=False, markup=False, width=width)
 
 
 def is_plain(out: Console) -> bool:
@@ -248,13 +257,6 @@ def _line(head: str, rest: str, *, style: str = "") -> Text:
     if rest:
         text.append(f"  {printable(rest)}", style="not bold default")
     return text
-
-
-def printable(text: str) -> str:
-    """Escape text so that octets from the wire cannot control the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _result(line: Any, result: str | None) -> None:

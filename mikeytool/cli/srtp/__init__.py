@@ -38,6 +38,11 @@ def srtp() -> None:
     """Encrypt and decrypt SRTP and SRTCP packets in captures, or one a line."""
 
 
+def _note_jobs(_context: click.Context, _param: click.Parameter, jobs: int | None) -> None:
+    if jobs is not None:
+        say("note: --jobs has no effect: one process does the work")
+
+
 _KEY_OPTIONS = (
     click.option(
         "--session", "sessions", type=_PATH, multiple=True, metavar="SESSION",
@@ -80,7 +85,8 @@ _STREAM_OPTIONS = (
                  help="Write the report as JSON."),
     click.option("-o", "--output", "target", type=click.Path(dir_okay=False), metavar="OUTPUT",
                  help="Write to OUTPUT."),
-    click.option("--jobs", type=click.IntRange(1, 64), hidden=True),
+    click.option("--jobs", type=click.IntRange(1, 64), hidden=True, expose_value=False,
+                 callback=_note_jobs),
     quiet_option,
 )  # fmt: skip
 
@@ -114,11 +120,9 @@ def encrypt(
     source: str | None,
     target: str | None,
     report_path: Path | None,
-    jobs: int | None,
     **options: Any,
 ) -> int:
     """Encrypt packets. A session remembers what it has sent and never goes back."""
-    _note_jobs(jobs)
     given = KeyOptions(**options)
     if not given.name:
         raise UsageError(HOW)
@@ -152,12 +156,10 @@ def decrypt(
     source: str | None,
     target: str | None,
     report_path: Path | None,
-    jobs: int | None,
     signalling: Path | None,
     **options: Any,
 ) -> int:
     """Verify and decrypt packets."""
-    _note_jobs(jobs)
     given = KeyOptions(**options)
     keys = given.keys() if given.name else None
     if keys is None and source not in (None, "-") and not Path(source).exists():
@@ -191,12 +193,6 @@ def info(capture: str | None, as_json: bool) -> int:
     if not found.streams and not found.others:
         raise WireError(NO_PACKETS)
     return 0
-
-
-def _note_jobs(jobs: int | None) -> None:
-    """Say that `--jobs`, which scripts may still give, has no effect."""
-    if jobs is not None:
-        say("note: --jobs has no effect: one process does the work")
 
 
 class _Printer(Listener):

@@ -38,12 +38,7 @@ from mikeytool.cli.options.ticket_policy import (
 )
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
-from mikeytool.cli.ticket.kms_exchange import (
-    as_option,
-    exchange,
-    kms_exchange_options,
-    take_answer,
-)
+from mikeytool.cli.ticket.kms_exchange import as_option, exchange, kms_exchange_options, take_answer
 from mikeytool.client import tickets
 from mikeytool.client.ticket_files import Pending, TicketFile, find_ticket, ticket_of_json
 from mikeytool.exchange.profile import PROFILES, profile_of

@@ -19,10 +19,7 @@ from mikeytool.cli.render.table import print_table
         "init": ("mikeytool.cli.transfer.initiate", "Print TRANSFER_INIT for a ticket."),
         "respond": ("mikeytool.cli.transfer.respond", "Answer a TRANSFER_INIT or an update."),
         "finish": ("mikeytool.cli.transfer.initiate", "Take the answer to init or update."),
-        "update": (
-            "mikeytool.cli.transfer.initiate",
-            "Update keys or crypto sessions.",
-        ),
+        "update": ("mikeytool.cli.transfer.initiate", "Update keys or crypto sessions."),
         "recover": ("mikeytool.cli.transfer.recover", "The session of a captured exchange."),
         "show": ("mikeytool.cli.transfer", "Show a session: parties, crypto sessions, keys."),
     },

@@ -1,0 +1,53 @@
+"""The one way out for text: whatever it came from, it cannot control a terminal.
+
+Identities, Call-IDs, names of files and the words of a KMS may hold control characters, or ones
+that turn the order of the text around. JSON has neither, so that it passes as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from mikeytool.wire.printable import printable
+
+_UNSAFE = bytes({*range(32), 127} - set(b"\n\t"))
+
+
+class _Guarded:
+    """A text stream on which everything is printable, apart from line feeds and tabs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text, with escapes in it where it is needed."""
+        # Most is JSON, in ASCII, which this finds quickest to be as it should.
+        is_safe = text.isascii() and len(text.encode().translate(None, _UNSAFE)) == len(text)
+        return self.stream.write(text if is_safe else printable(text, keep="\n\t"))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of the lines."""
+        for line in lines:
+            self.write(line)
+
+
+def unguarded(stream: TextIO) -> TextIO:
+    """What is below a stream, for colours, whose texts are made printable before."""
+    return stream.stream if isinstance(stream, _Guarded) else stream
+
+
+@contextmanager
+def guarded_streams() -> Iterator[None]:
+    """Let nothing but printable text out of a command."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_Guarded(unguarded(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
