@@ -12,9 +12,8 @@ def print_conference(one: dict[str, Any]) -> None:
     """Print the description of a conference."""
     print(f"{one['focus']}, created by {one['creator']}")
     print(textwrap.fill(f"allowed: {', '.join(one['allowed']) or 'nobody'}", 79))
-    rows_of = [("member", "state", "SSRCs")]
-    rows_of += [(m["identity"], m["state"], " ".join(m["ssrcs"])) for m in one["members"]]
-    print_table(rows_of)
+    members = ((m["identity"], m["state"], " ".join(m["ssrcs"])) for m in one["members"])
+    print_table([("member", "state", "SSRCs"), *members])
     names = ("purpose", "spi", "tek", "salt", "state")
     keys = ([str(key[name] or "") for name in names] for key in one["keys"])
     print_table([("purpose", "SPI", "TEK", "salt", "state"), *keys])

@@ -27,7 +27,8 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
     rows = (tuple(map(_cell, row)) for row in rows)
     heading = next(rows)
     first = list(islice(rows, HELD))
-    widths = [max(map(_width, column)) for column in zip(heading, *first, strict=True)]
+    columns = zip(heading, *first, strict=True)
+    widths = [max(cell_len(line) for cell in one for line in cell.split("\n")) for one in columns]
     out, has_heading = console(), any(heading)
     if is_plain(out):
         for row in chain([heading] * has_heading, first, rows):
@@ -48,10 +49,6 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
 def _cell(text: str) -> str:
     text = printable(text, keep="\n")
     return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"
-
-
-def _width(cell: str) -> int:
-    return max(map(cell_len, cell.split("\n")))
 
 
 def _plain(row: Sequence[str], widths: Sequence[int]) -> str:
