@@ -69,36 +69,24 @@ for _kind in _KINDS:
 
 @keygen.command()
 @click.option(
-    "--identity",
-    type=IDENTITY,
-    required=True,
-    metavar="URI",
+    "--identity", type=IDENTITY, required=True, metavar="URI",
     help="The identity of the certificate, its subjectAltName.",
-)
+)  # fmt: skip
 @click.option(
-    "-o",
-    "--output",
-    type=_PATH,
-    required=True,
-    metavar="PEM",
+    "-o", "--output", type=_PATH, required=True, metavar="PEM",
     help="Write the private key to PEM, mode 0600.",
-)
+)  # fmt: skip
 @click.option(
     "--cert-out", type=_PATH, required=True, metavar="PEM", help="Write the certificate to PEM."
 )
 @click.option(
-    "--bits",
-    type=click.IntRange(2048, 8192),
-    default=3072,
-    show_default=True,
+    "--bits", type=click.IntRange(2048, 8192), default=3072, show_default=True,
     help="Length of the key.",
-)
+)  # fmt: skip
 @click.option(
-    "--ca-cert",
-    type=_PATH,
-    metavar="PEM",
+    "--ca-cert", type=_PATH, metavar="PEM",
     help="The certificate of the CA that signs; default: the key signs its own.",
-)
+)  # fmt: skip
 @click.option("--ca-key", type=_PATH, metavar="PEM", help="The private key of --ca-cert.")
 @force_option
 @quiet_option
