@@ -1,8 +1,4 @@
-"""The one way out for text: whatever it came from, it cannot control a terminal.
-
-Identities, Call-IDs, names of files and the words of a KMS may hold control characters, or ones
-that turn the order of the text around. JSON has neither, so that it passes as it is.
-"""
+"""The one way out for text, so that nothing in it can control a terminal; JSON passes as it is."""
 
 from __future__ import annotations
 

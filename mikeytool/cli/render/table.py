@@ -14,9 +14,7 @@ from mikeytool.wire.printable import printable
 HELD = 256
 """Rows that are laid out together. The first so many decide on the widths of the columns."""
 LONGEST_CELL = 1024
-"""Characters of a cell, which are enough for an identity. Of a longer one the beginning is shown,
-with an ellipsis behind it; `--json` has the whole.
-"""
+"""Characters of a cell, enough for an identity; a longer one ends in an ellipsis there."""
 
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:
