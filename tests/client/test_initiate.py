@@ -18,13 +18,14 @@ from mikeytool.client.session_files import SessionFile
 from mikeytool.client.ticket_files import TicketFile, read_ticket
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import DEFAULT_SKEW, NS
-from mikeytool.exchange.error import ErrorReceived
+from mikeytool.exchange.error import ErrorReceived, error_message
 from mikeytool.exchange.initiator import finish_transfer, transfer_init
 from mikeytool.exchange.request import HeldTicket
 from mikeytool.exchange.resolve import ResolvedTicket
 from mikeytool.exchange.responder import transfer_resp, verify_transfer_init
 from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import TransferInit, read_transfer_init
+from mikeytool.exchange.update import update_keys
 from mikeytool.wire.errors import MikeyError, Refused, StateError, UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
@@ -52,6 +53,7 @@ from tests.world import (
 WITH_KEYS = "DEFGHJLMNO"
 SINGLE = FORKING.replace("J", "")
 SINGLE_PLAIN = PLAIN.replace("J", "")
+SEND = (CsSpec(send=True, ssrc=0x11111111),)
 BOSS = Identity.from_text("sip:boss@trusted.example")
 
 
@@ -637,3 +639,62 @@ def test_a_refused_second_use_is_remembered(world: World) -> None:
         world.respond(second, resolve=lambda _: resolved)
     with pytest.raises(Refused, match="replay"):
         world.respond(second, resolve=never)
+
+
+# --- what a session file waits for ------------------------------------------------------------
+
+
+def test_a_session_that_has_its_answer_takes_no_other(world: World) -> None:
+    """Interpretation 28: one more answer to a forked call goes to another file."""
+    held = world.held(FORKING, responders=(BOB, CAROL))
+    session = world.path()
+    init = world.start(world.ticket_file(held), session=session)
+    answers = [world.answered(init, who)[0] for who in (BOB, CAROL)]
+    first = world.finish(answers[0], session)
+    before = session.read_bytes()
+    for answer in answers:
+        with pytest.raises(Refused, match="it has its answer"):
+            world.finish(answer, session)
+        assert session.read_bytes() == before
+    second = world.path()
+    assert world.finish(answers[1], session, second).keys != first.keys
+    with pytest.raises(StateError, match="exists already"):
+        world.finish(answers[1], session, second)
+    assert session.read_bytes() == before
+
+
+def test_an_error_message_about_ones_own_answer(world: World) -> None:
+    """RFC 6043 5.4: it is believed only with a MAC under the keys of the answer."""
+    path = world.path()
+    answer, session = world.respond(world.call(world.held(FORKING)), session=path)
+    header = Message.parse(answer or b"").header
+    for keys, verified in ((update_keys(session), True), (None, False)):
+        error = error_message(world.env, header, ErrorNo.INVALID_SP, keys)
+        with pytest.raises(ErrorReceived) as caught:
+            world.finish(error, path)
+        assert caught.value.verified == verified
+
+
+def test_a_session_that_waits_for_nothing(world: World) -> None:
+    """The responder's session, and that of a call without the F flag."""
+    held, answered = world.held(FORKING), world.path()
+    init = world.call(held)
+    answer, _ = world.respond(init, session=answered)
+    with pytest.raises(Refused, match="does not wait"):
+        world.finish(answer or b"", answered)
+    session = world.path()
+    world.start(world.ticket_file(world.held(HALF_TRIP)), session=session, crypto_sessions=SEND)
+    with pytest.raises(Refused, match="does not wait"):
+        world.finish(answer or b"", session)
+
+
+def test_a_ticket_that_names_no_initiator_takes_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = world.ticket_file(world.held(PLAIN))
+    found = read_ticket(path)
+    nobodys = replace(found, policy=replace(found.policy, initiator=None))
+    monkeypatch.setattr("mikeytool.client.initiate.read_ticket", lambda _path: nobodys)
+    with pytest.raises(Refused, match="--as"):
+        world.start(path)
+    assert not read_ticket(path).used

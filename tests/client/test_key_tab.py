@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mikeytool.client.key_tab import read_key_tabs
-from mikeytool.client.key_text import parse_key
+from mikeytool.client.key_text import parse_key, parse_number
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.wire.errors import StateError, UsageError, WireError
 
@@ -65,3 +65,14 @@ def test_a_key_from_a_file_or_the_environment(
     assert parse_key("env:A_KEY", "a key") == b"\x00\xff"
     with pytest.raises(UsageError, match="a key: the environment has no NO_KEY"):
         parse_key("env:NO_KEY", "a key")
+
+
+@pytest.mark.parametrize(("text", "good"), [
+    ("0", True), ("255", True), ("0xff", True), ("256", False), ("-1", False), ("x", False),
+])  # fmt: skip
+def test_numbers_of_some_bits(text: str, good: bool) -> None:
+    if good:
+        assert parse_number(text, "n", 8) == int(text, 0)
+        return
+    with pytest.raises(UsageError, match="at most 8 bits"):
+        parse_number(text, "n", 8)

@@ -13,12 +13,12 @@ import pytest
 
 from mikeytool.client import state as client_state
 from mikeytool.client.initiate import Media
-from mikeytool.client.resolvers import Resolve
-from mikeytool.client.respond import Callee, answer_call
+from mikeytool.client.resolvers import Resolve, with_ticket_file
+from mikeytool.client.respond import Callee, answer_call, answer_message
 from mikeytool.client.state import MAX_KEPT, open_state
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.exchange.environment import NS
-from mikeytool.exchange.error import ErrorReceived
+from mikeytool.exchange.error import ErrorReceived, error_message
 from mikeytool.exchange.initiator import finish_transfer
 from mikeytool.exchange.resolve import ResolvedTicket
 from mikeytool.exchange.transfer import TransferInit, read_transfer_init
@@ -277,3 +277,46 @@ def test_an_answer_is_not_there_without_its_session(world: World, tmp_path: Path
         assert out.read_bytes() == b"before"
     assert out.read_bytes() == b"after"
     assert {path.name for path in tmp_path.iterdir() if "answer" in path.name} == {"answer"}
+
+
+def test_errors_for_what_cannot_be_read_are_made_on_request(world: World) -> None:
+    """Interpretation 32: never in answer to an Error message."""
+    init = world.call(world.held(FORKING))
+    granted = world.answered(init)[0]
+    error = error_message(world.env, Message.parse(init).header, ErrorNo.UNSPECIFIED, None)
+
+    def refused(message: bytes, *, sends_errors: bool) -> Refused:
+        with pytest.raises(Refused) as caught:
+            answer_message(
+                world.env, message, world.path(), callee=lambda: callee(None),
+                call_media=lambda _policy: Media(), update_policy=accept_all,
+                update_media=lambda _session: Media(), sends_errors=sends_errors,
+            )  # fmt: skip
+        return caught.value
+
+    assert refused(granted, sends_errors=True).answer is not None
+    assert refused(granted, sends_errors=False).answer is None
+    assert refused(error, sends_errors=True).answer is None
+
+
+def test_a_ticket_file_is_for_one_call_with_forking(world: World, tmp_path: Path) -> None:
+    for flags, good in ((FORKING, False), (PLAIN, True)):
+        held = world.held(flags)
+        first, second = world.call(held), world.call(held)
+        path = tmp_path / flags
+        resolved = world.resolved(first)
+        kept = TicketFile.of_resolved(read_transfer_init(first).ticket, resolved, BOB)
+        kept.write(path, force=False)
+        resolve = with_ticket_file(path, BOB)
+        assert resolve(read_transfer_init(first)).keys.mpki.key == resolved.keys.mpki.key
+        if good:
+            assert resolve(read_transfer_init(second)).keys.mpki.key == resolved.keys.mpki.key
+        else:
+            with pytest.raises(Refused, match="for another TRANSFER_INIT"):
+                resolve(read_transfer_init(second))
+        with pytest.raises(Refused, match="another ticket"):
+            resolve(read_transfer_init(world.call(world.held(flags))))
+        with pytest.raises(Refused, match="resolved this ticket, not"):
+            with_ticket_file(path, CAROL)
+    with pytest.raises(Refused, match="is for calling"):
+        with_ticket_file(world.ticket_file(held), BOB)(read_transfer_init(first))

@@ -443,3 +443,28 @@ def test_without_policies_the_responder_brings_them(world: World) -> None:
             answer,
             lambda policy: not only_tag_32(policy),
         )
+
+
+def test_an_spi_that_no_key_has(world: World) -> None:
+    held = world.held(FORKING)
+    for spi in (b"none", b""):
+        with pytest.raises(UsageError, match="no key has the SPI"):
+            world.call(held, [CsSpec(send=True, spi=spi)])
+
+
+@pytest.mark.parametrize(("roc", "seq"), [(3, 7), (0, 0), (None, None)])
+def test_where_a_stream_begins(world: World, roc: int | None, seq: int | None) -> None:
+    init = world.call(world.held(FORKING), [CsSpec(send=True, ssrc=5, roc=roc, seq=seq)])
+    _, session = world.answered(init)
+    entry = Message.parse(init).header.cs_id_map[0]
+    assert isinstance(entry, GenericIdEntry)
+    assert entry.s == int(roc is not None)
+    assert [(one.ssrc, one.roc) for one in session.crypto_sessions] == [(5, roc or 0)]
+
+
+def test_what_only_one_of_roc_and_seq_is_given_for(world: World) -> None:
+    for spec in (CsSpec(send=True, roc=1), CsSpec(send=True, seq=1)):
+        with pytest.raises(UsageError, match="ROC and SEQ go together"):
+            world.call(world.held(FORKING), [spec])
+    with pytest.raises(UsageError, match="for its sender to choose"):
+        world.call(world.held(FORKING), [CsSpec(send=False, ssrc=5)])

@@ -25,7 +25,7 @@ from mikeytool.exchange.update import finish_update, update_init
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import is_update
-from mikeytool.wire.payloads import RAND, RANDR, TICKET, KeyData, T
+from mikeytool.wire.payloads import IDR, RAND, RANDR, TICKET, KeyData, T
 from mikeytool.wire.registry import DataType, ErrorNo, IdRole, KeyType, RandRole, TicketFlag
 from tests.exchange.test_vectors import (
     Run,
@@ -37,7 +37,16 @@ from tests.exchange.test_vectors import (
     shown,
 )
 from tests.support import at, message_t, scripted, vectors
-from tests.world import identities, inserting, rewritten, setting, unprotected
+from tests.world import (
+    Change,
+    dropping,
+    identities,
+    inserting,
+    putting,
+    rewritten,
+    setting,
+    unprotected,
+)
 
 
 def incoming(raw: bytes) -> Incoming:
@@ -283,6 +292,46 @@ def test_an_update_may_want_no_answer(case: dict[str, Any]) -> None:
     answer, bob = answer_update(env, bob, quiet.raw, anything)
     assert answer is None
     assert bob.keys[0].spi == keys_of(case)[0].spi
+
+
+@named(CASES[:2])
+@pytest.mark.parametrize("role", [IdRole.INITIATOR, IdRole.RESPONDER])
+def test_identities_of_an_update_are_those_of_the_session(
+    case: dict[str, Any], role: IdRole
+) -> None:
+    """Interpretation 44: what the MAC covers is not enough, as IDRs may be left out."""
+    env = ticking(case)
+    alice, bob = pair(case)
+    init, waiting = update_init(env, alice, kemac_keys=keys_of(case))
+    behind = alice.local.data + alice.remote.data
+    nth = (IdRole.INITIATOR, IdRole.RESPONDER).index(role)
+
+    def update_with(change: Change) -> bytes:
+        made = protect(
+            *rewritten(init.raw, change), Run(case).profile, exchange_update.update_keys(alice),
+            behind,
+        )  # fmt: skip
+        return made.raw
+
+    for name in (b"sip:eve@example.com", alice.local.data, alice.remote.data, b""):
+        changed = update_with(putting(IDR, nth, id_data=name))
+        if name == (alice.local, alice.remote)[nth].data:
+            answer_update(env, bob, changed, anything)
+            continue
+        with pytest.raises(Refused, match="other parties") as caught:
+            answer_update(env, bob, changed, anything)
+        assert caught.value.error_no == ErrorNo.INVALID_ID
+    with pytest.raises(Refused, match="other parties"):
+        answer_update(env, bob, update_with(putting(IDR, nth, id_role=IdRole.KMS.value)), anything)
+    answer_update(env, bob, update_with(dropping(IDR)), anything)
+    answer, _ = answer_update(env, bob, init.raw, anything)
+    assert answer is not None
+    forged = protect(
+        *rewritten(answer, putting(IDR, 0, id_data=b"sip:eve@example.com")), Run(case).profile,
+        exchange_update.update_keys(bob), init.raw,
+    )  # fmt: skip
+    with pytest.raises(Refused, match="other parties"):
+        finish_update(env, waiting, init, forged.raw, anything)
 
 
 @named(CASES[:1])

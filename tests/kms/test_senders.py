@@ -148,6 +148,16 @@ def test_strangers_with_a_trusted_certificate_need_a_word_of_the_operator(world:
     refused(world, ask(world, STRANGER), ErrorNo.INVALID_CERT)
 
 
+def test_a_signed_message_for_another_kms(world: World) -> None:
+    other = Identity.from_text("sip:kms.example.net")
+    theirs = certificate("kms", None, [URI(str(other))])
+    sent = request_init_pk(
+        world.env, PROFILE_128, world.policy(), initiator=ALICE, kms=other, signer=signer(ALICE),
+        recipient=Recipient(theirs),
+    )  # fmt: skip
+    assert "for the KMS" in str(refused(world, sent, ErrorNo.INVALID_ID))
+
+
 def test_a_certificate_for_other_purposes_signs_nothing(world: World) -> None:
     """Unless the operator accepts it (interpretation 48)."""
     code = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
