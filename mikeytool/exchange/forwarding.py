@@ -1,8 +1,8 @@
 """Signaling between different KMSs: RESOLVE_INIT handed on (RFC 6043 10, interpretation 38).
 
 KMS R: `forward_resolve_init`, to the KMS that issued the ticket or one that knows it, then
-`accept_resolve_resp` of `resolve`, then `forward_resolve_resp` for the responder. The KMSs that
-a RESOLVE_INIT has gone through are named in it, each in a General Extension payload of type
+`accept_resolve_resp` and then `resolve_resp_with` for the responder, both of `resolve`. The KMSs
+that a RESOLVE_INIT has gone through are named in it, each in a General Extension payload of type
 Vendor ID, which the MAC covers and which other implementations ignore.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.resolve import ResolvedTicket, ResolveInit, resolve_init, resolve_resp_with
+from mikeytool.exchange.resolve import ResolveInit, resolve_init
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import GeneralExt
 from mikeytool.wire.registry import ExtensionType
@@ -62,13 +62,3 @@ def path_of(incoming: Incoming, sender: Identity) -> tuple[Identity, ...]:
         if extension.type == ExtensionType.VENDOR_ID and extension.data.startswith(_HOP)
     ]
     return tuple(passed) if sender in passed else (*passed, sender)
-
-
-def forward_resolve_resp(
-    env: Environment, request: ResolveInit, key: bytes, kms: Identity, resolved: ResolvedTicket
-) -> bytes:
-    """RESOLVE_RESP for the responder, with what another KMS made of the ticket.
-
-    `key` is what `request` is protected with: pre-shared or envelope key.
-    """
-    return resolve_resp_with(env, request, key, kms, resolved.keys, resolved.modifier)

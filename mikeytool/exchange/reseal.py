@@ -71,7 +71,7 @@ class Resealer:
         from mikeytool.exchange.sealing import seal_message
 
         self._earlier = self._earlier or Earlier()
-        message = _readable(message)
+        composed, message = message, _readable(message)
         wanted = list(_new_keys(message.payloads, described.get("payloads")))
         sealed = seal_message(
             message,
@@ -88,8 +88,9 @@ class Resealer:
                     " given encrypts the keys in it"
                 )
         with suppress(WireError):
-            self._earlier.add(Message.parse(sealed.message))
-        return Encoded(sealed.message, sealed.written, sealed.notes)
+            is_read = message is not composed
+            self._earlier.add(sealed.message if is_read else Message.parse(sealed.message.raw))
+        return Encoded(sealed.message.raw, sealed.written, sealed.notes)
 
 
 def _readable(message: Message) -> Message:

@@ -34,13 +34,13 @@ Keys = Mapping[int, Sequence[Payload]]
 
 @dataclass(slots=True)
 class Sealed:
-    """The octets of a message, and what in it was written anew, in words for people.
+    """A message, and what in it was written anew, in words for people.
 
     `kemacs` are the offsets, as they were before, of those KEMACs that were encrypted;
     `notes` say what the message is no good for all the same.
     """
 
-    message: bytes
+    message: Message
     written: list[str] = field(default_factory=list)
     kemacs: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ def seal_message(
     else:
         sealer.initiator_data()
         sealer.end()
-    sealer.sealed.message = sealer.message.raw
+    sealer.sealed.message = sealer.message
     return sealer.sealed
 
 
@@ -102,7 +102,7 @@ class _Sealer:
         self._chosen: Protection | None = None
         self._has_new_v = False
         self.message = message
-        self.sealed = Sealed(message.raw)
+        self.sealed = Sealed(message)
 
     @property
     def _context(self) -> Context:

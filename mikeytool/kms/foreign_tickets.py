@@ -6,8 +6,13 @@ import time
 from collections.abc import Callable
 
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.forwarding import MAX_HOPS, forward_resolve_init, forward_resolve_resp
-from mikeytool.exchange.resolve import ResolvedTicket, ResolveInit, accept_resolve_resp
+from mikeytool.exchange.forwarding import MAX_HOPS, forward_resolve_init
+from mikeytool.exchange.resolve import (
+    ResolvedTicket,
+    ResolveInit,
+    accept_resolve_resp,
+    resolve_resp_with,
+)
 from mikeytool.exchange.ticket import BaseTicket
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.kms.authorization import check_speaks_for
@@ -81,8 +86,8 @@ class Forwarder:
                 number = error.error_no if isinstance(error, Refused) else ErrorNo.UNSPECIFIED
                 failed = Refused(f"the KMS {peer.identity}: {error}", number)
             else:
-                kms = self._store.identity
-                return forward_resolve_resp(self._env, request, key, kms, resolved)
+                kms, keys = self._store.identity, resolved.keys
+                return resolve_resp_with(self._env, request, key, kms, keys, resolved.modifier)
         raise failed or Refused("no other KMS is left to ask", ErrorNo.INVALID_TICKET)
 
     def _candidates(self, ticket_policy: TicketPolicy, passed: tuple[Identity, ...]) -> list[Peer]:

@@ -4,7 +4,8 @@ not lost (RFC 6043 5.3, 5.4).
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from mikeytool.client import state as client_state
 from mikeytool.client.initiate import Media
 from mikeytool.client.resolvers import Resolve, with_ticket_file
-from mikeytool.client.respond import Callee, answer_call, answer_message
+from mikeytool.client.respond import Callee, answer_call, answer_message, answer_session_update
 from mikeytool.client.state import MAX_KEPT, open_state
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.exchange.environment import NS
@@ -22,12 +23,13 @@ from mikeytool.exchange.error import ErrorReceived, error_message
 from mikeytool.exchange.initiator import finish_transfer
 from mikeytool.exchange.resolve import ResolvedTicket
 from mikeytool.exchange.transfer import TransferInit, read_transfer_init
+from mikeytool.exchange.update import update_init
 from mikeytool.storage.private_files import staged
 from mikeytool.wire.errors import Refused, StateError, UsageError
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import SP, V
 from mikeytool.wire.registry import DataType, ErrorNo
-from tests.world import BOB, CAROL, EVE, FORKING, PLAIN, POLICY, World, accept_all, psk_of
+from tests.world import BOB, CAROL, EVE, FORKING, PLAIN, POLICY, World, accept_all, psk_of, tek
 
 SINGLE = PLAIN.replace("J", "")
 HOUR = 3600 * NS
@@ -320,3 +322,28 @@ def test_a_ticket_file_is_for_one_call_with_forking(world: World, tmp_path: Path
             with_ticket_file(path, CAROL)
     with pytest.raises(Refused, match="is for calling"):
         with_ticket_file(world.ticket_file(held), BOB)(read_transfer_init(first))
+
+
+def test_the_answer_to_an_update_is_handed_out_before_the_session_is_written(
+    world: World, tmp_path: Path
+) -> None:
+    path, held = tmp_path / "session", world.held(FORKING + "L")
+    init = world.call(held)
+    answered, _ = world.respond(init, session=path)
+    caller = finish_transfer(world.env, held, read_transfer_init(init), answered or b"", accept_all)
+    update, _ = update_init(world.env, caller, kemac_keys=[tek(b"new!")])
+    before = path.read_bytes()
+
+    @contextmanager
+    def stage(message: bytes) -> Iterator[None]:
+        assert Message.parse(message).header.data_type == DataType.TRANSFER_RESP
+        assert path.read_bytes() == before
+        raise StateError("it cannot be handed out")
+        yield
+
+    with pytest.raises(StateError, match="handed out"):
+        answer_session_update(
+            world.env, update, path, accept_policy=accept_all, media=lambda _session: Media(),
+            stage=stage,
+        )  # fmt: skip
+    assert path.read_bytes() == before

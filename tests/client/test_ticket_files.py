@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -297,3 +298,14 @@ def test_identities_come_back_octet_for_octet(world: World) -> None:
     odd = Identity(os.urandom(8) + b"\xff", 2)
     held = world.held(PLAIN, apps=(odd,))
     assert read_ticket(world.ticket_file(held)).policy.apps == (odd,)
+
+
+def test_a_resolved_ticket_has_a_resolver(world: World) -> None:
+    """A request without IDRr, which the KMS answers by the name of the key."""
+    call = read_transfer_init(world.call(world.held(FORKING)))
+    pending = Pending(read_resolve_init(world.resolving(call.ticket)), psk_of(BOB), KMS)
+    answer = world.handled(pending.init.incoming.raw)
+    assert pending.accept(world.env, answer)[0].resolved_by == BOB
+    nameless = replace(pending, init=replace(pending.init, sender=None))
+    with pytest.raises(MikeyError):
+        nameless.accept(world.env, answer)

@@ -6,10 +6,9 @@ from mikeytool.crypto.derive import message_keys
 from mikeytool.crypto.mac import mac_is_good
 from mikeytool.exchange.forwarding import (
     forward_resolve_init,
-    forward_resolve_resp,
     path_of,
 )
-from mikeytool.exchange.resolve import accept_resolve_resp, read_resolve_init
+from mikeytool.exchange.resolve import accept_resolve_resp, read_resolve_init, resolve_resp_with
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
@@ -78,7 +77,8 @@ def test_the_answer_is_made_anew_for_the_responder(world: World) -> None:
     resolved = world.resolved(call)
     init = world.resolving(read_transfer_init(call).ticket)
     request = read_resolve_init(init)
-    answer = forward_resolve_resp(world.env, request, psk_of(BOB), FAR, resolved)
+    keys, modifier = resolved.keys, resolved.modifier
+    answer = resolve_resp_with(world.env, request, psk_of(BOB), FAR, keys, modifier)
     again = accept_resolve_resp(world.env, read_resolve_init(init), psk_of(BOB), answer)
     assert again.modifier == resolved.modifier
     assert again.keys.sub_payloads() == resolved.keys.sub_payloads()

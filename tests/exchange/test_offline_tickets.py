@@ -11,7 +11,7 @@ import pytest
 from mikeytool.exchange.offline_tickets import create_ticket, resolve_alone
 from mikeytool.exchange.request import HeldTicket
 from mikeytool.kms.grant import make_keys, wanted_keys
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from tests.world import BOB, EVE, World
 
@@ -40,6 +40,15 @@ def test_who_is_named_resolves_alone(world: World) -> None:
     for other in (shouted, TEAM):
         with pytest.raises(Refused, match="not for"):
             resolve_alone(world.env, held.ticket, TPK, other)
+
+
+def test_a_ticket_that_cannot_be_made_alone(world: World) -> None:
+    for flags, words in (("DFGHJLNO", "this one is made here"), ("FJLNO", "G")):
+        policy = world.policy(flags, responders=(BOB,))
+        with pytest.raises(Refused, match=words):
+            create_ticket(world.env, policy, [], TPK, None)
+    with pytest.raises(UsageError, match="ticket protection key"):
+        create_ticket(world.env, world.policy("FGHJLNO"), [], TPK[:15], None)
 
 
 def test_who_is_in_a_group_only_the_kms_knows(world: World) -> None:

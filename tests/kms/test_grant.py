@@ -11,6 +11,7 @@ from mikeytool.exchange.environment import NS
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256
 from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
+from mikeytool.kms.grant import MAX_KEYS, grant
 from mikeytool.kms.service import handle
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR
@@ -22,6 +23,7 @@ from tests.world import (
     ALICE,
     BOB,
     FORKING,
+    KMS,
     PLAIN,
     World,
     other_policy,
@@ -68,6 +70,25 @@ def test_no_length_around_the_room_of_a_ticket_escapes(world: World, salt: int) 
     """TP Data and Ticket Data have 65535 octets at most (6.10)."""
     keys = (wanted_key(KeyType.TGK_SALT, 16, salt),)
     assert refusal(world, world.asked(world.policy(keys=keys))).error_no == ErrorNo.INVALID_TPPAR
+
+
+def test_as_many_keys_as_are_given(world: World) -> None:
+    for number in (MAX_KEYS, MAX_KEYS + 1):
+        keys = (wanted_key(KeyType.TGK, 16, 0),) * number
+        init = world.asked(world.policy(keys=keys))
+        if number == MAX_KEYS:
+            world.handled(init)
+        else:
+            assert "at most" in str(refusal(world, init))
+
+
+def test_the_longest_validity_is_granted_as_it_was_asked_for(world: World) -> None:
+    longest = world.clock.now + world.store.policy().max_validity * NS
+    policy = world.policy(
+        valid_from=None, valid_to=Timestamp.at(longest, TsType.NTP_UTC), keys=None
+    )
+    granted = grant(world.env, policy, ALICE, KMS, world.store.policy())
+    assert granted.policy.valid_to == policy.valid_to
 
 
 def test_many_large_keys(world: World) -> None:

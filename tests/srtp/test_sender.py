@@ -224,6 +224,16 @@ def test_a_highest_out_of_range_is_wrong_usage(highest: Highest) -> None:
         Sender(SUITE, KEY, highest={SSRC: highest})
 
 
+@pytest.mark.parametrize("kind", range(256))
+def test_rtcp_is_told_from_rtp(kind: int) -> None:
+    """RFC 5761 4: 192 to 223 are packet types of RTCP."""
+    packet = rtcp(kind=kind)
+    protected = Sender(SUITE, KEY).protect(packet)
+    as_rtcp = len(protected) == len(packet) + 4 + SUITE.rtcp_tag_length
+    assert as_rtcp == (192 <= kind <= 223)
+    assert Receiver(SUITE, [KEY]).unprotect(protected) == packet
+
+
 def test_only_allowed_ssrcs_are_protected() -> None:
     sender = Sender(SUITE, KEY, ssrcs=frozenset({SSRC}))
     sender.protect(rtp(1))
