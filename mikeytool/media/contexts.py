@@ -83,13 +83,13 @@ class ReceiverContext:
         for each in master_keys:
             check_lengths(suite, each)
         self.name = name
-        self.suite = suite
+        self.suite = settings.adapted(suite)
         self.master_keys = tuple(master_keys)
         self.ssrcs = ssrcs
         self.barred = barred
         self.signalled: SignalledKey | None = None
         self.is_guess = False
-        self._options = (owned, mki, settings.window or window or WINDOW)
+        self._options = (owned, mki, settings.window or window or WINDOW, settings.search_budget)
         self._rocs = {**(rocs or {}), **settings.rocs}
         self._receiver: Receiver | None = None
 
@@ -107,10 +107,10 @@ class ReceiverContext:
     def receiver(self) -> Receiver:
         """What verifies and decrypts; its `searches` is off. Raises UsageError as it does."""
         if self._receiver is None:
-            owned, mki, window = self._options
+            owned, mki, window, budget = self._options
             self._receiver = Receiver(
                 self.suite, self.master_keys, ssrcs=self.ssrcs, barred=self.barred,
-                owned=owned, mki=mki, window=window, roc=self._rocs,
+                owned=owned, mki=mki, window=window, roc=self._rocs, budget=budget,
             )  # fmt: skip
             self._receiver.searches = False
         return self._receiver
@@ -150,8 +150,9 @@ def crypto_sender(name: str, crypto: Crypto, settings: Settings) -> SenderContex
     """Encrypts with the first key of a crypto attribute, and writes its MKI if it has one."""
     master = crypto.keys[0]
     sender = Sender(
-        crypto.suite,
+        settings.adapted(crypto.suite),
         master,
+        with_cryptex=settings.with_cryptex,
         mki=bool(master.mki),
         ssrcs=settings.ssrcs,
         roc=settings.rocs,

@@ -49,8 +49,9 @@ def mikey_sender(name: str, sessions: Sequence[SrtpKeys], settings: Settings) ->
         raise UsageError(f"{name}: its streams have keys of their own; encrypt with --key")
     rocs = {each.ssrc: each.roc for each in sessions if each.ssrc is not None}
     sender = Sender(
-        first.suites[0],
+        settings.adapted(first.suites[0]),
         first.master_keys[0],
+        with_cryptex=settings.with_cryptex,
         ssrcs=settings.ssrcs,
         roc={**rocs, **settings.rocs},
         window=settings.window or WINDOW,

@@ -141,8 +141,9 @@ class SessionSenders:
             raise UsageError(f"two sessions send SSRC {ssrc:#010x}; take one at a time")
         taken.add(ssrc)
         sender = Sender(
-            srtp_suite(stream.crypto_session),
+            settings.adapted(srtp_suite(stream.crypto_session)),
             stream.master_keys(settings.now_ns)[-1],
+            with_cryptex=settings.with_cryptex,
             mki=settings.write_mki,
             highest=stream.highest(settings.rocs),
             roc=settings.rocs,

@@ -7,20 +7,52 @@ except the MKI.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import GCM
 
 from mikeytool.srtp.interface import RtcpOpener, RtcpSealer, RtpOpener, RtpSealer
 from mikeytool.srtp.kdf import SessionKeys
 from mikeytool.srtp.packet import ENCRYPTED, RTCP_HEADER, TRAILER
 
 IV = 12  # octets
-# The tag has 16 octets with every key (RFC 7714 13.2); sealers ignore `tag_length`.
+FULL_TAG = 16
+# IV, plaintext or ciphertext with its tag, associated data.
+Aead = Callable[[bytes, bytes, bytes], bytes]
+
+
+def _encrypt(key: bytes, tag_length: int) -> Aead:
+    """Make AES-GCM encryption with a tag of 16 octets, or the first ones of it."""
+    encrypt = AESGCM(key).encrypt
+    if tag_length == FULL_TAG:
+        return encrypt
+    return lambda iv, data, associated: encrypt(iv, data, associated)[: tag_length - FULL_TAG]
+
+
+def _decrypt(key: bytes, tag_length: int) -> Aead:
+    """Make AES-GCM decryption; it raises InvalidTag."""
+    if tag_length == FULL_TAG:
+        return AESGCM(key).decrypt
+    aes = AES(key)
+
+    def decrypt(iv: bytes, data: bytes, associated: bytes) -> bytes:
+        mode = GCM(iv, data[-tag_length:], min_tag_length=tag_length)
+        running = Cipher(aes, mode).decryptor()
+        running.authenticate_additional_data(associated)
+        clear = running.update(data[:-tag_length])
+        running.finalize()
+        return clear
+
+    return decrypt
 
 
 def rtp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
     """Make the sealer of RTP packets (RFC 7714 8.2)."""
-    encrypt = AESGCM(keys.encryption).encrypt
+    encrypt = _encrypt(keys.encryption, tag_length)
     salt = int.from_bytes(keys.salt, "big")
 
     def seal(packet: bytes, start: int, ssrc: int, index: int) -> bytes:
@@ -33,7 +65,7 @@ def rtp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:
 
 def rtp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
     """Make the opener of SRTP packets (RFC 7714 8.2)."""
-    decrypt = AESGCM(keys.encryption).decrypt
+    decrypt = _decrypt(keys.encryption, tag_length)
     salt = int.from_bytes(keys.salt, "big")
 
     def open_(packet: bytes, start: int, ssrc: int, index: int) -> bytes | None:
@@ -52,7 +84,7 @@ def rtp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
 
 def rtcp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
     """Make the sealer of RTCP packets (RFC 7714 9.2); E is always 1."""
-    encrypt = AESGCM(keys.encryption).encrypt
+    encrypt = _encrypt(keys.encryption, tag_length)
     salt = int.from_bytes(keys.salt, "big")
 
     def seal(packet: bytes, ssrc: int, index: int) -> bytes:
@@ -64,9 +96,9 @@ def rtcp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
     return seal
 
 
-def clear_rtcp_sealer(keys: SessionKeys, mki: bytes) -> RtcpSealer:
+def clear_rtcp_sealer(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpSealer:
     """Make the sealer of RTCP packets that are authenticated only (RFC 7714 9.3); E is 0."""
-    encrypt = AESGCM(keys.encryption).encrypt
+    encrypt = _encrypt(keys.encryption, tag_length)
     salt = int.from_bytes(keys.salt, "big")
 
     def seal(packet: bytes, ssrc: int, index: int) -> bytes:
@@ -79,7 +111,7 @@ def clear_rtcp_sealer(keys: SessionKeys, mki: bytes) -> RtcpSealer:
 
 def rtcp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
     """Make the opener of SRTCP packets (RFC 7714 9.2; 9.3 if E is 0)."""
-    decrypt = AESGCM(keys.encryption).decrypt
+    decrypt = _decrypt(keys.encryption, tag_length)
     salt = int.from_bytes(keys.salt, "big")
 
     def open_(packet: bytes, ssrc: int) -> tuple[bytes, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mikeytool.srtp.cryptex import is_cryptex
 from mikeytool.srtp.index import (
     RTCP_INDICES,
     RTP_INDICES,
@@ -19,6 +20,7 @@ from mikeytool.srtp.index import (
     check_window,
     estimate,
 )
+from mikeytool.srtp.interface import RtpOpener
 from mikeytool.srtp.master_key import Lifetime, MasterKey, check_lengths, nearly
 from mikeytool.srtp.notes import Notes
 from mikeytool.srtp.packet import (
@@ -31,21 +33,28 @@ from mikeytool.srtp.packet import (
     parse_rtp,
     rtp_fields,
 )
+from mikeytool.srtp.rcc import behind_mki, carried_roc
+from mikeytool.srtp.roc_search import (
+    FAR,
+    LONG_TAG,
+    NEAR,
+    SHORTEST_TAG,
+    RocSearch,
+    SearchBudget,
+    around,
+)
 from mikeytool.srtp.stream import Stream
-from mikeytool.srtp.suites import Suite
+from mikeytool.srtp.suites import Cipher, Suite
 from mikeytool.srtp.transform import rtcp_opener, rtp_opener
 from mikeytool.wire.errors import Refused, UsageError, WireError
 
 MOST_STREAMS = 4096
 """The most streams that are kept; so memory stays bounded."""
-# The ROC may be off by this much at the first packet of a stream, and later, after a gap.
-_FAR, _NEAR = 256, 2
-# The first packets of an SSRC that do not verify are tried that far. The next ones are tried with
-# ROCs one away, every second of them two, every fourth four and so on: a stream that follows
-# packets of an unknown key is still found, and each of those costs some ten attempts. Each
-# attempt is a chance to forge a tag, so shorter tags than this are not searched for.
-_FULL_SEARCHES = 4
-_SHORTEST_TAG = 4
+LONGEST_FOUND_MKI = 8
+"""Octets of an MKI that nobody announced and that is found by trying."""
+_MKI_REACH = 8  # ROCs that are tried with each
+_MKI_KEYS = 4  # keys that are
+_FOUND_MKIS = 16  # that are remembered
 
 
 class Receiver:
@@ -53,8 +62,10 @@ class Receiver:
 
     A packet is opened with the key whose MKI it has, if the tag verifies; else without MKI, with
     the newest key first. A stream changes only with packets that verify. When a packet does not
-    verify with the most likely ROC, its neighbours are tried, most of them for the first packet
-    of a stream.
+    verify with the most likely ROC, others are tried: a few around it, and with tags of 8
+    octets and more those beyond, as far as `budget` allows. An MKI of up to 8 octets that was
+    not announced, and so is none of a key's, is found by the tag behind it. Packets with the mark of Cryptex (RFC 9335) are
+    decrypted so.
 
     `notes` has what is worth knowing and no error: a ROC that was found, a source that changed,
     a key whose life ends, packets without authentication. While `searches` is False, only the
@@ -72,6 +83,7 @@ class Receiver:
         mki: bool = False,
         window: int = WINDOW,
         roc: Mapping[int, int] | None = None,
+        budget: SearchBudget | None = None,
     ) -> None:
         """Take the live master keys into use, oldest first.
 
@@ -79,7 +91,8 @@ class Receiver:
         first source seen with an SSRC keeps it, else a stream may move to another source.
         `mki` says that every packet has an MKI, for suites without a tag. `window` is the
         number of newest indices, 64 or more, among which a late packet is accepted. `roc` is
-        the ROC of the first packet of an SSRC, 0 where absent.
+        the ROC of the first packet of an SSRC, 0 where absent. `budget` bounds the searches
+        for ROCs far from the likely one, and may be shared by receivers.
 
         Raises UsageError for no key, a key or salt of the wrong length, and a window or ROC
         out of range.
@@ -100,23 +113,41 @@ class Receiver:
         self._window = window
         self._roc = dict(roc or {})
         newest_first = list(enumerate(master_keys))[::-1]
-        attempts = [(number, each, each.mki) for number, each in newest_first if each.mki]
-        named = len(attempts)
-        attempts += [(number, each, b"") for number, each in newest_first]
-        self._rtcp_openers = [(rtcp_opener(suite, key, mki), n) for n, key, mki in attempts]
-        if mki and not suite.rtp_tag_length:
-            del attempts[named:]
-        self._rtp_openers = [(rtp_opener(suite, key, mki), n) for n, key, mki in attempts]
+        named = [(number, each, each.mki) for number, each in newest_first if each.mki]
+        bare = [(number, each, b"") for number, each in newest_first]
+        self._rtcp_attempts = named + bare
+        # Where no tag tells, an MKI that is announced has to be there.
+        self._rtp_attempts = named if mki and not suite.rtp_tag_length else named + bare
+        self._found_mkis = 0
+        self._make_openers()
         self._lifetimes = {
             number: Lifetime(each, self.notes)
             for number, each in enumerate(master_keys)
             if each.lifetime is not None
         }
+        self._unnamed = [each for each in newest_first if not each[1].mki][:_MKI_KEYS]
         self._keys = len(master_keys)
         self._streams: dict[tuple[int, str], Stream] = {}
         self._packets: dict[tuple[int, int, bool], Packets] = {}
         self._owners: dict[int, str] = {}
-        self._failed: dict[int, int] = {}  # packets of an SSRC that did not verify
+        self._search = RocSearch(suite.rtp_tag_length, budget)
+
+    def _make_openers(self) -> None:
+        suite = self._suite
+        self._rtp_openers = [(rtp_opener(suite, key, mki), n) for n, key, mki in self._rtp_attempts]
+        self._rtcp_openers = [
+            (rtcp_opener(suite, key, mki), n) for n, key, mki in self._rtcp_attempts
+        ]
+        self._cryptex: list[tuple[RtpOpener, int]] | None = None
+
+    @property
+    def _cryptex_openers(self) -> list[tuple[RtpOpener, int]]:
+        if self._cryptex is None:
+            self._cryptex = [
+                (rtp_opener(self._suite, key, mki, with_cryptex=True), n)
+                for n, key, mki in self._rtp_attempts
+            ]
+        return self._cryptex
 
     def assume_roc(self, ssrc: int, roc: int) -> None:
         """Take this ROC for that of the first packet of an SSRC."""
@@ -152,6 +183,7 @@ class Receiver:
         # Written out, with short cuts for a plain header and for packets in order, since calls
         # for each step would take as long as the cryptography. The plain header is
         # version 2, no CSRC, no extension; and not RTCP.
+        openers = self._rtp_openers
         if len(packet) >= RTP_HEADER and packet[0] & 0xDF == 0x80 and not 192 <= packet[1] <= 223:
             sequence, ssrc = rtp_fields(packet)
             start = RTP_HEADER
@@ -159,25 +191,30 @@ class Receiver:
             return self._unprotect_rtcp(packet, source, destination)
         else:
             ssrc, sequence, start = parse_rtp(packet)
+            if is_cryptex(packet):
+                openers = self._cryptex_openers
         stream = self._streams.get((ssrc, destination))
         window = stream.window if stream else None
         if stream is None or window is None:
             self._check_ssrc(ssrc)
             stream = stream or Stream(ssrc, source, destination)
-            index, reach = self._first_index(ssrc, sequence), _FAR
+            index, reach = self._first_index(ssrc, sequence), FAR
         else:
-            index, reach = window.next, _NEAR
+            index, reach = window.next, NEAR
             if index & 0xFFFF != sequence or not sequence:
                 index = _index(ssrc, index - 1, sequence)
+        if self._suite.rcc is not None:
+            roc = carried_roc(self._suite, packet, sequence)
+            index = index if roc is None else roc << 16 | sequence
         likely = index
-        for open_, key in self._rtp_openers:  # noqa: B007
+        for open_, key in openers:  # noqa: B007
             clear = open_(packet, start, ssrc, index)
             if clear is not None:
                 break
         else:
             if not self.searches:
                 raise Unverified(_NO_TAG)
-            clear, key, index = self._search(packet, start, ssrc, index, reach)
+            clear, key, index = self._find(packet, start, ssrc, index, reach)
         packets = stream.packets.get(key)
         if (
             window is not None
@@ -197,6 +234,7 @@ class Receiver:
                 error.clear = clear
                 raise
             if index != likely:
+                self._search.found(ssrc)
                 self._note_roc(ssrc, index, likely >> 16)
         return clear
 
@@ -209,10 +247,13 @@ class Receiver:
                 break
         else:
             self._check_room(packet, RTCP_HEADER + TRAILER + self._suite.rtcp_tag_length)
-            raise Unverified(
-                f"the tag of an RTCP packet of SSRC 0x{ssrc:08x} does not verify; "
-                "check the key and the suite"
-            )
+            found = self._find_rtcp_mki(packet, ssrc) if self.searches else None
+            if found is None:
+                raise Unverified(
+                    f"the tag of an RTCP packet of SSRC 0x{ssrc:08x} does not verify; "
+                    "check the key and the suite"
+                )
+            opened, key = found
         clear, index = opened
         stream = self._streams.get((ssrc, destination)) or Stream(ssrc, source, destination)
         try:
@@ -303,7 +344,6 @@ class Receiver:
             self.notes.add(f"{name} has moved, it came {_from(before)} and now {_from(source)}")
 
     def _note_roc(self, ssrc: int, index: int, likely: int) -> None:
-        self._failed.pop(ssrc, None)
         self.notes.add(
             f"SSRC 0x{ssrc:08x}, sequence number {index & 0xFFFF}: the ROC is {index >> 16} and "
             f"not {likely}, found by trying"
@@ -320,24 +360,41 @@ class Receiver:
             return _index(ssrc, max(elsewhere) - 1, sequence)
         return self._roc.get(ssrc, 0) << 16 | sequence
 
-    def _search(
+    # --- what does not verify at once ---------------------------------------------------------
+
+    def _find(
         self, packet: bytes, start: int, ssrc: int, index: int, reach: int
     ) -> tuple[bytes, int, int]:
-        """Try the ROCs around that of `index`; returns packet, number of key, and index.
+        """Try other ROCs, and MKIs that nobody announced; returns packet, number of key, index.
 
         Raises Refused if none verifies, WireError if the packet is cut short.
         """
         self._check_room(packet, start + self._suite.rtp_tag_length)
         roc, sequence = index >> 16, index & 0xFFFF
-        reach = self._reach(ssrc, reach)
-        for distance in range(1, reach + 1):
-            for other in (roc + distance, roc - distance):
-                if 0 <= other < 1 << 32:
-                    index = other << 16 | sequence
-                    for open_, key in self._rtp_openers:
-                        clear = open_(packet, start, ssrc, index)
-                        if clear is not None:
-                            return clear, key, index
+        reach = self._search.count(ssrc, reach)
+        if carried_roc(self._suite, packet, sequence) is not None:
+            reach = 0
+        with_cryptex = is_cryptex(packet)
+        openers = self._cryptex_openers if with_cryptex else self._rtp_openers
+        for other in around(roc, reach):
+            for open_, key in openers:
+                clear = open_(packet, start, ssrc, other << 16 | sequence)
+                if clear is not None:
+                    return clear, key, other << 16 | sequence
+        found = self._find_mki(packet, start, ssrc, index)
+        if found is not None:
+            return found
+        lowest, highest = max(roc - reach, 0), roc + reach
+        if reach:
+            has_begun = self._has_window(ssrc)
+            # New session keys for each ROC take longer than a tag.
+            cost = len(openers) * (16 if self._suite.key_derivation_rate else 1)
+            for other in self._search.far(ssrc, roc, reach, cost, backward=not has_begun):
+                lowest, highest = min(lowest, other), max(highest, other)
+                for open_, key in openers:
+                    clear = open_(packet, start, ssrc, other << 16 | sequence)
+                    if clear is not None:
+                        return clear, key, other << 16 | sequence
         if not self._suite.rtp_tag_length:
             raise Unverified(
                 f"SSRC 0x{ssrc:08x}, sequence number {sequence}: no key has the MKI at the end "
@@ -345,18 +402,57 @@ class Receiver:
             )
         raise Unverified(
             f"the tag of SSRC 0x{ssrc:08x}, sequence number {sequence} does not verify; "
-            f"check the key, the suite and the ROC (taken to be {roc}, and {reach} around it)"
+            f"check the key, the suite and the ROC (taken to be {roc}, tried from {lowest} to "
+            f"{highest})"
         )
 
-    def _reach(self, ssrc: int, most: int) -> int:
-        """Return how far to search for the ROC of a packet that does not verify, and count it."""
-        if self._suite.rtp_tag_length < _SHORTEST_TAG:
-            return 0
-        failed = self._failed.get(ssrc, 0) + 1
-        if failed == 1 and len(self._failed) >= MOST_STREAMS:
-            return min(most, _NEAR)
-        self._failed[ssrc] = failed
-        return most if failed <= _FULL_SEARCHES else min(most, failed & -failed)
+    def _has_window(self, ssrc: int) -> bool:
+        return any((ssrc, key, False) in self._packets for key in range(self._keys))
+
+    def _find_mki(
+        self, packet: bytes, start: int, ssrc: int, index: int
+    ) -> tuple[bytes, int, int] | None:
+        """Open a packet with an MKI that nobody announced, and expect that MKI from now on."""
+        if self._suite.rtp_tag_length < SHORTEST_TAG or not self._search.is_early(ssrc):
+            return None
+        sequence, with_cryptex = index & 0xFFFF, is_cryptex(packet)
+        end = len(packet) - behind_mki(self._suite, sequence)
+        is_long = self._suite.rtp_tag_length >= LONG_TAG
+        rocs = [index >> 16, *around(index >> 16, _MKI_REACH if is_long else 0)]
+        for length in range(1, min(LONGEST_FOUND_MKI, end - start) + 1):
+            mki = packet[end - length : end]
+            for number, key in self._unnamed:
+                open_ = rtp_opener(self._suite, key, mki, with_cryptex=with_cryptex)
+                for roc in rocs:
+                    clear = open_(packet, start, ssrc, roc << 16 | sequence)
+                    if clear is not None:
+                        self._expect_mki(number, key, mki, ssrc)
+                        return clear, number, roc << 16 | sequence
+        return None
+
+    def _find_rtcp_mki(self, packet: bytes, ssrc: int) -> tuple[tuple[bytes, int], int] | None:
+        end = len(packet) - (
+            0 if self._suite.cipher is Cipher.AES_GCM else self._suite.rtcp_tag_length
+        )
+        for length in range(1, min(LONGEST_FOUND_MKI, end - RTCP_HEADER - TRAILER) + 1):
+            mki = packet[end - length : end]
+            for number, key in self._unnamed:
+                opened = rtcp_opener(self._suite, key, mki)(packet, ssrc)
+                if opened is not None:
+                    self._expect_mki(number, key, mki, ssrc)
+                    return opened, number
+        return None
+
+    def _expect_mki(self, number: int, key: MasterKey, mki: bytes, ssrc: int) -> None:
+        self.notes.add(
+            f"SSRC 0x{ssrc:08x}: its packets have the MKI {mki.hex()}, which nobody announced; "
+            "it was found by trying"
+        )
+        found = min(self._found_mkis, _FOUND_MKIS - 1)
+        for attempts in (self._rtp_attempts, self._rtcp_attempts):
+            attempts[:] = [(number, key, mki), *attempts[:found], *attempts[self._found_mkis :]]
+        self._found_mkis = found + 1
+        self._make_openers()
 
     def _check_room(self, packet: bytes, needed: int) -> None:
         if len(packet) < needed:

@@ -25,9 +25,10 @@ MOST_KEYS = 16  # of one attribute: a receiver may try each of them on a packet
 _ATTRIBUTE = re.compile(r"\s*(?:a=)?(?:acap:[0-9]+\s+)?crypto:", re.IGNORECASE)
 # White space ends a word, except between two keys, where some software breaks the line.
 _WORD = re.compile(r"\S+(?:(?<=;)\s+(?=inline:)\S+)*", re.IGNORECASE)
-_TAG = re.compile(r"0|[1-9][0-9]{0,8}")
+_TAG = re.compile(r"[0-9]{1,9}")
 _LIFETIME = re.compile(r"(2\^)?([1-9][0-9]{0,14}|0)")
 _MKI = re.compile(r"([1-9][0-9]{0,308}):([1-9][0-9]{0,2})")
+_QUOTED = re.compile(r"""\s*(["'`])\s*(.*?)\s*(?:\\r|\\n|\s)*\1[\s,;]*""", re.DOTALL)
 _BASE64 = re.compile(r"([A-Za-z0-9+/]*)={0,2}")
 _INLINE = "inline:"
 _FEC_FIRST = "FEC_SRTP"
@@ -87,24 +88,33 @@ class Crypto:
 def parse_crypto(text: str) -> Crypto:
     """Read `a=crypto:TAG SUITE KEYS PARAMETERS`, or the part from TAG or SUITE on (RFC 4568 9).
 
-    Names are taken in upper and lower case (RFC 4234 2.3), base64 with and without padding.
+    Names are taken in upper and lower case (RFC 4234 2.3), base64 with and without padding. So
+    are lines as people write them: in quotes, with zeros before the tag, with KDR=0, which says
+    what no KDR says, and with a `|` that nothing follows.
 
     Raises UsageError, which names the place and never shows a key, when the attribute is
     invalid: a syntax error, an unknown suite or mandatory parameter, a key of
     another length than the suite's, several keys without MKIs, or what SRTP forbids.
     """
+    text = _unquoted(text)
     head = _ATTRIBUTE.match(text)
     words = _WORD.finditer(text, head.end() if head else 0)
     tag = None
     at, name = _next(words, "tag" if head else "suite", len(text))
     if head or name[0].isdigit():
         if not _TAG.fullmatch(name):
-            raise _wrong("tag", at, "a number of up to 9 digits is expected, no zero before it")
+            raise _wrong("tag", at, "a number of up to 9 digits is expected")
         tag = int(name)
         at, name = _next(words, "suite", len(text))
     base = _suite(name, at)
     keys = _keys(*_next(words, "key", len(text))[::-1], base)
     return _with_parameters(base, keys, tag, words)
+
+
+def _unquoted(text: str) -> str:
+    """Blank the quotes around a line, and what ends it where it is a string of a program."""
+    quoted = _QUOTED.fullmatch(text)
+    return text if quoted is None else " " * quoted.start(2) + quoted[2]
 
 
 def _next(words: Iterator[re.Match[str]], what: str, end: int) -> tuple[int, str]:
@@ -119,10 +129,7 @@ def _wrong(what: str, at: int, text: str) -> UsageError:
 
 
 def _suite(name: str, at: int) -> Suite:
-    found = SUITES.get(name.upper())
-    if found is not None:
-        return found
-    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)+", name):
         # It is not shown, since it may be a key.
         raise _wrong("suite", at, f"no name of a suite stands here; those are {', '.join(SUITES)}")
     try:
@@ -157,6 +164,8 @@ def _key(text: str, at: int, base: Suite) -> MasterKey:
     if text[: len(_INLINE)].lower() != _INLINE:
         raise _wrong("key", at, "inline:KEY is expected, KEY being master key and salt in base64")
     key_salt, *fields = text[len(_INLINE) :].split("|")
+    while fields and not fields[-1]:
+        fields.pop()
     try:
         key, salt = split_key(base, _base64(key_salt))
     except binascii.Error:
@@ -243,7 +252,8 @@ def _with_parameters(
         if name in _SWITCHES and not equals:
             of_suite[_SWITCHES[name]] = False
         elif name == "KDR" and equals:
-            of_suite["key_derivation_rate"] = 1 << _number(value, name, after, 1, 24)
+            if value.strip("0") or not value:
+                of_suite["key_derivation_rate"] = 1 << _number(value, name, after, 1, 24)
         elif name == "WSH" and equals:
             others["window"] = _number(value, name, after, WINDOW, 1 << 48)
         elif name == "FEC_ORDER" and value.upper() in (_FEC_FIRST, "SRTP_FEC"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mikeytool.srtp import cryptex
 from mikeytool.srtp.index import (
     RTCP_INDICES,
     RTP_INDICES,
@@ -14,6 +15,7 @@ from mikeytool.srtp.index import (
     check_window,
     estimate,
 )
+from mikeytool.srtp.interface import RtpSealer
 from mikeytool.srtp.master_key import Lifetime, MasterKey, check_lengths, nearly
 from mikeytool.srtp.notes import Notes
 from mikeytool.srtp.packet import RTP_HEADER, check_ssrc, is_rtcp, parse_rtcp, parse_rtp, rtp_fields
@@ -43,10 +45,13 @@ class Sender:
         highest: Mapping[int, Highest] | None = None,
         roc: Mapping[int, int] | None = None,
         window: int = WINDOW,
+        with_cryptex: bool = False,
     ) -> None:
         """Take a master key into use.
 
-        With `mki` each packet has its MKI. `ssrcs`, if given, are the only ones protected.
+        With `mki` each packet has its MKI. With `with_cryptex` CSRCs and header extensions are
+        encrypted too (RFC 9335), except extensions other than those of RFC 8285.
+        `ssrcs`, if given, are the only ones protected.
         `highest` are the indices that an earlier Sender used; without them an SSRC starts with
         SRTCP index 0. `roc` is the ROC of the first packet of an SSRC in this run; where absent
         it follows from `highest`, or is 0. `window` is the number of newest indices, 64 or
@@ -63,6 +68,9 @@ class Sender:
             check_roc(ssrc, value)
         written = master_key.mki if mki else b""
         self._seal_rtp = rtp_sealer(suite, master_key, written)
+        self._seal_cryptex = (
+            rtp_sealer(suite, master_key, written, with_cryptex=True) if with_cryptex else None
+        )
         self._seal_rtcp = rtcp_sealer(suite, master_key, written)
         self.notes = Notes()
         if suite.leaves_open:
@@ -101,6 +109,7 @@ class Sender:
         # Written out, with short cuts for a plain header and for packets in order, since calls
         # for each step would take as long as the cryptography. The plain header is
         # version 2, no CSRC, no extension; and not RTCP.
+        seal = self._seal_rtp
         if len(packet) >= RTP_HEADER and packet[0] & 0xDF == 0x80 and not 192 <= packet[1] <= 223:
             sequence, ssrc = rtp_fields(packet)
             start = RTP_HEADER
@@ -108,6 +117,8 @@ class Sender:
             return self._protect_rtcp(packet)
         else:
             ssrc, sequence, start = parse_rtp(packet)
+            if self._seal_cryptex is not None:
+                packet, seal = self._marked(packet, ssrc)
         check_ssrc(ssrc, self._ssrcs)
         highest = self._rtp.get(ssrc, -1)
         index = highest + 1
@@ -117,7 +128,7 @@ class Sender:
             raise _worn_out(ssrc, "RTCP", 31)
         if self._lifetime:
             self._lifetime.check("SRTP")
-        protected = self._seal_rtp(packet, start, ssrc, index)
+        protected = seal(packet, start, ssrc, index)
         if index > highest:
             self._rtp[ssrc] = index
             if index > highest + 1 and highest >= 0:
@@ -131,6 +142,18 @@ class Sender:
         if index >= _NEARLY_RTP:
             self._warn(ssrc, "SRTP")
         return protected
+
+    def _marked(self, packet: bytes, ssrc: int) -> tuple[bytes, RtpSealer]:
+        """Return a packet as Cryptex sends it, or as it is where that cannot be; and its sealer."""
+        marked = cryptex.marked(packet)
+        if marked is not None and self._seal_cryptex is not None:
+            return marked, self._seal_cryptex
+        if packet[0] & cryptex.HAS_EXTENSION:
+            self.notes.add(
+                f"SSRC 0x{ssrc:08x} has header extensions other than those of RFC 8285; "
+                "they stay in the clear"
+            )
+        return packet, self._seal_rtp
 
     def _protect_rtcp(self, packet: bytes) -> bytes:
         ssrc = parse_rtcp(packet)

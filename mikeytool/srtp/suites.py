@@ -1,7 +1,8 @@
 """Crypto suites: which cipher and lengths go with which name (RFC 4568 6.2, 6188 4, 7714 12).
 
 All lengths are in octets. A suite whose name ends in `_32` shortens the tag of RTP packets
-only: RTCP keeps 80 bits, since a forged BYE does more harm than 20 ms of forged sound.
+only: RTCP keeps 80 bits, since a forged BYE does more harm than 20 ms of forged sound. The
+suites with AES-GCM and tags of 8 octets were left out of RFC 7714, but are in use.
 
 Parameters that an SDP line or an SP payload sets in addition to the suite (RFC 4568 6.3,
 RFC 3830 6.10.1) make it another suite, with a name of its own: see `adapted`.
@@ -9,6 +10,7 @@ RFC 3830 6.10.1) make it another suite, with a name of its own: see `adapted`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -18,6 +20,9 @@ from mikeytool.wire.errors import UsageError
 # tag, which is that of the output.
 RTCP_TAG = 10
 RTCP_AUTH_KEY = 20
+SHORTEST_RTCP_TAG = 4  # that some software sends, against RFC 3711 5.2
+AEAD_TAG, SHORT_AEAD_TAG = 16, 8
+ROC_LENGTH = 4
 LONGEST_TAG = 20
 LONGEST_AUTH_KEY = 64  # a longer one is hashed
 LONGEST_PREFIX = 255
@@ -36,6 +41,30 @@ class Cipher(Enum):
 
 
 @dataclass(frozen=True)
+class Rcc:
+    """The rollover counter in the tags of RTP packets (RFC 4771).
+
+    Packets whose sequence number is a multiple of `rate` carry it: in modes 1 and 2 before a
+    MAC, in mode 3 alone. In mode 2 the other packets have a MAC of `tag_length` octets; in
+    modes 1 and 3 they have none. `tag_length` includes the 4 octets of the ROC.
+    """
+
+    mode: int
+    rate: int
+    tag_length: int
+
+    @property
+    def mac_length(self) -> int:
+        """The octets of the MAC behind the ROC."""
+        return self.tag_length - ROC_LENGTH
+
+    @property
+    def verified(self) -> int:
+        """The octets of the MAC that every packet has at least."""
+        return self.mac_length if self.mode == 2 or self.rate == 1 else 0
+
+
+@dataclass(frozen=True)
 class Suite:
     """A cipher and lengths in octets; `name` is the one that SDP uses (RFC 4568 6.2).
 
@@ -43,7 +72,8 @@ class Suite:
     cipher a `rtp_tag_length` of 0 leaves RTP packets unauthenticated. `auth_key_length` is that
     of RTP; RTCP has at least 20. Session keys are derived again every
     `key_derivation_rate` packets, once if it is 0 (RFC 3711 4.3.1). The first `prefix_length`
-    octets of the key stream of an RTP packet encrypt nothing (RFC 3711 4.1).
+    octets of the key stream of an RTP packet encrypt nothing (RFC 3711 4.1). With `rcc` some
+    RTP packets carry the ROC, and `rtp_tag_length` is what verifies each packet at least.
     """
 
     name: str
@@ -57,15 +87,21 @@ class Suite:
     rtcp_encrypted: bool = True
     key_derivation_rate: int = 0
     prefix_length: int = 0
+    rcc: Rcc | None = None
 
     @property
     def protects(self) -> bool:
         """Whether every packet is encrypted, and authenticated as in a registered suite."""
+        if self.cipher is Cipher.AES_GCM:
+            return (
+                self.rtcp_encrypted and min(self.rtp_tag_length, self.rtcp_tag_length) == AEAD_TAG
+            )
         return (
             self.rtp_encrypted
             and self.rtcp_encrypted
             and self.rtp_tag_length >= 4
-            and (self.cipher is Cipher.AES_GCM or self.auth_key_length >= RTCP_AUTH_KEY)
+            and self.rtcp_tag_length >= RTCP_TAG
+            and self.auth_key_length >= RTCP_AUTH_KEY
         )
 
     @property
@@ -85,20 +121,29 @@ SUITES: dict[str, Suite] = {
         Suite("AES_CM_128_HMAC_SHA1_80", 16, 14, 10, 10),
         Suite("AES_CM_128_HMAC_SHA1_32", 16, 14, 4, 10),
         Suite("F8_128_HMAC_SHA1_80", 16, 14, 10, 10, cipher=Cipher.AES_F8),
+        Suite("F8_128_HMAC_SHA1_32", 16, 14, 4, 10, cipher=Cipher.AES_F8),
         Suite("AES_192_CM_HMAC_SHA1_80", 24, 14, 10, 10),
         Suite("AES_192_CM_HMAC_SHA1_32", 24, 14, 4, 10),
         Suite("AES_256_CM_HMAC_SHA1_80", 32, 14, 10, 10),
         Suite("AES_256_CM_HMAC_SHA1_32", 32, 14, 4, 10),
         Suite("AEAD_AES_128_GCM", 16, 12, 16, 16, 0, Cipher.AES_GCM),
         Suite("AEAD_AES_256_GCM", 32, 12, 16, 16, 0, Cipher.AES_GCM),
+        Suite("AEAD_AES_128_GCM_8", 16, 12, 8, 8, 0, Cipher.AES_GCM),
+        Suite("AEAD_AES_256_GCM_8", 32, 12, 8, 8, 0, Cipher.AES_GCM),
         Suite("NULL_HMAC_SHA1_80", 16, 14, 10, 10, 20, Cipher.NULL, False, False),
+        Suite("NULL_HMAC_SHA1_32", 16, 14, 4, 10, 20, Cipher.NULL, False, False),
     )
 }
+# Other spellings of their names, those of DTLS (RFC 5764 4.1.2, 7714 14.2) among them.
+_SPELLINGS = (
+    (re.compile(r"SRTP_AES128_CM_(?:HMAC_)?SHA1_(80|32)"), r"AES_CM_128_HMAC_SHA1_\1"),
+    (re.compile(r"SRTP_NULL_(?:HMAC_)?SHA1_(80|32)"), r"NULL_HMAC_SHA1_\1"),
+    (re.compile(r"SRTP_(AEAD_AES_(?:128|256)_GCM)"), r"\1"),
+    (re.compile(r"AES_CM_(192|256)_HMAC_SHA1_(80|32)"), r"AES_\1_CM_HMAC_SHA1_\2"),
+    (re.compile(r"AES_128_CM_HMAC_SHA1_(80|32)"), r"AES_CM_128_HMAC_SHA1_\1"),
+)
 # Names that occur elsewhere and are not supported, and what to do about them.
 _ELSEWHERE = {
-    "AES_CM_192_": "RFC 6188 spells it AES_192_CM_…",
-    "AES_CM_256_": "RFC 6188 spells it AES_256_CM_…",
-    "SRTP_AES128_CM_": "that is its name in DTLS, SDP spells it AES_CM_128_…",
     "SEED_": "the cipher SEED (RFC 5669) cannot be done here",
     "ARIA_": "the cipher ARIA (RFC 8269) cannot be done here",
     "AEAD_ARIA_": "the cipher ARIA (RFC 8269) cannot be done here",
@@ -106,14 +151,18 @@ _ELSEWHERE = {
 
 
 def suite(name: str) -> Suite:
-    """Return the suite of that exact name.
+    """Return the suite of that name, in upper or lower case.
 
-    Raises UsageError, which lists the names known, for any other.
+    Names that other software uses, AES_CM_256_HMAC_SHA1_80 and those of DTLS, are taken for
+    what they mean. Raises UsageError, which lists the names known, for any other.
     """
+    known = name.upper()
+    for spelling, usual in _SPELLINGS:
+        known = spelling.sub(usual, known) if spelling.fullmatch(known) else known
     try:
-        return SUITES[name]
+        return SUITES[known]
     except KeyError:
-        why = next((f": {why}" for start, why in _ELSEWHERE.items() if name.startswith(start)), "")
+        why = next((f": {why}" for start, why in _ELSEWHERE.items() if known.startswith(start)), "")
         raise UsageError(
             f"unknown suite {name!r}{why}; choose one of {', '.join(SUITES)}"
         ) from None
@@ -131,6 +180,19 @@ def split_key(suite: Suite, octets: bytes) -> tuple[bytes, bytes]:
         f"master key and salt have {len(octets)} octets together; {suite.name} needs {needed}, "
         f"{suite.key_length} and {suite.salt_length}{_advice(suite, len(octets))}"
     )
+
+
+def split_exporter(suite: Suite, octets: bytes) -> list[tuple[bytes, bytes]]:
+    """Split what a DTLS exporter gives: keys of client and server, then salts (RFC 5764 4.2).
+
+    Returns master key and master salt of the client and those of the server; none for any
+    other length than that of both together.
+    """
+    key, salt = suite.key_length, suite.salt_length
+    if len(octets) != 2 * (key + salt):
+        return []
+    salts = octets[2 * key :]
+    return [(octets[:key], salts[:salt]), (octets[key : 2 * key], salts[salt:])]
 
 
 def _advice(suite: Suite, given: int) -> str:
@@ -155,16 +217,19 @@ def adapted(
     rtp_authenticated: bool = True,
     key_derivation_rate: int = 0,
     tag_length: int | None = None,
+    rtcp_tag_length: int | None = None,
     auth_key_length: int | None = None,
     prefix_length: int = 0,
+    rcc: Rcc | None = None,
 ) -> Suite:
     """Return `base` with parameters that differ from its own; lengths are in octets.
 
     `tag_length` and `auth_key_length` are those of HMAC-SHA1; RTCP has them too unless they
-    are shorter than its least lengths. The name includes the parameters, in the words of
-    RFC 4568 6.3 where it has any.
+    are shorter than its least lengths, or `rtcp_tag_length` is given. With `rcc` it says
+    which tags RTP packets have. The name includes the parameters, in the words of RFC 4568 6.3
+    where it has any.
 
-    Raises UsageError for what RFC 3711 or RFC 7714 forbids.
+    Raises UsageError for what RFC 3711, RFC 4771 or RFC 7714 forbids.
     """
     if key_derivation_rate not in _RATES:
         raise UsageError(
@@ -180,18 +245,65 @@ def adapted(
         )
     elif (tag_length, auth_key_length, prefix_length) != (None, None, 0):
         raise UsageError(f"{base.name} has a tag of its own and no key for HMAC-SHA1 (RFC 7714 12)")
+    if rcc is not None:
+        _check_rcc(base, rcc)
     tag = base.rtp_tag_length if tag_length is None else tag_length
+    verified = tag if rtp_authenticated else 0
+    if rcc is not None and base.cipher is not Cipher.AES_GCM:
+        verified = rcc.verified
     made = replace(
         base,
-        rtp_tag_length=tag if rtp_authenticated else 0,
-        rtcp_tag_length=base.rtcp_tag_length if tag_length is None else max(tag, RTCP_TAG),
+        rtp_tag_length=verified,
+        rtcp_tag_length=_rtcp_tag(base, tag_length, rtcp_tag_length),
         auth_key_length=base.auth_key_length if auth_key_length is None else auth_key_length,
         rtp_encrypted=base.rtp_encrypted and rtp_encrypted,
         rtcp_encrypted=base.rtcp_encrypted and rtcp_encrypted,
         key_derivation_rate=key_derivation_rate,
         prefix_length=prefix_length if base.rtp_encrypted and rtp_encrypted else 0,
+        rcc=rcc,
     )
     return replace(made, name=_name(base, made, tag))
+
+
+def with_rtcp_tag(suite: Suite, octets: int) -> Suite:
+    """Return a suite with SRTCP tags of another length; raises UsageError for a wrong one."""
+    made = replace(suite, rtcp_tag_length=_rtcp_tag(suite, None, octets))
+    return suite if made == suite else replace(made, name=f"{suite.name} RTCP_TAG={octets}")
+
+
+def _rtcp_tag(base: Suite, tag: int | None, given: int | None) -> int:
+    if given is None:
+        return base.rtcp_tag_length if tag is None else max(tag, RTCP_TAG)
+    if base.cipher is Cipher.AES_GCM:
+        if given not in (SHORT_AEAD_TAG, AEAD_TAG):
+            raise UsageError(f"an SRTCP tag of {given} octets; that of AES-GCM has 16, or 8")
+    elif not SHORTEST_RTCP_TAG <= given <= LONGEST_TAG:
+        raise UsageError(
+            f"an SRTCP tag of {given} octets; it has {RTCP_TAG}, or from {SHORTEST_RTCP_TAG} to "
+            f"{LONGEST_TAG} in software that departs from RFC 3711 5.2"
+        )
+    return given
+
+
+def _check_rcc(base: Suite, rcc: Rcc) -> None:
+    if not 1 <= rcc.rate <= 0xFFFF:
+        raise UsageError(f"a ROC transmission rate of {rcc.rate}; it is 1 to 65535 (RFC 4771 4)")
+    if rcc.mode == 3:
+        if rcc.tag_length != ROC_LENGTH:
+            raise UsageError(
+                f"a tag of {rcc.tag_length} octets with RCCm3; it has {ROC_LENGTH}, the ROC "
+                "(RFC 4771 5)"
+            )
+    elif base.cipher is Cipher.AES_GCM:
+        raise UsageError(
+            f"{base.name} has a tag of its own (RFC 7714 7.1); of the modes of RFC 4771 it takes "
+            "RCCm3, which has no MAC"
+        )
+    elif not ROC_LENGTH <= rcc.tag_length <= LONGEST_TAG:
+        raise UsageError(
+            f"a tag of {rcc.tag_length} octets with the ROC in it; it has {ROC_LENGTH} to "
+            f"{LONGEST_TAG} (RFC 4771 4)"
+        )
 
 
 def _check_hmac(
@@ -220,7 +332,13 @@ def _check_hmac(
 
 def _name(base: Suite, made: Suite, tag: int) -> str:
     words = [base.name]
-    if tag != base.rtp_tag_length:
+    if made.rcc is not None:
+        words.append(f"RCCm{made.rcc.mode}")
+        if made.rcc.rate != 1:
+            words.append(f"ROC_RATE={made.rcc.rate}")
+        if made.rcc.mode != 3:
+            words.append(f"TAG={made.rcc.tag_length}")
+    elif tag != base.rtp_tag_length:
         words = [f"{base.name.rpartition('_')[0]}_{8 * tag}"]
     if made.auth_key_length != base.auth_key_length:
         words.append(f"AUTH_KEY={made.auth_key_length}")
@@ -232,6 +350,9 @@ def _name(base: Suite, made: Suite, tag: int) -> str:
         words.append("UNENCRYPTED_SRTP")
     if base.rtcp_encrypted and not made.rtcp_encrypted:
         words.append("UNENCRYPTED_SRTCP")
-    if not made.rtp_tag_length:
+    usual = base.rtcp_tag_length if base.cipher is Cipher.AES_GCM else max(tag, RTCP_TAG)
+    if made.rtcp_tag_length != usual:
+        words.append(f"RTCP_TAG={made.rtcp_tag_length}")
+    if not made.rtp_tag_length and made.rcc is None:
         words.append("UNAUTHENTICATED_SRTP")
     return " ".join(words)

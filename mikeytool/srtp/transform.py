@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
-from mikeytool.srtp import aes_cm, aes_f8, aes_gcm, hmac_sha1, null
+from mikeytool.srtp import aes_cm, aes_f8, aes_gcm, cryptex, hmac_sha1, null, rcc
 from mikeytool.srtp.interface import (
     Crypt,
     RtcpOpener,
@@ -28,31 +28,63 @@ _TRANSFORMS: dict[Cipher, Transform] = {
     Cipher.AES_GCM: aes_gcm,
     Cipher.NULL: null,
 }
+_STREAMS = {Cipher.AES_CM: aes_cm.counter_mode, Cipher.AES_F8: aes_f8.rtp_f8}
 # With a key derivation rate, so many sets of session keys are kept, for several SSRCs and late
 # packets.
 _LIVE = 64
 
 
-def rtp_sealer(suite: Suite, master: MasterKey, mki: bytes) -> RtpSealer:
-    """Make the sealer of RTP packets; `mki` is written, if not empty."""
+def rtp_sealer(
+    suite: Suite, master: MasterKey, mki: bytes, *, with_cryptex: bool = False
+) -> RtpSealer:
+    """Make the sealer of RTP packets; `mki` is written, if not empty.
+
+    With `with_cryptex` it is for packets that have the mark of Cryptex.
+    """
 
     def made(r: int) -> RtpSealer:
         keys = rtp_keys(suite, master.key, master.salt, r)
-        if suite.prefix_length:
-            return hmac_sha1.rtp_sealer(_suffix(suite, keys), keys, suite.rtp_tag_length, mki)
-        return _rtp_transform(suite).rtp_sealer(keys, suite.rtp_tag_length, mki)
+
+        def usual(tag_length: int) -> RtpSealer:
+            if not with_cryptex:
+                if suite.prefix_length:
+                    return hmac_sha1.rtp_sealer(_suffix(suite, keys), keys, tag_length, mki)
+                return _rtp_transform(suite).rtp_sealer(keys, tag_length, mki)
+            if suite.cipher is Cipher.AES_GCM:
+                return cryptex.aead_sealer(aes_gcm.rtp_sealer(keys, tag_length, mki))
+            crypt = cryptex.crypt_header(_rtp_crypt(suite, keys))
+            return cryptex.from_fixed_header(hmac_sha1.rtp_sealer(crypt, keys, tag_length, mki))
+
+        return usual(suite.rtp_tag_length) if suite.rcc is None else rcc.rtp_sealer(suite, usual)
 
     return _at_rate(suite, made, _last)
 
 
-def rtp_opener(suite: Suite, master: MasterKey, mki: bytes) -> RtpOpener:
-    """Make the opener of SRTP packets, which must have this MKI."""
+def rtp_opener(
+    suite: Suite, master: MasterKey, mki: bytes, *, with_cryptex: bool = False
+) -> RtpOpener:
+    """Make the opener of SRTP packets, which must have this MKI.
+
+    With `with_cryptex` it is for packets that have the mark of Cryptex.
+    """
 
     def made(r: int) -> RtpOpener:
         keys = rtp_keys(suite, master.key, master.salt, r)
-        if suite.prefix_length:
-            return hmac_sha1.rtp_opener(_suffix(suite, keys), keys, suite.rtp_tag_length, mki)
-        return _rtp_transform(suite).rtp_opener(keys, suite.rtp_tag_length, mki)
+
+        def usual(tag_length: int) -> RtpOpener:
+            if not with_cryptex:
+                if suite.prefix_length:
+                    return hmac_sha1.rtp_opener(_suffix(suite, keys), keys, tag_length, mki)
+                return _rtp_transform(suite).rtp_opener(keys, tag_length, mki)
+            if suite.cipher is Cipher.AES_GCM:
+                open_ = cryptex.aead_opener(aes_gcm.rtp_opener(keys, tag_length, mki))
+            else:
+                crypt = cryptex.crypt_header(_rtp_crypt(suite, keys))
+                hmac = hmac_sha1.rtp_opener(crypt, keys, tag_length, mki)
+                open_ = cryptex.from_fixed_header(hmac)
+            return cryptex.unmarking(open_)
+
+        return usual(suite.rtp_tag_length) if suite.rcc is None else rcc.rtp_opener(suite, usual)
 
     return _at_rate(suite, made, _last)
 
@@ -65,7 +97,7 @@ def rtcp_sealer(suite: Suite, master: MasterKey, mki: bytes) -> RtcpSealer:
         if suite.rtcp_encrypted:
             return _TRANSFORMS[suite.cipher].rtcp_sealer(keys, suite.rtcp_tag_length, mki)
         if suite.cipher is Cipher.AES_GCM:
-            return aes_gcm.clear_rtcp_sealer(keys, mki)
+            return aes_gcm.clear_rtcp_sealer(keys, suite.rtcp_tag_length, mki)
         return null.rtcp_sealer(keys, suite.rtcp_tag_length, mki)
 
     return _at_rate(suite, made, _last)
@@ -112,10 +144,17 @@ def _rtp_transform(suite: Suite) -> Transform:
     return _TRANSFORMS[suite.cipher if suite.rtp_encrypted else Cipher.NULL]
 
 
+def _rtp_crypt(suite: Suite, keys: SessionKeys) -> Crypt:
+    """Make the cipher of RTP packets alone, without their tags; not for AES-GCM."""
+    if suite.prefix_length:
+        return _suffix(suite, keys)
+    cipher = suite.cipher if suite.rtp_encrypted else Cipher.NULL
+    return null.crypt if cipher is Cipher.NULL else _STREAMS[cipher](keys.encryption, keys.salt)
+
+
 def _suffix(suite: Suite, keys: SessionKeys) -> Crypt:
     """Make the cipher that skips the prefix of the key stream (RFC 3711 4.1)."""
-    streams = {Cipher.AES_CM: aes_cm.counter_mode, Cipher.AES_F8: aes_f8.rtp_f8}
-    crypt = streams[suite.cipher](keys.encryption, keys.salt)
+    crypt = _STREAMS[suite.cipher](keys.encryption, keys.salt)
     prefix = bytes(suite.prefix_length)
 
     def behind(packet: bytes, ssrc: int, index: int, data: bytes) -> bytes:

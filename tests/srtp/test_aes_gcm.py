@@ -97,7 +97,7 @@ def test_rfc_7714_17_tagged_only(keys: SessionKeys, protected: bytes) -> None:
         flipped = bytearray(protected)
         flipped[bit // 8] ^= 1 << bit % 8
         assert open_(bytes(flipped), RTCP_SSRC) is None
-    assert clear_rtcp_sealer(keys, b"")(RTCP, RTCP_SSRC, RTCP_INDEX) == protected
+    assert clear_rtcp_sealer(keys, 16, b"")(RTCP, RTCP_SSRC, RTCP_INDEX) == protected
 
 
 @EITHER
