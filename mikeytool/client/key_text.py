@@ -9,13 +9,20 @@ from pathlib import Path
 
 from mikeytool.wire.errors import StateError, UsageError
 
+_HEX = re.compile(
+    r"\s*(?:0x)?[0-9a-f]{2}(?:(?:\s*[:,-]\s*|\s*)(?:0x)?[0-9a-f]{2})*\s*", re.IGNORECASE
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{20,}={0,2}")
 
-def parse_key(text: str, what: str) -> bytes:
+
+def parse_key(text: str, what: str, *, takes_base64: bool = False) -> bytes:
     """Give the octets of a KEY: hex, `b64:TEXT`, `file:PATH` or `env:NAME`.
 
-    A file is read as hex if it is all hex digits, else as base64, else as raw octets. `what`
-    names the key in errors, which never show it. Raises UsageError for text that is no key,
-    StateError for a file that cannot be read.
+    Hex may be as other programs print it, `0x0011…` or `00:11:…`. With `takes_base64` so may
+    base64, without a scheme; that is for keys with which a mistake shows at once. A file is
+    read as hex if it is all hex digits, else as base64, else as raw octets. `what` names the
+    key in errors, which never show it. Raises UsageError for text that is no key, StateError
+    for a file that cannot be read.
     """
     scheme, _, rest = text.partition(":")
     if scheme == "b64":
@@ -27,18 +34,25 @@ def parse_key(text: str, what: str) -> bytes:
         return _text_key(value.strip(), what)
     if scheme == "file":
         return _file_key(rest, what)
+    if takes_base64 and _BASE64.fullmatch(text) and not _HEX.fullmatch(text):
+        return _base64_key(text, what)
     return _hex_key(text, what)
 
 
 def _hex_key(text: str, what: str) -> bytes:
     try:
-        key = bytes.fromhex(text)
+        key = bytes.fromhex(_digits(text) if _HEX.fullmatch(text) else text)
     except ValueError:
         raise UsageError(
             f"{what}: this is no hex of whole octets; other forms are b64:TEXT, file:PATH and"
             " env:NAME"
         ) from None
     return _not_empty(key, what)
+
+
+def _digits(text: str) -> str:
+    """The digits of hex that `_HEX` matches."""
+    return re.sub(r"0x|[\s:,-]", "", text, flags=re.IGNORECASE)
 
 
 def _base64_key(text: str, what: str) -> bytes:
@@ -50,6 +64,8 @@ def _base64_key(text: str, what: str) -> bytes:
 
 def _text_key(text: str, what: str) -> bytes:
     """All hex, else base64; either may be wrapped."""
+    if _HEX.fullmatch(text):
+        return bytes.fromhex(_digits(text))
     text = "".join(text.split())
     if re.fullmatch(r"[0-9A-Fa-f]+", text):
         if len(text) % 2:
@@ -64,7 +80,9 @@ def _file_key(path: str, what: str) -> bytes:
         data = Path(path).read_bytes()
     except OSError as error:
         raise StateError(f"{what}: {path}: {error.strerror}") from None
-    if not re.fullmatch(rb"[0-9A-Za-z+/_=\s-]+", data):
+    if not re.fullmatch(rb"[0-9A-Za-z+/_=\s-]+", data) and not _HEX.fullmatch(
+        data.decode("latin-1")
+    ):
         return _not_empty(data, what)
     return _text_key(data.decode("ascii"), what)
 

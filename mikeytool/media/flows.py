@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -17,6 +18,8 @@ _LOWEST = LOWEST_PORT.to_bytes(2)
 # RFC 7983 7: what the first octet says on a port that several protocols share.
 _PROTOCOLS = ((range(0, 4), "STUN"), (range(16, 20), "ZRTP"), (range(20, 64), "DTLS"),
               (range(64, 80), "TURN"))  # fmt: skip
+
+_FLOW = re.compile(r"(.+):(\d{1,5})>(.+):(\d{1,5})")
 
 Endpoint = tuple[str, int]
 """An IP address and a port."""
@@ -91,3 +94,25 @@ def _packed_port(port: int) -> bytes:
     if not 0 <= port < 1 << 16:
         raise UsageError(f"{port} is no port")
     return port.to_bytes(2)
+
+
+def parse_flow(text: str) -> tuple[Endpoint, Endpoint]:
+    """The source and the destination of a `--flow`; raises UsageError."""
+    match = _FLOW.fullmatch(text.replace(" ", ""))
+    if match is None:
+        raise UsageError(f"--flow {text}: SRC:PORT>DST:PORT is expected, in quotes")
+    (source, version), (destination, other) = (_end(text, match[n], match[n + 1]) for n in (1, 3))
+    if version != other:
+        raise UsageError(f"--flow {text}: one end has IPv4, the other IPv6")
+    return source, destination
+
+
+def _end(text: str, address: str, port: str) -> tuple[Endpoint, int]:
+    try:
+        found = ip_address(address.strip("[]"))
+        int(port).to_bytes(2)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"--flow {text}: {address}:{port} is no address and port; an IPv6 address goes into []"
+        ) from None
+    return (str(found), int(port)), found.version

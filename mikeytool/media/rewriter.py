@@ -41,6 +41,7 @@ class Rewriter:
         self._capture = capture
         self._descriptions = descriptions
         self._on_error = settings.on_error
+        self._is_rtcp_plain = settings.is_rtcp_plain
         self._report = report
         self._demux = demux
         self._is_text = isinstance(capture, PacketLines)
@@ -69,6 +70,7 @@ class Rewriter:
         out: list[bytes] = []
         routes = self._demux.known
         kept, rewritten = self._capture.kept, self._capture.rewritten
+        plain_rtcp = self._is_rtcp_plain
         for record in batch:
             if self._stopped:
                 break
@@ -93,6 +95,10 @@ class Rewriter:
                 route = self._demux.add(flow, ssrc)
             stream = route.report
             stream.packets += 1
+            if plain_rtcp and at == start + 4:
+                stream.skipped += 1
+                out.append(kept(record))
+                continue
             process = route.process
             packet = raw[start:end]
             is_cut = wire > record[5] - record[4] or (datagram is not None and datagram[6])

@@ -64,8 +64,8 @@ class Receiver:
     the newest key first. A stream changes only with packets that verify. When a packet does not
     verify with the most likely ROC, others are tried: a few around it, and with tags of 8
     octets and more those beyond, as far as `budget` allows. An MKI of up to 8 octets that was
-    not announced, and so is none of a key's, is found by the tag behind it. Packets with the mark of Cryptex (RFC 9335) are
-    decrypted so.
+    not announced, and so is none of a key's, is found by the tag behind it. Packets with the
+    mark of Cryptex (RFC 9335) are decrypted so.
 
     `notes` has what is worth knowing and no error: a ROC that was found, a source that changed,
     a key whose life ends, packets without authentication. While `searches` is False, only the
@@ -444,6 +444,7 @@ class Receiver:
         return None
 
     def _expect_mki(self, number: int, key: MasterKey, mki: bytes, ssrc: int) -> None:
+        self._search.found(ssrc)
         self.notes.add(
             f"SSRC 0x{ssrc:08x}: its packets have the MKI {mki.hex()}, which nobody announced; "
             "it was found by trying"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -263,7 +265,7 @@ def test_the_mki_goes_before_the_tag_or_with_gcm_to_the_end(each: Suite) -> None
         ({"rtp_authenticated": False}, ["RTP is not authenticated"]),
     ],
 )
-def test_what_a_suite_leaves_open_is_noted(parameters: dict[str, bool], said: list[str]) -> None:
+def test_what_a_suite_leaves_open_is_noted(parameters: dict[str, Any], said: list[str]) -> None:
     chosen = adapted(SUITE, **parameters)
     notes = Sender(chosen, KEY).notes.take()
     assert [note.rpartition(": ")[2] for note in notes] == said

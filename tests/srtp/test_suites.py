@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mikeytool.srtp import SUITES, Cipher, Suite, suite
-from mikeytool.srtp.suites import adapted, split_key
+from mikeytool.srtp.suites import adapted, split_exporter, split_key
 from mikeytool.wire.errors import UsageError
 
 
@@ -34,8 +34,32 @@ def test_lengths_are_those_of_rfc_4568_6188_and_7714(
     assert suite(name).protects == encrypts
 
 
-def test_there_are_ten() -> None:
-    assert len(SUITES) == 10
+def test_there_are_fourteen() -> None:
+    assert len(SUITES) == 14
+
+
+@pytest.mark.parametrize(
+    ("name", "usual"),
+    [
+        ("AES_CM_256_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_80"),
+        ("AES_CM_192_HMAC_SHA1_32", "AES_192_CM_HMAC_SHA1_32"),
+        ("aes_cm_128_hmac_sha1_80", "AES_CM_128_HMAC_SHA1_80"),
+        ("SRTP_AES128_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"),
+        ("SRTP_AES128_CM_SHA1_32", "AES_CM_128_HMAC_SHA1_32"),
+        ("SRTP_AEAD_AES_256_GCM", "AEAD_AES_256_GCM"),
+    ],
+)
+def test_other_spellings_are_taken_for_what_they_mean(name: str, usual: str) -> None:
+    assert suite(name) is SUITES[usual]
+
+
+def test_what_a_dtls_exporter_gives_is_split_in_its_order() -> None:
+    octets = bytes(range(60))
+    assert split_exporter(suite("AES_CM_128_HMAC_SHA1_80"), octets) == [
+        (octets[:16], octets[32:46]),
+        (octets[16:32], octets[46:]),
+    ]
+    assert split_exporter(suite("AEAD_AES_128_GCM"), octets) == []
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
@@ -47,8 +71,6 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("AES_CM_256_HMAC_SHA1_80", "RFC 6188 spells it AES_256_CM_"),
-        ("AES_CM_192_HMAC_SHA1_32", "RFC 6188 spells it AES_192_CM_"),
         ("SEED_CTR_128_HMAC_SHA1_80", "SEED"),
         ("AEAD_ARIA_128_GCM", "ARIA"),
     ],

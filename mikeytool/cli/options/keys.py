@@ -21,16 +21,21 @@ class Key(click.ParamType):  # type: ignore[type-arg] # generic only in newer re
 
     name = "KEY"
 
+    def __init__(self, *, takes_base64: bool = False) -> None:
+        self._takes_base64 = takes_base64
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> bytes:
         """Give the octets of the key."""
         if isinstance(value, bytes):
             return value
-        return parse_key(value, f"--{param.name.replace('_', '-')}" if param and param.name else "")
+        what = f"--{param.name.replace('_', '-')}" if param and param.name else ""
+        return parse_key(value, what, takes_base64=self._takes_base64)
 
 
 KEY = Key()
+MEDIA_KEY = Key(takes_base64=True)
 KEY_HELP = "hex, b64:TEXT, file:PATH or env:NAME; prefer the last two, arguments show in ps"
 
 PASSPHRASE_VARIABLE = "MIKEYTOOL_KEY_PASSPHRASE"  # noqa: S105 - a name

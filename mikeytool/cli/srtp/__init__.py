@@ -13,7 +13,7 @@ from mikeytool.cli.command_groups import Group
 from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
 from mikeytool.cli.message_io import check_output
 from mikeytool.cli.options.common import json_option, quiet_option, say
-from mikeytool.cli.options.keys import KEY, KEY_HELP
+from mikeytool.cli.options.keys import KEY_HELP, MEDIA_KEY
 from mikeytool.cli.srtp.key_options import HOW, KeyOptions
 from mikeytool.cli.srtp.packet_input import open_input, progress_bar, target_of
 from mikeytool.media.listener import Listener
@@ -50,10 +50,11 @@ _KEY_OPTIONS = (
     ),
     click.option("--suite", "suite_name", metavar="NAME", help=f"With --key: {', '.join(SUITES)}."),
     click.option(
-        "--key", type=KEY, metavar="KEY",
-        help=f"The master key, or key and salt in one: {KEY_HELP}.",
+        "--key", type=MEDIA_KEY, metavar="KEY",
+        help="The master key, key and salt in one, or all that a DTLS exporter gives: "
+        f"base64, {KEY_HELP}.",
     ),
-    click.option("--salt", type=KEY, metavar="KEY", help="The master salt."),
+    click.option("--salt", type=MEDIA_KEY, metavar="KEY", help="The master salt."),
     click.option(
         "--sdes", multiple=True, metavar="LINE", help="A line a=crypto…, or SUITE inline:…."
     ),
@@ -76,6 +77,13 @@ _STREAM_OPTIONS = (
     click.option(
         "--roc", "rocs", multiple=True, metavar="SSRC=N",
         help="The rollover counter that an SSRC starts with.",
+    ),
+    click.option(
+        "--srtcp-tag", "rtcp_tag", type=int, metavar="N",
+        help="Octets of the tags of SRTCP, if not those of the suite.",
+    ),
+    click.option(
+        "--plain-rtcp", is_flag=True, help="RTCP is in the clear beside SRTP, and stays as it is."
     ),
     click.option(
         "--on-error", type=click.Choice(["drop", "keep", "stop"]), default="drop",
@@ -114,6 +122,9 @@ _source = click.argument("source", metavar="[INPUT]", required=False)
     _source,
     *_KEY_OPTIONS,
     *_STREAM_OPTIONS,
+    click.option(
+        "--cryptex", is_flag=True, help="Encrypt CSRCs and header extensions too (RFC 9335)."
+    ),
     _window("How far behind the newest a packet may come, if its index was not used."),
 )
 def encrypt(
@@ -127,9 +138,13 @@ def encrypt(
     if not given.name:
         raise UsageError(HOW)
     settings = given.settings()
-    if len(given.sdes) > 1:
-        raise UsageError("--sdes: one line says with which key to encrypt; give the sender's own")
-    encryption = Encryption(given.keys(), settings, key_name=given.name)
+    keys = given.keys()
+    if len(keys) > 1 and not given.sessions:
+        what = "one line" if given.sdes else "one key with its salt"
+        raise UsageError(
+            f"{given.name}: {what} says with which key to encrypt; give the sender's own"
+        )
+    encryption = Encryption(keys, settings, key_name=given.name)
     check_output(target)
     with open_input(source) as packets:
         if not given.sessions:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mikeytool.client.key_text import parse_key, parse_number
-from mikeytool.media.flows import Endpoint, FlowFilter
+from mikeytool.media.flows import FlowFilter, parse_flow
 from mikeytool.media.settings import OnError, Settings
 from mikeytool.srtp.master_key import MasterKey
 from mikeytool.srtp.sdes import Crypto, parse_crypto
-from mikeytool.srtp.suites import split_key, suite
+from mikeytool.srtp.suites import split_exporter, split_key, suite
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.masked_repr import masked_repr
 
@@ -26,7 +24,6 @@ HOW = (
     "give --session SESSION, --suite NAME with --key KEY, --sdes LINE or --mikey MESSAGE, or a"
     " capture that holds the signalling"
 )
-_FLOW = re.compile(r"(.+):(\d{1,5})>(.+):(\d{1,5})")
 
 
 @masked_repr
@@ -49,6 +46,9 @@ class KeyOptions:
     rocs: Sequence[str] = ()
     window: int | None = None
     on_error: OnError = "drop"
+    rtcp_tag: int | None = None
+    plain_rtcp: bool = False
+    cryptex: bool = False
 
     def __post_init__(self) -> None:
         """Refuse options that exclude each other."""
@@ -85,15 +85,17 @@ class KeyOptions:
             from mikeytool.wire.message import Message
 
             return [Message.parse(one_message(self.mikey, what="--mikey"))]
-        return [] if self.key is None else [self._bare_key(self.key)]
+        return [] if self.key is None else self._bare_keys(self.key)
 
-    def _bare_key(self, key: bytes) -> Crypto:
+    def _bare_keys(self, key: bytes) -> list[Key]:
         chosen = suite(self.suite_name or "AES_CM_128_HMAC_SHA1_80")
-        salt = self.salt or b""
-        if not salt and len(key) == chosen.key_length + chosen.salt_length:
-            key, salt = split_key(chosen, key)
+        pairs = [(key, self.salt or b"")]
+        if not self.salt and len(key) == chosen.key_length + chosen.salt_length:
+            pairs = [split_key(chosen, key)]
+        elif not self.salt:
+            pairs = split_exporter(chosen, key) or pairs
         mki = parse_key(self.mki, "--mki") if self.mki else b""
-        return Crypto(chosen, (MasterKey(key, salt, mki),))
+        return [Crypto(chosen, (MasterKey(one, salt, mki),)) for one, salt in pairs]
 
     def key_ring(self) -> KeyRing | None:
         """The keys of `--keys`; raises WireError and StateError."""
@@ -114,6 +116,9 @@ class KeyOptions:
             window=self.window,
             write_mki=self.mki is not None,
             on_error=self.on_error,
+            rtcp_tag_length=self.rtcp_tag,
+            is_rtcp_plain=self.plain_rtcp,
+            with_cryptex=self.cryptex,
             now_ns=self._now_ns(),
         )
 
@@ -133,27 +138,3 @@ def parse_roc(text: str) -> tuple[int, int]:
     if not equals:
         raise UsageError(f"--roc {text}: SSRC=N is expected")
     return parse_number(ssrc, "--roc", 32), parse_number(roc, "--roc", 32)
-
-
-def parse_flow(text: str) -> tuple[Endpoint, Endpoint]:
-    """The source and the destination of a `--flow`; raises UsageError."""
-    match = _FLOW.fullmatch(text.replace(" ", ""))
-    if match is None:
-        raise UsageError(f"--flow {text}: SRC:PORT>DST:PORT is expected, in quotes")
-    (source, version), (destination, other) = (
-        _endpoint(text, match[n], match[n + 1]) for n in (1, 3)
-    )
-    if version != other:
-        raise UsageError(f"--flow {text}: one end has IPv4, the other IPv6")
-    return source, destination
-
-
-def _endpoint(text: str, address: str, port: str) -> tuple[Endpoint, int]:
-    try:
-        found = ip_address(address.strip("[]"))
-        int(port).to_bytes(2)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"--flow {text}: {address}:{port} is no address and port; an IPv6 address goes into []"
-        ) from None
-    return (str(found), int(port)), found.version
