@@ -17,6 +17,8 @@ from mikeytool.wire.errors import MikeyError, Refused
 
 MAX_TRIES = 8
 """Contexts that are tried on one packet."""
+_LIKELY = 6
+"""Of them so many are the same for each packet; the others take turns."""
 MAX_RECEIVERS = 4096
 """Receivers that are kept; beyond them those that were idle for longest are given up."""
 _ALL_TRIES = 16
@@ -238,12 +240,14 @@ class ReceiverDemux(Demux):
     def _turn(
         self, route: Route, record: Record, candidates: Candidates
     ) -> Iterator[ReceiverContext]:
-        """The contexts to try on a packet: where they are many, others on each."""
+        """The contexts to try on a packet: the likeliest, and of many others some in turn."""
         others = [each for each in candidates.contexts if each is not route.context]
+        likely, rest = others[:_LIKELY], others[_LIKELY:]
         if len(others) > MAX_TRIES:
-            at = (route.misses - 1) * MAX_TRIES % len(others)
-            others = others[at:] + others[:at]
-        yield from others
+            at = (route.misses - 1) * (MAX_TRIES - _LIKELY) % len(rest)
+            rest = rest[at:] + rest[:at]
+        yield from likely
+        yield from rest
         if self._signalled is None or route.context is not None:
             return
         if route.misses > _STRANGER_PACKETS or self._flows.chooses:

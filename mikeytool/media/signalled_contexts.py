@@ -88,8 +88,8 @@ class ContextsOfCalls:
         near: list[ReceiverContext] = []
         next_change: int | None = None
         for key in keys:
-            if key.taken > position:
-                next_change = min(next_change or key.taken, key.taken)
+            if key.begins > position:
+                next_change = min(next_change or key.begins, key.begins)
             for context in self._opened.get(key, ()):
                 if context.takes(number):
                     contexts.append(context)

@@ -103,8 +103,9 @@ class Call:
         for _ in range(rng.randint(1, 4)):
             yield from self._talk(rng.randint(2, 12))
             yield from rng.choice(
-                (self._rekey, self._refused, self._hold, self._move, self._new_ssrc, self._refresh)
-            )()
+                (self._rekey, self._refused, self._hold, self._move, self._new_ssrc,
+                 self._refresh, self._in_the_clear, self._callee_offers)
+            )()  # fmt: skip
         yield from self._talk(rng.randint(2, 12))
         if rng.random() < 0.7:
             yield self._sip("BYE", "", method="BYE")
@@ -196,6 +197,30 @@ class Call:
         self._there.take(there)
         self._back.take(back)
 
+    def _in_the_clear(self) -> Iterator[Frame]:
+        """The answer takes no key: media goes on without (RFC 8643), until the next offer."""
+        plain = self._sdp(self._callee, [])
+        yield self._sip("INVITE", self._sdp(self._caller, self._lines()))
+        yield self._sip("200", plain.replace("RTP/SAVP", "RTP/AVP"))
+        self._there.take(None)
+        self._back.take(None)
+        yield from self._talk(self._rng.randint(2, 6))
+        yield from self._rekey()
+
+    def _callee_offers(self) -> Iterator[Frame]:
+        method = self._rng.choice(("INVITE", "UPDATE"))
+        offer = self._lines()
+        chosen = self._rng.choice(offer)
+        answer = self._answer_to(chosen)
+        yield self._sip(method, self._sdp(self._callee, offer), method=method, by_callee=True)
+        yield from self._talk(self._rng.randint(0, 4))
+        if self._rng.random() < 0.2:
+            yield self._sip("491", "", method=method, by_callee=True)
+            return
+        yield self._sip("200", self._sdp(self._caller, [answer]), method=method, by_callee=True)
+        self._there.take(answer)
+        self._back.take(chosen)
+
     def _agreed(self) -> tuple[Line, Line]:
         there, back = self._there.line, self._back.line
         if there is None or back is None or there.suite != back.suite or not self._back.known:
@@ -233,30 +258,39 @@ class Call:
         return body.decode()
 
     def _sip(
-        self, start: str, body: str, *, method: str = "INVITE", tag: str = "b", first: bool = False
+        self,
+        start: str,
+        body: str,
+        *,
+        method: str = "INVITE",
+        tag: str = "b",
+        first: bool = False,
+        by_callee: bool = False,
     ) -> Frame:
-        """A SIP message; afterwards it says that the media is clear."""
+        """A SIP message; afterwards it says that the media is clear.
+
+        `by_callee` says that the callee has asked.
+        """
         is_response = start.isdigit()
         if not is_response and start not in ("ACK",):
             self._number += 1
         ends = Ends(self._caller.address, SIP_PORT, self._callee.address, SIP_PORT)
-        ends = ends.back if is_response else ends
+        ends = ends.back if is_response is not by_callee else ends
+        tags = (tag, "a") if by_callee else ("a", tag)
         bodies = body, body.replace("RTP/SAVP", "RTP/AVP")
         packet, clear = (
-            udp(
-                self._message(start, each, method, tag, first=first),
-                ends.back if is_response else ends,
-            )
-            for each in bodies
+            udp(self._message(start, each, method, tags, first=first), ends) for each in bodies
         )
         return Frame(packet, clear)
 
-    def _message(self, start: str, body: str, method: str, tag: str, *, first: bool) -> bytes:
+    def _message(
+        self, start: str, body: str, method: str, tags: tuple[str, str], *, first: bool
+    ) -> bytes:
         head = lines(
             f"SIP/2.0 {start} Reason" if start.isdigit() else f"{start} sip:b@example.com SIP/2.0",
             f"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{self._name}{method}{self._number}",
-            "From: <sip:a@example.com>;tag=a",
-            "To: <sip:b@example.com>" + f";tag={tag}" * (not first),
+            f"From: <sip:one@example.com>;tag={tags[0]}",
+            "To: <sip:other@example.com>" + f";tag={tags[1]}" * (not first),
             f"Call-ID: {self._name}",
             f"CSeq: {self._number} {method}",
             *(["Content-Type: application/sdp"] if body else []),
