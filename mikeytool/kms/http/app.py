@@ -41,7 +41,7 @@ FORWARD_SECONDS = 8.0
 READY_SECONDS = 2.0
 """After which a store that does not answer counts as unavailable."""
 
-AT_ONCE = 8
+AT_ONCE = 16
 """How many requests are begun in one pass of the event loop."""
 
 MAX_OF_SOURCE = 16
@@ -108,12 +108,16 @@ class _Entrance:
     def __init__(self, app: ASGIApp, counts: Metrics, failures: Failures) -> None:
         self._app, self._counts, self._failures = app, counts, failures
         self._turns = Shares(AT_ONCE, AT_ONCE)
+        self._begun: list[str] = []
+        """The sources of the requests that were begun in this pass of the event loop."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         source = source_of((scope.get("client") or ("",))[0])
         scope[_SOURCE] = source
         await self._turns.enter(source)
-        asyncio.get_running_loop().call_soon(self._turns.leave, source)
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._next_pass)
+        self._begun.append(source)
         app = self._app
         try:
             self._failures.check(source, time.time_ns())
@@ -122,6 +126,11 @@ class _Entrance:
             again = {"Retry-After": "60"}
             app = problem_response(HTTPStatus.TOO_MANY_REQUESTS, str(error), again)
         await app(scope, receive, send)
+
+    def _next_pass(self) -> None:
+        begun, self._begun = self._begun, []
+        for source in begun:
+            self._turns.leave(source)
 
 
 async def _not_found(_request: Request, error: Exception) -> Response:

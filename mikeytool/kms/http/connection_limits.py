@@ -159,10 +159,17 @@ class _Requests(h11.Connection):
     """
 
     refusal: tuple[HTTPStatus, str] | None = None
+    _lines = 0
+    """At least as many as are in what has not been taken apart yet."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Take data that has come."""
+        self._lines += data.count(b"\n")
+        super().receive_data(data)
 
     def next_event(self) -> Any:
         """The next event; raises h11.RemoteProtocolError."""
-        if self.their_state is h11.IDLE and _lines_of_head(self.trailing_data[0]) > MAX_LINES:
+        if self._lines > MAX_LINES and self.their_state is h11.IDLE and self._many_lines():
             text = f"a request may have at most {MAX_LINES} header fields"
             self.refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text
             raise h11.RemoteProtocolError(text)
@@ -178,11 +185,12 @@ class _Requests(h11.Connection):
             raise h11.RemoteProtocolError(self.refusal[1])
         return event
 
-
-def _lines_of_head(data: bytes) -> int:
-    """How many lines the first head in `data` has, as far as it is there."""
-    ends = [at for at in (data.find(b"\n\r\n"), data.find(b"\n\n")) if at >= 0]
-    return data.count(b"\n", 0, min(ends, default=len(data)))
+    def _many_lines(self) -> bool:
+        """Whether the next head, as far as it is there, has more than MAX_LINES."""
+        data = self.trailing_data[0]
+        self._lines = data.count(b"\n")
+        ends = [at for at in (data.find(b"\n\r\n"), data.find(b"\n\n")) if at >= 0]
+        return data.count(b"\n", 0, min(ends, default=len(data))) > MAX_LINES
 
 
 class LimitedProtocol(H11Protocol):

@@ -11,6 +11,10 @@ import asyncio
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
+
+_MAX_ADDRESS = 64
+"""Characters in an address with a port or a zone."""
 
 
 class Shares:
@@ -36,8 +40,11 @@ class Shares:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(source, OrderedDict())[turn] = None
         try:
-            async with asyncio.timeout(seconds):
+            if seconds is None:
                 await turn
+            else:
+                async with asyncio.timeout(seconds):
+                    await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
                 self.leave(source)  # its turn came at the same time
@@ -85,6 +92,11 @@ def source_of(host: str) -> str:
 
     All that a proxy may forward and that is no address is one source.
     """
+    return _source(host) if len(host) <= _MAX_ADDRESS else ""
+
+
+@lru_cache(1024)
+def _source(host: str) -> str:
     try:
         end = ":" if host.count(":") == 1 else "%"
         address = ipaddress.ip_address(host.partition(end)[0])

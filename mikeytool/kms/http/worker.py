@@ -45,8 +45,8 @@ _LEAST_FILES = 64
 _BACKLOG = 1024
 
 _ACCEPTED = 8
-"""Connections accepted in one pass of the event loop: as many as requests are begun, so that no
-queue of connections holds up a new one, and few enough for workers to share them."""
+"""Connections accepted in one pass of the event loop: enough for no queue of connections to hold
+up a new one, and few enough for workers to share them."""
 
 log = logging.getLogger(__name__)
 
