@@ -154,6 +154,8 @@ def test_what_cannot_be_served(tls: Shell) -> None:
         ("--tls-cert kms.pem", 2, "--tls-key"),
         ("--client-ca ca.pem", 2, "--tls-cert"),
         ("--workers 0", 2, "--workers"),
+        ("--proxy proxy.example.com --listen 127.0.0.1:0", 2, "--proxy"),
+        ("--proxy 192.0.2.1/24 --listen 127.0.0.1:0", 2, "192.0.2.1/24"),
         ("--tls-cert kms.pem --tls-key client.key", 4, "client.key"),
         ("--tls-cert kms.key --tls-key kms.key", 4, "kms.key"),
         ("--tls-cert none.pem --tls-key kms.key", 4, "none.pem"),
