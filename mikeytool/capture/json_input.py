@@ -14,6 +14,8 @@ from mikeytool.wire.errors import WireError
 _EMPTY = (
     "the input is empty; the command before it in the pipe may have failed, look at its messages"
 )
+MAX_WHOLE = 1 << 24
+"""Octets of a line, and of an input that is not one value a line."""
 _NO_SPACE = re.compile(r"\S|\Z")
 
 
@@ -26,20 +28,31 @@ def json_values(source: BufferedIOBase) -> Iterator[Any]:
     for an empty input.
     """
     is_blank, is_lost = True, False
-    for number, line in enumerate(source, 1):
+    number = 0
+    while line := source.readline(MAX_WHOLE):
+        number += 1
         if not line.strip() or (is_lost and not line.startswith(b"{")):
             continue
         is_blank = is_lost = False
         try:
-            value = json.loads(line.removeprefix(BOM_UTF8).decode())
+            value = json.loads(line.removeprefix(BOM_UTF8).decode(), parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             if not _is_broken(error):
-                yield from _values(line + source.read(), number)
+                rest = source.read(MAX_WHOLE)
+                if len(line) + len(rest) > MAX_WHOLE:
+                    raise WireError(
+                        f"the input is longer than {MAX_WHOLE >> 20} MB and not one object a line"
+                    ) from None
+                yield from _values(line + rest, number)
                 return
             is_lost, value = True, WireError(f"line {number}: {_no_json(error)}")
         yield from value if isinstance(value, list) else [value]
     if is_blank:
         raise WireError(_EMPTY)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _is_broken(error: Exception) -> bool:
@@ -62,7 +75,7 @@ def _values(data: bytes, line: int) -> Iterator[Any]:
         line += data.count(b"\n", 0, error.start)
         yield WireError(f"line {line}: this is no JSON: octets that are no UTF-8")
         return
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_constant=_no_number)
     pos = counted = 0
     while True:
         pos = _NO_SPACE.search(text, pos).start()  # type: ignore[union-attr]

@@ -131,6 +131,18 @@ def claim_streams(session: Session, before: Session | None = None) -> None:
         state.claim_streams(session, before)
 
 
+def refuse_behind(session: Session) -> None:
+    """Refuse a session of which another copy was updated since; see `ClientState`."""
+    with closing(open_state()) as state:
+        state.refuse_behind(session)
+
+
+def note_update(session: Session) -> None:
+    """Write down that a session was updated, when its file has been written."""
+    with closing(open_state()) as state:
+        state.updated(session)
+
+
 def finish_call(
     env: Environment,
     answer: bytes,
@@ -196,6 +208,7 @@ def start_update(
     """
     with locked_session(session_path) as content:
         before = content.established
+        refuse_behind(before)
         brought = media(before)
         init, session = update_init(
             env,
@@ -207,6 +220,7 @@ def start_update(
         )
         with stage(init.raw):
             replace(content, session=session, update=init.raw).write(session_path, force=True)
+            note_update(session)
     return init.raw
 
 
@@ -219,8 +233,10 @@ def _finish_update(
     supported: Sequence[SP],
 ) -> Session:
     before = content.established
+    refuse_behind(before)
     init = Incoming.read(content.update or b"", DataType.TRANSFER_INIT)
     session = finish_update(env, before, init, answer, accept_policy, supported)
     claim_streams(session, before)
     replace(content, session=session, update=None).write(session_path, force=True)
+    note_update(session)
     return session

@@ -7,7 +7,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mikeytool.client.initiate import Media, claim_streams
+from mikeytool.client.initiate import Media, claim_streams, note_update, refuse_behind
 from mikeytool.client.resolvers import Resolve
 from mikeytool.client.session_files import SessionFile, locked_session
 from mikeytool.client.state import ClientState, open_state
@@ -192,6 +192,7 @@ def answer_session_update(
     """
     with locked_session(session_path) as content:
         before = content.established
+        refuse_behind(before)
         brought = media(before)
         answer, session = answer_update(
             env,
@@ -205,9 +206,7 @@ def answer_session_update(
         )
         claim_streams(session, before)
         made = replace(content, session=session)
-        if answer is None:
+        with nullcontext() if answer is None else stage(answer):
             made.write(session_path, force=True)
-        else:
-            with stage(answer):
-                made.write(session_path, force=True)
+            note_update(session)
     return answer, session

@@ -19,7 +19,8 @@ from mikeytool.client.ticket_files import (
     key_of_json,
     parse_ticket_octets,
 )
-from mikeytool.exchange.session import CryptoSession, Session
+from mikeytool.exchange.profile import profile_of
+from mikeytool.exchange.session import CryptoSession, Session, key_lengths
 from mikeytool.exchange.ticket import ticket_octets
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import read_transfer_init
@@ -35,6 +36,8 @@ from mikeytool.wire.registry import IdRole
 R = TypeVar("R", bound=Record)
 
 KIND = "session"
+_LONGEST = 255
+"""Octets of a RAND, and of a key that a policy asks for."""
 WAITING = "waiting"
 ESTABLISHED = "established"
 
@@ -87,7 +90,7 @@ class SessionFile:
                 waiting = (bytes.fromhex(content["init"]), ticket)
             if content["state"] == WAITING and waiting is not None:
                 return cls(waiting=waiting)
-            sent = {name: [int(rtp), int(rtcp)] for name, (rtp, rtcp) in content["sent"].items()}
+            sent = {_checked(name): _indices(*pair) for name, pair in content["sent"].items()}
             update = None if content["update"] is None else bytes.fromhex(content["update"])
             return cls(session_of_json(content), waiting, sent, update)
         except (*BROKEN, ConstructError):
@@ -107,6 +110,20 @@ class SessionFile:
         if self.session is None:
             raise Refused("the session waits for its TRANSFER_RESP; give it to transfer finish")
         return self.session
+
+
+def _checked(name: str) -> str:
+    """The name of a stream, if it is one: CS ID, SPI, SSRC."""
+    cs_id, spi, ssrc = name.split(" ")
+    if not int(cs_id) < 256 or len(bytes.fromhex(spi)) > _LONGEST or len(bytes.fromhex(ssrc)) != 4:
+        raise ValueError(name)
+    return name
+
+
+def _indices(rtp: int, rtcp: int) -> list[int]:
+    if int(rtp) not in range(-1, 1 << 48) or int(rtcp) not in range(-1, 1 << 31):
+        raise ValueError("no packet indices")
+    return [int(rtp), int(rtcp)]
 
 
 def session_json(session: Session) -> Json:
@@ -142,7 +159,7 @@ def _sp_hex(policy: SP | None) -> str | None:
 
 def session_of_json(content: Json) -> Session:
     """The reverse of `session_json`; raises what `BROKEN` names for other content."""
-    return Session(
+    session = Session(
         csb_id=int(content["csb_id"]),
         role={name: role for role, name in ROLES.items()}[content["role"]],
         local=identity_of_json(content["local"]),
@@ -164,6 +181,13 @@ def session_of_json(content: Json) -> Session:
             for one in content["crypto_sessions"]
         ),
     )
+    lengths = [n for one in session.crypto_sessions for n in key_lengths(one)]
+    if max(len(session.randr_i), len(session.randr_r), *lengths) > _LONGEST:
+        raise WireError("a RAND or a key of more octets than there may be")
+    for number, bits in (session.csb_id, 32), (session.last_t, 64):
+        number.to_bytes(bits // 8)  # raises OverflowError
+    profile_of(session.policy.prf)  # raises Refused for a PRF that nobody knows
+    return session
 
 
 def _record(kind: type[R], octets: str) -> R:

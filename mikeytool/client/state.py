@@ -8,9 +8,9 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.exchange.environment import NS, Environment
@@ -40,23 +40,44 @@ _RESOLVED = (
     "CREATE INDEX resolved_until ON resolved (until_ns)",
 )
 
+_HIGHEST = (
+    "ALTER TABLE streams ADD COLUMN rtp INTEGER NOT NULL DEFAULT -1",
+    "ALTER TABLE streams ADD COLUMN rtcp INTEGER NOT NULL DEFAULT -1",
+    "CREATE TABLE updated (session BLOB PRIMARY KEY, last_t BLOB NOT NULL) WITHOUT ROWID",
+)
+_BEHIND = (
+    "this session file is behind: {} by another copy of it; use the newest, for with this one a"
+    " key stream would be used twice"
+)
+
+
+class Stream(NamedTuple):
+    """An SSRC under a key, and the highest packet indices used, -1 for none."""
+
+    key: bytes
+    salt: bytes
+    ssrc: int
+    rtp: int = -1
+    rtcp: int = -1
+
 
 class ClientState(SqliteDatabase):
     """The client's own state file: a replay cache, the streams that it has sent, and the
     tickets that it resolved, with their keys.
 
     A stream is an SSRC under a key. Two of the same, in two sessions, would be encrypted
-    with one key stream.
+    with one key stream, and so would the packets of a copy of a session file: the highest
+    indices of each stream, and the last T of each session, tell the file that is behind.
     """
 
     kind = 0x6D6B636C  # "mkcl"
     name = "client state"
-    version = 2
-    migrations: ClassVar = {1: (*replay.FROM_VERSION_1, *_RESOLVED)}
+    version = 3
+    migrations: ClassVar = {1: (*replay.FROM_VERSION_1, *_RESOLVED), 2: _HIGHEST}
     schema = (
         "".join(f"{statement};" for statement in replay.SCHEMA)
         + "CREATE TABLE streams (stream BLOB PRIMARY KEY) WITHOUT ROWID;"
-        + "".join(f"{statement};" for statement in _RESOLVED)
+        + "".join(f"{statement};" for statement in (*_RESOLVED, *_HIGHEST))
     )
 
     def __init__(self, path: Path) -> None:
@@ -97,6 +118,41 @@ class ClientState(SqliteDatabase):
         with self.transaction() as db:
             for key, salt, ssrc in set(_streams(session)) - mine:
                 claim_stream(db, key, salt, ssrc)
+
+    def advance(self, before: Iterable[Stream], after: Iterable[Stream]) -> None:
+        """Write down how far streams were used by a session file; `before` is what it knew.
+
+        Refuses a file that knows less than is written down here, and then writes nothing.
+        """
+        with self.transaction() as db:
+            for each in before:
+                row = db.execute(
+                    "SELECT rtp, rtcp FROM streams WHERE stream = ?", (_stream_id(*each[:3]),)
+                ).fetchone()
+                if row is not None and (row[0] > each.rtp or row[1] > each.rtcp):
+                    raise Refused(_BEHIND.format(f"SSRC {each.ssrc:#010x} was sent further"))
+            for each in after:
+                db.execute(
+                    "INSERT OR REPLACE INTO streams VALUES (?, ?, ?)",
+                    (_stream_id(*each[:3]), each.rtp, each.rtcp),
+                )
+
+    def refuse_behind(self, session: Session) -> None:
+        """Refuse a session that was updated since by another copy of its file."""
+        with self.errors():
+            row = self.db.execute(
+                "SELECT last_t FROM updated WHERE session = ?", (_session_id(session),)
+            ).fetchone()
+        if row is not None and row[0] > session.last_t.to_bytes(8):
+            raise Refused(_BEHIND.format("it was updated"))
+
+    def updated(self, session: Session) -> None:
+        """Write down the last T of a session that was updated."""
+        with self.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO updated VALUES (?, ?)",
+                (_session_id(session), session.last_t.to_bytes(8)),
+            )
 
     def keep(self, env: Environment, resolved: TicketFile) -> None:
         """Remember a ticket that was resolved until it ends, if it may be cached (J flag)."""
@@ -150,11 +206,21 @@ def _streams(session: Session) -> Iterator[tuple[bytes, bytes, int]]:
             yield media.key, media.salt, crypto_session.ssrc
 
 
+def _stream_id(key: bytes, salt: bytes, ssrc: int) -> bytes:
+    return hashlib.sha256(key + salt + ssrc.to_bytes(4)).digest()
+
+
+def _session_id(session: Session) -> bytes:
+    """What tells the two ends of a session, and it from others; updates do not change it."""
+    role = b"" if session.role is None else bytes([session.role])
+    parts = (session.csb_id.to_bytes(4), role, session.local.data, session.randr_i, session.randr_r)
+    return hashlib.sha256(b"".join(len(p).to_bytes(4) + p for p in parts)).digest()
+
+
 def claim_stream(db: sqlite3.Connection, key: bytes, salt: bytes, ssrc: int) -> None:
     """Write down an SSRC under a key, within a transaction; refuse one that is there."""
-    stream = hashlib.sha256(key + salt + ssrc.to_bytes(4)).digest()
     try:
-        db.execute("INSERT INTO streams VALUES (?)", (stream,))
+        db.execute("INSERT INTO streams (stream) VALUES (?)", (_stream_id(key, salt, ssrc),))
     except sqlite3.IntegrityError:
         raise Refused(
             f"another session sends SSRC {ssrc:#010x} under the same key; their key streams"

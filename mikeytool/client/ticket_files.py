@@ -41,7 +41,15 @@ from mikeytool.wire.timestamp import Timestamp
 KIND = "ticket"
 PENDING = "pending request"
 
-BROKEN = (KeyError, ValueError, TypeError, AttributeError, RuntimeError, MikeyError)
+BROKEN = (
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MikeyError,
+)
 """What reading a file that was tampered with may raise."""
 
 _MPK_SPI = b"\0"
@@ -252,10 +260,9 @@ class Pending:
         content = read_json(path, PENDING)
         try:
             init, key = bytes.fromhex(content["message"]), bytes.fromhex(content["key"])
-            kms = identity_of_json(content["kms"])
-        except (KeyError, ValueError, TypeError):
+            return cls(_init_of(Message.parse(init)), key, identity_of_json(content["kms"]))
+        except BROKEN:
             raise WireError(f"{path}: it is broken; make the request again") from None
-        return cls(_init_of(Message.parse(init)), key, kms)
 
     def accept(self, env: Environment, answer: bytes) -> tuple[TicketFile, Sequence[Difference]]:
         """Verify the answer; the ticket, and how it differs from what was asked for.

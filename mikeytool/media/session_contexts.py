@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mikeytool.client.session_files import SessionFile, locked_session, with_sent
 from mikeytool.exchange.session import CryptoSession
@@ -20,6 +21,9 @@ from mikeytool.srtp.sender import Sender
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import srtp_session_data
 from mikeytool.wire.registry import ProtType
+
+if TYPE_CHECKING:
+    from mikeytool.client.state import ClientState, Stream
 
 
 @dataclass
@@ -95,20 +99,30 @@ def session_senders(
     `SessionSenders` does.
     """
     with ExitStack() as stack:
+        # Imported here because few commands need a database.
+        from mikeytool.client.state import open_state
+
         files = [(path, stack.enter_context(locked_session(path))) for path in paths]
-        senders = SessionSenders(files, settings)
+        senders = SessionSenders(files, settings, stack.enter_context(closing(open_state())))
         yield senders.contexts, senders.save
 
 
 class SessionSenders:
     """Encrypts the streams of sessions, each with its own key, and remembers what was sent."""
 
-    def __init__(self, files: Sequence[tuple[Path, SessionFile]], settings: Settings) -> None:
+    def __init__(
+        self,
+        files: Sequence[tuple[Path, SessionFile]],
+        settings: Settings,
+        state: ClientState,
+    ) -> None:
         """Take the streams that sessions send.
 
-        Raises UsageError when there is none, or when two sessions send the same SSRC.
+        Raises UsageError when there is none, or when two sessions send the same SSRC, and
+        Refused for a file that another copy of it has left behind.
         """
         self._files = files
+        self._state = state
         self._settings = settings
         self._senders: list[tuple[SessionStream, Sender]] = []
         self._saved = {path: content.sent for path, content in files}
@@ -122,6 +136,8 @@ class SessionSenders:
                     self._add(stream, taken)
         if not self._senders:
             raise UsageError("the session has no SRTP stream to send")
+        self._marks = list(self._known())
+        state.advance(self._marks, ())
         remote = frozenset(
             ssrc
             for _, content in files
@@ -160,6 +176,29 @@ class SessionSenders:
                 self._claim(path)
                 with_sent(content, sent).write(path, force=True)
                 self._saved[path] = sent
+        # Behind the files, which then may be ahead, not behind, when this process is killed.
+        marks = [
+            self._mark(stream, ssrc, *highest)
+            for stream, sender in self._senders
+            for ssrc, highest in sender.highest.items()
+        ]
+        if marks != self._marks:
+            self._state.advance(self._marks, marks)
+            self._marks = marks
+
+    def _known(self) -> Iterator[Stream]:
+        """How far the session files say that their streams were used."""
+        for stream, sender in self._senders:
+            for ssrc in sender.highest.keys() | {stream.ssrc}:
+                if ssrc is not None:
+                    rtp, rtcp = stream.content.sent.get(stream.index_name(ssrc), (-1, -1))
+                    yield self._mark(stream, ssrc, rtp, rtcp)
+
+    def _mark(self, stream: SessionStream, ssrc: int, rtp: int, rtcp: int) -> Stream:
+        from mikeytool.client.state import Stream
+
+        master = stream.master_keys(self._settings.now_ns)[-1]
+        return Stream(master.key, master.salt, ssrc, rtp, rtcp)
 
     def _sent(self, path: Path) -> dict[str, list[int]]:
         """The highest indices used of the session in a file, as the file has them."""
@@ -181,10 +220,9 @@ class SessionSenders:
         ]
         if not new:
             return
-        # Imported here because few sessions need a database.
-        from mikeytool.client.state import claim_stream, open_state
+        from mikeytool.client.state import claim_stream
 
-        with closing(open_state()) as state, state.transaction() as db:
+        with self._state.transaction() as db:
             for _, stream, ssrc in new:
                 master = stream.master_keys(self._settings.now_ns)[-1]
                 claim_stream(db, master.key, master.salt, ssrc)

@@ -202,10 +202,14 @@ def read_json(path: Path, kind: str) -> Json:
     return content
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def parse_json(data: bytes) -> Json | None:
     """The JSON object in `data`, or None if it is something else."""
     try:
-        content = json.loads(data)
+        content = json.loads(data, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

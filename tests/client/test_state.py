@@ -76,7 +76,7 @@ def test_the_file_that_another_process_made_just_now(
 
 def test_it_is_private(state_path: Path) -> None:
     with closing(open_state()) as state, state.transaction() as db:
-        db.execute("INSERT INTO streams VALUES (x'00')")
+        db.execute("INSERT INTO streams (stream) VALUES (x'00')")
         for path in state_path.parent.iterdir():
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     assert stat.S_IMODE(state_path.parent.stat().st_mode) == 0o700
@@ -220,7 +220,7 @@ def test_a_state_of_the_first_version_goes_on(world: World, state_path: Path) ->
         db.executescript(
             f"BEGIN; PRAGMA application_id={ClientState.kind}; PRAGMA user_version=1; {REPLAY}"
             " CREATE TABLE streams (stream BLOB PRIMARY KEY) WITHOUT ROWID;"
-            " INSERT INTO streams VALUES (x'07'); COMMIT;"
+            " INSERT INTO streams (stream) VALUES (x'07'); COMMIT;"
         )
     init = read_transfer_init(world.call(world.held(PLAIN)))
     with closing(open_state()) as state:
