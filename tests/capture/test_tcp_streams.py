@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import pytest
 
 from mikeytool.capture.body import MAX_BODY
@@ -247,3 +250,34 @@ def test_what_never_ends_is_bounded() -> None:
 )
 def test_where_a_message_ends(data: bytes, length: int) -> None:
     assert whole_message(data) == length
+
+
+def steps_of(data: bytes) -> int:
+    """How many lines of Python run for a MIKEY stream of one octet a segment."""
+    count = 0
+
+    def trace(_frame: FrameType, _event: str, _argument: object) -> object:
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        Mikey().feed(*cut(data, 1))
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_work_grows_with_the_octets_of_a_stream_in_tiny_segments() -> None:
+    """Behind a long message that ends late come many short ones, all given at once."""
+    long = bytes([1, 0, 21, 0]) + bytes(4) + bytes([0, 1])
+    short = long[:2] + b"\x0b" + long[3:] + bytes.fromhex("0000")
+
+    def stream(size: int) -> bytes:
+        first = long + bytes([0, 0]) + size.to_bytes(2) + bytes(size)
+        return first + short * (size // len(short))
+
+    steps_of(stream(256))
+    assert steps_of(stream(4096)) < 2.5 * steps_of(stream(2048))
