@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -256,7 +257,7 @@ def steps_of(data: bytes) -> int:
     """How many lines of Python run for a MIKEY stream of one octet a segment."""
     count = 0
 
-    def trace(_frame: FrameType, _event: str, _argument: object) -> object:
+    def trace(_frame: FrameType, _event: str, _argument: Any) -> Any:
         nonlocal count
         count += 1
         return trace

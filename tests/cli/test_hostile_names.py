@@ -11,7 +11,8 @@ from mikeytool.cli.render import table
 from mikeytool.cli.render.guarded_streams import guarded_streams
 from mikeytool.cli.render.table import print_table
 from tests.capture.network import THERE, pcap, udp
-from tests.cli.shell import Ran, Shell
+from tests.cli.in_process import Ran
+from tests.cli.shell import Shell
 
 NASTY = "x\x1b[2J\x07\x9b\u202egpj\x7f"
 UNSAFE = {"\x1b", "\x07", "\x9b", "\u202e", "\x7f", "\r"}

@@ -14,7 +14,8 @@ from tests.cli.shell import Shell, with_sessions
 def ssrc_of(shell: Shell, session: str) -> str:
 
     shown = json.loads(shell.ok(f"mikeytool transfer show {session} --json"))
-    return next(one["ssrc"] for one in shown["crypto_sessions"] if one["direction"] == "send")[2:]
+    found: str = next(one["ssrc"] for one in shown["crypto_sessions"] if one["direction"] == "send")
+    return found[2:]
 
 
 def packet(ssrc: str, seq: int) -> str:

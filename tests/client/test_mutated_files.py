@@ -18,7 +18,7 @@ from tests.cli.shell import Shell, with_sessions
 from tests.series import Series
 from tests.world import START
 
-ODD = (
+ODD: tuple[Any, ...] = (
     "", "0", "zz", "ff" * 70000, "-1", None, True, [], {}, [[]], -1, 1 << 31, 1 << 32, 1 << 64,
     1 << 4000, 1e308, float("inf"), float("-inf"), float("nan"), "\udcff", "\x1b[2J", "NaN",
 )  # fmt: skip
