@@ -183,7 +183,8 @@ def rcc_tag_length(subject: Subject, payload: SP, within: Within) -> Iterator[Fo
 def aead_mac(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
     """A MAC on top of a cipher that authenticates by itself."""
     policy = subject.srtp(payload)
-    if policy and policy.is_aead and policy.auth_alg != SrtpAuthAlg.NULL:
+    # RCCm3 has no MAC: it puts the ROC into the tag (RFC 7714 7.1).
+    if policy and policy.is_aead and policy.auth_alg not in (SrtpAuthAlg.NULL, SrtpAuthAlg.RCC_M3):
         yield Found(
             payload,
             f"{label(SrtpEncrAlg, policy.encr_alg)} authenticates by itself; set the"

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mikeytool.srtp.packet import parse_rtcp as parse_rtcp
     from mikeytool.srtp.packet import parse_rtp as parse_rtp
     from mikeytool.srtp.receiver import Receiver as Receiver
+    from mikeytool.srtp.roc_search import SearchBudget as SearchBudget
     from mikeytool.srtp.sdes import Crypto as Crypto
     from mikeytool.srtp.sdes import parse_crypto as parse_crypto
     from mikeytool.srtp.security_policy import policy_for as policy_for
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from mikeytool.srtp.stream import Stream as Stream
     from mikeytool.srtp.suites import SUITES as SUITES
     from mikeytool.srtp.suites import Cipher as Cipher
+    from mikeytool.srtp.suites import Rcc as Rcc
     from mikeytool.srtp.suites import Suite as Suite
     from mikeytool.srtp.suites import suite as suite
 
@@ -55,10 +57,11 @@ __getattr__, __dir__, __all__ = face(
         "master_key": ("MasterKey",),
         "packet": ("is_rtcp", "parse_rtcp", "parse_rtp"),
         "receiver": ("Receiver",),
+        "roc_search": ("SearchBudget",),
         "sdes": ("Crypto", "parse_crypto"),
         "security_policy": ("policy_for", "read_policy"),
         "sender": ("Sender",),
         "stream": ("Stream",),
-        "suites": ("SUITES", "Cipher", "Suite", "suite"),
+        "suites": ("SUITES", "Cipher", "Rcc", "Suite", "suite"),
     },
 )

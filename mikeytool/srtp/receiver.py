@@ -107,6 +107,7 @@ class Receiver:
         self.notes = Notes()
         self.searches = True
         self._suite = suite
+        self._carries_roc = suite.rcc is not None
         self._ssrcs = ssrcs
         self._barred = barred
         self._owned = owned
@@ -203,7 +204,7 @@ class Receiver:
             index, reach = window.next, NEAR
             if index & 0xFFFF != sequence or not sequence:
                 index = _index(ssrc, index - 1, sequence)
-        if self._suite.rcc is not None:
+        if self._carries_roc:
             roc = carried_roc(self._suite, packet, sequence)
             index = index if roc is None else roc << 16 | sequence
         likely = index

@@ -65,6 +65,7 @@ def test_a_broken_message(broken: Case) -> None:
         GCM,
         {**GCM, "p1": 32},
         {**GCM, "p0": 5},
+        {**GCM, "p2": 4, "p18": 4, "p19": 0},
         {"p6": 16},
         dict.fromkeys(("p0", "p1", "p2", "p3", "p4", "p7", "p8", "p10", "p11")),
     ],

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mikeytool.srtp import Cipher, MasterKey, Receiver, Sender, Suite, is_rtcp, suite
-from mikeytool.srtp.suites import adapted
+from mikeytool.srtp.suites import adapted, with_rtcp_tag
 from tests.peers import libsrtp
 from tests.peers.programs import need_library, run
 from tests.srtp.media import protect_all, unprotect_all
@@ -42,7 +42,12 @@ EACH = pytest.mark.parametrize(
         suite("AES_256_CM_HMAC_SHA1_32"),
         GCM,
         suite("AEAD_AES_256_GCM"),
+        suite("AEAD_AES_128_GCM_8"),
+        suite("AEAD_AES_256_GCM_8"),
         suite("NULL_HMAC_SHA1_80"),
+        suite("NULL_HMAC_SHA1_32"),
+        with_rtcp_tag(CM, 4),
+        with_rtcp_tag(GCM, 8),
         adapted(CM, rtp_encrypted=False),
         adapted(CM, rtcp_encrypted=False),
         adapted(CM, rtp_authenticated=False),
