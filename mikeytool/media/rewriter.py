@@ -116,7 +116,7 @@ class Rewriter:
                     except MikeyError as error:
                         done = self._demux.process(route, packet, record, batch, error)
             except Duplicate as error:
-                if not _is_recent(route, record, error.behind):
+                if self._is_text or not _is_recent(route, record, error.behind):
                     self._failed(record, stream, error, out)
                     continue
                 stream.duplicates += 1

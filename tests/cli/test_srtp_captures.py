@@ -355,6 +355,14 @@ def test_bare_keys_load_no_grammar_of_messages(shell: Shell) -> None:
     shell.ok(f'python -c "{code}"')
 
 
+def test_a_line_that_comes_again_is_a_replay(shell: Shell) -> None:
+    packet = sender().protect(rtp(1)).hex()
+    shell.path("in").write_text(f"{packet}\n{packet}\n")
+    (row,) = decrypt(shell, code=1)
+    assert counts(row, "decrypted", "replayed", "duplicates") == (1, 1, 0)
+    assert shell.path("out").read_text().split() == [rtp(1).hex()]
+
+
 def test_keys_of_another_file(shell: Shell) -> None:
     one = sender()
     write(shell, "in", [frame(one.protect(rtp(n))) for n in range(3)])
