@@ -1,4 +1,4 @@
-"""Rules about a message and the one before it: what it has to echo, and what it must not."""
+"""Rules that compare a message with the previous one: what it must echo, and what it must not."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _KEY_ANSWERS = (D.REQUEST_KEY_RESP, D.R_MESSAGE_1, D.R_MESSAGE_2)
 
 @rule("other-csb-id", Level.ERROR, "RFC 3830 6.1")
 def other_csb_id(subject: Subject) -> Iterator[Found]:
-    """Another CSB ID than the message before has."""
+    """A CSB ID that differs from that of the previous message."""
     if subject.init is not None and subject.init.header.csb_id != subject.header.csb_id:
         yield Found(
             HEADER,
-            f"CSB ID {subject.header.csb_id:#010x}, the message before has"
+            f"the CSB ID is {subject.header.csb_id:#010x}, but the previous message has"
             f" {subject.init.header.csb_id:#010x}; echo it, or give --init of this exchange",
         )
 
 
 @rule("no-answer", Level.ERROR, "RFC 3830 6.1")
 def no_answer(subject: Subject) -> Iterator[Found]:
-    """A message of a type that cannot follow the message before."""
+    """A message of a type that cannot follow the previous message."""
     init = subject.init
     if init is not None and init.header.csb_id == subject.header.csb_id and not subject.relation:
         yield Found(
@@ -59,33 +59,35 @@ def no_answer(subject: Subject) -> Iterator[Found]:
 
 @rule("other-version", Level.ERROR, "RFC 6043 4.2.1.5", relation=Relation.ANSWER)
 def other_version(subject: Subject) -> Iterator[Found]:
-    """An answer of another version."""
+    """An answer with a different version."""
     if subject.init is not None and subject.init.header.version != subject.header.version:
-        yield Found(HEADER, f"version {subject.header.version}; echo that of the initial message")
+        yield Found(
+            HEADER, f"the version is {subject.header.version}; echo that of the initial message"
+        )
 
 
 @rule("other-prf", Level.ERROR, "RFC 6043 4.2.1.5", relation=Relation.ANSWER)
 def other_prf(subject: Subject) -> Iterator[Found]:
-    """An answer with another PRF func."""
+    """An answer with a different PRF func."""
     if subject.init is not None and subject.init.header.prf != subject.header.prf:
         yield Found(
             HEADER,
-            f"PRF func {label(PrfFunc, subject.header.prf)}, the initial message has"
+            f"the PRF func is {label(PrfFunc, subject.header.prf)}, but the initial message has"
             f" {label(PrfFunc, subject.init.header.prf)}; echo it",
         )
 
 
 @rule("other-map", Level.ERROR, "RFC 3830 6.1", relation=Relation.ANSWER)
 def other_map(subject: Subject) -> Iterator[Found]:
-    """An answer with another type of CS ID map."""
+    """An answer with a different type of CS ID map."""
     if subject.init is None or subject.kind in (D.ERROR, D.RSA_R_R_MSG):
         return
     mine, theirs = subject.header.cs_id_map_type, subject.init.header.cs_id_map_type
     if mine != theirs and subject.kind not in KMS_EXCHANGES:
         yield Found(
             HEADER,
-            f"the map is of type {label(CsIdMapType, mine)}, that of the initial message"
-            f" {label(CsIdMapType, theirs)}; take the same",
+            f"the map is of type {label(CsIdMapType, mine)}, but that of the initial message is"
+            f" of type {label(CsIdMapType, theirs)}; use the same",
         )
 
 
@@ -104,7 +106,7 @@ def _mac_alg(message: Message) -> int | None:
 
 @rule("other-mac", Level.ERROR, "RFC 3830 6.9", relation=Relation.ANSWER)
 def other_mac(subject: Subject) -> Iterator[Found]:
-    """An answer with another MAC algorithm."""
+    """An answer with a different MAC algorithm."""
     # There is no negotiation (interpretation 23); an Error may be about the algorithm.
     if subject.init is None or subject.kind == D.ERROR:
         return
@@ -112,8 +114,8 @@ def other_mac(subject: Subject) -> Iterator[Found]:
     if None not in (mine, theirs) and mine != theirs:
         yield Found(
             subject.message.find(V) or HEADER,
-            f"the MAC is {label(MacAlg, mine or 0)}, that of the initial message"
-            f" {label(MacAlg, theirs or 0)}; there is no negotiation, take the same",
+            f"the MAC is {label(MacAlg, mine or 0)}, but that of the initial message is"
+            f" {label(MacAlg, theirs or 0)}; there is no negotiation, so use the same",
         )
 
 
@@ -128,44 +130,44 @@ def _same_t(subject: Subject) -> tuple[T, bool] | None:
 
 @rule("other-time", Level.ERROR, "RFC 3830 5.2", kinds=_SAME_TIME, relation=Relation.ANSWER)
 def other_time(subject: Subject) -> Iterator[Found]:
-    """An answer with a timestamp of its own, where it repeats that of the initial message."""
+    """An answer with its own timestamp, where it must repeat that of the initial message."""
     if (found := _same_t(subject)) and not found[1]:
-        yield Found(found[0], "T is not that of the initial message; repeat it")
+        yield Found(found[0], "T differs from that of the initial message; repeat that one")
 
 
 @rule("time-repeated", Level.ERROR, "RFC 6043 4.2.1.5", kinds=_FRESH_TIME,
       relation=Relation.ANSWER)  # fmt: skip
 def time_repeated(subject: Subject) -> Iterator[Found]:
-    """An answer with the timestamp of the initial message, where it takes a fresh one."""
+    """An answer that repeats the timestamp of the initial message, where it must have its own."""
     if subject.init is None or subject.init.header.data_type not in TICKET_MODE:
         return
     found = _same_t(subject)
     if found and found[1] and found[0].ts_type != TsType.COUNTER:
-        yield Found(found[0], "T is that of the initial message; take the time of the answer")
+        yield Found(found[0], "T is that of the initial message; use the time of the answer")
 
 
 @rule("update-time", Level.ERROR, "RFC 3830 4.5", relation=Relation.UPDATE)
 def update_time(subject: Subject) -> Iterator[Found]:
-    """A CSB update with the timestamp of the message before."""
+    """A CSB update with the timestamp of the previous message."""
     if (found := _same_t(subject)) and found[1]:
-        yield Found(found[0], "an update takes a new timestamp")
+        yield Found(found[0], "T is that of the previous message; an update needs a new timestamp")
 
 
 @rule("update-public-key", Level.ERROR, "RFC 3830 4.5", kinds=[D.PUBLIC_KEY],
       relation=Relation.UPDATE)  # fmt: skip
 def update_public_key(subject: Subject) -> Iterator[Found]:
-    """A public-key message as an update although the envelope key is cached."""
+    """A public-key message used as an update although the envelope key is cached."""
     pke = None if subject.init is None else subject.init.find(PKE)
     if pke is not None and pke.c != CacheType.NO_CACHE:
         yield Found(
             HEADER,
-            f"C was {label(CacheType, pke.c)}: an update is a pre-shared key message under the"
-            " envelope key",
+            f"C was {label(CacheType, pke.c)}; send the update as a pre-shared key message under"
+            " the envelope key",
         )
 
 
 def _static(message: Message) -> dict[str, bytes]:
-    """RANDs and ticket of a message, by their names."""
+    """The RANDs and the ticket of a message, by name."""
     found: dict[str, bytes] = {}
     for payload in message.payloads:
         if isinstance(payload, RAND | RANDR):
@@ -196,49 +198,58 @@ def sp_resent(subject: Subject) -> Iterator[Found]:
     theirs = {sp.policy_no: sp.policy_param for sp in subject.init.all(SP)}
     for sp in subject.message.all(SP):
         if theirs.get(sp.policy_no) == sp.policy_param:
-            yield Found(sp, f"policy {sp.policy_no} is the initiator's; name it, do not resend it")
+            yield Found(
+                sp,
+                f"policy {sp.policy_no} is the initiator's; refer to it by number only",
+            )
 
 
 @rule("sp-number-taken", Level.ERROR, "RFC 3830 6.10", relation=Relation.ANSWER)
 def sp_number_taken(subject: Subject) -> Iterator[Found]:
-    """An answer with a policy of its own under a number of the initiator's."""
+    """An answer with a new policy under a number that the initiator already uses."""
     # The numbers of both ends differ (interpretation 25).
     if subject.init is None or subject.kind != D.TRANSFER_RESP:
         return
     theirs = {sp.policy_no: sp.policy_param for sp in subject.init.all(SP)}
     for sp in subject.message.all(SP):
         if sp.policy_no in theirs and theirs[sp.policy_no] != sp.policy_param:
-            yield Found(sp, f"policy number {sp.policy_no} is the initiator's; take another")
+            yield Found(sp, f"the initiator already uses policy number {sp.policy_no}; use another")
 
 
 @rule("dh-pair", Level.ERROR, "RFC 3830 4.5", kinds=_DH_ANSWERS)
 def dh_pair(subject: Subject) -> Iterator[Found]:
-    """A Diffie-Hellman answer with one value: there are both or, in an update, none."""
+    """A Diffie-Hellman answer with one value; it has both or, in an update, neither."""
     found = subject.message.all(DH)
     if len(found) == 1:
-        yield Found(found[0], "one DH payload; an answer has DHr and DHi, or neither")
+        yield Found(found[0], "there is one DH payload; an answer has both DHr and DHi, or neither")
 
 
 @rule("dh-echo", Level.ERROR, "RFC 3830 3.3", kinds=_DH_ANSWERS, relation=Relation.ANSWER)
 def dh_echo(subject: Subject) -> Iterator[Found]:
-    """A Diffie-Hellman answer without the initiator's value, or in another group."""
+    """A Diffie-Hellman answer without the initiator's value, or in a different group."""
     offered = None if subject.init is None else subject.init.find(DH)
     found = subject.message.all(DH)
     if offered is None:
         for dh in found[:1]:
-            yield Found(dh, "the initial message has no DH payload, so the answer has none")
+            yield Found(
+                dh,
+                "the initial message has no DH payload, so the answer must have none; leave it out",
+            )
         return
     values = [(dh.dh_group, dh.dh_value) for dh in found]
     if (offered.dh_group, offered.dh_value) not in values:
         place: Payload | object = found[-1] if found else HEADER
         yield Found(place, "DHi of the initial message is not in the answer; repeat it")  # type: ignore[arg-type]
     elif any(dh.dh_group != offered.dh_group for dh in found):
-        yield Found(found[0], "DHr is of another group than DHi; the initiator chooses the group")
+        yield Found(
+            found[0],
+            "DHr and DHi are of different groups; use the group of DHi",
+        )
 
 
 @rule("initiator-echo", Level.ERROR, "RFC 3830 3.3", relation=Relation.ANSWER)
 def initiator_echo(subject: Subject) -> Iterator[Found]:
-    """An answer that names another initiator than the initial message."""
+    """An answer with an initiator other than that of the initial message."""
     if subject.init is None:
         return
     if subject.kind in _DH_ANSWERS:
@@ -259,7 +270,7 @@ def initiator_echo(subject: Subject) -> Iterator[Found]:
 
 @rule("rsa-r-rand", Level.ERROR, "RFC 4738 3.6", kinds=[D.RSA_R_R_MSG], relation=Relation.ANSWER)
 def rsa_r_rand(subject: Subject) -> Iterator[Found]:
-    """RSA-R with a RAND in both messages, or in none."""
+    """RSA-R with a RAND in both messages, or in neither."""
     if subject.init is None:
         return
     mine, theirs = subject.message.find(RAND), subject.init.find(RAND)
@@ -277,7 +288,7 @@ def _in_group(message: Message) -> bool:
 @rule("rsa-r-policy", Level.ERROR, "RFC 4738 3.6", kinds=[D.RSA_R_R_MSG],
       relation=Relation.ANSWER)  # fmt: skip
 def rsa_r_policy(subject: Subject) -> Iterator[Found]:
-    """An RSA-R answer without a policy, though the initiator offered some."""
+    """An RSA-R answer without a policy, although the initiator offered some."""
     offered = subject.init is not None and subject.init.find(SP) is not None
     if offered and subject.message.find(SP) is None:
-        yield Found(HEADER, "the initiator offers policies and the answer has no SP; choose one")
+        yield Found(HEADER, "the initiator offers policies, but the answer has no SP; choose one")

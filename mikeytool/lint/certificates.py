@@ -1,6 +1,6 @@
 """Rules about the certificates in a message (RFC 3830 6.7, RFC 6043 4.2.1.3).
 
-Certificates are looked into with what loads OpenSSL, so that comes only when there are any.
+Reading a certificate loads OpenSSL, so this is put off until a message has one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 D = DataType
 MOST = 8
-"""How many certificates of a message are looked into."""
+"""How many certificates of a message are checked."""
 
 _NS = 1_000_000_000
 _CHAINED = (D.REQUEST_INIT_PK, D.RESOLVE_INIT_PK)
@@ -46,7 +46,7 @@ def _read(der: bytes) -> Certificate | str:
 
 
 def _certs(subject: Subject) -> list[CERT]:
-    """The first CERT payloads that hold a certificate and no URL."""
+    """The first CERT payloads that hold a certificate rather than a URL."""
     held = (p for p in subject.message.all(CERT) if p.cert_type != CertType.X509V3_URL)
     return [payload for payload, _ in zip(held, range(MOST), strict=False)]
 
@@ -60,7 +60,7 @@ def _certificates(subject: Subject) -> Iterator[tuple[CERT, Certificate]]:
 
 @rule("cert-unreadable", Level.ERROR, "RFC 3830 6.7", needs=CERT)
 def cert_unreadable(subject: Subject) -> Iterator[Found]:
-    """A CERT payload that holds no X.509 certificate in DER."""
+    """A CERT payload without a readable X.509 certificate in DER."""
     for payload in _certs(subject):
         trouble = _read(payload.cert_data)
         if isinstance(trouble, str):
@@ -69,11 +69,11 @@ def cert_unreadable(subject: Subject) -> Iterator[Found]:
 
 @rule("cert-url", Level.ERROR, "RFC 3830 6.7", on=CERT)
 def cert_url(subject: Subject, payload: CERT, within: Within) -> Iterator[Found]:
-    """A certificate by URL that is no plain ASCII URL."""
+    """A certificate URL that is not a plain ASCII URL."""
     if payload.cert_type == CertType.X509V3_URL:
         url = payload.cert_data
         if not (url.isascii() and b"://" in url and not set(url) & set(range(33))):
-            yield Found(payload, "this is no URL in plain ASCII, scheme://host/path")
+            yield Found(payload, "the content is not a URL in plain ASCII, scheme://host/path")
 
 
 @rule("cert-chain", Level.ERROR, "RFC 6043 4.2.1.3", needs=CERT, kinds=_CHAINED)
@@ -83,8 +83,8 @@ def cert_chain(subject: Subject) -> Iterator[Found]:
         if below.issuer != above.subject:
             yield Found(
                 payload,
-                "the certificate does not certify the one before it; the sender's own comes"
-                " first, then each that certifies the one before",
+                "the certificate does not certify the one before it; put the sender's own first,"
+                " then each one that certifies the one before it",
             )
 
 
@@ -97,9 +97,12 @@ def cert_weak(subject: Subject) -> Iterator[Found]:
     for payload, certificate in _certificates(subject):
         key = certificate.public_key()
         if not isinstance(key, RSAPublicKey):
-            yield Found(payload, "the key is not for RSA, and MIKEY has no other signature in it")
+            yield Found(
+                payload,
+                "the key is not an RSA key, and MIKEY supports no other kind in a certificate",
+            )
         elif key.key_size < MIN_RSA:
-            yield Found(payload, f"the RSA key has {key.key_size} bits, {MIN_RSA} are the least")
+            yield Found(payload, f"the RSA key has {key.key_size} bits; use at least {MIN_RSA}")
         try:
             signed_with = certificate.signature_hash_algorithm
         except UnsupportedAlgorithm:
@@ -110,7 +113,7 @@ def cert_weak(subject: Subject) -> Iterator[Found]:
 
 @rule("cert-expired", Level.NOTE, "RFC 3830 4.3.1", needs=CERT)
 def cert_expired(subject: Subject) -> Iterator[Found]:
-    """A certificate whose validity is over."""
+    """A certificate that has expired."""
     for payload, certificate in _certificates(subject):
         ended = int(certificate.not_valid_after_utc.timestamp()) * _NS
         if ended < subject.now_ns:
@@ -119,18 +122,18 @@ def cert_expired(subject: Subject) -> Iterator[Found]:
 
 @rule("cert-to-come", Level.WARNING, "RFC 3830 4.3.1", needs=CERT)
 def cert_to_come(subject: Subject) -> Iterator[Found]:
-    """A certificate whose validity has not begun."""
+    """A certificate that is not valid yet."""
     for payload, certificate in _certificates(subject):
         begins = int(certificate.not_valid_before_utc.timestamp()) * _NS
         if begins > subject.now_ns:
             yield Found(
-                payload, f"the certificate is valid only in {span(begins - subject.now_ns)}"
+                payload, f"the certificate becomes valid only in {span(begins - subject.now_ns)}"
             )
 
 
 @rule("cert-identity", Level.WARNING, "RFC 3830 4.3.1", needs=CERT)
 def cert_identity(subject: Subject) -> Iterator[Found]:
-    """A certificate whose subjectAltName does not have the sender's identity."""
+    """A certificate without the sender's identity in its subjectAltName."""
     # The CN is never looked at (interpretation 34).
     sender = _sender(subject)
     for payload, certificate in _certificates(subject):
@@ -139,13 +142,13 @@ def cert_identity(subject: Subject) -> Iterator[Found]:
         if sender is not None and Identity.of(sender) not in identities(certificate):
             yield Found(
                 payload,
-                f"the subjectAltName does not have {Identity.of(sender)}, who sends the message",
+                f"the subjectAltName does not contain the sender, {Identity.of(sender)}",
             )
         return
 
 
 def _sender(subject: Subject) -> ID | IDR | None:
-    """The identity of who signs the message, which stands before all others."""
+    """The identity of the signer of the message, which comes before all others."""
     if subject.kind in (D.REQUEST_INIT_PK, D.REQUEST_KEY_PKE):
         return identity_in(subject.message.payloads, IdRole.INITIATOR)
     if subject.kind == D.RESOLVE_INIT_PK:
@@ -157,7 +160,10 @@ def _sender(subject: Subject) -> ID | IDR | None:
 
 @rule("cert-with-eccsi", Level.ERROR, "RFC 6509 2.2.1", on=CERT, kinds=[D.SAKKE_MSG])
 def cert_with_eccsi(subject: Subject, payload: CERT, within: Within) -> Iterator[Found]:
-    """A certificate in a SAKKE message with an ECCSI signature, which has none."""
+    """A certificate beside an ECCSI signature, which needs none, in a SAKKE message."""
     sign = subject.message.find(SIGN)
     if sign is not None and sign.s_type == SType.ECCSI:
-        yield Found(payload, "an ECCSI signature goes with an identity, not with a certificate")
+        yield Found(
+            payload,
+            "an ECCSI signature is verified with an identity, not with a certificate; leave it out",
+        )

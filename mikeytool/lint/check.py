@@ -10,7 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from mikeytool import decode
-from mikeytool.lint import (  # noqa: F401 - their rules put themselves on the list
+from mikeytool.lint import (  # noqa: F401 - their rules register themselves
     answers,
     certificates,
     header,
@@ -30,7 +30,7 @@ from mikeytool.wire.errors import WireError
 from mikeytool.wire.message import Message
 
 MOST = 50
-"""How often one rule reports something in one message; more would not help."""
+"""The most findings of one rule in one message; more would not help."""
 
 
 class Report(NamedTuple):

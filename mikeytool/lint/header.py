@@ -26,25 +26,28 @@ _FIRST_PRIVATE = 241
 
 @rule("version", Level.ERROR, "RFC 3830 6.1")
 def version(subject: Subject) -> Iterator[Found]:
-    """A version other than 1, the only one there is."""
+    """A version other than 1, the only one that exists."""
     if subject.header.version != MIKEY_VERSION:
-        yield Found(HEADER, f"version {subject.header.version}; MIKEY has version 1 and no other")
+        yield Found(HEADER, f"the version is {subject.header.version}; MIKEY has only version 1")
 
 
 @rule("number-unassigned", Level.WARNING, "RFC 3830 10")
 def number_unassigned(subject: Subject) -> Iterator[Found]:
-    """A number that is in no registry."""
+    """A number that is not in its registry."""
     for place, name, value in subject.unregistered:
         if value < _FIRST_PRIVATE:
-            yield Found(place, f"{_words(name)} {value} is not assigned; nobody else knows it")
+            yield Found(
+                place,
+                f"{_words(name)} {value} is not assigned; other implementations do not know it",
+            )
 
 
 @rule("number-private", Level.NOTE, "RFC 3830 10")
 def number_private(subject: Subject) -> Iterator[Found]:
-    """A number for private use, which only its maker knows."""
+    """A number for private use, known only to its vendor."""
     for place, name, value in subject.unregistered:
         if value >= _FIRST_PRIVATE:
-            yield Found(place, f"{_words(name)} {value} is for private use; ask its maker")
+            yield Found(place, f"{_words(name)} {value} is for private use; ask its vendor")
 
 
 def _words(name: str) -> str:
@@ -53,11 +56,12 @@ def _words(name: str) -> str:
 
 @rule("empty-map-count", Level.ERROR, "RFC 4563 5")
 def empty_map_count(subject: Subject) -> Iterator[Found]:
-    """Crypto sessions that are counted in an Empty map."""
+    """An Empty map with a #CS other than 0."""
     header = subject.header
     if header.cs_id_map_type == CsIdMapType.EMPTY and header.cs_count:
         yield Found(
-            HEADER, f"#CS is {header.cs_count} with an Empty map, which holds none; set it to 0"
+            HEADER,
+            f"#CS is {header.cs_count}, but an Empty map has no crypto sessions; set it to 0",
         )
 
 
@@ -66,18 +70,19 @@ def empty_map_policy(subject: Subject) -> Iterator[Found]:
     """A security policy beside an Empty map."""
     if subject.header.cs_id_map_type == CsIdMapType.EMPTY and subject.kind != D.ERROR:
         for sp in subject.message.all(SP)[:1]:
-            yield Found(sp, "with an Empty map no SP may stand in the message; leave one out")
+            yield Found(
+                sp, "a message with an Empty map must not have an SP; leave one of them out"
+            )
 
 
 @rule("exchange-map", Level.ERROR, "RFC 6043 4.2.1.1", kinds=KMS_EXCHANGES)
 def exchange_map(subject: Subject) -> Iterator[Found]:
-    """Crypto sessions in Ticket Request or Ticket Resolve, which handle none."""
+    """A map other than the Empty map in Ticket Request or Ticket Resolve."""
     if subject.header.cs_id_map_type != CsIdMapType.EMPTY:
         yield Found(
             HEADER,
             f"{subject.name} has a map of type"
-            f" {label(CsIdMapType, subject.header.cs_id_map_type)}; the Empty map with #CS 0 is"
-            " the one it takes",
+            f" {label(CsIdMapType, subject.header.cs_id_map_type)}; use the Empty map with #CS 0",
         )
 
 
@@ -90,12 +95,12 @@ def transfer_map(subject: Subject) -> Iterator[Found]:
 
 @rule("cs-id-twice", Level.ERROR, "RFC 6043 6.1.1")
 def cs_id_twice(subject: Subject) -> Iterator[Found]:
-    """Two crypto sessions with one CS ID."""
+    """Two crypto sessions with the same CS ID."""
     # Refused by every role (interpretation 25).
     seen = set()
     for place, cs_id, _ in subject.map:
         if cs_id in seen:
-            yield Found(place, f"CS ID {cs_id} is given twice; every crypto session has its own")
+            yield Found(place, f"CS ID {cs_id} is given twice; give every crypto session its own")
         seen.add(cs_id)
 
 
@@ -108,7 +113,7 @@ def _ssrc(entry: SrtpIdEntry | GenericIdEntry) -> int | None:
 
 @rule("ssrc-twice", Level.WARNING, "RFC 3830 6.1.1")
 def ssrc_twice(subject: Subject) -> Iterator[Found]:
-    """Two crypto sessions with one SSRC, which may use one key stream twice."""
+    """Two crypto sessions with the same SSRC, which may use the same key stream twice."""
     seen: dict[int, int] = {}
     for place, cs_id, entry in subject.map:
         ssrc = _ssrc(entry)
@@ -118,7 +123,7 @@ def ssrc_twice(subject: Subject) -> Iterator[Found]:
             yield Found(
                 place,
                 f"crypto sessions {seen[ssrc]} and {cs_id} have the SSRC {ssrc:#010x}; under one"
-                " TEK they would use one key stream twice",
+                " TEK they would use the same key stream twice",
             )
         seen.setdefault(ssrc, cs_id)
 
@@ -129,13 +134,13 @@ def ssrc_not_filled_in(subject: Subject) -> Iterator[Found]:
     for place, cs_id, entry in subject.map:
         if isinstance(entry, SrtpIdEntry) and entry.ssrc == 0:
             yield Found(
-                place, f"the SSRC of crypto session {cs_id} is 0; the responder fills it in"
+                place, f"the SSRC of crypto session {cs_id} is 0; the responder must fill it in"
             )
 
 
 @rule("ssrc-zero-generic", Level.NOTE, "RFC 6043 6.1.1")
 def ssrc_zero_generic(subject: Subject) -> Iterator[Found]:
-    """An SSRC 0 in a GENERIC-ID map, where it is no placeholder."""
+    """An SSRC of 0 in a GENERIC-ID map, where it is not a placeholder."""
     for place, cs_id, entry in subject.map:
         if isinstance(entry, GenericIdEntry) and _ssrc(entry) == 0:
             yield Found(
@@ -147,11 +152,13 @@ def ssrc_zero_generic(subject: Subject) -> Iterator[Found]:
 
 @rule("policy-twice", Level.ERROR, "RFC 3830 6.10", needs=SP)
 def policy_twice(subject: Subject) -> Iterator[Found]:
-    """Two security policies with one number."""
+    """Two security policies with the same number."""
     seen = set()
     for sp in subject.message.all(SP):
         if sp.policy_no in seen:
-            yield Found(sp, f"policy number {sp.policy_no} is given twice; number them apart")
+            yield Found(
+                sp, f"policy number {sp.policy_no} is given twice; give each policy its own"
+            )
         seen.add(sp.policy_no)
 
 
@@ -161,14 +168,14 @@ def policy_left_out(subject: Subject) -> Iterator[Found]:
     if subject.map and not subject.policies and not subject.is_update:
         yield Found(
             HEADER,
-            "crypto sessions, but no SP: the defaults of SRTP are meant, AES-CM with 128 bits"
-            " and HMAC-SHA-1 with 80; say so with an SP",
+            "there are crypto sessions, but no SP, so the defaults of SRTP apply: AES-CM with 128"
+            " bits and HMAC-SHA-1 with 80; say so with an SP",
         )
 
 
 @rule("policy-missing", Level.ERROR, "RFC 3830 6.10")
 def policy_missing(subject: Subject) -> Iterator[Found]:
-    """A crypto session that names a policy which is not there."""
+    """A crypto session that refers to a policy that does not exist."""
     if not subject.policies or (subject.relation is None and not _is_first(subject)):
         return
     for place, cs_id, entry in subject.map:
@@ -176,13 +183,13 @@ def policy_missing(subject: Subject) -> Iterator[Found]:
             if number not in subject.policies:
                 yield Found(
                     place,
-                    f"crypto session {cs_id} names policy {number}, which no SP has;"
+                    f"crypto session {cs_id} refers to policy {number}, which no SP has;"
                     f" there are {', '.join(map(str, sorted(subject.policies)))}",
                 )
 
 
 def _is_first(subject: Subject) -> bool:
-    """Whether no message came before that may have brought policies."""
+    """Whether no previous message can have brought policies."""
     others = (D.RSA_R_I_MSG, D.TRANSFER_INIT, D.SAKKE_MSG)
     return not subject.is_update and subject.kind in (*_FIRST, *others)
 
@@ -193,7 +200,7 @@ def _policies(entry: SrtpIdEntry | GenericIdEntry) -> list[int]:
 
 @rule("policy-protocol", Level.ERROR, "RFC 6043 6.1.1")
 def policy_protocol(subject: Subject) -> Iterator[Found]:
-    """A crypto session with a policy for another security protocol."""
+    """A crypto session with a policy for a different security protocol."""
     for place, cs_id, entry in subject.map:
         protocol = ProtType.SRTP if isinstance(entry, SrtpIdEntry) else entry.protocol
         for number in dict.fromkeys(_policies(entry)):
@@ -201,25 +208,25 @@ def policy_protocol(subject: Subject) -> Iterator[Found]:
             if sp is not None and sp.protocol != protocol:
                 yield Found(
                     place,
-                    f"crypto session {cs_id} is for {label(ProtType, protocol)}, its policy"
-                    f" {number} for {label(ProtType, sp.protocol)}; name one that fits",
+                    f"crypto session {cs_id} is for {label(ProtType, protocol)}, but its policy"
+                    f" {number} is for {label(ProtType, sp.protocol)}; use one that fits",
                 )
 
 
 @rule("policy-unused", Level.NOTE, "RFC 3830 6.1.1", needs=SP)
 def policy_unused(subject: Subject) -> Iterator[Found]:
-    """A security policy that no crypto session names."""
+    """A security policy that no crypto session uses."""
     if not subject.map or any(not _policies(entry) for _, _, entry in subject.map):
         return
     named = {number for _, _, entry in subject.map for number in _policies(entry)}
     for sp in subject.message.all(SP):
         if sp.policy_no not in named:
-            yield Found(sp, f"no crypto session names policy {sp.policy_no}")
+            yield Found(sp, f"no crypto session uses policy {sp.policy_no}")
 
 
 @rule("session-data-length", Level.ERROR, "RFC 6043 6.1.1")
 def session_data_length(subject: Subject) -> Iterator[Found]:
-    """Session Data of SRTP with a length that does not go with the S flag."""
+    """Session Data of SRTP with a length that does not match the S flag."""
     for place, cs_id, entry in subject.map:
         if isinstance(entry, SrtpIdEntry) or entry.protocol != ProtType.SRTP:
             continue
@@ -228,15 +235,15 @@ def session_data_length(subject: Subject) -> Iterator[Found]:
             yield Found(
                 place,
                 f"the Session Data of crypto session {cs_id} has {len(entry.session_data)}"
-                f" octets; with S = {entry.s} it has {wanted}",
+                f" octets; with S = {entry.s} it must have {wanted}",
             )
 
 
 def _gaps(entry: GenericIdEntry) -> str:
-    """What a crypto session does not say yet."""
+    """What is missing in a crypto session."""
     gaps = []
     if len(entry.policies) != 1:
-        gaps.append(f"{len(entry.policies)} policies in place of one")
+        gaps.append(f"{len(entry.policies)} policies instead of one")
     if entry.protocol == ProtType.SRTP and not entry.session_data:
         gaps.append("no Session Data")
     if not entry.spi:
@@ -254,12 +261,12 @@ def _incomplete(subject: Subject) -> Iterator[tuple[MapEntry, str]]:
 def answer_incomplete(subject: Subject) -> Iterator[Found]:
     """A crypto session that TRANSFER_RESP leaves without policy, Session Data or SPI."""
     for at, gaps in _incomplete(subject):
-        yield Found(at.place, f"crypto session {at.cs_id} is left with {gaps}; fill it in")
+        yield Found(at.place, f"crypto session {at.cs_id} still has {gaps}; fill it in")
 
 
 @rule("offer-incomplete", Level.ERROR, "RFC 6043 6.10", kinds=[D.TRANSFER_INIT])
 def offer_incomplete(subject: Subject) -> Iterator[Found]:
-    """A crypto session that is left open although F = 0 forbids an answer."""
+    """An incomplete crypto session although F = 0 forbids an answer."""
     # One policy, Session Data and SPI for each (interpretation 24).
     ticket = subject.message.find(TICKET)
     if ticket is None or TicketFlag.F in ticket.flag:
@@ -267,7 +274,7 @@ def offer_incomplete(subject: Subject) -> Iterator[Found]:
     for at, gaps in _incomplete(subject):
         yield Found(
             at.place,
-            f"crypto session {at.cs_id} has {gaps}, and with F = 0 no answer fills it in;"
+            f"crypto session {at.cs_id} has {gaps}, and with F = 0 no answer can fill it in;"
             " complete it or use a ticket with F",
         )
 
@@ -283,6 +290,6 @@ def session_dropped(subject: Subject) -> Iterator[Found]:
     if missing:
         yield Found(
             HEADER,
-            f"crypto session {', '.join(map(str, sorted(missing)))} was offered and is not in"
+            f"crypto session {', '.join(map(str, sorted(missing)))} was offered, but is not in"
             " the answer",
         )

@@ -26,19 +26,19 @@ _SHOULD: dict[int, tuple[str, ...]] = {
 
 @rule("id-empty", Level.WARNING, "RFC 3830 6.7", on=(ID, IDR))
 def id_empty(subject: Subject, payload: ID | IDR, within: Within) -> Iterator[Found]:
-    """An identity of no octets."""
+    """An empty identity."""
     if not payload.id_data:
         yield Found(payload, f"{name_of(payload)} is empty; leave the payload out")
 
 
 @rule("id-not-uri", Level.WARNING, "RFC 3830 6.7", on=(ID, IDR))
 def id_not_uri(subject: Subject, payload: ID | IDR, within: Within) -> Iterator[Found]:
-    """An identity of type URI that has no scheme."""
+    """An identity of type URI without a scheme."""
     if payload.id_type == IdType.URI and payload.id_data and not _SCHEME.match(payload.id_data):
         yield Found(
             payload,
             f"{name_of(payload)} is of type URI, but {Identity.of(payload)} has no scheme; sip:"
-            " or tel: may be missing, or the type is another",
+            " or tel: may be missing, or the type may be wrong",
         )
 
 
@@ -49,38 +49,39 @@ def id_not_nai(subject: Subject, payload: ID | IDR, within: Within) -> Iterator[
     if payload.id_type == IdType.NAI and data.startswith((b"sip:", b"sips:", b"tel:")):
         yield Found(
             payload,
-            f"{name_of(payload)} is of type NAI, but {Identity.of(payload)} is a URI; the types"
-            " have to agree at both ends",
+            f"{name_of(payload)} is of type NAI, but {Identity.of(payload)} is a URI; both ends"
+            " must use the same type",
         )
 
 
 @rule("id-byte-string", Level.WARNING, "RFC 6043 6.5", on=(ID, IDR))
 def id_byte_string(subject: Subject, payload: ID | IDR, within: Within) -> Iterator[Found]:
-    """A byte string as an identity, which is meant for names of keys."""
+    """An identity of type byte string, which is meant for names of keys."""
     names_key = isinstance(payload, IDR) and payload.id_role in (
         IdRole.PSK,
         IdRole.APPLICATION,
     )
     if payload.id_type == IdType.BYTE_STRING and not names_key:
         yield Found(
-            payload, f"{name_of(payload)} is a byte string, which names keys; take URI or NAI"
+            payload,
+            f"{name_of(payload)} is a byte string, a type for names of keys; use URI or NAI",
         )
 
 
 @rule("id-left-out", Level.NOTE, "RFC 6043 4.2", kinds=_SHOULD)
 def id_left_out(subject: Subject) -> Iterator[Found]:
-    """An identity that should be in the message; the other end has to know it."""
+    """A missing identity that should be in the message."""
     missing = [name for name in _SHOULD[subject.kind] if name not in subject.layers[0].names]
     if missing:
         yield Found(
             HEADER,
-            f"{subject.name} has no {' and no '.join(missing)}; MACs cover them, so both ends"
+            f"{subject.name} has no {' and no '.join(missing)}; MACs cover identities, so both ends"
             " must know them",
         )
 
 
 @rule("error-unprotected", Level.NOTE, "RFC 3830 5.1.2", kinds=[D.ERROR])
 def error_unprotected(subject: Subject) -> Iterator[Found]:
-    """An Error message without MAC and signature, which anyone may have sent."""
+    """An Error message without a MAC or signature, which anyone may have sent."""
     if not any(p.label in ("V", "SIGN") for p in subject.message.payloads):
-        yield Found(HEADER, "no MAC or signature: take the Error as a hint, nothing more")
+        yield Found(HEADER, "there is no MAC or signature; treat the Error as no more than a hint")

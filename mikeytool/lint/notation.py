@@ -1,8 +1,8 @@
 """What each message consists of, in the notation of the RFCs.
 
-A name alone stands once, `[X]` once or not at all, `{X}` any number of times, `(X)` at least
+A name alone means exactly once, `[X]` at most once, `{X}` any number of times, `(X)` at least
 once. The payload ID has no role, so IDi and IDr are both ID; a certificate may go with an
-identity. The General Extension payload may stand in any message (RFC 3830 6.15).
+identity. The General Extension payload may be in any message (RFC 3830 6.15).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from mikeytool.wire.registry import DataType, IdRole, RandRole, TsRole
 D = DataType
 
 ANYWHERE = frozenset({"General Ext."})
-"""Payloads that may stand in any message, as often as one likes."""
+"""Payloads that may be in any message, any number of times."""
 
 ENDS = frozenset({"V", "SIGN"})
-"""Payloads that are the last one wherever they stand in a message."""
+"""Payloads that are always the last one of a message."""
 
 _MESSAGES: dict[int, tuple[str, str]] = {
     D.PRE_SHARED: ("RFC 3830 3.1", "T, [RAND], [ID], [ID], {SP}, KEMAC"),
@@ -100,7 +100,7 @@ _INSIDE: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """How often each payload may stand, and in which order.
+    """How often each payload may occur, and in which order.
 
     `counts` has the least and the most of each name, None for any number; `order` are the
     labels in the recommended order, without roles.
@@ -130,7 +130,7 @@ def _layout(section: str, notation: str) -> Layout:
 
 @cache
 def message_layout(data_type: int, update: bool) -> Layout | None:
-    """The layout of messages of a data type; None for a type that nobody has described."""
+    """The layout of messages of a data type; None for an unknown type."""
     table = _UPDATES if update and data_type in _UPDATES else _MESSAGES
     return _layout(*table[data_type]) if data_type in table else None
 

@@ -1,4 +1,4 @@
-"""Known habits of real senders, called what they are."""
+"""Rules about known habits of real senders."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ def auth_key_length(subject: Subject, payload: SP, within: Within) -> Iterator[F
     if policy.auth_alg == SrtpAuthAlg.HMAC_SHA_1 and length in TAG_LENGTHS:
         yield Found(
             payload,
-            f"a session authentication key of {length} octets: GStreamer and old gortsplib write"
-            f" the tag length there; read a key of {HMAC_SHA_1_KEY} octets and tags of {length}",
+            f"the session authentication key has {length} octets: GStreamer and old gortsplib write"
+            f" the tag length there; read it as a key of {HMAC_SHA_1_KEY} octets and tags of"
+            f" {length}",
         )
 
 
 @rule("quirk-key-and-salt", Level.WARNING, "RFC 3830 6.13", needs=KeyData)
 def key_and_salt(subject: Subject) -> Iterator[Found]:
-    """RTSP cameras, GStreamer: a TEK that is key and salt in one."""
+    """RTSP cameras, GStreamer: a TEK with the salt appended to the key."""
     lengths = sorted(subject.tek_lengths)
     for key in subject.teks:
         for size, salt in lengths:
             if key.salt is None and len(key.key) == size + salt:
                 yield Found(
                     key,
-                    f"a TEK of {len(key.key)} octets: RTSP cameras and GStreamer put the salt"
-                    f" behind the key; read a key of {size} and a salt of {salt}",
+                    f"the TEK has {len(key.key)} octets: RTSP cameras and GStreamer append the salt"
+                    f" to the key; read it as a key of {size} and a salt of {salt}",
                 )
                 break
 
@@ -52,18 +53,18 @@ def null_protection(subject: Subject, payload: KEMAC, within: Within) -> Iterato
     if is_all_null(payload):
         yield Found(
             payload,
-            "neither encrypted nor authenticated, as RTSP cameras send it: whoever sees the"
+            "neither encrypted nor authenticated, as RTSP cameras send it: anyone who sees the"
             " message has the keys; safe only inside TLS (rtsps)",
         )
 
 
 @rule("quirk-ssrc-zero", Level.NOTE, "RFC 3830 6.1.1", kinds=INITIALS)
 def ssrc_zero(subject: Subject) -> Iterator[Found]:
-    """RTSP clients: SSRC 0 as a placeholder, which the responder fills in."""
+    """RTSP clients: an SSRC of 0 as a placeholder that the responder fills in."""
     for place, cs_id, entry in subject.map:
         if isinstance(entry, SrtpIdEntry) and entry.ssrc == 0:
             yield Found(
                 place,
-                f"the SSRC of crypto session {cs_id} is 0, a placeholder; who sends the stream"
-                " fills it in",
+                f"the SSRC of crypto session {cs_id} is 0, a placeholder; the sender of the"
+                " stream fills it in",
             )

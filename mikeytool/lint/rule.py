@@ -1,4 +1,4 @@
-"""What a rule is, what it finds, and the one list of all rules.
+"""Rules, their findings, and the list of all rules.
 
 A rule is a function that looks at one thing and yields what is wrong with it. The decorator
 `rule` gives it a code that never changes, a level and the section of the RFC that it comes
@@ -17,7 +17,7 @@ from mikeytool.wire.payloads import Payload
 
 
 class Level(StrEnum):
-    """How much a finding weighs.
+    """How serious a finding is.
 
     An error breaks a must of the RFCs. A warning breaks a should, is weak, or is wrong unless
     something that the message does not say makes it right. A note is worth knowing.
@@ -29,7 +29,7 @@ class Level(StrEnum):
 
 
 class Place(Protocol):
-    """Where something stands: a payload is a place."""
+    """The place of a finding in a message; every payload is one."""
 
     @property
     def label(self) -> str:
@@ -37,11 +37,11 @@ class Place(Protocol):
 
     @property
     def offset(self) -> int:
-        """In octets, from the start of the message."""
+        """The offset in octets from the start of the message."""
 
 
 class Spot(NamedTuple):
-    """A place that is no payload of its own."""
+    """A place that is not a payload."""
 
     label: str
     offset: int
@@ -51,7 +51,7 @@ HEADER = Spot("HDR", 0)
 
 
 class Found(NamedTuple):
-    """What a rule yields; `section` stands in for the rule's own where it depends."""
+    """What a rule yields; `section` replaces that of the rule where it varies."""
 
     place: Place
     text: str
@@ -73,7 +73,7 @@ class Finding(NamedTuple):
 
 
 class Relation(StrEnum):
-    """What a message is to the one before it in the same crypto session bundle."""
+    """How a message relates to the previous one of the same crypto session bundle."""
 
     ANSWER = "answer"
     UPDATE = "update"
@@ -89,8 +89,8 @@ class Rule:
 
     `check` takes the subject, and for rules `on` a payload class also the payload and the
     `Within` around it. A rule that `needs` a payload class applies once to a message that has
-    such a payload. `kinds` are data types; empty means all. With a `relation` the rule needs
-    the message before and applies only to messages that are this to it.
+    such a payload. `kinds` are data types; empty means all. A rule with a `relation` needs the
+    previous message, and applies only to messages that have this relation to it.
     """
 
     code: str

@@ -43,51 +43,57 @@ _RCC = (SrtpAuthAlg.RCC_M1, SrtpAuthAlg.RCC_M2, SrtpAuthAlg.RCC_M3)
 
 @rule("srtp-parameter-unassigned", Level.WARNING, "RFC 3830 6.10.1", on=SP)
 def parameter_unassigned(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """An SRTP parameter, or its value, that is in no registry."""
+    """An SRTP parameter, or its value, that is not in its registry."""
     policy = subject.srtp(payload)
     if policy is None:
         return
     known = labels(SrtpParam)
     for param in payload.policy_param:
         if param.type not in known:
-            yield Found(payload, f"parameter {param.type} is not assigned; nobody else knows it")
+            yield Found(
+                payload,
+                f"parameter {param.type} is not assigned; other implementations do not know it",
+            )
     for kind, registry in SRTP_VALUES.items():
         value = policy.given.get(kind)
         if value is not None and value not in labels(registry):
-            yield Found(payload, f"{label(P, kind)} {value} is not assigned; nobody else knows it")
+            yield Found(
+                payload,
+                f"{label(P, kind)} {value} is not assigned; other implementations do not know it",
+            )
 
 
 @rule("srtp-parameter-twice", Level.WARNING, "RFC 3830 6.10.1", on=SP)
 def parameter_twice(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """An SRTP parameter that is given twice, outside of offers of several."""
+    """An SRTP parameter given twice, other than in an offer of several."""
     if subject.kind in (DataType.RSA_R_I_MSG, DataType.ERROR):
         return
     seen = set()
     for param in payload.policy_param:
         if param.type in seen:
             yield Found(
-                payload, f"{label(P, param.type)} is given twice; which one counts, is not said"
+                payload,
+                f"{label(P, param.type)} is given twice; the RFC does not say which one counts",
             )
         seen.add(param.type)
 
 
 @rule("srtp-parameter-length", Level.ERROR, "RFC 3830 6.10.1", on=SP)
 def parameter_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """An SRTP parameter without a value, or with one that is no number."""
+    """An SRTP parameter without a value, or with a value that is not a number."""
     if payload.protocol != ProtType.SRTP:
         return
     for param in payload.policy_param:
         if not 1 <= len(param.value) <= 8:
             yield Found(
                 payload,
-                f"the value of {label(P, param.type)} has {len(param.value)} octets; one is"
-                " enough for most",
+                f"the value of {label(P, param.type)} has {len(param.value)} octets; most need one",
             )
 
 
 @rule("srtp-switch", Level.ERROR, "RFC 3830 6.10.1", on=SP)
 def switch(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """An on/off parameter that is neither 0 nor 1."""
+    """An on/off parameter with a value other than 0 or 1."""
     if policy := subject.srtp(payload):
         for kind in _SWITCHES:
             if policy.value(kind) > 1:
@@ -96,26 +102,27 @@ def switch(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
 
 @rule("srtp-rate", Level.ERROR, "RFC 3711 4.3.1", on=SP)
 def rate(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """A key derivation rate that is no power of two up to 2^24."""
+    """A key derivation rate other than 0 or a power of two up to 2^24."""
     if policy := subject.srtp(payload):
         value = policy.value(P.KEY_DERIVATION_RATE)
         if value & (value - 1) or value > 1 << 24:
-            yield Found(payload, f"the key derivation rate is {value}; take 0 or a power of two")
+            yield Found(payload, f"the key derivation rate is {value}; use 0 or a power of two")
 
 
 @rule("srtp-roc-rate", Level.ERROR, "RFC 4771 4", on=SP)
 def roc_rate(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """A ROC transmission rate of 0, or over 16 bits."""
+    """A ROC transmission rate of 0, or of more than 16 bits."""
     policy = subject.srtp(payload)
     if policy and not 1 <= policy.value(P.ROC_RATE, 1) <= 0xFFFF:
         yield Found(
-            payload, f"the ROC transmission rate is {policy.given[P.ROC_RATE]}; 1 is the least"
+            payload,
+            f"the ROC transmission rate is {policy.given[P.ROC_RATE]}; it must be 1 to 65535",
         )
 
 
 @rule("srtp-key-length", Level.ERROR, "RFC 3711 8.2", on=SP)
 def key_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """A session encryption key length that the cipher does not have."""
+    """A session encryption key length that the cipher does not support."""
     if policy := subject.srtp(payload):
         lengths = _KEY_LENGTHS.get(policy.encr_alg)
         if lengths and policy.key_length not in lengths:
@@ -134,38 +141,38 @@ def salt_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found
         if policy.salt_length != wanted and policy.encr_alg in _KEY_LENGTHS:
             yield Found(
                 payload,
-                f"a salt of {policy.salt_length} octets;"
+                f"the salt has {policy.salt_length} octets;"
                 f" {label(SrtpEncrAlg, policy.encr_alg)} takes {wanted}",
             )
 
 
 @rule("srtp-auth-key-length", Level.WARNING, "RFC 3711 5.2", on=SP)
 def auth_key_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """A session authentication key that is not as long as HMAC-SHA-1 has it."""
+    """A session authentication key of a length other than that of HMAC-SHA-1."""
     policy = subject.srtp(payload)
     if policy and policy.auth_alg == SrtpAuthAlg.HMAC_SHA_1:
         length = policy.value(P.AUTH_KEY_LENGTH)
         if length != HMAC_SHA_1_KEY and length not in TAG_LENGTHS:
             yield Found(
                 payload,
-                f"a session authentication key of {length} octets; HMAC-SHA-1 takes"
+                f"the session authentication key has {length} octets; HMAC-SHA-1 takes"
                 f" {HMAC_SHA_1_KEY}",
             )
 
 
 @rule("srtp-tag-length", Level.WARNING, "RFC 3711 5.2", on=SP)
 def tag_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """An authentication tag that no suite of SRTP has."""
+    """An authentication tag of a length that no suite of SRTP has."""
     policy = subject.srtp(payload)
     if policy and policy.auth_alg == SrtpAuthAlg.HMAC_SHA_1:
         length = policy.value(P.AUTH_TAG_LENGTH)
         if length not in TAG_LENGTHS:
-            yield Found(payload, f"an authentication tag of {length} octets; 10 or 4 are usual")
+            yield Found(payload, f"the authentication tag has {length} octets; 10 or 4 are usual")
 
 
 @rule("srtp-rcc-tag-length", Level.ERROR, "RFC 4771 4", on=SP)
 def rcc_tag_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """A tag that does not hold the ROC of RCC, or with RCCm3 anything besides."""
+    """A tag too short for the ROC of RCC, or with RCCm3 longer than the ROC."""
     policy = subject.srtp(payload)
     if policy is None or policy.auth_alg not in _RCC:
         return
@@ -175,13 +182,15 @@ def rcc_tag_length(subject: Subject, payload: SP, within: Within) -> Iterator[Fo
         yield Found(
             payload,
             f"{label(SrtpAuthAlg, policy.auth_alg)} with a tag of {length} octets; "
-            + (f"set it to {ROC_LENGTH}" if is_bare else f"{ROC_LENGTH} are for the ROC, take 14"),
+            + (
+                f"set it to {ROC_LENGTH}" if is_bare else f"{ROC_LENGTH} are for the ROC, so use 14"
+            ),
         )
 
 
 @rule("srtp-aead-mac", Level.WARNING, "RFC 7714 14.3", on=SP)
 def aead_mac(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """A MAC on top of a cipher that authenticates by itself."""
+    """A MAC in addition to a cipher that authenticates by itself."""
     policy = subject.srtp(payload)
     # RCCm3 has no MAC: it puts the ROC into the tag (RFC 7714 7.1).
     if policy and policy.is_aead and policy.auth_alg not in (SrtpAuthAlg.NULL, SrtpAuthAlg.RCC_M3):
@@ -194,7 +203,7 @@ def aead_mac(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
 
 @rule("srtp-not-encrypted", Level.WARNING, "RFC 3711 9.1", on=SP)
 def not_encrypted(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """A policy with which media, or RTCP, go in the clear."""
+    """A policy that leaves RTP or RTCP in the clear."""
     if policy := subject.srtp(payload):
         off = [
             what
@@ -207,7 +216,7 @@ def not_encrypted(subject: Subject, payload: SP, within: Within) -> Iterator[Fou
 
 @rule("srtp-not-authenticated", Level.WARNING, "RFC 3711 9.5", on=SP)
 def not_authenticated(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
-    """A policy with which media go without a MAC."""
+    """A policy that leaves RTP without a MAC."""
     policy = subject.srtp(payload)
     if policy is None or policy.is_aead:
         return

@@ -28,10 +28,10 @@ from mikeytool.wire.registry import (
 D = DataType
 _RSA = (SType.RSA_PKCS1_V15, SType.RSA_PSS)
 MIN_RAND = 16
-"""Octets of a RAND that go with keys of 128 bits (12.1)."""
+"""Octets of a RAND that match keys of 128 bits (12.1)."""
 
 MIN_RSA = 2048
-"""Bits: with less, RSA is weaker than any key that it would protect."""
+"""Bits: with fewer, RSA is weaker than any key that it would protect."""
 
 _PROFILES: dict[type[Namespace], dict[int, int]] = {
     PrfFunc: {PrfFunc.MIKEY_1: 128, PrfFunc.HMAC_SHA_256: 256},
@@ -48,7 +48,7 @@ def _choices(kind: type[Record]) -> list[tuple[str, type[Namespace]]]:
 
 
 def _algorithms(subject: Subject) -> Iterator[tuple[Place, str, int]]:
-    """Every algorithm of MIKEY's own in a message: where, its name, its profile in bits."""
+    """Every one of MIKEY's own algorithms in a message: place, name, profile in bits."""
     records: list[tuple[Place, Record]] = [(HEADER, subject.header)]
     records += [(p, p) for layer in subject.layers for p in layer.payloads]
     for place, record in records:
@@ -69,8 +69,8 @@ def mixed_strength(subject: Subject) -> Iterator[Found]:
         elif bits != first[1]:
             yield Found(
                 place,
-                f"{name} is of the {bits}-bit profile, {first[0]} of the other; choose one"
-                " for PRF, encryption and MAC",
+                f"{name} is in the {bits}-bit profile, but {first[0]} is in the other; use one"
+                " profile for PRF, encryption and MAC",
             )
             return
 
@@ -83,11 +83,11 @@ def long_key(subject: Subject) -> Iterator[Found]:
     for layer in subject.layers:
         for key in layer.all(KeyData):
             if len(key.key) > MIN_RAND:
-                yield Found(key, f"a session key of {8 * len(key.key)} bits; {_LONGER}")
+                yield Found(key, f"the session key has {8 * len(key.key)} bits; {_LONGER}")
     for sp in subject.message.all(SP):
         policy = subject.srtp(sp)
         if policy is not None and policy.key_length > MIN_RAND:
-            yield Found(sp, f"session keys of {8 * policy.key_length} bits; {_LONGER}")
+            yield Found(sp, f"the session keys have {8 * policy.key_length} bits; {_LONGER}")
 
 
 _LONGER = "more than 128 need PRF-HMAC-SHA-256, AES-CM-256 and HMAC-SHA-256-256"
@@ -99,21 +99,21 @@ def _rands(message: Message) -> dict[int, RANDR]:
 
 @rule("rand-short", Level.ERROR, "RFC 6043 12.1", kinds=TICKET_MODE)
 def rand_short(subject: Subject) -> Iterator[Found]:
-    """Random values of fewer bits than any key has, in MIKEY-TICKET."""
+    """Random values that are shorter than the keys, in MIKEY-TICKET."""
     rands = _rands(subject.message)
     for rand, most in _weak_rands(subject, rands):
-        yield Found(rand, f"{8 * most} random bits go with keys of 128 or more; draw {MIN_RAND}"
-                    " octets at least")  # fmt: skip
+        yield Found(rand, f"there are {8 * most} random bits for keys of at least 128; use at"
+                    f" least {MIN_RAND} octets")  # fmt: skip
     for layer in subject.layers:
         if layer.content == "ticket_data":
             for own in layer.all(RAND):
                 if len(own.rand) < MIN_RAND:
-                    yield Found(own, f"the RAND of the ticket has {8 * len(own.rand)} bits, TPK"
-                                " and MPK have 128 or more")  # fmt: skip
+                    yield Found(own, f"the RAND of the ticket has {8 * len(own.rand)} bits, but"
+                                " TPK and MPK have at least 128")  # fmt: skip
 
 
 def _weak_rands(subject: Subject, rands: dict[int, RANDR]) -> Iterator[tuple[RANDR, int]]:
-    """RANDR payloads that are too short, with the octets that they amount to."""
+    """RANDR payloads that are too short, with the number of octets that they add up to."""
     kms = rands.get(RandRole.KMS)
     if kms is not None and len(kms.rand) < MIN_RAND:
         yield kms, len(kms.rand)
@@ -135,7 +135,7 @@ def _weak_rands(subject: Subject, rands: dict[int, RANDR]) -> Iterator[tuple[RAN
 
 @rule("rand-alone-short", Level.WARNING, "RFC 3830 6.11", on=(RAND, RANDR))
 def rand_alone_short(subject: Subject, payload: RAND | RANDR, within: Within) -> Iterator[Found]:
-    """A RAND of fewer than 16 octets, which another one may make up for."""
+    """A RAND of fewer than 16 octets, which a RAND in the answer may make up for."""
     if len(payload.rand) >= MIN_RAND or within.holder is not None:
         return
     if subject.kind in TICKET_MODE:
@@ -146,43 +146,43 @@ def rand_alone_short(subject: Subject, payload: RAND | RANDR, within: Within) ->
         ticket = ticket_of(subject.message)
         if ticket is not None and TicketFlag.G not in ticket.flag:
             return
-    yield Found(payload, f"the RAND has {len(payload.rand)} octets, it should have {MIN_RAND}")
+    yield Found(payload, f"the RAND has {len(payload.rand)} octets; it should have {MIN_RAND}")
 
 
 @rule("rand-repeated", Level.WARNING, "RFC 3830 6.11", on=(RAND, RANDR))
 def rand_repeated(subject: Subject, payload: RAND | RANDR, within: Within) -> Iterator[Found]:
-    """A RAND whose octets are all the same."""
+    """A RAND in which all octets are the same."""
     if len(payload.rand) > 1 and len(set(payload.rand)) == 1:
         yield Found(
-            payload, f"every octet of the RAND is {payload.rand[0]:#04x}; draw it at random"
+            payload, f"every octet of the RAND is {payload.rand[0]:#04x}; choose it at random"
         )
 
 
 @rule("signature-sha1", Level.WARNING, "RFC 6043 12.1", on=SIGN)
 def signature_sha1(subject: Subject, payload: SIGN, within: Within) -> Iterator[Found]:
-    """A signature with SHA-1, which goes with the PRF MIKEY-1."""
+    """A signature with SHA-1, the hash that goes with PRF MIKEY-1."""
     # The PRF func tells the hash (interpretation 35).
     if payload.s_type in _RSA and subject.header.prf == PrfFunc.MIKEY_1:
-        yield Found(payload, "with MIKEY-1 it is made with SHA-1, whose collisions are known; take"
-                    " PRF-HMAC-SHA-256")  # fmt: skip
+        yield Found(payload, "with MIKEY-1 the signature uses SHA-1, which has known collisions;"
+                    " use PRF-HMAC-SHA-256")  # fmt: skip
 
 
 @rule("rsa-short", Level.WARNING, "RFC 3830 9.1", on=(SIGN, PKE))
 def rsa_short(subject: Subject, payload: SIGN | PKE, within: Within) -> Iterator[Found]:
-    """A signature or an envelope key under an RSA key of less than 2048 bits."""
+    """A signature or an envelope key under an RSA key of fewer than 2048 bits."""
     if isinstance(payload, SIGN) and payload.s_type not in _RSA:
         return
     octets = payload.signature if isinstance(payload, SIGN) else payload.data
     if 8 * len(octets) < MIN_RSA:
-        yield Found(payload, f"the RSA key behind it has {8 * len(octets)} bits, {MIN_RSA} are"
-                    " the least today")  # fmt: skip
+        yield Found(payload, f"the RSA key has {8 * len(octets)} bits; use at least"
+                    f" {MIN_RSA}")  # fmt: skip
 
 
 @rule("chash-weak", Level.WARNING, "RFC 6043 6.7", on=CHASH)
 def chash_weak(subject: Subject, payload: CHASH, within: Within) -> Iterator[Found]:
     """A certificate hash with SHA-1 or MD5."""
     if payload.hash_func in (HashFunc.SHA_1, HashFunc.MD5):
-        yield Found(payload, f"{label(HashFunc, payload.hash_func)} in CHASH; take SHA-256")
+        yield Found(payload, f"{label(HashFunc, payload.hash_func)} in CHASH is weak; use SHA-256")
 
 
 @rule("dh-weak", Level.WARNING, "RFC 3830 4.2.7", on=DH)
@@ -190,11 +190,11 @@ def dh_weak(subject: Subject, payload: DH, within: Within) -> Iterator[Found]:
     """A Diffie-Hellman group of 1024 bits or fewer."""
     if payload.dh_group in (DhGroup.OAKLEY_1, DhGroup.OAKLEY_2):
         yield Found(payload, f"{label(DhGroup, payload.dh_group)} has {8 * len(payload.dh_value)}"
-                    " bits; take OAKLEY 5")  # fmt: skip
+                    " bits; use OAKLEY 5")  # fmt: skip
 
 
 @rule("dh-value", Level.ERROR, "RFC 3830 3.3", on=DH)
 def dh_value(subject: Subject, payload: DH, within: Within) -> Iterator[Found]:
-    """A Diffie-Hellman value of 0 or 1, which makes the key known to all."""
+    """A Diffie-Hellman value of 0 or 1, with which anyone can compute the key."""
     if int.from_bytes(payload.dh_value) <= 1:
-        yield Found(payload, "the DH value is 0 or 1: everyone can tell the key; refuse it")
+        yield Found(payload, "the DH value is 0 or 1, so anyone can compute the key; refuse it")

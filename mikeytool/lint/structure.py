@@ -1,4 +1,4 @@
-"""Rules about the chain of payloads: what must be there, once, in order, to the last octet."""
+"""Rules about the chain of payloads: what must be there, how often, and in which order."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _DHHMAC = (D.DHHMAC_INIT, D.DHHMAC_RESP)
 
 
 def place_of(layer: Within) -> Payload | Spot:
-    """Where something is missing: in the header of a message, or in what holds the layer."""
+    """The place of a missing payload: the header of the message, or the holder of the layer."""
     return layer.holder or HEADER
 
 
 @rule("unreadable", Level.ERROR, "RFC 3830 5.3")
 def unreadable(subject: Subject) -> Iterator[Found]:
-    """A message that breaks off, or has a payload that nobody can read."""
+    """A message that breaks off, or has a payload that cannot be read."""
     error = subject.message.error
     if error is not None:
         yield Found(Spot(error.payload or "HDR", error.offset or 0), error.text)
@@ -33,7 +33,7 @@ def unreadable(subject: Subject) -> Iterator[Found]:
 
 @rule("unreadable-inside", Level.ERROR, "RFC 3830 6")
 def unreadable_inside(subject: Subject) -> Iterator[Found]:
-    """A payload whose content cannot be read to its last octet."""
+    """A payload with content that cannot be read to its last octet."""
     for holder, name, error in subject.faults:
         at = holder.offset if error.offset is None else error.offset
         yield Found(Spot(error.payload or holder.label, at), f"{name} cannot be read: {error.text}")
@@ -41,7 +41,7 @@ def unreadable_inside(subject: Subject) -> Iterator[Found]:
 
 @rule("trailing-octets", Level.ERROR, "RFC 3830 6.1")
 def trailing_octets(subject: Subject) -> Iterator[Found]:
-    """Octets behind the last payload."""
+    """Octets after the last payload."""
     # Refused by every role (interpretation 33).
     message = subject.message
     if message.trailing and message.error is None:
@@ -49,7 +49,7 @@ def trailing_octets(subject: Subject) -> Iterator[Found]:
         at = len(message.raw) - len(message.trailing)
         yield Found(
             Spot(last, at),
-            f"{len(message.trailing)} octets stand behind the last payload; cut them off",
+            f"{len(message.trailing)} octets follow the last payload; remove them",
         )
 
 
@@ -57,7 +57,7 @@ class Deviations(NamedTuple):
     """How payloads differ from the layout that they should have, by their names alone.
 
     `missing` has name, least and count; the others have positions: of the first one too many
-    with how often it may stand, of those without a place, and of the first out of order.
+    with how often it may occur, of those without a place, and of the first out of order.
     """
 
     missing: list[tuple[str, int, int]]
@@ -68,7 +68,7 @@ class Deviations(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _deviations(layout: Layout, names: tuple[str, ...], labels: tuple[str, ...]) -> Deviations:
-    """What is wrong with names in a row; cached, because senders repeat themselves."""
+    """How a row of names deviates; cached, because senders repeat themselves."""
     counts: Counter[str] = Counter()
     too_many = []
     for at, name in enumerate(names):
@@ -105,20 +105,20 @@ def _laid_out(subject: Subject) -> Iterator[tuple[Within, Layout, Deviations]]:
 
 @rule("payload-missing", Level.ERROR, "RFC 3830 5.2")
 def payload_missing(subject: Subject) -> Iterator[Found]:
-    """A payload that the message, a policy or a ticket cannot do without."""
+    """A missing payload that the message, policy or ticket must have."""
     for layer, layout, wrong in _laid_out(subject):
         if layer.holder is None and subject.message.error is not None:
             continue
         for name, least, count in wrong.missing:
-            what = f"it takes {least}, there is {count}" if least > 1 else "add it"
+            what = f"it needs {least}, but has {count}" if least > 1 else "add it"
             yield Found(
-                place_of(layer), f"{layer.name} misses the payload {name}; {what}", layout.section
+                place_of(layer), f"{layer.name} lacks the payload {name}; {what}", layout.section
             )
 
 
 @rule("payload-twice", Level.ERROR, "RFC 3830 5.2")
 def payload_twice(subject: Subject) -> Iterator[Found]:
-    """A payload that stands more often than it may."""
+    """A payload that occurs more often than it may."""
     for layer, layout, wrong in _laid_out(subject):
         for at, most in wrong.too_many:
             often = {1: "once", 2: "twice"}.get(most, f"{most} times")
@@ -145,7 +145,7 @@ def payload_unexpected(subject: Subject) -> Iterator[Found]:
 
 
 def _has_own_rule(subject: Subject, payload: Payload) -> bool:
-    """Whether there is a rule that says more about why a payload has no place there."""
+    """Whether another rule explains better why a payload has no place there."""
     if type(payload) is KeyData or subject.kind in _DHHMAC:
         return True
     if subject.kind in TICKET_MODE:
@@ -155,29 +155,31 @@ def _has_own_rule(subject: Subject, payload: Payload) -> bool:
 
 @rule("dhhmac-payload", Level.ERROR, "RFC 4650 4.1", kinds=_DHHMAC)
 def dhhmac_payload(subject: Subject) -> Iterator[Found]:
-    """A payload in DHHMAC that must not be applied to it."""
+    """A payload in DHHMAC that must not be there."""
     for layer, _, wrong in _laid_out(subject):
         for at in wrong.unexpected:
             if layer.names[at] not in ANYWHERE:
-                yield Found(layer.payloads[at], f"{layer.names[at]} must not stand in DHHMAC")
+                yield Found(
+                    layer.payloads[at], f"{layer.names[at]} must not be in DHHMAC; leave it out"
+                )
 
 
 @rule("payload-order", Level.WARNING, "RFC 3830 5.2")
 def payload_order(subject: Subject) -> Iterator[Found]:
-    """Payloads in another order than the RFC recommends."""
+    """Payloads in an order other than the recommended one."""
     for layer, layout, wrong in _laid_out(subject):
         if wrong.out_of_order is not None:
             yield Found(
                 layer.payloads[wrong.out_of_order],
-                f"{layer.names[wrong.out_of_order]} stands behind payloads that it should stand"
-                f" before; the order of {layer.name} is {', '.join(dict.fromkeys(layout.order))}",
+                f"{layer.names[wrong.out_of_order]} comes after payloads that it should"
+                f" precede; the order of {layer.name} is {', '.join(dict.fromkeys(layout.order))}",
                 layout.section,
             )
 
 
 @rule("not-last", Level.ERROR, "RFC 3830 5.2")
 def not_last(subject: Subject) -> Iterator[Found]:
-    """A MAC or a signature with payloads behind it."""
+    """A MAC or a signature with payloads after it."""
     for layer in subject.layers:
         if layer.layout is None or layer.content == "initiator_data":
             continue
@@ -186,7 +188,7 @@ def not_last(subject: Subject) -> Iterator[Found]:
             if payload.label in ends and payload.label in layer.layout.order:
                 yield Found(
                     payload,
-                    f"{payload.label} is the last payload of {layer.name}, but others follow;"
+                    f"{payload.label} must be the last payload of {layer.name}, but others follow;"
                     " put it at the end",
                     layer.layout.section,
                 )
@@ -194,12 +196,12 @@ def not_last(subject: Subject) -> Iterator[Found]:
 
 @rule("payload-count", Level.WARNING, "RFC 3830 5.2")
 def payload_count(subject: Subject) -> Iterator[Found]:
-    """More payloads than anyone needs, of which only the first are looked into."""
+    """More payloads than a message needs; only the first of them are checked."""
     count = sum(len(layer.payloads) for layer in subject.layers)
     if count > MOST_PAYLOADS:
         yield Found(
             HEADER,
-            f"{count} payloads, of which {MOST_PAYLOADS} are looked into; this may be an attack",
+            f"there are {count} payloads; only {MOST_PAYLOADS} are checked; this may be an attack",
         )
 
 
@@ -211,14 +213,14 @@ def id_without_role(subject: Subject, payload: ID, within: Within) -> Iterator[F
 
 @rule("rand-without-role", Level.ERROR, "RFC 6043 6.8", on=RAND, kinds=TICKET_MODE)
 def rand_without_role(subject: Subject, payload: RAND, within: Within) -> Iterator[Found]:
-    """A RAND payload in MIKEY-TICKET, outside of Ticket Data, where RANDR must be used."""
+    """A RAND payload in MIKEY-TICKET outside Ticket Data, where RANDR must be used."""
     if within.content != "ticket_data":
         yield Found(payload, f"{subject.name} takes RANDR payloads, never RAND; give it a role")
 
 
 @rule("role-not-known", Level.WARNING, "RFC 6043 6.6", on=(IDR, RANDR))
 def role_not_known(subject: Subject, payload: Payload, within: Within) -> Iterator[Found]:
-    """An IDR or RANDR payload in a mode that knows ID and RAND only."""
+    """An IDR or RANDR payload in a mode that has only ID and RAND."""
     if subject.kind not in WITH_ROLES and within.layout is not None:
         plain = "ID" if isinstance(payload, IDR) else "RAND"
         yield Found(
@@ -230,7 +232,7 @@ def role_not_known(subject: Subject, payload: Payload, within: Within) -> Iterat
 
 @rule("rand-missing", Level.WARNING, "RFC 3830 3")
 def rand_missing(subject: Subject) -> Iterator[Found]:
-    """No RAND: right in a CSB update and in no other message."""
+    """A message without a RAND, which is right only in a CSB update."""
     if subject.is_update and subject.kind not in TICKET_MODE and subject.relation is None:
         yield Found(
             HEADER,
@@ -241,6 +243,6 @@ def rand_missing(subject: Subject) -> Iterator[Found]:
 
 @rule("key-data-outside", Level.ERROR, "RFC 3830 6.13", on=KeyData)
 def key_data_outside(subject: Subject, payload: KeyData, within: Within) -> Iterator[Found]:
-    """Key data that stands in the message itself, not in a KEMAC."""
+    """Key data in the message itself rather than in a KEMAC."""
     if within.content != "encr_data":
-        yield Found(payload, "key data never stands in the clear; put it into a KEMAC")
+        yield Found(payload, "key data must not be in the message itself; put it into a KEMAC")

@@ -1,4 +1,4 @@
-"""A message as the rules see it: everything that can be read in it, and what came before it."""
+"""A message as the rules see it: its readable content, and the previous message."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ _NAMES = {
 
 
 _ID_IN_KEMAC = (D.PUBLIC_KEY, D.RSA_R_R_MSG, D.REQUEST_KEY_RESP)
-"""The data types in which an identity stands before the keys of a KEMAC, which nobody reads
-in the clear (RFC 3830 6.2, RFC 4738 3.6, RFC 6267 4.2.1.3)."""
+"""The data types in which an identity comes before the keys of a KEMAC, which are always
+encrypted (RFC 3830 6.2, RFC 4738 3.6, RFC 6267 4.2.1.3)."""
 
 MOST_PAYLOADS = 1000
-"""How many payloads of a message are looked into one by one."""
+"""How many payloads of a message are checked one by one."""
 
 
 class MapEntry(NamedTuple):
@@ -138,7 +138,7 @@ class Subject:
 
     @cached_property
     def relation(self) -> Relation | None:
-        """What the message is to `init`; None when it has nothing to do with it."""
+        """How the message relates to `init`; None when it does not."""
         if self.init is None or self.init.header.csb_id != self.header.csb_id:
             return None
         before = self.init.header.data_type
@@ -155,7 +155,7 @@ class Subject:
 
     @cached_property
     def unregistered(self) -> list[tuple[Place, str, int]]:
-        """Every enumerated field with a number that is in no registry: place, field, number."""
+        """Every enumerated field with an unregistered number: place, field, number."""
         records: list[tuple[Place, Any]] = [(HEADER, self.header)]
         records += [(at.place, at.entry) for at in self.map]
         records += [(payload, payload) for layer in self.layers for payload in layer.payloads]
@@ -183,7 +183,7 @@ class Subject:
 
     @cached_property
     def teks(self) -> list[KeyData]:
-        """Every TEK that can be seen and is no wish of a Ticket Policy."""
+        """Every TEK in the clear, except those that a Ticket Policy requests."""
         return [
             key
             for layer in self.layers
@@ -230,7 +230,7 @@ def crypto_sessions(header: HDR) -> list[MapEntry]:
 def _enumerated(kind: type[Record]) -> list[tuple[str, dict[int, str]]]:
     """The enumerated fields of a record, each with the numbers that are registered.
 
-    What comes next is left out: a number that nobody knows ends the reading.
+    The number of the next payload is left out: reading stops at an unknown one.
     """
     return [
         (name, labels(field.names))

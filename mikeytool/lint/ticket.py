@@ -41,12 +41,12 @@ _TGKS = (KeyType.TGK, KeyType.TGK_SALT)
 
 @rule("flag-d-or-l", Level.ERROR, "RFC 6043 6.10", on=_POLICIES)
 def flag_d_or_l(subject: Subject, payload: TP, within: Within) -> Iterator[Found]:
-    """Flags: without D there must be L."""
+    """Flags: L must be set if D is not."""
     if F.D not in payload.flag and F.L not in payload.flag:
         yield Found(
             payload,
-            "neither D nor L: an initiator that made the ticket may supply keys; set L, or D if"
-            " the KMS made it",
+            "neither D nor L is set: an initiator that made the ticket may supply keys; set L, or"
+            " D if the KMS made it",
         )
 
 
@@ -54,39 +54,45 @@ def flag_d_or_l(subject: Subject, payload: TP, within: Within) -> Iterator[Found
 def flag_g_needs_f(subject: Subject, payload: TP, within: Within) -> Iterator[Found]:
     """Flags: G needs F."""
     if F.G in payload.flag and F.F not in payload.flag:
-        yield Found(payload, "G without F: RANDRr comes in TRANSFER_RESP; set F or clear G")
+        yield Found(payload, "G is set without F: RANDRr comes in TRANSFER_RESP; set F or clear G")
 
 
 @rule("flag-g-or-h", Level.ERROR, "RFC 6043 6.10", on=_POLICIES)
 def flag_g_or_h(subject: Subject, payload: TP, within: Within) -> Iterator[Found]:
-    """Flags: there must be G or H."""
+    """Flags: G or H must be set."""
     if F.G not in payload.flag and F.H not in payload.flag:
-        yield Found(payload, "neither G nor H: no RAND would go into the keys; set one or both")
+        yield Found(
+            payload, "neither G nor H is set, so no RAND would go into the keys; set one or both"
+        )
 
 
 @rule("flag-i-needs-e", Level.ERROR, "RFC 6043 6.10", on=_POLICIES)
 def flag_i_needs_e(subject: Subject, payload: TP, within: Within) -> Iterator[Found]:
     """Flags: I needs E."""
     if F.I in payload.flag and F.E not in payload.flag:
-        yield Found(payload, "I without E: only the KMS can fork keys; set E or clear I")
+        yield Found(payload, "I is set without E: only the KMS can fork keys; set E or clear I")
 
 
 @rule("flag-k-needs-d", Level.ERROR, "RFC 6043 6.10", on=TICKET)
 def flag_k_needs_d(subject: Subject, payload: TP, within: Within) -> Iterator[Found]:
     """Flags: K needs D."""
     if F.K in payload.flag and F.D not in payload.flag:
-        yield Found(payload, "K without D: a KMS that changed the policy made the ticket; set D")
+        yield Found(
+            payload, "K is set without D: a KMS that changed the policy made the ticket; set D"
+        )
 
 
 @rule("flag-m-needs-f", Level.ERROR, "RFC 6043 6.10", on=_POLICIES)
 def flag_m_needs_f(subject: Subject, payload: TP, within: Within) -> Iterator[Found]:
     """Flags: M needs F."""
     if F.M in payload.flag and F.F not in payload.flag:
-        yield Found(payload, "M without F: a responder's keys come in TRANSFER_RESP; set F")
+        yield Found(
+            payload, "M is set without F: the responder's keys come in TRANSFER_RESP; set F"
+        )
 
 
 def _asks_for_tgk(subject: Subject, payload: TP) -> bool:
-    """Whether a Ticket Policy says itself that a TGK is wanted."""
+    """Whether a Ticket Policy itself requests a TGK."""
     return any(
         key.type in _TGKS
         for kemac in subject.inside(payload, "tp_data")
@@ -100,29 +106,29 @@ def _asks_for_tgk(subject: Subject, payload: TP) -> bool:
 def flag_i_needs_f(subject: Subject, payload: TP, within: Within) -> Iterator[Found]:
     """Flags: I needs F when a TGK is in the ticket."""
     if F.I in payload.flag and F.F not in payload.flag and _asks_for_tgk(subject, payload):
-        yield Found(payload, "I without F, and a TGK is to be forked; set F")
+        yield Found(payload, "I is set without F, but a TGK is to be forked; set F")
 
 
 @rule("flag-i-without-f", Level.WARNING, "RFC 6043 6.10", on=_POLICIES)
 def flag_i_without_f(subject: Subject, payload: TP, within: Within) -> Iterator[Found]:
     """Flags: I without F, right only if no TGK is in the ticket."""
     if F.I in payload.flag and F.F not in payload.flag and not _asks_for_tgk(subject, payload):
-        yield Found(payload, "I without F is right only when the ticket holds no TGK")
+        yield Found(payload, "I is set without F, which is right only if the ticket has no TGK")
 
 
 @rule("flag-k-in-request", Level.ERROR, "RFC 6043 6.10", on=TP)
 def flag_k_in_request(subject: Subject, payload: TP, within: Within) -> Iterator[Found]:
-    """Flags: K in a request, where it is always 0."""
+    """Flags: K in a request, where it must be 0."""
     if F.K in payload.flag:
-        yield Found(payload, "K is the KMS's to set; clear it in a request")
+        yield Found(payload, "only the KMS sets K; clear it in a request")
 
 
 @rule("flag-d-in-request", Level.WARNING, "RFC 6043 6.10", on=TP)
 def flag_d_in_request(subject: Subject, payload: TP, within: Within) -> Iterator[Found]:
-    """Flags: no D in a request, though the KMS will make the ticket."""
+    """Flags: no D in a request, although the KMS will make the ticket."""
     # The KMS sets it itself (interpretation 21).
     if F.D not in payload.flag:
-        yield Found(payload, "D is 0, but a ticket that is requested is made by the KMS; set D")
+        yield Found(payload, "D is 0, but the KMS makes a requested ticket; set D")
 
 
 @rule("reserved-bits", Level.NOTE, "RFC 6043 6.10", on=(TP, TICKET, ERR, DH))
@@ -135,13 +141,13 @@ def reserved_bits(subject: Subject, payload: Payload, within: Within) -> Iterato
 
 @rule("ticket-form", Level.WARNING, "RFC 6043 6.10", on=_POLICIES)
 def ticket_form(subject: Subject, payload: TP, within: Within) -> Iterator[Found]:
-    """A MIKEY base ticket of a subtype or version that is not defined."""
+    """A MIKEY base ticket with an undefined subtype or version."""
     form = (payload.ticket_type, payload.subtype, payload.version)
     if payload.ticket_type == TicketType.MIKEY_BASE and form != BASE_TICKET:
         yield Found(
             payload,
-            f"MIKEY Base Ticket of subtype {payload.subtype}, version {payload.version}; there"
-            f" are {BASE_TICKET.subtype} and {BASE_TICKET.version}",
+            f"the MIKEY Base Ticket has subtype {payload.subtype} and version {payload.version};"
+            f" only {BASE_TICKET.subtype} and {BASE_TICKET.version} are defined",
         )
 
 
@@ -150,24 +156,28 @@ def granted_kemac(subject: Subject, payload: TICKET, within: Within) -> Iterator
     """A KEMAC in a granted policy."""
     for inside in subject.inside(payload, "tp_data"):
         if type(inside) is KEMAC:
-            yield Found(inside, "a KEMAC stands in the policy of a TICKET; only a TP has one")
+            yield Found(
+                inside, "the policy of a TICKET must not have a KEMAC; only that of a TP may"
+            )
 
 
 @rule("initiator-data-missing", Level.ERROR, "RFC 6043 6.10", on=TICKET)
 def initiator_data_missing(subject: Subject, payload: TICKET, within: Within) -> Iterator[Found]:
-    """No Initiator Data although keys are forked."""
+    """A ticket without Initiator Data although keys are forked."""
     sent = subject.kind not in REQUESTS
     if sent and F.I in payload.flag and not payload.initiator_data:
-        yield Found(payload, "I is set and there is no Initiator Data; the initiator adds it")
+        yield Found(payload, "I is set, but there is no Initiator Data; the initiator must add it")
 
 
 @rule("initiator-data-unwanted", Level.ERROR, "RFC 6043 6.10", on=TICKET)
 def initiator_data_unwanted(subject: Subject, payload: TICKET, within: Within) -> Iterator[Found]:
     """Initiator Data without key forking, or from the KMS."""
     if payload.initiator_data and F.I not in payload.flag:
-        yield Found(payload, "Initiator Data without I; leave it out or set I")
+        yield Found(payload, "there is Initiator Data, but I is 0; leave it out or set I")
     elif payload.initiator_data and subject.kind in REQUESTS:
-        yield Found(payload, "Initiator Data from the KMS; only the initiator can make it")
+        yield Found(
+            payload, "the KMS sends Initiator Data, which only the initiator can make; leave it out"
+        )
 
 
 def _vs(subject: Subject, ticket: TICKET) -> list[V]:
@@ -176,27 +186,27 @@ def _vs(subject: Subject, ticket: TICKET) -> list[V]:
 
 @rule("vi-differs", Level.ERROR, "RFC 6043 6.10", kinds=[D.TRANSFER_INIT])
 def vi_differs(subject: Subject) -> Iterator[Found]:
-    """A Vi in Initiator Data that is not the V of TRANSFER_INIT."""
+    """A Vi in Initiator Data that differs from the V of TRANSFER_INIT."""
     ticket, v = ticket_of(subject.message), subject.message.find(V)
     if ticket is None or v is None:
         return
     for vi in _vs(subject, ticket)[:1]:
         if (vi.auth_alg, vi.ver_data) != (v.auth_alg, v.ver_data):
-            yield Found(vi, "Vi differs from the V of the message; copy it")
+            yield Found(vi, "Vi differs from the V of the message; copy that")
 
 
 @rule("vr-algorithm", Level.ERROR, "RFC 6043 6.10", on=TICKET)
 def vr_algorithm(subject: Subject, payload: TICKET, within: Within) -> Iterator[Found]:
-    """A Vr whose algorithm is not that of Vi."""
+    """A Vr with an algorithm other than that of Vi."""
     vs = _vs(subject, payload)
     if len(vs) == 2 and vs[0].auth_alg != vs[1].auth_alg:
-        yield Found(vs[1], "Vr has another algorithm than Vi; take the same")
+        yield Found(vs[1], "the algorithm of Vr differs from that of Vi; use the same")
 
 
 @rule("initiator-differs", Level.ERROR, "RFC 6043 5.3", kinds=[D.TRANSFER_INIT])
 def initiator_differs(subject: Subject) -> Iterator[Found]:
-    """With key forking, an initiator that is not the owner of the ticket."""
-    # Without I it may be another (interpretation 18).
+    """A message under key forking from an initiator that does not own the ticket."""
+    # Without I, another may send it (interpretation 18).
     ticket = ticket_of(subject.message)
     if ticket is None or F.I not in ticket.flag:
         return
@@ -205,17 +215,19 @@ def initiator_differs(subject: Subject) -> Iterator[Found]:
     if owner is not None and sender is not None and owner.id_data != sender.id_data:
         yield Found(
             sender,
-            f"the ticket is {Identity.of(owner)}'s; with I nobody else can send it, not"
-            f" {Identity.of(sender)}",
+            f"the ticket belongs to {Identity.of(owner)}; with I only its owner can send it, but"
+            f" the sender is {Identity.of(sender)}",
         )
 
 
 @rule("initiator-unnamed", Level.NOTE, "RFC 6043 4.2.1.1", on=TICKET)
 def initiator_unnamed(subject: Subject, payload: TICKET, within: Within) -> Iterator[Found]:
-    """A granted policy that does not name the initiator."""
+    """A granted policy without the identity of the initiator."""
     inside = subject.inside(payload, "tp_data")
     if inside and identity_in(inside, IdRole.INITIATOR) is None:
-        yield Found(payload, "the policy has no IDRi, so responders cannot tell whose ticket it is")
+        yield Found(
+            payload, "the policy has no IDRi, so responders cannot identify the owner of the ticket"
+        )
 
 
 @rule("initiator-keys", Level.ERROR, "RFC 6043 4.2.2.1", kinds=[D.TRANSFER_INIT])
@@ -227,7 +239,7 @@ def initiator_keys(subject: Subject) -> Iterator[Found]:
         ticket = ticket_of(subject.init)
     kemac = subject.message.find(KEMAC)
     if ticket is not None and kemac is not None and F.L not in ticket.flag:
-        yield Found(kemac, "the initiator sends keys and L is 0; leave KEMAC out or set L")
+        yield Found(kemac, "the initiator sends keys, but L is 0; leave KEMAC out or set L")
 
 
 @rule("responder-keys", Level.ERROR, "RFC 6043 4.2.2.3", kinds=[D.TRANSFER_INIT, D.TRANSFER_RESP])
@@ -237,11 +249,11 @@ def responder_keys(subject: Subject) -> Iterator[Found]:
     if ticket is None or kemac is None or subject.relation is None or F.M in ticket.flag:
         return
     if subject.kind == D.TRANSFER_RESP or not _by_initiator(subject):
-        yield Found(kemac, "the responder sends keys and M is 0; leave KEMAC out or set M")
+        yield Found(kemac, "the responder sends keys, but M is 0; leave KEMAC out or set M")
 
 
 def _by_initiator(subject: Subject) -> bool:
-    """Whether an update was started by the initiator, whose identity then comes first (5.2)."""
+    """Whether the initiator started an update; its identity then comes first (5.2)."""
     first = subject.message.find(IDR)
     return first is None or first.id_role == IdRole.INITIATOR
 
@@ -260,12 +272,12 @@ def _randr(subject: Subject, role: RandRole) -> RANDR | None:
 
 @rule("randr-missing", Level.ERROR, "RFC 6043 4.2.2.3", relation=Relation.ANSWER)
 def randr_missing(subject: Subject) -> Iterator[Found]:
-    """TRANSFER_RESP without RANDRr although G = 1 wants one."""
+    """TRANSFER_RESP without RANDRr although G = 1 requires one."""
     ticket = ticket_of(subject.init)
     if subject.kind != D.TRANSFER_RESP or ticket is None or F.G not in ticket.flag:
         return
     if _randr(subject, RandRole.RESPONDER) is None:
-        yield Found(HEADER, "G is 1 in the ticket and there is no RANDRr; add it")
+        yield Found(HEADER, "G is 1 in the ticket, but there is no RANDRr; add it")
 
 
 @rule("randr-unwanted", Level.ERROR, "RFC 6043 6.10", relation=Relation.ANSWER)
@@ -275,13 +287,13 @@ def randr_unwanted(subject: Subject) -> Iterator[Found]:
     if subject.kind != D.TRANSFER_RESP or ticket is None or rand is None:
         return
     if F.G not in ticket.flag:
-        yield Found(rand, "G is 0 in the ticket, so there is no RANDRr; leave it out")
+        yield Found(rand, "G is 0 in the ticket, so there must be no RANDRr; leave it out")
 
 
 @rule("modifier-missing", Level.ERROR, "RFC 6043 4.2.3.5", relation=Relation.ANSWER)
 def modifier_missing(subject: Subject) -> Iterator[Found]:
-    """With key forking, an answer without IDRr and RANDRkms, which the keys depend on."""
-    # Both or none, as the I flag says (interpretation 27).
+    """An answer under key forking without IDRr or RANDRkms, on which the keys depend."""
+    # Both or neither, as the I flag says (interpretation 27).
     ticket = ticket_of(subject.init)
     if ticket is None or F.I not in ticket.flag or not _carries_modifier(subject):
         return
@@ -291,15 +303,19 @@ def modifier_missing(subject: Subject) -> Iterator[Found]:
     if _randr(subject, RandRole.KMS) is None:
         gaps.append("RANDRkms")
     if gaps:
-        yield Found(HEADER, f"keys are forked (I) and {' and '.join(gaps)} is missing")
+        yield Found(
+            HEADER, f"keys are forked (I is 1), but there is no {' and no '.join(gaps)}; add it"
+        )
 
 
 @rule("modifier-unwanted", Level.ERROR, "RFC 6043 4.2.3.5", relation=Relation.ANSWER)
 def modifier_unwanted(subject: Subject) -> Iterator[Found]:
-    """Without key forking, an answer with RANDRkms."""
+    """An answer with RANDRkms although keys are not forked."""
     ticket, rand = ticket_of(subject.init), _randr(subject, RandRole.KMS)
     if ticket is not None and rand is not None and F.I not in ticket.flag:
-        yield Found(rand, "keys are not forked (I is 0), so there is no RANDRkms; leave it out")
+        yield Found(
+            rand, "keys are not forked (I is 0), so there must be no RANDRkms; leave it out"
+        )
 
 
 def _carries_modifier(subject: Subject) -> bool:
@@ -308,7 +324,7 @@ def _carries_modifier(subject: Subject) -> bool:
 
 @rule("flag-k-unset", Level.ERROR, "RFC 6043 6.10", relation=Relation.ANSWER)
 def flag_k_unset(subject: Subject) -> Iterator[Found]:
-    """Flags: no K although the KMS changed the policy."""
+    """Flags: K is not set although the KMS changed the policy."""
     granted = subject.message.find(TICKET)
     asked = None if subject.init is None else subject.init.find(TP)
     if granted is None or asked is None or F.K in granted.flag or subject.init is None:
@@ -326,7 +342,7 @@ def flag_k_unset(subject: Subject) -> Iterator[Found]:
     old, new = _terms(before.inside(asked, "tp_data")), _terms(subject.inside(granted, "tp_data"))
     changes += [name for name in _TERMS if old.get(name) != new.get(name)]
     if changes:
-        yield Found(granted, f"the KMS changed {', '.join(changes)} and K is 0; set K")
+        yield Found(granted, f"the KMS changed {', '.join(changes)}, but K is 0; set K")
 
 
 _TERMS = ("TRs", "TRe", "TRr", "responders", "applications")

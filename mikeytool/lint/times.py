@@ -16,13 +16,13 @@ _USES = (
     DataType.RESOLVE_INIT_PK,
 )  # fmt: skip
 SKEW_NS = 300 * _NS
-"""How far the clocks of two ends may be apart (interpretation 30)."""
+"""How far apart the clocks of two ends may be (interpretation 30)."""
 
 _HALF_YEAR = 182 * 86_400
 
 
 def span(ns: int) -> str:
-    """A length of time for people."""
+    """A length of time in words."""
     seconds = abs(ns) // _NS
     for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
@@ -32,7 +32,7 @@ def span(ns: int) -> str:
 
 @rule("time-future", Level.WARNING, "RFC 3830 5.4", on=T)
 def time_future(subject: Subject, payload: T, within: Within) -> Iterator[Found]:
-    """A timestamp ahead of the clock by more than clocks may be apart."""
+    """A timestamp further ahead of the clock than clocks may be apart."""
     t = Timestamp.of(payload)
     moment = t.unix_ns
     if moment is None or moment - subject.now_ns <= SKEW_NS:
@@ -46,14 +46,14 @@ def time_future(subject: Subject, payload: T, within: Within) -> Iterator[Found]
 
 @rule("time-past", Level.NOTE, "RFC 3830 5.4", on=T)
 def time_past(subject: Subject, payload: T, within: Within) -> Iterator[Found]:
-    """A timestamp older than clocks may be apart: receivers refuse such a message."""
+    """A timestamp further in the past than clocks may be apart, which receivers refuse."""
     t = Timestamp.of(payload)
     moment = t.unix_ns
     if within.holder is None and moment is not None and subject.now_ns - moment > SKEW_NS:
         yield Found(
             payload,
-            f"{t.utc} is {span(subject.now_ns - moment)} ago, where {SKEW_NS // _NS} seconds are"
-            " usual; --at says when the message came",
+            f"{t.utc} is {span(subject.now_ns - moment)} ago, but receivers accept"
+            f" {SKEW_NS // _NS} seconds; give the time of receipt with --at",
         )
 
 
@@ -61,22 +61,22 @@ def time_past(subject: Subject, payload: T, within: Within) -> Iterator[Found]:
 def time_not_utc(subject: Subject, payload: T | TR, within: Within) -> Iterator[Found]:
     """A timestamp of type NTP, which may be in any time zone."""
     if payload.ts_type == TsType.NTP:
-        yield Found(payload, "TS type NTP does not say which time zone; NTP-UTC does")
+        yield Found(payload, "TS type NTP does not say which time zone it is in; use NTP-UTC")
 
 
 @rule("time-type-sakke", Level.ERROR, "RFC 6509 2.2.1", on=T, kinds=[DataType.SAKKE_MSG])
 def time_type_sakke(subject: Subject, payload: T, within: Within) -> Iterator[Found]:
-    """A SAKKE message without an NTP time, which tells the month of its keys."""
+    """A SAKKE message without an NTP time, which decides the month of its keys."""
     if payload.ts_type not in (TsType.NTP_UTC, TsType.NTP):
-        yield Found(payload, "a SAKKE message takes NTP-UTC or NTP")
+        yield Found(payload, "the TS type of a SAKKE message must be NTP-UTC or NTP")
 
 
 @rule("validity-counter", Level.ERROR, "RFC 6043 6.10", on=TR)
 def validity_counter(subject: Subject, payload: TR, within: Within) -> Iterator[Found]:
     """A COUNTER as start or end of a validity period."""
-    # A COUNTER is no time (interpretation 20).
+    # A COUNTER is not a time (interpretation 20).
     if payload.ts_role in (TsRole.START, TsRole.END) and payload.ts_type == TsType.COUNTER:
-        yield Found(payload, "the validity period is given with a COUNTER; take NTP-UTC-32")
+        yield Found(payload, "the validity period is given as a COUNTER; use NTP-UTC-32")
 
 
 @rule("validity-reversed", Level.ERROR, "RFC 6043 6.10", needs=TR)
@@ -87,12 +87,12 @@ def validity_reversed(subject: Subject) -> Iterator[Found]:
         start, end = by_role.get(TsRole.START), by_role.get(TsRole.END)
         first, last = _moment(start), _moment(end)
         if end is not None and first is not None and last is not None and last <= first:
-            yield Found(end, "the validity period ends before it begins; exchange TRs and TRe")
+            yield Found(end, "the validity period ends before it begins; swap TRs and TRe")
 
 
 @rule("validity-over", Level.NOTE, "RFC 6043 6.10", on=TR)
 def validity_over(subject: Subject, payload: TR, within: Within) -> Iterator[Found]:
-    """A ticket, or the wish for one, whose validity period is over."""
+    """A ticket, or a request for one, with a validity period in the past."""
     end = _moment(payload) if payload.ts_role == TsRole.END else None
     if end is not None and end < subject.now_ns:
         yield Found(
@@ -104,7 +104,7 @@ def validity_over(subject: Subject, payload: TR, within: Within) -> Iterator[Fou
 
 @rule("validity-to-come", Level.WARNING, "RFC 6043 6.10", on=TR, kinds=_USES)
 def validity_to_come(subject: Subject, payload: TR, within: Within) -> Iterator[Found]:
-    """A ticket whose validity period has not begun, in a message that uses it."""
+    """A message that uses a ticket before its validity period begins."""
     if payload.ts_role != TsRole.START:
         return
     start = _moment(payload)
@@ -118,14 +118,14 @@ def validity_to_come(subject: Subject, payload: TR, within: Within) -> Iterator[
 
 @rule("rekey-type", Level.ERROR, "RFC 6043 6.10", on=TR)
 def rekey_type(subject: Subject, payload: TR, within: Within) -> Iterator[Found]:
-    """A rekeying interval in another type than NTP-UTC-32."""
+    """A rekeying interval of a type other than NTP-UTC-32."""
     if payload.ts_role == TsRole.REKEY and payload.ts_type != TsType.NTP_UTC_32:
-        yield Found(payload, "TRr is given in NTP-UTC-32 and no other way")
+        yield Found(payload, "the TS type of TRr must be NTP-UTC-32")
 
 
 @rule("rekey-zero", Level.WARNING, "RFC 6043 6.10", on=TR)
 def rekey_zero(subject: Subject, payload: TR, within: Within) -> Iterator[Found]:
-    """A rekeying interval of no time at all."""
+    """A rekeying interval of 0."""
     if payload.ts_role == TsRole.REKEY and Timestamp.of(payload).interval == 0:
         yield Found(payload, "TRr is 0, so keys would have to change all the time; leave it out")
 
