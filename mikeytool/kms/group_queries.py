@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mikeytool.exchange.environment import NS
-from mikeytool.kms.store.records import User
+from mikeytool.kms.store.records import LogEntry, User
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
@@ -88,15 +88,33 @@ def answer(store: Store, header: str | None, query: str, now_ns: int) -> tuple[b
     Raises Refused if the sender is not authenticated or is disabled, Forbidden if their clock
     is off or they may not ask this, WireError for a query that cannot be read.
     """
-    user, key, mac = _authenticated(store, header, query, now_ns)
+    user, key, mac, sent = _authenticated(store, header, query)
+    try:
+        about = _permitted(store, user, query, sent, now_ns)
+    except Refused as refusal:
+        asked = query.removeprefix(f"{PATH}?")
+        store.log_refused(
+            LogEntry(now_ns, "groups", str(user.identity), asked, "refused", str(refusal))
+        )
+        raise
+    kind = "group" if query.startswith(f"{PATH}?group=") else "member"
+    body = json.dumps({"groups": list(_found(store, kind, about))}).encode()
+    return body, f'mac="{_answer_mac(key, mac, body).hex()}"'
+
+
+def _permitted(store: Store, user: User, query: str, sent: int, now_ns: int) -> Identity:
+    """The identity that an authenticated user asks about; raises as `answer` does."""
+    if abs(sent - now_ns // NS) > store.policy().max_skew:
+        raise Forbidden("the time of the query is too far from this clock; check both")
+    if not user.enabled:
+        raise Refused(f"the user {user.identity} is disabled")
     parameter = _QUERY.fullmatch(query.removeprefix(f"{PATH}?"))
     if parameter is None:
         raise WireError(f"{PATH} takes one of member=URI and group=URI")
     about = Identity(unquote_to_bytes(parameter[2]))
     if not store.act_as(user.identity) and about != user.identity:
         raise Forbidden("only users who may act as others may ask about others")
-    body = json.dumps({"groups": list(_found(store, parameter[1], about))}).encode()
-    return body, f'mac="{_answer_mac(key, mac, body).hex()}"'
+    return about
 
 
 def _found(store: Store, kind: str, about: Identity) -> Iterator[dict[str, str | int]]:
@@ -106,10 +124,8 @@ def _found(store: Store, kind: str, about: Identity) -> Iterator[dict[str, str |
         yield {"id_hex": group.data.hex(), "id_type": int(group.id_type)}
 
 
-def _authenticated(
-    store: Store, header: str | None, query: str, now_ns: int
-) -> tuple[User, bytes, bytes]:
-    """The sender of a query, the derived key and the MAC of the query."""
+def _authenticated(store: Store, header: str | None, query: str) -> tuple[User, bytes, bytes, int]:
+    """The sender of a query, the derived key, the MAC of the query and its time."""
     found = _AUTHORIZATION.fullmatch(header or "")
     if found is None:
         raise Refused("the Authorization header is missing or cannot be read")
@@ -121,11 +137,7 @@ def _authenticated(
     key = _derived(store.psk(user))
     if not hmac.compare_digest(mac, _query_mac(key, query, name, t)):
         raise Refused(f"the MAC of {name} does not verify")
-    if abs(int(t) - now_ns // NS) > store.policy().max_skew:
-        raise Forbidden("the time of the query is too far from this clock; check both")
-    if not user.enabled:
-        raise Refused(f"the user {user.identity} is disabled")
-    return user, key, mac
+    return user, key, mac, int(t)
 
 
 def _derived(psk: bytes) -> bytes:

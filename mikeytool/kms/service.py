@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from hmac import compare_digest
 
@@ -24,6 +26,7 @@ from mikeytool.kms.authorization import (
     acting_responder,
     check_foreign,
     check_speaks_for,
+    may_act_as,
 )
 from mikeytool.kms.foreign_tickets import Forwarder, is_foreign
 from mikeytool.kms.grant import check_made, grant, make_keys
@@ -68,6 +71,23 @@ def handle(
     return _AuthenticatedMessage(store, env, kms_policy, sender, deadline).handled()
 
 
+class _Uncounted(Exception):
+    """A refusal of a known sender that leaves nothing in the store but an entry in the log."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(str(refused))
+        self.refused = refused
+
+
+@contextmanager
+def _uncounted() -> Iterator[None]:
+    """What is refused in the block is rolled back, and logged afterwards."""
+    try:
+        yield
+    except Refused as refusal:
+        raise _Uncounted(refusal) from None
+
+
 class _AuthenticatedMessage:
     """A message of an authenticated sender, until it is answered or refused."""
 
@@ -105,12 +125,24 @@ class _AuthenticatedMessage:
     def _answer(self) -> bytes:
         """Refuse old messages and replays, then decide and record, refusals as well.
 
-        Nothing is recorded of messages that anyone may have captured: they must neither cost
-        a write nor count against their sender.
+        Messages that anyone may have captured must not count against their sender, and cost few
+        writes however often they come.
         """
+        try:
+            self._check_new()
+            return self._decided()
+        except _Uncounted as refusal:
+            found = refusal.refused
+            self.store.log_refused(self._log_entry(found))
+            raise found from None
+
+    def _check_new(self) -> None:
         sender = self.sender
-        self.env.check_fresh(sender.incoming.t)
-        self.store.check_new(self.env, sender.incoming, sender.acting, sender.key)
+        with _uncounted():
+            self.env.check_fresh(sender.incoming.t)
+            self.store.check_new(self.env, sender.incoming, sender.acting, sender.key)
+
+    def _decided(self) -> bytes:
         refusal: Refused | None = None
         answer: bytes | None = None
         with self.store.exchange() as exchange:
@@ -134,10 +166,11 @@ class _AuthenticatedMessage:
     def _counted(self, exchange: Exchange) -> int:
         """Record a new message and count it; if this raises, nothing is written."""
         sender, env, most = self.sender, self.env, self.kms_policy.rate
-        exchange.remember(env, sender.incoming, sender.acting, sender.key)
-        count = exchange.count(sender.user.identity, env.clock()) if most else 0
-        if count > most + 1:
-            raise Refused(f"more than {most} messages of {sender.user.identity} in a minute")
+        with _uncounted():
+            exchange.remember(env, sender.incoming, sender.acting, sender.key)
+            count = exchange.count(sender.user.identity, env.clock()) if most else 0
+            if count > most + 1:
+                raise Refused(f"more than {most} messages of {sender.user.identity} in a minute")
         return count
 
     def _admit(self, count: int) -> None:
@@ -148,9 +181,7 @@ class _AuthenticatedMessage:
         sender, store, most = self.sender, self.store, self.kms_policy.rate
         identity = sender.user.identity
         if count > most:
-            raise Refused(
-                f"more than {most} messages of {identity} in a minute; further ones are not logged"
-            )
+            raise Refused(f"more than {most} messages of {identity} in a minute")
         if sender.path:
             peer = store.peer(identity)
             if peer is None or not compare_digest(peer.psk, sender.key):
@@ -161,6 +192,12 @@ class _AuthenticatedMessage:
                     check_speaks_for(store, known, sender.acting)
             check_foreign(store, sender.acting)
             return
+        if sender.signed is None and not may_act_as(store, sender.user, sender.acting):
+            raise Refused(
+                f"the key of {identity} is not that of {sender.acting}, the sender that the"
+                " message names",
+                ErrorNo.AUTH_FAILURE,
+            )
         if sender.admitted:
             for name in sender.names:
                 _check_enabled(store, name, "the user", known=False)

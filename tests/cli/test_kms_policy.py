@@ -23,7 +23,7 @@ def test_what_is_granted_at_most(shell: Shell) -> None:
     assert shown == {
         "max_validity": 600, "max_skew": 300, "require_forking": True,
         "key_types": ["tgk", "tek+salt"], "profiles": [128], "admit_certified": False,
-        "rate": 30000, "extended_key_usage": [],
+        "rate": 30000, "extended_key_usage": [], "keep_log": 90 * 86400,
     }  # fmt: skip
     shell.ok(f"{SET} --extended-key-usage emailProtection,1.2.3")
     shown = json.loads(shell.ok("mikeytool kms policy show kms.db --json"))
@@ -89,8 +89,20 @@ def test_the_log_says_why(shell: Shell) -> None:
     with_kms(shell).ok("mikeytool kms policy deny -q kms.db --from '*' --to sip:bob@example.com")
     shell.run(f"{REQUEST} t")
     entries = [json.loads(line) for line in shell.ok("mikeytool kms log kms.db --json").split("\n")]
-    assert [entry["outcome"] for entry in entries] == ["refused"]
-    assert "rule denies" in entries[0]["reason"]
+    assert [(entry["by"], entry["for"], entry["outcome"]) for entry in entries] == [
+        ("operator", "user add sip:alice@example.com", "done"),
+        ("operator", "user add sip:bob@example.com", "done"),
+        ("operator", "policy deny * to sip:bob@example.com", "done"),
+        ("sip:alice@example.com", "sip:bob@example.com", "refused"),
+    ]
+    assert "rule denies" in entries[-1]["reason"]
+    assert "operator" in shell.ok("mikeytool kms log kms.db")
+    shell.ok("mikeytool kms policy set -q kms.db --keep-log 30d")
+    assert "30d" in shell.ok("mikeytool kms policy show kms.db")
+    shell.ok("mikeytool kms log prune -q kms.db --before now+1h")
+    pruned = json.loads(shell.ok("mikeytool kms log kms.db --json"))
+    assert pruned["for"].startswith("log prune before ")
+    shell.fails("mikeytool kms log prune kms.db", 2, "--before")
     assert shell.ok("mikeytool kms log kms.db --json --since now+1h") == ""
     assert shell.ok("mikeytool kms log kms.db --json --since now-1h") != ""
     shell.fails("mikeytool kms log kms.db --since yesterday", 2, "yesterday")

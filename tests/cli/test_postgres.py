@@ -37,7 +37,7 @@ def test_a_call_by_a_kms_in_a_database(lab: Shell) -> None:
     assert shown["users"] == 2
     assert shown["sealed_under"] == f"file:{lab.path('seal.key')}"
     log = [json.loads(line) for line in lab.ok('mikeytool kms log "$KMS" --json').splitlines()]
-    assert [one["exchange"] for one in log] == ["request", "resolve"]
+    assert [one["exchange"] for one in log] == ["change", "change", "request", "resolve"]
     lab.ok('mikeytool kms check "$KMS"')
 
 

@@ -62,7 +62,8 @@ def test_the_whole_story(tls: Shell) -> None:
         }  # fmt: skip
         assert len(keys) == 1
         log = [json.loads(line) for line in tls.ok("mikeytool kms log kms.db --json").splitlines()]
-        assert [one["outcome"] for one in log] == ["answered"] * 3
+        asked = [one["outcome"] for one in log if one["by"] != "operator"]
+        assert asked == ["answered"] * 3
 
 
 def test_what_is_said_when_it_fails(tls: Shell) -> None:

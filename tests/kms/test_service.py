@@ -186,13 +186,18 @@ def test_unknown_senders_leave_no_trace(store: Store, env: Environment) -> None:
         ask(env, asked, by=stranger, psk=b"x" * 16),
         ask(env, asked, psk=b"x" * 16),
         ask(env, asked, psk_id=Identity.key_name("key of nobody")),
-        ask(env, asked, psk=KEYS[BOB], psk_id=Identity.key_name(f"key of {BOB}")),
     ):
         before = rows(store)
         refused(handle(store, env, init), ErrorNo.AUTH_FAILURE, told=False)
         refused(handle(store, env, init, send_errors=True), ErrorNo.AUTH_FAILURE)
         assert rows(store) == before
     assert list(store.log()) == []
+
+
+def test_a_user_with_the_name_of_another(store: Store, env: Environment) -> None:
+    init = ask(env, policy(env), psk=KEYS[BOB], psk_id=Identity.key_name(f"key of {BOB}"))
+    refused(handle(store, env, init), ErrorNo.AUTH_FAILURE)
+    assert [entry.outcome for entry in store.log()] == ["refused"]
 
 
 def test_an_error_to_a_stranger_has_no_mac(store: Store, env: Environment) -> None:
@@ -213,7 +218,7 @@ def test_a_replay_is_refused_and_told(store: Store, env: Environment) -> None:
     with pytest.raises(ErrorReceived) as caught:
         accept_request_resp(env, read_request_init(init), KEYS[ALICE], again.answer or b"")
     assert caught.value.verified
-    assert [entry.outcome for entry in store.log()] == ["answered"]
+    assert [entry.outcome for entry in store.log()] == ["answered", "refused"]
 
 
 def test_old_and_early_messages_are_refused(store: Store, env: Environment, clock: Clock) -> None:

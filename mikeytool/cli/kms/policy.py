@@ -39,6 +39,7 @@ def show(store: Store, as_json: bool) -> None:
         "admit_certified": found.admit_certified,
         "extended_key_usage": list(found.extended_key_usage),
         "rate": found.rate,
+        "keep_log": found.keep_log,
     }
     if as_json:
         print(json.dumps(content))
@@ -56,6 +57,7 @@ def _rows(found: KmsPolicy) -> list[tuple[str, str]]:
         ("certified strangers", "admitted" if found.admit_certified else "refused"),
         ("extended key usage", ", ".join(found.extended_key_usage) or "any or none"),
         ("messages of one in a minute", str(found.rate or "any number")),
+        ("log kept for", _duration(found.keep_log)),
     ]
 
 
@@ -102,21 +104,22 @@ def _bits(_context: object, _param: object, text: str | None) -> tuple[int, ...]
 @click.option(
     "--rate", type=int, metavar="N", help="Messages of one identity in a minute; 0 for no limit."
 )
+@click.option("--keep-log", metavar="D", help="How long entries of the log are kept, as in 90d.")
 @quiet_option
 def set_policy(
     store: Where,
     max_validity: str | None,
     max_skew: str | None,
+    keep_log: str | None,
     **plain: bool | int | tuple[str, ...] | tuple[int, ...] | None,
 ) -> None:
     """Change limits; those that are not given stay as they are."""
     changes: dict[str, Any] = {name: value for name, value in plain.items() if value is not None}
-    for name, duration in (("max_validity", max_validity), ("max_skew", max_skew)):
-        if duration is not None:
-            changes[name] = parse_duration(duration)
+    durations = {"max_validity": max_validity, "max_skew": max_skew, "keep_log": keep_log}
+    changes |= {name: parse_duration(text) for name, text in durations.items() if text is not None}
     if not changes:
         raise UsageError("there is nothing to change; see kms policy set --help")
-    with Store(store, clock=clock()) as opened:
+    with Store(store, clock(), operated=True) as opened:
         opened.set_policy(**changes)
     say(f"{store}: the policy is changed")
 

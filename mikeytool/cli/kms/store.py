@@ -28,37 +28,24 @@ from mikeytool.wire.identity import Identity
 @click.command()
 @store_argument
 @click.option(
-    "--id",
-    "identity",
-    type=IDENTITY,
-    required=True,
-    metavar="KMS_ID",
+    "--id", "identity", type=IDENTITY, required=True, metavar="KMS_ID",
     help="Identity of the KMS, as in sip:kms.example.com.",
-)
+)  # fmt: skip
 @click.option("--tpk", type=KEY, metavar="KEY", help=f"Ticket protection key: {KEY_HELP}.")
 @click.option(
-    "--profile",
-    type=click.Choice(["128", "256"]),
-    default="256",
-    show_default=True,
+    "--profile", type=click.Choice(["128", "256"]), default="256", show_default=True,
     help="The strongest profile that is served, in bits.",
-)
+)  # fmt: skip
 @click.option(
-    "--private-key",
-    type=PATH,
-    metavar="PEM",
+    "--private-key", type=PATH, metavar="PEM",
     help="The private key of the KMS, for public-key requests.",
-)
+)  # fmt: skip
 @click.option("--cert", type=PATH, metavar="PEM", help="The certificate of that key.")
 @click.option(
-    "--seal",
-    default=BESIDE,
-    envvar=PLACE_VARIABLE,
-    show_envvar=True,
-    metavar="HOW",
+    "--seal", default=BESIDE, envvar=PLACE_VARIABLE, show_envvar=True, metavar="HOW",
     help="What seals the keys in STORE: file:PATH, env:NAME or passphrase; by default a new"
     " STORE.key.",
-)
+)  # fmt: skip
 @force_option
 @quiet_option
 def init(

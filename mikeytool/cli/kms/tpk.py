@@ -29,12 +29,9 @@ def tpk() -> None:
 
 @store_command(tpk, "add")
 @click.option(
-    "--shared-with",
-    type=IDENTITY,
-    required=True,
-    metavar="URI",
+    "--shared-with", type=IDENTITY, required=True, metavar="URI",
     help="The user that makes tickets (D is 0) or resolves them (E is 0) with this key.",
-)
+)  # fmt: skip
 @click.option("--name", metavar="TEXT", help="The name of the key in tickets; default: a new name.")
 @click.option("--tpk", "key", type=KEY, metavar="KEY", help=f"The key to use: {KEY_HELP}.")
 @key_file_option
@@ -53,11 +50,9 @@ def add_tpk(
 
 @store_command(tpk, "rotate")
 @click.option(
-    "--shared-with",
-    type=IDENTITY,
-    metavar="URI",
+    "--shared-with", type=IDENTITY, metavar="URI",
     help="Rotate the key shared with this user, not the KMS's own.",
-)
+)  # fmt: skip
 @key_file_option
 @force_option
 def rotate_tpk(

@@ -40,19 +40,14 @@ def user() -> None:
 @click.option("--psk", type=KEY, metavar="KEY", help=f"The key to use: {KEY_HELP}.")
 @click.option("--psk-id", metavar="TEXT", help="A name for the key, which messages can carry.")
 @click.option(
-    "--cert",
-    type=PATH,
-    metavar="PEM",
+    "--cert", type=PATH, metavar="PEM",
     help="A certificate for public-key requests, trusted without a CA.",
-)
+)  # fmt: skip
 @click.option(
-    "--act-as",
-    type=PATTERN,
-    multiple=True,
-    metavar="PATTERN",
+    "--act-as", type=PATTERN, multiple=True, metavar="PATTERN",
     help="Other identities that the user may act as, as in sip:*@conf.example.com; messages"
     " then name the key with --psk-id.",
-)
+)  # fmt: skip
 @key_file_option
 @force_option
 def add(
@@ -98,12 +93,9 @@ def _certificate(path: Path, uri: Identity, policy: KmsPolicy) -> bytes:
 @store_command(user, "import")
 @click.argument("file", type=PATH)
 @click.option(
-    "-o",
-    "--output",
-    type=PATH,
-    metavar="FILE",
+    "-o", "--output", type=PATH, metavar="FILE",
     help="Write new keys to FILE, mode 0600, instead of standard output.",
-)
+)  # fmt: skip
 @force_option
 def import_users(store: Store, file: Path, output: Path | None, force: bool) -> int:
     """Add the users in FILE, all of them or none.

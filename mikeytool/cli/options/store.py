@@ -73,7 +73,7 @@ def store_command(group: click.Group, name: str, **how: Any) -> Callable[[Any], 
     def decorate(function: Any) -> click.Command:
         @wraps(function)
         def run(store: Where, **given: Any) -> Any:
-            with Store(store, clock=clock()) as opened:
+            with Store(store, clock(), operated=True) as opened:
                 return function(opened, **given)
 
         option = json_option if "as_json" in function.__annotations__ else quiet_option

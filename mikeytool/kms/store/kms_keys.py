@@ -93,6 +93,8 @@ class KmsKeys(StoredPolicy):
             )
             if not added.rowcount:
                 raise StateError(f"{self.where}: there is already a key named {tpk.name}")
+            shared = "" if party is None else f" shared with {tpk.shared_with}"
+            self._note(db, f"tpk add {tpk.name}{shared}")
             before_commit()
 
     def remove_tpk(self, name: Identity) -> None:
@@ -111,6 +113,7 @@ class KmsKeys(StoredPolicy):
                 )
             if not gone.rowcount:
                 raise StateError(f"{self.where}: there is no key {name}; see kms tpk list")
+            self._note(db, f"tpk remove {name}")
 
     def _retire_tpks(self, db: Db, now_ns: int) -> None:
         """Remove the keys whose last ticket has ended."""
@@ -139,6 +142,7 @@ class KmsKeys(StoredPolicy):
         with self.transaction() as db:
             if not insert_key_pair(db, self.sealer, private_key, certificate):
                 raise StateError(f"{self.where}: this certificate exists already")
+            self._note(db, f"key add {_name(certificate)}")
 
     def remove_key(self, fingerprint: bytes) -> None:
         """Remove the key pair of a certificate, by its SHA-256; StateError if there is none."""
@@ -181,6 +185,7 @@ class KmsKeys(StoredPolicy):
             added = db.execute("INSERT INTO anchors VALUES (?, ?) ON CONFLICT DO NOTHING", row)
             if not added.rowcount:
                 raise StateError(f"{self.where}: this certificate exists already")
+            self._note(db, f"trust add {_name(certificate)}")
 
     def remove_anchor(self, fingerprint: bytes) -> None:
         """Stop trusting a CA, by the SHA-256 of its certificate; StateError if it is not."""
@@ -199,6 +204,12 @@ class KmsKeys(StoredPolicy):
         with self.transaction() as db:
             if not db.execute(query, (fingerprint,)).rowcount:
                 raise StateError(f"{self.where}: this certificate is not there")
+            what = "key" if "kms_keys" in query else "trust"
+            self._note(db, f"{what} remove sha256:{fingerprint.hex()}")
+
+
+def _name(certificate: Certificate) -> str:
+    return f"sha256:{certificate.fingerprint(SHA256()).hex()}"
 
 
 def insert_key_pair(

@@ -42,6 +42,7 @@ class Peers(SealedDatabase):
             if not added.rowcount:
                 raise StateError(f"{self.where}: the KMS {peer.identity} exists already")
             self._speaks_for(db, data, peer.patterns)
+            self._note(db, f"peer add {peer.identity} for {', '.join(peer.patterns)}")
 
     def set_patterns(self, identity: Identity, patterns: Sequence[str]) -> None:
         """Replace the patterns of the identities that another KMS speaks for.
@@ -53,6 +54,7 @@ class Peers(SealedDatabase):
                 raise self._no_peer(identity)
             db.execute("DELETE FROM speaks_for WHERE peer = ?", (identity.data,))
             self._speaks_for(db, identity.data, patterns)
+            self._note(db, f"peer set {identity} for {', '.join(patterns)}")
 
     def _speaks_for(self, db: Db, peer: bytes, patterns: Sequence[str]) -> None:
         if not patterns:
@@ -70,6 +72,7 @@ class Peers(SealedDatabase):
             db.execute("DELETE FROM speaks_for WHERE peer = ?", (identity.data,))
             if not db.execute("DELETE FROM peers WHERE id = ?", (identity.data,)).rowcount:
                 raise self._no_peer(identity)
+            self._note(db, f"peer remove {identity}")
 
     def peers(self) -> list[Peer]:
         """All other KMSs, ordered by identity."""

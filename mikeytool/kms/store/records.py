@@ -90,7 +90,10 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """A request to the KMS and its outcome; the time is in Unix nanoseconds."""
+    """A request to the KMS and its outcome, or a change by an operator.
+
+    The time is in Unix nanoseconds; `count` is how often the same was refused in that minute.
+    """
 
     at_ns: int
     exchange: str
@@ -98,6 +101,7 @@ class LogEntry:
     about: str
     outcome: str
     reason: str
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from mikeytool.exchange.profile import PROFILE_256, PROFILES, Profile
+from mikeytool.kms.store import log_entries
+from mikeytool.kms.store.records import LogEntry
 from mikeytool.kms.store.seal import Seal, SealContext, Sealer
 from mikeytool.kms.store.store_file import StoreFile
 from mikeytool.kms.store.store_server import StoreServer
@@ -25,8 +27,16 @@ class SealedDatabase:
     named = True
     """Whether this is the store that the operator named, to which MIKEYTOOL_SEAL applies."""
 
-    def __init__(self, where: Where, clock: Callable[[], int] = time.time_ns) -> None:
-        self._clock = clock
+    _operated = False
+
+    def __init__(
+        self,
+        where: Where,
+        clock: Callable[[], int] = time.time_ns,
+        *,
+        operated: bool = False,
+    ) -> None:
+        self._clock, self._operated = clock, operated
         self._backend: Backend = (
             StoreServer(str(where)) if is_url(where) else StoreFile(Path(where))
         )
@@ -48,6 +58,13 @@ class SealedDatabase:
                 f"{self.where}: this store is no file; copy it with kms copy, or with pg_dump"
             )
         return self._backend
+
+    def _note(self, db: Db, change: str) -> None:
+        """Log a change, if an operator makes it; within its transaction."""
+        if self._operated:
+            log_entries.add(
+                db, LogEntry(self._clock(), "change", log_entries.OPERATOR, change, "done", "")
+            )
 
     def transaction(self) -> AbstractContextManager[Db]:
         """A transaction that may write: all of it is on disk afterwards, or none."""

@@ -12,7 +12,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +22,7 @@ from cryptography.x509 import Certificate
 
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.profile import PROFILE_256, Profile
+from mikeytool.kms.store import log_entries
 from mikeytool.kms.store.kms_keys import KmsKeys, check_key_pair, check_tpk, insert_key_pair
 from mikeytool.kms.store.names import check_identity
 from mikeytool.kms.store.peers import Peers
@@ -37,6 +39,8 @@ from mikeytool.storage.sql import Db, Where
 from mikeytool.storage.sqlite import remove_working_files
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.registry import TsType
+from mikeytool.wire.timestamp import Timestamp
 
 if TYPE_CHECKING:
     from mikeytool.exchange.incoming import Incoming
@@ -112,13 +116,8 @@ class Exchange:
         replay.use_once(self._db, env, ticket, policy, by, transfer)
 
     def log(self, entry: LogEntry) -> None:
-        """Add an entry to the log."""
-        row = entry.at_ns, entry.exchange, entry.user, entry.about, entry.outcome, entry.reason
-        self._db.execute(
-            "INSERT INTO log (at_ns, exchange, who, about, outcome, reason)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            row,
-        )
+        """Add an entry to the log, or count it; see `log_entries.add`."""
+        log_entries.add(self._db, entry)
 
 
 class Store(Users, KmsKeys, Peers):
@@ -131,6 +130,10 @@ class Store(Users, KmsKeys, Peers):
 
     _searched_ns = 0
     """When `forget` last searched."""
+
+    @cached_property
+    def _repetitions(self) -> log_entries.Repetitions:
+        return log_entries.Repetitions()
 
     @classmethod
     def init(
@@ -257,7 +260,11 @@ class Store(Users, KmsKeys, Peers):
         self._searched_ns = now
         # If the store fails now, the exchange that follows will raise it.
         with suppress(StateError), self._errors():
-            due = replay.overdue(self._db, env) or self._retiring(self._db, now)
+            due = (
+                replay.overdue(self._db, env)
+                or self._retiring(self._db, now)
+                or log_entries.is_overdue(self._db, self._log_horizon(now))
+            )
             if due and not self._forgotten(env):
                 self._searched_ns = 0
 
@@ -268,7 +275,29 @@ class Store(Users, KmsKeys, Peers):
                 return True  # an operator changes something, or another node forgets just now
             db.execute("DELETE FROM requested WHERE until_ns < ?", (env.clock(),))
             self._retire_tpks(db, env.clock())
-            return replay.forget(db, env)
+            pruned = log_entries.prune(db, self._log_horizon(env.clock()))
+            return replay.forget(db, env) and pruned
+
+    def _log_horizon(self, now_ns: int) -> int:
+        return now_ns - self.policy().keep_log * NS
+
+    def prune_log(self, before_ns: int) -> None:
+        """Remove the entries of the log from before a time, in Unix nanoseconds."""
+        done = False
+        while not done:
+            with self.transaction() as db:
+                done = log_entries.prune(db, before_ns)
+                if done:
+                    at = Timestamp.at(before_ns, TsType.NTP_UTC_32).utc
+                    self._note(db, f"log prune before {at}")
+
+    def log_refused(self, entry: LogEntry) -> None:
+        """Log a refusal on its own, at the cost of few writes however often it comes."""
+        due = self._repetitions.due(entry)
+        if due:
+            # The refusal stands, whether or not the store can be written just now.
+            with suppress(StateError), self.exchange() as exchange:
+                exchange.log(replace(entry, count=due))
 
     def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
         """The names of a query's columns, and its rows, few of them in memory at a time."""
@@ -301,7 +330,7 @@ class Store(Users, KmsKeys, Peers):
         """The entries of the log from a time on, in Unix nanoseconds; the oldest first."""
         with self._errors():
             rows = self._db.execute(
-                "SELECT at_ns, exchange, who, about, outcome, reason FROM log"
+                "SELECT at_ns, exchange, who, about, outcome, reason, count FROM log"
                 " WHERE at_ns >= ? ORDER BY number",
                 (since_ns,),
             )

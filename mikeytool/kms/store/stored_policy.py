@@ -46,6 +46,8 @@ class StoredPolicy(SealedDatabase):
                 " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                 rows,
             )
+            changed = ", ".join(f"{name} = {json.dumps(value)}" for name, value in changes.items())
+            self._note(db, f"policy set {changed}")
 
     def rules(self) -> Rules:
         """The rules, in their order.
@@ -75,6 +77,8 @@ class StoredPolicy(SealedDatabase):
                 "INSERT INTO rules (allowed, sender, responder) VALUES (?, ?, ?)",
                 (int(rule.allowed), rule.sender, rule.responder),
             )
+            what = "allow" if rule.allowed else "deny"
+            self._note(db, f"policy {what} {rule.sender} to {rule.responder}")
 
     def remove_rule(self, sender: str, responder: str) -> None:
         """Remove the rule with these patterns; raises StateError if there is none."""
@@ -87,3 +91,4 @@ class StoredPolicy(SealedDatabase):
                     f"{self.where}: there is no rule from {sender} to {responder};"
                     " see kms policy list"
                 )
+            self._note(db, f"policy remove {sender} to {responder}")

@@ -81,6 +81,8 @@ class Users(SealedDatabase):
             "INSERT INTO act_as VALUES (?, ?) ON CONFLICT DO NOTHING",
             [(data, pattern) for pattern in user.act_as],
         )
+        act_as = f" acting as {', '.join(user.act_as)}" if user.act_as else ""
+        self._note(db, f"user add {user.identity}{act_as}")
 
     def act_as(self, identity: Identity | None = None) -> list[str]:
         """The patterns of identities that a user may act as; without a user, of all users."""
@@ -92,7 +94,8 @@ class Users(SealedDatabase):
 
     def enable(self, identity: Identity, enabled: bool) -> None:
         """Enable or disable a user; raises StateError if there is no such user."""
-        self._change_user("UPDATE users SET enabled = ? WHERE id = ?", int(enabled), identity)
+        query = "UPDATE users SET enabled = ? WHERE id = ?"
+        self._change_user(query, int(enabled), identity, "enable" if enabled else "disable")
 
     def rekey(self, identity: Identity, psk: bytes, before_commit: BeforeCommit = nothing) -> None:
         """Give a user another key.
@@ -101,7 +104,8 @@ class Users(SealedDatabase):
         """
         check_psk(psk)
         sealed = self.sealer.seal(psk, *psk_context(identity.data))
-        self._change_user("UPDATE users SET psk = ? WHERE id = ?", sealed, identity, before_commit)
+        query = "UPDATE users SET psk = ? WHERE id = ?"
+        self._change_user(query, sealed, identity, "rekey", before_commit)
 
     def remove_user(self, identity: Identity) -> None:
         """Remove a user, their act-as patterns and group memberships.
@@ -115,17 +119,20 @@ class Users(SealedDatabase):
             db.execute("DELETE FROM act_as WHERE who = ?", (identity.data,))
             gone = db.execute("DELETE FROM users WHERE id = ?", (identity.data,))
             self._check_found(gone.rowcount, identity)
+            self._note(db, f"user remove {identity}")
 
     def _change_user(
         self,
         query: str,
         value: bytes | int,
         identity: Identity,
+        what: str,
         before_commit: BeforeCommit = nothing,
     ) -> None:
         with self.transaction() as db:
             changed = db.execute(query, (value, identity.data))
             self._check_found(changed.rowcount, identity)
+            self._note(db, f"user {what} {identity}")
             before_commit()
 
     def _check_found(self, count: int, identity: Identity) -> None:
@@ -184,6 +191,7 @@ class Users(SealedDatabase):
                 "INSERT INTO members VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 [(member.data, group.data, int(group.id_type)) for member in members],
             )
+            self._note(db, f"group add {group}: {', '.join(map(str, members))}")
 
     def _check_no_kms(self, db: Db, name: Identity) -> None:
         """Refuse the name of this KMS or of another one."""
@@ -201,6 +209,7 @@ class Users(SealedDatabase):
                     raise StateError(
                         f"{self.where}: {member} is not in {group}; see kms group list"
                     )
+            self._note(db, f"group remove {group}: {', '.join(map(str, members))}")
 
     def groups_of(self, member: Identity) -> list[Identity]:
         """The groups that an identity is a member of."""

@@ -1,0 +1,99 @@
+"""The log of a store: what users asked, every refusal of theirs, and what operators changed.
+
+It does not grow without bound: texts are cut, refusals of one identity are counted within a
+minute, and entries are kept for as long as the policy says.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from mikeytool.exchange.environment import NS
+from mikeytool.kms.store.records import LogEntry
+from mikeytool.storage.sql import Db
+
+MAX_TEXT = 1024
+"""In octets: a longer text of an entry is cut, which its end shows."""
+
+MAX_REFUSALS = 10
+"""How many different refusals of one identity stand in the log for a minute."""
+
+OPERATOR = "operator"
+"""The name of whoever changes a store by commands."""
+
+_CUT = " [...]"
+_AT_ONCE = 1000
+"""How many entries are removed at a time, so that no message waits long."""
+
+_MINUTE = 60 * NS
+_MAX_COUNTED = 10_000
+_FURTHER = "various", "further refusals in this minute"
+
+
+def add(db: Db, entry: LogEntry) -> None:
+    """Add an entry; a refusal that stands there in this minute already is counted instead."""
+    who, about, reason = map(_cut, (entry.user, entry.about, entry.reason))
+    exchange = entry.exchange
+    if entry.outcome == "refused":
+        start = entry.at_ns // _MINUTE * _MINUTE
+        found = db.execute(
+            "SELECT number, exchange, about, reason FROM log WHERE who = ? AND outcome = 'refused'"
+            " AND at_ns >= ? AND at_ns < ? ORDER BY number LIMIT ?",
+            (who, start, start + _MINUTE, MAX_REFUSALS),
+        ).fetchall()
+        numbers = {tuple(texts): number for number, *texts in found}
+        if len(found) >= MAX_REFUSALS - 1 and (exchange, about, reason) not in numbers:
+            about, reason = _FURTHER
+            exchange = found[-1][1] if len(found) == MAX_REFUSALS else exchange
+        if (exchange, about, reason) in numbers:
+            query = "UPDATE log SET count = count + ? WHERE number = ?"
+            db.execute(query, (entry.count, numbers[exchange, about, reason]))
+            return
+    db.execute(
+        "INSERT INTO log (at_ns, exchange, who, about, outcome, reason, count)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (entry.at_ns, exchange, who, about, entry.outcome, reason, entry.count),
+    )
+
+
+def _cut(text: str) -> str:
+    octets = text.encode("utf-8", "replace")
+    if len(octets) <= MAX_TEXT:
+        return text
+    return octets[: MAX_TEXT - len(_CUT)].decode("utf-8", "ignore") + _CUT
+
+
+def prune(db: Db, before_ns: int) -> bool:
+    """Remove the oldest entries from before a time; returns whether none is left."""
+    oldest = "SELECT number FROM log WHERE at_ns < ? ORDER BY at_ns LIMIT ?"
+    query = f"DELETE FROM log WHERE number IN ({oldest})"  # noqa: S608 - no values in it
+    return db.execute(query, (before_ns, _AT_ONCE)).rowcount < _AT_ONCE
+
+
+def is_overdue(db: Db, before_ns: int) -> bool:
+    """Whether there is an entry from before a time."""
+    query = "SELECT EXISTS (SELECT 1 FROM log WHERE at_ns < ?)"
+    return bool(db.execute(query, (before_ns,)).fetchone()[0])
+
+
+class Repetitions:
+    """Counts refusals that must cost few writes, as those of captured messages.
+
+    Anyone can send captured messages again. Of those of one identity in one minute the first, the
+    second, the fourth and so on are written, each time with all that were not written before.
+    """
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
+
+    def due(self, entry: LogEntry) -> int:
+        """How many refusals to write now, this one among them; 0 for none."""
+        key, now = (entry.user, entry.reason), entry.at_ns // _MINUTE
+        minute, count = self._counts.pop(key, (now, 0))
+        count = count + 1 if minute == now else 1
+        self._counts[key] = now, count
+        if len(self._counts) > _MAX_COUNTED:
+            self._counts.popitem(last=False)
+        if count & (count - 1):
+            return 0
+        return max(1, count // 2)
