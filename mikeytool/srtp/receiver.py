@@ -55,6 +55,7 @@ LONGEST_FOUND_MKI = 8
 _MKI_REACH = 8  # ROCs that are tried with each
 _MKI_KEYS = 4  # keys that are
 _FOUND_MKIS = 16  # that are remembered
+_RTCP_SEARCHES = 64  # RTCP packets on which they are tried; then after ever more that fail
 
 
 class Receiver:
@@ -131,6 +132,7 @@ class Receiver:
         self._streams: dict[tuple[int, str], Stream] = {}
         self._packets: dict[tuple[int, int, bool], Packets] = {}
         self._owners: dict[int, str] = {}
+        self._failed_rtcp = 0
         self._search = RocSearch(suite.rtp_tag_length, budget)
 
     def _make_openers(self) -> None:
@@ -432,6 +434,9 @@ class Receiver:
         return None
 
     def _find_rtcp_mki(self, packet: bytes, ssrc: int) -> tuple[tuple[bytes, int], int] | None:
+        self._failed_rtcp += 1
+        if self._failed_rtcp > _RTCP_SEARCHES and self._failed_rtcp & (self._failed_rtcp - 1):
+            return None
         end = len(packet) - (
             0 if self._suite.cipher is Cipher.AES_GCM else self._suite.rtcp_tag_length
         )
