@@ -391,11 +391,7 @@ class ReceiverDemux(Demux):
 
 def _is_longer_than_codec(packet: bytes) -> bool:
     """Whether G.711 or G.722 has octets behind its last 10 ms that a tag and MKI may be."""
-    if (
-        is_rtcp(packet)
-        or len(packet) < RTP_HEADER
-        or packet[0] & 0x1F
-        or packet[1] & 0x7F not in _G711
-    ):
+    if is_rtcp(packet) or packet[0] & 0x1F or packet[1] & 0x7F not in _G711:
         return False
-    return (len(packet) - RTP_HEADER) % _TEN_MS in _TAGS
+    size = len(packet) - RTP_HEADER
+    return size > _TEN_MS and size % _TEN_MS in _TAGS

@@ -136,6 +136,14 @@ def test_what_has_no_key_is_left_alone_and_looks_like_srtp() -> None:
     )
 
 
+@pytest.mark.parametrize(("size", "told"), [(160, False), (170, True), (20, False), (240, False)])
+def test_sound_that_is_longer_than_its_codec_is_named(size: int, told: bool) -> None:
+    packets = [udp(rtp(number, bytes(size)), THERE) for number in (1, 2, 3)]
+    found, report = run(*packets, keys=keys(A))
+    assert found == packets
+    assert bool([note for note in report.notes if "as SRTP is" in note]) is told
+
+
 def test_rtcp_opens_a_flow_too() -> None:
     one = sender(A)
     packets, _ = run(INVITE, OK, ACK, udp(one.protect(rtcp()), Ends(ALICE, 4001, BOB, 5001)))
