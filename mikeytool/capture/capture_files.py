@@ -1,4 +1,4 @@
-"""Capture files of every kind, told apart by their first octets.
+"""Capture files of every kind, told apart by their first octets; any of them gzipped.
 
 with path.open("rb") as file:
     for record in open_capture(file): ...    # see mikeytool.capture.record
@@ -7,9 +7,9 @@ with path.open("rb") as file:
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-from mikeytool.capture import pcap, pcapng, rtpdump
+from mikeytool.capture import gzip_files, pcap, pcapng, rtpdump
 from mikeytool.capture.record import READ_SIZE, Capture
 from mikeytool.wire.errors import WireError
 
@@ -19,13 +19,15 @@ HEAD = 64
 
 def is_capture(head: bytes) -> bool:
     """Whether a file with these first octets (HEAD of them are enough) is a capture."""
+    if head.startswith(gzip_files.MAGIC):
+        head = gzip_files.beginning(head, HEAD)
     return _kind(head) is not None
 
 
 def open_capture(file: BinaryIO) -> Capture:
     """Make the reader for an open file, which may be a pipe.
 
-    Raises WireError if the file is of no kind that is known or ends inside its header.
+    Raises WireError if the file is of no kind that is known, is broken, or ends inside its header.
     """
     head, file = read_head(file)
     kind = _kind(head)
@@ -39,11 +41,24 @@ def open_capture(file: BinaryIO) -> Capture:
 
 
 def read_head(file: BinaryIO) -> tuple[bytes, BinaryIO]:
-    """Read the first HEAD octets of a file or pipe; gives them, and a file that still has them."""
+    """Read the first HEAD octets of a file or pipe; gives them, and a file that still has them.
+
+    Of a gzipped file they are those of its content, and so is the file that is given.
+    """
+    head = _read(file)
+    if not head.startswith(gzip_files.MAGIC):
+        return head, io.BufferedReader(_Rejoined(head, file), READ_SIZE)
+    # Not buffered: what was unpacked before a fault is given before the fault is raised.
+    unpacked = cast(BinaryIO, gzip_files.Unpacked(cast(BinaryIO, _Rejoined(head, file))))
+    head = _read(unpacked)
+    return head, cast(BinaryIO, _Rejoined(head, unpacked))
+
+
+def _read(file: BinaryIO) -> bytes:
     head = b""
     while len(head) < HEAD and (more := file.read(HEAD - len(head))):
         head += more
-    return head, io.BufferedReader(_Rejoined(head, file), READ_SIZE)
+    return head
 
 
 def _kind(head: bytes) -> type[Capture] | None:

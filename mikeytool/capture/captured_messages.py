@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 from mikeytool.capture.capture_files import open_capture
 from mikeytool.capture.carried_messages import messages_in
 from mikeytool.capture.carrier import Carrier
-from mikeytool.capture.frames import destination_of, source_of
+from mikeytool.capture.flows import destination_of, source_of
 from mikeytool.capture.signalling import Signal, Signalling
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.timestamp import FIRST_MOMENT, LAST_MOMENT, Timestamp
@@ -111,7 +111,7 @@ def find_captured_messages(
     if fault is not None:
         raise fault
     if not reader.count:
-        raise _no_message(reader.signalling.seen, reader.crypto)
+        raise _no_message(reader.signalling, reader.crypto)
 
 
 class _Reader:
@@ -159,6 +159,8 @@ class _Reader:
             self._note(f"{self._unread - MAX_NOTES} more could not be read")
         if self._parts > 1:
             self._note("very many messages: those of long TCP streams may come out of order")
+        if self.count and self.signalling.unread:
+            self._note(f"frames that are not read: {counts_of(self.signalling.unread)}")
         seen = self.signalling.seen
         if short := seen["cut short"]:
             self._note(f"packets that were captured short: {short}; use a longer snaplen")
@@ -190,14 +192,22 @@ class _Reader:
             self._requests[source_of(flow), destination_of(flow), cseq] = carrier.method
 
 
-def _no_message(seen: Counter[str], crypto: int) -> WireError:
+def counts_of(counts: Counter[str]) -> str:
+    """Write counts as text, the most first."""
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common(MAX_NOTES))
+
+
+def _no_message(signalling: Signalling, crypto: int) -> WireError:
     """Say what the capture holds instead of a message."""
+    seen = signalling.seen
     if not seen["frames"]:
         return WireError("this capture has no frames; the capture before it may have failed")
     frames = f"{seen['frames']} frame{'' if seen['frames'] == 1 else 's'}"
     packets = [f"{seen[name]} {name}" for name in ("UDP", "TCP", "IP fragments") if seen[name]]
     text = f"no MIKEY message in this capture: {frames}"
     text += f", {', '.join(packets)}" if packets else ", none of them UDP or TCP"
+    if signalling.unread:
+        text += f"; not read: {counts_of(signalling.unread)}"
     messages = [f"{seen[name]} {name}" for name in _PROTOCOLS if seen[name]]
     text += f"; messages: {', '.join(messages)}" if messages else "; no SIP, RTSP, HTTP or SAP"
     if crypto:

@@ -44,6 +44,12 @@ def read_exported_pdu(raw: bytes, at: int, end: int) -> ExportedPdu | None:
     return None
 
 
+def is_exported_from_tcp(raw: bytes, at: int, end: int) -> bool:
+    """Whether an exported PDU came over TCP."""
+    pdu = read_exported_pdu(raw, at, end)
+    return pdu is not None and pdu.is_tcp
+
+
 def _flow(values: dict[int, bytes]) -> bytes:
     source, destination = (
         next((values[tag] for tag in tags if tag in values), b"")

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from mikeytool.capture.encapsulations import (
@@ -32,7 +31,8 @@ from mikeytool.capture.encapsulations import (
     Step,
 )
 from mikeytool.capture.exported_pdu import read_exported_pdu
-from mikeytool.capture.layers import Layer, checksum, enclose, fix_ipv4, fix_ipv6, fix_udp
+from mikeytool.capture.flows import destination_of, endpoint, source_of
+from mikeytool.capture.layers import Layer, checksum, enclose, fix_ipv4, fix_ipv6, fix_tcp, fix_udp
 from mikeytool.capture.link_types import ETHERNET, EXPORTED_PDU, LINK_TYPES, unread_link
 from mikeytool.wire.errors import WireError
 
@@ -101,24 +101,6 @@ class Fragment(NamedTuple):
     start: int
     end: int
     cut: bool
-
-
-def source_of(flow: bytes) -> bytes:
-    """Address and port of the sender in a flow, as octets."""
-    return flow[:4] + flow[8:10] if len(flow) == 12 else flow[:16] + flow[32:34]
-
-
-def destination_of(flow: bytes) -> bytes:
-    """Address and port of the receiver in a flow, as octets."""
-    return flow[4:8] + flow[10:12] if len(flow) == 12 else flow[16:32] + flow[34:36]
-
-
-def endpoint(octets: bytes) -> str:
-    """Write an address of 4 or 16 octets and a port of 2 as text."""
-    address, port = octets[:-2], int.from_bytes(octets[-2:], "big")
-    if len(address) == 4:
-        return f"{IPv4Address(address)}:{port}"
-    return f"[{IPv6Address(address)}]:{port}"
 
 
 def find_datagram(link: int, raw: bytes, start: int, end: int) -> Datagram | Fragment | None:
@@ -353,6 +335,44 @@ def with_octets(raw: bytes, start: int, end: int, found: Datagram, octets: bytes
     head = raw[start : at + 16] + checksum(segment, pseudo).to_bytes(2, "big")
     frame = head + raw[at + 18 : found.start] + octets
     return enclose(frame, start, found.layers) if found.layers else frame + raw[found.end : end]
+
+
+def with_segment(raw: bytes, start: int, found: Datagram, skip: int, octets: bytes) -> bytes:
+    """Put a part of its payload, from octet `skip` on, into the TCP segment of a frame.
+
+    The frame begins at `raw[start]`. Sequence number, lengths and checksums are corrected.
+    """
+    at = found.transport
+    seq = (int.from_bytes(raw[at + 4 : at + 8]) + skip) % (1 << 32)
+    frame = raw[start : at + 4] + seq.to_bytes(4) + raw[at + 8 : found.start] + octets
+    ip = Layer(fix_ipv4 if len(found.flow) == 12 else fix_ipv6, found.network)
+    return enclose(frame, start, (*found.layers, ip, Layer(fix_tcp, at, found.network)))
+
+
+def as_datagram(raw: bytes, start: int, found: Datagram, flow: bytes, payload: bytes) -> bytes:
+    """Make a UDP datagram of a flow, in place of the one or the segment in a frame.
+
+    What is around the IP packet stays. A flow of another IP version is not taken: then the
+    datagram goes between the ends of what it replaces. Raises WireError if the payload is too
+    long for it.
+    """
+    if len(flow) != len(found.flow):
+        flow = found.flow
+    if found.network == NO_HEADER:
+        return raw[start : found.start] + payload
+    size = 8 + len(payload)
+    if size + 40 > _LONGEST:
+        raise WireError(f"a packet of {size} octets is longer than an IP packet can be")
+    addresses, ports = flow[:-4], flow[-4:]
+    if len(flow) == 12:
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 1, 0, 0x4000, 64, UDP, 0) + addresses
+        ip = Layer(fix_ipv4, found.network)
+    else:
+        head = struct.pack("!IHBB", 6 << 28, 1, UDP, 64) + addresses
+        ip = Layer(fix_ipv6, found.network)
+    frame = raw[start : found.network] + head + ports + _two_u16.pack(size, 0xFFFF) + payload
+    udp = Layer(fix_udp, found.network + len(head), found.network)
+    return enclose(frame, start, (*found.layers, ip, udp))
 
 
 def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> bytes:

@@ -70,10 +70,21 @@ def fix_udp(frame: bytearray, at: int, network: int) -> None:
     if frame[at + 6 : at + 8] == b"\0\0":
         return
     _put(frame, at + 6, 0)
+    _put(frame, at + 6, checksum(frame[at:], _pseudo(frame, network, 17, size)) or 0xFFFF)
+
+
+def fix_tcp(frame: bytearray, at: int, network: int) -> None:
+    """The checksum (RFC 9293 3.1)."""
+    _put(frame, at + 16, 0)
+    pseudo = _pseudo(frame, network, 6, len(frame) - at)
+    _put(frame, at + 16, checksum(frame[at:], pseudo))
+
+
+def _pseudo(frame: bytearray, network: int, protocol: int, size: int) -> int:
+    """The pseudo header, added up."""
     is_v4 = frame[network] >> 4 == 4
     addresses = frame[network + 12 : network + 20] if is_v4 else frame[network + 8 : network + 40]
-    pseudo = int.from_bytes(addresses, "big") + 17 + size
-    _put(frame, at + 6, checksum(frame[at:], pseudo) or 0xFFFF)
+    return int.from_bytes(addresses, "big") + protocol + size
 
 
 def fix_gre(frame: bytearray, at: int, _network: int) -> None:

@@ -50,6 +50,8 @@ class StreamReader(ABC):
     """Takes the octets of a stream, until it is `finished`."""
 
     finished: bool = False
+    seq: int = 0
+    """The sequence number of the first of the octets that come next."""
 
     @property
     @abstractmethod
@@ -160,6 +162,7 @@ class _Stream:
             return
         if self._reader is None:
             self._reader = self._open_reader(self._flow, fresh)
+        self._reader.seq = self._seq
         self._move(self._at + len(fresh))
         self._torn = segment.cut
         self._latest = max(self._latest, segment.moment, key=itemgetter(0))

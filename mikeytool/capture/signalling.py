@@ -15,16 +15,11 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from mikeytool.capture.carrier import END_OF_HEAD, START, Carrier, read_head
+from mikeytool.capture.exported_pdu import is_exported_from_tcp
+from mikeytool.capture.flows import destination_of, endpoint, source_of
 from mikeytool.capture.fragments import Fragments
-from mikeytool.capture.frames import (
-    UDP,
-    Datagram,
-    Fragment,
-    destination_of,
-    endpoint,
-    find_datagram,
-    source_of,
-)
+from mikeytool.capture.frames import UDP, Datagram, Fragment, find_datagram, why_unread
+from mikeytool.capture.link_types import EXPORTED_PDU
 from mikeytool.capture.reassembly import Moment, StreamReader, TcpStreams
 from mikeytool.capture.record import NO_PACKET, Record
 from mikeytool.capture.sap import looks_like_sap, read_sap
@@ -66,6 +61,8 @@ class Signalling:
     def __init__(self) -> None:
         self._frames = self._udp = self._tcp = 0
         self._counts: Counter[str] = Counter()
+        self.unread: Counter[str] = Counter()
+        """Frames that are not read, by what they are."""
         self._signals: list[Signal] = []
         self._fragments = Fragments()
         self._streams = TcpStreams(self._open_reader)
@@ -94,6 +91,8 @@ class Signalling:
             whole = self._fragments.add(raw, found)
             raw, found = whole or (b"", None)
         if found is None:
+            if raw is record.raw:
+                self._note_unread(record)
             return []
         if found.cut:
             self._counts["cut short"] += 1
@@ -106,8 +105,14 @@ class Signalling:
         start = found.start
         if start == found.end or (raw[start] >= 0x80 and not _is_for(found.flow, _PORTS)):
             return []
-        self._datagram(raw, found, Moment(record.number, record.time))
+        is_tcp = record.link == EXPORTED_PDU and is_exported_from_tcp(raw, record.start, record.end)
+        self._datagram(raw, found, Moment(record.number, record.time), "TCP" if is_tcp else "UDP")
         return self._take()
+
+    def _note_unread(self, record: Record) -> None:
+        name = why_unread(record.link, record.raw, record.start, record.end)
+        if name:
+            self.unread[name] += 1
 
     def end(self) -> list[Signal]:
         """Return the messages that are incomplete at the end of the capture."""
@@ -131,14 +136,16 @@ class Signalling:
             self._counts[carrier.protocol] += 1
         self._signals.append(Signal(carrier, moment, flow, transport))
 
-    def _datagram(self, raw: bytes, found: Datagram, moment: Moment) -> None:
+    def _datagram(
+        self, raw: bytes, found: Datagram, moment: Moment, transport: Literal["UDP", "TCP"]
+    ) -> None:
         carrier: Carrier | WireError | None
         try:
             carrier = _read_datagram(raw[found.start : found.end], found.flow)
         except WireError as error:
             carrier = error
         if carrier is not None:
-            self._emit(found.flow, "UDP", carrier, moment)
+            self._emit(found.flow, transport, carrier, moment)
 
     def _open_reader(self, flow: bytes, first: bytes) -> StreamReader:
         emit = partial(self._emit, flow, "TCP")

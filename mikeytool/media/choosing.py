@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from mikeytool.capture.frames import destination_of, source_of
+from mikeytool.capture.flows import destination_of, source_of, without_channel
 from mikeytool.media.dialogs import FOREVER
 from mikeytool.media.signalled_keys import SignalledKey
 
@@ -79,6 +79,8 @@ class KeyIndex:
         here = _found(self._from, source, position)
         fits = [_Fit(False, 0 if key in here else 1, key) for key in there]
         fits += [_Fit(False, 1, key) for key in here if key not in there]
+        plain = without_channel(flow)
+        source, destination = source_of(plain), destination_of(plain)
         vague = (
             (self._to, _name(ssrc)),
             (self._to, destination[-2:]),

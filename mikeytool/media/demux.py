@@ -5,14 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
-from mikeytool.capture.frames import (
-    UDP,
-    Datagram,
-    destination_of,
-    endpoint,
-    find_datagram,
-    source_of,
-)
+from mikeytool.capture.flows import destination_of, endpoint, source_of
+from mikeytool.capture.frames import UDP, Datagram, find_datagram
 from mikeytool.capture.record import Record
 from mikeytool.media.contexts import Process, ReceiverContext, SenderContext
 from mikeytool.media.report import Report, StreamReport

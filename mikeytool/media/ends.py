@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_address
 
+from mikeytool.capture.flows import channel_of
 from mikeytool.capture.sdp import Section
 
 MAX_ENDS = 64
@@ -43,7 +44,7 @@ def channel_end(connection: bytes, channel: int) -> bytes:
 
     `connection` is address and port of the side at this end of the connection.
     """
-    return connection + b"$" + bytes([channel])
+    return connection + channel_of(channel)
 
 
 def ends_of(section: Section, bundle: Section | None = None) -> Ends:

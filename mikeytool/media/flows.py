@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from mikeytool.capture.frames import destination_of, source_of
+from mikeytool.capture.carrier import START
+from mikeytool.capture.flows import destination_of, has_channel, source_of, without_channel
+from mikeytool.capture.turn import is_channel_data
 from mikeytool.wire.errors import UsageError
 
 _MAGIC_COOKIE = b"\x21\x12\xa4\x42"
@@ -16,8 +18,9 @@ LOWEST_PORT = 1024
 _LOWEST = LOWEST_PORT.to_bytes(2)
 
 # RFC 7983 7: what the first octet says on a port that several protocols share.
-_PROTOCOLS = ((range(0, 4), "STUN"), (range(16, 20), "ZRTP"), (range(20, 64), "DTLS"),
-              (range(64, 80), "TURN"))  # fmt: skip
+_PROTOCOLS = ((range(0, 4), "STUN"), (range(16, 20), "ZRTP"), (range(20, 64), "DTLS"))
+_TEXTS = (b"SIP/", b"RTSP/", b"HTTP/")
+_MOST_CONNECTIONS = 4096
 
 _FLOW = re.compile(r"(.+):(\d{1,5})>(.+):(\d{1,5})")
 
@@ -25,9 +28,35 @@ Endpoint = tuple[str, int]
 """An IP address and a port."""
 
 
-def other_protocol(first: int) -> str:
-    """The protocol of a packet that is neither RTP nor RTCP, by its first octet (RFC 7983 7)."""
+def other_protocol(packet: bytes) -> str:
+    """The protocol of a packet that is neither RTP nor RTCP; "other" for those not known."""
+    if not packet:
+        return "other"
+    first = packet[0]
+    line = START.match(packet)
+    if line is not None:
+        return next(name[:-1].decode() for name in _TEXTS if name in line[0])
+    if is_channel_data(packet):
+        return "TURN"
+    if 20 <= first < 24 and packet[1:2] == b"\x03" and packet[2:3] <= b"\x04":
+        return "TLS"
     return next((name for octets, name in _PROTOCOLS if first in octets), "other")
+
+
+class TcpProtocols:
+    """The protocols of TCP segments: each has that of the last one that told it."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, str] = {}
+
+    def of(self, flow: bytes, payload: bytes) -> str:
+        """The protocol of a segment; "other" where none is known."""
+        name = other_protocol(payload)
+        if name not in ("SIP", "RTSP", "HTTP", "TLS"):
+            return self._known.get(flow, "other")
+        if len(self._known) < _MOST_CONNECTIONS:
+            self._known[flow] = name
+        return name
 
 
 def is_other_protocol(packet: bytes) -> bool:
@@ -70,9 +99,10 @@ class FlowFilter(NamedTuple):
         return bool(self.ports or self.flows)
 
     def accepts(self, flow: bytes) -> bool:
-        """Whether a flow (see `capture.frames.Datagram`) is chosen; one without addresses is."""
-        if not flow:
+        """Whether a flow (see `capture.flows`) is chosen; one without addresses is."""
+        if not flow or (has_channel(flow) and not self.chooses):
             return True
+        flow = without_channel(flow)
         if not self.chooses:
             return flow[-4:-2] >= _LOWEST and flow[-2:] >= _LOWEST
         return (

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
+from mikeytool.capture.captured_messages import counts_of
 from mikeytool.capture.record import Record
 from mikeytool.media.contexts import ReceiverContext
 from mikeytool.media.demux import CUT, Demux, Route
@@ -376,7 +377,9 @@ class ReceiverDemux(Demux):
 
     def _why_nothing(self, has_streams: bool) -> str:
         if not has_streams:
-            return "there is no RTP or RTCP in UDP"
+            unread = self._report.unread
+            more = f"; not read: {counts_of(unread)}" if unread else ""
+            return f"there is no RTP or RTCP in UDP{more}"
         if not self._chosen:
             return "no RTP or RTCP packet is in the flows, or has the SSRC, that were chosen"
         if self._signalled is not None:

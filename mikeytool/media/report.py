@@ -71,7 +71,8 @@ class Report:
     """What came of the packets of a run.
 
     `verb` says what was to be done with them and `unit` what the numbers of packets count.
-    `others` counts the packets that are neither RTP nor RTCP, by protocol. `notes` are those
+    `others` counts the packets that are neither RTP nor RTCP, by protocol; `unread` those of
+    them of link types and the like that are not read. `notes` are those
     of senders and receivers, `unused_keys` the keys in the signalling that could not be
     used, and why. `failures` has the reasons for which packets failed, ten at most, and
     `errors` the first error of each class. `nothing` says why nothing at all was decrypted,
@@ -83,6 +84,7 @@ class Report:
     unit: Literal["packet", "line"] = "packet"
     listener: Listener = field(default_factory=Listener, repr=False)
     others: Counter[str] = field(default_factory=Counter)
+    unread: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     unused_keys: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from mikeytool.capture.frames import (
     UDP,
     Datagram,
     Fragment,
+    as_datagram,
     find_datagram,
+    why_unread,
     with_octets,
     with_payload,
 )
+from mikeytool.capture.media_in_tcp import CarriedPacket, Framing
 from mikeytool.capture.packet_lines import NO_LINE, PacketLines
 from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture, Record, batches
+from mikeytool.capture.turn import Turn
+from mikeytool.media.carried_media import Carried, CarriedMedia
 from mikeytool.media.demux import Demux, Route
 from mikeytool.media.descriptions import ClearDescriptions
-from mikeytool.media.flows import is_other_protocol, other_protocol
+from mikeytool.media.flows import TcpProtocols, is_other_protocol, other_protocol
 from mikeytool.media.report import Report, StreamReport
 from mikeytool.media.settings import Settings
 from mikeytool.srtp.index import Duplicate
@@ -46,6 +52,11 @@ class Rewriter:
         self._demux = demux
         self._is_text = isinstance(capture, PacketLines)
         self._stopped = False
+        self._protocols = TcpProtocols()
+        self._turn = Turn()
+        # Nothing is encrypted there: it takes a connection, which then has other octets.
+        self._carried = CarriedMedia(capture, self._turn) if report.verb == "decrypted" else None
+        self._carried_counts: Counter[Framing] = Counter()
 
     def run(self) -> Iterator[bytes]:
         """The octets to write, a batch at a time.
@@ -54,10 +65,22 @@ class Rewriter:
         of a broken file is the `fault` of the report.
         """
         yield self._capture.head
+        before: list[Record] = []
         for batch in self._batches():
-            yield self._process(batch)
+            if before:
+                yield self._process(before)
+                if self._stopped:
+                    return
+            before = batch
+        if before:
+            yield self._process(before, is_last=True)
             if self._stopped:
-                return
+                self._report.fault = None  # it comes later
+        for framing, count in self._carried_counts.items():
+            self._report.add_note(
+                f"{framing}: {count} packet{'s' * (count > 1)} written as UDP datagrams between "
+                f"{'client and peer' if framing == 'TURN' else 'the ends of the connection'}"
+            )
 
     def _batches(self) -> Iterator[list[Record]]:
         try:
@@ -66,7 +89,7 @@ class Rewriter:
             # A run that stops at a failed packet before has not met it.
             self._report.fault = error
 
-    def _process(self, batch: list[Record]) -> bytes:
+    def _process(self, batch: list[Record], *, is_last: bool = False) -> bytes:
         out: list[bytes] = []
         routes = self._demux.known
         kept, rewritten = self._capture.kept, self._capture.rewritten
@@ -80,14 +103,14 @@ class Rewriter:
             else:
                 found = find_datagram(link, raw, start, end)
                 if found.__class__ is not Datagram or found[0] != UDP:
-                    self._other(record, found, out)
+                    self._other(record, found, batch, out)
                     continue
                 datagram = found
                 _, flow, _, _, start, end, _, _ = datagram
             # RTP and RTCP have version 2 (RFC 7983 7); the SSRC of RTCP comes earlier.
             at = start + (4 if end - start > 1 and 192 <= raw[start + 1] <= 223 else 8)
             if end < at + 4 or raw[start] & 0xC0 != 0x80:
-                self._no_media(record, datagram, raw[start:end], out)
+                self._no_media(record, datagram, raw[start:end], batch, out)
                 continue
             ssrc = raw[at : at + 4]
             route = routes.get(flow + ssrc)
@@ -135,29 +158,106 @@ class Rewriter:
             route.last_frame, route.last_time = record[0], record[1]
             if route.first_time is None:
                 route.first_time = record[1]
+        if self._carried is not None:
+            if is_last:
+                self._move(self._carried, self._carried.end(), batch)
+            self._carried.finish(out)
         return b"".join(out)
 
     # --- what does not go through ----------------------------------------------------------------
 
-    def _other(self, record: Record, found: Datagram | Fragment | None, out: list[bytes]) -> None:
+    def _other(
+        self,
+        record: Record,
+        found: Datagram | Fragment | None,
+        batch: list[Record],
+        out: list[bytes],
+    ) -> None:
         """A record that holds no UDP datagram."""
         if record.link == NO_LINE:
             self._report.count_unreadable(record.number, "a packet in hex or base64 is expected")
             self._stopped = self._on_error == "stop"
             return
+        if isinstance(found, Datagram):
+            self._segment(record, found, batch, out)
+            return
         if record.link != NO_PACKET:
-            self._report.others["other"] += 1
-        if isinstance(found, Datagram) and self._descriptions is not None:
-            octets = record.raw[found.start : found.end]
-            clear = self._descriptions.segment(found.flow, octets) if octets else None
-            if clear is not None and not found.cut:
-                frame = with_octets(record.raw, record.start, record.end, found, clear)
-                out.append(self._capture.rewritten(record, frame))
-                return
+            unread = "" if found else why_unread(record.link, record.raw, record.start, record.end)
+            self._report.others[unread or "other"] += 1
+            if unread:
+                self._report.unread[unread] += 1
         out.append(self._capture.kept(record))
 
+    def _segment(
+        self, record: Record, found: Datagram, batch: list[Record], out: list[bytes]
+    ) -> None:
+        """A TCP segment: its signalling may change, and media may leave it."""
+        octets = record.raw[found.start : found.end]
+        self._report.others[self._protocols.of(found.flow, octets)] += 1
+        clear = None
+        if self._descriptions is not None and octets and not found.cut:
+            clear = self._descriptions.segment(found.flow, octets)
+        if clear is None:
+            frame = record.frame
+            out.append(self._capture.kept(record))
+        else:
+            frame = with_octets(record.raw, record.start, record.end, found, clear)
+            out.append(self._capture.rewritten(record, frame))
+        if self._carried is not None:
+            packets = self._carried.add(record, found, frame, len(out) - 1)
+            self._move(self._carried, packets, batch)
+
+    def _move(self, carried: CarriedMedia, packets: Iterator[Carried], batch: list[Record]) -> None:
+        """Take packets out of TCP, those that are decrypted and those that fail."""
+        for packet, segment in packets:
+            is_ours, clear = self._carry(packet, segment.record, batch)
+            if is_ours and (clear is not None or self._on_error != "keep"):
+                carried.move(packet, segment, clear)
+
+    def _carry(
+        self, packet: CarriedPacket, record: Record, batch: list[Record]
+    ) -> tuple[bool, bytes | None]:
+        """Whether a packet in another transport is ours, and what it is decrypted."""
+        flow, octets = packet.flow, packet.packet
+        at = 4 if 192 <= octets[1] <= 223 else 8
+        ssrc = octets[at : at + 4]
+        if len(ssrc) < 4:
+            return False, None
+        route = self._demux.known.get(flow + ssrc) or self._demux.add(flow, ssrc)
+        route.looks_like_rtp = True  # two of them fit together
+        route.report.packets += 1
+        failure: MikeyError | None = None
+        try:
+            if route.process is not None:
+                try:
+                    done: bytes | None = route.process(octets, route.source, route.destination)
+                except Duplicate:
+                    raise
+                except MikeyError as error:
+                    failure = error
+            if route.process is None or failure is not None:
+                done = self._demux.process(route, octets, record, batch, failure)
+        except Duplicate as error:
+            route.report.duplicates += 1
+            done = error.clear
+        except MikeyError as error:
+            self._report.count_failure(record.number, route.report, error)
+            self._stopped = self._on_error == "stop"
+            return True, None
+        if done is None:
+            route.report.skipped += 1
+            return False, None
+        route.report.done += 1
+        self._carried_counts[packet.framing] += 1
+        return True, done
+
     def _no_media(
-        self, record: Record, datagram: Datagram | None, packet: bytes, out: list[bytes]
+        self,
+        record: Record,
+        datagram: Datagram | None,
+        packet: bytes,
+        batch: list[Record],
+        out: list[bytes],
     ) -> None:
         """A UDP datagram or a line that is neither RTP nor RTCP."""
         if self._is_text and not is_other_protocol(packet):
@@ -166,7 +266,11 @@ class Rewriter:
                 out.append(self._capture.kept(record))
             self._stopped = self._on_error == "stop"
             return
-        self._report.others[other_protocol(packet[0]) if packet else "other"] += 1
+        if self._carried is not None and datagram is not None and not datagram.cut:
+            relayed = self._turn.read(datagram.flow, packet)
+            if relayed is not None and self._relayed(*relayed, record, datagram, batch, out):
+                return
+        self._report.others[other_protocol(packet)] += 1
         if self._descriptions is not None and datagram is not None and not datagram.cut:
             clear = self._descriptions.datagram(packet)
             if clear is not None:
@@ -174,6 +278,26 @@ class Rewriter:
                 out.append(self._capture.rewritten(record, frame))
                 return
         out.append(self._capture.kept(record))
+
+    def _relayed(
+        self,
+        flow: bytes,
+        packet: bytes,
+        record: Record,
+        datagram: Datagram,
+        batch: list[Record],
+        out: list[bytes],
+    ) -> bool:
+        """A packet in a datagram of TURN; False if it stays there."""
+        if len(packet) < 8 or packet[0] >> 6 != 2:
+            return False
+        is_ours, clear = self._carry(CarriedPacket("TURN", flow, packet), record, batch)
+        if is_ours and clear is not None:
+            frame = as_datagram(record.raw, record.start, datagram, flow, clear)
+            out.append(self._capture.rewritten(record, frame))
+        elif not is_ours or self._on_error == "keep":
+            out.append(self._capture.kept(record))
+        return True
 
     def _failed(
         self, record: Record, stream: StreamReport, error: MikeyError, out: list[bytes]

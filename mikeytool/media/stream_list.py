@@ -7,22 +7,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from mikeytool.capture.frames import (
-    UDP,
-    Datagram,
-    destination_of,
-    endpoint,
-    find_datagram,
-    source_of,
-)
+from mikeytool.capture.flows import destination_of, endpoint, source_of
+from mikeytool.capture.frames import UDP, Datagram, find_datagram, why_unread
+from mikeytool.capture.media_in_tcp import MediaInTcp
 from mikeytool.capture.packet_lines import NO_LINE
+from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture
-from mikeytool.media.flows import FlowFilter, other_protocol
+from mikeytool.capture.turn import Turn
+from mikeytool.media.flows import FlowFilter, TcpProtocols, other_protocol
 from mikeytool.srtp.index import estimate
 from mikeytool.srtp.packet import RTP_HEADER, rtp_fields
 from mikeytool.wire.errors import WireError
 
 _MOST_STREAMS = 4096
+_NEAR = 100  # sequence numbers
 _MISORDER = 3000  # sequence numbers; one further off begins anew (RFC 3550 A.1 has 3000 and 100)
 
 
@@ -50,6 +48,8 @@ class StreamSummary:
     _highest: int = -1
     _in_run: int = 0
     _lost: int = 0
+    _last: tuple[int, int] | None = None
+    _follows: bool = False
 
     def add(self, packet_type: int, sequence: int, size: int, time: int | None) -> None:
         """Count an RTP packet."""
@@ -57,6 +57,11 @@ class StreamSummary:
         self.octets += size
         self.types[packet_type] += 1
         self._see(time)
+        if not self._follows:
+            if self._last is not None and self._last[0] == packet_type:
+                ahead = (sequence - self._last[1]) & 0xFFFF
+                self._follows = 0 < min(ahead, 0x10000 - ahead) <= _NEAR
+            self._last = packet_type, sequence
         if self._highest < 0:
             self.first_seq = sequence
             self._begin(sequence)
@@ -87,6 +92,11 @@ class StreamSummary:
         if time is not None:
             self.first_time = time if self.first_time is None else min(self.first_time, time)
             self.last_time = time if self.last_time is None else max(self.last_time, time)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is no chance: there is RTCP, or a packet that follows another closely."""
+        return self._follows or self.rtcp > 0
 
     @property
     def lost(self) -> int:
@@ -138,51 +148,90 @@ class StreamList:
 
 def streams_in(capture: Capture) -> StreamList:
     """List the streams of a capture, or of a text with one packet per line."""
-    streams: dict[tuple[int, bytes], StreamSummary] = {}
-    others: Counter[str] = Counter()
+    table = _Table()
     fault: WireError | None = None
     try:
-        _look(capture, streams, others)
+        _look(capture, table)
     except WireError as error:
         fault = error
-    return StreamList(_joined(streams), others, fault)
+    table.drop_unsure()
+    return StreamList(_joined(table.streams), table.others, fault)
 
 
-def _look(
-    capture: Capture, streams: dict[tuple[int, bytes], StreamSummary], others: Counter[str]
-) -> None:
-    flows = FlowFilter()
-    for _, time, link, raw, start, end, _ in capture:
-        flow = b""
-        if link != BARE_PACKET:
-            found = find_datagram(link, raw, start, end)
-            if not isinstance(found, Datagram) or found.protocol != UDP:
-                if link not in (NO_PACKET, NO_LINE):
-                    others["other"] += 1
-                continue
-            flow, start, end = found.flow, found.start, found.end
+class _Table:
+    """The streams that were seen so far, and how many packets are of none."""
+
+    def __init__(self) -> None:
+        self.streams: dict[tuple[int, bytes], StreamSummary] = {}
+        self.others: Counter[str] = Counter()
+
+    def add(self, flow: bytes, raw: bytes, start: int, end: int, time: int | None) -> bool:
+        """Count the packet `raw[start:end]`; False if it is neither RTP nor RTCP."""
         size = end - start
         is_rtcp = size > 1 and 192 <= raw[start + 1] <= 223
-        if size < (8 if is_rtcp else RTP_HEADER) or raw[start] >> 6 != 2 or not flows.accepts(flow):
-            others[other_protocol(raw[start]) if size and flows.accepts(flow) else "other"] += 1
-            continue
+        if size < (8 if is_rtcp else RTP_HEADER) or raw[start] >> 6 != 2:
+            return False
         if is_rtcp:
-            ssrc = int.from_bytes(raw[start + 4 : start + 8])
+            if flow and 4 * (int.from_bytes(raw[start + 2 : start + 4]) + 1) > size:
+                return False
+            sequence, ssrc = 0, int.from_bytes(raw[start + 4 : start + 8])
         else:
             sequence, ssrc = rtp_fields(raw, start)
-        stream = streams.get((ssrc, flow))
+        stream = self.streams.get((ssrc, flow)) or self._open(ssrc, flow)
         if stream is None:
-            if len(streams) >= _MOST_STREAMS:
-                others["of more streams than are listed"] += 1
-                continue
-            ends = (
-                (endpoint(source_of(flow)), endpoint(destination_of(flow))) if flow else (None,) * 2
-            )
-            stream = streams[ssrc, flow] = StreamSummary(ssrc, *ends)
-        if is_rtcp:
+            self.others["of more streams than are listed"] += 1
+        elif is_rtcp:
             stream.add_rtcp(time)
         else:
             stream.add(raw[start + 1] & 0x7F, sequence, size, time)
+        return True
+
+    def _open(self, ssrc: int, flow: bytes) -> StreamSummary | None:
+        if len(self.streams) >= _MOST_STREAMS:
+            self.drop_unsure()
+            if len(self.streams) >= _MOST_STREAMS:
+                return None
+        ends = (endpoint(source_of(flow)), endpoint(destination_of(flow))) if flow else (None,) * 2
+        stream = self.streams[ssrc, flow] = StreamSummary(ssrc, *ends)
+        return stream
+
+    def drop_unsure(self) -> None:
+        """Forget what looked like RTP and is likely something else."""
+        unsure = [key for key, each in self.streams.items() if key[1] and not each.is_sure]
+        for key in unsure:
+            self.others["other"] += self.streams.pop(key).packets
+
+
+def _look(capture: Capture, table: _Table) -> None:
+    flows = FlowFilter()
+    turn = Turn()
+    media = MediaInTcp(turn)
+    tcp = TcpProtocols()
+    others = table.others
+    for number, time, link, raw, start, end, _ in capture:
+        flow = b""
+        if link != BARE_PACKET:
+            found = find_datagram(link, raw, start, end)
+            if not isinstance(found, Datagram):
+                if link not in (NO_PACKET, NO_LINE):
+                    unread = "" if found else why_unread(link, raw, start, end)
+                    others[unread or "other"] += 1
+                continue
+            flow, start, end = found.flow, found.start, found.end
+            if found.protocol != UDP:
+                others[tcp.of(flow, raw[start:end])] += 1
+                for one in media.add(raw, found, Moment(number, time)):
+                    table.add(one.flow, one.packet, 0, len(one.packet), one.moment.time)
+                continue
+        if not flows.accepts(flow):
+            others["other"] += 1
+        elif not table.add(flow, raw, start, end, time):
+            packet = raw[start:end]
+            relayed = turn.read(flow, packet)
+            if relayed is None or not table.add(relayed[0], relayed[1], 0, len(relayed[1]), time):
+                others[other_protocol(packet)] += 1
+    for one in media.end():
+        table.add(one.flow, one.packet, 0, len(one.packet), one.moment.time)
 
 
 def _joined(streams: dict[tuple[int, bytes], StreamSummary]) -> list[StreamSummary]:

@@ -8,17 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mikeytool.capture.frames import (
-    TCP,
-    UDP,
-    Datagram,
-    Fragment,
-    destination_of,
-    endpoint,
-    find_datagram,
-    source_of,
-    with_payload,
-)
+from mikeytool.capture.flows import destination_of, endpoint, source_of
+from mikeytool.capture.frames import TCP, UDP, Datagram, Fragment, find_datagram, with_payload
 from mikeytool.wire.errors import WireError
 from tests.capture import wires
 from tests.capture.wires import ethernet, ipv4, ipv6, packed, udp

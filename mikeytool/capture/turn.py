@@ -1,0 +1,108 @@
+"""Packets that a TURN server relays: ChannelData, Send and Data indications (RFC 8656).
+
+    relayed = Turn().read(flow, payload)
+
+is the packet inside and the flow that it belongs to, or None. Its ends are the client and the
+peer where TURN names the peer, in an indication or in an earlier ChannelBind request, else
+those of the datagram.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from mikeytool.capture.flows import destination_of, flow_between, source_of
+
+COOKIE = b"\x21\x12\xa4\x42"
+"""The magic cookie of STUN (RFC 8489 5), in octets 4 to 7 of a message."""
+STUN_HEADER = 20
+MAX_BINDINGS = 1 << 14
+_CHANNEL_BIND, _SEND, _DATA = 0x0009, 0x0016, 0x0017
+_CHANNEL_NUMBER, _XOR_PEER_ADDRESS, _DATA_ATTRIBUTE = 0x000C, 0x0012, 0x0013
+_CHANNELS = range(0x40, 0x50)  # first octets
+_MOST_ATTRIBUTES = 32
+_two_u16 = struct.Struct("!HH").unpack_from
+
+
+class Turn:
+    """Reads the packets between TURN clients and servers, and remembers channels."""
+
+    def __init__(self) -> None:
+        self._peers: dict[tuple[bytes, bytes, int], bytes] = {}
+
+    def read(self, flow: bytes, data: bytes) -> tuple[bytes, bytes] | None:
+        """The flow and the packet that a datagram, or a message in a stream, relays."""
+        if not data or data[0] >= 0x50:
+            return None
+        if data[0] in _CHANNELS:
+            return self._channel_data(flow, data)
+        if not is_stun(data):
+            return None
+        kind, _ = _two_u16(data)
+        if kind not in (_CHANNEL_BIND, _SEND, _DATA):
+            return None
+        found = dict(_attributes(data))
+        peer = _address(found.get(_XOR_PEER_ADDRESS, b""), data)
+        if kind == _CHANNEL_BIND:
+            self._bind(flow, found.get(_CHANNEL_NUMBER, b""), peer)
+            return None
+        packet = found.get(_DATA_ATTRIBUTE)
+        if packet is None:
+            return None
+        source, destination = source_of(flow), destination_of(flow)
+        ends = (source, peer) if kind == _SEND else (peer, destination)
+        return flow_between(*ends) or flow, packet
+
+    def _channel_data(self, flow: bytes, data: bytes) -> tuple[bytes, bytes] | None:
+        if len(data) < 4:
+            return None
+        channel, length = _two_u16(data)
+        if not length <= len(data) - 4 < length + 4:
+            return None
+        source, destination = source_of(flow), destination_of(flow)
+        relayed = b""
+        if (peer := self._peers.get((source, destination, channel))) is not None:
+            relayed = flow_between(source, peer)
+        elif (peer := self._peers.get((destination, source, channel))) is not None:
+            relayed = flow_between(peer, destination)
+        return relayed or flow, data[4 : 4 + length]
+
+    def _bind(self, flow: bytes, number: bytes, peer: bytes) -> None:
+        if len(number) == 4 and peer and len(self._peers) < MAX_BINDINGS:
+            key = source_of(flow), destination_of(flow), int.from_bytes(number[:2])
+            self._peers[key] = peer
+
+
+def is_stun(data: bytes) -> bool:
+    """Whether octets begin as a STUN message does."""
+    return len(data) >= STUN_HEADER and data[0] < 4 and data[4:8] == COOKIE
+
+
+def is_channel_data(data: bytes) -> bool:
+    """Whether a datagram is ChannelData, by its length."""
+    return (
+        len(data) >= 4
+        and data[0] in _CHANNELS
+        and int.from_bytes(data[2:4]) <= len(data) - 4 < int.from_bytes(data[2:4]) + 4
+    )
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = STUN_HEADER
+    for _ in range(_MOST_ATTRIBUTES):
+        if len(data) - at < 4:
+            return
+        kind, length = _two_u16(data, at)
+        yield kind, data[at + 4 : at + 4 + length]
+        at += 4 + length + -length % 4
+
+
+def _address(value: bytes, message: bytes) -> bytes:
+    """Address and port of an XOR-PEER-ADDRESS (RFC 8489 14.2); none if it has none."""
+    size = {1: 4, 2: 16}.get(value[1]) if len(value) > 1 else None
+    if size is None or len(value) != 4 + size:
+        return b""
+    masked = value[4:] + value[2:4]
+    mask = message[4 : 4 + size] + COOKIE[:2]
+    return bytes(a ^ b for a, b in zip(masked, mask, strict=True))
