@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple
@@ -10,7 +9,8 @@ from typing import Any, BinaryIO, NamedTuple
 from mikeytool.capture.capture_files import open_capture
 from mikeytool.capture.carried_messages import messages_in
 from mikeytool.capture.carrier import Carrier
-from mikeytool.capture.flows import destination_of, source_of
+from mikeytool.capture.endpoints import destination_of, source_of
+from mikeytool.capture.link_types import unread_frames
 from mikeytool.capture.signalling import Signal, Signalling
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.timestamp import FIRST_MOMENT, LAST_MOMENT, Timestamp
@@ -160,7 +160,7 @@ class _Reader:
         if self._parts > 1:
             self._note("very many messages: those of long TCP streams may come out of order")
         if self.count and self.signalling.unread:
-            self._note(f"frames that are not read: {counts_of(self.signalling.unread)}")
+            self._note(f"frames that are not read: {unread_frames(self.signalling.unread)}")
         seen = self.signalling.seen
         if short := seen["cut short"]:
             self._note(f"packets that were captured short: {short}; use a longer snaplen")
@@ -192,11 +192,6 @@ class _Reader:
             self._requests[source_of(flow), destination_of(flow), cseq] = carrier.method
 
 
-def counts_of(counts: Counter[str]) -> str:
-    """Write counts as text, the most first."""
-    return ", ".join(f"{count} {name}" for name, count in counts.most_common(MAX_NOTES))
-
-
 def _no_message(signalling: Signalling, crypto: int) -> WireError:
     """Say what the capture holds instead of a message."""
     seen = signalling.seen
@@ -207,7 +202,7 @@ def _no_message(signalling: Signalling, crypto: int) -> WireError:
     text = f"no MIKEY message in this capture: {frames}"
     text += f", {', '.join(packets)}" if packets else ", none of them UDP or TCP"
     if signalling.unread:
-        text += f"; not read: {counts_of(signalling.unread)}"
+        text += f"; not read: {unread_frames(signalling.unread)}"
     messages = [f"{seen[name]} {name}" for name in _PROTOCOLS if seen[name]]
     text += f"; messages: {', '.join(messages)}" if messages else "; no SIP, RTSP, HTTP or SAP"
     if crypto:

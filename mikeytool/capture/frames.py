@@ -30,8 +30,8 @@ from mikeytool.capture.encapsulations import (
     Found,
     Step,
 )
+from mikeytool.capture.endpoints import destination_of, endpoint, source_of
 from mikeytool.capture.exported_pdu import read_exported_pdu
-from mikeytool.capture.flows import destination_of, endpoint, source_of
 from mikeytool.capture.layers import Layer, checksum, enclose, fix_ipv4, fix_ipv6, fix_tcp, fix_udp
 from mikeytool.capture.link_types import ETHERNET, EXPORTED_PDU, LINK_TYPES, unread_link
 from mikeytool.wire.errors import WireError

@@ -108,6 +108,11 @@ def fix_gtp(frame: bytearray, at: int, _network: int) -> None:
     _put(frame, at + 2, len(frame) - at - 8)
 
 
+def fix_netlink(frame: bytearray, at: int, _network: int) -> None:
+    """The length of an attribute of Linux netlink, in the order of the machine: little endian."""
+    struct.pack_into("<H", frame, at, len(frame) - at)
+
+
 def fix_radiotap(frame: bytearray, at: int, _network: int) -> None:
     """The flags of radiotap: a changed frame has no frame check sequence."""
     frame[at] &= ~_HAS_FCS

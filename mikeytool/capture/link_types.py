@@ -7,6 +7,7 @@ The numbers are those of https://www.tcpdump.org/linktypes.html. A step is as in
 from __future__ import annotations
 
 import struct
+from collections import Counter
 
 from mikeytool.capture.encapsulations import (
     IP,
@@ -18,7 +19,7 @@ from mikeytool.capture.encapsulations import (
     Step,
     ethernet,
 )
-from mikeytool.capture.layers import Layer
+from mikeytool.capture.layers import Layer, fix_netlink
 from mikeytool.capture.wlan import ieee_802_11, prism, radiotap
 
 ETHERNET, RAW = 1, 101
@@ -76,7 +77,7 @@ def _ppi(raw: bytes, at: int, end: int, layers: list[Layer]) -> Found:
     return unread_link(link) if step is None else step(raw, at + length, end, layers)
 
 
-def _nflog(raw: bytes, at: int, end: int, _layers: list[Layer]) -> Found:
+def _nflog(raw: bytes, at: int, end: int, layers: list[Layer]) -> Found:
     """Linux netfilter log: attributes, one of which is the packet."""
     at += 4
     for _ in range(_MOST_ATTRIBUTES):
@@ -86,12 +87,14 @@ def _nflog(raw: bytes, at: int, end: int, _layers: list[Layer]) -> Found:
         if length < 4:
             return None
         if kind & 0x7FFF == _NFULA_PAYLOAD:
+            layers.append(Layer(fix_netlink, at))
             return Next(IP, at + 4, min(end, at + length))
         at += length + -length % 4
     return None
 
 
 _PPI = 192
+_MOST_SHOWN = 8
 
 LINK_TYPES: dict[int, Step] = {
     0: _loopback,
@@ -129,3 +132,8 @@ def unread_link(link: int) -> str:
     """Name a link type that is not read."""
     name = _NAMES.get(link)
     return f"link type {link} ({name})" if name else f"link type {link}"
+
+
+def unread_frames(counts: Counter[str]) -> str:
+    """Write how many frames are not read, by what they are, the most first."""
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common(_MOST_SHOWN))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from mikeytool.capture.carrier import END_OF_HEAD, MAX_HEAD
-from mikeytool.capture.flows import channel_flow
+from mikeytool.capture.endpoints import channel_flow
 from mikeytool.capture.frames import Datagram
 from mikeytool.capture.reassembly import Moment, StreamReader, TcpStreams
 from mikeytool.capture.turn import STUN_HEADER, Turn, is_stun
@@ -22,6 +22,7 @@ Framing = Literal["RTSP interleaved", "RFC 4571", "TURN"]
 
 _INTERLEAVED = 0x24
 _SHORTEST = 8  # an RTCP packet
+_ENOUGH = 32  # octets that tell what a stream has
 _RTSP = re.compile(rb"RTSP/[12]\.|[A-Z_]{3,20} (?:rtsps?://|\* RTSP/)")
 _PACKET = re.compile(rb"\$[\x00-\x1f]..[\x80-\xbf]", re.DOTALL)
 _LENGTH = re.compile(rb"(?mi)^(?:Content-Length|l)[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$")
@@ -70,14 +71,18 @@ class MediaInTcp:
             self._found = []
         return found
 
-    def _open(self, flow: bytes, first: bytes) -> StreamReader:
+    def _open(self, flow: bytes, _first: bytes) -> StreamReader:
+        return _Undecided(lambda first: self._choose(flow, first))
+
+    def _choose(self, flow: bytes, first: bytes) -> StreamReader | None:
+        """The reader of a stream that begins with some octets; None for one without packets."""
         if first[0] == _INTERLEAVED or _RTSP.match(first):
             return _Interleaved(flow, self._found_packet)
         if is_stun(first) or _is_relayed(first):
             return _Relayed(flow, self._found_packet, self._turn)
-        if len(first) > 2 and _is_plausible(first[2:]):
+        if _is_plausible(first[2:]):
             return _Framed(flow, self._found_packet)
-        return _Nothing()
+        return None
 
     def _found_packet(self, packet: CarriedPacket) -> None:
         self._found.append(packet)
@@ -94,24 +99,48 @@ def _is_relayed(first: bytes) -> bool:
     return len(first) > 4 and 0x40 <= first[0] < 0x50 and first[4] >> 6 == 2
 
 
-class _Nothing(StreamReader):
-    """A stream without packets."""
+class _Undecided(StreamReader):
+    """A stream of which it is not known what it has, until there are some octets."""
 
-    finished = True
+    def __init__(self, choose: Callable[[bytes], StreamReader | None]) -> None:
+        self._choose = choose
+        self._octets = b""
+        self._first = 0
+        self._reader: StreamReader | None = None
 
     @property
     def held(self) -> int:
-        """How many octets it holds: none."""
-        return 0
+        """How many octets it holds."""
+        return len(self._octets) + (self._reader.held if self._reader else 0)
 
     def feed(self, data: bytes, moment: Moment) -> None:
-        """Take no octets."""
+        """Take the next octets."""
+        reader, seq = self._reader, self.seq
+        if reader is None:
+            if not self._octets:
+                self._first = seq
+            self._octets += data
+            if len(self._octets) < _ENOUGH:
+                return
+            data, seq, self._octets = self._octets, self._first, b""
+            reader = self._reader = self._choose(data)
+            if reader is None:
+                self.finished = True
+                return
+        reader.seq = seq
+        reader.feed(data, moment)
+        self.finished = reader.finished
 
     def lost(self) -> None:
-        """Note nothing."""
+        """Begin anew behind the gap."""
+        self._octets = b""
+        if self._reader is not None:
+            self._reader.lost()
 
     def end(self) -> None:
-        """Note nothing."""
+        """Note that the stream has ended."""
+        if self._reader is not None:
+            self._reader.end()
 
 
 class _Reader(StreamReader):
@@ -191,11 +220,7 @@ class _Interleaved(_Reader):
             packet = bytes(octets[at + 4 : at + size])
             if len(packet) >= _SHORTEST and packet[0] >> 6 == 2:
                 flow = channel_flow(self._flow, octets[at + 1])
-                self._emit(
-                    CarriedPacket(
-                        "RTSP interleaved", flow, packet, self._seq(at), size, self._frame
-                    )
-                )
+                self._emit(CarriedPacket("RTSP interleaved", flow, packet, *self._place(at, size)))
             return size
         if octets[at] in b"\r\n":
             return 1
@@ -235,7 +260,8 @@ class _Relayed(_Reader):
             return 0
         relayed = self._turn.read(self._flow, bytes(octets[at : at + size]))
         if relayed is not None and len(relayed[1]) >= _SHORTEST and relayed[1][0] >> 6 == 2:
-            self._emit(CarriedPacket("TURN", *relayed, *self._place(at, size)))
+            flow, packet = relayed
+            self._emit(CarriedPacket("TURN", flow, packet, *self._place(at, size)))
         return size
 
 

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from mikeytool.capture.carrier import END_OF_HEAD, START, Carrier, read_head
+from mikeytool.capture.endpoints import destination_of, endpoint, source_of
 from mikeytool.capture.exported_pdu import is_exported_from_tcp
-from mikeytool.capture.flows import destination_of, endpoint, source_of
 from mikeytool.capture.fragments import Fragments
 from mikeytool.capture.frames import UDP, Datagram, Fragment, find_datagram, why_unread
 from mikeytool.capture.link_types import EXPORTED_PDU

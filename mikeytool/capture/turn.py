@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from mikeytool.capture.flows import destination_of, flow_between, source_of
+from mikeytool.capture.endpoints import destination_of, flow_between, source_of
 
 COOKIE = b"\x21\x12\xa4\x42"
 """The magic cookie of STUN (RFC 8489 5), in octets 4 to 7 of a message."""

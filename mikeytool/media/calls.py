@@ -13,7 +13,7 @@ from typing import NamedTuple
 from mikeytool.capture.body import parts_of
 from mikeytool.capture.carried_messages import messages_in
 from mikeytool.capture.carrier import Carrier
-from mikeytool.capture.flows import endpoint, source_of
+from mikeytool.capture.endpoints import endpoint, source_of
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.record import Record
 from mikeytool.capture.sdp import SDP_MEDIA_TYPE, Section, read_sdp

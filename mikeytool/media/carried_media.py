@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mikeytool.capture.flows import without_channel
+from mikeytool.capture.endpoints import without_channel
 from mikeytool.capture.frames import Datagram, as_datagram, with_segment
 from mikeytool.capture.media_in_tcp import CarriedPacket, MediaInTcp
 from mikeytool.capture.reassembly import Moment

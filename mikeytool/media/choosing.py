@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from mikeytool.capture.flows import destination_of, source_of, without_channel
+from mikeytool.capture.endpoints import destination_of, source_of, without_channel
 from mikeytool.media.dialogs import FOREVER
 from mikeytool.media.signalled_keys import SignalledKey
 

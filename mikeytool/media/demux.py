@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
-from mikeytool.capture.flows import destination_of, endpoint, source_of
+from mikeytool.capture.endpoints import destination_of, endpoint, source_of
 from mikeytool.capture.frames import UDP, Datagram, find_datagram
 from mikeytool.capture.record import Record
 from mikeytool.media.contexts import Process, ReceiverContext, SenderContext

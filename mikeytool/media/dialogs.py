@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mikeytool.capture.carrier import Carrier
-from mikeytool.capture.flows import destination_of, source_of
+from mikeytool.capture.endpoints import destination_of, source_of
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.sdp import Section
 

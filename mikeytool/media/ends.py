@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from mikeytool.capture.flows import channel_of
+from mikeytool.capture.endpoints import channel_of
 from mikeytool.capture.sdp import Section
 
 MAX_ENDS = 64

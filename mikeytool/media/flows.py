@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from mikeytool.capture.carrier import START
-from mikeytool.capture.flows import destination_of, has_channel, source_of, without_channel
+from mikeytool.capture.endpoints import destination_of, has_channel, source_of, without_channel
 from mikeytool.capture.turn import is_channel_data
 from mikeytool.wire.errors import UsageError
 
@@ -99,7 +99,7 @@ class FlowFilter(NamedTuple):
         return bool(self.ports or self.flows)
 
     def accepts(self, flow: bytes) -> bool:
-        """Whether a flow (see `capture.flows`) is chosen; one without addresses is."""
+        """Whether a flow (see `capture.endpoints`) is chosen; one without addresses is."""
         if not flow or (has_channel(flow) and not self.chooses):
             return True
         flow = without_channel(flow)

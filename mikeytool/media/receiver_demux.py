@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
-from mikeytool.capture.captured_messages import counts_of
+from mikeytool.capture.link_types import unread_frames
 from mikeytool.capture.record import Record
 from mikeytool.media.contexts import ReceiverContext
 from mikeytool.media.demux import CUT, Demux, Route
@@ -378,7 +378,7 @@ class ReceiverDemux(Demux):
     def _why_nothing(self, has_streams: bool) -> str:
         if not has_streams:
             unread = self._report.unread
-            more = f"; not read: {counts_of(unread)}" if unread else ""
+            more = f"; not read: {unread_frames(unread)}" if unread else ""
             return f"there is no RTP or RTCP in UDP{more}"
         if not self._chosen:
             return "no RTP or RTCP packet is in the flows, or has the SSRC, that were chosen"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from mikeytool.capture.carrier import Carrier, read_fields
-from mikeytool.capture.flows import destination_of, source_of
+from mikeytool.capture.endpoints import destination_of, source_of
 from mikeytool.capture.keymgmt import KEYMGMT_HEADER, Spec, read_header_value
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.sdp import Section

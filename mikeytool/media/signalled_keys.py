@@ -12,7 +12,7 @@ from enum import Enum
 from itertools import islice
 from typing import Literal
 
-from mikeytool.capture.flows import destination_of, source_of
+from mikeytool.capture.endpoints import destination_of, source_of
 from mikeytool.capture.keymgmt import message_of
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.sdp import Section

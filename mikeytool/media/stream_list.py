@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from mikeytool.capture.flows import destination_of, endpoint, source_of
+from mikeytool.capture.endpoints import destination_of, endpoint, source_of
 from mikeytool.capture.frames import UDP, Datagram, find_datagram, why_unread
 from mikeytool.capture.media_in_tcp import MediaInTcp
 from mikeytool.capture.packet_lines import NO_LINE

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mikeytool.capture.flows import destination_of, endpoint, source_of
+from mikeytool.capture.endpoints import destination_of, endpoint, source_of
 from mikeytool.capture.frames import TCP, UDP, Datagram, Fragment, find_datagram, with_payload
 from mikeytool.wire.errors import WireError
 from tests.capture import wires
