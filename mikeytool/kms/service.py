@@ -341,6 +341,14 @@ class _AuthenticatedMessage:
         With key forking, the Initiator Data identifies a TRANSFER_INIT, and every responder
         that the call is forked to may resolve it; without, each responder may do so once.
         """
+        if TicketFlag.J not in ticket_policy.flags and self.base is not None:
+            made, restored = self.base.t.unix_ns, self.store.restored_ns()
+            if restored and (made is None or made <= restored):
+                raise Refused(
+                    "the ticket is for single use, and the KMS was restored since it was made: it"
+                    " may have been used; request a new one",
+                    ErrorNo.INVALID_TICKET,
+                )
         by, transfer = responder.data, os.urandom(16)
         if TicketFlag.I in ticket_policy.flags:
             by, transfer = b"", hashlib.sha256(ticket.initiator_data).digest()

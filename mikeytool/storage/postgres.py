@@ -239,7 +239,8 @@ class PostgresDatabase:
         return self._errors
 
     def _translated(self, error: BaseException) -> StateError | None:
-        if isinstance(error, self._library.OperationalError):
+        too_long = isinstance(error, self._library.errors.ProgramLimitExceeded)
+        if isinstance(error, self._library.OperationalError) and not too_long:
             return Unavailable(f"{self.where}: {_line(error)}")
         if isinstance(error, self._library.Error):
             return StateError(f"{self.where}: {_line(error)}")

@@ -231,6 +231,8 @@ class SqliteDatabase:
         return self._errors
 
     def _translated(self, error: BaseException) -> StateError | None:
+        if isinstance(error, UnicodeDecodeError):  # of sqlite3's, about its own message
+            return StateError(f"{self.path}: it is damaged; restore a backup")
         if not isinstance(error, sqlite3.Error):
             return None
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:

@@ -166,3 +166,25 @@ def test_what_overwrites_nothing_that_is_needed(shell: Shell) -> None:
     assert {path.name: path.read_bytes() for path in shell.folder.iterdir()} == before
     assert "max-skew" in shell.ok("mikeytool kms backup --help")
     shell.ok(f"{init}; mikeytool kms check kms.db")
+
+
+def test_a_copy_is_restored(shell: Shell) -> None:
+    with_kms(shell).ok(
+        "mikeytool kms backup -q kms.db copy.db\n"
+        "mikeytool kms user add -q kms.db sip:later@example.com -o later.psk"
+    )
+    shell.fails("mikeytool kms restore copy.db kms.db", 4, "--force")
+    shell.ok("mikeytool kms restore copy.db kms.db --force")
+    shell.fails("mikeytool kms user show kms.db sip:later@example.com", 4, "no user")
+    assert "restore copy.db" in shell.ok("mikeytool kms log kms.db")
+    ask = f"mikeytool ticket request {ALICE} --to sip:bob@example.com --kms kms.db --save t"
+    shell.ok(f"{ask}\nmikeytool kms check kms.db")
+    shell.fails("mikeytool kms restore alice.psk new.db", 4, "no KMS store")
+
+
+def test_a_damaged_store(shell: Shell) -> None:
+    with_kms(shell)
+    with closing(sqlite3.connect(shell.path("kms.db"))) as db:
+        db.execute("DROP TABLE rules")
+    for command in ("check kms.db", "check kms.db --json", "policy list kms.db"):
+        shell.fails(f"mikeytool kms {command}", 4, "kms.db")

@@ -35,7 +35,6 @@ def test_a_store_in_use_is_whole(world: World) -> None:
         ("INSERT INTO settings VALUES ('max_skew', '-1')", [], "policy"),
         ("INSERT INTO settings VALUES ('rate', 'no JSON')", [], "policy"),
         ("INSERT INTO kms VALUES (?, 1, 256)", [b"\0"], "file"),
-        ("DROP TABLE rules", [], "policy"),
     ],
 )
 def test_what_somebody_changed(

@@ -16,6 +16,7 @@ _HERE = "mikeytool.cli.kms"
         "show": (f"{_HERE}.store", "Show what is in a STORE."),
         "check": (f"{_HERE}.store", "Check that a STORE is consistent."),
         "backup": (f"{_HERE}.store", "Copy a STORE while it is in use."),
+        "restore": (f"{_HERE}.store", "Make a STORE of such a copy."),
         "copy": (f"{_HERE}.store", "Copy a store to a file or a database."),
         "handle": (f"{_HERE}.handle", "Answer a REQUEST_INIT or RESOLVE_INIT."),
         "serve": (f"{_HERE}.serve", "Answer over HTTP until stopped."),

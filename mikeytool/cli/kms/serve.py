@@ -23,37 +23,25 @@ _PACKAGES = ("h11", "prometheus_client", "starlette", "uvicorn")
 @click.command(short_help="Answer over HTTP until stopped.")
 @store_argument
 @click.option(
-    "--listen",
-    default="127.0.0.1:8443",
-    show_default=True,
-    metavar="HOST:PORT",
+    "--listen", default="127.0.0.1:8443", show_default=True, metavar="HOST:PORT",
     help="The address to listen on; port 0 takes a free one.",
-)
+)  # fmt: skip
 @click.option(
     "--tls-cert", type=PATH, metavar="PEM", help="The TLS certificate of the host, with its chain."
 )
 @click.option("--tls-key", type=PATH, metavar="PEM", help="The private key of the TLS certificate.")
 @click.option(
-    "--client-ca",
-    type=PATH,
-    metavar="PEM",
+    "--client-ca", type=PATH, metavar="PEM",
     help="Accept only clients with a TLS certificate of this CA.",
-)
+)  # fmt: skip
 @click.option(
-    "--proxy",
-    "proxies",
-    multiple=True,
-    metavar="ADDRESS",
+    "--proxy", "proxies", multiple=True, metavar="ADDRESS",
     help="A proxy in front of the KMS, whose X-Forwarded-For is believed.",
-)
+)  # fmt: skip
 @click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    metavar="N",
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
     help="The number of processes that answer.",
-)
+)  # fmt: skip
 @quiet_option
 @click.pass_context
 def serve(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.store import PATH, STORE, read_key_pair, store_argument
@@ -132,26 +133,38 @@ def backup(store: Where, file: Path, with_key: bool, force: bool) -> None:
 
     Without its sealing key a copy is of no use, to you or to a thief: keep the two apart.
 
-    A restored copy knows nothing of what came after it was made: for as long as --max-skew
-    allows, it answers messages a second time that were answered since, and it resolves
-    tickets for single use once more. Wait that long before you use it, and repeat what
-    was disabled or removed since.
+    A copy knows nothing of what came after it was made. Use it with `kms restore`: used as it
+    is, it answers again what was answered since, for as long as --max-skew allows.
     """
     with Store(store) as opened:
         opened.backup(file, with_key=with_key, force=force)
     say(f"{file}: copy of {store}" + (f", its key in {file}.key" if with_key else ""))
 
 
+@click.command(short_help="Make a STORE of a copy that backup made.")
+@click.argument("file", type=PATH)
+@click.argument("store", type=PATH)
+@force_option
+@quiet_option
+def restore(file: Path, store: Path, force: bool) -> None:
+    """Make a STORE of FILE, a copy that backup made. Stop the KMS first.
+
+    The key is FILE.key, else the STORE.key that is there. Messages from before now are refused, and
+    so are tickets for single use that were made before. Repeat what was disabled, removed or
+    changed since the copy was made: `kms log` of the lost store would have said what.
+    """
+    Store.restore(file, store, clock(), force=force)
+    say(f"{store}: restored from {file}; repeat what was disabled or removed since")
+
+
 @click.command()
 @click.argument("store", metavar="FROM", type=STORE)
 @click.argument("target", metavar="TO", type=STORE)
 @click.option(
-    "--seal",
-    default=BESIDE,
-    metavar="HOW",
+    "--seal", default=BESIDE, metavar="HOW",
     help="What seals the keys in TO: file:PATH, env:NAME or passphrase; by default a new TO.key,"
     " which a database cannot have.",
-)
+)  # fmt: skip
 @quiet_option
 def copy(store: Where, target: Where, seal: str) -> None:
     """Copy a store to a new one: from a file to PostgreSQL, for example, or back.

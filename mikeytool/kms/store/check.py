@@ -21,7 +21,11 @@ class Check:
 
 
 def check(store: Store) -> list[Check]:
-    """Check everything in a store; raises StateError only if the sealing key is missing."""
+    """Check everything in a store.
+
+    Raises StateError if the sealing key is missing, or if the tables are not those of a store.
+    """
+    store.check_schema()
     store.sealer  # noqa: B018 - this opens the data key
     with store.snapshot() as db:
         return [Check(name, _found(look, store, db)) for name, look in _CHECKS.items()]

@@ -62,6 +62,9 @@ _COUNT = (
 )
 
 _MINUTE = 60 * NS
+_RESTORED = "restored_ns"
+"""The name of a setting that no operator changes."""
+
 _SEARCH_EVERY = 10 * NS
 """Nanoseconds between two searches for what can be forgotten."""
 
@@ -373,14 +376,76 @@ class Store(Users, KmsKeys, Peers):
         for target, copy in copies.items():
             copy(target)
 
+    @classmethod
+    def restore(
+        cls, backup: Path, path: Path, clock: Callable[[], int] = time.time_ns, *, force: bool
+    ) -> None:
+        """Make a store of a copy that `backup` made.
+
+        Its key is BACKUP.key, else the STORE.key that is there. What was seen after the copy was
+        made is not known, so all messages from before this moment are refused, and tickets for
+        single use that were made before. Raises StateError for a store that is there unless
+        `force` is set, for a copy that is none, and for a key that does not open it; what was there
+        stays then.
+        """
+        if path.exists() and not force:
+            raise StateError(f"{path}: it exists already; add --force")
+        with cls(backup) as source:
+            if path.exists() and path.samefile(backup):
+                raise StateError(f"{path}: this is the copy itself")
+            made = _beside(Path(os.path.realpath(path)))
+            keys = [key_path(backup), key_path(path)] if source.sealed_how == BESIDE else []
+            try:
+                source._file.copy(made)
+                for key in filter(Path.exists, keys[:1] if keys and keys[0].exists() else keys):
+                    _copy_key(key, key_path(made))
+                with cls(made, clock, operated=True) as copy:
+                    copy.sealer  # noqa: B018 - this opens the data key
+                    copy._set_back(backup)
+                _put_in_place(made, Path(os.path.realpath(path)))
+            finally:
+                for left in (made, key_path(made)):
+                    left.unlink(missing_ok=True)
+                remove_working_files(made)
+
+    def _set_back(self, backup: Path) -> None:
+        """Refuse what this store may have answered after it was copied."""
+        with self.transaction() as db:
+            now = self._clock()
+            horizon = "UPDATE replay_horizon SET forgotten_ns = ? WHERE forgotten_ns < ?"
+            db.execute(horizon, (now, now))
+            db.execute("DELETE FROM replay WHERE t_ns <= ?", (now,))
+            db.execute("UPDATE tpks SET until_ns = NULL")  # tickets may have been made since
+            db.execute(
+                "INSERT INTO settings VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (_RESTORED, str(now)),
+            )
+            self._note(db, f"restore {backup}")
+
+    def restored_ns(self) -> int:
+        """When the store was restored from a copy, in Unix nanoseconds; 0 if it never was."""
+        with self._errors():
+            query = "SELECT value FROM settings WHERE name = ?"
+            row = self._db.execute(query, (_RESTORED,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def check_schema(self) -> None:
+        """Raise StateError if the tables are not those of a store."""
+        if isinstance(self._backend, StoreFile):
+            self._backend.check_schema()
+
     def _key_copy(self, target: Path) -> None:
-        key = key_path(self.path)
-        try:
-            octets = key.read_bytes()
-        except OSError as error:
-            raise StateError(f"{key}: {error.strerror}") from None
-        with new_file(target, replace=True) as made:
-            made.write_bytes(octets)
+        _copy_key(key_path(self.path), target)
+
+
+def _copy_key(key: Path, target: Path) -> None:
+    try:
+        octets = key.read_bytes()
+    except OSError as error:
+        raise StateError(f"{key}: {error.strerror}") from None
+    with new_file(target, replace=True) as made:
+        made.write_bytes(octets)
 
 
 def _first_rows(identity: Identity, profile: Profile, tpk: Tpk, key_pair: KeyPair | None) -> Fill:

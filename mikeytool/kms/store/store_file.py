@@ -24,6 +24,7 @@ from mikeytool.kms.store.seal_context import psk_context, tpk_context
 from mikeytool.storage import replay
 from mikeytool.storage.private_files import new_file
 from mikeytool.storage.sqlite import SqliteDatabase, remove_working_files
+from mikeytool.wire.errors import StateError
 
 
 class StoreFile(SqliteDatabase):
@@ -66,6 +67,13 @@ class StoreFile(SqliteDatabase):
         super()._migrate(found)
         self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def check_schema(self) -> None:
+        """Raise StateError if tables or indexes are not those of a new store."""
+        with self.errors(), closing(sqlite3.connect(":memory:")) as new:
+            new.executescript(self.schema)
+            if _structure(self.db) != _structure(new):
+                raise StateError(f"{self.path}: its tables are damaged; restore a backup")
+
     def copy(self, target: Path) -> None:
         """Copy the file, as it is at one moment, to `target`, with mode 0600; raises StateError."""
         with new_file(target, replace=True) as made:
@@ -75,3 +83,17 @@ class StoreFile(SqliteDatabase):
             finally:
                 remove_working_files(made)
             remove_working_files(target)  # of the store that is overwritten
+
+
+def _structure(db: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+    """The columns of every table and index, and which indexes are unique or partial."""
+    names = db.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
+    return {name: _described(db, name) for (name,) in names}
+
+
+def _described(db: sqlite3.Connection, name: str) -> list[tuple[object, ...]]:
+    found: list[tuple[object, ...]] = []
+    for pragma in ("table_xinfo", "index_list", "index_info"):
+        query = f"SELECT * FROM pragma_{pragma}(?)"  # noqa: S608 - names from here
+        found += sorted(db.execute(query, (name,)).fetchall(), key=repr)
+    return found

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from mikeytool.kms.kms_policy import KmsPolicy, Rule, Rules
+from mikeytool.kms.store.names import check_patterns
 from mikeytool.kms.store.sealed import SealedDatabase
 from mikeytool.wire.errors import StateError
 
@@ -67,7 +68,11 @@ class StoredPolicy(SealedDatabase):
         return self._rules[1]
 
     def add_rule(self, rule: Rule) -> None:
-        """Append a rule, in place of any earlier one with the same patterns."""
+        """Append a rule, in place of any earlier one with the same patterns.
+
+        Raises UsageError for patterns that no identity could fit.
+        """
+        check_patterns((rule.sender, rule.responder))
         with self.transaction() as db:
             db.execute(
                 "DELETE FROM rules WHERE sender = ? AND responder = ?",
