@@ -154,3 +154,35 @@ def test_ticket_protection_keys_come_and_go(shell: Shell) -> None:
     shell.fails("mikeytool kms tpk remove kms.db tpk-2", 4, "kms tpk rotate")
     shell.ok("mikeytool kms tpk remove -q kms.db tpk-1")
     shell.fails("mikeytool kms tpk remove kms.db tpk-1", 4, "kms tpk list")
+
+
+def test_another_kms_does_not_call_in_the_name_of_our_user(shell: Shell) -> None:
+    """It has an Alice, too, and makes a ticket for Bob, who asks the KMS that both share."""
+    with_kms(shell).ok(
+        "mikeytool kms init -q evil.db --id sip:kms.evil.example\n"
+        "mikeytool kms user add -q evil.db sip:alice@example.com -o evil.psk\n"
+        "mikeytool kms user add -q evil.db sip:mallory@evil.example -o mallory.psk\n"
+        "mikeytool keygen psk -o peer.key\n"
+        "mikeytool kms peer add -q kms.db sip:kms.evil.example --store evil.db --psk file:peer.key"
+        " --for 'sip:*'\n"
+        "mikeytool kms peer add -q evil.db sip:kms.example.com --store kms.db --psk file:peer.key"
+        " --for 'sip:*'"
+    )
+    bob = "--as sip:bob@example.com --psk file:bob.psk --kms kms.db"
+
+    def answer(who: str, key: str) -> str:
+        shell.ok(
+            f"mikeytool ticket request --as {who} --psk file:{key} --kms evil.db"
+            f" --to sip:bob@example.com --save {key}.ticket\n"
+            f"mikeytool transfer init --ticket {key}.ticket --to sip:bob@example.com"
+            f" --session {key}.session > {key}.init"
+        )
+        return f"mikeytool transfer respond {key}.init {bob} --session bob-{key}"
+
+    shell.fails(answer("sip:alice@example.com", "evil.psk"), 1, "must ask here")
+    shell.ok(answer("sip:mallory@evil.example", "mallory.psk"))
+    shell.ok("mikeytool kms peer set -q kms.db sip:kms.evil.example --for 'sip:*@other.example'")
+    shell.ok("rm mallory.psk.* bob-mallory.psk")
+    shell.fails(answer("sip:mallory@evil.example", "mallory.psk"), 1, "does not speak for")
+    shell.fails("mikeytool kms user add kms.db 'sip: bad'", 2, "spaces")
+    shell.fails("mikeytool kms user add kms.db sip:kms.evil.example", 4, "KMS")
