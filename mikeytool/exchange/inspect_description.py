@@ -27,7 +27,7 @@ class Inspector:
 
     Give it the messages of an exchange in their order: a response is verified with what it
     answers, an update with the exchange before it. Without a ring only what is signed is
-    inspection, because the certificate is in the message.
+    inspected, because the certificate is in the message.
 
     `init` is the initial message that a response answers, `identities` are those that the
     messages leave out. Keys are given as the beginning of their SHA-256 unless `show_keys`.
@@ -92,7 +92,7 @@ class Inspector:
         return self._history.inspect(message, self._init)
 
     def _add(self, inspection: Inspection, described: Json) -> None:
-        """Add what was inspection to a description."""
+        """Add an inspection to a description."""
         key = inspection.envelope_key
         described["opened"] = {
             "mac": inspection.mac,

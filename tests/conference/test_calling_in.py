@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from mikeytool.conference import membership
+from mikeytool.conference import calling_in, membership
+from mikeytool.conference.description import describe_conferences
 from mikeytool.conference.model import Purpose
+from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.initiator import finish_transfer
 from mikeytool.exchange.responder import transfer_resp
@@ -254,3 +257,41 @@ def test_two_forked_answers_are_not_possible(room: Room) -> None:
     bob.ticket(FOCUS)
     with pytest.raises(Refused, match="may not resolve"):
         transfer_resp(room.env, room.verified(bob.call(), CAROL), accept_all, local=CAROL)
+
+
+def test_a_conference_that_is_gone_when_the_kms_has_answered(room: Room) -> None:
+    room.create(BOB)
+    bob = room.person(BOB)
+    bob.ticket(FOCUS)
+    init = bob.call()
+    number = room.conference().number
+
+    class Ending:
+        """The conference ends while the KMS takes its time."""
+
+        identity = room.system.kms.identity
+
+        def answer(self, env: Environment, message: bytes) -> bytes:
+            with room.state.transaction() as db:
+                for table in ("allowed", "members", "group_keys", "ssrcs"):
+                    db.execute(f"DELETE FROM {table} WHERE conference = ?", (number,))
+                db.execute("DELETE FROM conferences")
+            return room.system.kms.answer(env, message)
+
+        def groups_of(self, identity: Identity) -> Sequence[Identity]:
+            return room.system.kms.groups_of(identity)
+
+        def is_group(self, identity: Identity) -> bool:
+            return room.system.kms.is_group(identity)
+
+    with pytest.raises(Refused, match="focus of no conference"):
+        calling_in.call_in(replace(room.system, kms=Ending()), init)
+
+
+def test_a_call_out_that_nobody_answered_counts_as_left(room: Room) -> None:
+    room.create(BOB)
+    room.call_out(BOB, 60)
+    now = room.clock.now
+    for later, state in ((0, "invited"), (59, "invited"), (60, "left"), (61, "left")):
+        (shown,) = describe_conferences(room.state, now + later * NS, show_keys=False)
+        assert [one["state"] for one in shown["members"]] == [state]

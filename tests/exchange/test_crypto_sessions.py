@@ -5,15 +5,18 @@ to 26).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.initiator import finish_transfer
+from mikeytool.exchange.profile import PROFILE_128, PROFILE_256
 from mikeytool.exchange.request import HeldTicket
 from mikeytool.exchange.responder import check_acceptable, transfer_resp
-from mikeytool.exchange.session import Session
+from mikeytool.exchange.session import Session, check_policies
+from mikeytool.exchange.ticket import new_key
 from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.srtp.security_policy import policy_for, suite_of
@@ -36,6 +39,7 @@ from tests.world import (
     dropping,
     entries_of,
     inserting,
+    policy_with,
     position,
     putting,
     rewritten_answer,
@@ -468,3 +472,40 @@ def test_what_only_one_of_roc_and_seq_is_given_for(world: World) -> None:
             world.call(world.held(FORKING), [spec])
     with pytest.raises(UsageError, match="for its sender to choose"):
         world.call(world.held(FORKING), [CsSpec(send=False, ssrc=5)])
+
+
+@pytest.mark.parametrize(("salt", "good"), [(12, True), (14, True), (32, True), (33, False)])
+def test_salts_that_ciphers_have(salt: int, good: bool) -> None:
+    policies = [policy_with(0, SALT_KEY_LENGTH=salt)]
+    if good:
+        check_policies(policies, PROFILE_128.prf)
+        return
+    with pytest.raises(Refused, match="takes a salt of"):
+        check_policies(policies, PROFILE_128.prf)
+
+
+@pytest.mark.parametrize(("length", "prf", "good"), [
+    (16, PROFILE_128.prf, True), (15, PROFILE_128.prf, False), (17, PROFILE_128.prf, False),
+    (32, PROFILE_256.prf, True), (33, PROFILE_256.prf, False),
+])  # fmt: skip
+def test_keys_that_profiles_have(length: int, prf: int, good: bool) -> None:
+    """RFC 6043 12.1."""
+    policies = [policy_with(0, ENCR_KEY_LENGTH=length)]
+    if good:
+        check_policies(policies, prf)
+        return
+    with pytest.raises(Refused, match="takes keys of"):
+        check_policies(policies, prf)
+
+
+def test_a_group_key_admits_any_sender(world: World) -> None:
+    """Interpretation 13: under a TEK+SALT, for what is received, and as SRTP."""
+    group = new_key(KeyType.TEK_SALT, bytes(16), bytes(14), b"grp!")
+    init = world.call(world.held(FORKING + "L"), kemac_keys=[group])
+    _, session = world.answered(init)
+    assert {session.is_local(one) for one in session.crypto_sessions} == {True, False}
+    for one in session.crypto_sessions:
+        assert session.admits_any(one) == (not session.is_local(one))
+        assert not replace(session, role=None).admits_any(one)
+    _, plain = world.answered(world.call(world.held(FORKING)))
+    assert not any(map(plain.admits_any, plain.crypto_sessions))

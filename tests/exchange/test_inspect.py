@@ -13,11 +13,12 @@ from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, Inspection
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.profile import PROFILE_128
 from mikeytool.exchange.protection import protect
+from mikeytool.exchange.sealing import seal_message
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import IDR, KEMAC, RANDR, V
-from mikeytool.wire.registry import IdRole, KeyType
+from mikeytool.wire.registry import EncrAlg, IdRole, KeyType, NextPayload
 from tests.support import vectors
 from tests.world import dropping, relaxed, unprotected
 
@@ -338,3 +339,33 @@ def test_notes_say_what_is_missing() -> None:
     assert inspect_message(update, ring, earlier=before[:1]).mac == NOT_CHECKED
     [note] = inspect_message(message(FORKED, "REQUEST_RESP"), KeyRing()).notes
     assert "--init" in note
+
+
+def test_a_kemac_that_holds_something_else() -> None:
+    """It verifies, and what it decrypts to is no key data."""
+    case, name = next((case, "REQUEST_RESP") for case in CASES if case["prf"] == PROFILE_128.prf)
+    whole = message(case, name)
+    kemac = whole.find(KEMAC)
+    assert kemac is not None
+    init = initial(case, name)
+    ring = ring_of(case, name)
+    inspection = inspect_message(whole, ring, init)
+    assert inspection.kemacs
+    payloads = list(whole.payloads)
+    at = payloads.index(kemac)
+    data = kemac.encr_data
+    assert kemac.encr_alg == EncrAlg.AES_CM_128
+    # Counter mode: the first key, of several, now says that it is the last one.
+    first_is_last = bytes([data[0] ^ NextPayload.KEY_DATA]) + data[1:]
+    for octets in (first_is_last, b"\xff" * len(data), data[:-1], b"\x00"):
+        payloads[at] = relaxed(kemac, encr_data=octets)
+        header = whole.header.copy()
+        sent = Message(header, payloads[:-1])
+        v = payloads[-1]
+        assert isinstance(v, V)
+        broken = Message.parse(Message(header, [*sent.payloads, v]).build())
+        sealed = seal_message(broken, ring, init)
+        found = inspect_message(Message.parse(sealed.message.raw), ring, init)
+        assert found.mac == VERIFIED
+        assert not found.kemacs
+        assert any("does not open" in note for note in found.notes)

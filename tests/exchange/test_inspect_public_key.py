@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, inspect_message
+from mikeytool.exchange.inspect_description import Inspector
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.request import read_request_init, request_resp
 from mikeytool.exchange.sealing import seal_message
@@ -163,3 +164,23 @@ def test_resolve_init_pk_and_its_answer(tmp_path: Path) -> None:
 def bob_to(kms: Party, key: bytes) -> bytes:
     """The data of PKE, without its length."""
     return kms.envelope(key)[1][2:]
+
+
+@each
+def test_an_envelope_key_is_masked_unless_it_is_asked_for(case: dict[str, Any]) -> None:
+    key = case["envelope_key"]
+    for shows in (False, True):
+        described, failed = Inspector(of_kms(case), show_keys=shows).describe(init_of(case))
+        assert not failed
+        assert (described["opened"]["envelope_key"] == key) == shows
+        assert (key in str(described)) == shows
+
+
+def test_an_initial_message_of_another_exchange_is_told() -> None:
+    notes: list[str] = []
+    first, second = map(init_of, CASES[:2])
+    second.header.csb_id = first.header.csb_id ^ 1
+    for init, told in ((first, 0), (second, 1)):
+        notes.clear()
+        Inspector(of_kms(CASES[0]), init, note=notes.append).describe(first)
+        assert len(notes) == told

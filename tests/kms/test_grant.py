@@ -11,7 +11,7 @@ from mikeytool.exchange.environment import NS
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256
 from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.kms.grant import MAX_KEYS, grant
+from mikeytool.kms.grant import MAX_KEYS
 from mikeytool.kms.service import handle
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR
@@ -23,7 +23,6 @@ from tests.world import (
     ALICE,
     BOB,
     FORKING,
-    KMS,
     PLAIN,
     World,
     other_policy,
@@ -80,15 +79,6 @@ def test_as_many_keys_as_are_given(world: World) -> None:
             world.handled(init)
         else:
             assert "at most" in str(refusal(world, init))
-
-
-def test_the_longest_validity_is_granted_as_it_was_asked_for(world: World) -> None:
-    longest = world.clock.now + world.store.policy().max_validity * NS
-    policy = world.policy(
-        valid_from=None, valid_to=Timestamp.at(longest, TsType.NTP_UTC), keys=None
-    )
-    granted = grant(world.env, policy, ALICE, KMS, world.store.policy())
-    assert granted.policy.valid_to == policy.valid_to
 
 
 def test_many_large_keys(world: World) -> None:
