@@ -342,7 +342,8 @@ def test_a_server_that_goes_while_another_kms_is_asked(
     held = world.held(kms=KMS)
     ticket = read_transfer_init(world.call(held)).ticket
     request = world.resolving(ticket)
-    monkeypatch.setattr("mikeytool.kms.service.is_foreign", lambda *_: True)
+    for name in ("is_foreign", "check_foreign"):
+        monkeypatch.setattr(f"mikeytool.kms.service.{name}", lambda *_: True)
 
     def asked(*_: Any) -> bytes:
         made.stop(signal.SIGQUIT)
