@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import Any
 
 import click
@@ -44,7 +45,7 @@ def show(store: Store, as_json: bool, since: str | None) -> None:
             print(json.dumps(_entry_json(entry)))
         return
     rows = ((str(_time(entry).utc), *_texts(entry)) for entry in found)
-    print_table([("time", "exchange", "by", "for", "outcome", "reason"), *rows])
+    print_table(chain([("time", "exchange", "by", "for", "outcome", "reason")], rows))
 
 
 @store_command(log, "prune")
