@@ -153,11 +153,16 @@ def test_the_log_tells_who_asked_for_what(shell: Shell) -> None:
     lines = [json.loads(line) for line in
              shell.ok("mikeytool kms log kms.db --json").splitlines()]  # fmt: skip
     assert [(one["exchange"], one["by"], one["outcome"]) for one in lines] == [
+        ("change", "operator", "done"),
+        ("change", "operator", "done"),
         ("request", "sip:alice@example.com", "answered"),
         ("resolve", "sip:bob@example.com", "answered"),
         ("resolve", "sip:alice@example.com", "refused"),
     ]
-    assert "may not resolve" in lines[2]["reason"]
+    assert [one["for"] for one in lines[:2]] == [
+        "user add sip:alice@example.com", "user add sip:bob@example.com",
+    ]  # fmt: skip
+    assert "may not resolve" in lines[4]["reason"]
     assert shell.ok("mikeytool kms log kms.db --json --since now+1h") == ""
 
 

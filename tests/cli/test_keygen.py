@@ -36,5 +36,5 @@ def test_forms_and_files(shell: Shell) -> None:
     assert len(shell.path("key").read_bytes()) == 32
     assert shell.path("key").stat().st_mode & 0o777 == 0o600
     shell.fails("mikeytool keygen tek -o key", 4, "key")
-    shell.fails("mikeytool keygen salt --suite AES_CM_256_HMAC_SHA1_80", 2, "AES_256_CM_")
+    shell.fails("mikeytool keygen salt --suite AES_CM_512_HMAC_SHA1_80", 2, "AES_256_CM_")
     shell.fails("mikeytool keygen salt --suite AEAD_AES_128_GCM --bytes 14", 2, "--bytes")
