@@ -1,6 +1,6 @@
-"""A summary of the certificate in a CERT payload for people (RFC 3830 6.7).
+"""A human-readable summary of the certificate in a CERT payload (RFC 3830 6.7).
 
-Nothing is checked here; `certificates` decides what to trust.
+Nothing is checked here; `certificates` decides which certificates to trust.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Json = dict[str, Any]
 
 
 def certificate_facts(cert: CERT) -> Json:
-    """Give subject, issuer, subjectAltName, validity and key of a certificate, or its `url`.
+    """Return subject, issuer, subjectAltName, validity and key of a certificate, or its `url`.
 
-    If it is not a certificate, `error` says why.
+    If the payload is not a certificate, `error` says why.
     """
     if cert.cert_type == CertType.X509V3_URL:
         return {"url": cert.cert_data.decode("utf-8", "replace")}
@@ -42,7 +42,7 @@ def certificate_facts(cert: CERT) -> Json:
 
 
 def _alternative_names(certificate: x509.Certificate) -> list[str]:
-    """Give the names as OpenSSL prints them: the kind, a colon, the name."""
+    """Return the names as OpenSSL prints them: the kind, a colon, the name."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:

@@ -1,9 +1,9 @@
 """X.509 certificates: the identities in them, and whether to trust them (RFC 3830 4.3 and 6.7,
 interpretations 34, 37 and 48).
 
-Paths are validated by `cryptography.x509.verification` with extension policies from here: its
-own policies are for the Web and require a DNS name, extended key usages and key identifiers,
-which certificates of users do without. Path building tolerates any order, so it is checked here
+`cryptography.x509.verification` validates paths, with extension policies defined here. Its own
+policies are for the Web: they require a DNS name, extended key usages and key identifiers, which
+user certificates often lack. Path building accepts certificates in any order, so this module checks
 that each certificate in a message certifies the one before it.
 """
 
@@ -37,10 +37,10 @@ from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo, HashFunc, IdType, label
 
 MIN_MODULUS = 2048
-"""In bits; a shorter RSA key is weaker than any key that it protects."""
+"""In bits. A shorter RSA key is weaker than any key that it protects."""
 
 MAX_CHAIN = 8
-"""The most certificates that one message may carry."""
+"""The maximum number of certificates in one message."""
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -58,7 +58,7 @@ _UNREADABLE = (
 
 
 class Use(Enum):
-    """The purpose of a certified key, under its name in RFC 5280 4.2.1.3."""
+    """The purpose of a certified key, named as in RFC 5280 4.2.1.3."""
 
     SIGNATURE = "digitalSignature"
     ENVELOPE = "keyEncipherment"
@@ -73,21 +73,21 @@ _PURPOSES = {
     "timestamping": ExtendedKeyUsageOID.TIME_STAMPING,
     "ocspsigning": ExtendedKeyUsageOID.OCSP_SIGNING,
 }
-"""Purposes of extended key usage by their names in RFC 5280 4.2.1.12, in small letters."""
+"""Purposes of extended key usage by their names in RFC 5280 4.2.1.12, in lower case."""
 
 _ALWAYS = {
     Use.SIGNATURE: (ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,),
-    # The certificate of a KMS is often that of its server as well.
+    # A KMS often uses the same certificate for its server.
     Use.ENVELOPE: (
         ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
         ExtendedKeyUsageOID.SERVER_AUTH,
     ),
 }
-"""The purposes of which one is enough for each use."""
+"""The extended key usages that allow each use; one of them is enough."""
 
 
 def purpose(text: str) -> x509.ObjectIdentifier:
-    """Read a purpose of extended key usage: a name as in RFC 5280 4.2.1.12, or a dotted OID.
+    """Parse a purpose of extended key usage: a name from RFC 5280 4.2.1.12 or a dotted OID.
 
     Raises UsageError for anything else.
     """
@@ -103,13 +103,13 @@ def purpose(text: str) -> x509.ObjectIdentifier:
 
 
 def read_certificate(der: bytes) -> x509.Certificate:
-    """Read a certificate, its key, names, usages and basic constraints.
+    """Parse a certificate with its key, names, usages and basic constraints.
 
     Raises Refused (Invalid Cert) if any of them cannot be read.
     """
     try:
         with warnings.catch_warnings():
-            # Serial numbers that are not positive, which RFC 5280 4.1.2.2 forbids.
+            # RFC 5280 4.1.2.2 requires serial numbers to be positive.
             warnings.simplefilter("error", CryptographyDeprecationWarning)
             certificate = x509.load_der_x509_certificate(der)
         certificate.public_key()
@@ -123,7 +123,10 @@ def read_certificate(der: bytes) -> x509.Certificate:
 
 
 def rsa_key(certificate: x509.Certificate) -> RSAPublicKey:
-    """Give the RSA key in a certificate; raises Refused (Invalid Cert) for another or weak key."""
+    """Return the RSA key of a certificate.
+
+    Raises Refused (Invalid Cert) if the key is weak or not for RSA.
+    """
     key = certificate.public_key()
     if not isinstance(key, RSAPublicKey):
         _refuse("the key in the certificate is not for RSA, and MIKEY has no other")
@@ -133,7 +136,7 @@ def rsa_key(certificate: x509.Certificate) -> RSAPublicKey:
 
 
 def identities(certificate: x509.Certificate) -> list[Identity]:
-    """Give the URIs and e-mail addresses in the subjectAltName, in order; never the CN."""
+    """Return the URIs and e-mail addresses in the subjectAltName, in order. The CN is ignored."""
     found = []
     for name in _names(certificate):
         if isinstance(name, x509.UniformResourceIdentifier):
@@ -144,14 +147,14 @@ def identities(certificate: x509.Certificate) -> list[Identity]:
 
 
 def is_of(certificate: x509.Certificate, identity: Identity) -> bool:
-    """Tell whether a certificate names a user: it has the identity octet for octet."""
+    """Return whether a certificate contains exactly the identity of a user, octet for octet."""
     return identity in identities(certificate)
 
 
 def is_of_kms(certificate: x509.Certificate, kms: Identity) -> bool:
-    """Tell whether a certificate names a KMS, by its identity or by its DNS name.
+    """Return whether a certificate names a KMS, by its identity or by its DNS name.
 
-    A DNS name stands for itself and for a URI made of a scheme and that name, such as
+    A DNS name matches itself and any URI that consists of a scheme and that name, such as
     sip:kms.example.com.
     """
     host = _AUTHORITY.sub(b"", kms.data, count=1).lower()
@@ -168,10 +171,10 @@ def check_certificate(
 ) -> None:
     """Check that the first certificate of a chain is trusted, valid now and fit for a use.
 
-    `now_ns` is the Unix time in nanoseconds. Each certificate must certify the one before it;
-    the root may be left out, and an anchor may be the certificate itself. `purposes` are those
-    that `check_use` accepts in addition, in every certificate of the path. Raises Refused
-    (Invalid Cert) otherwise.
+    `now_ns` is the Unix time in nanoseconds. Each certificate must certify the one before it. The
+    root may be omitted, and an anchor may be the certificate itself. `purposes` are accepted in
+    every certificate of the path, in addition to those that `check_use` accepts. Raises Refused
+    (Invalid Cert) if a check fails.
     """
     if not 0 < len(chain) <= MAX_CHAIN:
         _refuse(f"a chain has 1 to {MAX_CHAIN} certificates, this one {len(chain)}")
@@ -205,12 +208,12 @@ def check_certificate(
 def check_use(
     certificate: x509.Certificate, use: Use, purposes: Sequence[x509.ObjectIdentifier] = ()
 ) -> None:
-    """Check that the key in a certificate is for RSA, and certified for a use.
+    """Check that the key in a certificate is an RSA key and is certified for a use.
 
-    The key usage must include the use if the certificate has one. An extended key usage must
-    include one of `purposes` or anyExtendedKeyUsage, and for a KMS's envelope key serverAuth is
-    enough as well; whether it is critical makes no difference (RFC 5280 4.2.1.12,
-    interpretation 48). Raises Refused (Invalid Cert) otherwise.
+    If the certificate has a key usage, it must include the use. If it has an extended key usage,
+    that must include one of `purposes` or anyExtendedKeyUsage; for the envelope key of a KMS,
+    serverAuth is enough as well. It makes no difference whether the extended key usage is critical
+    (RFC 5280 4.2.1.12, interpretation 48). Raises Refused (Invalid Cert) if a check fails.
     """
     rsa_key(certificate)
     usage = _extension(certificate, x509.KeyUsage)
@@ -230,9 +233,9 @@ def check_use(
 
 
 def check_authority(certificate: x509.Certificate) -> None:
-    """Check that a certificate is that of a CA, which may certify others (RFC 5280 4.2.1.9).
+    """Check that a certificate belongs to a CA and may certify others (RFC 5280 4.2.1.9).
 
-    Raises Refused (Invalid Cert) otherwise, and for a key that is weak or not for RSA.
+    Raises Refused (Invalid Cert) if it does not, or if its key is weak or not for RSA.
     """
     rsa_key(certificate)
     constraints = _extension(certificate, x509.BasicConstraints)
@@ -244,7 +247,7 @@ def check_authority(certificate: x509.Certificate) -> None:
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
-    """Tell whether `check_authority` accepts a certificate."""
+    """Return whether `check_authority` accepts a certificate."""
     try:
         check_authority(certificate)
     except Refused:
@@ -253,7 +256,10 @@ def is_authority(certificate: x509.Certificate) -> bool:
 
 
 def certificate_hash(hash_func: int, certificate: x509.Certificate) -> bytes:
-    """Hash a certificate for CHASH; raises Refused (Invalid HA) for MD5 and unknown hashes."""
+    """Hash a certificate for CHASH.
+
+    Raises Refused (Invalid HA) for MD5 and unknown hashes.
+    """
     if hash_func == HashFunc.SHA_1:
         return certificate.fingerprint(SHA1())  # noqa: S303
     if hash_func == HashFunc.SHA_256:
@@ -282,7 +288,7 @@ def _signs_certificates(
 
 
 def _authorities(purposes: frozenset[x509.ObjectIdentifier]) -> ExtensionPolicy:
-    """What is demanded of CAs: what a CA may certify for limits what it certifies."""
+    """Return the requirements for CAs. The purposes of a CA limit those of what it certifies."""
 
     def for_purposes(
         _policy: Policy, _by: x509.Certificate, extended: x509.ExtendedKeyUsage | None
@@ -310,7 +316,7 @@ def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extens
 
 
 def _name(oid: x509.ObjectIdentifier) -> str:
-    """The name of a purpose, or its dotted OID."""
+    """Return the name of a purpose, or its dotted OID if it has none."""
     return {ours: name for name, ours in _PURPOSES.items()}.get(oid, oid.dotted_string)
 
 

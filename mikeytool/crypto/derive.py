@@ -1,8 +1,8 @@
-"""The key derivations of MIKEY-TICKET (RFC 6043 5.1, 6.10, A.2) and of the messages of RFC 3830
-(4.1.4), which share their constants.
+"""Key derivation for MIKEY-TICKET (RFC 6043 5.1, 6.10, A.2) and for RFC 3830 messages (4.1.4). Both
+use the same constants.
 
-Lengths are in octets. A label has the parts that the RFCs give it: constant, CS ID, CSB ID, and
-what binds the key to its use.
+Lengths are in octets. The RFCs define the parts of each label: a constant, the CS ID, the CSB ID,
+and data that binds the key to its use.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class MessageKeys:
     label: bytes
 
     def encr_key(self, encr_alg: int) -> bytes:
-        """Derive the encryption key, as long as the algorithm takes (interpretation 3)."""
+        """Derive the encryption key with the length that the algorithm needs (interpretation 3)."""
         length = lengths(EncrAlg)[encr_alg]
         return prf(self.prf, self.inkey, _ENCR + self.label, length)
 
     def auth_key(self, mac_alg: int) -> bytes:
-        """Derive the authentication key, as long as the MAC.
+        """Derive the authentication key, which is as long as the MAC.
 
         Raises Refused (Invalid MAC) for NULL and unknown algorithms.
         """
@@ -65,14 +65,14 @@ class MessageKeys:
         return prf(self.prf, self.inkey, _AUTH + self.label, length)
 
     def salt_key(self, encr_alg: int) -> bytes:
-        """Derive the salting key, as long as the algorithm takes (interpretation 3)."""
+        """Derive the salting key with the length that the algorithm needs (interpretation 3)."""
         return prf(self.prf, self.inkey, _SALT + self.label, _SALT_LENGTH[encr_alg])
 
 
 def message_keys_3830(func: int, inkey: bytes, csb_id: int, rand: bytes) -> MessageKeys:
-    """Derive the keys of a message of RFC 3830 from a pre-shared or envelope key (4.1.4).
+    """Derive the keys of an RFC 3830 message from a pre-shared or envelope key (4.1.4).
 
-    `rand` is the RAND of the initial exchange, for responses and updates as well.
+    `rand` is the RAND of the initial exchange. Responses and updates use it too.
     """
     return MessageKeys(func, inkey, _NO_CS + csb_id.to_bytes(4) + rand)
 
@@ -98,49 +98,49 @@ def ticket_keys(func: int, tpk: bytes, rand: bytes) -> MessageKeys:
 
 
 def initiator_data_keys(func: int, mpkr: bytes) -> MessageKeys:
-    """Derive the keys whose auth_key makes Vr from the original MPKr (RFC 6043 6.10)."""
+    """Derive the keys from the original MPKr; their auth_key computes Vr (RFC 6043 6.10)."""
     return MessageKeys(func, mpkr, _NO_CS + _NO_CSB + b"\x04")
 
 
 def split_mpk(func: int, mpk: bytes, rand: bytes) -> tuple[bytes, bytes]:
-    """Derive MPKi and MPKr from the MPK in a base ticket, as long as it (RFC 6043 A.2.2)."""
+    """Derive MPKi and MPKr, each as long as the MPK of a base ticket (RFC 6043 A.2.2)."""
     label = _NO_CS + _NO_CSB + b"\x06" + _with_length(rand)
     return prf(func, mpk, _MPKI + label, len(mpk)), prf(func, mpk, _MPKR + label, len(mpk))
 
 
 def fork_mpkr(func: int, mpkr: bytes, id_data: bytes, randr_kms: bytes) -> bytes:
-    """Fork MPKr for the responder with that ID Data: MPKr' (RFC 6043 5.1.1)."""
+    """Fork MPKr for the responder with this ID Data; the result is MPKr' (RFC 6043 5.1.1)."""
     return prf(func, mpkr, _MPKR_FORKED + _modifier(id_data, randr_kms), len(mpkr))
 
 
 def fork_tgk(func: int, tgk: bytes, id_data: bytes, randr_kms: bytes) -> bytes:
-    """Fork a TGK for the responder with that ID Data: TGK' (RFC 6043 5.1.1)."""
+    """Fork a TGK for the responder with this ID Data; the result is TGK' (RFC 6043 5.1.1)."""
     return prf(func, tgk, _TGK_FORKED + _modifier(id_data, randr_kms), len(tgk))
 
 
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class SessionKeys:
-    """The keys that a TGK or GTGK gives one crypto session (RFC 6043 5.1.3)."""
+    """The keys of one crypto session, derived from a TGK or GTGK (RFC 6043 5.1.3)."""
 
     prf: int
     tgk: bytes = field(repr=False)
     label: bytes
 
     def tek(self, length: int) -> bytes:
-        """Derive the traffic encryption key; for SRTP the master key."""
+        """Derive the traffic encryption key; for SRTP this is the master key."""
         return prf(self.prf, self.tgk, _CS_TEK + self.label, length)
 
     def salt(self, length: int) -> bytes:
-        """Derive the salting key; for SRTP the master salt. A salt of the TGK replaces it."""
+        """Derive the salting key; for SRTP, the master salt. A salt of the TGK replaces it."""
         return prf(self.prf, self.tgk, _CS_SALT + self.label, length)
 
     def encr_key(self, length: int) -> bytes:
-        """Derive an encryption key, for protocols that derive none of their own."""
+        """Derive an encryption key for a protocol that does not derive its own."""
         return prf(self.prf, self.tgk, _CS_ENCR + self.label, length)
 
     def auth_key(self, length: int) -> bytes:
-        """Derive an authentication key, for protocols that derive none of their own."""
+        """Derive an authentication key for a protocol that does not derive its own."""
         return prf(self.prf, self.tgk, _CS_AUTH + self.label, length)
 
 
@@ -149,7 +149,7 @@ def session_keys(
 ) -> SessionKeys:
     """Derive the keys of a crypto session from a TGK, TGK' or GTGK (RFC 6043 5.1.3).
 
-    The H and G flags of the Ticket Policy say which RANDs go in.
+    The H and G flags of the Ticket Policy determine which RANDs are used.
     """
     label = bytes([cs_id]) + _NO_CSB + b"\x03" + _rands(randr_i, randr_r)
     return SessionKeys(func, tgk, label)

@@ -1,4 +1,6 @@
-"""The envelope key under the public key of the KMS (RFC 3830 4.2.5 and 6.3, interpretation 36)."""
+"""Envelope keys, encrypted with the public key of the KMS (RFC 3830 4.2.5 and 6.3, interpretation
+36).
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,17 @@ from mikeytool.wire.payloads import PKE
 
 
 def seal_envelope(public_key: RSAPublicKey, envelope_key: bytes, *, oaep: bool = False) -> PKE:
-    """Encrypt an envelope key into a PKE that is not to be cached (C is 0)."""
+    """Encrypt an envelope key into a PKE that must not be cached (C is 0)."""
     return PKE(data=public_key.encrypt(envelope_key, _padding(oaep)))
 
 
 def unseal_envelope(private_key: RSAPrivateKey, pke: PKE, length: int, *, instead: bytes) -> bytes:
-    """Decrypt the envelope key of `length` octets in a PKE whose message has been verified.
+    """Decrypt the envelope key of `length` octets in a PKE. The message must be verified already.
 
-    The cache bits are ignored. Nothing in a message names the padding, so both are tried. Never
-    raises: broken padding and any other length give `instead`, `length` fresh random octets, or
-    the result of implicit rejection, so that the sender learns only that the MAC of the answer
-    is wrong.
+    The cache bits are ignored. The message does not say which padding was used, so both are tried.
+    Never raises: if the padding is broken or the length is wrong, the result is `instead` (`length`
+    fresh random octets) or the result of implicit rejection. The sender then learns only that the
+    MAC of the answer is wrong.
     """
     for oaep in (True, False):
         try:
@@ -41,21 +43,21 @@ def unseal_envelope(private_key: RSAPrivateKey, pke: PKE, length: int, *, instea
 
 
 class PossibleKey(NamedTuple):
-    """Octets that may be an envelope key; OAEP proves that they are one."""
+    """Octets that may be an envelope key. With OAEP, they certainly are."""
 
     key: bytes
     is_proven: bool
 
     def __repr__(self) -> str:
-        """The key is masked."""
+        """Return a text that does not show the key."""
         return f"PossibleKey(key={masked(self.key)}, is_proven={self.is_proven})"
 
 
 def possible_keys(private_key: RSAPrivateKey, pke: PKE) -> Iterator[PossibleKey]:
     """Find what may be the envelope key in a PKE, with either padding and of any length.
 
-    This is for inspecting messages. PKCS#1 v1.5 with implicit rejection gives octets for any
-    data; only a MAC under keys derived from them tells whether they are the key.
+    This is for inspecting messages. PKCS#1 v1.5 with implicit rejection returns octets for any
+    input. Only a MAC under keys derived from them shows whether they are the key.
     """
     for oaep in (True, False):
         try:

@@ -1,4 +1,4 @@
-"""Encryption of the key data in KEMAC (RFC 3830 4.2.3, RFC 6043 6.2)."""
+"""Encryption of the key data in a KEMAC (RFC 3830 4.2.3, RFC 6043 6.2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mikeytool.wire.registry import EncrAlg, ErrorNo, MacAlg, label
 from mikeytool.wire.timestamp import Timestamp
 
 TICKET_CSB_ID = 0xFFFFFFFF
-"""Takes the place of the CSB ID in the IV of a ticket (RFC 6043 A.1)."""
+"""The IV of a ticket contains this value instead of the CSB ID (RFC 6043 A.1)."""
 
 
 def seal_kemac(
@@ -20,15 +20,15 @@ def seal_kemac(
 ) -> KEMAC:
     """Encrypt key data sub-payloads into a KEMAC with a NULL MAC (RFC 6043 6.2).
 
-    `t` is the T of the same message or Ticket Data (interpretation 1). Raises Refused (Invalid
-    EA) for an algorithm that cannot be used.
+    `t` is the T of the same message or Ticket Data (interpretation 1). Raises Refused (Invalid EA)
+    if the algorithm cannot be used.
     """
     encr_data = encrypt(encr_alg, build_chain(sub_payloads), keys, csb_id, t)
     return KEMAC(encr_alg=int(encr_alg), encr_data=encr_data, mac_alg=int(MacAlg.NULL))
 
 
 def open_kemac(kemac: KEMAC, keys: MessageKeys, csb_id: int, t: Timestamp) -> list[KeyData]:
-    """Decrypt the key data in a KEMAC of a message or ticket that has been verified.
+    """Decrypt the key data in a KEMAC. The message or ticket must be verified already.
 
     Raises Refused if the algorithm cannot be used, WireError if the result is not key data.
     """
@@ -46,10 +46,10 @@ def open_kemac(kemac: KEMAC, keys: MessageKeys, csb_id: int, t: Timestamp) -> li
 
 
 def encrypt(encr_alg: int, clear: bytes, keys: MessageKeys, csb_id: int, t: Timestamp) -> bytes:
-    """Encrypt key data sub-payloads into Encr data (RFC 3830 4.2.3); no octets give none.
+    """Encrypt key data sub-payloads into Encr data (RFC 3830 4.2.3). Empty input stays empty.
 
-    Raises Refused (Invalid EA) for NULL and unknown algorithms, UsageError for a length
-    that AES-KW does not take (interpretation 3).
+    Raises Refused (Invalid EA) for NULL and unknown algorithms, UsageError for a length that AES-KW
+    does not accept (interpretation 3).
     """
     if encr_alg == EncrAlg.AES_KW_128:
         from mikeytool.crypto.keywrap import wrap
@@ -59,10 +59,10 @@ def encrypt(encr_alg: int, clear: bytes, keys: MessageKeys, csb_id: int, t: Time
 
 
 def decrypt(encr_alg: int, data: bytes, keys: MessageKeys, csb_id: int, t: Timestamp) -> bytes:
-    """Decrypt the key data sub-payloads in Encr data whose MAC has been verified.
+    """Decrypt the key data sub-payloads in Encr data. Its MAC must be verified already.
 
-    AES-KW verifies itself (RFC 3830 4.2.3). Raises Refused if it does not, and (Invalid EA)
-    for NULL and unknown algorithms.
+    AES-KW checks its own integrity (RFC 3830 4.2.3). Raises Refused if that check fails, and
+    Refused (Invalid EA) for NULL and unknown algorithms.
     """
     if encr_alg == EncrAlg.AES_KW_128:
         from mikeytool.crypto.keywrap import unwrap
@@ -74,13 +74,13 @@ def decrypt(encr_alg: int, data: bytes, keys: MessageKeys, csb_id: int, t: Times
 def _counter_mode(
     encr_alg: int, data: bytes, keys: MessageKeys, csb_id: int, t: Timestamp
 ) -> bytes:
-    """Encrypt or decrypt with AES in counter mode, which is the same (RFC 3830 4.2.3)."""
+    """Encrypt or decrypt with AES in counter mode; both are the same operation (RFC 3830 4.2.3)."""
     if encr_alg not in (EncrAlg.AES_CM_128, EncrAlg.AES_CM_256):
         name = label(EncrAlg, encr_alg)
         raise Refused(f"encryption algorithm {name} is not accepted here", ErrorNo.INVALID_EA)
     if not data:
         return b""
-    # Loaded here because reading messages, the most frequent use, does not need it.
+    # Imported here because most calls only read messages and do not need it.
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     whitening = b"\0\0" + csb_id.to_bytes(4) + t.ntp64

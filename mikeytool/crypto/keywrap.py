@@ -1,6 +1,6 @@
 """AES key wrap with the 64-bit salt of MIKEY as its IV (RFC 3394 2.2, RFC 3830 4.2.3).
 
-`cryptography` wraps with the IV of RFC 3394 2.2.3.1 alone.
+`cryptography` supports only the default IV of RFC 3394 2.2.3.1.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ _ROUNDS = 6
 
 
 def wrap(kek: bytes, iv: bytes, data: bytes) -> bytes:
-    """Wrap `data`, of at least 16 octets and a multiple of 8; the result is 8 octets longer.
+    """Wrap `data`; the result is 8 octets longer.
 
-    `iv` has 8 octets. Raises UsageError for any other length of `data`.
+    `data` must have at least 16 octets and a length that is a multiple of 8; any other length
+    raises UsageError. `iv` has 8 octets.
     """
     if len(data) % _HALF or len(data) < 2 * _HALF:
         raise UsageError(
             f"AES-KW takes key data of 16 octets or more, in multiples of 8; this has {len(data)}"
         )
-    # ECB is the bare block cipher, which the key wrap is built on.
+    # ECB is the bare block cipher, on which the key wrap is built.
     block = Cipher(algorithms.AES(kek), modes.ECB()).encryptor()  # noqa: S305
     a = iv
     r = [data[at : at + _HALF] for at in range(0, len(data), _HALF)]
@@ -38,7 +39,7 @@ def wrap(kek: bytes, iv: bytes, data: bytes) -> bytes:
 
 
 def unwrap(kek: bytes, iv: bytes, data: bytes) -> bytes:
-    """Undo `wrap`; raises Refused (Auth failure) if the IV is not the result."""
+    """Undo `wrap`; raises Refused (Auth failure) if the result does not contain the IV."""
     if len(data) % _HALF or len(data) < 3 * _HALF:
         raise Refused(f"{len(data)} octets are no wrapped key data", ErrorNo.AUTH_FAILURE)
     block = Cipher(algorithms.AES(kek), modes.ECB()).decryptor()  # noqa: S305

@@ -19,8 +19,8 @@ def mac(mac_alg: int, keys: MessageKeys, covered: bytes) -> bytes:
 
 
 def mac_is_good(mac_alg: int, keys: MessageKeys, covered: bytes, given: bytes) -> bool:
-    """Tell whether `given` is the MAC over `covered`, in constant time.
+    """Return whether `given` is the MAC over `covered`, in constant time.
 
-    Raises Refused (Invalid MAC) for NULL and unknown algorithms, which prove nothing.
+    Raises Refused (Invalid MAC) for NULL and unknown algorithms, because they prove nothing.
     """
     return hmac.compare_digest(mac(mac_alg, keys, covered), given)

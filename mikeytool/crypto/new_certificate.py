@@ -1,4 +1,4 @@
-"""New RSA key pairs with a certificate for an identity (interpretation 34)."""
+"""New RSA key pairs with certificates for an identity (interpretation 34)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from mikeytool.wire.registry import IdType
 
 
 class Issuer(NamedTuple):
-    """The name and the private key that sign a certificate."""
+    """The name and private key of the issuer that signs a certificate."""
 
     name: x509.Name
     key: RSAPrivateKey
 
 
 def read_issuer(certificate: bytes, key: bytes) -> Issuer:
-    """Read the certificate and the private key of a CA, both PEM without a passphrase.
+    """Read the certificate and private key of a CA, both in PEM without a passphrase.
 
-    Raises UsageError when they cannot be read or the key is not for RSA.
+    Raises UsageError if they cannot be read or if the key is not for RSA.
     """
     try:
         name = x509.load_pem_x509_certificate(certificate).subject
@@ -45,11 +45,11 @@ def read_issuer(certificate: bytes, key: bytes) -> Issuer:
 def make_key_pair(
     identity: Identity, now_ns: int, *, bits: int = 3072, issuer: Issuer | None = None
 ) -> tuple[bytes, bytes]:
-    """Make an RSA key of `bits` bits and its certificate, valid for a year; both as PEM.
+    """Make an RSA key of `bits` bits and its certificate, valid for a year. Both are PEM.
 
-    The identity is the subjectAltName. `now_ns` is the time in Unix nanoseconds. Without an
-    `issuer` the key signs its own certificate, which may certify others then. Raises UsageError
-    for an identity that is not ASCII.
+    The subjectAltName contains the identity. `now_ns` is the time in Unix nanoseconds. Without an
+    `issuer` the certificate is self-signed and may certify others. Raises UsageError if the
+    identity is not ASCII.
     """
     key = generate_private_key(public_exponent=65537, key_size=bits)
     text = identity.data.decode("utf-8", "replace")

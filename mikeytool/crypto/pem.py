@@ -18,8 +18,8 @@ _UNREADABLE = (ValueError, UnsupportedAlgorithm)
 def private_key(pem: bytes, what: str, passphrase: Callable[[], bytes]) -> RSAPrivateKey:
     """Read the RSA private key in a PEM file; `passphrase` is called if it is encrypted.
 
-    `what` names the file in errors. Raises WireError if it cannot be read, UsageError for a key
-    that is not for RSA, Refused for a wrong passphrase.
+    `what` names the file in errors. Raises WireError if the file cannot be read, UsageError if the
+    key is not for RSA, Refused if the passphrase is wrong.
     """
     try:
         found = load_pem_private_key(pem, None)
@@ -36,9 +36,9 @@ def private_key(pem: bytes, what: str, passphrase: Callable[[], bytes]) -> RSAPr
 
 
 def certificates(pem: bytes, what: str) -> list[x509.Certificate]:
-    """Read the certificates in a PEM file, in their order.
+    """Read the certificates in a PEM file, in order.
 
-    Raises WireError if there is none, Refused (Invalid Cert) for one that is unusable.
+    Raises WireError if there are none, Refused (Invalid Cert) if one is unusable.
     """
     try:
         found = x509.load_pem_x509_certificates(pem)

@@ -8,7 +8,7 @@ from mikeytool.wire.errors import Refused
 from mikeytool.wire.registry import ErrorNo, PrfFunc
 
 _BLOCK = 32
-"""The inkey is split into blocks of 256 bits, for either hash."""
+"""The inkey is split into blocks of 256 bits, whichever hash is used."""
 
 _HASH = {PrfFunc.MIKEY_1.value: ("sha1", 20), PrfFunc.HMAC_SHA_256.value: ("sha256", 32)}
 
@@ -16,8 +16,8 @@ _HASH = {PrfFunc.MIKEY_1.value: ("sha1", 20), PrfFunc.HMAC_SHA_256.value: ("sha2
 def prf(func: int, inkey: bytes, label: bytes, length: int) -> bytes:
     """Derive `length` octets of PRF(inkey, label) with the function of a PRF func number.
 
-    Raises Refused (Invalid PRF) for a number other than those of MIKEY-1 and PRF-HMAC-SHA-256,
-    and Refused for an empty inkey, whose outkey would be zeros.
+    Raises Refused (Invalid PRF) for any number other than those of MIKEY-1 and PRF-HMAC-SHA-256.
+    Raises Refused for an empty inkey, because its outkey would be all zeros.
     """
     if not inkey:
         raise Refused("an empty key protects nothing")
@@ -34,7 +34,7 @@ def prf(func: int, inkey: bytes, label: bytes, length: int) -> bytes:
 
 
 def _p(digest: str, s: bytes, label: bytes, m: int) -> bytes:
-    """P(s, label, m) of RFC 3830 4.1.2."""
+    """Compute P(s, label, m) of RFC 3830 4.1.2."""
     a = label
     out = b""
     for _ in range(m):

@@ -22,12 +22,12 @@ _HASH: dict[int, HashAlgorithm] = {
 
 
 def signature_length(key: RSAPrivateKey) -> int:
-    """Give the length of a signature with this key in octets."""
+    """Return the length, in octets, of a signature made with this key."""
     return (key.key_size + 7) // 8
 
 
 def sign(prf: int, key: RSAPrivateKey, s_type: int, covered: bytes) -> bytes:
-    """Sign `covered` with the hash that goes with the PRF func."""
+    """Sign `covered` with the hash that belongs to the PRF func."""
     algorithm = _hash(prf)
     return key.sign(covered, _padding(s_type, algorithm), algorithm)
 
@@ -37,8 +37,9 @@ def check_signature(
 ) -> None:
     """Verify a signature over `covered`.
 
-    Raises Refused (Auth failure) if it is wrong or of an unknown S type, (Invalid HA) if it was
-    made with a hash that does not go with the PRF func, (Invalid PRF) for an unknown PRF func.
+    Raises Refused (Auth failure) if the signature is wrong or its S type is unknown, Refused
+    (Invalid HA) if its hash does not belong to the PRF func, and Refused (Invalid PRF) if the PRF
+    func is unknown.
     """
     wanted = _hash(prf)
     if _is_good(key, s_type, wanted, covered, signature):

@@ -23,11 +23,11 @@ Alice makes a ticket with a ticket protection key that she shares with Bob, and 
     session = mikey.finish_transfer(env, held, init, answer, lambda policy: True)
     print([session.media_key(one) for one in session.crypto_sessions])
 
-No file, socket or clock is touched: clock and randomness are in the `Environment`. Functions
-that make an initial message give it as an object, whose `raw` are the octets to send; its answer
-is verified with that object. With a KMS `request_init` and `resolve_init` take the place of
-`create_ticket` and `resolve_alone`. A message that fails a check raises `Refused`, whose
-`answer` is the Error message to send, if there is one; one that cannot be read, `WireError`.
+The functions use no files, sockets or clocks: the `Environment` provides clock and randomness.
+Functions that make an initial message return it as an object. Its `raw` holds the octets to send,
+and the object is needed to verify the answer. With a KMS, use `request_init` and `resolve_init`
+instead of `create_ticket` and `resolve_alone`. A message that fails a check raises `Refused`; its
+`answer` is the Error message to send, if there is one. An unreadable message raises `WireError`.
 """
 
 from __future__ import annotations

@@ -16,10 +16,10 @@ from mikeytool.wire.registry import CsIdMapType, ErrorNo, ProtType
 
 @dataclass(frozen=True, slots=True)
 class CsSpec:
-    """A crypto session that one end wants; `send` is seen from that end.
+    """A crypto session that one end wants. `send` is true if this end sends in it.
 
-    What is None is left to the tool or to the other end. `policies` are policy numbers;
-    empty means every policy that goes with the protocol.
+    The tool or the other end chooses the fields that are None. `policies` are policy numbers; an
+    empty tuple means every policy for the protocol.
     """
 
     send: bool
@@ -33,7 +33,7 @@ class CsSpec:
 
 
 Arrange = Callable[[GenericIdEntry, bool], GenericIdEntry]
-"""Changes a crypto session of an answer; it is told whether the initiator sends in it."""
+"""Changes a crypto session of an answer; the flag is true if the initiator sends in it."""
 
 
 def offer_map(
@@ -44,11 +44,11 @@ def offer_map(
     *,
     complete: bool,
 ) -> list[GenericIdEntry]:
-    """The map of TRANSFER_INIT. Draws an SSRC for each session to send that has none.
+    """Build the map of TRANSFER_INIT. Draws an SSRC for each session to send that has none.
 
-    `complete` is for tickets without the F flag, where there is no answer to fill in
-    what is missing: every session then is the initiator's to send (interpretation 24).
-    Raises UsageError for specs that contradict each other.
+    `complete` is for tickets without the F flag. No answer can fill in missing fields then, so the
+    initiator sends in every session (interpretation 24). Raises UsageError for specs that
+    contradict each other.
     """
     entries: list[GenericIdEntry] = []
     ids = _cs_ids([spec.cs_id for spec in specs])
@@ -89,7 +89,7 @@ def _check_spec(spec: CsSpec, *, complete: bool) -> None:
 
 
 def _cs_ids(wanted: Sequence[int | None], taken: Sequence[int] = ()) -> list[int]:
-    """Distinct CS IDs: those wanted, and the lowest free ones from 1 for the others."""
+    """Return distinct CS IDs: those wanted, and the lowest free ones from 1 for the others."""
     given = [cs_id for cs_id in wanted if cs_id is not None]
     if len(set(given)) != len(given) or set(given) & set(taken):
         raise UsageError("two crypto sessions have the same CS ID")
@@ -117,7 +117,7 @@ def _entry(cs_id: int, protocol: int, policies: list[int], spi: bytes) -> Generi
 def _set_session_data(
     env: Environment, entry: GenericIdEntry, spec: CsSpec, others: Sequence[GenericIdEntry]
 ) -> None:
-    """Give an SRTP entry its SSRC, a drawn one unless `spec` has it, with ROC and SEQ."""
+    """Set SSRC, ROC and SEQ of an SRTP entry; the SSRC is drawn unless `spec` has one."""
     if entry.protocol != ProtType.SRTP:
         return
     taken = {data[0] for other in others if (data := srtp_session_data(other))}
@@ -134,11 +134,11 @@ def _set_session_data(
 def read_map(
     incoming: Incoming, *, complete: bool, known: Mapping[int, SP] | None = None
 ) -> tuple[list[GenericIdEntry], dict[int, SP]]:
-    """The map and the policies of a transfer message.
+    """Return the map and the policies of a transfer message.
 
-    With `complete` each crypto session must have one policy, an SPI and, for SRTP, Session
-    Data. `known` are policies of the initial message that the map may name too. Raises
-    Refused (interpretations 24 to 26).
+    With `complete` each crypto session must have one policy, an SPI and, for SRTP, Session Data.
+    `known` are policies of the initial message; the map may refer to them too. Raises Refused
+    (interpretations 24 to 26).
     """
     header = incoming.message.header
     policies = {sp.policy_no: sp for sp in incoming.message.all(SP)}
@@ -191,12 +191,12 @@ def answer_map(
     own_policies: Sequence[SP],
     arrange: Arrange | None = None,
 ) -> list[CryptoSession]:
-    """The crypto sessions of TRANSFER_RESP (4.2.2.3).
+    """Build the crypto sessions of TRANSFER_RESP (4.2.2.3).
 
-    The first offered policy that is accepted is chosen, SSRC and SPI are filled in where
-    they are missing, and `specs` set the responder's own SSRCs: one with the CS ID of an
-    offered session is for that one, another adds a session to send. `arrange` has the last
-    word on Session Data and SPI of the offered sessions, the initiator's own included.
+    Chooses the first offered policy that is accepted, and fills in missing SSRCs and SPIs. `specs`
+    set the responder's own SSRCs: a spec with the CS ID of an offered session applies to that
+    session, any other adds a session to send. `arrange` is called last and may change Session Data
+    and SPI of the offered sessions, including those in which the initiator sends.
     """
     needed = own_policies if any(not entry.policies for entry in offered) or specs else ()
     if any(spec.cs_id is None and not spec.send for spec in specs):
@@ -246,7 +246,7 @@ def answer_map(
 
 
 def _renumbered(own: Sequence[SP], offered: Mapping[int, SP]) -> list[SP]:
-    """Own policies under numbers that the initiator did not use (interpretation 25)."""
+    """Return own policies, with numbers that the initiator did not use (interpretation 25)."""
     free = [number for number in range(256) if number not in offered]
     if len(free) < len(own):
         raise Refused("the offer leaves no policy number for the answer", ErrorNo.INVALID_SP)
@@ -260,7 +260,7 @@ def _choose(
     protocol: int,
     accept_policy: Callable[[SP], bool],
 ) -> SP:
-    """The first acceptable policy: of those offered for the session, else any that fits."""
+    """Return the first acceptable policy offered for the session, or else any that fits."""
     candidates = [offered[number] for number in numbers] or [
         *own,
         *(sp for sp in offered.values() if sp not in own),

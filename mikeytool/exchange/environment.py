@@ -1,4 +1,4 @@
-"""Clock and randomness, which the exchanges are given instead of taking them."""
+"""The clock and randomness that are passed to the exchanges."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mikeytool.wire.timestamp import Timestamp
 
 NS = 1_000_000_000
 DEFAULT_SKEW = 300
-"""Seconds that a clock may be off (interpretation 30)."""
+"""How far a clock may be off, in seconds (interpretation 30)."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What a role knows of the world: `clock` gives Unix nanoseconds, `random` octets.
+    """The clock and randomness of a role: `clock` returns Unix nanoseconds, `random` octets.
 
-    `skew` is how far, in seconds, a timestamp may lie from the clock.
+    `skew` is the maximum difference between a timestamp and the clock, in seconds.
     """
 
     clock: Callable[[], int]
@@ -27,14 +27,14 @@ class Environment:
     skew: int = DEFAULT_SKEW
 
     def timestamp(self) -> Timestamp:
-        """The T of a message that is made now."""
+        """Return the T of a message that is made now."""
         return Timestamp.at(self.clock(), self.ts_type)
 
     def check_fresh(self, t: Timestamp) -> None:
-        """Raise Refused (Invalid TS) when `t` lies more than the skew from now.
+        """Raise Refused (Invalid TS) if `t` differs from the current time by more than the skew.
 
-        A COUNTER says nothing about time; it is compared with the last one where that is kept
-        (interpretation 31).
+        A COUNTER does not contain a time. Code that stores the last COUNTER compares it with the
+        new one (interpretation 31).
         """
         if t.counter is not None:
             return
@@ -51,7 +51,7 @@ class Environment:
             )
 
     def spi(self, taken: set[bytes]) -> bytes:
-        """A new SPI of 4 octets that is not in `taken`, and is from now on."""
+        """Return a new SPI of 4 octets that is not in `taken`, and add it to `taken`."""
         while (spi := self.random(4)) in taken:
             pass
         taken.add(spi)

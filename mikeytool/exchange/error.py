@@ -21,8 +21,10 @@ _ABOUT_POLICIES = (ErrorNo.INVALID_SP, ErrorNo.INVALID_SPPAR)
 
 
 class ErrorReceived(Refused):
-    """The other side answered with an Error message; `verified` tells whether its MAC was
-    checked, otherwise it is no more than a hint. `supported` are the policies that it names.
+    """The other side answered with an Error message.
+
+    If `verified` is false, its MAC was not checked and the error is only a hint. `supported` are
+    the policies that it names.
     """
 
     def __init__(
@@ -40,10 +42,10 @@ def error_message(
     keys: MessageKeys | None,
     supported: Sequence[SP] = (),
 ) -> bytes:
-    """An Error message about a message with the header `about`.
+    """Make an Error message about a message with the header `about`.
 
-    `keys` are those of the message in which the error occurred, None for an Error message
-    without a MAC. `supported` are policies to name when security policies are refused.
+    `keys` are those of the message in which the error occurred, or None for an Error message
+    without a MAC. `supported` are the policies to name when security policies are refused.
     """
     t = env.timestamp()
     transfer = about.data_type in TRANSFERS
@@ -66,10 +68,10 @@ def error_message(
 def error_message_on_refusal(
     env: Environment, incoming: Incoming, keys: MessageKeys | None, supported: Sequence[SP]
 ) -> Iterator[None]:
-    """Give the refusal of a message of Ticket Transfer an Error message for its sender.
+    """Add an Error message for the sender to the refusal of a Ticket Transfer message.
 
-    `keys` are those of the message, which has verified, or None for an Error message without
-    a MAC. Content that cannot be read is a refusal like others.
+    `keys` are those of the message, which must be verified, or None for an Error message without a
+    MAC. Unreadable content is refused in the same way.
     """
     try:
         yield
@@ -86,11 +88,11 @@ def error_message_on_refusal(
 
 
 def raise_if_error(env: Environment, message: Message, about: HDR, keys: MessageKeys) -> None:
-    """Raise ErrorReceived when a message is an Error message about one with the header `about`.
+    """Raise ErrorReceived if a message is an Error message about one with the header `about`.
 
-    It counts as verified only with a valid MAC under `keys`, the CSB ID of `about` and
-    an acceptable T; otherwise the text calls it a hint. Raises WireError and Refused when
-    it cannot be read.
+    It counts as verified only with a valid MAC under `keys`, the CSB ID of `about` and an
+    acceptable T. Otherwise the text calls it a hint. Raises WireError and Refused if it cannot be
+    read.
     """
     if message.header.data_type != DataType.ERROR:
         return

@@ -1,9 +1,9 @@
-"""Signaling between different KMSs: RESOLVE_INIT handed on (RFC 6043 10, interpretation 38).
+"""Signaling between KMSs: forwarding RESOLVE_INIT (RFC 6043 10, interpretation 38).
 
-KMS R: `forward_resolve_init`, to the KMS that issued the ticket or one that knows it, then
-`accept_resolve_resp` and then `resolve_resp_with` for the responder, both of `resolve`. The KMSs
-that a RESOLVE_INIT has gone through are named in it, each in a General Extension payload of type
-Vendor ID, which the MAC covers and which other implementations ignore.
+KMS R calls `forward_resolve_init` to make a message for the KMS that issued the ticket, or for one
+that knows that KMS. It then calls `accept_resolve_resp`, and `resolve_resp_with` for the responder;
+both are in `resolve`. A RESOLVE_INIT names the KMSs that it has passed through. Each name is in a
+General Extension payload of type Vendor ID, which the MAC covers and other implementations ignore.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from mikeytool.wire.payloads import GeneralExt
 from mikeytool.wire.registry import ExtensionType
 
 MAX_HOPS = 4
-"""How many KMSs a RESOLVE_INIT may be handed on to (interpretation 38)."""
+"""The maximum number of KMSs to which a RESOLVE_INIT is forwarded (interpretation 38)."""
 
 _HOP = b"mikeytool KMS "
-"""What the Vendor ID of a KMS on the way begins with; its identity follows."""
+"""The prefix of a forwarding KMS's Vendor ID; the identity of the KMS follows."""
 
 
 def forward_resolve_init(
@@ -33,10 +33,10 @@ def forward_resolve_init(
     kms: Identity,
     psk: bytes,
 ) -> ResolveInit:
-    """RESOLVE_INIT with the ticket of another one, for the next KMS.
+    """Make a RESOLVE_INIT for the next KMS, with the ticket of another RESOLVE_INIT.
 
-    `path` are the KMSs that it has gone through, the one that makes it last; that one's
-    identity names the key in IDRpsk. Draws the CSB ID and RANDRr.
+    `path` lists the KMSs that it has passed through; the last one is the KMS that makes it. The
+    identity of that KMS names the key in IDRpsk. Draws the CSB ID and RANDRr.
     """
     return resolve_init(
         env,
@@ -55,7 +55,7 @@ def _hop(kms: Identity) -> GeneralExt:
 
 
 def path_of(incoming: Incoming, sender: Identity) -> tuple[Identity, ...]:
-    """The KMSs that a RESOLVE_INIT has gone through, the KMS `sender` at least."""
+    """Return the KMSs that a RESOLVE_INIT has passed through, at least the KMS `sender`."""
     passed = [
         Identity(extension.data[len(_HOP) :])
         for extension in incoming.message.all(GeneralExt)

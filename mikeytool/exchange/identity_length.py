@@ -1,4 +1,4 @@
-"""How long an identity may be for a role of the protocol; reading alone has no limit."""
+"""The maximum length of an identity in a protocol role; reading alone has no limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mikeytool.wire.registry import ErrorNo
 
 
 def identity_of(payload: ID | IDR) -> Identity:
-    """The identity in a payload; raises Refused (Invalid ID) for more than 1,024 octets."""
+    """Return the identity in a payload; raises Refused (Invalid ID) above 1,024 octets."""
     if len(payload.id_data) > MAX_IDENTITY:
         raise Refused(
             f"an identity of {len(payload.id_data)} octets is not supported; it has at most"

@@ -1,4 +1,4 @@
-"""What every role checks of a message before it looks closer (RFC 3830 5.3, RFC 6043 4.2)."""
+"""Checks that every role makes first on a message (RFC 3830 5.3, RFC 6043 4.2)."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ _DISTINCT: dict[type[Payload], tuple[str, str, ErrorNo]] = {
     RANDR: ("rand_role", "RAND role", ErrorNo.UNSPECIFIED),
     SP: ("policy_no", "policy number", ErrorNo.INVALID_SP),
 }
-"""What may stand several times with different numbers: the field, what it is, the error."""
+"""Payloads that may be repeated with different numbers: the field, what it is, the error."""
 
 _LAST = (V, SIGN)
 
 
 def only(payloads: Sequence[Payload], kind: type[P], where: str, error_no: ErrorNo) -> P:
-    """The one payload of a kind; raises Refused when there is none or a second one."""
+    """Return the only payload of a kind; raises Refused if there is none or more than one."""
     found = [payload for payload in payloads if type(payload) is kind]
     if len(found) != 1:
         many = "misses" if not found else f"has {len(found)} of"
@@ -62,15 +62,15 @@ def only(payloads: Sequence[Payload], kind: type[P], where: str, error_no: Error
 
 
 def message_of(message: bytes | Message) -> Message:
-    """Read octets, as `Message.read` does; a message that has been read is given back."""
+    """Parse octets with `Message.read`; return a parsed message unchanged."""
     return message if isinstance(message, Message) else Message.read(message)
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message that was read to its last octet and holds nothing twice; not yet verified.
+    """A message that was read completely and has no duplicates; it is not verified yet.
 
-    One that was built here is held the same way, without being read.
+    A message built by this tool uses the same class, without being read.
     """
 
     message: Message
@@ -80,11 +80,11 @@ class Incoming:
 
     @classmethod
     def read(cls, message: bytes | Message, *expected: DataType) -> Incoming:
-        """Read a message of one of the `expected` data types, or take one that has been read.
+        """Read a message of one of the `expected` data types, or take one that is already read.
 
-        Raises WireError when it cannot be read, Refused for another version or data type,
-        an unknown PRF, a missing T, a payload that may occur once and occurs twice, for a V or
-        SIGN that is not last (interpretation 25), and for an identity of over 1,024 octets.
+        Raises WireError if it cannot be read. Raises Refused for another version or data type, an
+        unknown PRF, a missing T, a duplicate of a payload that may occur only once, a V or SIGN
+        that is not last (interpretation 25), and an identity of over 1,024 octets.
         """
         message = message_of(message)
         message.check_whole()
@@ -103,32 +103,32 @@ class Incoming:
 
     @property
     def raw(self) -> bytes:
-        """The octets of the message."""
+        """Return the octets of the message."""
         return self.message.raw
 
     @property
     def csb_id(self) -> int:
-        """The CSB ID of the header."""
+        """Return the CSB ID of the header."""
         return self.message.header.csb_id
 
     def identity(self, role: IdRole) -> Identity | None:
-        """The identity of a role in the message, None when it is left out."""
+        """Return the identity of a role in the message, or None if it is omitted."""
         for payload in self.message.payloads:
             if type(payload) is IDR and payload.id_role == role:
                 return Identity.of(payload)
         return None
 
     def rand(self, role: RandRole) -> bytes | None:
-        """The RAND of a role, None when it is left out."""
+        """Return the RAND of a role, or None if it is omitted."""
         for payload in self.message.payloads:
             if type(payload) is RANDR and payload.rand_role == role:
                 return payload.rand
         return None
 
     def need_rand(self, role: RandRole) -> bytes:
-        """The RAND of a role; raises Refused without one and for an empty one.
+        """Return the RAND of a role; raises Refused if it is missing or empty.
 
-        Whether it is long enough, `check_rands` tells once the keys are known (12.1).
+        `check_rands` checks its length once the keys are known (12.1).
         """
         rand = self.rand(role)
         if not rand:
@@ -136,19 +136,19 @@ class Incoming:
         return rand
 
     def only(self, kind: type[P], error_no: ErrorNo = ErrorNo.UNSPECIFIED) -> P:
-        """The one payload of a kind; raises Refused when it is not there once."""
+        """Return the only payload of a kind; raises Refused unless there is exactly one."""
         return only(self.message.payloads, kind, self.data_type.label, error_no)
 
     @property
     def v(self) -> V:
-        """The V payload; raises Refused when the message is not protected by one."""
+        """Return the V payload; raises Refused if no V protects the message."""
         return self.only(V, ErrorNo.AUTH_FAILURE)
 
     @property
     def proof(self) -> bytes:
-        """What only the sender can make, and makes once: the MAC in V, or a digest of SIGN.
+        """Return the MAC in V, or a digest of SIGN: only the sender can make it, and only once.
 
-        Raises Refused when the message has neither.
+        Raises Refused if the message has neither.
         """
         signature = self.message.find(SIGN)
         if signature is not None:
@@ -156,7 +156,7 @@ class Incoming:
         return self.v.ver_data
 
     def check_no_crypto_sessions(self) -> None:
-        """Refuse crypto sessions where there can be none (4.2.1.1, 4.2.3.1)."""
+        """Refuse crypto sessions where none are allowed (4.2.1.1, 4.2.3.1)."""
         header = self.message.header
         if header.cs_count or header.cs_id_map_type != CsIdMapType.EMPTY:
             raise Refused(
@@ -164,7 +164,7 @@ class Incoming:
             )
 
     def check_answers(self, theirs: HDR) -> None:
-        """Refuse a response that does not echo PRF func and CSB ID of the header it answers."""
+        """Refuse a response unless it echoes the PRF func and CSB ID of the header it answers."""
         mine = self.message.header
         for name in ("version", "prf", "csb_id"):
             if getattr(mine, name) != getattr(theirs, name):
@@ -177,9 +177,9 @@ class Incoming:
 
 
 def _refuse_duplicates(payloads: Sequence[Payload]) -> None:
-    """Refuse what may stand once and stands twice, and identities that are too long.
+    """Refuse duplicates of payloads that may occur only once, and identities that are too long.
 
-    Whether there is any is seen in one pass.
+    One pass finds out whether there are any.
     """
     marks: list[Any] = []
     for payload in payloads:

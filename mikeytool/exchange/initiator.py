@@ -1,7 +1,7 @@
 """The initiator's side of Ticket Transfer (RFC 6043 4.2.2.1, 4.2.2.4).
 
-`transfer_init`, then `finish_transfer`, or at once `session_of_init` when the ticket's F flag
-is 0.
+Call `transfer_init`, then `finish_transfer`. If the ticket's F flag is 0, call `session_of_init`
+immediately instead of waiting for an answer.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ def transfer_init(
     randr_i: bytes | None = None,
     encr_alg: EncrAlg | None = None,
 ) -> TransferInit:
-    """TRANSFER_INIT for a ticket (4.2.2.1).
+    """Make a TRANSFER_INIT for a ticket (4.2.2.1).
 
-    `kemac_keys` go into a KEMAC of the initiator's own, which needs the L flag, under
-    `encr_alg` if it is not to be the profile's default. Draws the CSB ID, RANDRi unless
-    `randr_i` is that of another exchange of a group (9), and an SSRC for each crypto session
-    to send that has none. Raises Refused for what the Ticket Policy does not allow.
+    `kemac_keys` go into the initiator's own KEMAC, which needs the L flag. `encr_alg` replaces the
+    profile's default for that KEMAC. Draws the CSB ID; RANDRi, unless `randr_i` gives that of
+    another exchange of a group (9); and an SSRC for each crypto session to send that has none.
+    Raises Refused for anything that the Ticket Policy does not allow.
     """
     policy, profile = held.policy, profile_of(held.policy.prf)
     encr_alg = encr_alg or profile.encr_alg
@@ -119,7 +119,7 @@ def _check_offer(held: HeldTicket, kemac_keys: Sequence[KeyData], policies: Sequ
 def _check_group(
     policy: TicketPolicy, randr_i: bytes, keys: TicketKeys, session_keys: Sequence[KeyData]
 ) -> None:
-    """Refuse the RANDRi of another exchange where the keys would differ all the same (9)."""
+    """Refuse the RANDRi of another exchange if the keys would still differ (9)."""
     refuse_unless(
         F.G not in policy.flags,
         "the ticket has the G flag: each responder would bring a RAND of its own, and the keys"
@@ -129,7 +129,7 @@ def _check_group(
 
 
 def _add_initiator_data(message: Message, mpkr: bytes) -> None:
-    """Put Initiator Data into the ticket of a message, which its MAC does not cover (6.10)."""
+    """Add Initiator Data to the ticket in a message; the MAC does not cover it (6.10)."""
     v = message.payloads[-1]
     ticket = message.find(TICKET)
     assert isinstance(v, V) and ticket is not None  # noqa: S101, PT018 - made just before
@@ -143,16 +143,16 @@ def _add_initiator_data(message: Message, mpkr: bytes) -> None:
 
 
 def session_of_init(held: HeldTicket, init: TransferInit) -> Session:
-    """The initiator's session when there is no answer to wait for (F = 0)."""
+    """Return the initiator's session when there is no answer to wait for (F = 0)."""
     return unanswered_session(held.keys.mpki.key, held.keys.keys, init, IdRole.INITIATOR)
 
 
 def unanswered_session(
     mpki: bytes, ticket_keys: Sequence[KeyData], init: TransferInit, role: IdRole | None
 ) -> Session:
-    """The session of a verified TRANSFER_INIT that wants no answer (F = 0).
+    """Return the session of a verified TRANSFER_INIT that asks for no answer (F = 0).
 
-    `ticket_keys` are the session keys of the ticket; `role` is None for an observer.
+    `ticket_keys` are the session keys of the ticket. `role` is None for an observer.
     """
     initiator, responder = parties(init)
     keys = init.keys(mpki, response=False)
@@ -175,7 +175,7 @@ def unanswered_session(
 
 
 def parties(init: TransferInit) -> tuple[Identity, Identity]:
-    """Initiator and responder as the message names them, the ticket where it does not."""
+    """Return initiator and responder from the message, or from the ticket if they are omitted."""
     initiator = init.initiator or init.policy.initiator
     responder = init.responder
     if responder is None and len(init.policy.responders) == 1:
@@ -187,7 +187,7 @@ def parties(init: TransferInit) -> tuple[Identity, Identity]:
 
 @dataclass(frozen=True, slots=True)
 class TransferResp:
-    """A TRANSFER_RESP as it was read; nothing in it is true before it is verified."""
+    """A TRANSFER_RESP as it was read; do not trust anything in it until it is verified."""
 
     init: TransferInit
     incoming: Incoming
@@ -196,7 +196,7 @@ class TransferResp:
 
     @classmethod
     def read(cls, init: TransferInit, message: bytes | Message) -> TransferResp:
-        """Read the answer to `init`; raises WireError, and Refused when it is none."""
+        """Read the answer to `init`; raises WireError, and Refused if it does not answer `init`."""
         incoming = Incoming.read(message, DataType.TRANSFER_RESP)
         incoming.check_answers(init.incoming.message.header)
         modifier = read_modifier(incoming, init.policy)
@@ -205,7 +205,7 @@ class TransferResp:
         return cls(init, incoming, modifier, randr_r)
 
     def verify(self, mpk: bytes) -> None:
-        """Check the MAC under MPKi, with key forking MPKr'; raises Refused."""
+        """Check the MAC under MPKi, or MPKr' with key forking; raises Refused."""
         keys = self.init.keys(mpk, response=True, randr_r=self.randr_r)
         check_mac(self.incoming, keys, self.init.incoming.raw)
 
@@ -217,10 +217,10 @@ class TransferResp:
         accept_policy: AcceptPolicy,
         role: IdRole | None = IdRole.INITIATOR,
     ) -> Session:
-        """The session that a verified answer sets up; `role` is None for an observer.
+        """Return the session that a verified answer sets up; `role` is None for an observer.
 
-        `mpk` is what it was verified with, `ticket_keys` are the session keys of the ticket
-        with its TGKs forked. Raises Refused for an answer that is not acceptable (4.2.2.4).
+        `mpk` is the key that verified the answer. `ticket_keys` are the session keys of the ticket,
+        with its TGKs forked. Raises Refused if the answer is not acceptable (4.2.2.4).
         """
         init, incoming = self.init, self.incoming
         initiator, called = parties(init)
@@ -254,10 +254,10 @@ class TransferResp:
         return session
 
     def _answering_identity(self, called: Identity) -> Identity:
-        """Check IDRr of the answer, which with key forking the KMS vouches for through MPKr'.
+        """Check IDRr of the answer. With key forking, the KMS vouches for it through MPKr'.
 
-        Without key forking anyone who may resolve the ticket can write any name there, so only
-        the responder that was called, or one that the ticket names, is accepted.
+        Without key forking, anyone who may resolve the ticket can claim any name. Only the called
+        responder, or one that the ticket names, is accepted in that case.
         """
         policy = self.init.policy
         answering = self.incoming.identity(IdRole.RESPONDER) or called
@@ -269,9 +269,9 @@ class TransferResp:
         return answering
 
     def _agreed(self, accept_policy: AcceptPolicy) -> list[CryptoSession]:
-        """The crypto sessions of the answer, held against those offered (4.2.2.3, 4.2.2.4).
+        """Return the crypto sessions of the answer, compared with the offer (4.2.2.3, 4.2.2.4).
 
-        `accept_policy` is asked of policies that the answer brings; the others were offered.
+        `accept_policy` is called for policies that the answer adds; all others were offered.
         """
         init = self.init
         entries, added = read_map(self.incoming, complete=True, known=init.policies)
@@ -308,11 +308,11 @@ def finish_transfer(
     accept_policy: AcceptPolicy,
     supported: Sequence[SP] = (),
 ) -> Session:
-    """Verify the answer to one's own TRANSFER_INIT and give the initiator's session (4.2.2.4).
+    """Verify the answer to one's own TRANSFER_INIT and return the session (4.2.2.4).
 
-    Raises ErrorReceived when the responder refused, Refused when the answer does not
-    verify or is not acceptable, WireError when it cannot be read. What has verified is
-    refused with an Error message for the responder, which names the policies `supported`.
+    Raises ErrorReceived if the responder refused, Refused if the answer does not verify or is not
+    acceptable, WireError if it cannot be read. If the answer verifies but is refused, the exception
+    has an Error message for the responder, which names the policies `supported`.
     """
     mpki, message = held.keys.mpki.key, message_of(answer)
     about = init.incoming.message.header
@@ -328,10 +328,9 @@ def finish_transfer(
 
 
 def as_answered(keys: TicketKeys, prf: int, modifier: Modifier | None) -> tuple[bytes, TicketKeys]:
-    """What the answer is protected with, MPKi or MPKr', and the keys as the responder has them.
+    """Return the key that protects the answer (MPKi or MPKr') and the keys of the responder.
 
-    `keys` are those of the initiator, not forked. Raises Refused for a modifier that is too
-    short.
+    `keys` are the initiator's keys, not forked. Raises Refused if the modifier is too short.
     """
     if modifier is None or keys.mpkr is None:
         return keys.mpki.key, keys

@@ -1,7 +1,7 @@
-"""Inspecting a message with any keys at hand.
+"""Inspect a message with whatever keys are available.
 
-This is no protocol role: nothing is refused; every possible check is made and its result
-reported.
+This is not a protocol role. It refuses nothing: it makes every possible check and reports the
+result.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ FAILED = "FAILED"
 NOT_CHECKED = "not checked"
 
 MAX_UNPROVEN = 16
-"""How many keys are tried on a KEMAC that has no MAC to tell them apart."""
+"""How many keys to try on a KEMAC that has no MAC to identify the right one."""
 
 
 @masked_repr
 @dataclass(slots=True)
 class Inspection:
-    """The result of inspecting a message: the first five are VERIFIED, FAILED or NOT_CHECKED,
-    or None if the message has no such part.
+    """The result of inspecting a message.
 
-    `mac` is that of V or KEMAC; `signature` tells whether SIGN fits the certificate in CERT,
-    not whether that is trusted; `envelope` whether a private key inspection PKE. `keys` is all key
-    data that could be had, MPKi and MPKr of a ticket included; `kemacs` what each KEMAC holds,
-    by its offset. `notes` say in words what the results leave open.
+    The first five fields are VERIFIED, FAILED or NOT_CHECKED, or None if the message has no such
+    part. `mac` is the MAC in V or KEMAC. `signature` says whether SIGN matches the certificate in
+    CERT, not whether that certificate is trusted. `envelope` says whether a private key opens PKE.
+    `keys` is all key data that was found, including MPKi and MPKr of a ticket. `kemacs` is the
+    content of each KEMAC by its offset. `notes` explain in words what the results leave open.
     """
 
     mac: str | None = None
@@ -71,13 +71,13 @@ class Inspection:
 
     @property
     def failed(self) -> bool:
-        """Whether any check failed."""
+        """Return whether any check failed."""
         results = (self.mac, self.signature, self.envelope, self.ticket, self.initiator_data)
         return FAILED in results
 
 
 class KnownKeys(NamedTuple):
-    """The keys of a ticket from another source than the ticket; a responder's are forked."""
+    """The keys of a ticket from another source than the ticket; a responder's keys are forked."""
 
     keys: TicketKeys
     is_forked: bool
@@ -93,10 +93,10 @@ def inspect_message(
 ) -> Inspection:
     """Verify and decrypt what the keys of `ring` allow.
 
-    `init` is the initial message that a response covers, and `earlier` what else came before
-    in the exchange, in order: an update takes the RANDs of all of it. Messages with another
-    CSB ID are no help. `identities` stand in for those that the message leaves out, and `given`
-    are keys of its ticket, or of that of the call. A signature is checked without any key.
+    `init` is the initial message that a response covers. `earlier` are the other earlier messages
+    of the exchange, in order; an update uses the RANDs of all of them. Messages with another CSB ID
+    are ignored. `identities` replace those that the message omits. `given` are keys of the
+    message's ticket, or of the ticket of its call. A signature is checked without any key.
     """
     context = Context.of(message, [*earlier, *([] if init is None else [init])], identities)
     inspection = Inspection()
@@ -123,7 +123,7 @@ def inspect_message(
 def inspect_tickets(
     context: Context, ring: KeyRing, inspection: Inspection | None = None
 ) -> list[TicketKeys]:
-    """The keys of the ticket in a message, else of that with which its exchange began."""
+    """Return the keys of the ticket in a message, or of the ticket that began its exchange."""
     inspection = inspection or Inspection()
     ticket = context.message.find(TICKET)
     found = None
@@ -163,7 +163,7 @@ def _open_ticket(
 def _check_initiator_data(
     message: Message, ticket: TICKET, ring: KeyRing, tickets: Sequence[TicketKeys]
 ) -> str:
-    """Vr under MPKr, and in TRANSFER_INIT that Vi is the V of the message (6.10)."""
+    """Check Vr under MPKr, and in TRANSFER_INIT that Vi is the V of the message (6.10)."""
     mpkrs = original_mpkrs(message.header.csb_id, ring, tickets)
     if not mpkrs:
         return NOT_CHECKED
@@ -181,7 +181,7 @@ def _check_initiator_data(
 def _check_mac(
     context: Context, end: V | KEMAC, candidates: Iterator[Protection], inspection: Inspection
 ) -> str:
-    """The MAC at the end of a message; what verifies it opens KEMAC as well."""
+    """Check the MAC at the end of a message; the keys that verify it also open KEMAC."""
     covers = context.covers()
     if covers is None:
         return NOT_CHECKED
@@ -196,12 +196,12 @@ def _check_mac(
 def first_good(
     candidates: Iterator[Protection], alg: int, covers: bytes, tag: bytes
 ) -> tuple[str, Protection | None]:
-    """What a MAC is under these keys, and those that it verifies with."""
+    """Return the result of checking a MAC with these keys, and the keys that verify it."""
     result = NOT_CHECKED
     for one in candidates:
         try:
             good = mac_is_good(alg, one.keys, covers, tag)
-        except MikeyError:  # a NULL MAC proves nothing, and there may be an unknown PRF
+        except MikeyError:  # a NULL MAC proves nothing, and the PRF may be unknown
             good = False
         if good:
             return VERIFIED, one
@@ -210,7 +210,7 @@ def first_good(
 
 
 def _what_is_missing(context: Context) -> Iterator[str]:
-    """Why something could not be checked, apart from a key."""
+    """Yield the reasons, other than a missing key, why something could not be checked."""
     if not context.is_known:
         kind = label(DataType, context.kind)
         yield f"how messages of the data type {kind} are protected is not known here"
@@ -225,7 +225,7 @@ def _what_is_missing(context: Context) -> Iterator[str]:
 
 
 def _open_kemac(context: Context, kemac: KEMAC, keys: MessageKeys, inspection: Inspection) -> None:
-    """Put what a KEMAC holds into `inspection`, once its MAC has verified."""
+    """Add the content of a KEMAC to `inspection`, once its MAC is verified."""
     if kemac.encr_alg == EncrAlg.NULL or not kemac.encr_data:
         return
     try:
@@ -238,13 +238,14 @@ def _open_kemac(context: Context, kemac: KEMAC, keys: MessageKeys, inspection: I
 
 
 def _inside(context: Context, kemac: KEMAC, keys: MessageKeys) -> list[KeyData]:
-    """The key data in a KEMAC; raises Refused and WireError."""
+    """Return the key data in a KEMAC; raises Refused and WireError."""
     return [one for one in kemac_payloads(context, kemac, keys) if isinstance(one, KeyData)]
 
 
 def kemac_payloads(context: Context, kemac: KEMAC, keys: MessageKeys) -> list[Payload]:
-    """What is encrypted in a KEMAC: key data, behind an ID in the public-key modes (RFC 3830
-    3.2, RFC 4738 3.6). Raises Refused and WireError where it is anything else.
+    """Return the encrypted payloads of a KEMAC; raises Refused and WireError for invalid content.
+
+    They are key data, preceded by an ID in the public-key modes (RFC 3830 3.2, RFC 4738 3.6).
     """
     t = context.message.find(T)
     if t is None:
@@ -264,9 +265,10 @@ def kemac_payloads(context: Context, kemac: KEMAC, keys: MessageKeys) -> list[Pa
 def _open_unproven(
     context: Context, candidates: Iterator[Protection], inspection: Inspection
 ) -> None:
-    """A pre-shared key message without a MAC: what a key makes readable, it opens.
+    """Try keys on a pre-shared key message without a MAC.
 
-    AES-KW proves itself; after AES-CM, key data to the last octet hardly comes by chance.
+    AES-KW checks its own integrity. After AES-CM, key data that parses to the last octet is very
+    unlikely to be chance.
     """
     kemac = context.message.find(KEMAC)
     if context.kind != DataType.PRE_SHARED or kemac is None or kemac.encr_alg == EncrAlg.NULL:
@@ -283,7 +285,7 @@ def _open_unproven(
 
 
 def _open_envelope(context: Context, ring: KeyRing, inspection: Inspection) -> None:
-    """PKE, and the KEMAC of the public-key modes, whose MAC proves the envelope key."""
+    """Open PKE and the KEMAC of the public-key modes; its MAC proves the envelope key."""
     kemac = context.lone_kemac
     if kemac is None:
         _open_bare_envelope(context, ring, inspection)
@@ -324,7 +326,7 @@ def _open_lone_kemac(
 def _take_named(
     context: Context, kemac: KEMAC, inside: list[Payload], inspection: Inspection
 ) -> None:
-    """Key data and the identity before it, which must be that of the sender (RFC 3830 3.2)."""
+    """Store key data and the identity before it, which must be the sender's (RFC 3830 3.2)."""
     found = [one for one in inside if isinstance(one, KeyData)]
     inspection.kemacs[kemac.offset] = found
     inspection.keys += found
@@ -336,7 +338,7 @@ def _take_named(
 
 
 def _open_bare_envelope(context: Context, ring: KeyRing, inspection: Inspection) -> None:
-    """The PKE of REQUEST_INIT_PK or RESOLVE_INIT_PK, beside which nothing proves the key."""
+    """Open the PKE of REQUEST_INIT_PK or RESOLVE_INIT_PK, in which nothing else proves the key."""
     found = envelope_keys(context.message, ring)
     fitting = [one for one in found if len(one.key) in ENVELOPE_LENGTHS]
     if not fitting:
@@ -349,12 +351,12 @@ def _open_bare_envelope(context: Context, ring: KeyRing, inspection: Inspection)
 
 
 def _check_signature(context: Context, sign: SIGN, inspection: Inspection) -> str:
-    """Check SIGN against the certificate in CERT, regardless of its issuer."""
+    """Check SIGN against the certificate in CERT, whoever issued it."""
     certificate = signing_certificate(context.message)
     if certificate is None:
         inspection.notes.append("there is no certificate in CERT to check the signature with")
         return NOT_CHECKED
-    # Loaded here because few messages are signed.
+    # Imported here because few messages are signed.
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     from mikeytool.crypto.certificates import identities

@@ -1,8 +1,8 @@
-"""What stands around a message that is looked into, and what its MACs and signatures cover
-(RFC 3830 5.2 and 6.2, RFC 4650 3, RFC 4738 3.6, RFC 6043 5.5).
+"""The context of an inspected message, and what its MACs and signatures cover (RFC 3830 5.2 and
+6.2, RFC 4650 3, RFC 4738 3.6, RFC 6043 5.5).
 
-For each data type this module alone says which message it answers, the
-identities it takes and what goes behind it; `inspect` verifies with it, `sealing` writes.
+Only this module knows, for each data type, which message it answers, which identities it uses and
+what follows it under the MAC. `inspect` uses this to verify messages, `sealing` to write them.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ TICKET_RESPONSES = (D.REQUEST_RESP, D.TRANSFER_RESP, D.RESOLVE_RESP)
 
 _ALONE = (D.PRE_SHARED, D.PUBLIC_KEY, D.DH_INIT, D.DH_RESP, D.DHHMAC_INIT, D.DHHMAC_RESP,
           D.RSA_R_I_MSG)  # fmt: skip
-"""The data types whose MAC or signature covers the message and nothing behind it."""
+"""The data types whose MAC or signature covers only the message."""
 
 _WITH_T = (D.PSK_VER_MSG, D.PK_VER_MSG, D.RSA_R_R_MSG)
-"""Those that have IDi, IDr and T behind them (RFC 3830 5.2, RFC 4738 3.6)."""
+"""The data types whose MAC also covers IDi, IDr and T (RFC 3830 5.2, RFC 4738 3.6)."""
 
 _IDS_OF_RESPONSES: dict[int, tuple[IdRole, ...]] = {
     D.PSK_VER_MSG: (_R,),
@@ -48,22 +48,22 @@ _IDS_OF_RESPONSES: dict[int, tuple[IdRole, ...]] = {
     D.DHHMAC_RESP: (_R, _I),
     D.RSA_R_R_MSG: (_R,),
 }
-"""The roles of the ID payloads in a response, in order; if there are fewer, the last ones."""
+"""The roles of the ID payloads in a response, in order. If there are fewer, the last ones apply."""
 
 _KEMAC_ENDS = (D.PRE_SHARED, D.DHHMAC_INIT, D.DHHMAC_RESP, D.ERROR)
-"""Where the MAC in a KEMAC at the end covers the whole message (RFC 3830 6.2)."""
+"""Data types in which a KEMAC at the end has a MAC over the whole message (RFC 3830 6.2)."""
 
 _KEMAC_ALONE = (D.PUBLIC_KEY, D.RSA_R_R_MSG)
-"""Where the MAC in a KEMAC covers this payload only, and an ID goes before the keys."""
+"""Data types in which the MAC in a KEMAC covers only this payload; an ID precedes the keys."""
 
 _SIGNING = (CertType.X509V3, CertType.X509V3_SIGN)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A message, the `earlier` ones of its exchange in order, and identities it leaves out.
+    """A message, the `earlier` ones of its exchange in order, and the identities it omits.
 
-    `init` is the message that it answers: for an Error, the one it is about.
+    `init` is the message that it answers; for an Error, the message that caused the error.
     """
 
     message: Message
@@ -78,7 +78,7 @@ class Context:
         earlier: Sequence[Message] = (),
         identities: Mapping[IdRole, Identity] | None = None,
     ) -> Context:
-        """The context of a message; of `earlier`, those with its CSB ID are taken."""
+        """Make the context of a message; only the `earlier` messages with its CSB ID are used."""
         csb_id = message.header.csb_id
         known = [one for one in earlier if one.header.csb_id == csb_id and one is not message]
         kind = message.header.data_type
@@ -100,7 +100,7 @@ class Context:
 
     @property
     def asked(self) -> Message | None:
-        """The initial message of this one's own round trip, which may be itself."""
+        """The initial message of this message's round trip, possibly the message itself."""
         if self.kind in ANSWERED:
             return self.init
         return self.message
@@ -117,25 +117,25 @@ class Context:
 
     @property
     def is_update(self) -> bool:
-        """Whether it is of a CSB update (RFC 6043 5.2): its round trip has no ticket."""
+        """Whether it belongs to a CSB update (RFC 6043 5.2): its round trip has no ticket."""
         asked = self.asked
         return self.kind in TRANSFERS and asked is not None and is_update(asked)
 
     @property
     def is_legacy(self) -> bool:
-        """Whether its protection is that of RFC 3830 rather than of MIKEY-TICKET."""
+        """Whether it is protected as in RFC 3830 rather than as in MIKEY-TICKET."""
         asked = self.asked
         return asked is not None and asked.header.data_type in (*_ALONE, *_WITH_T)
 
     @property
     def is_known(self) -> bool:
-        """Whether it is known here how messages of this data type are protected."""
+        """Whether the tool knows how messages of this data type are protected."""
         kinds = (*_ALONE, *_WITH_T, *TICKET_MODE, D.ERROR)
         return self.kind in kinds
 
     @property
     def rand(self) -> bytes | None:
-        """The RAND of the exchange; responses and updates bring none (RFC 3830 4.5)."""
+        """The RAND of the exchange; responses and updates do not contain one (RFC 3830 4.5)."""
         for one in (self.message, *reversed(self.earlier)):
             if (found := one.find(RAND)) is not None:
                 return found.rand
@@ -143,7 +143,7 @@ class Context:
 
     @property
     def end(self) -> V | SIGN | KEMAC | None:
-        """The last payload, when it is the one that protects the message."""
+        """The last payload, if it is the one that protects the message."""
         last = self.message.payloads[-1] if self.message.payloads else None
         if isinstance(last, V | SIGN):
             return last
@@ -153,7 +153,7 @@ class Context:
 
     @property
     def lone_kemac(self) -> KEMAC | None:
-        """The KEMAC that is protected on its own, of the public-key modes (RFC 3830 6.2)."""
+        """The separately protected KEMAC of the public-key modes (RFC 3830 6.2)."""
         return self.message.find(KEMAC) if self.kind in _KEMAC_ALONE else None
 
     @property
@@ -162,7 +162,7 @@ class Context:
         return _I if self.kind == D.PUBLIC_KEY else _R
 
     def covers(self) -> bytes | None:
-        """What the MAC or signature at the end covers; None when not all of it is known."""
+        """Return what the MAC or signature at the end covers, or None if part of it is unknown."""
         end = self.end
         behind = self._behind()
         if end is None or behind is None:
@@ -171,7 +171,7 @@ class Context:
         return covered(self.message, raw, len(tag_of(end))) + behind
 
     def kemac_covers(self, kemac: KEMAC) -> bytes:
-        """What the MAC of a lone KEMAC covers: the payload, Next payload being 0."""
+        """Return what the MAC of a lone KEMAC covers: the payload, with Next payload set to 0."""
         raw = self.message.raw[kemac.offset : kemac.offset + kemac.length]
         return b"\0" + raw[1 : len(raw) - len(kemac.mac)]
 
@@ -181,7 +181,7 @@ class Context:
             return None if self.init is None else self.init.raw
         if kind in TICKET_MODE:
             return _joined([self.identity(role) for role in PARTIES[kind]])
-        # In RFC 3830 a V has the IDs and T behind it whatever message it ends (6.9).
+        # In RFC 3830 the IDs and T follow V, whatever message V ends (6.9).
         if kind in _WITH_T or (kind == D.ERROR and self.is_legacy and isinstance(self.end, V)):
             t = self.message.find(T)
             parties = _joined([self.identity(_I), self.identity(_R)])
@@ -191,7 +191,7 @@ class Context:
     def identity(self, role: IdRole) -> Identity | None:
         """Find the identity in a role: in the message, in the one it answers, or as given.
 
-        The certificate alone may name the signer (RFC 3830 3.2).
+        A message may name its signer only in the certificate (RFC 3830 3.2).
         """
         found = _by_role(self.message, role, self.identities)
         if found is None and self.init is not None and self.kind not in TICKET_RESPONSES:
@@ -206,7 +206,7 @@ class Context:
 
     @property
     def names(self) -> list[bytes]:
-        """Every identity and key name in this round trip, IDRpsk first."""
+        """Return every identity and key name in this round trip, IDRpsk first."""
         asked = self.asked
         first = [] if asked is None or asked is self.message else [asked]
         roles: list[tuple[int, bytes]] = []
@@ -219,26 +219,26 @@ class Context:
 
 
 def randr(message: Message, role: RandRole) -> bytes | None:
-    """The RAND of a role in a message of MIKEY-TICKET."""
+    """Return the RAND of a role in a message of MIKEY-TICKET."""
     return next((p.rand for p in message.all(RANDR) if p.rand_role == role), None)
 
 
 def tag_of(end: V | SIGN | KEMAC) -> bytes:
-    """The MAC or signature in a payload."""
+    """Return the MAC or signature in a payload."""
     if isinstance(end, V):
         return end.ver_data
     return end.signature if isinstance(end, SIGN) else end.mac
 
 
 def signing_certificate(message: Message) -> Certificate | None:
-    """The certificate in a message that its signature was made with, the first of its chain.
+    """Return the certificate that signed a message, the first of the chain in it.
 
-    None when there is none, only an URL, or one that cannot be read.
+    Returns None if there is none, only a URL, or one that cannot be read.
     """
     cert = next((p for p in message.all(CERT) if p.cert_type in _SIGNING), None)
     if cert is None:
         return None
-    # Loaded here because most messages have none.
+    # Imported here because most messages have no certificates.
     from mikeytool.crypto.certificates import read_certificate
 
     try:
@@ -248,13 +248,13 @@ def signing_certificate(message: Message) -> Certificate | None:
 
 
 def _joined(parties: Sequence[Identity | None]) -> bytes | None:
-    """The ID Data of the parties (interpretation 4); None when somebody is not known."""
+    """Return the ID Data of the parties (interpretation 4), or None if a party is unknown."""
     known = [party.data for party in parties if party is not None]
     return b"".join(known) if len(known) == len(parties) else None
 
 
 def _by_role(message: Message, role: IdRole, given: Mapping[IdRole, Identity]) -> Identity | None:
-    """Find the identity in a role by its IDR, or by the place of its ID, which has no role."""
+    """Find the identity in a role by its IDR, or by the position of its ID, which has no role."""
     for idr in message.all(IDR):
         if idr.id_role == role:
             return Identity.of(idr)
@@ -266,10 +266,11 @@ def _by_role(message: Message, role: IdRole, given: Mapping[IdRole, Identity]) -
 def _order_of_ids(
     message: Message, ids: Sequence[Identity], given: Mapping[IdRole, Identity]
 ) -> tuple[IdRole, ...]:
-    """Give the roles of the ID payloads (RFC 3830 3.1 to 3.3, RFC 4650 3, RFC 4738 3.1).
+    """Return the roles of the ID payloads (RFC 3830 3.1 to 3.3, RFC 4650 3, RFC 4738 3.1).
 
-    One ID in an initial message is IDi, unless a certificate of somebody else stands for
-    that, it is given from outside, or the mode never leaves out IDr, as DHHMAC.
+    A single ID in an initial message is IDi, with three exceptions: a certificate of another
+    identity names the initiator, IDi is given by the caller, or the mode never omits IDr, as in
+    DHHMAC.
     """
     kind = message.header.data_type
     if kind in _IDS_OF_RESPONSES:
@@ -282,7 +283,7 @@ def _order_of_ids(
 
 
 def _identities_of_signer(message: Message) -> list[Identity]:
-    """The identities in the certificate of the signer of a message."""
+    """Return the identities in the certificate of a message's signer."""
     certificate = signing_certificate(message)
     if certificate is None:
         return []
@@ -292,7 +293,7 @@ def _identities_of_signer(message: Message) -> list[Identity]:
 
 
 def _by_certificate(message: Message, role: IdRole) -> Identity | None:
-    """The identity in the certificate of the signer of a message, if it is the only one."""
+    """Return the identity in the certificate of a message's signer, if there is only one."""
     kind = message.header.data_type
     by_responder = (D.DH_RESP, D.RSA_R_R_MSG, D.RESOLVE_INIT_PK)
     if role != (_R if kind in by_responder else _I):

@@ -1,4 +1,4 @@
-"""Descriptions of messages, with what keys say of each: the MACs, and the keys inside."""
+"""Descriptions of messages, with what keys reveal: the checked MACs and the keys inside."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Json = dict[str, Any]
 class Inspector:
     """Opens messages with the keys of a ring and describes them as `decode --json` does.
 
-    Give it the messages of an exchange in their order: a response is verified with what it
-    answers, an update with the exchange before it. Without a ring only what is signed is
+    Pass the messages of an exchange in order: verifying a response needs the message it answers,
+    and verifying an update needs the exchange before it. Without a ring, only signatures are
     inspected, because the certificate is in the message.
 
-    `init` is the initial message that a response answers, `identities` are those that the
-    messages leave out. Keys are given as the beginning of their SHA-256 unless `show_keys`.
-    `note` is called with a sentence about an `init` that does not fit.
+    `init` is the initial message that a response answers. `identities` are those that the messages
+    omit. Keys are shown as the beginning of their SHA-256 unless `show_keys` is set. `note` is
+    called with a sentence about an `init` that does not fit.
     """
 
     def __init__(
@@ -48,23 +48,22 @@ class Inspector:
         self._history: History | None = None
 
     def is_plain(self, message: Message) -> bool:
-        """Tell whether there is nothing in a message to open."""
+        """Return whether a message contains nothing to open."""
         return self._ring is None and {SIGN, CERT}.isdisjoint(map(type, message.payloads))
 
     def text(self, message: Message) -> str | None:
-        """Give the members of the JSON object of a plain message as text.
+        """Return the members of a plain message's JSON object as text.
 
-        It is much quicker than `describe`, which takes the other messages: None for them.
+        This is much faster than `describe`. For any other message it returns None; use `describe`.
         """
         if not self.is_plain(message):
             return None
         return f'{describe_text(message, show_keys=self._show_keys)[1:-1]}, "opened": null'
 
     def describe(self, message: Message) -> tuple[Json, bool]:
-        """Describe a message, and tell whether a check failed.
+        """Describe a message, and return whether a check failed.
 
-        `inspection` of the description is None for a message that breaks off, or that nothing
-        opens.
+        The description's `inspection` is None if the message is truncated or nothing opens it.
         """
         described = describe(message, show_keys=self._show_keys)
         described["opened"] = None
@@ -78,12 +77,12 @@ class Inspector:
         return described, inspection.failed
 
     def remember(self, data: bytes) -> None:
-        """Take the octets of a message that is not described, for those that answer it."""
+        """Store the octets of a message that is not described, for messages that answer it."""
         with suppress(MikeyError):
             self._open(decode(data))
 
     def _open(self, message: Message) -> Inspection:
-        # Imported here because most messages come without keys, and need no cryptography.
+        # Imported here because most messages come without keys and need no cryptography.
         from mikeytool.exchange.inspect_history import History
         from mikeytool.exchange.inspect_keys import KeyRing
 

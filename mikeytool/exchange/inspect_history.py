@@ -1,7 +1,7 @@
-"""Inspecting one message after the other, each with what is known from those before it.
+"""Inspect messages in sequence, using what earlier messages revealed.
 
-Responses cover what they answer, updates take RANDs and keys of the exchange before them, and a
-user's key opens the response of the KMS that holds the keys of a ticket.
+Responses cover the messages they answer. Updates use RANDs and keys of the exchange before them. A
+user's key opens the KMS response that contains the keys of a ticket.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from mikeytool.wire.payloads import KEMAC, TICKET
 from mikeytool.wire.registry import DataType, IdRole
 
 MAX_OCTETS = 4 << 20
-"""How many octets of messages are kept; the exchanges that rested longest give way."""
+"""How many octets of messages to keep; the exchanges idle for longest are dropped first."""
 
 MAX_MESSAGES, FIRST = 32, 8
-"""How many messages are kept of one exchange, and how many at its beginning in any case."""
+"""How many messages to keep of one exchange, and how many of its first are always kept."""
 
 MAX_TICKETS, MAX_ANSWERS = 1024, 8
-"""How many tickets are known, and from how many answers of the KMS each."""
+"""How many tickets to keep, and the keys from how many KMS answers for each."""
 
 
 class Earlier:
-    """Messages that came before, by CSB ID; memory is bounded."""
+    """Earlier messages by CSB ID; memory is bounded."""
 
     def __init__(self) -> None:
         self._exchanges: OrderedDict[int, list[Message]] = OrderedDict()
         self._octets = 0
 
     def of(self, message: Message) -> list[Message]:
-        """The messages before one in its exchange, in order."""
+        """Return the earlier messages of a message's exchange, in order."""
         return self._exchanges.get(message.header.csb_id, [])
 
     def add(self, message: Message) -> None:
@@ -55,7 +55,7 @@ class Earlier:
 
 
 class History:
-    """Inspects messages in the order in which they came, and remembers them."""
+    """Inspects messages in the order in which they arrived, and remembers them."""
 
     def __init__(self, ring: KeyRing, identities: Mapping[IdRole, Identity] | None = None) -> None:
         self._ring, self._identities = ring, identities
@@ -74,12 +74,12 @@ class History:
         return inspection
 
     def _known(self, context: Context) -> list[KnownKeys]:
-        """What the KMS has told of the ticket of a call."""
+        """Return the keys that the KMS sent for the ticket of a call."""
         ticket = None if context.offer is None else context.offer.find(TICKET)
         return [] if ticket is None else self._known_keys.get(ticket_octets(ticket), [])
 
     def _learn(self, context: Context, inspection: Inspection) -> None:
-        """Keep the keys that the KMS has told of a ticket, forked for a responder."""
+        """Store the keys that the KMS sent for a ticket; a responder's are forked."""
         message, asked = context.message, context.asked
         kemac = message.find(KEMAC)
         resolved = context.kind == DataType.RESOLVE_RESP

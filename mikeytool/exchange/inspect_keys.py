@@ -1,7 +1,7 @@
-"""Which keys may protect a message that is looked into (RFC 3830 4.1.4, RFC 4650 3, RFC 4738
-3.6, RFC 6043 5.1.2 and 5.2).
+"""Which keys may protect an inspected message (RFC 3830 4.1.4, RFC 4650 3, RFC 4738 3.6, RFC 6043
+5.1.2 and 5.2).
 
-Candidates come likeliest first: `inspect` tries one after the other, `sealing` takes the first.
+The likeliest candidates come first: `inspect` tries all in turn, `sealing` uses the first.
 """
 
 from __future__ import annotations
@@ -36,30 +36,32 @@ if TYPE_CHECKING:
     from mikeytool.crypto.envelope import PossibleKey
 
 MAX_PRIVATE_KEYS = 16
-"""How many private keys are tried on one envelope: each costs as much as hundreds of MACs."""
+"""How many private keys to try on one envelope: each costs as much as hundreds of MACs."""
 
 ENVELOPE_LENGTHS = (16, 32)
-"""In octets, of the two profiles (interpretation 36)."""
+"""In octets, for the two profiles (interpretation 36)."""
 
 N = TypeVar("N", bound=Hashable)
 Named = list[tuple[N | None, bytes]]
 
 
 class Candidate(NamedTuple):
-    """A key that may be the one. A guess that fails says nothing about the message: the key
-    goes by another name, or by none that could be compared.
+    """A key that may be the right one.
+
+    A guess that fails says nothing about the message: its key has another name, or no name that can
+    be compared.
     """
 
     key: bytes
     is_guess: bool
 
     def __repr__(self) -> str:
-        """The key is masked."""
+        """Return a text that does not show the key."""
         return f"Candidate(key={masked(self.key)}, is_guess={self.is_guess})"
 
 
 class _Index(Generic[N]):
-    """Keys by name, so that thousands of them cost a message no more than its own."""
+    """Keys by name, so that a message tries only its own keys among thousands."""
 
     def __init__(self, pairs: Iterable[tuple[N | None, bytes]]) -> None:
         self._by_name: dict[N | None, list[bytes]] = {}
@@ -67,7 +69,7 @@ class _Index(Generic[N]):
             self._by_name.setdefault(name, []).append(key)
 
     def of(self, names: Iterable[N]) -> Iterator[Candidate]:
-        """The keys of these names, then those without; without names, all as guesses."""
+        """Yield the keys with these names, then unnamed keys; without names, all as guesses."""
         some = False
         for name in names:
             some = True
@@ -82,12 +84,12 @@ class _Index(Generic[N]):
 @masked_repr
 @dataclass
 class KeyRing:
-    """Keys that may open a message. Several of a kind are tried one after the other.
+    """Keys that may open a message. Several of a kind are tried in turn.
 
-    `psks` are keys of users with their KMS or with each other, by URI or key name where
-    that is known, else under None. `mpki` and `mpkr` go by CSB ID, or under None for any
-    message; `mpkr` is forked one or the original. `rsa` are private keys. The lists do not
-    change once the ring is made.
+    `psks` are keys that users share with their KMS or with each other, by URI or key name if known,
+    otherwise under None. `mpki` and `mpkr` are stored by CSB ID, or under None for any message; an
+    `mpkr` may be forked or original. `rsa` are private keys. The lists must not change once the
+    ring is made.
     """
 
     psks: Named[bytes] = field(default_factory=list, repr=False)
@@ -102,23 +104,23 @@ class KeyRing:
         self._mpki, self._mpkr = _Index(self.mpki), _Index(self.mpkr)
 
     def psks_of(self, names: Iterable[bytes]) -> Iterator[Candidate]:
-        """Pre-shared keys of users, or keys, of these names."""
+        """Yield pre-shared keys for these names of users or keys."""
         return self._psks.of(names)
 
     def tpks_of(self, name: bytes | None) -> Iterator[Candidate]:
-        """Ticket protection keys of the name in a ticket, which may be left out."""
+        """Yield ticket protection keys for the key name in a ticket, which may be omitted."""
         return self._tpks.of([] if name is None else [name])
 
     def mpki_of(self, csb_id: int) -> list[bytes]:
-        """MPKis for a message of that CSB ID."""
+        """Return the MPKis for a message with this CSB ID."""
         return [one.key for one in self._mpki.of([csb_id])]
 
     def mpkr_of(self, csb_id: int) -> list[bytes]:
-        """MPKrs for a message of that CSB ID, which may be forked ones as well."""
+        """Return the MPKrs, forked or original, for a message with this CSB ID."""
         return [one.key for one in self._mpkr.of([csb_id])]
 
     def private_key(self, certificate: Certificate) -> RSAPrivateKey | None:
-        """The private key that goes with a certificate."""
+        """Return the private key that belongs to a certificate."""
         public = certificate.public_key()
         return next((key for key in self.rsa if _is_pair(key, public)), None)
 
@@ -129,7 +131,7 @@ def _is_pair(key: RSAPrivateKey, public: object) -> bool:
 
 
 class Protection(NamedTuple):
-    """Keys that may protect a message, or are only a guess."""
+    """Keys that protect a message, or may do so."""
 
     keys: MessageKeys
     is_guess: bool
@@ -138,9 +140,9 @@ class Protection(NamedTuple):
 def protections(
     context: Context, ring: KeyRing, tickets: Sequence[TicketKeys] = ()
 ) -> Iterator[Protection]:
-    """The keys that may protect a message, likeliest first.
+    """Yield the keys that may protect a message, likeliest first.
 
-    `tickets` are the keys of its ticket, or of that of the message it answers.
+    `tickets` are the keys of its ticket, or of the ticket of the message it answers.
     """
     header = context.message.header
     kind = context.kind
@@ -178,17 +180,17 @@ _ENVELOPE_MODES = (D.PUBLIC_KEY, D.RSA_R_I_MSG, D.REQUEST_INIT_PK, D.RESOLVE_INI
 
 
 def _inkeys(context: Context, asked: Message, ring: KeyRing) -> Iterator[Candidate]:
-    """Pre-shared and envelope keys."""
+    """Yield pre-shared and envelope keys."""
     kind = asked.header.data_type
     if kind in _ENVELOPE_MODES:
         bearer = context.message if context.message.find(PKE) is not None else asked
         yield from (Candidate(one.key, False) for one in envelope_keys(bearer, ring))
-        # The maker of the envelope has its key, and no private key to open it with.
+        # The maker of the envelope has its key but no private key to open it.
         yield from (Candidate(key, True) for name, key in ring.psks if name is None)
     if kind in _PSK_MODES:
         yield from ring.psks_of(context.names)
     if kind == D.PRE_SHARED:
-        # An envelope key that was cached (RFC 3830 4.5).
+        # A cached envelope key (RFC 3830 4.5).
         for one in context.earlier:
             pke = one.find(PKE)
             if pke is not None and pke.c != CacheType.NO_CACHE:
@@ -196,11 +198,10 @@ def _inkeys(context: Context, asked: Message, ring: KeyRing) -> Iterator[Candida
 
 
 def envelope_keys(message: Message, ring: KeyRing) -> list[PossibleKey]:
-    """What the private keys find in the PKE of a message, likeliest first.
+    """Return what the private keys find in the PKE of a message, likeliest first.
 
-    PKCS#1 v1.5 gives octets for every private key (implicit rejection), so those of the
-    length of a key come before others. The key of the signer is left out,
-    because PKE is for the other side.
+    PKCS#1 v1.5 returns octets for every private key (implicit rejection), so results with the
+    length of a key come first. The signer's key is skipped, because PKE is for the other side.
     """
     pke = message.find(PKE)
     if pke is None or not ring.rsa:
@@ -219,8 +220,10 @@ def envelope_keys(message: Message, ring: KeyRing) -> list[PossibleKey]:
 def _transfer_keys(
     context: Context, ring: KeyRing, tickets: Sequence[TicketKeys]
 ) -> Iterator[MessageKeys]:
-    """Keys of Ticket Transfer (RFC 6043 5.1.2), of an update those of the message that ended
-    the initial exchange, with its RANDs (interpretation 29).
+    """Yield keys of Ticket Transfer (RFC 6043 5.1.2).
+
+    For an update, they are the keys of the message that ended the initial exchange, with its RANDs
+    (interpretation 29).
     """
     header, offer = context.message.header, context.offer
     ticket = None if offer is None else offer.find(TICKET)
@@ -265,7 +268,7 @@ def _mpkrs(
     ring: KeyRing,
     tickets: Sequence[TicketKeys],
 ) -> Iterator[bytes]:
-    """MPKrs as they are and forked for the responder, an MPKr that made Vr forked first."""
+    """Yield MPKrs unchanged and forked for the responder; if one made Vr, its fork comes first."""
     given = original_mpkrs(csb_id, ring, tickets)
     given.sort(key=lambda mpkr: not makes_vr(ticket, mpkr))
     for mpkr in given:
@@ -279,13 +282,13 @@ def _mpkrs(
 
 
 def original_mpkrs(csb_id: int, ring: KeyRing, tickets: Sequence[TicketKeys]) -> list[bytes]:
-    """The MPKrs at hand, which may be forked ones as well."""
+    """Return the available MPKrs, forked or original."""
     from_tickets = [keys.mpkr.key for keys in tickets if keys.mpkr is not None]
     return [*from_tickets, *ring.mpkr_of(csb_id)]
 
 
 def makes_vr(ticket: TICKET, mpkr: bytes) -> bool:
-    """Whether Vr of a ticket was made with that MPKr, which then is not forked (6.10)."""
+    """Return whether an MPKr made Vr of a ticket, and so is not forked (6.10)."""
     try:
         _, vr = initiator_data(ticket)
         covers = ticket.initiator_data[: -len(vr.ver_data)]

@@ -1,8 +1,8 @@
 """What Ticket Request and Ticket Resolve share (RFC 6043 4.2.1, 4.2.3).
 
-In both a user sends a message that a pre-shared key or a signature protects, and the KMS
-answers under the pre-shared key or the envelope key. They differ in what the message brings, a
-TP or a TICKET, and in the role of the user.
+In both, a user sends a message protected by a pre-shared key or a signature. The KMS protects its
+answer with the pre-shared key or the envelope key. The exchanges differ in the payload that the
+message carries, a TP or a TICKET, and in the role of the user.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mikeytool.wire.registry import CsIdMapType, DataType, IdRole, RandRole, Tic
 
 
 class KmsExchange(NamedTuple):
-    """The data types of an exchange with the KMS, and the roles of the user in it."""
+    """The data types of an exchange with the KMS, and the user's roles in it."""
 
     init_psk: DataType
     init_pk: DataType
@@ -45,7 +45,7 @@ class KmsExchange(NamedTuple):
     def keys(
         self, prf: int, key: bytes, csb_id: int, rand: bytes, *, response: bool
     ) -> MessageKeys:
-        """The keys that protect the initial message, or the response to it (5.1.2)."""
+        """Return the keys that protect the initial message, or the response to it (5.1.2)."""
         by_initiator = self.rand_role == RandRole.INITIATOR
         randr_i, randr_r = (rand, b"") if by_initiator else (b"", rand)
         return message_keys(prf, key, csb_id, response=response, randr_i=randr_i, randr_r=randr_r)
@@ -56,9 +56,9 @@ Fields = tuple[Incoming, bytes, Identity | None, Identity | None, Identity | Non
 
 @dataclass(frozen=True, slots=True)
 class KmsInit:
-    """An initial message to the KMS, made here or read; nothing is true before it is verified.
+    """An initial message to the KMS, made or read; do not trust it until it is verified.
 
-    `rand` is RANDRi or RANDRr, `sender` is IDRi or IDRr; an identity that is left out is None.
+    `rand` is RANDRi or RANDRr. `sender` is IDRi or IDRr. An omitted identity is None.
     """
 
     exchange: ClassVar[KmsExchange]
@@ -71,11 +71,11 @@ class KmsInit:
 
     @property
     def raw(self) -> bytes:
-        """The octets of the message."""
+        """Return the octets of the message."""
         return self.incoming.raw
 
     def keys(self, key: bytes, *, response: bool) -> MessageKeys:
-        """The keys that protect the message, or the response to it (5.1.2).
+        """Return the keys that protect the message, or the response to it (5.1.2).
 
         `key` is the pre-shared key or the envelope key.
         """
@@ -84,7 +84,7 @@ class KmsInit:
 
 
 def fields_of(exchange: KmsExchange, incoming: Incoming) -> Fields:
-    """The fields of `KmsInit` in a message; raises Refused (4.2.1.4, 4.2.3.4)."""
+    """Return the fields of `KmsInit` from a message; raises Refused (4.2.1.4, 4.2.3.4)."""
     incoming.check_no_crypto_sessions()
     return (
         incoming,
@@ -96,7 +96,7 @@ def fields_of(exchange: KmsExchange, incoming: Incoming) -> Fields:
 
 
 def empty_header(data_type: DataType, profile: Profile, csb_id: int, *, v: int) -> HDR:
-    """The header of a message between a user and a KMS: #CS 0 and an Empty map."""
+    """Return the header of a message between a user and a KMS: #CS 0 and an Empty map."""
     return HDR(
         data_type=int(data_type),
         v=v,
@@ -118,10 +118,10 @@ def init_with_psk(
     psk: bytes,
     psk_id: Identity | None,
 ) -> Message:
-    """The initial message under a pre-shared key (4.2.1.2, 4.2.3.2).
+    """Make the initial message under a pre-shared key (4.2.1.2, 4.2.3.2).
 
-    `content` stands behind IDRkms. Draws the CSB ID, then the RAND. Raises UsageError for a key
-    under 128 bits.
+    `content` follows IDRkms. Draws the CSB ID, then the RAND. Raises UsageError for a key under 128
+    bits.
     """
     check_key(psk, "pre-shared key")
     t = env.timestamp()
@@ -141,9 +141,9 @@ def init_with_psk(
 
 
 def verify_init(init: KmsInit, psk: bytes, sender: Identity, kms: Identity) -> None:
-    """Check the MAC, and that the RAND is as long as the key (12.1); raises Refused.
+    """Check the MAC, and that the RAND is long enough for the key (12.1); raises Refused.
 
-    The identities stand in for those left out.
+    The identities replace those that are omitted.
     """
     behind = (init.sender or sender).data + (init.kms or kms).data
     check_mac(init.incoming, init.keys(psk, response=False), behind)
@@ -160,9 +160,9 @@ def kms_response(
     before: Sequence[Payload] = (),
     after: Sequence[Payload] = (),
 ) -> bytes:
-    """The response to `init` with the keys of a ticket (4.2.1.5, 4.2.3.5).
+    """Make the response to `init` with the keys of a ticket (4.2.1.5, 4.2.3.5).
 
-    `before` and `after` are the payloads on either side of the KEMAC.
+    `before` and `after` are the payloads before and after the KEMAC.
     """
     incoming = init.incoming
     profile, csb_id = incoming.profile, incoming.csb_id
@@ -177,10 +177,10 @@ def kms_response(
 def verified_response(
     env: Environment, init: KmsInit, key: bytes, response: bytes | Message
 ) -> Incoming:
-    """The response to `init`, verified and fresh (4.2.1.6, 4.2.3.6).
+    """Return the response to `init`, verified and fresh (4.2.1.6, 4.2.3.6).
 
-    Raises ErrorReceived when the KMS refused, Refused when the response does not verify,
-    WireError when it cannot be read.
+    Raises ErrorReceived if the KMS refused, Refused if the response does not verify, WireError if
+    it cannot be read.
     """
     message, header = message_of(response), init.incoming.message.header
     raise_if_error(env, message, header, init.keys(key, response=False))
@@ -195,7 +195,7 @@ def verified_response(
 def keys_in_response(
     init: KmsInit, key: bytes, response: Incoming, flags: TicketFlag
 ) -> TicketKeys:
-    """The keys of a ticket with these flags in a verified response; raises Refused."""
+    """Return the keys of a ticket with these flags in a verified response; raises Refused."""
     kemac = response.only(KEMAC)
     check_encr_alg(response.profile, kemac.encr_alg)
     protection = init.keys(key, response=True)

@@ -1,5 +1,7 @@
-"""Tickets without the KMS (RFC 6043 4.1.1, modes 2 to 4): made by the initiator, resolved by
-the responder, with a ticket protection key that they share with the KMS or each other.
+"""Tickets without the KMS (RFC 6043 4.1.1, modes 2 to 4).
+
+The initiator makes the ticket or the responder resolves it, or both, with a ticket protection key
+that they share with the KMS or each other.
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ def create_ticket(
     tpk_id: Identity | None,
     encr_alg: EncrAlg | None = None,
 ) -> HeldTicket:
-    """A ticket that its initiator makes (modes 3 and 4); the D flag must be 0.
+    """Make a ticket as its initiator (modes 3 and 4); the D flag must be 0.
 
-    `encr_alg` is another one than the profile's default. Raises Refused for flags that
-    contradict each other, UsageError for a key under 128 bits.
+    `encr_alg` replaces the profile's default. Raises Refused for flags that contradict each other,
+    UsageError for a key under 128 bits.
     """
     policy.check_flags()
     check_key(tpk, "ticket protection key")
@@ -44,9 +46,9 @@ def create_ticket(
 def resolve_alone(env: Environment, ticket: TICKET, tpk: bytes, local: Identity) -> ResolvedTicket:
     """Resolve a ticket with its TPK for the responder `local` (modes 2 and 4).
 
-    The ticket must name it (interpretation 17); only the KMS knows the members of a group. Raises
-    Refused for others, when the E flag asks for the KMS, outside of the validity period, and for
-    a ticket that does not verify.
+    The ticket must name `local` itself (interpretation 17), because only the KMS knows the members
+    of a group. Raises Refused if it does not, if the E flag requires the KMS, outside the validity
+    period, and if the ticket does not verify.
     """
     base = BaseTicket.of(ticket)
     policy = base.policy

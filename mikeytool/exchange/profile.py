@@ -1,4 +1,4 @@
-"""The algorithms that go together: all of 128 bits, or all of 256 (RFC 6043 12.1)."""
+"""The algorithms that belong together: all of 128 bits, or all of 256 (RFC 6043 12.1)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from mikeytool.wire.registry import EncrAlg, ErrorNo, MacAlg, PrfFunc, label
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """PRF, encryption and MAC of one strength; `encr_alg` is what is written by default, and
-    `encr_algs` everything that goes with it.
+    """PRF, encryption and MAC of one strength.
+
+    `encr_alg` is the default for writing; `encr_algs` are all the accepted ones.
     """
 
     bits: int
@@ -23,7 +24,7 @@ class Profile:
 
     @property
     def key_length(self) -> int:
-        """How long MPKs and generated keys are, in octets."""
+        """Return the length of MPKs and generated keys, in octets."""
         return self.bits // 8
 
 
@@ -46,7 +47,7 @@ _BY_PRF = {profile.prf.value: profile for profile in PROFILES.values()}
 
 
 def profile_of(prf: int) -> Profile:
-    """The profile that a PRF func belongs to; raises Refused (Invalid PRF) for unknown ones."""
+    """Return the profile of a PRF func; raises Refused (Invalid PRF) for unknown ones."""
     profile = _BY_PRF.get(prf)
     if profile is None:
         raise Refused(f"PRF func {prf} is not supported", ErrorNo.INVALID_PRF)
@@ -54,7 +55,7 @@ def profile_of(prf: int) -> Profile:
 
 
 def check_mac_alg(profile: Profile, mac_alg: int) -> None:
-    """Refuse a MAC that is not of the profile; NULL is never accepted (interpretation 16)."""
+    """Refuse a MAC that is not in the profile; NULL is never accepted (interpretation 16)."""
     if mac_alg != profile.mac_alg:
         raise Refused(
             f"MAC algorithm {label(MacAlg, mac_alg)} does not go with"
@@ -64,7 +65,7 @@ def check_mac_alg(profile: Profile, mac_alg: int) -> None:
 
 
 def check_encr_alg(profile: Profile, encr_alg: int) -> None:
-    """Refuse an encryption algorithm that is not of the profile."""
+    """Refuse an encryption algorithm that is not in the profile."""
     if encr_alg not in profile.encr_algs:
         raise Refused(
             f"encryption algorithm {label(EncrAlg, encr_alg)} does not go with"
@@ -84,23 +85,24 @@ def check_key(key: bytes, what: str) -> None:
 
 
 def rand_length(*keys: bytes) -> int:
-    """How long a RAND is made to go with these keys: as long as the longest of them, and at
-    least 16 octets (RFC 6043 12.1).
+    """Return the length of a new RAND for these keys (RFC 6043 12.1).
+
+    It is the length of the longest key, and at least 16 octets.
     """
     return min(max(MIN_KEY, *map(len, keys)), 255)
 
 
 def strength(key: bytes, profile: Profile) -> bytes:
-    """As much of a pre-shared key or TPK as counts for the length of RANDs that came (12.1).
+    """Return the part of a pre-shared key or TPK that received RANDs must match in length (12.1).
 
-    These keys are given from outside and may be longer than anything in their profile; the
-    tool makes its own RANDs as long as the whole key.
+    These keys come from outside and may be longer than any key of their profile. The tool makes its
+    own RANDs as long as the whole key.
     """
     return key[: profile.key_length]
 
 
 def check_rands(rands: Iterable[bytes], keys: Iterable[bytes]) -> None:
-    """Refuse RANDs that are together shorter than the longest key they go with (12.1)."""
+    """Refuse RANDs that are together shorter than the longest key used with them (12.1)."""
     have, longest = sum(map(len, rands)), max(map(len, keys))
     if have < min(longest, 255):
         raise Refused(

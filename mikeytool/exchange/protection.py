@@ -1,4 +1,4 @@
-"""MACs over messages: what they cover, making and checking them (RFC 6043 5.5)."""
+"""MACs over messages: what they cover, and how to make and check them (RFC 6043 5.5)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mikeytool.wire.registry import DataType, ErrorNo
 
 
 def covered(message: Message, raw: bytes, mac_length: int) -> bytes:
-    """The octets of a message that its MAC covers, before what table 5.2 puts behind them.
+    """Return the octets of a message that its MAC covers, without what table 5.2 appends.
 
-    That is all but the MAC itself, and in TRANSFER_INIT also not the Initiator Data with
-    its length field.
+    This is everything but the MAC itself. In TRANSFER_INIT the Initiator Data and its length field
+    are excluded as well.
     """
     end = len(raw) - mac_length
     transfer = message.header.data_type == DataType.TRANSFER_INIT
@@ -34,10 +34,10 @@ def covered(message: Message, raw: bytes, mac_length: int) -> bytes:
 def protect(
     header: HDR, payloads: Sequence[Payload], profile: Profile, keys: MessageKeys, behind: bytes
 ) -> Message:
-    """The message with a V payload at its end, as `Message.read` would give it.
+    """Return the message with a V payload at its end, as `Message.read` would return it.
 
-    `behind` is what table 5.2 puts behind the message: identities of an initial message,
-    the whole initial message of a response.
+    `behind` is what table 5.2 appends to the message: identities for an initial message, the whole
+    initial message for a response.
     """
     length = profile.mac_alg.length
     v = V(auth_alg=int(profile.mac_alg), ver_data=bytes(length))

@@ -1,10 +1,11 @@
 """Ticket Request and Ticket Resolve with public keys (RFC 6043 4.2.1.3, 4.2.3.3).
 
-User: `check_recipient` once, `request_init_pk`, then `accept_request_resp`; `resolve_init_pk`, then
-`accept_resolve_resp`. KMS: `read_request_init_pk` or `read_resolve_init_pk`, `verify_pk`,
-`open_envelope`, then `request_resp` or `resolve_resp`. The answers are those of the variants
-with a pre-shared key, with the envelope key in its place. `open_envelope` takes only what
-`verify_pk` returns, so nothing is decrypted for an unknown sender.
+A user calls `check_recipient` once, then either `request_init_pk` and `accept_request_resp`, or
+`resolve_init_pk` and `accept_resolve_resp`. The KMS calls `read_request_init_pk` or
+`read_resolve_init_pk`, `verify_pk`, `open_envelope`, then `request_resp` or `resolve_resp`. The
+answers are the same as with a pre-shared key, but use the envelope key in its place.
+`open_envelope` accepts only what `verify_pk` returns, so nothing is decrypted for an unknown
+sender.
 """
 
 from __future__ import annotations
@@ -76,9 +77,9 @@ _SIGNING = (CertType.X509V3, CertType.X509V3_SIGN)
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """What a user signs with: a key, and the chain of certificates for it, own first.
+    """What a user signs with: a key and its certificate chain, own certificate first.
 
-    Without `sends_chain` the KMS must have the chain from somewhere else.
+    Without `sends_chain` the KMS must get the chain from somewhere else.
     """
 
     private_key: RSAPrivateKey = field(repr=False)
@@ -91,7 +92,7 @@ class Signer:
 class Recipient:
     """The certificate of the KMS, checked by `check_recipient`, and how to encrypt to it.
 
-    `named` puts its hash into CHASH, for a KMS with several.
+    `named` puts its hash into CHASH, for a KMS with several certificates.
     """
 
     certificate: Certificate
@@ -102,7 +103,7 @@ class Recipient:
 def check_recipient(
     chain: Sequence[Certificate], anchors: Sequence[Certificate], now_ns: int, kms: Identity
 ) -> None:
-    """Check that a chain, own certificate first, is that of the KMS and can be trusted.
+    """Check that a chain, own certificate first, belongs to the KMS and can be trusted.
 
     Raises Refused (Invalid Cert).
     """
@@ -126,7 +127,7 @@ class KmsKey:
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class Enveloped(Generic[Init]):
-    """An initial message, and the envelope key that the answer is protected with."""
+    """An initial message, and the envelope key that protects the answer."""
 
     init: Init
     envelope_key: bytes = field(repr=False)
@@ -142,11 +143,11 @@ def request_init_pk(
     signer: Signer,
     recipient: Recipient,
 ) -> Enveloped[RequestInit]:
-    """REQUEST_INIT_PK that asks for a ticket of that policy (4.2.1.1, 4.2.1.3).
+    """Make a REQUEST_INIT_PK that asks for a ticket with a policy (4.2.1.1, 4.2.1.3).
 
-    Draws the CSB ID, the envelope key and RANDRi. Raises Refused for flags that
-    contradict each other, (Invalid Cert) for an unusable certificate; UsageError for a key
-    or an identity that is not that of its certificate.
+    Draws the CSB ID, the envelope key and RANDRi. Raises Refused for flags that contradict each
+    other, Refused (Invalid Cert) for an unusable certificate, and UsageError for a key or an
+    identity that does not match the certificate.
     """
     policy.check_flags()
     message, key = _signed_init(
@@ -166,7 +167,7 @@ def resolve_init_pk(
     signer: Signer,
     recipient: Recipient,
 ) -> Enveloped[ResolveInit]:
-    """RESOLVE_INIT_PK for a ticket, its Initiator Data included (4.2.3.1, 4.2.3.3).
+    """Make a RESOLVE_INIT_PK for a ticket, including its Initiator Data (4.2.3.1, 4.2.3.3).
 
     Draws the CSB ID, the envelope key and RANDRr; raises as `request_init_pk` does.
     """
@@ -186,7 +187,7 @@ def _signed_init(
     signer: Signer,
     recipient: Recipient,
 ) -> tuple[Message, bytes]:
-    """The initial message, and the envelope key in it."""
+    """Return the initial message, and the envelope key in it."""
     sender, kms = parties
     _check_own(signer, sender)
     if not is_of_kms(recipient.certificate, kms):
@@ -233,7 +234,7 @@ def _certs(signer: Signer) -> list[CERT]:
 def signed(
     header: HDR, payloads: Sequence[Payload], profile: Profile, signer: Signer, behind: bytes
 ) -> Message:
-    """The message with a SIGN payload at its end; `behind` is what table 5.2 puts there."""
+    """Return the message with a SIGN payload at its end; `behind` is what table 5.2 appends."""
     length = signature_length(signer.private_key)
     sign_payload = SIGN(s_type=signer.s_type.value, signature=bytes(length))
     message = Message(header, [*payloads, sign_payload])
@@ -246,10 +247,10 @@ def signed(
 
 @dataclass(frozen=True, slots=True)
 class PublicKeyInit(Generic[Init]):
-    """REQUEST_INIT_PK or RESOLVE_INIT_PK as the KMS reads it. Nothing in it is true yet.
+    """REQUEST_INIT_PK or RESOLVE_INIT_PK as the KMS reads it; it is not verified yet.
 
-    `init` is what it has in common with the variant with a pre-shared key; `certs` is empty
-    when the certificates are left out.
+    `init` is the part shared with the pre-shared key variant. `certs` is empty if the certificates
+    are omitted.
     """
 
     init: Init
@@ -260,7 +261,7 @@ class PublicKeyInit(Generic[Init]):
 
     @property
     def incoming(self) -> Incoming:
-        """The message itself."""
+        """Return the message itself."""
         return self.init.incoming
 
 
@@ -287,7 +288,7 @@ def _read(init: Init) -> PublicKeyInit[Init]:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedPk(Generic[Init]):
-    """An initial message with a verified signature of `sender`, by a trusted certificate."""
+    """An initial message whose signature by `sender` was verified with a trusted certificate."""
 
     request: PublicKeyInit[Init]
     sender: Identity
@@ -305,12 +306,12 @@ def verify_pk(
 ) -> VerifiedPk[Init]:
     """Verify chain, identity and signature; nothing is decrypted.
 
-    `kms` stands in for IDRkms if that is left out; a sender that the message does not name is
-    the one that the certificate names. `known` is a certificate of the sender that is trusted
-    as it is, whether the message includes it or not; it certifies no other. `purposes` are those
-    of extended key usage that are accepted beside anyExtendedKeyUsage. Raises Refused (Invalid
-    Cert) for a certificate that is not trusted or not the sender's, (Auth failure) for a wrong
-    signature, (Invalid HA) for one with another hash.
+    `kms` is used if IDRkms is omitted. If the message does not name the sender, the certificate
+    does. `known` is a certificate of the sender that is trusted directly, whether or not the
+    message includes it; it cannot certify others. `purposes` are the extended key usages to accept
+    in addition to anyExtendedKeyUsage. Raises Refused (Invalid Cert) if the certificate is not
+    trusted or not the sender's, Refused (Auth failure) for a wrong signature, and Refused (Invalid
+    HA) for a signature with another hash.
     """
     own = _trusted(request, anchors, now_ns, known, purposes)
     signed_by = request.init.sender or _only_identity(own)
@@ -349,7 +350,7 @@ def _trusted(
 
 
 def _chain(request: PublicKeyInit[Init]) -> tuple[Certificate, ...]:
-    """The certificates in a message; URLs are passed over, as nothing is fetched."""
+    """Return the certificates in a message; URLs are skipped, because nothing is fetched."""
     found = []
     for cert in request.certs:
         if cert.cert_type == CertType.X509V3_URL:
@@ -373,11 +374,11 @@ def _only_identity(own: Certificate) -> Identity:
 
 
 def open_envelope(env: Environment, verified: VerifiedPk[Init], keys: Sequence[KmsKey]) -> bytes:
-    """The envelope key of a verified message, as long as its profile.
+    """Return the envelope key of a verified message, with the key length of its profile.
 
-    CHASH chooses among the `keys` of the KMS; without it, it is the first. Raises Refused
-    (Invalid Cert) when CHASH names none of them, (Invalid HA) for MD5, and never for what
-    comes out of PKE: a broken one gives a random key. Draws that key every time.
+    CHASH selects one of the `keys` of the KMS; without CHASH the first is used. Raises Refused
+    (Invalid Cert) if CHASH matches none of them, and Refused (Invalid HA) for MD5. Never raises for
+    the decrypted content of PKE: a broken PKE gives a random key. That key is drawn every time.
     """
     request = verified.request
     key = _chosen(keys, request.chash)

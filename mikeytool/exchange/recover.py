@@ -1,8 +1,8 @@
-"""The session of a captured Ticket Transfer, from its messages and any key that opens them.
+"""Recover the session of a captured Ticket Transfer from its messages and a key that opens them.
 
-This is the session of an observer: it has the keys of every stream, in both directions,
-and none of the streams is its own to send. Times are not checked, because captures are old;
-everything else is verified as the two ends did.
+The session is that of an observer. It has the keys of every stream, in both directions, but sends
+none of the streams itself. Times are not checked, because captures are old; everything else is
+verified as the two ends did.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mikeytool.wire.registry import DataType, KeyType
 
 
 class _Source(NamedTuple):
-    """Keys that may be those of the ticket; with a `modifier` they are forked by it."""
+    """Keys that may be the ticket's; if there is a `modifier`, they are forked with it."""
 
     keys: TicketKeys
     modifier: Modifier | None = None
@@ -36,12 +36,12 @@ class _Source(NamedTuple):
 def recover_session(
     init: bytes, resp: bytes | None, ring: KeyRing, others: Sequence[bytes] = ()
 ) -> Session:
-    """The session that TRANSFER_INIT and TRANSFER_RESP set up, as an observer has it.
+    """Return the session that TRANSFER_INIT and TRANSFER_RESP set up, as an observer has it.
 
-    `ring` has MPKs, the TPK of the ticket, or the key of a user with the KMS; the last opens
-    REQUEST_INIT and REQUEST_RESP, or RESOLVE_INIT and RESOLVE_RESP, among `others`. `resp`
-    is None for a ticket without the F flag. Both messages are verified. Raises Refused when
-    no key opens them or they do not go together, WireError for what cannot be read.
+    `ring` has MPKs, the TPK of the ticket, or the key that a user shares with the KMS. A user's key
+    opens REQUEST_INIT and REQUEST_RESP, or RESOLVE_INIT and RESOLVE_RESP, among `others`. `resp` is
+    None for a ticket without the F flag. Both messages are verified. Raises Refused if no key opens
+    them or they do not belong together, WireError if one cannot be read.
     """
     read = read_transfer_init(init)
     check_vi(read)
@@ -74,7 +74,7 @@ def recover_session(
 
 
 def _sources(init: TransferInit, ring: KeyRing, others: Sequence[bytes]) -> Iterator[_Source]:
-    """What the keys give of the ticket, those sources first that give all of it."""
+    """Yield what the keys reveal of the ticket; sources that reveal all of it come first."""
     inspection = inspect_message(init.incoming.message, ring)
     if inspection.ticket == VERIFIED:
         base = BaseTicket.of(init.ticket)
@@ -91,7 +91,7 @@ def _mpk(key: bytes) -> KeyData:
 
 
 def _from_kms(init: TransferInit, ring: KeyRing, others: Sequence[bytes]) -> Iterator[_Source]:
-    """What the KMS told initiator or responder of this very ticket."""
+    """Yield what the KMS told the initiator or the responder about this ticket."""
     messages = [Message.parse(raw) for raw in others]
     for answer in messages:
         for asked in messages:
@@ -129,7 +129,7 @@ def _opens(init: TransferInit, source: _Source) -> bool:
 def _answers(
     answer: TransferResp, sources: Sequence[_Source]
 ) -> Iterator[tuple[bytes, bytes, TicketKeys]]:
-    """MPKi, what may protect the answer, and the session keys as both ends have them."""
+    """Yield MPKi, a key that may protect the answer, and the session keys of both ends."""
     prf = answer.init.policy.prf
     for keys, modifier in sources:
         mpki = keys.mpki.key
@@ -140,5 +140,5 @@ def _answers(
                 mpk, forked = as_answered(keys, prf, answer.modifier)
                 yield mpki, mpk, forked
             if modifier == answer.modifier or not keys.keys:
-                # An MPKr without a ticket may be given as it is forked already.
+                # An MPKr given without a ticket may be forked already.
                 yield mpki, keys.mpkr.key, keys

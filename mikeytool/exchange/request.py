@@ -1,8 +1,8 @@
 """The Ticket Request exchange (RFC 6043 4.2.1).
 
-Initiator: `request_init`, then `accept_request_resp`. KMS: `read_request_init`, `verify_init` of
-`kms_messages`, then `request_resp`. With a public key only REQUEST_INIT differs, see
-`public_key`: the response is then protected with the envelope key instead of the PSK.
+The initiator calls `request_init`, then `accept_request_resp`. The KMS calls `read_request_init`,
+`verify_init` of `kms_messages`, then `request_resp`. With a public key only REQUEST_INIT differs
+(see `public_key`): the envelope key then protects the response instead of the PSK.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TICKET_REQUEST = KmsExchange(
 
 @dataclass(frozen=True, slots=True)
 class HeldTicket:
-    """A ticket in its initiator's hands, with the keys that came with it."""
+    """A ticket held by its initiator, with the keys that came with it."""
 
     ticket: TICKET
     policy: TicketPolicy
@@ -54,7 +54,7 @@ class HeldTicket:
 
 @dataclass(frozen=True, slots=True)
 class RequestInit(KmsInit):
-    """REQUEST_INIT with the Ticket Policy that it asks for."""
+    """A REQUEST_INIT with the Ticket Policy that it asks for."""
 
     exchange = TICKET_REQUEST
 
@@ -71,10 +71,10 @@ def request_init(
     psk: bytes,
     psk_id: Identity | None = None,
 ) -> RequestInit:
-    """REQUEST_INIT_PSK that asks for a ticket of that policy (4.2.1.1, 4.2.1.2).
+    """Make a REQUEST_INIT_PSK that asks for a ticket with a policy (4.2.1.1, 4.2.1.2).
 
-    Draws the CSB ID and RANDRi. Raises Refused for flags that contradict each other,
-    UsageError for a key under 128 bits.
+    Draws the CSB ID and RANDRi. Raises Refused for flags that contradict each other, UsageError for
+    a key under 128 bits.
     """
     policy.check_flags()
     content = [policy.tp()]
@@ -85,7 +85,7 @@ def request_init(
 
 
 def request_init_of(incoming: Incoming, policy: TicketPolicy | None = None) -> RequestInit:
-    """The REQUEST_INIT in a message; `policy` is its own, where that is known already."""
+    """Return the REQUEST_INIT in a message; `policy` is its own policy, if already known."""
     fields = fields_of(TICKET_REQUEST, incoming)
     return RequestInit(*fields, policy or TicketPolicy.of(incoming.only(TP)))
 
@@ -93,7 +93,7 @@ def request_init_of(incoming: Incoming, policy: TicketPolicy | None = None) -> R
 def read_request_init(
     message: bytes | Message, variants: Sequence[DataType] = (DataType.REQUEST_INIT_PSK,)
 ) -> RequestInit:
-    """Read REQUEST_INIT of one of these variants (4.2.1.4); raises WireError and Refused."""
+    """Read a REQUEST_INIT of one of these variants (4.2.1.4); raises WireError and Refused."""
     return request_init_of(Incoming.read(message, *variants))
 
 
@@ -105,15 +105,15 @@ def request_resp(
     ticket: TICKET,
     keys: TicketKeys,
 ) -> bytes:
-    """REQUEST_RESP with a ticket and its keys (4.2.1.5).
+    """Make the REQUEST_RESP with a ticket and its keys (4.2.1.5).
 
-    `key` is what the request came with: the pre-shared key or the envelope key.
+    `key` is the key that came with the request: the pre-shared key or the envelope key.
     """
     return kms_response(env, request, key, kms, keys, before=[ticket])
 
 
 class Difference(NamedTuple):
-    """How a granted policy differs from the one asked for; less time is no `harm`."""
+    """A difference between the granted and the requested policy; less time is no `harm`."""
 
     text: str
     harm: bool
@@ -121,25 +121,25 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What came of a request; `asked` is the policy that the request asked for."""
+    """The result of a request; `asked` is the policy that the request asked for."""
 
     held: HeldTicket
     asked: TicketPolicy
 
     @property
     def differences(self) -> list[Difference]:
-        """How the granted policy differs from the one asked for."""
+        """Return the differences between the granted policy and the requested one."""
         return policy_differences(self.asked, self.held)
 
 
 def accept_request_resp(
     env: Environment, request: RequestInit, key: bytes, response: bytes | Message
 ) -> Granted:
-    """Verify the response to a REQUEST_INIT and take its ticket (4.2.1.6).
+    """Verify the response to a REQUEST_INIT and return its ticket (4.2.1.6).
 
-    `key` is the pre-shared key or the envelope key. Raises ErrorReceived when the KMS refused,
-    Refused when the response does not verify, WireError when it cannot be read. Whether the
-    granted policy is acceptable is for the caller to decide, by its differences.
+    `key` is the pre-shared key or the envelope key. Raises ErrorReceived if the KMS refused,
+    Refused if the response does not verify, WireError if it cannot be read. The caller decides
+    whether the granted policy is acceptable, by its differences.
     """
     incoming = verified_response(env, request, key, response)
     ticket = bare_ticket(incoming.only(TICKET, ErrorNo.INVALID_TICKET))
@@ -154,14 +154,14 @@ def accept_request_resp(
 
 
 def bare_ticket(ticket: TICKET) -> TICKET:
-    """A TICKET as the KMS makes it; raises Refused when it has Initiator Data already."""
+    """Return a TICKET as the KMS makes it; raises Refused if it already has Initiator Data."""
     if ticket.initiator_data:
         raise Refused("a ticket from the KMS has no Initiator Data", ErrorNo.INVALID_TICKET)
     return ticket.copy(next_payload=None)
 
 
 def policy_differences(asked: TicketPolicy, held: HeldTicket) -> list[Difference]:
-    """How a granted policy differs from the one asked for, in words for people."""
+    """Return how a granted policy differs from the requested one, in words for people."""
     granted = held.policy
     found = []
     for name, old, new in (
@@ -212,7 +212,7 @@ def _texts(identities: Sequence[Identity]) -> str:
 
 
 def _kinds(keys: Sequence[KeyData] | None) -> str | None:
-    """Types and lengths of keys; None when a request leaves them to the KMS."""
+    """Return types and lengths of keys, or None if a request leaves them to the KMS."""
     if keys is None:
         return None
     return ", ".join(f"{label(KeyType, k.type)} of {len(k.key)} octets" for k in keys) or "none"

@@ -1,4 +1,4 @@
-"""Messages from their descriptions, with what keys cover computed again."""
+"""Encode messages from their descriptions, and recompute what keys cover."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Encoded:
-    """The octets of a message, and what keys did to it, in words for people.
+    """The octets of a message, and a description for people of what was recomputed.
 
-    `written` names what was computed again: None when there were no keys, empty when they
+    `written` names the recomputed parts. It is None if there were no keys, and empty if the keys
     cover nothing in the message.
     """
 
@@ -35,12 +35,12 @@ class Encoded:
 
 
 class Resealer:
-    """Encodes messages, and computes again what the keys of a ring cover in each.
+    """Encodes messages, and recomputes what the keys of a ring cover in each.
 
-    MACs, signatures and tickets that a key covers are made right, and a KEMAC whose description
-    has full keys is encrypted from them. Give the messages of an exchange in their order, as to
-    an `Inspector`; `init` and `identities` are those of `Inspector` as well. Without a ring
-    every octet is as the description says.
+    MACs, signatures and tickets that a key covers are corrected. A KEMAC whose description has full
+    keys is encrypted from them. Pass the messages of an exchange in order, as for an `Inspector`;
+    `init` and `identities` are the same as there. Without a ring, the octets are exactly those of
+    the description.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Resealer:
     def encode(self, described: Json) -> Encoded:
         """Encode the message of a description, as `decode --json` prints it.
 
-        Raises UsageError for values that no message can have, WireError for what is no
+        Raises UsageError for values that no message can have, WireError if the input is not a
         description.
         """
         if described.keys() == {"error"}:
@@ -94,7 +94,7 @@ class Resealer:
 
 
 def _readable(message: Message) -> Message:
-    """Give a message as it will be read, or as it was composed if it is too broken for that."""
+    """Return a message as it will be read, or as composed if it is too broken to be read."""
     with suppress(WireError):
         read = Message.parse(message.build())
         if len(read.payloads) == len(message.payloads):
@@ -104,7 +104,7 @@ def _readable(message: Message) -> Message:
 
 
 def _with_room(described: Json, depth: int = 2) -> Json:
-    """Copy a description with zeros to encrypt in each KEMAC that has nothing but its keys."""
+    """Copy a description, and add zeros to encrypt to each KEMAC that has only keys."""
     made = dict(described)
     keys = full_keys(made.get("keys")) if made.get("payload") == "KEMAC" else None
     if keys is not None and made.get("encr_data") is None:
@@ -118,7 +118,7 @@ def _with_room(described: Json, depth: int = 2) -> Json:
 
 
 class _Wanted(NamedTuple):
-    """What an encrypted KEMAC is to hold; `is_bare` when there is no Encr data to keep."""
+    """The intended content of an encrypted KEMAC; `is_bare` if there is no Encr data to keep."""
 
     offset: int
     keys: list[Payload]

@@ -1,8 +1,8 @@
 """The Ticket Resolve exchange (RFC 6043 4.2.3).
 
-Responder: `resolve_init`, then `accept_resolve_resp`. KMS: `read_resolve_init`, `verify_init` of
-`kms_messages`, `open_for_responder`, then `resolve_resp`. With a public key only RESOLVE_INIT
-differs, see `public_key`: the response is then protected with the envelope key instead of the
+The responder calls `resolve_init`, then `accept_resolve_resp`. The KMS calls `read_resolve_init`,
+`verify_init` of `kms_messages`, `open_for_responder`, then `resolve_resp`. With a public key only
+RESOLVE_INIT differs (see `public_key`): the envelope key then protects the response instead of the
 PSK.
 """
 
@@ -44,7 +44,7 @@ TICKET_RESOLVE = KmsExchange(
 
 @dataclass(frozen=True, slots=True)
 class Modifier:
-    """What forked keys are bound to: the ID Data of IDRr and RANDRkms (5.1.1)."""
+    """The values that forked keys are bound to: the ID Data of IDRr and RANDRkms (5.1.1)."""
 
     responder: Identity
     randr_kms: bytes
@@ -52,7 +52,7 @@ class Modifier:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedTicket:
-    """What a responder has of a ticket: its keys, forked when the I flag says so."""
+    """What a responder knows of a ticket: its keys, forked if the I flag is set."""
 
     policy: TicketPolicy
     keys: TicketKeys
@@ -62,7 +62,7 @@ class ResolvedTicket:
 
 @dataclass(frozen=True, slots=True)
 class ResolveInit(KmsInit):
-    """RESOLVE_INIT with the ticket that it brings, of which nothing is read yet."""
+    """A RESOLVE_INIT and its ticket, which is not read yet."""
 
     exchange = TICKET_RESOLVE
 
@@ -80,10 +80,10 @@ def resolve_init(
     psk_id: Identity | None = None,
     passed: Sequence[Payload] = (),
 ) -> ResolveInit:
-    """RESOLVE_INIT_PSK for a ticket, its Initiator Data included (4.2.3.1, 4.2.3.2).
+    """Make a RESOLVE_INIT_PSK for a ticket, including its Initiator Data (4.2.3.1, 4.2.3.2).
 
-    `passed` names the KMSs that it has gone through, for a KMS that forwards it. Draws the CSB
-    ID and RANDRr. Raises UsageError for a key under 128 bits.
+    `passed` names the KMSs that it has passed through, for a KMS that forwards it. Draws the CSB ID
+    and RANDRr. Raises UsageError for a key under 128 bits.
     """
     content = [ticket.copy(next_payload=None), *passed]
     message = init_with_psk(
@@ -93,7 +93,7 @@ def resolve_init(
 
 
 def resolve_init_of(incoming: Incoming) -> ResolveInit:
-    """The RESOLVE_INIT in a message; raises Refused."""
+    """Return the RESOLVE_INIT in a message; raises Refused."""
     fields = fields_of(TICKET_RESOLVE, incoming)
     return ResolveInit(*fields, incoming.only(TICKET, ErrorNo.INVALID_TICKET))
 
@@ -101,12 +101,12 @@ def resolve_init_of(incoming: Incoming) -> ResolveInit:
 def read_resolve_init(
     message: bytes | Message, variants: Sequence[DataType] = (DataType.RESOLVE_INIT_PSK,)
 ) -> ResolveInit:
-    """Read RESOLVE_INIT of one of these variants (4.2.3.4); raises WireError and Refused."""
+    """Read a RESOLVE_INIT of one of these variants (4.2.3.4); raises WireError and Refused."""
     return resolve_init_of(Incoming.read(message, *variants))
 
 
 def open_for_responder(base: BaseTicket, tpk: bytes) -> TicketKeys:
-    """The keys of a base ticket, verified, with its Initiator Data checked (4.2.3.4).
+    """Verify a base ticket and its Initiator Data, and return its keys (4.2.3.4).
 
     MPKr and TGKs are not forked yet. Raises Refused (Invalid TICKET).
     """
@@ -117,7 +117,7 @@ def open_for_responder(base: BaseTicket, tpk: bytes) -> TicketKeys:
 
 
 def check_initiator_data(ticket: TICKET, policy: TicketPolicy, keys: TicketKeys) -> None:
-    """Verify Vr with MPKr; refuse Initiator Data without the I flag and the other way round."""
+    """Verify Vr with MPKr; refuse Initiator Data without the I flag, or the flag without it."""
     if keys.mpkr is None:
         if ticket.initiator_data:
             raise Refused("the ticket has Initiator Data, but no I flag", ErrorNo.INVALID_TICKET)
@@ -135,10 +135,9 @@ def check_initiator_data(ticket: TICKET, policy: TicketPolicy, keys: TicketKeys)
 
 
 def initiator_data(ticket: TICKET) -> tuple[V, V]:
-    """Vi and Vr in the Initiator Data of a forked ticket (6.10).
+    """Return Vi and Vr in the Initiator Data of a forked ticket (6.10).
 
-    Raises Refused (Invalid TICKET) unless they are its only V payloads and Vr its last
-    payload.
+    Raises Refused (Invalid TICKET) unless they are its only V payloads and Vr is its last payload.
     """
     base = ticket.offset + getattr(ticket, "initiator_data_at", 0)
     try:
@@ -163,10 +162,11 @@ def resolve_resp(
     keys: TicketKeys,
     responder: Identity,
 ) -> bytes:
-    """RESOLVE_RESP with the keys of a ticket for `responder`, the identity that acts (4.2.3.5).
+    """Make the RESOLVE_RESP with the keys of a ticket for `responder` (4.2.3.5).
 
-    `key` is what the request came with: the pre-shared key or the envelope key. With the I flag
-    MPKr and the TGKs are forked. Draws RANDRkms, then the SPIs of the MPKs.
+    `responder` is the identity that acts. `key` is the key that came with the request: the
+    pre-shared key or the envelope key. With the I flag, MPKr and the TGKs are forked. Draws
+    RANDRkms, then the SPIs of the MPKs.
     """
     modifier = None
     if TicketFlag.I in policy.flags:
@@ -184,7 +184,7 @@ def resolve_resp_with(
     keys: TicketKeys,
     modifier: Modifier | None,
 ) -> bytes:
-    """RESOLVE_RESP with keys as they are, forked with `modifier` or not (4.2.3.5)."""
+    """Make the RESOLVE_RESP with keys as they are, forked with `modifier` or not (4.2.3.5)."""
     after: list[Payload] = []
     if modifier is not None:
         after = [
@@ -210,11 +210,11 @@ def accept_resolve_resp(
     response: bytes | Message,
     policy: TicketPolicy | None = None,
 ) -> ResolvedTicket:
-    """Verify the response to a RESOLVE_INIT and take its keys (4.2.3.6).
+    """Verify the response to a RESOLVE_INIT and return its keys (4.2.3.6).
 
-    `key` is the pre-shared key or the envelope key, `policy` that of the ticket, where that is
-    known already. Raises ErrorReceived when the KMS refused, Refused when the response does not
-    verify or lacks half of the modifier, WireError when it cannot be read.
+    `key` is the pre-shared key or the envelope key. `policy` is that of the ticket, if already
+    known. Raises ErrorReceived if the KMS refused, Refused if the response does not verify or lacks
+    half of the modifier, WireError if it cannot be read.
     """
     incoming = verified_response(env, request, key, response)
     policy = policy or TicketPolicy.of(request.ticket)
@@ -226,7 +226,7 @@ def accept_resolve_resp(
 
 
 def check_modifier(modifier: Modifier, keys: TicketKeys) -> None:
-    """Refuse a RANDRkms shorter than the longest key that it forked (12.1)."""
+    """Refuse a RANDRkms that is shorter than the longest key forked with it (12.1)."""
     forked = [key.key for key in keys.keys if key.type in (KeyType.TGK, KeyType.TGK_SALT)]
     if keys.mpkr is not None:
         forked.append(keys.mpkr.key)
@@ -236,9 +236,10 @@ def check_modifier(modifier: Modifier, keys: TicketKeys) -> None:
 
 
 def read_modifier(incoming: Incoming, policy: TicketPolicy) -> Modifier | None:
-    """The modifier in RESOLVE_RESP or TRANSFER_RESP (interpretation 27).
+    """Return the modifier in RESOLVE_RESP or TRANSFER_RESP (interpretation 27).
 
-    Raises Refused when the I flag asks for one and it misses a half, or the other way round.
+    Raises Refused if the I flag is set and half of the modifier is missing, or if a modifier is
+    present without the flag.
     """
     responder = incoming.identity(IdRole.RESPONDER)
     randr_kms = incoming.rand(RandRole.KMS)

@@ -1,6 +1,6 @@
 """The responder's side of Ticket Transfer (RFC 6043 4.2.2.2, 4.2.2.3).
 
-`read_transfer_init` and `check_acceptable` before the KMS is asked, `verify_transfer_init`
+Call `read_transfer_init` and `check_acceptable` before asking the KMS. Call `verify_transfer_init`
 once the ticket is resolved, then `transfer_resp`.
 """
 
@@ -45,10 +45,10 @@ def check_acceptable(
     accept_policy: AcceptPolicy,
     apps: Sequence[Identity] = (),
 ) -> None:
-    """What a responder can refuse without asking the KMS (4.2.2.2). Raises Refused.
+    """Refuse what a responder can refuse without asking the KMS (4.2.2.2). Raises Refused.
 
-    `apps` are the application IDs of this end; a ticket that names some is good for
-    those alone.
+    `apps` are the application IDs of this end. A ticket that names applications is valid only for
+    those.
     """
     check_usable(init.policy, env, init.initiator, F.O)
     env.check_fresh(init.incoming.t)
@@ -66,7 +66,7 @@ def check_acceptable(
 
 @dataclass(frozen=True, slots=True)
 class VerifiedInit:
-    """A TRANSFER_INIT that verified, with the ticket that it carries resolved."""
+    """A verified TRANSFER_INIT with its resolved ticket."""
 
     init: TransferInit
     resolved: ResolvedTicket
@@ -78,7 +78,7 @@ def verify_transfer_init(
 ) -> VerifiedInit:
     """Verify TRANSFER_INIT with MPKi (4.2.3.6). Raises Refused.
 
-    `local` stands in for an IDRr that was left out, the ticket's IDRi for IDRi.
+    If IDRr is omitted, `local` is used; if IDRi is omitted, the ticket's IDRi is used.
     """
     if resolved.policy != init.policy:
         raise Refused("another ticket was resolved than this message carries")
@@ -103,13 +103,12 @@ def transfer_resp(
     kemac_keys: Sequence[KeyData] = (),
     arrange: Arrange | None = None,
 ) -> tuple[bytes | None, Session]:
-    """TRANSFER_RESP (None when the F flag wants no answer) and the responder's session.
+    """Make the TRANSFER_RESP (None if the F flag asks for no answer) and the responder's session.
 
-    Opens the KEMAC of the initiator first. `local` is IDRr of the answer unless the KMS gave
-    one, which then is echoed. `policies` are used where the
-    initiator offered none; `kemac_keys` need the M flag (4.2.2.3); `arrange` may change the
-    crypto sessions of the answer. Draws RANDRr if the G flag asks for it, then an SSRC for
-    each crypto session without one.
+    Decrypts the initiator's KEMAC first. `local` is the IDRr of the answer, unless the KMS sent
+    one, which is then echoed. `policies` are used where the initiator offered none. `kemac_keys`
+    need the M flag (4.2.2.3). `arrange` may change the crypto sessions of the answer. Draws RANDRr
+    if the G flag asks for it, then an SSRC for each crypto session without one.
     """
     init, resolved = verified.init, verified.resolved
     policy, flags = init.policy, init.policy.flags
@@ -154,7 +153,7 @@ def transfer_resp(
 def _answer(
     env: Environment, verified: VerifiedInit, session: Session, kemac_keys: Sequence[KeyData]
 ) -> tuple[bytes, Session]:
-    """The TRANSFER_RESP that tells of a session, and the session that has sent it."""
+    """Return the TRANSFER_RESP for a session, and the session after sending it."""
     init, modifier = verified.init, verified.resolved.modifier
     keys = init.keys(session.mpk, response=True, randr_r=session.randr_r)
     t = env.timestamp()

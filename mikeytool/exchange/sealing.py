@@ -1,8 +1,8 @@
-"""Protecting a message again after it was edited: the reverse of `inspect`.
+"""Protect a message again after editing: the reverse of `inspect`.
 
-Which keys there are and what they cover, `inspect_keys` and `inspect_context` say for both.
-Nothing is checked, because messages are crafted to be wrong as well; what no key covers stays
-as it is.
+`inspect_keys` and `inspect_context` tell both modules which keys there are and what they cover.
+Nothing is checked, because messages may be made wrong on purpose. What no key covers stays
+unchanged.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Keys = Mapping[int, Sequence[Payload]]
 
 @dataclass(slots=True)
 class Sealed:
-    """A message, and what in it was written anew, in words for people.
+    """A message, and a description for people of what was rewritten in it.
 
-    `kemacs` are the offsets, as they were before, of those KEMACs that were encrypted;
-    `notes` say what the message is no good for all the same.
+    `kemacs` are the original offsets of the KEMACs that were encrypted. `notes` say what is still
+    wrong with the message.
     """
 
     message: Message
@@ -55,20 +55,20 @@ def seal_message(
     *,
     keys: Keys | None = None,
 ) -> Sealed:
-    """Write everything in a message that keys of `ring` cover.
+    """Rewrite everything in a message that keys of `ring` cover.
 
-    The ticket first (its KEMAC and MAC), then the message's own KEMAC, then V, the MAC of
-    KEMAC or SIGN, and Initiator Data: Vr before the V that covers it, but in TRANSFER_INIT
-    Vi and Vr behind the V that Vi repeats. A private key signs when it is that of the
-    certificate in CERT, or the only one there is and no certificate is.
+    The ticket comes first (its KEMAC and MAC), then the message's own KEMAC, then V, the MAC of
+    KEMAC or SIGN, and Initiator Data. Vr is written before the V that covers it; in TRANSFER_INIT,
+    Vi and Vr are written after the V that Vi repeats. A private key signs if it belongs to the
+    certificate in CERT, or if it is the only key and there is no certificate.
 
-    `message` has `raw`, and its payloads their `offset` and `length` in that, as from
-    `Message.read`. `keys` is what KEMACs are to hold, by their offset, those in Ticket Data
-    too; other KEMACs keep their Encr data. `init`, `identities` and `earlier` are those of
-    `inspect_message`. Of several keys that fit, the first is taken, never one of another name.
+    `message` has `raw`, and its payloads have their `offset` and `length` in it, as from
+    `Message.read`. `keys` is the intended content of KEMACs by their offset, including those in
+    Ticket Data; other KEMACs keep their Encr data. `init`, `identities` and `earlier` are those of
+    `inspect_message`. If several keys fit, the first is used, but never a key with another name.
 
-    Raises UsageError for key data that the algorithm does not take, Refused for algorithms
-    and PRFs that are unknown.
+    Raises UsageError for key data that the algorithm does not accept, Refused for unknown
+    algorithms and PRFs.
     """
     before = [*earlier, *([] if init is None else [init])]
     sealer = _Sealer(message, ring, before, identities or {}, keys or {})
@@ -85,7 +85,7 @@ def seal_message(
 
 
 class _Sealer:
-    """A message while its payloads are written anew, one after the other."""
+    """A message while its payloads are rewritten in turn."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class _Sealer:
         return Context.of(self.message, self._earlier, self._identities)
 
     def ticket(self) -> None:
-        """KEMAC and MAC of a base ticket, under its TPK (RFC 6043 A.1)."""
+        """Write KEMAC and MAC of a base ticket, under its TPK (RFC 6043 A.1)."""
         ticket = self.message.find(TICKET)
         if ticket is None:
             return
@@ -134,7 +134,7 @@ class _Sealer:
         self.sealed.written.append("the ticket")
 
     def kemac(self) -> None:
-        """The KEMAC of the message, and its MAC where that covers it alone."""
+        """Write the KEMAC of the message, and its MAC if that covers only the KEMAC."""
         context, kemac = self._context, self.message.find(KEMAC)
         self._chosen = self._choose(context)
         if kemac is None or self._chosen is None:
@@ -161,7 +161,7 @@ class _Sealer:
             self.sealed.written.append("the MAC of KEMAC")
 
     def _note_stale(self, context: Context, kemac: KEMAC, keys: MessageKeys) -> None:
-        """Note Encr data that was not encrypted again after its T, RAND or key changed."""
+        """Note Encr data that was not encrypted again although its T, RAND or key changed."""
         try:
             kemac_payloads(context, kemac, keys)
         except MikeyError:
@@ -171,7 +171,7 @@ class _Sealer:
             )
 
     def _choose(self, context: Context) -> Protection | None:
-        """The keys of a message: those that its MAC has verified with, else the first."""
+        """Return the keys that verified the MAC of a message, or else the first ones."""
         candidates = list(protections(context, self._ring, inspect_tickets(context, self._ring)))
         end, lone = context.end, context.lone_kemac
         covers, tag, alg = context.covers(), b"", 0
@@ -187,7 +187,7 @@ class _Sealer:
         return next((one for one in candidates if not one.is_guess), None)
 
     def _sender(self, context: Context, keys: MessageKeys) -> list[Payload]:
-        """The ID before the keys of a lone KEMAC: the one in it, else that of the sender."""
+        """Return the ID before the keys of a lone KEMAC: the one in it, or else the sender's."""
         kemac = context.lone_kemac
         if kemac is None:
             return []
@@ -200,7 +200,7 @@ class _Sealer:
             return [ID(id_type=int(sender.id_type), id_data=sender.data)]
 
     def initiator_data(self) -> None:
-        """Vi, the V of TRANSFER_INIT again, and Vr under MPKr (RFC 6043 6.10)."""
+        """Write Vi, a copy of the V of TRANSFER_INIT, and Vr under MPKr (RFC 6043 6.10)."""
         ticket = self.message.find(TICKET)
         if ticket is None or not ticket.initiator_data:
             return
@@ -224,7 +224,7 @@ class _Sealer:
             self.sealed.written.append("Initiator Data")
 
     def end(self) -> None:
-        """The MAC or signature that covers the message."""
+        """Write the MAC or signature that covers the message."""
         context = self._context
         end, covers = context.end, context.covers()
         if end is None or covers is None:
@@ -246,7 +246,7 @@ class _Sealer:
             self.sealed.written.append("the MAC")
 
     def _sign(self, old: SIGN) -> None:
-        """SIGN, which may become longer or shorter with another key."""
+        """Write SIGN; its length may change with another key."""
         certificate = signing_certificate(self.message)
         if certificate is not None:
             key = self._ring.private_key(certificate)
@@ -267,9 +267,9 @@ class _Sealer:
             self.sealed.written.append("SIGN")
 
     def _put(self, old: P, new: P) -> P:
-        """Put a payload in the place of another, and move what is behind it; gives it back.
+        """Replace a payload, move what follows it, and return the new payload.
 
-        Raises UsageError when it is too long.
+        Raises UsageError if it is too long.
         """
         raw = self.message.raw
         if isinstance(new, Chained):
@@ -290,7 +290,7 @@ class _Sealer:
 
 
 def _tpk(base: BaseTicket, ring: KeyRing) -> bytes | None:
-    """The TPK of a ticket: the one that opens it as it is, else the first."""
+    """Return the TPK that opens a ticket in its current form, or else the first."""
     name = None if base.tpk_id is None else base.tpk_id.data
     candidates = list(ring.tpks_of(name))
     for one in candidates:
@@ -303,7 +303,7 @@ def _tpk(base: BaseTicket, ring: KeyRing) -> bytes | None:
 def _encrypted(
     kemac: KEMAC, inside: Sequence[Payload], keys: MessageKeys, csb_id: int, t: Timestamp
 ) -> KEMAC:
-    """A KEMAC that holds other payloads."""
+    """Return a KEMAC with other encrypted payloads."""
     data = encrypt(kemac.encr_alg, build_chain(inside), keys, csb_id, t)
     length = _kept(kemac.encr_data_len, len(kemac.encr_data), len(data))
     return kemac.copy(encr_data=data, encr_data_len=length)
@@ -315,5 +315,5 @@ def _with_ticket_data(ticket: TICKET, data: bytes) -> TICKET:
 
 
 def _kept(given: int | None, before: int, now: int) -> int | None:
-    """A length field: as it was given, right or wrong, until what it counts changes."""
+    """Return a length field: the given value, right or wrong, until the counted data changes."""
     return given if before == now else None

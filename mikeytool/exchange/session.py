@@ -1,7 +1,7 @@
-"""A crypto session bundle as it stands after Ticket Transfer, and its media keys.
+"""The state of a crypto session bundle after Ticket Transfer, and its media keys.
 
-Both ends build the same `Session`; what differs is the role, which tells them which crypto
-sessions are theirs to send (interpretation 14).
+Both ends build the same `Session` except for the role, which determines the crypto sessions that
+each end sends (interpretation 14).
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ from mikeytool.wire.registry import (
 from mikeytool.wire.srtp_policy import SRTP_DEFAULTS, SrtpPolicy
 
 KEY_OVERLAP = 120
-"""Seconds that a key is good for after an update has replaced it."""
+"""How long a key stays valid after an update has replaced it, in seconds."""
 MAX_SALT = 32
 DEFAULT_TEK_LENGTH = SRTP_DEFAULTS[SrtpParam.ENCR_KEY_LENGTH]
 DEFAULT_SALT_LENGTH = SRTP_DEFAULTS[SrtpParam.SALT_KEY_LENGTH]
-"""In octets: RFC 3711's 128-bit master key and 112-bit master salt (interpretation 3)."""
+"""In octets. RFC 3711 uses a 128-bit master key and a 112-bit master salt (interpretation 3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CryptoSession:
-    """One negotiated crypto session; `policy` is None only under an Empty map.
+    """One negotiated crypto session. `policy` is None only under an Empty map.
 
-    `by_initiator` tells which end sends; `previous` is the SPI of the key that an update
-    has replaced last, at `replaced_ns` in Unix nanoseconds. It stays good for KEY_OVERLAP, so
-    that no packet in flight is lost, and no longer: a member that left may have it.
+    `by_initiator` is true if the initiator sends. `previous` is the SPI of the key that the latest
+    update replaced, and `replaced_ns` is the time of that update in Unix nanoseconds. The old key
+    stays valid for KEY_OVERLAP, so that no packet in flight is lost. It does not stay valid longer,
+    because a member that has left may know it.
     """
 
     entry: GenericIdEntry
@@ -52,18 +53,18 @@ class CryptoSession:
     replaced_ns: int = 0
 
     def overlap(self, now_ns: int) -> tuple[bytes, ...]:
-        """The SPIs of replaced keys that are still good."""
+        """Return the SPIs of replaced keys that are still valid."""
         return self.previous if now_ns < self.replaced_ns + KEY_OVERLAP * NS else ()
 
     @property
     def ssrc(self) -> int | None:
-        """The SSRC, None when its Session Data has none."""
+        """Return the SSRC, or None if there is none in the Session Data."""
         data = srtp_session_data(self.entry)
         return None if data is None else data[0]
 
     @property
     def roc(self) -> int:
-        """The rollover counter at the start, 0 unless the Session Data gives it."""
+        """Return the initial rollover counter, or 0 if there is none in the Session Data."""
         data = srtp_session_data(self.entry)
         return 0 if data is None or data[1] is None else data[1]
 
@@ -71,7 +72,7 @@ class CryptoSession:
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class MediaKey:
-    """What protects the packets of one crypto session: for SRTP master key and salt."""
+    """The keys that protect one crypto session: for SRTP, the master key and master salt."""
 
     spi: bytes
     key: bytes = field(repr=False)
@@ -81,13 +82,13 @@ class MediaKey:
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A crypto session bundle in the hands of one end.
+    """A crypto session bundle as one end sees it.
 
-    `role` is None for an observer, who recovered it from a capture: then `local` is the
-    initiator, `remote` the responder, and no crypto session is one's own to send.
-    `keys` are the session keys as they are used: TGKs of the ticket are forked already.
-    `mpk` protected the last message of the exchange and will protect updates (5.2);
-    `last_t` is the largest T, as 64 bits, that was sent or seen under that key.
+    `role` is None for an observer, who recovered the session from a capture. In that case `local`
+    is the initiator, `remote` is the responder, and the observer sends in no crypto session. `keys`
+    are the session keys ready for use: TGKs of the ticket are already forked. `mpk` protected the
+    last message of the exchange and will protect updates (5.2). `last_t` is the largest T, as 64
+    bits, that was sent or received under that key.
     """
 
     csb_id: int
@@ -111,14 +112,14 @@ class Session:
         raise Refused(f"crypto session {cs_id} {named}; a key comes in the ticket or a KEMAC")
 
     def media_key(self, crypto_session: CryptoSession, spi: bytes | None = None) -> MediaKey:
-        """TEK and salt of a crypto session under its key, or the key of an SPI (5.1.3).
+        """Return the TEK and salt of a crypto session, for its key or that of `spi` (5.1.3).
 
-        Raises Refused when there is no such key.
+        Raises Refused if there is no such key.
         """
         key = self._key_of(crypto_session, crypto_session.entry.spi if spi is None else spi)
         tek_length, salt_length = key_lengths(crypto_session)
         if key.type in (KeyType.TEK, KeyType.TEK_SALT):
-            # A TEK without a salt leaves SRTP with its default, a salt of zeros.
+            # With a TEK without a salt, SRTP uses its default, a salt of zeros.
             return MediaKey(key.spi or b"", key.key, key.salt or bytes(salt_length))
         flags = self.policy.flags
         derived = session_keys(
@@ -132,16 +133,16 @@ class Session:
         return MediaKey(key.spi or b"", derived.tek(tek_length), salt)
 
     def is_local(self, crypto_session: CryptoSession) -> bool:
-        """Whether a crypto session is this end's to send."""
+        """Return whether this end sends in a crypto session."""
         if self.role is None:
             return False
         return crypto_session.by_initiator == (self.role == IdRole.INITIATOR)
 
     def admits_any(self, crypto_session: CryptoSession) -> bool:
-        """Whether a crypto session to receive stands for the streams of many.
+        """Return whether a crypto session may receive the streams of several senders.
 
-        That is so under a group key, which is a TEK+SALT (interpretation 13): any SSRC but
-        this end's own may then come.
+        This is the case under a group key, which is a TEK+SALT (interpretation 13). Any SSRC other
+        than this end's own is then accepted.
         """
         entry = crypto_session.entry
         if self.role is None or self.is_local(crypto_session) or entry.protocol != ProtType.SRTP:
@@ -149,7 +150,7 @@ class Session:
         return bool(self._key_of(crypto_session, entry.spi).type == KeyType.TEK_SALT)
 
     def check(self) -> None:
-        """Refuse a bundle that cannot work: a session without key, or one key stream twice."""
+        """Refuse a bundle with a crypto session without a key, or with two on one key stream."""
         streams: set[tuple[bytes, int]] = set()
         for crypto_session in self.crypto_sessions:
             if crypto_session.policy is not None:
@@ -168,13 +169,13 @@ class Session:
 
 
 def sp_value(policy: SP | None, kind: SrtpParam) -> int | None:
-    """A parameter of an SRTP policy as a number, None when it is not set."""
+    """Return a parameter of an SRTP policy as a number, or None if it is not set."""
     params = () if policy is None else policy.policy_param
     return next((int.from_bytes(p.value) for p in params if p.type == kind), None)
 
 
 def key_lengths(crypto_session: CryptoSession) -> tuple[int, int]:
-    """TEK and salt length in octets that a crypto session takes (interpretation 3)."""
+    """Return the TEK and salt lengths of a crypto session, in octets (interpretation 3)."""
     if crypto_session.entry.protocol != ProtType.SRTP:
         return DEFAULT_TEK_LENGTH, DEFAULT_SALT_LENGTH
     policy = SrtpPolicy(crypto_session.policy)
@@ -182,7 +183,7 @@ def key_lengths(crypto_session: CryptoSession) -> tuple[int, int]:
 
 
 def check_policies(policies: Iterable[SP], prf: int) -> None:
-    """Refuse SRTP policies with keys that no cipher has, or too long for the profile (12.1)."""
+    """Refuse SRTP policies with key lengths that no cipher has or the profile forbids (12.1)."""
     most = profile_of(prf).key_length
     for policy in policies:
         if policy.protocol != ProtType.SRTP:
@@ -203,7 +204,7 @@ def check_policies(policies: Iterable[SP], prf: int) -> None:
 
 
 def check_key_lengths(crypto_session: CryptoSession, media: MediaKey) -> None:
-    """Refuse a TEK or salt of another length than the policy has."""
+    """Refuse a TEK or salt whose length differs from that in the policy."""
     if crypto_session.entry.protocol != ProtType.SRTP:
         return
     for name, wanted, have in zip(
@@ -231,9 +232,9 @@ def check_session_keys(keys: Iterable[KeyData], prf: int) -> None:
 
 
 def choose_spi(keys: Sequence[KeyData], entries: Iterable[GenericIdEntry]) -> bytes:
-    """The SPI for one more crypto session: a key that none uses yet, else the first.
+    """Choose the SPI for another crypto session: that of an unused key, or of the first key.
 
-    Empty when there is no key.
+    Returns an empty SPI if there is no key.
     """
     used = {entry.spi for entry in entries}
     spis = [key.spi or b"" for key in keys]

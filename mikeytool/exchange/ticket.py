@@ -1,4 +1,4 @@
-"""The MIKEY base ticket (RFC 6043 appendix A) and the keys that a ticket hands out."""
+"""The MIKEY base ticket (RFC 6043 appendix A) and the keys in a ticket."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _TGK_TYPES = (KeyType.TGK, KeyType.TGK_SALT)
 
 @dataclass(frozen=True, slots=True)
 class TicketKeys:
-    """The keys that a ticket encodes, as the KMS hands them out in a KEMAC.
+    """The keys that a ticket encodes, as the KMS sends them in a KEMAC.
 
-    `mpkr` is None without key forking; for a responder it is the forked one, as are the
-    TGKs among `keys`.
+    `mpkr` is None without key forking. For a responder, `mpkr` and the TGKs among `keys` are
+    forked.
     """
 
     mpki: KeyData
@@ -52,16 +52,16 @@ class TicketKeys:
     keys: tuple[KeyData, ...]
 
     def sub_payloads(self) -> list[KeyData]:
-        """MPKi, MPKr and the others, in the order that KEMAC has them (4.2.1.5, 4.2.3.5)."""
+        """Return MPKi, MPKr and the others in the order of the KEMAC (4.2.1.5, 4.2.3.5)."""
         first = [self.mpki] if self.mpkr is None else [self.mpki, self.mpkr]
         return [*first, *self.keys]
 
     @classmethod
     def of(cls, sub_payloads: Sequence[KeyData], flags: TicketFlag) -> TicketKeys:
-        """Sort what a KEMAC from the KMS holds.
+        """Sort the keys in a KEMAC from the KMS.
 
-        Raises Refused unless there is one MPK without forking, two with it, before all
-        other keys (interpretation 19).
+        Raises Refused unless the KEMAC starts with one MPK without forking, or two with forking,
+        and has no others (interpretation 19).
         """
         mpks = [key for key in sub_payloads if key.type == KeyType.MPK]
         wanted = 2 if TicketFlag.I in flags else 1
@@ -76,7 +76,7 @@ class TicketKeys:
         return cls(mpki, mpkr, tuple(sub_payloads[wanted:]))
 
     def forked(self, prf: int, id_data: bytes, randr_kms: bytes) -> TicketKeys:
-        """MPKr' and the TGKs' for one responder; no other key changes (5.1.1)."""
+        """Fork MPKr and the TGKs for one responder; all other keys stay unchanged (5.1.1)."""
         mpkr = self.mpkr
         if mpkr is not None:
             mpkr = _with_key(mpkr, fork_mpkr(prf, mpkr.key, id_data, randr_kms))
@@ -90,20 +90,20 @@ class TicketKeys:
 
 
 def _with_key(key: KeyData, octets: bytes) -> KeyData:
-    """A copy of a key data sub-payload with other key octets; salt and SPI stay."""
+    """Return a copy of a key data sub-payload with other key octets; salt and SPI stay."""
     return key.copy(key=octets, key_data_len=None)
 
 
 def new_key(kind: KeyType, key: bytes, salt: bytes | None, spi: bytes) -> KeyData:
-    """A key with its SPI, which every key that is handed out has (6.2.1)."""
+    """Return a key with its SPI; every key that is sent has one (6.2.1)."""
     return KeyData(type=int(kind), kv=_SPI, key=key, salt=salt, spi=spi)
 
 
 def for_key_wrap(env: Environment, encr_alg: int, keys: Sequence[KeyData]) -> tuple[KeyData, ...]:
-    """The keys as an encryption algorithm takes them.
+    """Return the keys in the form that an encryption algorithm accepts.
 
-    AES-KW wants a multiple of 8 octets (interpretation 3), so the SPI of the last key gets
-    as many more as that takes.
+    AES-KW needs a multiple of 8 octets (interpretation 3), so the SPI of the last key is extended
+    as necessary.
     """
     missing = _missing(encr_alg, keys)
     if not missing:
@@ -114,7 +114,7 @@ def for_key_wrap(env: Environment, encr_alg: int, keys: Sequence[KeyData]) -> tu
 
 
 def check_fit(encr_alg: int, keys: Sequence[KeyData]) -> None:
-    """Refuse (Invalid EA) to send keys, whose SPIs are fixed, as AES-KW does not take them."""
+    """Refuse (Invalid EA) keys with fixed SPIs if AES-KW does not accept their length."""
     if missing := _missing(encr_alg, keys):
         raise Refused(
             f"the answer is to be encrypted with AES-KW, and the keys for it are {missing} octets"
@@ -142,11 +142,10 @@ def make_ticket(
     tpk_id: Identity | None,
     encr_alg: EncrAlg | None = None,
 ) -> tuple[TICKET, TicketKeys]:
-    """A base ticket for a granted policy, and what its maker gets of it (A.1, A.2).
+    """Make a base ticket for a granted policy, and the keys for its maker (A.1, A.2).
 
-    `encr_alg` is another one than the profile's default. Draws the MPK and its SPI, the
-    RAND, then the SPIs of MPKi and MPKr. Raises Refused (Invalid EA) for an algorithm that
-    does not go with the profile.
+    `encr_alg` replaces the profile's default. Draws the MPK and its SPI, the RAND, then the SPIs of
+    MPKi and MPKr. Raises Refused (Invalid EA) for an algorithm that is not in the profile.
     """
     profile = profile_of(policy.prf)
     encr_alg = encr_alg or profile.encr_alg
@@ -190,18 +189,18 @@ def _split(
 
 
 def ticket_octets(ticket: TICKET) -> bytes:
-    """A TICKET payload from Ticket Type to the end of Ticket Data."""
+    """Return a TICKET payload from Ticket Type to the end of Ticket Data."""
     return build_chain([ticket])[1 : -2 - len(ticket.initiator_data)]
 
 
 def covered_by_ticket_mac(ticket: TICKET, mac_length: int) -> bytes:
-    """What the MAC of a base ticket covers: Ticket Type up to the MAC (A.1)."""
+    """Return what the MAC of a base ticket covers: Ticket Type up to the MAC (A.1)."""
     return ticket_octets(ticket)[:-mac_length]
 
 
 @dataclass(frozen=True, slots=True)
 class BaseTicket:
-    """The Ticket Data of a base ticket, read but not yet verified."""
+    """The Ticket Data of a base ticket, read but not verified yet."""
 
     ticket: TICKET
     policy: TicketPolicy
@@ -213,10 +212,10 @@ class BaseTicket:
 
     @classmethod
     def of(cls, ticket: TICKET) -> BaseTicket:
-        """Read Ticket Data of a base ticket, also in the form of 3GPP (interpretation 39).
+        """Read Ticket Data of a base ticket, in the 3GPP form as well (interpretation 39).
 
-        Raises Refused (Invalid TICKET) for another Ticket Type or missing payloads,
-        WireError for what cannot be read.
+        Raises Refused (Invalid TICKET) for another Ticket Type or missing payloads, WireError if it
+        cannot be read.
         """
         policy = TicketPolicy.of(ticket)
         if policy.ticket_type != TicketType.BASE_3GPP:
@@ -239,25 +238,25 @@ class BaseTicket:
         )
 
     def open(self, tpk: bytes) -> TicketKeys:
-        """Verify the ticket with its TPK and give its keys, MPKr not forked.
+        """Verify the ticket with its TPK and return its keys, with MPKr not forked.
 
-        Raises as `decrypt` does. The SPIs of MPKi and MPKr are those of the MPK: nobody
-        ever names them.
+        Raises as `decrypt` does. MPKi and MPKr keep the SPI of the MPK, because no message refers
+        to it.
         """
         return self.split(self.decrypt(tpk))
 
     def split(self, inside: Sequence[KeyData]) -> TicketKeys:
-        """The keys that come of what the KEMAC holds, MPKr not forked (A.2.2)."""
+        """Derive the ticket's keys from the content of its KEMAC; MPKr is not forked (A.2.2)."""
         mpk, *keys = inside
         mpki, mpkr = split_mpk(self.policy.prf, mpk.key, self.rand)
         second = _with_key(mpk, mpkr) if TicketFlag.I in self.policy.flags else None
         return TicketKeys(_with_key(mpk, mpki), second, tuple(keys))
 
     def decrypt(self, tpk: bytes) -> list[KeyData]:
-        """Verify the ticket with its TPK and give what its KEMAC holds, the MPK first.
+        """Verify the ticket with its TPK and return the content of its KEMAC, the MPK first.
 
-        Raises Refused (Invalid TICKET) when the MAC is wrong, algorithms are mixed, or
-        the KEMAC does not hold one MPK.
+        Raises Refused (Invalid TICKET) if the MAC is wrong, algorithms are mixed, or the KEMAC does
+        not contain exactly one MPK.
         """
         profile = profile_of(self.policy.prf)
         check_mac_alg(profile, self.v.auth_alg)

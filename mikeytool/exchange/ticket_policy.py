@@ -1,4 +1,4 @@
-"""The Ticket Policy: what TP and TICKET say to everyone (RFC 6043 6.10)."""
+"""The Ticket Policy: the unencrypted content of TP and TICKET (RFC 6043 6.10)."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ F = TicketFlag
 
 @dataclass(frozen=True, slots=True)
 class TicketPolicy:
-    """A Ticket Policy. Optional parts are None or empty when they are left out.
+    """A Ticket Policy. Optional parts are None or empty when they are omitted.
 
-    `rekey` is the rekeying interval in seconds. `keys` is what a TP asks for: None leaves
-    it to the KMS, an empty tuple asks for no key (interpretation 10).
+    `rekey` is the rekeying interval in seconds. `keys` is what a TP asks for: None leaves the
+    choice to the KMS, an empty tuple asks for no key (interpretation 10).
     """
 
     prf: int
@@ -57,9 +57,9 @@ class TicketPolicy:
     def of(cls, payload: TP) -> Self:
         """Read the policy in a TP or TICKET payload.
 
-        Raises WireError for TP Data that cannot be read, Refused (Invalid TPpar) for
-        payloads that may stand there only once and stand there twice, and for a KEMAC
-        in a granted policy. Payloads that are not expected are ignored.
+        Raises WireError for TP Data that cannot be read. Raises Refused (Invalid TPpar) for
+        duplicates of payloads that may occur only once, and for a KEMAC in a granted policy.
+        Unexpected payloads are ignored.
         """
         base = payload.offset + getattr(payload, "tp_data_at", 0)
         ids, times, kemacs = _sorted(list(leading_chain(payload.tp_data, base=base)))
@@ -81,11 +81,11 @@ class TicketPolicy:
         )
 
     def tp(self) -> TP:
-        """The policy as a TP payload, what it asks for included."""
+        """Return the policy as a TP payload, including what it asks for."""
         return TP(**self._fields(self.keys))
 
     def ticket(self, ticket_data: bytes) -> TICKET:
-        """The policy as the granted one of a TICKET payload, without Initiator Data."""
+        """Return the policy as granted, in a TICKET payload without Initiator Data."""
         return TICKET(**self._fields(None), ticket_data=ticket_data)
 
     def _fields(self, keys: tuple[KeyData, ...] | None) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class TicketPolicy:
         }
 
     def _payloads(self, keys: tuple[KeyData, ...] | None) -> list[Payload]:
-        """TP Data in the order that RFC 6043 6.10 gives."""
+        """Return TP Data in the order of RFC 6043 6.10."""
         made: list[Payload] = []
         if self.kms is not None:
             made.append(self.kms.idr(IdRole.KMS))
@@ -122,7 +122,7 @@ class TicketPolicy:
         return made
 
     def check_flags(self) -> None:
-        """Raise Refused (Invalid TPpar) when the flags contradict each other (6.10)."""
+        """Raise Refused (Invalid TPpar) if the flags contradict each other (6.10)."""
         for broken, text in flag_faults(self.flags):
             if broken:
                 raise Refused(
@@ -140,7 +140,7 @@ class TicketPolicy:
             )
 
     def check_validity(self, now_ns: int) -> None:
-        """Raise Refused (Invalid TICKET) outside of TRs to TRe (interpretation 20)."""
+        """Raise Refused (Invalid TICKET) outside the period from TRs to TRe (interpretation 20)."""
         for t in (self.valid_from, self.valid_to):
             if t is not None and t.unix_ns is None:
                 raise Refused(
@@ -159,13 +159,13 @@ class TicketPolicy:
 
     @property
     def seconds(self) -> int | None:
-        """How long the policy is valid, None without an end or with unknown times."""
+        """Return how long the policy is valid, or None without an end or with unknown times."""
         start = self.valid_from.unix_ns if self.valid_from else None
         end = self.valid_to.unix_ns if self.valid_to else None
         return None if start is None or end is None else (end - start) // NS
 
     def granted(self) -> TicketPolicy:
-        """The policy without what only a request says."""
+        """Return the policy without the parts that only a request has."""
         return replace(self, keys=None)
 
 
@@ -180,18 +180,18 @@ _DEPENDENCIES = tuple(
         (F.M, F.F, "M needs F"),
     )
 )
-"""Where the first is set, one of the second must be (RFC 6043 6.10)."""
+"""If a flag of the first is set, one of the second must be set (RFC 6043 6.10)."""
 
 
 def flag_faults(flags: TicketFlag) -> Iterable[tuple[bool, str]]:
-    """The dependencies of RFC 6043 6.10, each with whether `flags` breaks it."""
+    """Return the dependencies of RFC 6043 6.10, each with whether `flags` breaks it."""
     bits = int(flags)
     for given, needed, text in _DEPENDENCIES:
         yield bits & given == given and not bits & needed, text
 
 
 def wanted_key(kind: KeyType, length: int, salt_length: int, spi: bytes | None = None) -> KeyData:
-    """What a TP asks for: a key of that type and length, all zero (RFC 6043 6.10)."""
+    """Return the form in which a TP asks for a key: type and length, all zero (RFC 6043 6.10)."""
     return KeyData(
         type=kind.value,
         kv=(KeyValidity.NULL if spi is None else KeyValidity.SPI).value,
@@ -204,7 +204,7 @@ def wanted_key(kind: KeyType, length: int, salt_length: int, spi: bytes | None =
 def _sorted(
     inside: list[Payload],
 ) -> tuple[dict[int, list[Identity]], dict[int, Timestamp], list[KEMAC]]:
-    """Identities by role, times by role, and KEMACs."""
+    """Return identities by role, times by role, and KEMACs."""
     ids: dict[int, list[Identity]] = {}
     times: dict[int, Timestamp] = {}
     kemacs: list[KEMAC] = []

@@ -1,7 +1,7 @@
-"""The Ticket Transfer exchange (RFC 6043 4.2.2): what both of its ends do.
+"""The Ticket Transfer exchange (RFC 6043 4.2.2): what both ends do.
 
-The initiator's side is in `initiator`, the responder's in `responder`, and that of an observer
-of both messages in `recover`.
+The initiator's side is in `initiator`, the responder's in `responder`, and that of an observer of
+both messages in `recover`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TEKS = (KeyType.TEK, KeyType.TEK_SALT)
 
 @dataclass(frozen=True, slots=True)
 class TransferInit:
-    """A TRANSFER_INIT, made here or read; nothing is true before it is verified."""
+    """A TRANSFER_INIT, made here or read; do not trust it until it is verified."""
 
     incoming: Incoming
     ticket: TICKET
@@ -55,11 +55,11 @@ class TransferInit:
 
     @property
     def raw(self) -> bytes:
-        """The octets of the message."""
+        """Return the octets of the message."""
         return self.incoming.raw
 
     def keys(self, mpk: bytes, *, response: bool, randr_r: bytes = b"") -> MessageKeys:
-        """The keys that protect the message under an MPK, or the answer to it (5.1.2)."""
+        """Return the keys that protect the message under an MPK, or the answer to it (5.1.2)."""
         inc = self.incoming
         return message_keys(
             inc.profile.prf,
@@ -72,7 +72,7 @@ class TransferInit:
 
 
 def read_transfer_init(message: bytes | Message) -> TransferInit:
-    """Read TRANSFER_INIT and refuse what contradicts itself or its ticket's flags.
+    """Read a TRANSFER_INIT; refuse one that contradicts itself or its ticket's flags.
 
     Raises WireError and Refused.
     """
@@ -80,9 +80,9 @@ def read_transfer_init(message: bytes | Message) -> TransferInit:
 
 
 def transfer_init_of(incoming: Incoming, policy: TicketPolicy | None = None) -> TransferInit:
-    """The TRANSFER_INIT in a message, as `read_transfer_init` gives it.
+    """Return the TRANSFER_INIT in a message, as `read_transfer_init` does.
 
-    `policy` is that of its ticket, where that is known already.
+    `policy` is the policy of its ticket, if already known.
     """
     ticket = incoming.only(TICKET, ErrorNo.INVALID_TICKET)
     policy = policy or TicketPolicy.of(ticket)
@@ -112,7 +112,7 @@ def transfer_init_of(incoming: Incoming, policy: TicketPolicy | None = None) -> 
 def transfer_header(
     kind: DataType, profile: Profile, csb_id: int, entries: Sequence[GenericIdEntry], *, v: bool
 ) -> HDR:
-    """The header of a message of Ticket Transfer, with a GENERIC-ID map."""
+    """Return the header of a Ticket Transfer message, with a GENERIC-ID map."""
     return HDR(
         data_type=kind.value,
         v=int(v),
@@ -124,12 +124,12 @@ def transfer_header(
 
 
 def as_number(t: Timestamp) -> int:
-    """A timestamp as 64 bits, to compare it with others of its type."""
+    """Return a timestamp as 64 bits, for comparison with others of its type."""
     return int.from_bytes(t.ntp64)
 
 
 def transfer_rand_length(ticket_keys: TicketKeys, session_keys: Sequence[KeyData]) -> int:
-    """How long RANDRi and RANDRr are made: as long as the longest key they go with (12.1)."""
+    """Return the length of new RANDRi and RANDRr: that of the longest key they are for (12.1)."""
     return rand_length(ticket_keys.mpki.key, *(key.key for key in session_keys))
 
 
@@ -138,14 +138,17 @@ def check_transfer_rands(
 ) -> None:
     """Refuse RANDs that are together shorter than the longest MPK, TGK or GTGK (12.1).
 
-    No RAND goes into a TEK, so its length does not count.
+    The length of a TEK does not count, because no RAND is used with it.
     """
     roots = [key.key for key in session_keys if key.type not in _TEKS]
     check_rands((randr_i, randr_r), (*mpks, *roots))
 
 
 def refuse_unless(condition: bool, text: str) -> None:
-    """Raise Refused (Invalid TPpar) with `text` when the Ticket Policy forbids something."""
+    """Raise Refused (Invalid TPpar) with `text` if the condition is false.
+
+    The condition is something that the Ticket Policy must allow.
+    """
     if not condition:
         raise Refused(text, ErrorNo.INVALID_TPPAR)
 
@@ -153,10 +156,10 @@ def refuse_unless(condition: bool, text: str) -> None:
 def check_usable(
     policy: TicketPolicy, env: Environment, initiator: Identity | None, flag: TicketFlag
 ) -> None:
-    """Refuse a ticket that is no base ticket, out of its time, or for other processing.
+    """Refuse a ticket that is not a base ticket, is outside its validity or needs other processing.
 
-    `flag` is N for the initiator and O for the responder. With the I flag only the
-    requester of the ticket may send it (interpretation 18).
+    `flag` is N for the initiator and O for the responder. With the I flag, only the requester of
+    the ticket may send it (interpretation 18).
     """
     policy.check_base_ticket()
     policy.check_flags()
@@ -174,7 +177,7 @@ def check_usable(
 
 
 def check_apps(policy: TicketPolicy, apps: Sequence[Identity]) -> None:
-    """Refuse a ticket for applications, none of which is among `apps` (IDRapp, 6.10)."""
+    """Refuse a ticket for applications if none of them is in `apps` (IDRapp, 6.10)."""
     if policy.apps and not set(apps) & set(policy.apps):
         names = ", ".join(map(str, policy.apps))
         raise Refused(
@@ -184,7 +187,7 @@ def check_apps(policy: TicketPolicy, apps: Sequence[Identity]) -> None:
 
 
 def check_forked_tgk(policy: TicketPolicy, keys: TicketKeys) -> None:
-    """Refuse a forked TGK without an answer, which would have to bring the modifier (6.10)."""
+    """Refuse a forked TGK without an answer: only an answer could carry the modifier (6.10)."""
     forks = F.I in policy.flags and any(
         key.type in (KeyType.TGK, KeyType.TGK_SALT) for key in keys.keys
     )
@@ -194,7 +197,7 @@ def check_forked_tgk(policy: TicketPolicy, keys: TicketKeys) -> None:
 
 
 def check_vi(init: TransferInit) -> None:
-    """With key forking, refuse a ticket whose Vi is not the V of the message (4.2.3.6)."""
+    """With key forking, refuse a ticket if its Vi is not the V of the message (4.2.3.6)."""
     if F.I not in init.policy.flags:
         return
     vi, _ = initiator_data(init.ticket)
@@ -206,7 +209,7 @@ def check_vi(init: TransferInit) -> None:
 
 
 def open_own_kemac(incoming: Incoming, keys: MessageKeys) -> tuple[KeyData, ...]:
-    """The session keys in the KEMAC of a verified message; it holds no MPK (5.2)."""
+    """Return the session keys in the KEMAC of a verified message; it contains no MPK (5.2)."""
     kemac = incoming.message.find(KEMAC)
     if kemac is None:
         return ()
@@ -218,6 +221,6 @@ def open_own_kemac(incoming: Incoming, keys: MessageKeys) -> tuple[KeyData, ...]
 
 
 def encr_alg_of(incoming: Incoming) -> int:
-    """What a KEMAC in the answer is encrypted with: as that of the message (interpretation 23)."""
+    """Return the algorithm for a KEMAC in the answer: that of the message (interpretation 23)."""
     kemac = incoming.message.find(KEMAC)
     return incoming.profile.encr_alg if kemac is None else int(kemac.encr_alg)

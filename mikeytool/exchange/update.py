@@ -1,8 +1,8 @@
-"""CSB updating: new keys and crypto sessions for a session that stands (RFC 6043 5.2).
+"""CSB updating: new keys and crypto sessions for an existing session (RFC 6043 5.2).
 
-Either end starts with `update_init`; the other end answers with `answer_update`, and the
-first ends with `finish_update`. Both messages are protected with the keys of the last
-message of the initial exchange, so T alone keeps their IVs apart (interpretations 1, 29).
+Either end starts with `update_init`. The other end answers with `answer_update`, and the first end
+finishes with `finish_update`. Both messages are protected with the keys of the last message of the
+initial exchange, so only T makes their IVs differ (interpretations 1, 29).
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def update_init(
     kemac_keys: Sequence[KeyData] = (),
     encr_alg: EncrAlg | None = None,
 ) -> tuple[Incoming, Session]:
-    """TRANSFER_INIT of an update, and the session that has sent it.
+    """Make the TRANSFER_INIT of an update, and return the session after sending it.
 
-    New keys go to every crypto session unless `crypto_sessions` says otherwise; specs with
-    a CS ID that is there change that session, others add one. The session that comes back
-    is still the old one, but for its `last_t`. Raises Refused for what the Ticket Policy
-    does not allow, UsageError for an update of nothing.
+    New keys apply to every crypto session unless `crypto_sessions` says otherwise. A spec with an
+    existing CS ID changes that session; any other adds one. The returned session is still the old
+    one, except for its `last_t`. Raises Refused for anything that the Ticket Policy does not allow,
+    UsageError for an update that changes nothing.
     """
     if not (crypto_sessions or kemac_keys):
         raise UsageError("an update takes new keys or crypto sessions")
@@ -101,10 +101,11 @@ def answer_update(
     kemac_keys: Sequence[KeyData] = (),
     supported: Sequence[SP] = (),
 ) -> tuple[bytes | None, Session]:
-    """The answer to the other end's update (None when it wants none), and the new session.
+    """Return the answer to the other end's update and the new session.
 
-    Raises Refused when it does not verify, is old or one's own, or is not acceptable; the
-    refusal has an Error message for the other end if the update has verified (5.4).
+    The answer is None if the update asks for none. Raises Refused if the update does not verify, is
+    old, was sent by this end, or is not acceptable. If the update has verified, the refusal has an
+    Error message for the other end (5.4).
     """
     check_update(env, session, incoming)
     initiator, responder = _parties(session)
@@ -164,10 +165,10 @@ def finish_update(
     accept_policy: AcceptPolicy,
     supported: Sequence[SP] = (),
 ) -> Session:
-    """Take the answer to one's own update `init`: the new session.
+    """Process the answer to one's own update `init`, and return the new session.
 
-    Raises as `answer_update` does, ErrorReceived when the other end refused, WireError for
-    what cannot be read.
+    Raises as `answer_update` does, ErrorReceived if the other end refused, WireError if the answer
+    cannot be read.
     """
     message = message_of(answer)
     raise_if_error(env, message, init.message.header, update_keys(session))
@@ -206,10 +207,10 @@ def _finished(
 def observed_update(
     session: Session, init: bytes | Message, answer: bytes | Message | None
 ) -> Session:
-    """The session of an observer after an update and its answer, if it wants one.
+    """Return an observer's session after an update and its answer, if it asks for one.
 
-    Both are verified; times are not checked, because captures are old. Raises Refused when
-    one does not verify or does not fit, WireError for what cannot be read.
+    Both are verified. Times are not checked, because captures are old. Raises Refused if one does
+    not verify or does not fit, WireError if one cannot be read.
     """
     asked = Incoming.read(init, DataType.TRANSFER_INIT)
     role = IdRole.RESPONDER if _is_of_responder(asked.t) else IdRole.INITIATOR
@@ -230,7 +231,7 @@ def observed_update(
 
 
 def _unanswered(session: Session, init: Incoming) -> Session:
-    """The session after an update that wants no answer, as its sender has it."""
+    """Return the sender's session after an update that asks for no answer."""
     session = replace(session, last_t=as_number(init.t))
     session = _with_keys(session, _sent_keys(session, init, own_role(session)))
     known = _policies(session)
@@ -245,7 +246,7 @@ def _unanswered(session: Session, init: Incoming) -> Session:
 
 
 def update_keys(session: Session) -> MessageKeys:
-    """The keys of both messages of an update, in both directions (interpretation 29)."""
+    """Return the keys of both messages of an update, for either direction (interpretation 29)."""
     return message_keys(
         session.policy.prf,
         session.mpk,
@@ -257,22 +258,22 @@ def update_keys(session: Session) -> MessageKeys:
 
 
 def peer_of(session: Session) -> IdRole:
-    """The role of the other end in the crypto session bundle."""
+    """Return the role of the other end in the crypto session bundle."""
     return IdRole.RESPONDER if own_role(session) == IdRole.INITIATOR else IdRole.INITIATOR
 
 
 def own_role(session: Session) -> IdRole:
-    """The role of this end; raises Refused for the session of an observer, which has none."""
+    """Return the role of this end; raises Refused for an observer, who has none."""
     if session.role is None:
         raise Refused("this session was recovered from a capture: an observer does not update it")
     return session.role
 
 
 def check_update(env: Environment, session: Session, incoming: Incoming) -> None:
-    """Check a message of an update from the other end; its MAC is not verified yet.
+    """Check an update message from the other end; its MAC is not verified yet.
 
-    Raises Refused for another CSB ID, a T that is not above every one before or is of this
-    end's own kind, for new RANDs or tickets, and for identities other than the session's.
+    Raises Refused for another CSB ID, for a T that is not above all earlier ones or has this end's
+    lowest bit, for new RANDs or tickets, and for identities other than the session's.
     """
     if incoming.csb_id != session.csb_id:
         raise Refused(f"it is of the bundle {incoming.csb_id:#010x}, not {session.csb_id:#010x}")
@@ -293,19 +294,19 @@ def check_update(env: Environment, session: Session, incoming: Incoming) -> None
 
 
 def _parties(session: Session) -> tuple[Identity, Identity]:
-    """Initiator and responder of the bundle, whichever end starts the update."""
+    """Return initiator and responder of the bundle, whichever end starts the update."""
     if session.role == IdRole.INITIATOR:
         return session.local, session.remote
     return session.remote, session.local
 
 
 def _is_of_responder(t: Timestamp) -> bool:
-    """Tell whether the responder of the bundle sent a T: its lowest bit is then 1."""
+    """Return whether the bundle's responder sent a T: its lowest bit is then 1."""
     return bool(t.value[-1] & 1)
 
 
 def _next_t(env: Environment, session: Session) -> Timestamp:
-    """A T above every one before, with this end's lowest bit."""
+    """Return a T above all earlier ones, with this end's lowest bit."""
     now = env.timestamp()
     last = session.last_t >> (32 if now.ts_type == TsType.NTP_UTC_32 else 0)
     bit = int(session.role == IdRole.RESPONDER)
@@ -324,7 +325,7 @@ def _check_may_send(session: Session, role: IdRole, keys: Sequence[KeyData]) -> 
 
 
 def _sent_keys(session: Session, incoming: Incoming, role: IdRole) -> Sequence[KeyData]:
-    """The keys in the KEMAC of a verified message that the end of a role has sent."""
+    """Return the keys in the KEMAC of a verified message from the end with a role."""
     if incoming.message.find(KEMAC) is None:
         return ()
     flag = F.L if role == IdRole.INITIATOR else F.M
@@ -337,9 +338,9 @@ def _sent_keys(session: Session, incoming: Incoming, role: IdRole) -> Sequence[K
 
 
 def _with_keys(session: Session, keys: Sequence[KeyData]) -> Session:
-    """The session with new keys in front, which are not forked (5.2).
+    """Return the session with new keys, which are not forked, in front (5.2).
 
-    A key that is there already may come again: the answer to its update may have been lost.
+    A key may be sent a second time, because the answer to its update may have been lost.
     """
     known = {(key.spi, key.type, key.key, key.salt) for key in session.keys}
     new = [key for key in keys if (key.spi, key.type, key.key, key.salt) not in known]
@@ -363,7 +364,7 @@ def _offered(
     policies: Sequence[SP],
     new_keys: Sequence[KeyData],
 ) -> list[GenericIdEntry]:
-    """The map of an update: what changes and what is new, by CS ID."""
+    """Return the map of an update: changed and new crypto sessions, by CS ID."""
     present = {one.entry.cs_id: one.entry for one in session.crypto_sessions}
     if not specs:
         spis = [key.spi or b"" for key in new_keys]
@@ -392,10 +393,11 @@ def _with_free_ids(specs: Sequence[CsSpec], present: Mapping[int, GenericIdEntry
 def _merged(
     session: Session, agreed: Sequence[CryptoSession], now_ns: int, *, by_initiator: bool
 ) -> Session:
-    """The session with the crypto sessions of an update put in, by CS ID.
+    """Return the session with the crypto sessions of an update merged in, by CS ID.
 
-    What is known keeps its direction and protocol. In a new one the end that gave its SSRC sends:
-    the end that started the update, which `by_initiator` tells, or else the one that answered.
+    A known crypto session keeps its direction and protocol. In a new one, the end that set its SSRC
+    sends. This is the end that started the update (`by_initiator` says which) or the end that
+    answered.
     """
     present = {one.entry.cs_id: one for one in session.crypto_sessions}
     for one in agreed:
@@ -416,7 +418,7 @@ def _merged(
 
 
 def _after(before: CryptoSession, one: CryptoSession, now_ns: int) -> CryptoSession:
-    """A crypto session after an update; of the keys it had, the last one is remembered."""
+    """Return a crypto session after an update; of its old keys, only the last is remembered."""
     previous, replaced_ns = before.previous, before.replaced_ns
     if before.entry.spi != one.entry.spi:
         previous, replaced_ns = (before.entry.spi,), now_ns
@@ -426,7 +428,7 @@ def _after(before: CryptoSession, one: CryptoSession, now_ns: int) -> CryptoSess
 
 
 def _spis(session: Session) -> set[bytes]:
-    """The SPIs that the crypto sessions of a session name, those replaced included."""
+    """Return the SPIs that a session's crypto sessions refer to, including replaced ones."""
     return {spi for one in session.crypto_sessions for spi in (one.entry.spi, *one.previous)}
 
 
