@@ -1,4 +1,4 @@
-"""A user's side of MIKEY-TICKET: tickets, sessions and requests in files, and ways to a KMS.
+"""The user's side of MIKEY-TICKET: files of tickets, sessions and requests, and KMS access.
 
 Alice gets a ticket for Bob from a KMS, here one in memory, and calls him:
 
@@ -23,10 +23,10 @@ Alice gets a ticket for Bob from a KMS, here one in memory, and calls him:
     init = client.start_call(env, Path("bob.ticket"), Path("bob.session"), call,
                              lambda policy: media, force=False)
 
-Bob answers with `answer_call` or `answer_message`, and Alice takes the answer with `finish_call`.
-Files hold keys: they are readable by their owner alone, and written whole or not at all. What
-must not happen twice, such as a message or an SSRC under one key, is kept in the client's state,
-see `open_state`.
+Bob answers with `answer_call` or `answer_message`, and Alice processes the answer with
+`finish_call`. Files hold keys, so only their owner can read them; each is written completely or
+not at all. The client's state records what must not be used twice, such as a message or an SSRC
+under one key; see `open_state`.
 """
 
 from __future__ import annotations

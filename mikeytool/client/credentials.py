@@ -1,5 +1,5 @@
-"""What authenticates a user to the KMS, and the requests that are made with it
-(RFC 6043 4.2.1.2, 4.2.3.2; for public keys see `public_key`).
+"""Credentials that authenticate a user to the KMS, and the requests made with them (RFC 6043
+4.2.1.2, 4.2.3.2; for public keys see `public_key`).
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from mikeytool.wire.payloads import TICKET
 
 
 class Credentials(Protocol):
-    """What a user shares with the KMS. Both steps raise Refused and UsageError."""
+    """What a user shares with the KMS. Both methods raise Refused and UsageError."""
 
     def request(
         self, env: Environment, policy: TicketPolicy, initiator: Identity, kms: Identity
     ) -> Pending:
-        """REQUEST_INIT for a ticket of that policy, and what its answer is verified with."""
+        """Make a REQUEST_INIT for a ticket, with the key that verifies its answer."""
 
     def resolve(
         self, env: Environment, profile: Profile, ticket: TICKET, responder: Identity, kms: Identity
     ) -> Pending:
-        """RESOLVE_INIT for a ticket, and what its answer is verified with."""
+        """Make a RESOLVE_INIT for a ticket, with the key that verifies its answer."""
 
 
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class PreSharedKey:
-    """A key shared with the KMS, which has a name there or goes by the identity."""
+    """A key shared with the KMS, which knows it by a name or by the user's identity."""
 
     key: bytes = field(repr=False)
     name: Identity | None = None
@@ -43,7 +43,7 @@ class PreSharedKey:
     def request(
         self, env: Environment, policy: TicketPolicy, initiator: Identity, kms: Identity
     ) -> Pending:
-        """REQUEST_INIT_PSK, whose answer has the same key."""
+        """Make a REQUEST_INIT_PSK; its answer is protected with the same key."""
         message = request_init(
             env,
             profile_of(policy.prf),
@@ -58,7 +58,7 @@ class PreSharedKey:
     def resolve(
         self, env: Environment, profile: Profile, ticket: TICKET, responder: Identity, kms: Identity
     ) -> Pending:
-        """RESOLVE_INIT_PSK, whose answer has the same key."""
+        """Make a RESOLVE_INIT_PSK; its answer is protected with the same key."""
         message = resolve_init(
             env,
             profile,

@@ -38,8 +38,9 @@ from mikeytool.wire.registry import DataType, EncrAlg, TicketFlag
 class Media:
     """What one end brings to the negotiation: crypto sessions, policies and keys.
 
-    `encr_alg` is what one's own KEMAC is encrypted with, unless it is the profile's default.
-    `supported` are the policies to name when those of the other end are refused.
+    `encr_alg` is the encryption algorithm of this end's KEMAC, if it is not the profile's
+    default. `supported` lists the policies that an Error message names when the other end's
+    policies are refused.
     """
 
     crypto_sessions: Sequence[CsSpec] = ()
@@ -72,11 +73,11 @@ def start_call(
     force: bool,
     stage: Stage = not_staged,
 ) -> bytes:
-    """Make TRANSFER_INIT from a ticket file, mark the ticket used, write the session file.
+    """Make a TRANSFER_INIT from a ticket file, mark the ticket as used, and write the session file.
 
-    What `media` brings may hang on the ticket. The message is staged before anything is
-    written, and the ticket marked before the session is there: a ticket without the J flag
-    is never used twice, whatever goes wrong after. Raises Refused for a second use.
+    The result of `media` may depend on the ticket. The message is staged before anything is
+    written, and the ticket is marked before the session file appears. A ticket without the J flag
+    is therefore never used twice, whatever fails later. Raises Refused for a second use.
     """
     check_free(session_path, force=force)
     with locked(ticket_path):
@@ -102,13 +103,13 @@ def _init(
             f"{path}: {ticket.resolved_by} resolved this ticket; with key forking it is for"
             " answering, and only who requested it may call with it"
         )
-    # Its resolver has taken part in a transfer of it already.
+    # The resolver of a ticket has already taken part in a transfer of it.
     if (ticket.used or ticket.resolved_by is not None) and TicketFlag.J not in flags:
         raise Refused(f"{path}: this ticket was used and has no J flag; request another")
     check_apps(ticket.policy, call.apps)
     caller = call.initiator or ticket.resolved_by or ticket.policy.initiator
     if ticket.resolved_by not in (None, caller):
-        # Responders know MPKi as well: nothing but this keeps them from calling as others.
+        # Responders know MPKi too: only this check keeps them from calling as others.
         raise Refused(f"{path}: {ticket.resolved_by} resolved this ticket, not {caller}")
     if caller is None:
         raise Refused("the ticket names no initiator; say who calls with --as")
@@ -126,19 +127,19 @@ def _init(
 
 
 def claim_streams(session: Session, before: Session | None = None) -> None:
-    """Write down in the client's state what a session sends; see `ClientState`."""
+    """Record the streams that a session sends in the client's state; see `ClientState`."""
     with closing(open_state()) as state:
         state.claim_streams(session, before)
 
 
 def refuse_behind(session: Session) -> None:
-    """Refuse a session of which another copy was updated since; see `ClientState`."""
+    """Refuse a session if another copy of it has been updated since; see `ClientState`."""
     with closing(open_state()) as state:
         state.refuse_behind(session)
 
 
 def note_update(session: Session) -> None:
-    """Write down that a session was updated, when its file has been written."""
+    """Record that a session was updated, after its file has been written."""
     with closing(open_state()) as state:
         state.updated(session)
 
@@ -151,13 +152,13 @@ def finish_call(
     another: Path | None = None,
     supported: Callable[[int], Sequence[SP]] = lambda _prf: (),
 ) -> Session:
-    """Take the answer to one's own TRANSFER_INIT into the session file, or into `another`.
+    """Process the answer to this end's TRANSFER_INIT and write the session file.
 
-    A forked call may get several answers, each of which is a session of its own
-    (interpretation 28). An Error message about one's own answer to a call is taken as well.
-    `supported` gives the policies of a PRF to name when those of the answer are refused.
-    Raises ErrorReceived, Refused, which has an Error message for the other end when the
-    answer has verified, WireError or StateError.
+    The session is written to `another` if that is given. A forked call may get several answers,
+    each of which is a session of its own (interpretation 28). An Error message about this end's
+    answer to a call is accepted as well. `supported` returns, for a PRF, the policies to name
+    when those of the answer are refused. Raises ErrorReceived, WireError, StateError or Refused.
+    Refused has an Error message for the other end when the answer has verified.
     """
     if another is not None:
         check_free(another, force=False)
@@ -186,9 +187,9 @@ def finish_call(
 
 
 def _raise_if_error(env: Environment, message: Message, session: Session) -> None:
-    """Raise ErrorReceived for an Error message about what set a session up, or updated it.
+    """Raise ErrorReceived for an Error message about the message that set up or updated a session.
 
-    It has the keys of that message, which are those of updates (5.2, 5.4).
+    The Error message has the keys of that message, which are the keys of updates (5.2, 5.4).
     """
     profile = profile_of(session.policy.prf)
     about = transfer_header(DataType.TRANSFER_RESP, profile, session.csb_id, (), v=False)
@@ -202,9 +203,9 @@ def start_update(
     *,
     stage: Stage = not_staged,
 ) -> bytes:
-    """TRANSFER_INIT of an update of a session (5.2), which waits for its answer then.
+    """Return the TRANSFER_INIT that updates a session (5.2); the session then waits for the answer.
 
-    One that was not answered may be followed by another.
+    An update that was not answered may be followed by another.
     """
     with locked_session(session_path) as content:
         before = content.established

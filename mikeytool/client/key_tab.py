@@ -1,4 +1,4 @@
-"""Key tabs: files that list keys which open messages, one a line."""
+"""Key tabs: files that list the keys that open messages, one key per line."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 Passphrase = Callable[["str | Path"], bytes]
-"""Gives the passphrase of the private key in a file."""
+"""Returns the passphrase of the private key in a file."""
 
 _KINDS = "psk, psk-id, tpk, mpki, mpkr and rsa"
 
 
 def read_key_tabs(paths: Sequence[str | Path], ring: KeyRing, passphrase: Passphrase) -> KeyRing:
-    """Make a key ring of the keys in `ring` and those in key tabs.
+    """Return a key ring with the keys in `ring` and those in key tabs.
 
-    A line is `psk URI KEY`, `psk-id TEXT KEY`, `tpk ID KEY`, `mpki CSB_ID KEY`,
-    `mpkr CSB_ID KEY` or `rsa PEM`, where KEY is what `parse_key` takes. Blank lines and lines
-    that begin with `#` are skipped. Raises WireError for a line or a PEM file that cannot be
-    read as what it should be, StateError for a file that cannot be read at all.
+    A line is `psk URI KEY`, `psk-id TEXT KEY`, `tpk ID KEY`, `mpki CSB_ID KEY`, `mpkr CSB_ID KEY`
+    or `rsa PEM`, where KEY is anything that `parse_key` accepts. Blank lines and lines that begin
+    with `#` are skipped. Raises WireError for a line or a PEM file with invalid content, and
+    StateError for a file that cannot be read at all.
     """
     keys = _Keys(list(ring.psks), list(ring.tpks), list(ring.mpki), list(ring.mpkr), list(ring.rsa))
     for path in paths:
@@ -44,7 +44,7 @@ def read_key_tabs(paths: Sequence[str | Path], ring: KeyRing, passphrase: Passph
 @masked_repr
 @dataclass(slots=True)
 class _Keys:
-    """The lists of a KeyRing, while they are read."""
+    """The lists of a KeyRing while key tabs are being read."""
 
     psks: list[tuple[bytes | None, bytes]] = field(repr=False)
     tpks: list[tuple[bytes | None, bytes]] = field(repr=False)
@@ -53,7 +53,7 @@ class _Keys:
     rsa: list[RSAPrivateKey] = field(repr=False)
 
     def read_line(self, line: str, where: str, passphrase: Passphrase) -> None:
-        """Take the key of one line; raises WireError, UsageError and StateError."""
+        """Add the key of one line; raises WireError, UsageError and StateError."""
         kind, *rest = line.split()
         if kind == "rsa":
             path = line.strip().removeprefix("rsa").strip()
@@ -62,7 +62,7 @@ class _Keys:
             self.rsa.append(read_private_key(path, where, passphrase))
             return
         if kind not in ("psk", "psk-id", "tpk", "mpki", "mpkr"):
-            # Not quoted: a key may stand where a kind should.
+            # The word is not quoted, because it may be a misplaced key.
             raise WireError(f"{where}: it begins with none of the kinds {_KINDS}")
         if len(rest) != 2:
             raise WireError(f"{where}: a kind, a name and a key are expected")
@@ -87,9 +87,9 @@ def _text(path: str | Path) -> str:
 
 
 def read_private_key(path: str | Path, where: str, passphrase: Passphrase) -> RSAPrivateKey:
-    """Read an RSA private key from a PEM file; `where` says what named it, for errors.
+    """Read an RSA private key from a PEM file; `where` says in errors what named the file.
 
-    Raises StateError when the file cannot be read, and as `crypto.pem.private_key` does.
+    Raises StateError when the file cannot be read, and whatever `crypto.pem.private_key` raises.
     """
     from mikeytool.crypto.pem import private_key
 

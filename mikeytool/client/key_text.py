@@ -1,4 +1,4 @@
-"""Keys as text: hex, base64, a file, or a variable of the environment."""
+"""Keys as text: hex, base64, a file, or an environment variable."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{20,}={0,2}")
 
 
 def parse_key(text: str, what: str, *, takes_base64: bool = False) -> bytes:
-    """Give the octets of a KEY: hex, `b64:TEXT`, `file:PATH` or `env:NAME`.
+    """Return the octets of a KEY: hex, `b64:TEXT`, `file:PATH` or `env:NAME`.
 
-    Hex may be as other programs print it, `0x0011…` or `00:11:…`. With `takes_base64` so may
-    base64, without a scheme; that is for keys with which a mistake shows at once. A file is
-    read as hex if it is all hex digits, else as base64, else as raw octets. `what` names the
-    key in errors, which never show it. Raises UsageError for text that is no key, StateError
-    for a file that cannot be read.
+    Hex may be written as other programs print it, `0x0011…` or `00:11:…`. With `takes_base64`,
+    base64 is accepted without a scheme as well; use this only for keys with which a mistake shows
+    at once. A file is read as hex if it is all hex digits, otherwise as base64, otherwise as raw
+    octets. `what` names the key in errors, which never show the key itself. Raises UsageError for
+    text that is not a key, and StateError for a file that cannot be read.
     """
     scheme, _, rest = text.partition(":")
     if scheme == "b64":
@@ -51,7 +51,7 @@ def _hex_key(text: str, what: str) -> bytes:
 
 
 def _digits(text: str) -> str:
-    """The digits of hex that `_HEX` matches."""
+    """Return the hex digits in text that `_HEX` matches."""
     return re.sub(r"0x|[\s:,-]", "", text, flags=re.IGNORECASE)
 
 
@@ -63,7 +63,7 @@ def _base64_key(text: str, what: str) -> bytes:
 
 
 def _text_key(text: str, what: str) -> bytes:
-    """All hex, else base64; either may be wrapped."""
+    """Parse text as hex if it is all hex digits, otherwise as base64; either may be wrapped."""
     if _HEX.fullmatch(text):
         return bytes.fromhex(_digits(text))
     text = "".join(text.split())
@@ -75,7 +75,10 @@ def _text_key(text: str, what: str) -> bytes:
 
 
 def _file_key(path: str, what: str) -> bytes:
-    """All hex, else base64, else raw octets; a newline is dropped from text only."""
+    """Parse a file as hex if it is all hex digits, otherwise as base64, otherwise as raw octets.
+
+    A newline is dropped from text only.
+    """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -94,9 +97,9 @@ def _not_empty(key: bytes, what: str) -> bytes:
 
 
 def parse_number(text: str, what: str, bits: int) -> int:
-    """Give the value of a decimal or 0x number of at most `bits` bits.
+    """Return the value of a decimal or 0x number of at most `bits` bits.
 
-    Raises UsageError, in which `what` names the number.
+    Raises UsageError, which names the number as `what`.
     """
     try:
         number = int(text, 0)

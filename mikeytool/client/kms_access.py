@@ -29,27 +29,30 @@ class Kms(Protocol):
         """The identity that goes into IDRkms."""
 
     def answer(self, env: Environment, message: bytes) -> bytes:
-        """The answer to a message, which may be an Error message.
+        """Return the answer to a message, which may be an Error message.
 
-        Raises Refused when there is none, Unreachable when the KMS cannot be reached.
+        Raises Refused when there is no answer, and Unreachable when the KMS cannot be reached.
         """
 
     def groups_of(self, identity: Identity) -> Sequence[Identity]:
-        """The groups that the KMS knows someone to be in."""
+        """Return the groups that the KMS lists for someone."""
 
     def is_group(self, identity: Identity) -> bool:
-        """Whether the KMS knows an identity to be that of a group."""
+        """Return whether the KMS knows an identity as a group."""
 
 
 class StoreKms:
-    """A KMS whose store this process opens itself, for one person's tests."""
+    """A KMS whose store this process opens itself, for tests by a single person."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.identity = store.identity
 
     def answer(self, env: Environment, message: bytes) -> bytes:
-        """The answer of the store; why it refuses shows, as the store is the caller's own."""
+        """Return the answer of the store.
+
+        The reason for a refusal is shown, because the store is the caller's own.
+        """
         handled = handle(self._store, env, message)
         if isinstance(handled.refusal, Unreachable):
             raise handled.refusal
@@ -59,11 +62,11 @@ class StoreKms:
         return handled.answer
 
     def groups_of(self, identity: Identity) -> Sequence[Identity]:
-        """The groups in the store that someone is in."""
+        """Return the groups in the store that someone is in."""
         return self._store.groups_of(identity)
 
     def is_group(self, identity: Identity) -> bool:
-        """Whether the store has a group of that identity."""
+        """Return whether the store has a group with this identity."""
         return self._store.is_group(identity)
 
     def close(self) -> None:
@@ -72,31 +75,31 @@ class StoreKms:
 
 
 class UrlKms:
-    """A KMS that is asked over HTTP; its identity is the host name unless a user says another.
+    """A KMS that is asked over HTTP; its identity is the host name unless a user sets another.
 
     `key` authenticates queries about groups, which the KMS does not answer for everybody.
     """
 
     def __init__(self, url: str, tls: Tls | None = None, key: SharedKey | None = None) -> None:
-        from mikeytool.kms.remote.http_client import KmsClient  # with TLS, which only URLs need
+        from mikeytool.kms.remote.http_client import KmsClient  # imports TLS, which only URLs need
 
         self._remote, self._key = KmsClient(url, tls), key
         self.identity = Identity.from_text(self._remote.address.host)
 
     def answer(self, _env: Environment, message: bytes) -> bytes:
-        """The answer, within 10 seconds; see `KmsClient.ask` for what is raised."""
+        """Return the answer, within 10 seconds; see `KmsClient.ask` for the errors."""
         return self._remote.ask(message, time.monotonic() + PATIENCE)
 
     def groups_of(self, identity: Identity) -> Sequence[Identity]:
-        """The groups that the KMS says someone is in; raises Refused and Unreachable."""
+        """Return the groups that the KMS lists for someone; raises Refused and Unreachable."""
         return self._groups("member", identity)
 
     def is_group(self, identity: Identity) -> bool:
-        """Whether the KMS says that there is such a group; raises Refused and Unreachable."""
+        """Return whether the KMS knows such a group; raises Refused and Unreachable."""
         return bool(self._groups("group", identity))
 
     def close(self) -> None:
-        """Do nothing: no connection outlives its answer."""
+        """Do nothing: a connection is closed after each answer."""
 
     def _groups(self, kind: str, identity: Identity) -> Sequence[Identity]:
         from mikeytool.kms import group_queries
@@ -118,9 +121,9 @@ class UrlKms:
 
 
 class LazyKms:
-    """A KMS that is reached when it is first asked, so that what needs no answer needs no KMS.
+    """A KMS that is contacted only when it is first asked; without a query, no KMS is needed.
 
-    `reach` is called then, and again for the next query when it raises.
+    The first query calls `reach`. If `reach` raises, the next query calls it again.
     """
 
     def __init__(self, reach: Callable[[], StoreKms | UrlKms]) -> None:
@@ -132,19 +135,19 @@ class LazyKms:
 
     @property
     def identity(self) -> Identity:
-        """The identity of the KMS; raises as `reach` does, as all the others do."""
+        """The identity of the KMS; this and all other methods raise what `reach` raises."""
         return self._kms.identity
 
     def answer(self, env: Environment, message: bytes) -> bytes:
-        """The answer of the KMS to a message."""
+        """Return the answer of the KMS to a message."""
         return self._kms.answer(env, message)
 
     def groups_of(self, identity: Identity) -> Sequence[Identity]:
-        """The groups that the KMS knows someone to be in."""
+        """Return the groups that the KMS lists for someone."""
         return self._kms.groups_of(identity)
 
     def is_group(self, identity: Identity) -> bool:
-        """Whether the KMS knows an identity to be that of a group."""
+        """Return whether the KMS knows an identity as a group."""
         return self._kms.is_group(identity)
 
     def close(self) -> None:
@@ -154,10 +157,10 @@ class LazyKms:
 
 
 def reach(where: str, tls: Tls | None = None, key: SharedKey | None = None) -> StoreKms | UrlKms:
-    """The KMS with a store, or at a URL; the caller closes it.
+    """Return the KMS with a store on this machine or at a URL; the caller closes it.
 
-    Without `tls` the environment says what is trusted. Raises StateError for no store,
-    UsageError for no URL.
+    Without `tls` the environment determines what is trusted. Raises StateError when `where` is
+    not a store, and UsageError when it is not a valid URL.
     """
     if "://" in where and not is_url(where):
         return UrlKms(where, tls, key)

@@ -1,5 +1,5 @@
-"""A user that the KMS knows by certificate (RFC 6043 4.2.1.3, 4.2.3.3; interpretations 34 to
-37). The answer is protected with the envelope key that the request has brought.
+"""Credentials of a user that the KMS knows by certificate (RFC 6043 4.2.1.3, 4.2.3.3;
+interpretations 34 to 37). The answer is protected with the envelope key that the request carried.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from mikeytool.wire.registry import SType
 class PublicKey:
     """A private key with its certificates, and the certificate of the KMS.
 
-    The latter is trusted as it was given; that it is valid now and names the KMS is checked
-    each time.
+    The certificate of the KMS is trusted as given. Each use checks that it is valid at that time
+    and names the KMS.
     """
 
     signer: Signer
@@ -48,9 +48,11 @@ class PublicKey:
         oaep: bool,
         pss: bool,
     ) -> PublicKey:
-        """Read PEM files: the private key, its certificates, own first, and the KMS's.
+        """Read PEM files: the private key, its certificates, and the KMS's certificate.
 
-        Raises StateError, WireError, Refused or UsageError for files that are of no use.
+        The user's own certificate comes first.
+
+        Raises StateError, WireError, Refused or UsageError for files that cannot be used.
         """
         own = [one for path in chain for one in certificates(_read(path), str(path))]
         signer = Signer(
@@ -64,7 +66,7 @@ class PublicKey:
     def request(
         self, env: Environment, policy: TicketPolicy, initiator: Identity, kms: Identity
     ) -> Pending:
-        """REQUEST_INIT_PK, whose answer has the envelope key."""
+        """Make a REQUEST_INIT_PK; its answer is protected with the envelope key."""
         self._check(env, kms)
         made = request_init_pk(
             env,
@@ -80,7 +82,7 @@ class PublicKey:
     def resolve(
         self, env: Environment, profile: Profile, ticket: TICKET, responder: Identity, kms: Identity
     ) -> Pending:
-        """RESOLVE_INIT_PK, whose answer has the envelope key."""
+        """Make a RESOLVE_INIT_PK; its answer is protected with the envelope key."""
         self._check(env, kms)
         made = resolve_init_pk(
             env,

@@ -1,5 +1,5 @@
-"""Ways for a responder to get the keys of a ticket: the KMS, the key that protects the ticket,
-or a ticket file.
+"""Ways for a responder to get the keys of a ticket: from the KMS, with the key that protects the
+ticket, or from a ticket file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 
 Resolve = Callable[[TransferInit], ResolvedTicket]
-"""Resolves the ticket of a TRANSFER_INIT; raises Refused and what a KMS raises."""
+"""Resolves the ticket of a TRANSFER_INIT; raises Refused and the errors of a KMS."""
 
 
 def with_kms(
@@ -33,8 +33,8 @@ def with_kms(
 ) -> Resolve:
     """Resolve with Ticket Resolve (RFC 6043 4.2.3).
 
-    The credentials and the KMS are opened when they are needed, in this order. `kms_id` goes
-    into IDRkms in place of the identity that the KMS has.
+    The credentials and the KMS are opened when they are needed, in this order. `kms_id` goes into
+    IDRkms instead of the KMS's own identity.
     """
 
     def resolve(init: TransferInit) -> ResolvedTicket:
@@ -50,15 +50,15 @@ def with_kms(
 
 
 def with_tpk(env: Environment, tpk: bytes, responder: Identity) -> Resolve:
-    """Resolve without the KMS, with the key that protects the ticket (modes 2 and 4)."""
+    """Resolve without the KMS, using the key that protects the ticket (modes 2 and 4)."""
     return lambda init: resolve_alone(env, init.ticket, tpk, responder)
 
 
 def with_ticket_file(path: Path, responder: Identity) -> Resolve:
     """Take the keys from the file of a ticket that `responder` has resolved before.
 
-    Raises StateError or WireError for a file that is no ticket file, Refused for the ticket of
-    another responder.
+    Raises StateError or WireError for a file that is not a ticket file, and Refused for the
+    ticket of another responder.
     """
     ticket = read_ticket(path)
     if ticket.resolved_by is not None and ticket.resolved_by != responder:

@@ -39,8 +39,8 @@ from mikeytool.wire.registry import DataType, TicketFlag
 class Callee:
     """A responder: its identity, the calls that it accepts, and how it resolves a ticket.
 
-    `resolve` is None if the ticket must have been resolved before. With `caches` a ticket that
-    was resolved before is not resolved again. With `sends_errors` callers that cannot be
+    `resolve` is None if the ticket must have been resolved before. With `caches`, a ticket that
+    was resolved before is not resolved again. With `sends_errors`, callers that cannot be
     authenticated get Error messages without a MAC (interpretation 32).
     """
 
@@ -66,11 +66,11 @@ def answer_message(
     force: bool = False,
     stage: Stage = not_staged,
 ) -> tuple[bytes | None, Session]:
-    """Answer a TRANSFER_INIT, which is a call or the update of the session in the file.
+    """Answer a TRANSFER_INIT, which is either a call or an update of the session in the file.
 
-    `callee` and `call_media` are asked for a call, `update_policy` and `update_media` count
-    for an update. Gives the answer, None if none is wanted, and the session. Raises as
-    `answer_call` and `answer_session_update` do; with `sends_errors` the refusal of a message that
+    `callee` and `call_media` are used for a call, `update_policy` and `update_media` for an
+    update. Returns the answer, or None if none is wanted, and the session. Raises the errors of
+    `answer_call` and `answer_session_update`. With `sends_errors`, the refusal of a message that
     cannot be read has an Error message as well.
     """
     try:
@@ -106,12 +106,12 @@ def answer_call(
     force: bool,
     stage: Stage = not_staged,
 ) -> tuple[bytes | None, Session]:
-    """Answer a TRANSFER_INIT and write the session file before the answer is given.
+    """Answer a TRANSFER_INIT and write the session file before returning the answer.
 
-    In this order: what can be refused without the KMS, a replay included; resolving; the
-    MAC; the replay cache; what the message holds and the answer. Raises WireError,
-    StateError, and Refused, with an Error message in its `answer` once the caller is
-    authenticated.
+    The steps run in this order: refuse what can be refused without the KMS, including a replay;
+    resolve the ticket; check the MAC; check the replay cache; read the contents of the message
+    and make the answer. Raises WireError, StateError or Refused. Refused has an Error message in
+    its `answer` once the caller is authenticated.
     """
     check_free(session_path, force=force)
     with closing(open_state()) as state:
@@ -160,17 +160,17 @@ def _verified(
         )
     resolved = callee.resolve(init)
     verified = verify_transfer_init(init, resolved, callee.identity)
-    # With key forking it is good for this message alone, and this message comes but once.
+    # With key forking it is valid for this message only, and a message is accepted once.
     if callee.caches and TicketFlag.I not in init.policy.flags:
         state.keep(env, TicketFile.of_resolved(init.ticket, resolved, callee.identity))
     return verified
 
 
 def _check_caller(init: TransferInit, accept_from: Sequence[str]) -> None:
-    """Refuse a call unless both names fit a pattern: the caller's and the ticket's initiator.
+    """Refuse a call unless both the caller's name and the ticket initiator's name match a pattern.
 
-    Without key forking everyone who may resolve the ticket can call under any name
-    (interpretation 18), so the name that the KMS vouches for must fit as well.
+    Without key forking, everyone who may resolve the ticket can call under any name
+    (interpretation 18). The name that the KMS vouches for must therefore match as well.
     """
     for name in {init.initiator or init.policy.initiator, init.policy.initiator}:
         if accept_from and not any(matches(name, pattern) for pattern in accept_from):
@@ -186,7 +186,7 @@ def answer_session_update(
     media: Callable[[Session], Media],
     stage: Stage = not_staged,
 ) -> tuple[bytes | None, Session]:
-    """Answer the other end's update of a session, and write the new session to its file first.
+    """Answer the other end's update of a session; the new session is written to its file first.
 
     Raises Refused, WireError or StateError.
     """

@@ -1,4 +1,4 @@
-"""Session files: a Ticket Transfer that waits for its answer, or what came of one."""
+"""Session files: a Ticket Transfer that waits for its answer, or the session that resulted."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ R = TypeVar("R", bound=Record)
 
 KIND = "session"
 _LONGEST = 255
-"""Octets of a RAND, and of a key that a policy asks for."""
+"""The maximum length in octets of a RAND, and of a key that a policy asks for."""
 WAITING = "waiting"
 ESTABLISHED = "established"
 
 ROLES = {IdRole.INITIATOR: "initiator", IdRole.RESPONDER: "responder", None: "observer"}
-"""The names of the roles in a session; the observer has recovered it from a capture."""
+"""The names of the roles in a session; an observer is someone who recovered it from a capture."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionFile:
-    """What a session file holds.
+    """The contents of a session file.
 
-    `waiting` is the initiator's TRANSFER_INIT and its ticket; it stays when `session` is
-    there, because a forked call may get more than one answer. `update` is one's own update
-    that waits for its answer. `sent` is the highest packet
-    index of each stream to send, as a list of the SRTP and the SRTCP index.
+    `waiting` is the initiator's TRANSFER_INIT and its ticket. It is kept once `session` is set,
+    because a forked call may get more than one answer. `update` is this end's own update that
+    waits for its answer. `sent` is the highest packet index of each stream to send, as a list of
+    the SRTP and the SRTCP index.
     """
 
     session: Session | None = None
@@ -81,7 +81,7 @@ class SessionFile:
 
     @classmethod
     def read(cls, path: Path) -> SessionFile:
-        """Read a session file; raises StateError without it, WireError when it is broken."""
+        """Read a session file; raises StateError if it is missing, WireError if it is broken."""
         content = read_json(path, KIND)
         try:
             waiting = None
@@ -98,7 +98,7 @@ class SessionFile:
 
     @property
     def randr_i(self) -> bytes:
-        """RANDRi of the exchange, for others of a group to use (RFC 6043 9)."""
+        """The RANDRi of the exchange, for other exchanges of a group (RFC 6043 9)."""
         if self.session is not None:
             return self.session.randr_i
         assert self.waiting is not None  # noqa: S101 - there is one of the two
@@ -106,14 +106,14 @@ class SessionFile:
 
     @property
     def established(self) -> Session:
-        """The session; raises Refused while the answer is waited for."""
+        """Return the session; raises Refused while it waits for its answer."""
         if self.session is None:
             raise Refused("the session waits for its TRANSFER_RESP; give it to transfer finish")
         return self.session
 
 
 def _checked(name: str) -> str:
-    """The name of a stream, if it is one: CS ID, SPI, SSRC."""
+    """Return the name of a stream after checking its form: CS ID, SPI, SSRC."""
     cs_id, spi, ssrc = name.split(" ")
     if not int(cs_id) < 256 or len(bytes.fromhex(spi)) > _LONGEST or len(bytes.fromhex(ssrc)) != 4:
         raise ValueError(name)
@@ -127,7 +127,7 @@ def _indices(rtp: int, rtcp: int) -> list[int]:
 
 
 def session_json(session: Session) -> Json:
-    """A session as files hold it, keys included."""
+    """Return a session in the form that files hold, including its keys."""
     policy = session.policy
     return {
         "csb_id": session.csb_id,
@@ -158,7 +158,7 @@ def _sp_hex(policy: SP | None) -> str | None:
 
 
 def session_of_json(content: Json) -> Session:
-    """The reverse of `session_json`; raises what `BROKEN` names for other content."""
+    """Reverse `session_json`; raises the errors in `BROKEN` for other content."""
     session = Session(
         csb_id=int(content["csb_id"]),
         role={name: role for role, name in ROLES.items()}[content["role"]],
@@ -186,7 +186,7 @@ def session_of_json(content: Json) -> Session:
         raise WireError("a RAND or a key of more octets than there may be")
     for number, bits in (session.csb_id, 32), (session.last_t, 64):
         number.to_bytes(bits // 8)  # raises OverflowError
-    profile_of(session.policy.prf)  # raises Refused for a PRF that nobody knows
+    profile_of(session.policy.prf)  # raises Refused for an unknown PRF
     return session
 
 
@@ -201,11 +201,11 @@ def _record(kind: type[R], octets: str) -> R:
 
 @contextmanager
 def locked_session(path: Path) -> Iterator[SessionFile]:
-    """Read a session file and keep other processes from changing it until the end."""
+    """Read a session file, and keep other processes from changing it until the context ends."""
     with locked(path):
         yield SessionFile.read(path)
 
 
 def with_sent(session_file: SessionFile, sent: dict[str, list[int]]) -> SessionFile:
-    """The session file with new highest packet indices."""
+    """Return the session file with new highest packet indices."""
     return replace(session_file, sent={**session_file.sent, **sent})

@@ -1,6 +1,4 @@
-"""What a client remembers between commands: the messages that it has seen, the streams that it
-sends, the tickets that it resolved.
-"""
+"""The client's memory between commands: messages seen, streams sent, and tickets resolved."""
 
 from __future__ import annotations
 
@@ -27,12 +25,12 @@ from mikeytool.wire.payloads import TICKET
 from mikeytool.wire.registry import TicketFlag
 
 MAX_KEPT = 24 * 3600 * NS
-"""Nanoseconds for which a resolved ticket is kept at most: what the KMS would say of it, say
-because of a group that has changed, can be no older.
+"""The longest time in nanoseconds for which a resolved ticket is kept. It limits how old the KMS's
+decision can be, for example after a group has changed.
 """
 
 MAX_RESOLVED = 1000
-"""How many resolved tickets are kept; those that end first make room."""
+"""The maximum number of resolved tickets kept; those that end first are deleted to make room."""
 
 _RESOLVED = (
     "CREATE TABLE resolved (ticket BLOB PRIMARY KEY, until_ns INTEGER NOT NULL,"
@@ -52,7 +50,7 @@ _BEHIND = (
 
 
 class Stream(NamedTuple):
-    """An SSRC under a key, and the highest packet indices used, -1 for none."""
+    """An SSRC under a key, and the highest packet indices used, or -1 for none."""
 
     key: bytes
     salt: bytes
@@ -62,12 +60,11 @@ class Stream(NamedTuple):
 
 
 class ClientState(SqliteDatabase):
-    """The client's own state file: a replay cache, the streams that it has sent, and the
-    tickets that it resolved, with their keys.
+    """The client's own state file: a replay cache, streams sent, and resolved tickets with keys.
 
-    A stream is an SSRC under a key. Two of the same, in two sessions, would be encrypted
-    with one key stream, and so would the packets of a copy of a session file: the highest
-    indices of each stream, and the last T of each session, tell the file that is behind.
+    A stream is an SSRC under a key. If two sessions had the same stream, their packets would be
+    encrypted with the same key stream. The same would happen with a copy of a session file. The
+    highest indices of each stream, and the last T of each session, reveal an outdated file.
     """
 
     kind = 0x6D6B636C  # "mkcl"
@@ -83,7 +80,7 @@ class ClientState(SqliteDatabase):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         with self.errors():
-            # Keys of tickets that are forgotten do not stay in pages that are free.
+            # Free pages must not keep the keys of deleted tickets.
             self.db.execute("PRAGMA secure_delete=ON")
 
     def refuse_seen(self, message: Incoming, sender: Identity) -> None:
@@ -92,9 +89,9 @@ class ClientState(SqliteDatabase):
             replay.refuse_seen(self.db, message, sender)
 
     def remember(self, env: Environment, verified: VerifiedInit) -> None:
-        """Refuse a verified TRANSFER_INIT that was seen before, else write it down.
+        """Refuse a verified TRANSFER_INIT that was seen before; otherwise record it.
 
-        Refuses a ticket without the J flag, too, that came with another one.
+        Also refuses a ticket without the J flag that has already come with another TRANSFER_INIT.
         """
         init = verified.init
         mpki = verified.resolved.keys.mpki.key
@@ -105,14 +102,14 @@ class ClientState(SqliteDatabase):
             try:
                 replay.use_once(db, env, init.ticket, init.policy, b"", init.incoming.v.ver_data)
             except Refused as error:
-                refusal = error  # the message was seen all the same
+                refusal = error  # the message is still recorded as seen
         if refusal is not None:
             raise refusal
 
     def claim_streams(self, session: Session, before: Session | None = None) -> None:
-        """Write down the streams that a session sends; refuse one that another session sends.
+        """Record the streams that a session sends; refuse one that another session sends.
 
-        `before` is the session as it was before an update: what it sent is its own.
+        `before` is the session before an update: the streams that it sent are its own.
         """
         mine = set() if before is None else set(_streams(before))
         with self.transaction() as db:
@@ -120,9 +117,9 @@ class ClientState(SqliteDatabase):
                 claim_stream(db, key, salt, ssrc)
 
     def advance(self, before: Iterable[Stream], after: Iterable[Stream]) -> None:
-        """Write down how far streams were used by a session file; `before` is what it knew.
+        """Record how far a session file has used its streams; `before` is what the file knew.
 
-        Refuses a file that knows less than is written down here, and then writes nothing.
+        Refuses a file that is behind this record, and then writes nothing.
         """
         with self.transaction() as db:
             for each in before:
@@ -138,7 +135,7 @@ class ClientState(SqliteDatabase):
                 )
 
     def refuse_behind(self, session: Session) -> None:
-        """Refuse a session that was updated since by another copy of its file."""
+        """Refuse a session if another copy of its file has been updated since."""
         with self.errors():
             row = self.db.execute(
                 "SELECT last_t FROM updated WHERE session = ?", (_session_id(session),)
@@ -147,7 +144,7 @@ class ClientState(SqliteDatabase):
             raise Refused(_BEHIND.format("it was updated"))
 
     def updated(self, session: Session) -> None:
-        """Write down the last T of a session that was updated."""
+        """Record the last T of a session that was updated."""
         with self.transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO updated VALUES (?, ?)",
@@ -155,7 +152,7 @@ class ClientState(SqliteDatabase):
             )
 
     def keep(self, env: Environment, resolved: TicketFile) -> None:
-        """Remember a ticket that was resolved until it ends, if it may be cached (J flag)."""
+        """Keep a resolved ticket until it ends, if it may be cached (J flag)."""
         policy, by, now = resolved.policy, resolved.resolved_by, env.clock()
         if TicketFlag.J not in policy.flags or by is None:
             return
@@ -175,10 +172,10 @@ class ClientState(SqliteDatabase):
             )
 
     def resolved(self, env: Environment, ticket: TICKET, by: Identity) -> ResolvedTicket | None:
-        """What is remembered of a ticket, None when it has to be resolved (5.3).
+        """Return the remembered resolution of a ticket, or None when it has to be resolved (5.3).
 
-        With key forking that is so for every other TRANSFER_INIT, because the KMS alone can
-        check Vr (interpretation 22).
+        With key forking, every other TRANSFER_INIT has to be resolved again, because only the KMS
+        can check Vr (interpretation 22).
         """
         with self.errors():
             row = self.db.execute(
@@ -189,8 +186,8 @@ class ClientState(SqliteDatabase):
 
 
 def _digest(ticket: TICKET, by: Identity) -> bytes:
-    """What tells a resolved ticket from others: who resolved it, and with key forking the
-    Initiator Data that came with it.
+    """Return a digest that identifies a resolved ticket: it covers the resolver, the ticket
+    and, with key forking, the Initiator Data that came with the ticket.
     """
     octets = ticket_octets(ticket)
     data = ticket.initiator_data if TicketFlag.I in ticket.flag else b""
@@ -199,7 +196,7 @@ def _digest(ticket: TICKET, by: Identity) -> bytes:
 
 
 def _streams(session: Session) -> Iterator[tuple[bytes, bytes, int]]:
-    """Key, salt and SSRC of every stream that a session sends."""
+    """Yield key, salt and SSRC of every stream that a session sends."""
     for crypto_session in session.crypto_sessions:
         if crypto_session.ssrc is not None and session.is_local(crypto_session):
             media = session.media_key(crypto_session)
@@ -211,14 +208,14 @@ def _stream_id(key: bytes, salt: bytes, ssrc: int) -> bytes:
 
 
 def _session_id(session: Session) -> bytes:
-    """What tells the two ends of a session, and it from others; updates do not change it."""
+    """Return an ID of one end of a session, which updates do not change."""
     role = b"" if session.role is None else bytes([session.role])
     parts = (session.csb_id.to_bytes(4), role, session.local.data, session.randr_i, session.randr_r)
     return hashlib.sha256(b"".join(len(p).to_bytes(4) + p for p in parts)).digest()
 
 
 def claim_stream(db: sqlite3.Connection, key: bytes, salt: bytes, ssrc: int) -> None:
-    """Write down an SSRC under a key, within a transaction; refuse one that is there."""
+    """Record an SSRC under a key, within a transaction; refuse one that is already recorded."""
     try:
         db.execute("INSERT INTO streams (stream) VALUES (?)", (_stream_id(key, salt, ssrc),))
     except sqlite3.IntegrityError:
@@ -229,10 +226,10 @@ def claim_stream(db: sqlite3.Connection, key: bytes, salt: bytes, ssrc: int) -> 
 
 
 def open_state() -> ClientState:
-    """Open the client's state file, which is made when there is none.
+    """Open the client's state file, creating it if it does not exist.
 
-    It is `$MIKEYTOOL_STATE`, else `$XDG_STATE_HOME/mikeytool`; a folder of that name holds
-    it as `state.sqlite`. Raises StateError.
+    Its path is `$MIKEYTOOL_STATE`, or otherwise `$XDG_STATE_HOME/mikeytool`. If that path is a
+    folder, the file is `state.sqlite` in it. Raises StateError.
     """
     path = _path()
     if path.is_dir():
@@ -245,7 +242,7 @@ def open_state() -> ClientState:
         try:
             return ClientState.create(path)
         except StateError:
-            if not path.exists():  # else another process made it just now
+            if not path.exists():  # otherwise another process has just made it
                 raise
     return ClientState(path)
 

@@ -1,4 +1,4 @@
-"""Ticket files and pending requests, and what a user does with a KMS (RFC 6043 4.2.1, 4.2.3).
+"""Ticket files and pending requests, and a user's exchanges with a KMS (RFC 6043 4.2.1, 4.2.3).
 
 A ticket file holds what `ticket show` shows: a ticket with its keys, either as the initiator
 requested it or as a responder resolved it.
@@ -50,17 +50,18 @@ BROKEN = (
     RuntimeError,
     MikeyError,
 )
-"""What reading a file that was tampered with may raise."""
+"""The errors that reading a damaged file may raise."""
 
 _MPK_SPI = b"\0"
-"""MPKs have an SPI on the wire that nothing refers to; files do without."""
+"""MPKs have an SPI on the wire that nothing refers to, so files omit it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TicketFile:
-    """A ticket with its keys, `resolved_by` a responder unless it is the initiator's.
+    """A ticket with its keys.
 
-    `responder` is the IDRr that the KMS returned, `modifier` what a forked ticket needs.
+    `resolved_by` is the responder that resolved it, or None for the initiator's ticket.
+    `responder` is the IDRr that the KMS returned. `modifier` is what a forked ticket needs.
     """
 
     ticket: TICKET
@@ -73,23 +74,23 @@ class TicketFile:
 
     @property
     def held(self) -> HeldTicket:
-        """The ticket as its initiator uses it."""
+        """Return the ticket in the form that its initiator uses."""
         return HeldTicket(self.ticket, self.policy, self.keys)
 
     @property
     def resolved(self) -> ResolvedTicket:
-        """The ticket as its responder uses it."""
+        """Return the ticket in the form that its responder uses."""
         return ResolvedTicket(self.policy, self.keys, self.responder, self.modifier)
 
     @classmethod
     def of_resolved(cls, ticket: TICKET, resolved: ResolvedTicket, by: Identity) -> TicketFile:
-        """What a responder keeps of a ticket that it resolved."""
+        """Make a ticket file from a ticket that a responder has resolved."""
         return cls(
             ticket, resolved.policy, resolved.keys, False, by, resolved.responder, resolved.modifier
         )
 
     def json(self) -> Json:
-        """What `ticket show --json` prints, with keys, and what the file holds."""
+        """Return the content of the file, which `ticket show --json` prints, including keys."""
         policy, keys = self.policy, self.keys
         content: Json = {
             **policy_json(policy),
@@ -110,7 +111,7 @@ class TicketFile:
 
     @classmethod
     def of_json(cls, content: Json) -> TicketFile:
-        """The reverse of `json`; raises KeyError, ValueError or MikeyError for other content."""
+        """Reverse `json`; raises KeyError, ValueError or MikeyError for other content."""
         ticket = parse_ticket_octets(bytes.fromhex(content["ticket"]))
         policy = TicketPolicy.of(ticket)
         keys = TicketKeys(
@@ -139,7 +140,7 @@ def _mpk(octets: str) -> KeyData:
 
 
 def policy_json(policy: TicketPolicy) -> Json:
-    """The parts of a Ticket Policy that `ticket show` names."""
+    """Return the parts of a Ticket Policy that `ticket show` names."""
     return {
         "kms": None if policy.kms is None else str(policy.kms),
         "initiator": None if policy.initiator is None else str(policy.initiator),
@@ -153,22 +154,22 @@ def policy_json(policy: TicketPolicy) -> Json:
 
 
 def time_json(t: Timestamp | None) -> Json | None:
-    """A time as `--json` has it."""
+    """Return a time in the form that `--json` prints."""
     return None if t is None else {"value": t.value.hex(), "utc": t.utc}
 
 
 def identity_json(identity: Identity) -> Json:
-    """An identity as state files have it, octet for octet."""
+    """Return an identity in the form that state files hold, octet for octet."""
     return {"id_type": int(identity.id_type), "id_hex": identity.data.hex(), "id": str(identity)}
 
 
 def identity_of_json(content: Json) -> Identity:
-    """The reverse of `identity_json`; raises KeyError or ValueError for other content."""
+    """Reverse `identity_json`; raises KeyError or ValueError for other content."""
     return Identity(bytes.fromhex(content["id_hex"]), int(content["id_type"]))
 
 
 def key_json(key: KeyData) -> dict[str, Any]:
-    """A key as ticket files and `ticket show --json` have it."""
+    """Return a key in the form that ticket files and `ticket show --json` use."""
     return {
         "type": label(KeyType, key.type),
         "key": key.key.hex(),
@@ -178,7 +179,7 @@ def key_json(key: KeyData) -> dict[str, Any]:
 
 
 def key_of_json(content: dict[str, Any]) -> KeyData:
-    """The reverse of `key_json`; raises KeyError or ValueError for other content."""
+    """Reverse `key_json`; raises KeyError or ValueError for other content."""
     kind = {name: number for number, name in labels(KeyType).items()}[content["type"]]
     salt = None if content["salt"] is None else bytes.fromhex(content["salt"])
     spi = bytes.fromhex(content["spi"] or "")
@@ -186,7 +187,7 @@ def key_of_json(content: dict[str, Any]) -> KeyData:
 
 
 def parse_ticket_octets(data: bytes) -> TICKET:
-    """The reverse of `ticket_octets`; raises WireError."""
+    """Reverse `ticket_octets`; raises WireError."""
     octets = b"\0" + data + b"\0\0"
     ticket, end = read_payload(TICKET, octets, 0, len(octets))
     if end != len(octets):
@@ -195,12 +196,12 @@ def parse_ticket_octets(data: bytes) -> TICKET:
 
 
 def read_ticket(path: Path) -> TicketFile:
-    """Read a ticket file; raises StateError without it, WireError when it is something else."""
+    """Read a ticket file; raises StateError if it is missing, WireError if it is another file."""
     return ticket_of_json(read_json(path, KIND), str(path))
 
 
 def ticket_of_json(content: Json, where: str) -> TicketFile:
-    """The ticket file of that content; raises WireError when it is broken."""
+    """Return the ticket file with this content; raises WireError when it is broken."""
     try:
         return TicketFile.of_json(content)
     except BROKEN:
@@ -208,9 +209,9 @@ def ticket_of_json(content: Json, where: str) -> TicketFile:
 
 
 def find_ticket(data: bytes) -> TICKET | None:
-    """The ticket in a ticket file, a TRANSFER_INIT, or bare from Ticket Type on.
+    """Find the ticket in a ticket file, in a TRANSFER_INIT, or bare from Ticket Type on.
 
-    None when there is none in `data`. A ticket with the I flag needs its TRANSFER_INIT,
+    Returns None when `data` contains no ticket. A ticket with the I flag needs its TRANSFER_INIT,
     because that holds the Initiator Data.
     """
     content = parse_json(data)
@@ -238,7 +239,7 @@ def find_ticket(data: bytes) -> TICKET | None:
 class Pending:
     """A request to a KMS that waits for its answer, for `--pending`.
 
-    `key` is what the answer is protected with: the pre-shared key, or the envelope key.
+    `key` protects the answer: it is the pre-shared key or the envelope key.
     """
 
     init: RequestInit | ResolveInit
@@ -265,7 +266,7 @@ class Pending:
             raise WireError(f"{path}: it is broken; make the request again") from None
 
     def accept(self, env: Environment, answer: bytes) -> tuple[TicketFile, Sequence[Difference]]:
-        """Verify the answer; the ticket, and how it differs from what was asked for.
+        """Verify the answer; return the ticket, and how it differs from what was requested.
 
         Raises ErrorReceived, Refused or WireError.
         """
@@ -281,9 +282,9 @@ class Pending:
     def resolved(
         self, env: Environment, answer: bytes, policy: TicketPolicy | None = None
     ) -> ResolvedTicket:
-        """Verify the answer to a RESOLVE_INIT; raises as `accept` does.
+        """Verify the answer to a RESOLVE_INIT; raises the same errors as `accept`.
 
-        `policy` is that of the ticket, where that is known already.
+        `policy` is the policy of the ticket, if it is already known.
         """
         assert isinstance(self.init, ResolveInit)  # noqa: S101 - so it was made
         return accept_resolve_resp(env, self.init, self.key, answer, policy)

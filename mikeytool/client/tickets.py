@@ -1,4 +1,4 @@
-"""A user's tickets: made without the KMS, taken from its answers, and described."""
+"""A user's tickets: made without the KMS, taken from its answers, or described."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def make_ticket_file(
 ) -> TicketFile:
     """Make a ticket without the KMS, with new keys (modes 3 and 4 of RFC 6043 4.1.1).
 
-    `tpk` is the ticket protection key, which the resolver of the ticket has too, and
-    `tpk_name` its name for IDRpsk. Raises Refused for a Ticket Policy that no such ticket
-    can have, UsageError for a key of no use.
+    `tpk` is the ticket protection key, which the resolver of the ticket also has. `tpk_name` is
+    the name of that key for IDRpsk. Raises Refused for a Ticket Policy that such a ticket cannot
+    have, and UsageError for an unusable key.
     """
     keys = make_keys(env, policy.keys or ())
     made = create_ticket(env, policy, keys, tpk, tpk_name, encr_alg)
@@ -44,7 +44,8 @@ def resolve_with_tpk(
 ) -> TicketFile:
     """Resolve a ticket with the key that protects it (modes 2 and 4).
 
-    Raises Refused when the key is another or `responder` is not among the responders.
+    Raises Refused when the key is a different one, or when `responder` is not among the
+    responders.
     """
     resolved = resolve_alone(env, ticket, tpk, responder)
     return TicketFile.of_resolved(ticket, resolved, responder)
@@ -62,10 +63,10 @@ def accept_answer(
 ) -> TicketFile:
     """Verify an answer of the KMS and write its ticket to a file.
 
-    A ticket that was resolved is remembered in the client's state as well. `note` is called
-    with each difference to the Ticket Policy that was requested. Raises Refused for one that
-    is more than a shorter validity, unless `accept_changed`; ErrorReceived, Refused or
-    WireError for an answer that does not verify, StateError when the file cannot be written.
+    A resolved ticket is also remembered in the client's state. `note` is called with each
+    difference from the Ticket Policy that was requested. Unless `accept_changed` is set, raises
+    Refused for a difference other than a shorter validity. Raises ErrorReceived, Refused or
+    WireError for an answer that does not verify, and StateError when the file cannot be written.
     """
     accepted, differences = pending.accept(env, answer)
     for difference in differences:
@@ -82,8 +83,8 @@ def accept_answer(
 def describe_ticket(ticket: TICKET | TicketFile, *, show_keys: bool = False) -> dict[str, Any]:
     """Describe a ticket as `ticket show --json` prints it.
 
-    Only a ticket file has keys. They are given as the beginning of their SHA-256 unless
-    `show_keys`.
+    Only a ticket file has keys. They are shown as the beginning of their SHA-256 unless
+    `show_keys` is set.
     """
     if isinstance(ticket, TICKET):
         return {

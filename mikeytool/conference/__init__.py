@@ -1,4 +1,4 @@
-"""A conference system: who takes part, the group keys, SSRCs (3GPP TR 33.828 5.3.2, RFC 6043 9).
+"""A conference system: members, group keys and SSRCs (3GPP TR 33.828 5.3.2, RFC 6043 9).
 
 The system is a user of a KMS that acts as its factory and its foci. Alice creates a conference:
 
@@ -23,8 +23,8 @@ The system is a user of a KMS that acts as its factory and its foci. Alice creat
     init = mikey.transfer_init(env, held, initiator=alice, responder=factory)
     answer = conference.create(system, init.raw, focus, [conference.Purpose.AUDIO])
 
-Members call the focus, which `call_in` answers, or are called with `call_out`. All of what a
-function does to the state file is one transaction, and none is open while the KMS is asked.
+Members call the focus, which answers with `call_in`, or are called with `call_out`. Each function
+changes the state file in one transaction, and no transaction is open while the KMS is asked.
 """
 
 from __future__ import annotations

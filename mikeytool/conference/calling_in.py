@@ -1,9 +1,9 @@
-"""Creating a conference and calling in: TRANSFER_INIT comes, TRANSFER_RESP goes (TR 33.828
+"""Create a conference and admit callers: TRANSFER_INIT comes in, TRANSFER_RESP goes out (TR 33.828
 5.3.2, RFC 6043 4.2.2).
 
-The order: what can be refused without the KMS; the KMS, which says whose ticket it is; the MAC;
-the entry that refuses the same message a second time; who may; and only then a group key comes
-into reach. Membership, SSRCs and the answer are one transaction.
+The checks run in this order: those that need no KMS; the KMS, which says whose ticket it is; the
+MAC; the replay entry, which refuses the same message a second time; and the sender's permission.
+Group keys are read only after that. Membership, SSRCs and the answer are one transaction.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from mikeytool.wire.pattern import matches
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
 _SHORTEST_INTERVAL = 60
-"""Seconds between two rekeyings that a member's ticket can ask for at least."""
+"""The shortest rekeying interval, in seconds, that a member's ticket can ask for."""
 
 
 def create(
     system: ConferenceSystem, message: bytes, focus: Identity, purposes: Sequence[Purpose]
 ) -> bytes:
-    """Create a conference from a TRANSFER_INIT to the factory; gives TRANSFER_RESP.
+    """Create a conference from a TRANSFER_INIT to the factory and return the TRANSFER_RESP.
 
-    The ticket's responders and the creator become the allowed set. No group key is handed
-    out, and the creator is not a member yet. Raises Refused, with an Error message in its
-    `answer`; WireError for what cannot be read.
+    The ticket's responders and the creator become the allowed set. No group key is handed out,
+    and the creator is not a member yet. Raises Refused, with an Error message in its `answer`, or
+    WireError for a message that cannot be read.
     """
     factory = system.settings.identity
     if focus == factory:
@@ -80,9 +80,9 @@ def _created(
 
 
 def _as_first(step: Step, verified: VerifiedInit, called: Identity) -> VerifiedInit:
-    """A ticket that the same address resolved before keeps its modifier (5.3, interpretation 22).
+    """Keep the modifier of a ticket that the same address resolved before (5.3, interpretation 22).
 
-    Each of several foci that a ticket names has a modifier, and an IDRr, of its own.
+    If a ticket names several foci, each focus has its own modifier and its own IDRr.
     """
     by = step.system.resolver(verified.init, called)
     digest = ticket_digest(verified.init, by)
@@ -100,9 +100,9 @@ def _check_may_create(system: ConferenceSystem, creator: Identity) -> None:
 
 
 def call_in(system: ConferenceSystem, message: bytes) -> bytes:
-    """Admit a caller with a TRANSFER_INIT; gives TRANSFER_RESP with the group keys.
+    """Admit a caller with a TRANSFER_INIT and return the TRANSFER_RESP with the group keys.
 
-    Raises as `create` does.
+    Raises the same errors as `create`.
     """
     init = _read(message)
     with _early(system, init):
@@ -158,7 +158,7 @@ def _needed(answer: bytes | None) -> bytes:
 
 
 def _read(message: bytes) -> TransferInit:
-    """Read TRANSFER_INIT; an update that a member starts is told what to do instead."""
+    """Read a TRANSFER_INIT; a member's update gets an error that says what to do instead."""
     incoming = Incoming.read(message, DataType.TRANSFER_INIT)
     if is_update(incoming.message):
         raise Refused("this is an update; a member who wants other streams calls in again")
@@ -166,7 +166,7 @@ def _read(message: bytes) -> TransferInit:
 
 
 def _check_early(system: ConferenceSystem, init: TransferInit, flags: TicketFlag) -> None:
-    """Refuse what needs no KMS to be refused (4.2.2.2)."""
+    """Refuse what can be refused without the KMS (4.2.2.2)."""
     for flag, why in _WHY.items():
         refuse_unless(flag not in flags or flag in init.policy.flags, why)
     refuse_unless(
@@ -192,7 +192,7 @@ _WHY = {
 
 
 def _early(system: ConferenceSystem, init: TransferInit) -> AbstractContextManager[None]:
-    """Refusals before there is any key to protect an Error message with (5.4)."""
+    """Handle refusals made before there is a key to protect an Error message with (5.4)."""
     return (
         error_message_on_refusal(system.env, init.incoming, None, SUPPORTED)
         if system.send_errors
@@ -201,13 +201,13 @@ def _early(system: ConferenceSystem, init: TransferInit) -> AbstractContextManag
 
 
 def _late(system: ConferenceSystem, verified: VerifiedInit) -> AbstractContextManager[None]:
-    """Refusals of an authenticated caller: their Error message has a MAC."""
+    """Handle refusals of an authenticated caller: their Error message has a MAC."""
     keys = verified.init.keys(verified.resolved.keys.mpki.key, response=False)
     return error_message_on_refusal(system.env, verified.init.incoming, keys, SUPPORTED)
 
 
 def _focus(system: ConferenceSystem, init: TransferInit) -> Identity:
-    """Which conference is called; raises Refused when there is none of that address."""
+    """Return the focus that is called; raises Refused when no conference has that address."""
     with system.state.snapshot() as db:
         every = rows.conferences(db) if init.responder is None else []
         named = None if init.responder is None else rows.conference_of(db, init.responder)
@@ -223,7 +223,7 @@ def _focus(system: ConferenceSystem, init: TransferInit) -> Identity:
 
 
 def _remember(system: ConferenceSystem, verified: VerifiedInit) -> None:
-    """Refuse a message that was seen before, else write it down, whatever comes of it."""
+    """Refuse a message that was seen before; otherwise record it, whatever its outcome."""
     init, refusal = verified.init, None
     with system.state.transaction() as db:
         mpki = verified.resolved.keys.mpki.key

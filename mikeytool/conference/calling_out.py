@@ -1,7 +1,7 @@
-"""Calling someone out, and the answers that come to call-outs and updates (TR 33.828 5.3.2).
+"""Call people out, and process the answers to call-outs and updates (TR 33.828 5.3.2).
 
-A call-out carries the group keys, so a callee that refuses, or does not answer in time, counts
-as a member that leaves.
+A call-out carries the group keys. A callee that refuses, or does not answer in time, is therefore
+treated as a member that leaves.
 """
 
 from __future__ import annotations
@@ -49,17 +49,18 @@ from mikeytool.wire.registry import DataType, ErrorNo, ProtType, TicketFlag, TsT
 from mikeytool.wire.timestamp import Timestamp
 
 CALL_OUT_FLAGS = TicketFlag.from_letters("DEFGHILNO")
-"""Forking, an answer, keys from the initiator; the ticket is used once."""
+"""Flags for forking, an answer, and keys from the initiator; the ticket is used once."""
 
 
 def call_out(
     system: ConferenceSystem, focus: Identity | None, who: Identity, timeout: int
 ) -> bytes:
-    """TRANSFER_INIT with the group keys for one person, who has `timeout` seconds to answer.
+    """Call one person: return a TRANSFER_INIT with the group keys.
 
-    Raises Refused for someone who may not take part, is in already or is being called, and for
-    a group or a pattern: the ticket must be for one person alone. Raises UsageError for a time
-    beyond the ticket's.
+    The person has `timeout` seconds to answer. Raises Refused for someone who may not take part,
+    is already in, or is already being called. Also raises Refused for a group or a pattern,
+    because the ticket must be for one person alone. Raises UsageError for a timeout longer than
+    the ticket is valid.
     """
     if timeout > TICKET_VALIDITY:
         raise UsageError(f"nobody is waited for longer than {TICKET_VALIDITY} s")
@@ -97,7 +98,7 @@ def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int)
 
 
 def _check_not_called(step: Step, conference: Conference, before: Member | None) -> None:
-    """Refuse to call someone who is in, or whose answer to a call-out may still come."""
+    """Refuse to call someone who is in, or who may still answer an earlier call-out."""
     if before is None:
         return
     who, now = before.identity, step.env.clock()
@@ -124,11 +125,11 @@ def _invite(
 
 @dataclass
 class Answered:
-    """What came of an answer: who it is from, and the updates that it leads to.
+    """The outcome of an answer: its sender, and the updates that it leads to.
 
-    With a `refusal` someone called out does not come: the answer was an authentic Error
-    message, or came from someone else. `undone` is why the group keys, which were due, could
-    not be changed yet.
+    `refusal` is set when the person called out does not come: the answer was an authentic Error
+    message, or it came from someone else. `undone` says why group keys that were due could not be
+    changed yet.
     """
 
     focus: Identity
@@ -139,11 +140,12 @@ class Answered:
 
 
 def answer(system: ConferenceSystem, message: bytes) -> Answered:
-    """Take the answer to a call-out or an update.
+    """Process the answer to a call-out or an update.
 
-    Raises Refused when nothing waits for it or it does not verify, with an Error message in its
-    `answer` for an authenticated sender; WireError when it cannot be read. What comes of the
-    answer stands even when the KMS cannot be reached for what is due then.
+    Raises Refused when no message is waiting for this answer or the answer does not verify; an
+    authenticated sender gets an Error message in its `answer`. Raises WireError when the answer
+    cannot be read. The outcome is kept even if the KMS cannot be reached for changes that are
+    then due.
     """
     read = Message.parse(message)
     csb_id = read.header.csb_id
@@ -159,7 +161,7 @@ def answer(system: ConferenceSystem, message: bytes) -> Answered:
             failure = error
         else:
             tidied = tidy(system, found.focus)
-            # Updates with newer keys go to everybody, in place of those with the keys before.
+            # Updates with newer keys go to everybody and replace those with the earlier keys.
             found.updates, found.undone = tidied.updates or found.updates, tidied.undone
             return found
     raise failure
@@ -187,7 +189,7 @@ def _is_late(member: Member, now_ns: int) -> bool:
 
 
 def _join(step: Step, conference: Conference, member: Member, message: Message) -> Answered:
-    """Verify the answer to a call-out, and only then admit the callee."""
+    """Verify the answer to a call-out, and admit the callee only after that."""
     call = member_rows.call_of(step.db, member.number)
     if call is None:
         raise Refused(f"no call-out to {member.identity} waits for an answer")
@@ -211,7 +213,7 @@ def _join(step: Step, conference: Conference, member: Member, message: Message) 
     member_rows.forget_waiting(step.db, member.number)
     keep_interval(step, conference, [session.policy])
     if change == _CLASH:
-        # Under the old key two would send with one SSRC; nobody is to use it any longer.
+        # Under the old key two members would send with the same SSRC, so it must not be used.
         return replace(answered, updates=rekey(step, conference))
     if change == _NONE and member.generation == conference.generation:
         return answered
@@ -219,9 +221,10 @@ def _join(step: Step, conference: Conference, member: Member, message: Message) 
 
 
 def _unwanted(db: Db, conference: Conference, member: Member, session: Session) -> Refused | None:
-    """Why someone does not come in whose answer to a call-out is authentic.
+    """Return why someone is not admitted although their answer to a call-out is authentic.
 
-    If it is someone else's, the KMS let them resolve the ticket: they have the group keys.
+    If the answer comes from someone else, the KMS let them resolve the ticket, so they have the
+    group keys.
     """
     if session.remote != member.identity:
         return Refused(f"{session.remote} answers, {member.identity} was called")
@@ -236,11 +239,11 @@ _NONE, _KEY, _CLASH = range(3)
 def _seated(
     step: Step, conference: Conference, member: Member, session: Session
 ) -> tuple[Session, int]:
-    """Claim the SSRCs of someone who was called out; those that are taken get another.
+    """Claim the SSRCs of someone who was called out; an SSRC that is taken is replaced by another.
 
-    Gives the session with the SSRCs and keys that it is to have, and how it differs from the
-    one that was answered: by the key of a crypto session, or by an SSRC that is taken.
-    The keys that they were called with may have gone meanwhile; others are on their way.
+    Returns the session with its final SSRCs and keys, and how it differs from the session that
+    was answered: by the key of a crypto session, or by an SSRC that is taken. The keys from the
+    call-out may have expired in the meantime; new ones are then on their way.
     """
     keys = rows.group_keys(step.db, conference.number, member.generation)
     spis = {key.purpose: key.spi for key in keys}
@@ -260,11 +263,11 @@ def _seated(
 def _confirm(
     step: Step, conference: Conference, member: Member, session: Session, message: Message
 ) -> Answered:
-    """Take the answer to an update; any of those sent may be the one that is answered."""
+    """Process the answer to an update, which may be to any of the updates sent."""
     failure: MikeyError = Refused(f"no update to {member.identity} waits for an answer")
     for generation, update in member_rows.updates_of(step.db, member.number):
         sent = Incoming.read(update, DataType.TRANSFER_INIT)
-        # What was sent after this update does not make the answer to it old.
+        # Messages sent after this update do not make the answer to it outdated.
         then = replace(session, last_t=as_number(sent.t))
         try:
             agreed = finish_update(step.env, then, sent, message, accept_policy)
@@ -284,7 +287,7 @@ def _confirm(
 
 
 def _check_unchanged(sent: Incoming, agreed: Session) -> None:
-    """Refuse an answer that changes SSRCs or keys or adds streams, which the system gives."""
+    """Refuse an answer that changes SSRCs or keys or adds streams: only the system assigns them."""
     wanted = {
         entry.cs_id: (entry.spi, entry.session_data[:4])
         for entry in sent.message.header.cs_id_map

@@ -1,7 +1,7 @@
-"""The file of a conference system: its tables, and what becomes of those of older versions.
+"""The file of a conference system: its tables, and the migration of older versions.
 
-Every command is one transaction: what is answered is on disk, and after a crash the file
-holds either what was before the command or what is after it.
+Every command is one transaction. Whatever has been answered is on disk, and after a crash the
+file holds the state either before or after the command.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ _INDEXES = (
 class ConferenceState(SqliteDatabase):
     """A conference system's state file.
 
-    The octets of group keys are in `group_keys` alone; a member's session names them by SPI.
-    In version 1 it had them as well, and kept them after they had expired; and it named resolved
-    tickets without who had resolved them.
+    The octets of group keys are stored in `group_keys` only; a member's session refers to them by
+    SPI. In version 1 the session held the octets too, and kept them after the keys had expired.
+    Version 1 also did not record who had resolved a ticket.
     """
 
     kind = 0x6D6B6366  # "mkcf"
@@ -92,11 +92,11 @@ class ConferenceState(SqliteDatabase):
 
     @classmethod
     def init(cls, path: Path, settings: Settings, *, force: bool = False) -> ConferenceState:
-        """Make the file of a new conference system.
+        """Create the file of a new conference system.
 
-        Raises StateError when there is one, unless `force` makes it anew: then nothing is
-        left of the old one but what it has seen, or else recorded messages would get into
-        the new one.
+        Raises StateError when the file exists, unless `force` replaces it. Replacing keeps only
+        the list of messages already seen; without that list, the new system would accept replayed
+        messages.
         """
         if not path.exists():
             return cls.create(path, lambda db: _put_settings(db, settings))
@@ -114,7 +114,7 @@ class ConferenceState(SqliteDatabase):
         return state
 
     def settings(self) -> Settings:
-        """Who the conference system is."""
+        """The identity and settings of the conference system."""
         with self.errors():
             row = self.db.execute("SELECT * FROM system").fetchone()
         if row is None:
@@ -126,7 +126,7 @@ class ConferenceState(SqliteDatabase):
         )
 
     def _migrate(self, found: int) -> None:
-        # What is wiped does not stay in pages that are free.
+        # Free pages must not keep wiped data.
         self.db.execute("PRAGMA secure_delete=ON")
         if found == self.version:
             return
@@ -136,7 +136,7 @@ class ConferenceState(SqliteDatabase):
         self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _migrated(self, db: Db, version: int) -> None:
-        """Sessions name group keys by SPI, those that are still good."""
+        """Convert sessions to refer to group keys by SPI, for the keys that are still valid."""
         good = {
             (conference, spi.hex(), tek.hex(), salt.hex())
             for conference, spi, tek, salt in db.execute(
@@ -170,7 +170,7 @@ def _put_settings(db: Db, settings: Settings) -> None:
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Raise StateError for a row that somebody has damaged."""
+    """Raise StateError for a damaged row."""
     try:
         yield
     except (*BROKEN, ConstructError):
@@ -178,5 +178,5 @@ def readable(what: str) -> Iterator[None]:
 
 
 def identity_row(identity: Identity) -> tuple[bytes, int]:
-    """An identity as two columns."""
+    """Return an identity as two columns."""
     return identity.data, int(identity.id_type)

@@ -1,4 +1,4 @@
-"""Conferences as JSON describes them: their members and keys."""
+"""JSON descriptions of conferences, their members and their keys."""
 
 from __future__ import annotations
 

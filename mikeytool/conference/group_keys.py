@@ -1,4 +1,4 @@
-"""Group keys: made by the KMS, handed out to members, replaced (TR 33.828 5.3.2)."""
+"""Group keys: the KMS makes them, members receive them, and they are replaced (TR 33.828 5.3.2)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from mikeytool.wire.payloads import KeyData
 from mikeytool.wire.registry import KeyType, TicketFlag
 
 KEY_FLAGS = TicketFlag.from_letters("DEFGHJNO")
-"""The ticket that the group keys come in is sent to nobody."""
+"""The ticket that brings the group keys is not sent to anyone."""
 
 
 def current_keys(step: Step, conference: Conference) -> list[GroupKey]:
-    """The active group keys, from the KMS when there are none yet."""
+    """Return the active group keys; requests them from the KMS when there are none yet."""
     return _active(step, conference) if conference.generation else new_keys(step, conference)
 
 
@@ -49,11 +49,11 @@ def _active(step: Step, conference: Conference) -> list[GroupKey]:
 
 
 def new_keys(step: Step, conference: Conference) -> list[GroupKey]:
-    """Put the next generation of group keys into force, which the KMS makes.
+    """Get the next generation of group keys from the KMS and put it into force.
 
-    What is asked for is the generation after the one that is known, for these purposes: when
-    another process has made it meanwhile, or the system anew, the answer is of no use, and
-    neither are its SPIs.
+    The request names the generation after the known one, and its purposes. If another process has
+    made that generation in the meantime, or has created the system anew, the answer and its SPIs
+    are discarded.
     """
     taken = {key.spi for key in rows.group_keys(step.db, conference.number)}
     wanted = [
@@ -73,10 +73,10 @@ def new_keys(step: Step, conference: Conference) -> list[GroupKey]:
 
 
 def _due(policy: TicketPolicy, now_ns: int) -> int | None:
-    """When keys of a ticket have to be replaced: after its rekeying interval, else before
-    its end.
+    """Return when the keys of a ticket have to be replaced.
 
-    Their packets run out much later: 2^31 SRTCP packets take a member decades.
+    That is after the ticket's rekeying interval, or without one before the ticket ends.
+    The packet limit comes much later: a member needs decades to send 2^31 SRTCP packets.
     """
     if policy.rekey is not None:
         return now_ns + policy.rekey * NS
@@ -85,22 +85,23 @@ def _due(policy: TicketPolicy, now_ns: int) -> int | None:
 
 
 def keep_interval(step: Step, conference: Conference, policies: Iterable[TicketPolicy]) -> None:
-    """Have the active keys replaced as often as the tickets of members want it (6.10, TRr)."""
+    """Replace the active keys as often as the members' tickets require (6.10, TRr)."""
     intervals = [policy.rekey for policy in policies if policy.rekey is not None]
     if intervals:
         rows.hasten(step.db, conference.number, step.env.clock() + min(intervals) * NS)
 
 
 def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) -> list[Update]:
-    """Replace the group keys; an update for each member (RFC 6043 5.2).
+    """Replace the group keys and return an update for each member (RFC 6043 5.2).
 
-    The old keys stay good for `overlap` seconds. Members whose ticket has expired cannot be
-    reached any more: they are out. Denied members should be out already; they get no key.
+    The old keys stay valid for `overlap` seconds. Members whose ticket has expired cannot be
+    reached any more and are put out. Denied members should be out already; they get no key.
     """
     db, now = step.db, step.env.clock()
     rows.retire_group_keys(db, conference.number, now + overlap * NS)
     rows.wipe_expired(db, now)
-    # Before the members are read: there may be many, and the KMS may not have been asked.
+    # Get the keys before reading the members: this may fail until the KMS has been asked, and
+    # there may be many members.
     keys = new_keys(step, conference)
     staying, denied = [], rows.denied(db, conference.number)
     for member in member_rows.members(db, conference.number, MemberState.JOINED):
@@ -114,16 +115,16 @@ def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) ->
 
 
 def _is_over(member: Member, now_ns: int) -> bool:
-    """Whether a member's ticket has expired, so that no update can be sent (interpretation 20)."""
+    """Return whether a member's ticket has expired, so no update can go out (interpretation 20)."""
     end = None if member.session is None else member.session.policy.valid_to
     return end is not None and end.unix_ns is not None and end.unix_ns < now_ns
 
 
 def bring_up(step: Step, conference: Conference, members: Sequence[Member]) -> list[Update]:
-    """An update for each of these members, with the group keys and their crypto sessions.
+    """Return an update for each of these members, with the group keys and their crypto sessions.
 
-    When the ticket of one has expired, or they are denied, they are out: then the keys change
-    for everybody.
+    A member whose ticket has expired, or who is denied, is put out. The keys then change for
+    everybody.
     """
     now, denied = step.env.clock(), rows.denied(step.db, conference.number)
     if any(_is_over(one, now) or one.identity.data in denied for one in members):
@@ -151,7 +152,7 @@ def _bring_up(
 
 
 def _under(conference: Conference, session: Session, spis: Mapping[Purpose, bytes]) -> list[CsSpec]:
-    """The crypto sessions of a member under the keys of these SPIs."""
+    """Return the crypto sessions of a member under the keys with these SPIs."""
     return [
         CsSpec(send=session.is_local(one), cs_id=one.entry.cs_id, spi=spis[purpose])
         for one, purpose in purposes_of(conference, session)
@@ -164,8 +165,10 @@ def _not_known(session: Session, keys: Sequence[GroupKey]) -> list[KeyData]:
 
 
 def put_out(db: Db, member: Member, generation: int) -> None:
-    """Someone is out: their session ends, their SSRCs stay taken while the group keys of
-    `generation`, the last that they had, are good.
+    """Put a member out and end their session.
+
+    Their SSRCs stay taken while the group keys of `generation`, the last that they had, are
+    valid.
     """
     left = replace(member, state=MemberState.LEFT, session=None, deadline_ns=None)
     member_rows.put_member(db, left)

@@ -1,8 +1,9 @@
-"""What the tables say of members: their sessions, and the messages that wait for their answer.
+"""Queries about members: their sessions, and the messages that wait for their answers.
 
-Queries take the connection of the transaction. A session is written without the octets of its
-keys: the SPIs of group keys stand for them, and those that have been wiped since are left out
-when it is read. Other keys, that came with a ticket, no crypto session of a conference uses.
+Queries take the connection of the transaction. A session is stored without the octets of its
+group keys; it refers to them by SPI. Keys that have been wiped since are left out when the
+session is read. Other keys that came with a ticket are not used by any crypto session of a
+conference.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
 
 _WAITING = 4
-"""How many updates to a member wait for an answer at most; answers to older ones are late."""
+"""The maximum number of a member's unanswered updates; answers to older ones are late."""
 
 Keys = Mapping[bytes, KeyData]
 
 
 def put_member(db: Db, member: Member) -> int:
-    """Write down a member, in place of what was known of that identity; gives the number."""
+    """Store a member, replacing any row of the same identity; returns the row's number."""
     row = db.execute(
         "INSERT INTO members (conference, identity, id_type, state, csb_id, generation,"
         " deadline_ns, session) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -49,14 +50,14 @@ def put_member(db: Db, member: Member) -> int:
 
 
 def put_last_t(db: Db, number: int, last_t: int) -> None:
-    """Write down the largest T of a member's session, which is all that sending changes in it."""
+    """Store the largest T of a member's session; sending changes nothing else in it."""
     (text,) = db.execute("SELECT session FROM members WHERE number = ?", (number,)).fetchone()
     content = json.dumps({**json.loads(text), "last_t": last_t})
     db.execute("UPDATE members SET session = ? WHERE number = ?", (content, number))
 
 
 def _group_keys(db: Db, number: int) -> dict[bytes, KeyData]:
-    """The group keys of a conference that have not been wiped, by SPI."""
+    """Return the group keys of a conference that have not been wiped, by SPI."""
     return {key.spi: key.key_data() for key in rows.group_keys(db, number) if key.tek}
 
 
@@ -97,7 +98,7 @@ def _member(row: Any, keys: Keys) -> Member:
 
 
 def member_of(db: Db, number: int, identity: Identity) -> Member | None:
-    """What is known of an identity in a conference."""
+    """Return the row of an identity in a conference."""
     row = db.execute(
         f"{_MEMBER} WHERE conference = ? AND identity = ?", (number, identity.data)
     ).fetchone()
@@ -105,7 +106,7 @@ def member_of(db: Db, number: int, identity: Identity) -> Member | None:
 
 
 def person_of(db: Db, number: int, identity: Identity) -> Member | None:
-    """What is known of an identity in a conference, without their session."""
+    """Return the row of an identity in a conference, without its session."""
     row = db.execute(
         f"{_PERSON} WHERE conference = ? AND identity = ?", (number, identity.data)
     ).fetchone()
@@ -113,12 +114,12 @@ def person_of(db: Db, number: int, identity: Identity) -> Member | None:
 
 
 def members(db: Db, number: int, *states: MemberState) -> Iterator[Member]:
-    """The members of a conference in these states, in the order they came."""
+    """Return the members of a conference in these states, in the order in which they came."""
     return _found(db, number, _in_states(_MEMBER, states), *(state.value for state in states))
 
 
 def people(db: Db, number: int, *states: MemberState) -> Iterator[Member]:
-    """The members of a conference in these states, without their sessions."""
+    """Return the members of a conference in these states, without their sessions."""
     return _found(db, number, _in_states(_PERSON, states), *(state.value for state in states))
 
 
@@ -134,12 +135,12 @@ def _found(db: Db, number: int, query: str, *values: object) -> Iterator[Member]
 
 
 def members_of_csb(db: Db, csb_id: int) -> list[Member]:
-    """Those whose session or call-out has a CSB ID, without their sessions."""
+    """Return the members whose session or call-out has this CSB ID, without their sessions."""
     return [_member(row, {}) for row in db.execute(f"{_PERSON} WHERE csb_id = ?", (csb_id,))]
 
 
 def late_members(db: Db, number: int, now_ns: int) -> list[Member]:
-    """Those who were called out and have not answered in time."""
+    """Return those who were called out and have not answered in time."""
     late = "WHERE conference = ? AND deadline_ns NOT NULL AND deadline_ns <= ?"
     return list(_found(db, number, f"{_PERSON} {late}", now_ns))
 
@@ -148,14 +149,14 @@ def late_members(db: Db, number: int, now_ns: int) -> list[Member]:
 
 
 def put_call(db: Db, member: int, init: bytes, ticket: TicketFile) -> None:
-    """Keep the TRANSFER_INIT of a call-out and its ticket, for the answer."""
+    """Keep the TRANSFER_INIT of a call-out and its ticket until the answer comes."""
     db.execute(
         "INSERT OR REPLACE INTO calls VALUES (?, ?, ?)", (member, init, json.dumps(ticket.json()))
     )
 
 
 def call_of(db: Db, member: int) -> tuple[bytes, TicketFile] | None:
-    """The call-out that waits for a member's answer."""
+    """Return the call-out that waits for a member's answer."""
     row = db.execute("SELECT init, ticket FROM calls WHERE member = ?", (member,)).fetchone()
     if row is None:
         return None
@@ -164,7 +165,7 @@ def call_of(db: Db, member: int) -> tuple[bytes, TicketFile] | None:
 
 
 def put_update(db: Db, member: int, generation: int, message: bytes) -> None:
-    """Keep an update until it is answered, and a few of those before it."""
+    """Keep an update until it is answered, along with a few earlier ones."""
     db.execute(
         "INSERT INTO updates (member, generation, message) VALUES (?, ?, ?)",
         (member, generation, message),
@@ -177,24 +178,24 @@ def put_update(db: Db, member: int, generation: int, message: bytes) -> None:
 
 
 def updates_of(db: Db, member: int) -> list[tuple[int, bytes]]:
-    """Generation and message of the updates that wait for a member's answer, newest first."""
+    """Return generation and message of the updates that a member has not answered, newest first."""
     return db.execute(
         "SELECT generation, message FROM updates WHERE member = ? ORDER BY number DESC", (member,)
     ).fetchall()
 
 
 def forget_waiting(db: Db, member: int) -> None:
-    """Nothing waits for an answer of a member any more."""
+    """Delete all messages that wait for a member's answer."""
     db.execute("DELETE FROM calls WHERE member = ?", (member,))
     db.execute("DELETE FROM updates WHERE member = ?", (member,))
 
 
 def behind(db: Db, number: int) -> list[Member]:
-    """Members with an update that they have not answered."""
+    """Return the members that have not answered an update."""
     waiting = "number IN (SELECT member FROM updates)"
     return list(_found(db, number, f"{_MEMBER} WHERE conference = ? AND {waiting} ORDER BY number"))
 
 
 def count_behind(db: Db) -> int:
-    """How many members of all conferences have an update that they have not answered."""
+    """Count the members of all conferences that have not answered an update."""
     return int(db.execute("SELECT count(DISTINCT member) FROM updates").fetchone()[0])

@@ -1,4 +1,4 @@
-"""Who may take part, who is in, and what becomes of those who leave (TR 33.828 5.3.2)."""
+"""Permissions and membership, and how members are put out (TR 33.828 5.3.2)."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from mikeytool.wire.registry import ErrorNo
 
 _LONGEST_OVERLAP = 24 * 3600
 _LONGEST_IDENTITY = 0xFFFF
-"""In octets: what an IDR payload has room for."""
+"""The maximum length in octets of an identity in an IDR payload."""
 _IN = (MemberState.INVITED, MemberState.JOINED)
 
 
 def may_take_part(step: Step, conference: Conference, identity: Identity) -> None:
-    """Raise Refused unless someone is in the allowed set, by name or as a group's member."""
+    """Raise Refused unless someone is in the allowed set, by name or as a member of a group."""
     if identity not in _allowed(step, conference, [identity]):
         raise Refused(f"{identity} may not take part in {conference.focus}", ErrorNo.UNSPECIFIED)
 
 
 def _allowed(step: Step, conference: Conference, people: Sequence[Identity]) -> set[Identity]:
-    """Those of `people` who may take part.
+    """Return those of `people` who may take part.
 
-    A name outweighs groups, and a group that is denied outweighs those that are allowed.
+    A name takes precedence over groups, and a denied group takes precedence over allowed groups.
     """
     found = {one: rows.permission(step.db, conference.number, one) for one in people}
     unnamed = [one for one, allowed in found.items() if allowed is None]
@@ -47,7 +47,7 @@ def _allowed(step: Step, conference: Conference, people: Sequence[Identity]) -> 
 
 
 def the_conference(db: Db, focus: Identity | None) -> Conference:
-    """The conference of a focus, or the only one; raises UsageError."""
+    """Return the conference of a focus, or the only conference; raises UsageError."""
     if focus is not None:
         found = rows.conference_of(db, focus)
         if found is None:
@@ -62,16 +62,16 @@ def the_conference(db: Db, focus: Identity | None) -> Conference:
 
 
 def catch_up(step: Step, conference: Conference) -> tuple[Conference, list[Update]]:
-    """Do what is due: put out members that did not answer, renew old keys.
+    """Do what is due: put out members that did not answer, and renew old keys.
 
-    Gives the conference as it stands then, and the updates that came of it.
+    Returns the conference in its new state, and the resulting updates.
     """
     updates = rekey(step, conference) if _is_due(step, conference) else []
     return rows.conference(step.db, conference.number), updates
 
 
 def _is_due(step: Step, conference: Conference) -> bool:
-    """Put out members that are due; tell whether the group keys are to be replaced."""
+    """Put out members that are due, and return whether the group keys have to be replaced."""
     now = step.env.clock()
     let_go(step.db, conference, member_rows.late_members(step.db, conference.number, now))
     settle_denials(step, conference)
@@ -80,7 +80,7 @@ def _is_due(step: Step, conference: Conference) -> bool:
 
 
 def settle_denials(step: Step, conference: Conference) -> None:
-    """Put out members that are in only by a group that has been denied."""
+    """Put out members that were admitted only through a group that is now denied."""
     if not rows.is_unsettled(step.db, conference.number):
         return
     inside = list(member_rows.people(step.db, conference.number, *_IN))
@@ -90,7 +90,7 @@ def settle_denials(step: Step, conference: Conference) -> None:
 
 
 def let_go(db: Db, conference: Conference, out: Iterable[Member]) -> None:
-    """Put members out. As they have the group keys, these are due from now on."""
+    """Put members out. The group keys, which they know, are due for replacement from now on."""
     for member in out:
         put_out(db, member, conference.generation)
         rows.hasten(db, conference.number, 0)
@@ -98,14 +98,14 @@ def let_go(db: Db, conference: Conference, out: Iterable[Member]) -> None:
 
 @dataclass
 class Tidied:
-    """The updates that catching up led to; `undone` is why it could not be done yet."""
+    """The updates that catching up led to; `undone` says why it could not be done yet."""
 
     updates: list[Update] = field(default_factory=list)
     undone: MikeyError | None = None
 
 
 def tidy(system: ConferenceSystem, focus: Identity) -> Tidied:
-    """Catch up after something that stands, even when the KMS cannot be reached."""
+    """Catch up after a completed change; the change stands even if the KMS cannot be reached."""
     try:
         return Tidied(_caught_up(system, focus))
     except MikeyError as error:
@@ -117,9 +117,9 @@ def _caught_up(system: ConferenceSystem, focus: Identity) -> list[Update]:
 
 
 def allow(system: ConferenceSystem, focus: Identity | None, who: Sequence[Identity]) -> Tidied:
-    """Put people or groups into the allowed set.
+    """Add people or groups to the allowed set.
 
-    Raises UsageError for a pattern, and for what no message has room for.
+    Raises UsageError for a pattern, and for an identity too long for a message.
     """
     for identity in who:
         if "*" in str(identity):
@@ -139,13 +139,13 @@ def allow(system: ConferenceSystem, focus: Identity | None, who: Sequence[Identi
 def dismiss(
     system: ConferenceSystem, focus: Identity | None, who: Sequence[Identity], *, deny: bool
 ) -> list[Update]:
-    """Put people out, and with `deny` out of the allowed set too; gives the updates.
+    """Put people out and return the updates; `deny` also removes them from the allowed set.
 
-    The people named are out at once, in a transaction before the KMS is asked for new group
-    keys. If it does not make them, for any reason, its error is raised, and the next command
-    that the KMS answers changes the keys. Denying a group removes the members that are in by it
-    alone, once the KMS has said which they are. Raises Refused for the removal of someone who
-    was never in.
+    The people named are put out at once, in a transaction before the KMS is asked for new group
+    keys. If the KMS does not make the keys, for any reason, its error is raised. The keys are
+    then changed by the next command that the KMS answers. Denying a group puts out the members
+    admitted only through that group, once the KMS has said who they are. Raises Refused for the
+    removal of someone who was never in.
     """
     with system.state.transaction() as db:
         conference = the_conference(db, focus)
@@ -167,8 +167,8 @@ def dismiss(
 def _dismiss(db: Db, conference: Conference, identity: Identity, *, deny: bool) -> None:
     member = member_rows.person_of(db, conference.number, identity)
     if deny:
-        # Who has joined is one person. Any other name, also of someone who was called out, may
-        # be that of a group by now.
+        # Someone who has joined is one person. Any other name, even that of someone who was
+        # called out, may by now be the name of a group.
         joined = member is not None and member.state == MemberState.JOINED
         rows.deny(db, conference.number, identity, settled=joined)
     elif member is None:
@@ -180,7 +180,7 @@ def _dismiss(db: Db, conference: Conference, identity: Identity, *, deny: bool) 
 def change_keys(
     system: ConferenceSystem, focus: Identity | None, overlap: int = DEFAULT_OVERLAP
 ) -> list[Update]:
-    """Replace the group keys of a conference; gives the updates.
+    """Replace the group keys of a conference and return the updates.
 
     Raises UsageError for an overlap of more than a day.
     """
@@ -198,7 +198,7 @@ def change_keys(
 
 
 def unanswered(system: ConferenceSystem, focus: Identity | None) -> list[Update]:
-    """The updates that members have not answered, made anew: no old message is taken twice."""
+    """Make unanswered updates anew, because an old message is not accepted twice."""
     with system.state.snapshot() as db:
         chosen = rows.conferences(db) if focus is None else [the_conference(db, focus)]
     return [update for each in chosen for update in system.step(partial(_made_anew, each.focus))]

@@ -1,4 +1,4 @@
-"""What a conference is made of (3GPP TR 33.828 5.3.2)."""
+"""The data model of a conference (3GPP TR 33.828 5.3.2)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mikeytool.wire.registry import KeyType, ProtType
 
 TEK_LENGTH = 16
 SALT_LENGTH = 14
-"""In octets: what the suite of every conference, AES_CM_128_HMAC_SHA1_80, takes."""
+"""The lengths in octets that AES_CM_128_HMAC_SHA1_80, the suite of every conference, requires."""
 DEFAULT_OVERLAP = 30
-"""Seconds that a group key is good for after another one has taken its place."""
+"""Seconds for which a group key stays valid after it has been replaced."""
 DEFAULT_TIMEOUT = 180
-"""Seconds that someone who was called out has for answering."""
+"""Seconds that someone who was called out has to answer."""
 
 
 class Purpose(StrEnum):
-    """What a group key is for; each purpose has crypto sessions and a key of its own."""
+    """The use of a group key; each purpose has its own crypto sessions and its own key."""
 
     AUDIO = "audio"
     VIDEO = "video"
@@ -31,7 +31,7 @@ class Purpose(StrEnum):
 
     @property
     def protocol(self) -> ProtType:
-        """The Prot type of its crypto sessions."""
+        """The Prot type of the purpose's crypto sessions."""
         return _PROTOCOLS.get(self, ProtType.SRTP)
 
 
@@ -39,7 +39,7 @@ _PROTOCOLS = {Purpose.FLOOR: ProtType.TLS_PSK, Purpose.EVENTS: ProtType.CMS}
 
 
 class MemberState(StrEnum):
-    """Where someone stands: called out, in, or out again."""
+    """The state of a member: called out, in, or out again."""
 
     INVITED = "invited"
     JOINED = "joined"
@@ -51,8 +51,9 @@ class MemberState(StrEnum):
 class Settings:
     """A conference system as a user of its KMS; `identity` is the conference factory's URI.
 
-    `kms` is where the KMS is reached, `kms_id` what it is called. `may_create` are patterns
-    of who may create conferences; without any, everyone whom the KMS vouches for may.
+    `kms` is the address of the KMS, and `kms_id` is its identity. `may_create` lists patterns of
+    identities that may create conferences. If it is empty, everyone whom the KMS vouches for may
+    create one.
     """
 
     identity: Identity
@@ -64,7 +65,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Conference:
-    """One conference. `generation` counts its group keys; 0 until it has the first."""
+    """One conference. `generation` counts its group keys and is 0 until it has the first."""
 
     number: int
     focus: Identity
@@ -78,9 +79,9 @@ class Conference:
 class GroupKey:
     """The key of one purpose, of one generation.
 
-    `tek` and `salt` are empty once the key has expired: nobody needs it any more.
-    `until_ns` is the end of the overlap, None while the key is the active one; `due_ns` is
-    when it has to be replaced at the latest.
+    `tek` and `salt` are empty once the key has expired, because nobody needs it any more.
+    `until_ns` is the end of the overlap, or None while the key is active. `due_ns` is the latest
+    time at which it has to be replaced.
     """
 
     purpose: Purpose
@@ -104,10 +105,11 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Someone who was called out, is in, or was.
+    """Someone who was called out, is in, or was in.
 
-    `csb_id` is that of `session`, or of the call-out that waits for its answer, which is
-    lost at `deadline_ns`. `generation` is that of the newest group keys they are known to have.
+    `csb_id` belongs to `session`, or to the call-out that waits for its answer. The call-out is
+    lost at `deadline_ns`. `generation` is that of the newest group keys that the member is known
+    to have.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""What the tables say of conferences: who may take part, group keys, SSRCs.
+"""Queries about conferences: permissions, group keys, SSRCs.
 
 Queries take the connection of the transaction.
 """
@@ -16,9 +16,9 @@ from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
 
 _SHOWN = 2
-"""How many generations of expired group keys are still shown."""
+"""The number of generations of expired group keys that are still shown."""
 _ALLOWED, _DENIED, _UNSETTLED = range(3)
-"""What `denied` says. The members of a group that is denied are put out once the KMS has said
+"""The values of the column `denied`. Members of a denied group are put out once the KMS has said
 who they are; until then the denial is unsettled.
 """
 
@@ -26,7 +26,7 @@ who they are; until then the denial is unsettled.
 
 
 def add_conference(db: Db, focus: Identity, creator: Identity, purposes: Sequence[Purpose]) -> int:
-    """Write down a new conference and give its number; Refused when the focus has one."""
+    """Store a new conference and return its number; raises Refused when the focus has one."""
     if conference_of(db, focus) is not None:
         raise Refused(f"{focus} is the focus of a conference already; choose another --focus")
     cursor = db.execute(
@@ -38,13 +38,13 @@ def add_conference(db: Db, focus: Identity, creator: Identity, purposes: Sequenc
 
 
 def conference_of(db: Db, focus: Identity) -> Conference | None:
-    """The conference of a focus URI."""
+    """Return the conference of a focus URI."""
     found = db.execute("SELECT * FROM conferences WHERE focus = ?", (focus.data,)).fetchone()
     return None if found is None else _conference(found)
 
 
 def conference(db: Db, number: int) -> Conference:
-    """The conference of a number; StateError when it is gone."""
+    """Return the conference with this number; raises StateError when it is gone."""
     found = db.execute("SELECT * FROM conferences WHERE number = ?", (number,)).fetchone()
     if found is None:
         raise StateError("the conference is gone: the conference system was made anew")
@@ -52,7 +52,7 @@ def conference(db: Db, number: int) -> Conference:
 
 
 def conferences(db: Db) -> list[Conference]:
-    """All conferences, oldest first."""
+    """Return all conferences, oldest first."""
     return [_conference(row) for row in db.execute("SELECT * FROM conferences ORDER BY number")]
 
 
@@ -65,12 +65,12 @@ def _conference(row: Any) -> Conference:
 
 
 def own_addresses(db: Db, settings: Settings) -> set[Identity]:
-    """The factory and every focus."""
+    """Return the addresses of the factory and of every focus."""
     return {settings.identity, *(one.focus for one in conferences(db))}
 
 
 def remember_ticket(db: Db, digest: bytes, ticket: TicketFile) -> None:
-    """Keep a resolved ticket until it ends: its modifier is to be used again (RFC 6043 5.3)."""
+    """Keep a resolved ticket until it ends, because its modifier is reused (RFC 6043 5.3)."""
     end = ticket.policy.valid_to
     until = None if end is None else end.unix_ns
     db.execute(
@@ -80,7 +80,7 @@ def remember_ticket(db: Db, digest: bytes, ticket: TicketFile) -> None:
 
 
 def known_ticket(db: Db, digest: bytes) -> TicketFile | None:
-    """A ticket that was resolved before."""
+    """Return a ticket that was resolved before."""
     row = db.execute("SELECT resolved FROM tickets WHERE ticket = ?", (digest,)).fetchone()
     if row is None:
         return None
@@ -92,14 +92,14 @@ def known_ticket(db: Db, digest: bytes) -> TicketFile | None:
 
 
 def allow(db: Db, number: int, identity: Identity) -> None:
-    """Put someone into the allowed set."""
+    """Add someone to the allowed set."""
     _put_permission(db, number, identity, _ALLOWED)
 
 
 def deny(db: Db, number: int, identity: Identity, *, settled: bool) -> None:
-    """Put someone out of the allowed set.
+    """Remove someone from the allowed set.
 
-    It is `settled` when they are one person, who takes nobody along.
+    The denial is `settled` when the identity is one person, so that no other member is affected.
     """
     _put_permission(db, number, identity, _DENIED if settled else _UNSETTLED)
 
@@ -113,7 +113,7 @@ def _put_permission(db: Db, number: int, identity: Identity, denied: int) -> Non
 
 
 def is_unsettled(db: Db, number: int) -> bool:
-    """Whether somebody may still be in by a group that is denied."""
+    """Return whether someone may still be in through a group that is denied."""
     row = db.execute(
         "SELECT 1 FROM allowed WHERE conference = ? AND denied = ?", (number, _UNSETTLED)
     ).fetchone()
@@ -121,7 +121,7 @@ def is_unsettled(db: Db, number: int) -> bool:
 
 
 def settle(db: Db, number: int) -> None:
-    """Nobody is in any more by a group that is denied."""
+    """Record that nobody is in any more through a group that is denied."""
     db.execute(
         "UPDATE allowed SET denied = ? WHERE conference = ? AND denied = ?",
         (_DENIED, number, _UNSETTLED),
@@ -129,13 +129,13 @@ def settle(db: Db, number: int) -> None:
 
 
 def denied(db: Db, number: int) -> set[bytes]:
-    """Everyone who is denied by name: the octets of their identities."""
+    """Return the octets of all identities that are denied by name."""
     found = db.execute("SELECT identity FROM allowed WHERE conference = ? AND denied", (number,))
     return {data for (data,) in found}
 
 
 def permission(db: Db, number: int, identity: Identity) -> bool | None:
-    """Whether someone is allowed or denied by name; None when their name is not there."""
+    """Return whether someone is allowed or denied by name; None when their name is not listed."""
     row = db.execute(
         "SELECT denied FROM allowed WHERE conference = ? AND identity = ?",
         (number, identity.data),
@@ -144,7 +144,7 @@ def permission(db: Db, number: int, identity: Identity) -> bool | None:
 
 
 def allowed_set(db: Db, number: int) -> list[Identity]:
-    """Everyone who may take part, groups as they were named."""
+    """Return everyone who may take part, with groups as they were named."""
     rows = db.execute(
         "SELECT identity, id_type FROM allowed WHERE conference = ? AND NOT denied"
         " ORDER BY identity",
@@ -167,7 +167,7 @@ def add_group_keys(db: Db, number: int, keys: Sequence[GroupKey]) -> None:
 
 
 def retire_group_keys(db: Db, number: int, until_ns: int) -> None:
-    """The active keys have an end from now on."""
+    """Set the end of the active keys."""
     db.execute(
         "UPDATE group_keys SET until_ns = ? WHERE conference = ? AND until_ns IS NULL",
         (until_ns, number),
@@ -175,7 +175,7 @@ def retire_group_keys(db: Db, number: int, until_ns: int) -> None:
 
 
 def hasten(db: Db, number: int, due_ns: int) -> None:
-    """The active keys have to be replaced at `due_ns`, if not before."""
+    """Have the active keys replaced at `due_ns`, if not before."""
     db.execute(
         "UPDATE group_keys SET due_ns = min(ifnull(due_ns, ?), ?)"
         " WHERE conference = ? AND until_ns IS NULL",
@@ -184,8 +184,10 @@ def hasten(db: Db, number: int, due_ns: int) -> None:
 
 
 def wipe_expired(db: Db, now_ns: int) -> None:
-    """Forget tickets and the octets of group keys that have expired, in all conferences, and
-    with the keys the updates that bring them and the SSRCs that only they kept taken.
+    """Delete expired tickets and the octets of expired group keys, in all conferences.
+
+    Also deletes the updates that carry these keys, and frees the SSRCs that were taken only
+    because of them.
     """
     db.execute("DELETE FROM tickets WHERE until_ns < ?", (now_ns,))
     expired = db.execute(
@@ -198,7 +200,7 @@ def wipe_expired(db: Db, now_ns: int) -> None:
 
 
 def _wipe(db: Db, number: int, generation: int, now_ns: int) -> None:
-    """Wipe the expired keys of a conference; `generation` is that of the newest."""
+    """Wipe the expired keys of a conference; `generation` is that of the newest keys."""
     db.execute(
         "UPDATE group_keys SET tek = x'', salt = x'' WHERE conference = ? AND until_ns <= ?",
         (number, now_ns),
@@ -217,7 +219,7 @@ def _wipe(db: Db, number: int, generation: int, now_ns: int) -> None:
 
 
 def group_keys(db: Db, number: int, generation: int | None = None) -> list[GroupKey]:
-    """The group keys of a conference, newest first, or those of one generation."""
+    """Return the group keys of a conference, newest first, or those of one generation."""
     rows = db.execute(
         "SELECT purpose, generation, spi, tek, salt, due_ns, until_ns FROM group_keys"
         " WHERE conference = ? AND generation = ifnull(?, generation)"
@@ -232,7 +234,7 @@ def group_keys(db: Db, number: int, generation: int | None = None) -> list[Group
 
 
 def claim_ssrc(db: Db, number: int, ssrc: int, member: int | None, purpose: Purpose) -> bool:
-    """Write down an SSRC of a member, or of the system itself; False when it is taken."""
+    """Store an SSRC of a member, or of the system itself; returns False when it is taken."""
     cursor = db.execute(
         "INSERT OR IGNORE INTO ssrcs VALUES (?, ?, ?, ?, NULL)",
         (number, ssrc, member, purpose.value),
@@ -241,7 +243,7 @@ def claim_ssrc(db: Db, number: int, ssrc: int, member: int | None, purpose: Purp
 
 
 def release_ssrcs(db: Db, member: int, generation: int) -> None:
-    """A member's SSRCs are free once the group keys of `generation` have expired."""
+    """Mark a member's SSRCs to be freed once the group keys of `generation` have expired."""
     db.execute(
         "UPDATE ssrcs SET generation = ? WHERE member = ? AND generation IS NULL",
         (generation, member),
@@ -249,7 +251,7 @@ def release_ssrcs(db: Db, member: int, generation: int) -> None:
 
 
 def ssrcs_of(db: Db, member: int) -> list[int]:
-    """The SSRCs that a member has now."""
+    """Return the SSRCs that a member has now."""
     rows = db.execute(
         "SELECT ssrc FROM ssrcs WHERE member = ? AND generation IS NULL ORDER BY ssrc", (member,)
     )
@@ -257,7 +259,7 @@ def ssrcs_of(db: Db, member: int) -> list[int]:
 
 
 def system_ssrc(db: Db, number: int, purpose: Purpose) -> int | None:
-    """The SSRC that stands for everyone else's streams of a purpose."""
+    """Return the SSRC that stands for everyone else's streams of a purpose."""
     row = db.execute(
         "SELECT ssrc FROM ssrcs WHERE conference = ? AND member IS NULL AND purpose = ?",
         (number, purpose.value),

@@ -1,8 +1,8 @@
 """The crypto sessions of a member: the purpose of each, and the owners of SSRCs.
 
-A member has a crypto session to send for each of their streams, and one to receive for each
-purpose that stands for everyone else's streams. All streams of a purpose are under one
-group key, so no two may have one SSRC (TR 33.828 5.3.2).
+A member has one crypto session to send for each of their streams. For each purpose, they have one
+crypto session to receive, which stands for everyone else's streams. All streams of a purpose use
+one group key, so no two of them may have the same SSRC (TR 33.828 5.3.2).
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from mikeytool.wire.payloads import SP
 from mikeytool.wire.registry import ErrorNo, ProtType, label
 
 SUITE = SUITES["AES_CM_128_HMAC_SHA1_80"]
-"""What all members use: they share keys, so they share the suite."""
+"""The suite of all members: they share keys, so they share the suite."""
 SUPPORTED = (policy_for(SUITE, 0),)
-"""What an Error message names when other security policies are offered (5.4)."""
+"""The policies that an Error message names when other security policies are offered (5.4)."""
 
 
 def accept_policy(policy: SP) -> bool:
-    """Whether a security policy is that of every conference."""
+    """Return whether a security policy is the one that every conference uses."""
     if policy.protocol == ProtType.SRTP:
         return suite_of(policy) == SUITE
     return policy.protocol in (ProtType.TLS_PSK, ProtType.CMS)
 
 
 def own_policies(conference: Conference) -> list[SP]:
-    """The policies of a conference, one for each protocol."""
+    """Return the policies of a conference, one for each protocol."""
     protocols = {purpose.protocol: None for purpose in conference.purposes}
     return [
         policy_for(SUITE, number)
@@ -48,12 +48,12 @@ def own_policies(conference: Conference) -> list[SP]:
 
 
 def fresh_ssrc(env: Environment) -> int:
-    """A random SSRC."""
+    """Return a random SSRC."""
     return int.from_bytes(env.random(4))
 
 
 def system_ssrc(db: Db, env: Environment, conference: Conference, purpose: Purpose) -> int:
-    """The SSRC that stands for everyone else's streams of a purpose; nobody sends with it."""
+    """Return the SSRC, used by no sender, that stands for everyone else's streams of a purpose."""
     ssrc = rows.system_ssrc(db, conference.number, purpose)
     while ssrc is None:
         drawn = fresh_ssrc(env)
@@ -65,7 +65,7 @@ def system_ssrc(db: Db, env: Environment, conference: Conference, purpose: Purpo
 def claim(
     db: Db, env: Environment, conference: Conference, member: int, purpose: Purpose, wanted: int
 ) -> int:
-    """The SSRC that a member gets: the one wanted, or another when that is taken."""
+    """Return the SSRC that a member gets: the wanted one, or another when that is taken."""
     ssrc = wanted
     while not rows.claim_ssrc(db, conference.number, ssrc, member, purpose):
         ssrc = fresh_ssrc(env)
@@ -73,11 +73,11 @@ def claim(
 
 
 class Seating:
-    """Lays purposes to the crypto sessions of one bundle, in the order of the map.
+    """Assigns purposes to the crypto sessions of one bundle, in the order of the map.
 
-    The first SRTP session to send is of the conference's first purpose with SRTP, the
-    second of the second, and so on; what goes beyond is of the last one. Sessions to
-    receive count apart.
+    The first SRTP session to send gets the conference's first purpose with SRTP, the second
+    session gets the second purpose, and so on. Any further sessions get the last purpose.
+    Sessions to receive are counted separately.
     """
 
     def __init__(self, conference: Conference) -> None:
@@ -85,9 +85,9 @@ class Seating:
         self._seen: Counter[tuple[int, bool]] = Counter()
 
     def purpose(self, protocol: int, by_member: bool) -> Purpose:
-        """The purpose of the next crypto session of a protocol.
+        """Return the purpose of the next crypto session of a protocol.
 
-        Raises Refused (Invalid SP) when the conference has none with that protocol.
+        Raises Refused (Invalid SP) when the conference has no purpose with that protocol.
         """
         fitting = [one for one in self._conference.purposes if one.protocol == protocol]
         if not fitting:
@@ -100,7 +100,7 @@ class Seating:
         return fitting[min(self._seen[kind], len(fitting)) - 1]
 
     def missing(self) -> list[Purpose]:
-        """The purposes that no crypto session to the member has yet."""
+        """Return the purposes that have no crypto session to the member yet."""
         left = []
         for protocol in dict.fromkeys(one.protocol for one in self._conference.purposes):
             fitting = [one for one in self._conference.purposes if one.protocol == protocol]
@@ -109,18 +109,18 @@ class Seating:
 
 
 def with_ssrc(entry: GenericIdEntry, ssrc: int) -> GenericIdEntry:
-    """A crypto session of SRTP with another SSRC; ROC and SEQ stay."""
+    """Return an SRTP crypto session with another SSRC; ROC and SEQ stay."""
     data = ssrc.to_bytes(4) + entry.session_data[4:]
     return entry.copy(session_data=data, session_data_length=None)
 
 
 def with_spi(entry: GenericIdEntry, spi: bytes) -> GenericIdEntry:
-    """A crypto session under another key."""
+    """Return a crypto session under another key."""
     return entry.copy(spi=spi, spi_length=None)
 
 
 class CallInPlan:
-    """What the system puts into the answer to a caller."""
+    """The crypto sessions of an answer to a caller, or of a call-out."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class CallInPlan:
         self._received: set[Purpose] = set()
 
     def arrange(self, entry: GenericIdEntry, by_member: bool) -> GenericIdEntry:
-        """The group key and, for SRTP, the SSRC of a crypto session that the caller offered."""
+        """Set the group key and, for SRTP, the SSRC of a crypto session that the caller offered."""
         by_member = by_member and entry.protocol == ProtType.SRTP
         purpose = self._seating.purpose(entry.protocol, by_member)
         if by_member:
@@ -149,7 +149,7 @@ class CallInPlan:
         return with_spi(entry, self._keys[purpose].spi)
 
     def _for_everyone_else(self, purpose: Purpose) -> int:
-        """The system's SSRC, for a second crypto session of a purpose a new one."""
+        """Return the system's SSRC, or a new one for a second crypto session of the purpose."""
         if purpose not in self._received:
             self._received.add(purpose)
             return system_ssrc(self._db, self._env, self._conference, purpose)
@@ -157,7 +157,7 @@ class CallInPlan:
         return claim(self._db, self._env, self._conference, self._member, purpose, ssrc)
 
     def added(self, offered: Sequence[GenericIdEntry]) -> list[CsSpec]:
-        """Crypto sessions for the purposes that the caller left out."""
+        """Return crypto sessions for the purposes that the caller left out."""
         counting = Seating(self._conference)
         for entry in offered:
             counting.purpose(entry.protocol, bool(entry.session_data))
@@ -172,8 +172,10 @@ class CallInPlan:
         return [self._own(purpose, cs_id) for purpose, cs_id in zip(missing, free, strict=False)]
 
     def offer(self) -> list[CsSpec]:
-        """The crypto sessions of a call-out: from the system for each purpose, and with
-        SRTP one for the member's own stream.
+        """Return the crypto sessions of a call-out.
+
+        For each purpose there is one from the system and, with SRTP, one for the member's own
+        stream.
         """
         specs = []
         for purpose in self._conference.purposes:
@@ -196,7 +198,7 @@ class CallInPlan:
 
 
 def purposes_of(conference: Conference, session: Session) -> list[tuple[CryptoSession, Purpose]]:
-    """The crypto sessions of a member's session, each with its purpose."""
+    """Return the crypto sessions of a member's session, each with its purpose."""
     seating = Seating(conference)
     return [
         (one, seating.purpose(one.entry.protocol, not session.is_local(one)))

@@ -1,8 +1,8 @@
-"""The conference system as a user of its KMS: it requests and resolves tickets (TR 33.828
-5.3.2, RFC 6043 4.2.1 and 4.2.3).
+"""The conference system as a user of its KMS: it requests and resolves tickets (TR 33.828 5.3.2,
+RFC 6043 4.2.1 and 4.2.3).
 
-A KMS may take its time, and a transaction keeps all others out of the state file. So the KMS
-is never asked within one: see `ConferenceSystem.step`.
+A KMS may be slow, and a transaction locks all other processes out of the state file. The KMS is
+therefore never asked within a transaction: see `ConferenceSystem.step`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from mikeytool.wire.registry import ErrorNo, TicketFlag, TsType
 from mikeytool.wire.timestamp import Timestamp
 
 TICKET_VALIDITY = 8 * 3600
-"""Seconds that the system's own tickets are asked for."""
+"""Seconds of validity that the system requests for its own tickets."""
 
 _ROUNDS = 20
-"""How often a step is begun at most. A few times are usual, each with answers of the KMS that
-the one before needed; more of them only when others change the state each time.
+"""The maximum number of attempts at a step. A few attempts are normal, because each may need
+further answers of the KMS. More are needed only when other processes change the state each time.
 """
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ Questions = Mapping[Hashable, Callable[[], object]]
 
 
 class _AnswersMissing(Exception):
-    """The KMS has to be asked before a step can be done: by name, how."""
+    """Raised when the KMS has to be asked before a step can be done; maps names to questions."""
 
     def __init__(self, questions: Questions) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class _AnswersMissing(Exception):
 
 @dataclass(frozen=True)
 class ConferenceSystem:
-    """A conference system at work: its file, clock and randomness, and its KMS.
+    """A running conference system: its file, clock, randomness and KMS.
 
     With `send_errors` it also sends Error messages to senders that are not authenticated.
     """
@@ -70,7 +70,8 @@ class ConferenceSystem:
     def open(cls, path: Path, env: Environment, *, send_errors: bool = False) -> Iterator[Self]:
         """Open the system in a state file; raises StateError.
 
-        Its KMS is reached when it is first asked: what needs no answer of it is done without.
+        The KMS is contacted only when it is first asked, so commands that need no answer work
+        without it.
         """
         with ConferenceState(path) as state:
             me = state.settings()
@@ -84,14 +85,14 @@ class ConferenceSystem:
         return self.state.settings()
 
     def step(self, work: Callable[[Step], T]) -> T:
-        """Do `work` in one transaction, with what has expired wiped before.
+        """Wipe what has expired, then do `work`, all in one transaction.
 
-        No transaction is open while the KMS is asked. When `work` needs an answer of the KMS
-        that it has not got, all that it wrote is taken back, the KMS is asked, and `work`
-        is done again from the start: it then sees the state as others have left it, and may
-        need other answers. So it must not do anything beside the transaction, and should
-        say what it needs before what takes long. Raises as `work`, `resolve` and
-        `request` do, Unavailable when others are faster all the time, and then nothing is
+        No transaction is open while the KMS is asked. When `work` needs a KMS answer that is
+        missing, everything that it wrote is rolled back, the KMS is asked, and `work` is run
+        again from the start. It then sees any changes that others have made, and may need other
+        answers. `work` must therefore have no effects outside the transaction, and should ask for
+        its answers before any long operation. Raises what `work`, `resolve` and `request` raise,
+        or Unavailable when others keep changing the state first; in all these cases nothing is
         written.
         """
         answers: dict[Hashable, Any] = {}
@@ -111,17 +112,18 @@ class ConferenceSystem:
         return Step(self, db, answers, replace(self.env, clock=lambda: now))
 
     def resolver(self, init: TransferInit, focus: Identity) -> Identity:
-        """Which of the system's addresses resolves a ticket: the one that it names, the
-        factory or else the focus.
+        """Return the system's address that resolves a ticket.
+
+        That is the factory if the ticket names it as a responder, and otherwise the focus.
         """
         named = (one for one in (self.settings.identity, focus) if one in init.policy.responders)
         return next(named, focus)
 
     def resolve(self, init: TransferInit, focus: Identity) -> ResolvedTicket:
-        """The keys of the ticket in TRANSFER_INIT, from the KMS.
+        """Return the keys of the ticket in a TRANSFER_INIT, from the KMS.
 
-        The KMS is asked each time, because it alone can verify the Initiator Data.
-        Raises ErrorReceived or Refused when the KMS refuses, Unreachable without one.
+        The KMS is asked each time, because only it can verify the Initiator Data. Raises
+        ErrorReceived or Refused when the KMS refuses, and Unreachable when it cannot be reached.
         """
         me = self.settings
         request = resolve_init(
@@ -143,9 +145,10 @@ class ConferenceSystem:
         flags: TicketFlag,
         keys: Sequence[KeyData],
     ) -> HeldTicket:
-        """A ticket from the KMS for one responder. Raises as `resolve` does.
+        """Return a ticket from the KMS for one responder. Raises the same errors as `resolve`.
 
-        Refused when the KMS grants other keys, flags or responders than were asked for.
+        Also raises Refused when the KMS grants other keys, flags or responders than were
+        requested.
         """
         me, now = self.settings, self.env.clock()
         policy = TicketPolicy(
@@ -171,7 +174,7 @@ class ConferenceSystem:
             answer = self.kms.answer(self.env, request.raw)
             granted = accept_request_resp(self.env, request, me.psk, answer)
         except Refused as error:
-            # Its number is about the system's request, not about the message that led to it.
+            # The error number concerns the system's request, not the message that led to it.
             raise Refused(str(error), ErrorNo.UNSPECIFIED) from None
         for difference in granted.differences:
             if difference.harm:
@@ -184,18 +187,17 @@ class ConferenceSystem:
 
     @property
     def key_name(self) -> Identity:
-        """What the KMS finds the system's key by, whichever of its addresses acts."""
+        """The identity under which the KMS finds the system's key, whichever address acts."""
         return Identity.key_name(str(self.settings.identity))
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a command does to the state in one transaction, whose connection is `db`.
+    """The work of a command on the state in one transaction, whose connection is `db`.
 
-    What it needs of the KMS is taken from `answers`, by name. A name has all in it that the
-    answer hangs on, so that no answer is used for a state that has changed meanwhile.
-    The clock of `env` stands still: all of it happens at one moment, so that no ticket ends
-    between two looks at it.
+    Answers of the KMS are taken from `answers`, by name. A name contains everything that the
+    answer depends on, so no answer is used for a state that has changed in the meantime. The
+    clock of `env` stands still during the step, so no ticket ends between two checks.
     """
 
     system: ConferenceSystem
@@ -204,7 +206,7 @@ class Step:
     env: Environment
 
     def groups_of(self, people: Sequence[Identity]) -> list[Sequence[Identity]]:
-        """The groups that the KMS knows each of these to be in."""
+        """Return the groups that the KMS lists for each of these people."""
         ask = self.system.kms.groups_of
         return self._answered({("groups", one): partial(ask, one) for one in people})
 
@@ -216,7 +218,7 @@ class Step:
         flags: TicketFlag,
         keys: Sequence[KeyData] = (),
     ) -> HeldTicket:
-        """The ticket of a name, which is requested once."""
+        """Return the ticket with this name; it is requested once."""
         ask = partial(self.system.request, initiator, responder, flags, keys)
         found: list[HeldTicket] = self._answered({name: ask})
         return found[0]
@@ -229,13 +231,13 @@ class Step:
 
 
 def ticket_digest(init: TransferInit, by: Identity) -> bytes:
-    """Digest what tells one resolved ticket from another: its policy, its data and its resolver,
-    but not its sender.
+    """Return a digest that identifies a resolved ticket: it covers the ticket's policy, its data
+    and its resolver, but not its sender.
     """
     parts = (init.ticket.tp_data, init.ticket.ticket_data, by.data)
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
 
 def resolved_file(init: TransferInit, resolved: ResolvedTicket, by: Identity) -> TicketFile:
-    """What is kept of a resolved ticket."""
+    """Return the part of a resolved ticket that is stored."""
     return TicketFile.of_resolved(init.ticket, resolved, by)
