@@ -22,8 +22,8 @@ A KMS in memory grants Alice a ticket for Bob:
         print(mikey.accept_request_resp(env, init, psk, handled.answer).held)
 
 `Store.init` creates a store in a file or a PostgreSQL database, `Store(PATH)` opens it, and
-`KmsClient(URL).ask` asks a KMS over HTTP. A message that is refused has a `refusal`, and as
-`answer` an Error message or None.
+`KmsClient(URL).ask` asks a KMS over HTTP. If a message is refused, the result has a `refusal`,
+and its `answer` is an Error message or None.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from mikeytool.wire.pattern import matches
 
 
 def may_act_as(store: Store, user: User, identity: Identity) -> bool:
-    """Whether a user may act as an identity: their own, or one that an act-as pattern matches."""
+    """Whether an identity is the user's own, or matches one of the user's act-as patterns."""
     if identity == user.identity:
         return True
     return any(matches(identity, pattern) for pattern in store.act_as(user.identity))
@@ -26,10 +26,11 @@ class SpeaksForNobody(Refused, StateError):
 
 
 def check_foreign(store: Store, identity: Identity) -> None:
-    """Refuse another KMS that speaks for one of our own; it could get the keys of all calls.
+    """Refuse an identity of ours if another KMS speaks for it.
 
-    Our own are this KMS, users, groups, and all identities that a user may act as. A user who
-    was removed is a stranger: users who must not come back have to be disabled instead.
+    Otherwise that KMS could get the keys of all calls. Our identities are this KMS, users,
+    groups, and all identities that a user may act as. They do not include removed users. To keep
+    a user from coming back, disable the user instead of removing them.
     """
     if identity == store.identity:
         raise Refused(f"{identity} is the KMS here; no other KMS speaks for it")
@@ -42,7 +43,7 @@ def check_foreign(store: Store, identity: Identity) -> None:
 
 
 def check_speaks_for(store: Store, peer: Peer, identity: Identity) -> None:
-    """Refuse what another KMS says of an identity that fits none of its patterns."""
+    """Refuse an identity that matches none of the other KMS's patterns."""
     if not peer.patterns:
         raise SpeaksForNobody(
             f"{store.where}: it does not say for whom the KMS {peer.identity} speaks; see"
@@ -55,7 +56,7 @@ def check_speaks_for(store: Store, peer: Peer, identity: Identity) -> None:
 
 
 class Responder(NamedTuple):
-    """The responder that resolves a ticket, and the name by which the ticket admits them."""
+    """The responder that resolves a ticket, and the name in the ticket that admits them."""
 
     acting: Identity
     named: Identity
@@ -64,10 +65,10 @@ class Responder(NamedTuple):
 def acting_responder(
     store: Store, user: User, acting: Identity, ticket_policy: TicketPolicy
 ) -> Responder:
-    """The responder that resolves a ticket, as IDRr of the answer names them.
+    """Return the responder that resolves a ticket, for the IDRr of the answer.
 
-    This is `acting` if the ticket names them or one of their groups, else a responder of the
-    ticket that the user may act as. Raises Refused for any other user.
+    This is `acting` if the ticket names them or one of their groups. Otherwise it is a responder
+    in the ticket that the user may act as. Raises Refused if there is none.
     """
     if acting in ticket_policy.responders:
         return Responder(acting, acting)

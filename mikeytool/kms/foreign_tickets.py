@@ -1,4 +1,4 @@
-"""Tickets of other KMSs, resolved with their help (RFC 6043 10, interpretation 38)."""
+"""Resolving the tickets of other KMSs with their help (RFC 6043 10, interpretation 38)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo
 
 MAX_ASKED = 4
-"""How many KMSs the first one asks for a ticket; the next ones ask one each.
+"""The most KMSs that the first KMS asks about a ticket. Each later KMS asks only one.
 
-So a ticket that nobody resolves costs MAX_ASKED times MAX_HOPS messages at most, however many
-KMSs know one another.
+A ticket that no KMS resolves therefore costs at most MAX_ASKED times MAX_HOPS messages,
+regardless of how many KMSs know one another.
 """
 
 PATIENCE = 10.0
-"""Seconds that requests to other KMSs may take, all of them together."""
+"""The total time allowed for all requests to other KMSs, in seconds."""
 
 
 class PeerUnreachable(Refused, Unreachable):
@@ -39,7 +39,11 @@ class PeerUnreachable(Refused, Unreachable):
 
 
 def is_foreign(store: Store, ticket: BaseTicket) -> bool:
-    """Whether a ticket is for another KMS: it names one, or its key is unknown here."""
+    """Whether a ticket is for another KMS.
+
+    A ticket is foreign if it names another KMS. If it names none, it is foreign if its key is
+    unknown here and this KMS knows other KMSs.
+    """
     kms = ticket.policy.kms
     if kms is not None:
         return kms != store.identity
@@ -47,9 +51,9 @@ def is_foreign(store: Store, ticket: BaseTicket) -> bool:
 
 
 class Forwarder:
-    """Asks the KMS that issued a ticket, or those that speak for its initiator, one by one.
+    """Asks the KMS that issued a ticket, or each KMS that speaks for its initiator in turn.
 
-    `handle` handles a message for KMSs whose store is on this machine.
+    If the store of a KMS is on this machine, `handle` handles the message.
     """
 
     def __init__(
@@ -70,10 +74,11 @@ class Forwarder:
         path: tuple[Identity, ...],
         key: bytes,
     ) -> bytes:
-        """RESOLVE_RESP for the responder, protected with `key`.
+        """Return the RESOLVE_RESP for the responder, protected with `key`.
 
-        `ticket_policy` is that of the ticket, `path` are the KMSs that the request came through.
-        Raises Refused if no KMS resolves the ticket, PeerUnreachable if none could be reached.
+        `ticket_policy` is the policy in the ticket. `path` lists the KMSs that the request came
+        through. Raises Refused if no KMS resolves the ticket, and PeerUnreachable if no KMS could
+        be reached.
         """
         passed = (*path, self._store.identity)
         failed: Refused | None = None
@@ -91,7 +96,7 @@ class Forwarder:
         raise failed or Refused("no other KMS is left to ask", ErrorNo.INVALID_TICKET)
 
     def _candidates(self, ticket_policy: TicketPolicy, passed: tuple[Identity, ...]) -> list[Peer]:
-        """The KMSs to ask; raises Refused if there are none, or after too many hops."""
+        """Return the KMSs to ask. Raises Refused if there are none, or after too many hops."""
         if len(set(passed)) != len(passed) or len(passed) > MAX_HOPS:
             raise Refused(
                 f"the request has been through {' and '.join(map(str, passed[:-1]))} already",
@@ -138,7 +143,7 @@ class Forwarder:
         return resolved
 
     def _sent(self, peer: Peer, init: bytes) -> bytes:
-        """The answer of another KMS."""
+        """Send the message to another KMS and return the answer."""
         if "://" in peer.location:
             return self._sent_to_url(peer.location, init)
         with Store(peer.location) as store:

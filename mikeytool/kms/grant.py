@@ -1,5 +1,5 @@
-"""What a KMS grants of a requested Ticket Policy (RFC 6043 4.2.1.4, 6.10; interpretations 10,
-16, 20, 21).
+"""How much of a requested Ticket Policy a KMS grants (RFC 6043 4.2.1.4, 6.10; interpretations
+10, 16, 20, 21).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ MAX_KEYS = 64
 """More keys than any crypto session bundle can use."""
 
 MAX_KEY = 64
-"""In octets: no security protocol needs more, and RANDs must be as long as keys (12.1)."""
+"""In octets. No security protocol needs more, and RANDs must be as long as keys (12.1)."""
 
 F = TicketFlag
 
 
 class Grant(NamedTuple):
-    """The Ticket Policy that is granted, and the types and lengths of its keys."""
+    """The granted Ticket Policy, and the types and lengths of its keys."""
 
     policy: TicketPolicy
     keys: tuple[KeyData, ...]
@@ -45,11 +45,11 @@ def grant(
     *,
     shared: bool = False,
 ) -> Grant:
-    """What is granted to `initiator`, the verified sender; K is set if it differs from `asked`.
+    """Return what the KMS grants to `initiator`, the verified sender.
 
-    `shared` means that the responder has the key that will protect the ticket, and so can
-    resolve it without the KMS (mode 2, 4.1.1). Raises Refused if nothing similar can be
-    granted.
+    The K flag is set if the grant differs from `asked`. `shared` means that the responder has
+    the key that will protect the ticket, and so can resolve it without the KMS (mode 2, 4.1.1).
+    Raises Refused if the KMS can grant nothing similar.
     """
     asked.check_base_ticket()
     if not asked.responders:
@@ -85,9 +85,10 @@ def grant(
 def check_made(
     env: Environment, ticket_policy: TicketPolicy, keys: Sequence[KeyData], kms_policy: KmsPolicy
 ) -> None:
-    """Refuse a ticket that its initiator made (D is 0) but that would not have been granted.
+    """Refuse a ticket made by its initiator (D is 0) if the KMS would not have granted it.
 
-    `keys` are all keys in it but the MPKs. Without TRs, its validity counts from now.
+    `keys` are all the keys in the ticket except MPKs. If the ticket has no TRs, its validity
+    counts from now.
     """
     end = _moment(ticket_policy.valid_to)
     start = _moment(ticket_policy.valid_from) or env.clock()
@@ -110,11 +111,11 @@ def _type(key: KeyData) -> str:
 
 
 def repaired(flags: TicketFlag, keys: Sequence[KeyData], *, shared: bool = False) -> TicketFlag:
-    """The flags with their dependencies obeyed (6.10, interpretation 21).
+    """Return the flags, with the flags that they depend on also set (6.10, interpretation 21).
 
-    D is set, because the KMS makes the ticket, and E, unless the responder shares the key
-    that protects it and no key is to be forked. Raises Refused (Invalid TPpar) if neither G
-    nor H is set, because nothing says which of them was meant.
+    D is set because the KMS makes the ticket. E is set too, unless the responder shares the key
+    that protects the ticket and the ticket does not use key forking. Raises Refused (Invalid
+    TPpar) if neither G nor H is set, because the intended one is unknown.
     """
     if F.G not in flags and F.H not in flags:
         raise Refused(
@@ -128,10 +129,10 @@ def repaired(flags: TicketFlag, keys: Sequence[KeyData], *, shared: bool = False
 
 
 def wanted_keys(asked: TicketPolicy, key_types: Sequence[str] = KEY_TYPES) -> tuple[KeyData, ...]:
-    """The keys that a Ticket Policy asks for.
+    """Return the keys that a Ticket Policy asks for.
 
-    The default is one TGK (4.2.1.5, interpretation 10), or the first of `key_types` if TGKs
-    are not among them. Raises Refused for keys that no KMS can give.
+    The default is one TGK (4.2.1.5, interpretation 10). If `key_types` does not include TGKs,
+    the default is one key of its first type. Raises Refused for keys that no KMS can give.
     """
     profile = profile_of(asked.prf)
     if asked.keys is None:
@@ -164,7 +165,10 @@ def wanted_keys(asked: TicketPolicy, key_types: Sequence[str] = KEY_TYPES) -> tu
 
 
 def make_keys(env: Environment, wanted: Sequence[KeyData]) -> tuple[KeyData, ...]:
-    """Fresh keys of the wanted types and lengths; draws key, salt and SPI of each, in order."""
+    """Make fresh keys of the wanted types and lengths.
+
+    For each key in turn, draws the key, the salt and the SPI, in that order.
+    """
     taken = {key.spi for key in wanted if key.spi}
     return tuple(
         new_key(
@@ -178,7 +182,7 @@ def make_keys(env: Environment, wanted: Sequence[KeyData]) -> tuple[KeyData, ...
 
 
 def _end(env: Environment, asked: TicketPolicy, max_validity: int) -> Timestamp:
-    """The end of validity that was asked for, or the latest that is granted."""
+    """The requested end of validity, or the latest end that the KMS grants."""
     now = env.clock()
     start = max(_moment(asked.valid_from) or now, now)
     latest = start + max_validity * NS
@@ -198,7 +202,10 @@ def _end(env: Environment, asked: TicketPolicy, max_validity: int) -> Timestamp:
 
 
 def _moment(t: Timestamp | None) -> int | None:
-    """In Unix nanoseconds; raises Refused for a COUNTER, which is no time (interpretation 20)."""
+    """The time in Unix nanoseconds.
+
+    Raises Refused for a COUNTER, which is not a time (interpretation 20).
+    """
     if t is None:
         return None
     if t.unix_ns is None:

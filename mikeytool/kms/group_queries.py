@@ -1,9 +1,10 @@
 """Queries about groups over HTTP, for both sides, authenticated by MACs.
 
-A conference system has to know the groups of its members. It asks with GET, and proves its
-identity by a MAC under a key that is derived from its pre-shared key; the answer has a MAC under
-the same key, which covers the MAC of the query. So neither relies on TLS alone, and neither can
-be mistaken for anything that the pre-shared key itself protects.
+A conference system needs to know the groups of its members. It asks with GET, and proves its
+identity with a MAC. The key of the MAC is derived from its pre-shared key. The answer has a MAC
+under the same key, and this MAC also covers the MAC of the query. The query and the answer
+therefore do not rely on TLS alone. Neither can be mistaken for a message that the pre-shared key
+itself protects.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from mikeytool.wire.masked_repr import masked_repr
 PATH = "/groups"
 SCHEME = "MIKEY-PSK"
 ANSWER_HEADER = "Authentication-Info"
-"""The header that has the MAC of the answer (RFC 9110 11.6.3)."""
+"""The header that carries the MAC of the answer (RFC 9110 11.6.3)."""
 
 _LABEL = b"mikeytool groups over HTTP"
 _QUERY = re.compile(r"(member|group)=([^&=]{1,2000})")
@@ -39,35 +40,38 @@ _ANSWER = re.compile(r'mac="([0-9a-f]{64})"', re.ASCII)
 
 
 class Forbidden(Refused):
-    """The sender of a query is authenticated, but may not ask it."""
+    """The sender of a query is authenticated, but not allowed to make the query."""
 
 
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class SharedKey:
-    """A pre-shared key and its name, which may be the identity of its user."""
+    """A pre-shared key and its name. The name may be the identity of the user."""
 
     name: Identity
     psk: bytes = field(repr=False)
 
 
 def target(kind: str, identity: Identity) -> str:
-    """The target of a query: for the groups of a `member`, or whether a `group` exists."""
+    """Return the target of a query: the groups of a `member`, or whether a `group` exists."""
     return f"{PATH}?{kind}={quote_from_bytes(identity.data, safe='')}"
 
 
 def authorization(key: SharedKey, query: str, now_ns: int) -> tuple[str, bytes]:
-    """The Authorization header for a target, and the MAC in it, which the answer's MAC covers."""
+    """Return the Authorization header for a target, and the MAC in it.
+
+    The MAC of the answer covers this MAC.
+    """
     t = str(now_ns // NS)
     mac = _query_mac(_derived(key.psk), query, key.name, t)
     return f'{SCHEME} id="{quote_from_bytes(key.name.data)}", t="{t}", mac="{mac.hex()}"', mac
 
 
 def read_answer(key: SharedKey, mac: bytes, header: str | None, body: bytes) -> list[Identity]:
-    """The groups in an answer.
+    """Return the groups in an answer.
 
-    `mac` is that of the query. Raises Refused if the MAC in `header` does not verify,
-    WireError for a body that cannot be read.
+    `mac` is the MAC of the query. Raises Refused if the MAC in `header` does not verify, and
+    WireError if the body cannot be read.
     """
     found = _ANSWER.fullmatch(header or "")
     expected = _answer_mac(_derived(key.psk), mac, body)
@@ -83,10 +87,10 @@ def read_answer(key: SharedKey, mac: bytes, header: str | None, body: bytes) -> 
 
 
 def answer(store: Store, header: str | None, query: str, now_ns: int) -> tuple[bytes, str]:
-    """The body of the answer to a query, and the header with its MAC.
+    """Return the body of the answer to a query, and the header with its MAC.
 
     Raises Refused if the sender is not authenticated or is disabled, Forbidden if their clock
-    is off or they may not ask this, WireError for a query that cannot be read.
+    is off or they are not allowed to make the query, and WireError if the query cannot be read.
     """
     user, key, mac, sent = _authenticated(store, header, query)
     try:
@@ -103,7 +107,7 @@ def answer(store: Store, header: str | None, query: str, now_ns: int) -> tuple[b
 
 
 def _permitted(store: Store, user: User, query: str, sent: int, now_ns: int) -> Identity:
-    """The identity that an authenticated user asks about; raises as `answer` does."""
+    """The identity that an authenticated user asks about. Raises the same errors as `answer`."""
     if abs(sent - now_ns // NS) > store.policy().max_skew:
         raise Forbidden("the time of the query is too far from this clock; check both")
     if not user.enabled:
@@ -125,12 +129,12 @@ def _found(store: Store, kind: str, about: Identity) -> Iterator[dict[str, str |
 
 
 def _authenticated(store: Store, header: str | None, query: str) -> tuple[User, bytes, bytes, int]:
-    """The sender of a query, the derived key, the MAC of the query and its time."""
+    """The sender of a query, the derived key, and the query's MAC and time."""
     found = _AUTHORIZATION.fullmatch(header or "")
     if found is None:
         raise Refused("the Authorization header is missing or cannot be read")
     name, t, mac = Identity(unquote_to_bytes(found[1])), found[2], bytes.fromhex(found[3])
-    # As in messages, a key is named by its own name or by the identity of its user.
+    # As in messages, a key is identified by its own name or by the identity of its user.
     user = store.user_of_key(name) or store.user(name)
     if user is None or user.sealed_psk is None:
         raise Refused(f"the key {name} is not known")
@@ -153,5 +157,5 @@ def _answer_mac(key: bytes, mac: bytes, body: bytes) -> bytes:
 
 
 def _mac(key: bytes, *parts: bytes) -> bytes:
-    """A MAC over parts, encoded so that no other parts give the same octets."""
+    """A MAC over parts. Their encoding is unambiguous: different parts give different octets."""
     return hmac.digest(key, b"".join(len(part).to_bytes(4) + part for part in parts), "sha256")

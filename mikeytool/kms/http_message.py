@@ -1,7 +1,7 @@
 """MIKEY messages in HTTP, for both sides: the path, the media type and the body.
 
-As in 3GPP TS 33.328, a message is POSTed to `/keymanagement` as `application/mikey`; the body
-is the message in base64 or in binary, and the answer has the same form.
+As in 3GPP TS 33.328, a message is POSTed to `/keymanagement` as `application/mikey`. The body
+is the message in base64 or in binary, and the answer uses the same encoding.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from mikeytool.wire.errors import WireError
 PATH = "/keymanagement"
 MEDIA_TYPE = "application/mikey"
 MAX_BODY = 131_072
-"""In octets: far more than any message of an exchange with a KMS has."""
+"""In octets. Messages exchanged with a KMS are far shorter than this."""
 
 _TEXT = re.compile(rb"[A-Za-z0-9+/_=\s-]*")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 def is_mikey(content_type: str | None) -> bool:
-    """Whether a Content-Type is that of messages, with any parameters."""
+    """Whether a Content-Type is the one for MIKEY messages, with or without parameters."""
     return (content_type or "").partition(";")[0].strip().lower() == MEDIA_TYPE
 
 
 def read_body(body: bytes) -> tuple[bytes, bool]:
-    """The message in a body, and whether the body has it as base64.
+    """Return the message in a body, and whether the body is base64.
 
-    The alphabet may be the standard or the URL-safe one, padded or not, with white space
-    anywhere. Raises WireError for an empty body and for text that is no base64.
+    The base64 alphabet may be standard or URL-safe. Padding is optional, and white space may
+    appear anywhere. Raises WireError for an empty body and for text that is not base64.
     """
     if not body:
         raise WireError("the body is empty; expected a message in base64 or binary")
@@ -47,12 +47,15 @@ def read_body(body: bytes) -> tuple[bytes, bool]:
 
 
 def write_body(message: bytes, *, text: bool) -> bytes:
-    """A message as a body: base64 on one line, or binary."""
+    """Encode a message as a body: base64 on one line, or binary."""
     return binascii.b2a_base64(message, newline=False) if text else message
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine: 127.0.0.0/8, ::1, localhost. Only it may use plain HTTP."""
+    """Whether a host is this machine: 127.0.0.0/8, ::1 or localhost.
+
+    Plain HTTP is allowed only for this machine.
+    """
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""The KMS policy: limits on what is granted, and rules for who may call whom."""
+"""The KMS policy: limits on what the KMS grants, and rules that allow or deny calls."""
 
 from __future__ import annotations
 
@@ -28,21 +28,24 @@ KEY_TYPES = tuple(
         KeyType.GTGK_SALT,
     )
 )
-"""The key types that can be asked for, by their names on the command line."""
+"""The key types that users can ask for, by their names on the command line."""
 
 
 @dataclass(frozen=True, slots=True)
 class KmsPolicy:
     """What a KMS grants.
 
-    `max_validity` is the longest validity of a ticket and `max_skew` how far clocks may be
-    apart, both in seconds. `require_forking` demands the I flag of every ticket. `key_types`
-    are those of `KEY_TYPES` that are given, `profiles` the algorithms that are served, in
-    bits. `rate` is how many messages of one identity are answered in a minute, 0 without a
-    limit. `admit_certified` admits senders that are no users but have a certificate of a
-    trusted CA. `extended_key_usage` are the purposes that certificates of senders may be limited
-    to, as `crypto.certificates.purpose` reads them.
-    `keep_log` is how long entries of the log are kept, in seconds.
+    `max_validity` is the longest validity of a ticket, in seconds.
+    `max_skew` is the largest allowed difference between clocks, in seconds.
+    `require_forking` requires the I flag in every ticket.
+    `key_types` lists the types from `KEY_TYPES` that the KMS grants.
+    `profiles` lists the profiles that the KMS serves, in bits.
+    `rate` is the number of messages per minute that the KMS answers for one identity. 0 means
+    no limit.
+    `admit_certified` admits senders that are not users but have a certificate from a trusted CA.
+    `extended_key_usage` lists the purposes that a sender's certificate may be limited to, in the
+    form that `crypto.certificates.purpose` reads.
+    `keep_log` is the time for which log entries are kept, in seconds.
     """
 
     max_validity: int = DAY
@@ -57,7 +60,7 @@ class KmsPolicy:
 
     def check(self) -> None:
         """Raise UsageError for a value out of range."""
-        from mikeytool.crypto.certificates import purpose  # reads X.509, as few commands do
+        from mikeytool.crypto.certificates import purpose  # loads X.509, which few commands need
 
         for name, least, most in (
             ("max_validity", 1, YEAR),
@@ -80,9 +83,9 @@ class KmsPolicy:
 
 
 class Rule(NamedTuple):
-    """Allows or denies calls from senders to responders.
+    """A rule that allows or denies calls from senders to responders.
 
-    Both are patterns of identities, in which `*` stands for any number of octets.
+    Both are patterns for identities. In a pattern, `*` matches any number of octets.
     """
 
     allowed: bool
@@ -92,24 +95,25 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """An ordered list of rules, of which the last one that matches decides.
+    """An ordered list of rules. The last rule that matches decides.
 
-    If none matches, the first rule decides: if it allows, all other calls are denied; if it
-    denies, all others are allowed. Without rules every call is allowed.
+    If no rule matches, the call gets the opposite of the first rule: it is denied if the first
+    rule allows, and allowed if the first rule denies. If there are no rules, every call is
+    allowed.
     """
 
     rules: tuple[Rule, ...] = ()
 
     @property
     def otherwise(self) -> bool:
-        """Whether calls are allowed that no rule matches."""
+        """Whether calls that no rule matches are allowed."""
         return not self.rules or not self.rules[0].allowed
 
     def allow(self, sender: Identity | None, responders: Sequence[Identity]) -> bool:
         """Whether `sender` may call a responder.
 
-        `responders` are names of one responder, such as a member and its group; a rule matches
-        if it matches one of them.
+        `responders` are the names of one responder, such as a member and its group. A rule
+        matches if it matches any of them.
         """
         calling = b"" if sender is None else sender.data
         called = [responder.data for responder in responders]

@@ -1,7 +1,7 @@
 """A limit on messages that cannot be authenticated (RFC 6043 12.3).
 
-They are counted in memory, because a forged message must never make the KMS write; so only a
-process that answers many messages, a server, can count them.
+The count is kept in memory, because a forged message must never cause the KMS to write. Only a
+process that answers many messages, such as a server, can therefore count them.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from mikeytool.wire.errors import Refused
 from mikeytool.wire.registry import ErrorNo
 
 MAX_FAILURES = 60
-"""How many messages of one source may fail authentication in a minute."""
+"""The number of messages from one source that may fail authentication in a minute."""
 
 _MAX_SOURCES = 10_000
 _MINUTE = 60 * NS
 
 
 class Failures:
-    """Counts, for each source, the messages of this minute that were not authenticated.
+    """Counts the messages from each source that failed authentication in the current minute.
 
-    A source is where messages come from, such as an address, and never the sender that they
-    claim, or anybody could lock a user out.
+    A source is the place where messages come from, such as an address. It is never the sender
+    named in the message: otherwise anyone could lock a user out.
     """
 
     def __init__(self, most: int = MAX_FAILURES) -> None:
@@ -31,7 +31,7 @@ class Failures:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def check(self, source: str, now_ns: int) -> None:
-        """Raise Refused (Auth failure) for a source with too many failures."""
+        """Raise Refused (Auth failure) if a source has too many failures."""
         minute, count = self._counts.get(source, (0, 0))
         if count >= self._most and minute == now_ns // _MINUTE:
             raise Refused(
@@ -40,7 +40,7 @@ class Failures:
             )
 
     def failed(self, source: str, now_ns: int) -> None:
-        """Count a message that was not authenticated."""
+        """Count a message that failed authentication."""
         now = now_ns // _MINUTE
         minute, count = self._counts.pop(source, (now, 0))
         self._counts[source] = (now, count + 1 if minute == now else 1)

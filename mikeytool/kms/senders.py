@@ -1,8 +1,7 @@
-"""Finding and verifying the sender of a message, before anything else is done with it
+"""Finding and verifying the sender of a message, as the first step of handling it
 (RFC 6043 4.2.1.4, 4.2.3.4; interpretations 16, 34 to 38).
 
-Nothing is written or decrypted here, so that a flood of forged messages costs the KMS no more
-than reading them.
+This step writes and decrypts nothing, to keep the cost of a flood of forged messages low.
 """
 
 from __future__ import annotations
@@ -44,11 +43,11 @@ Request = RequestInit | ResolveInit
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """The sender of a verified message: a user, acting as some identity, or another KMS.
+    """The sender of a verified message: a user who acts as some identity, or another KMS.
 
-    `key` is the pre-shared key, or the public key that `signed` was verified with; COUNTERs
-    are counted for each. `path` are the KMSs that the message came through. `admitted` means
-    that the user is not in the store, but admitted because of a certificate.
+    `key` is the pre-shared key, or the public key that verified `signed`. COUNTERs
+    are counted separately for each key. `path` lists the KMSs that the message came through.
+    `admitted` means that the user is not in the store but was admitted because of a certificate.
     """
 
     request: Request
@@ -66,15 +65,15 @@ class Sender:
 
     @property
     def names(self) -> tuple[Identity, ...]:
-        """Every identity of the sender: that of the key, and those in the certificate."""
+        """Every identity of the sender: the one with the key, and those in the certificate."""
         certified = () if self.signed is None else identities(self.signed.certificate)
         return (self.user.identity, *certified)
 
     def protection(self, store: Store, env: Environment) -> bytes:
         """The key that protects the answer: the pre-shared key, or the envelope key.
 
-        The envelope is decrypted only here, because callers have checked by then that the
-        sender is authorized (interpretation 36). Raises as `open_envelope` does.
+        Only this method decrypts the envelope. Callers must first check that the sender is
+        authorized (interpretation 36). Raises the same errors as `open_envelope`.
         """
         if self.signed is None:
             return self.key
@@ -84,10 +83,10 @@ class Sender:
 
 
 def authenticate(store: Store, env: Environment, kms_policy: KmsPolicy, message: Message) -> Sender:
-    """Find the sender's key and verify a message with it.
+    """Find the sender's key, and verify the message with it.
 
-    Raises Refused, mostly (Auth failure), if the sender is unknown or the message does not
-    verify, WireError if it cannot be read.
+    Raises Refused if the sender is unknown or the message does not verify, usually with (Auth
+    failure). Raises WireError if the message cannot be read.
     """
     match message.header.data_type:
         case DataType.REQUEST_INIT_PSK:
@@ -128,7 +127,7 @@ def _resolves_by_psk(store: Store, resolve: ResolveInit) -> Sender:
 def _owner(store: Store, psk_id: Identity | None, claimed: Identity | None) -> User:
     """The user whose key protects a message (interpretation 16)."""
     if psk_id is not None:
-        # A key is named by its own name or by the identity of its user.
+        # A key is identified by its own name or by the identity of its user.
         user = store.user_of_key(psk_id) or store.user(psk_id)
     elif claimed is not None:
         user = store.user(claimed)
@@ -141,7 +140,7 @@ def _owner(store: Store, psk_id: Identity | None, claimed: Identity | None) -> U
 
 
 def _handed_on(store: Store, resolve: ResolveInit, peer: Peer) -> Sender:
-    """A message from another KMS, on behalf of the identity in IDRr."""
+    """Verify a message that another KMS sent on behalf of the identity in IDRr."""
     verify_init(resolve, peer.psk, peer.identity, store.identity)
     path = path_of(resolve.incoming, peer.identity)
     acting = resolve.sender or peer.identity
@@ -151,7 +150,7 @@ def _handed_on(store: Store, resolve: ResolveInit, peer: Peer) -> Sender:
 def _by_certificate(
     store: Store, env: Environment, kms_policy: KmsPolicy, request: PublicKeyInit[Init]
 ) -> Sender:
-    """A signed message (interpretations 34 and 35)."""
+    """Verify a signed message (interpretations 34 and 35)."""
     kms, claimed = store.identity, request.init.sender
     _check_kms(request.init.kms, kms)
     user = None if claimed is None else store.user(claimed)
@@ -159,10 +158,10 @@ def _by_certificate(
     if claimed is not None and user is None and not kms_policy.admit_certified:
         raise _unknown(claimed)
     if user is None:
-        env.check_fresh(request.init.incoming.t)  # of users it is checked later, and logged
+        env.check_fresh(request.init.incoming.t)  # for users, checked and logged later
     certificate = None if user is None else user.certificate
     known = None if certificate is None else read_certificate(certificate)
-    # Stores of earlier versions may have certificates among them that are not those of CAs.
+    # Stores made by earlier versions may include certificates that do not belong to CAs.
     anchors = [one for one in store.anchors() if is_authority(one)]
     purposes = [purpose(text) for text in kms_policy.extended_key_usage]
     verified = verify_pk(request, anchors, env.clock(), kms, known=known, purposes=purposes)

@@ -1,8 +1,8 @@
-"""The KMS: a message in, an answer out (RFC 6043 4.2.1.4, 4.2.3.4, 5.4).
+"""The KMS: it takes a message and returns an answer (RFC 6043 4.2.1.4, 4.2.3.4, 5.4).
 
-The order is that of RFC 3830 5.3, with one rule above all: nothing is written before the
-sender is authenticated. Replay entry, log entry and answer are one transaction, so that no
-answer is sent before its replay entry is on disk.
+The steps follow the order of RFC 3830 5.3. The most important rule is that nothing is written
+before the sender is authenticated. The replay entry, the log entry and the answer belong to one
+transaction, so that no answer is sent before its replay entry is on disk.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def handle(
     """Answer REQUEST_INIT or RESOLVE_INIT (RFC 6043 4.2.1.4, 4.2.3.4).
 
     A refusal is answered with an Error message if the sender was authenticated, or if
-    `send_errors` is set. Other KMSs are asked until `deadline`, in seconds on the clock of
-    `time.monotonic`; the default is 10 seconds. Raises WireError for a message that cannot be
-    read, StateError if the store fails.
+    `send_errors` is set. `deadline` is the time until which other KMSs may be asked, in seconds
+    on the clock of `time.monotonic`. The default is 10 seconds from the time of asking. Raises
+    WireError if the message cannot be read, and StateError if the store fails.
     """
     kms_policy = store.policy()
     env = replace(env, skew=kms_policy.max_skew)
@@ -72,7 +72,7 @@ def handle(
 
 
 class _Uncounted(Exception):
-    """A refusal of a known sender that leaves nothing in the store but an entry in the log."""
+    """A refusal of a known sender that changes nothing in the store except the log."""
 
     def __init__(self, refused: Refused) -> None:
         super().__init__(str(refused))
@@ -81,7 +81,7 @@ class _Uncounted(Exception):
 
 @contextmanager
 def _uncounted() -> Iterator[None]:
-    """What is refused in the block is rolled back, and logged afterwards."""
+    """Turn a refusal in the block into `_Uncounted`, so that it is rolled back, then logged."""
     try:
         yield
     except Refused as refusal:
@@ -104,10 +104,10 @@ class _AuthenticatedMessage:
         self.key: bytes | None = None if sender.signed else sender.key
         """The key that protects the answer or the Error message, once it is known."""
         self.base: BaseTicket | None = None
-        """The ticket that is to be resolved, once it has been read."""
+        """The ticket to resolve, once it has been read."""
 
     def handled(self) -> Handled:
-        """Answer the message; a refusal is answered with an Error message."""
+        """Answer the message, with an Error message if it is refused."""
         try:
             answer = self._answer()
         except Refused as refusal:
@@ -115,7 +115,7 @@ class _AuthenticatedMessage:
         return Handled(answer)
 
     def _error(self, error_no: int) -> bytes:
-        """An Error message, without a MAC if the envelope has not been opened."""
+        """Make an Error message. It has no MAC if the envelope has not been opened."""
         header: HDR = self.sender.incoming.message.header
         keys = None
         if self.key is not None:
@@ -123,10 +123,10 @@ class _AuthenticatedMessage:
         return error_message(self.env, header, error_no, keys)
 
     def _answer(self) -> bytes:
-        """Refuse old messages and replays, then decide and record, refusals as well.
+        """Refuse old messages and replays, then decide. Record refusals too.
 
-        Messages that anyone may have captured must not count against their sender, and cost few
-        writes however often they come.
+        An attacker may replay captured messages. They must not count against their sender, and
+        must cost few writes no matter how many arrive.
         """
         try:
             self._check_new()
@@ -164,7 +164,7 @@ class _AuthenticatedMessage:
             raise StateError(f"{error}; the message counts as seen: send a new one") from None
 
     def _counted(self, exchange: Exchange) -> int:
-        """Record a new message and count it; if this raises, nothing is written."""
+        """Record a new message and count it. If this raises, nothing is written."""
         sender, env, most = self.sender, self.env, self.kms_policy.rate
         with _uncounted():
             exchange.remember(env, sender.incoming, sender.acting, sender.key)
@@ -174,9 +174,10 @@ class _AuthenticatedMessage:
         return count
 
     def _admit(self, count: int) -> None:
-        """Refuse messages above the rate, and senders that the operator has shut out.
+        """Refuse messages above the rate limit, and senders that the operator has shut out.
 
-        Senders are looked up again: they may have been shut out since the message was verified.
+        The sender is looked up again, because the operator may have shut them out after the
+        message was verified.
         """
         sender, store, most = self.sender, self.store, self.kms_policy.rate
         identity = sender.user.identity
@@ -186,7 +187,7 @@ class _AuthenticatedMessage:
             peer = store.peer(identity)
             if peer is None or not compare_digest(peer.psk, sender.key):
                 raise Refused(f"the KMS {identity} was removed, or has another key")
-            for kms in sender.path:  # `peer` is one of them
+            for kms in sender.path:  # includes `peer`
                 known = store.peer(kms)
                 if known is not None:
                     check_speaks_for(store, known, sender.acting)
@@ -210,9 +211,9 @@ class _AuthenticatedMessage:
             raise Refused(f"the user {identity} has another key now", ErrorNo.AUTH_FAILURE)
 
     def _decide(self, exchange: Exchange) -> bytes | None:
-        """The answer; None if another KMS has to give it.
+        """Return the answer, or None if another KMS has to give it.
 
-        What can be refused without the envelope key is refused before it is decrypted.
+        Checks that do not need the envelope key come before its decryption.
         """
         request = self.sender.request
         if profile_of(request.incoming.profile.prf).bits not in self._served():
@@ -228,14 +229,14 @@ class _AuthenticatedMessage:
         return [bits for bits in self.kms_policy.profiles if bits <= self.store.profile.bits]
 
     def _open(self) -> bytes:
-        """The key that protects the answer; called once the sender is authorized."""
+        """Return the key that protects the answer. Call this only after authorizing the sender."""
         self.key = self.sender.protection(self.store, self.env)
         return self.key
 
     # --- Ticket Request -------------------------------------------------------------------
 
     def _grant_ticket(self, exchange: Exchange, request: RequestInit) -> bytes:
-        """REQUEST_RESP with a new ticket (4.2.1.5)."""
+        """Return a REQUEST_RESP with a new ticket (4.2.1.5)."""
         asked, kms = request.policy, self.store.identity
         rules = self.store.rules()
         for responder in asked.responders:
@@ -255,9 +256,10 @@ class _AuthenticatedMessage:
         return request_resp(self.env, request, key, kms, ticket, handed_out)
 
     def _tpk_for(self, asked: TicketPolicy) -> Tpk:
-        """The key that protects a new ticket.
+        """Choose the key that protects a new ticket.
 
-        It is shared with the one responder only on request, and only if they are enabled.
+        This is the key shared with the responder only if the initiator asks for it, and the
+        ticket has exactly one responder, who is an enabled user.
         """
         wants_shared = TicketFlag.E not in asked.flags and TicketFlag.I not in asked.flags
         shared = None
@@ -275,7 +277,10 @@ class _AuthenticatedMessage:
     # --- Ticket Resolve -------------------------------------------------------------------
 
     def _resolve_ticket(self, exchange: Exchange, request: ResolveInit) -> bytes | None:
-        """RESOLVE_RESP with the keys of a ticket (4.2.3.5); None for a ticket of another KMS."""
+        """Return a RESOLVE_RESP with the keys of a ticket (4.2.3.5).
+
+        Returns None if the ticket belongs to another KMS.
+        """
         base = self.base = BaseTicket.of(request.ticket)
         ticket_policy = base.policy
         if is_foreign(self.store, base):
@@ -317,13 +322,17 @@ class _AuthenticatedMessage:
         if requester is not None:
             _check_enabled(self.store, requester, "the requester of the ticket")
         if ticket_policy.initiator is not None:
-            # Not a user if a user acts as them, or if a certificate admitted them.
+            # The initiator may be an identity that a user acts as, or admitted by a certificate:
+            # then they are not a user.
             _check_enabled(self.store, ticket_policy.initiator, "the initiator", known=False)
 
     def _authorized(self, ticket_policy: TicketPolicy) -> Responder:
-        """The responder; raises Refused unless ticket and KMS allow them to resolve (4.2.3)."""
+        """Return the responder.
+
+        Raises Refused unless the ticket and the KMS allow them to resolve it (4.2.3).
+        """
         sender = self.sender
-        # A KMS that hands a message on acts for the identity in IDRr, and for nobody else.
+        # A KMS that forwards a message acts only for the identity in IDRr.
         user = User(sender.acting) if sender.path else sender.user
         responder = acting_responder(self.store, user, sender.acting, ticket_policy)
         self._check_call(ticket_policy, [responder.acting, responder.named])
@@ -339,7 +348,8 @@ class _AuthenticatedMessage:
         """Refuse a ticket without the J flag for a second TRANSFER_INIT (interpretation 22).
 
         With key forking, the Initiator Data identifies a TRANSFER_INIT, and every responder
-        that the call is forked to may resolve it; without, each responder may do so once.
+        that the call is forked to may resolve it. Without key forking, each responder may
+        resolve the ticket once.
         """
         if TicketFlag.J not in ticket_policy.flags and self.base is not None:
             made, restored = self.base.t.unix_ns, self.store.restored_ns()
@@ -355,7 +365,7 @@ class _AuthenticatedMessage:
         exchange.use_once(self.env, ticket, ticket_policy, by, transfer)
 
     def _forwarded(self) -> bytes:
-        """The answer of another KMS; no transaction is open while it is asked."""
+        """Ask another KMS and return the answer. No transaction is open meanwhile."""
         request, key = self.sender.request, self.key
         assert isinstance(request, ResolveInit)  # noqa: S101 - nothing else is handed on
         base = self.base
@@ -397,7 +407,10 @@ class _AuthenticatedMessage:
 
 
 def _refusal(error: Refused | WireError | UsageError) -> Refused:
-    """The refusal for a broken ticket, or for a value that does not fit."""
+    """Convert an error to a refusal.
+
+    A WireError means a broken ticket, and a UsageError means an unsuitable value.
+    """
     if isinstance(error, Refused):
         return error
     broken = isinstance(error, WireError)
@@ -417,7 +430,7 @@ def _mixed() -> Refused:
 def _check_enabled(
     store: Store, identity: Identity, what: str, *, known: bool = True
 ) -> User | None:
-    """Refuse a user who is disabled or, if they have to be `known`, was removed."""
+    """Refuse a user who is disabled. If `known` is set, refuse a removed user too."""
     user = store.user(identity)
     if user is not None and not user.enabled:
         raise Refused(f"{what} {identity} is disabled")
@@ -427,7 +440,7 @@ def _check_enabled(
 
 
 def _check_before_rotation(tpk: Tpk, ticket_policy: TicketPolicy) -> None:
-    """Refuse a ticket of a rotated key that ends after all tickets that were made with it."""
+    """Refuse a ticket under a rotated key if it ends later than any ticket made with the key."""
     if tpk.current or tpk.until_ns is None:
         return
     end = None if ticket_policy.valid_to is None else ticket_policy.valid_to.unix_ns
@@ -440,11 +453,11 @@ def _check_before_rotation(tpk: Tpk, ticket_policy: TicketPolicy) -> None:
 
 
 def _check_maker(store: Store, tpk: Tpk, ticket_policy: TicketPolicy) -> None:
-    """Refuse a ticket that the owner of its key may not have made.
+    """Refuse a ticket that the owner of its protection key was not allowed to make.
 
-    With a key, anyone can make tickets. The KMS's own key protects tickets that the KMS made.
-    A key shared with a user protects tickets that this user made (D is 0) as their initiator,
-    and tickets that the KMS made for them; in both cases the user must be enabled.
+    Anyone who has a key can make tickets with it. The KMS's own key protects tickets made by the
+    KMS. A key shared with a user protects tickets that the user made as initiator (D is 0), and
+    tickets that the KMS made for the user. In both cases the user must be enabled.
     """
     if tpk.shared_with is None:
         if TicketFlag.D not in ticket_policy.flags:

@@ -1,6 +1,6 @@
 """State on disk: private files, SQL over SQLite and PostgreSQL, the replay cache.
 
-A database of a program that receives messages, and a private file:
+An example of a database for a program that receives messages, and of a private file:
 
     import os
     from pathlib import Path
@@ -14,8 +14,9 @@ A database of a program that receives messages, and a private file:
         print(db.execute("SELECT count(*) FROM replay").fetchone())
     write_private(Path("demo.key"), os.urandom(32))
 
-In such a database, `replay.remember` refuses a message seen before and `replay.use_once` a ticket
-for single use. Everything that goes wrong with files and databases raises `StateError`.
+With such a database, `replay.remember` refuses a message that was seen before, and
+`replay.use_once` refuses a second use of a single-use ticket. All failures of files and databases
+raise `StateError`.
 """
 
 from __future__ import annotations

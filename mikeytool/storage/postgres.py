@@ -1,9 +1,9 @@
-"""A PostgreSQL database, which any number of processes on any machines may use at once.
+"""A PostgreSQL database. Any number of processes on any machines may use it at once.
 
-Exchanges run side by side, each in its own transaction, whose statements see what others have
-committed; unique indexes decide what may happen only once. Changes by operators wait for one
-another. Passwords come from where libpq looks for them (PGPASSFILE, ~/.pgpass, PGPASSWORD, a
-service file), never from the URL, because command lines show in process lists.
+Exchanges run in parallel. Each one has its own transaction, and its statements see what others
+have committed. Unique indexes enforce what may happen only once. Changes by operators wait for
+one another. libpq finds the password in its usual places (PGPASSFILE, ~/.pgpass, PGPASSWORD, a
+service file). The URL must not contain it, because command lines show in process lists.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _DEFAULTS = {
 _SECRETS = {"password", "sslpassword"}
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _SESSION = (
-    # An answer is sent only after its replay entry is on disk, whatever the server's default.
+    # An answer is sent only after its replay entry is on disk, so override the server's default.
     "SET synchronous_commit = on",
     "SET lock_timeout = '10s'",
     "SET idle_in_transaction_session_timeout = '60s'",
 )
 _SEARCH_PATH = (
-    # A schema earlier in the path must not put its own tables before ours.
+    # Tables in a schema earlier in the search path must not hide ours.
     "SELECT set_config('search_path', quote_ident(coalesce((SELECT nspname FROM pg_namespace"
     " JOIN pg_class ON pg_namespace.oid = relnamespace WHERE pg_class.oid ="
     " to_regclass(%s)), current_schema(), 'public')) || ', pg_temp', false)"
@@ -57,24 +57,25 @@ def is_url(where: Where) -> bool:
 
 
 def _translated(statement: str) -> str:
-    """A statement of a schema, written for SQLite, as PostgreSQL takes it."""
+    """Translate a schema statement from the SQLite dialect to PostgreSQL."""
     for sqlite, postgres in _DIALECT.items():
         statement = statement.replace(sqlite, postgres)
     return statement
 
 
 class PostgresDatabase:
-    """A database on a server, by a URL as libpq takes it. A subclass gives its tables.
+    """A database on a server, opened by a libpq URL. A subclass defines its tables.
 
-    `name` is what errors call it, `how_to_make` how one is made. `tables` are the names of its
-    tables, each before those that refer to it, and `schema` the statements that create them,
-    in the dialect of SQLite. `version_table` holds `version`, the version of the schema;
-    `migrations` has, by version, the statements that bring a database to the next version.
+    `name` is the name of the database in error messages, and `how_to_make` says how to make one.
+    `tables` lists the names of its tables. Each table comes before the tables that refer to it.
+    `schema` has the statements that create the tables, in the SQLite dialect.
+    `version` is the version of the schema, and is stored in `version_table`.
+    `migrations` maps each version to the statements that upgrade a database to the next one.
     `lock` is the number of the advisory lock that changes by operators hold.
 
-    Opening raises UsageError for a URL with a password and without psycopg, Unavailable if
-    the server cannot be reached, StateError if the database has no such tables or is of
-    another version.
+    Opening raises UsageError if the URL has a password or psycopg is missing, Unavailable if
+    the server cannot be reached, and StateError if the tables are missing or have another
+    version.
     """
 
     name: str
@@ -103,7 +104,7 @@ class PostgresDatabase:
             self._connection = self._connected()
 
     def _connected(self) -> psycopg.Connection[Any]:
-        """A new connection; raises psycopg.Error."""
+        """Return a new connection. Raises psycopg.Error."""
         given = self._library.conninfo.conninfo_to_dict(self._url)
         defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
         connection: psycopg.Connection[Any] = self._library.connect(
@@ -120,9 +121,10 @@ class PostgresDatabase:
 
     @classmethod
     def create(cls, url: str, fill: Callable[[Db], object], *, force: bool = False) -> None:
-        """Create the tables with the rows that `fill` inserts, all of it or nothing.
+        """Create the tables and the rows that `fill` inserts, in one transaction.
 
-        Raises StateError if they exist already, unless `force` is set, which drops them.
+        If the tables already exist, `force` drops them first. Without `force`, this raises
+        StateError.
         """
         made = cls.__new__(cls)
         made._connect(url)
@@ -147,7 +149,7 @@ class PostgresDatabase:
             fill(db)
 
     def stored_version(self) -> int | None:
-        """The version of the schema in the database; None if it has no such tables."""
+        """The version of the schema in the database, or None if the tables do not exist."""
         if self.execute("SELECT to_regclass(?)", (self.version_table,)).fetchone()[0] is None:
             return None
         version: int = self.execute(f"SELECT version FROM {self.version_table}").fetchone()[0]  # noqa: S608
@@ -168,7 +170,7 @@ class PostgresDatabase:
                 f" {found}, this one's {self.version}); use that one"
             )
         with self.transaction() as db:
-            # Another process may have migrated it meanwhile.
+            # Another process may have migrated the database in the meantime.
             for version in range(self.stored_version() or self.version, self.version):
                 for statement in self.migrations[version]:
                     db.execute(_translated(statement))
@@ -178,32 +180,32 @@ class PostgresDatabase:
 
     @property
     def db(self) -> Db:
-        """For statements outside of transactions: each is one of its own."""
+        """Executes statements outside transactions. Each one is its own transaction."""
         return self
 
     @contextmanager
     def transaction(self) -> Iterator[Db]:
-        """A transaction that may write, with no other of its kind beside it; exchanges go on."""
+        """A transaction that may write. Only one runs at a time, but exchanges continue."""
         with self._begun(_BEGIN):
             self.execute(f"SELECT pg_advisory_xact_lock({self.lock})")
             yield self
 
     @contextmanager
     def spare(self) -> Iterator[Db | None]:
-        """The same if no other is running, else None."""
+        """A transaction as in `transaction`, or None if another one is running."""
         with self._begun(_BEGIN):
             free = self.execute(f"SELECT pg_try_advisory_xact_lock({self.lock})").fetchone()[0]
             yield self if free else None
 
     @contextmanager
     def exchange(self) -> Iterator[Db]:
-        """A transaction for one message; others run beside it, and are seen once committed."""
+        """A transaction for one message. Others run in parallel, and it sees their commits."""
         with self._begun(_BEGIN):
             yield self
 
     @contextmanager
     def snapshot(self) -> Iterator[Db]:
-        """What the database holds at one moment."""
+        """A read-only view of the database at one moment."""
         with self._begun("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"):
             yield self
 
@@ -232,9 +234,9 @@ class PostgresDatabase:
             raise StateError(f"{self.where}: the transaction was rolled back")
 
     def errors(self) -> Errors:
-        """A context in which what psycopg raises becomes a StateError.
+        """A context that turns psycopg exceptions into StateError.
 
-        It becomes Unavailable where it is certain that nothing was written.
+        The error is Unavailable if it is certain that nothing was written.
         """
         return self._errors
 
@@ -249,10 +251,10 @@ class PostgresDatabase:
     # --- statements -------------------------------------------------------------------------
 
     def execute(self, query: str, values: Sequence[Any] = (), /) -> Rows:
-        """Execute one statement, with `?` for each value.
+        """Execute one statement, which has a `?` for each value.
 
-        A lost connection is made anew, except within a transaction, whose earlier statements
-        are lost with it.
+        Reconnects if the connection was lost. Within a transaction it raises instead, because
+        the transaction's earlier statements are lost too.
         """
         statement = query.replace("?", "%s")
         try:
@@ -269,7 +271,7 @@ class PostgresDatabase:
             cursor.executemany(query.replace("?", "%s"), values)
 
     def stream(self, _db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
-        """The names of a query's columns, and its rows, few of them in memory at a time."""
+        """Return a query's column names and its rows. Only a few rows are in memory at a time."""
         cursor = self._connection.cursor("rows")
         cursor.execute(query)
 
@@ -280,7 +282,7 @@ class PostgresDatabase:
         return [column.name for column in cursor.description or ()], rows()
 
     def faults(self, _db: Db) -> Iterator[str]:
-        """Nothing: the server checks its own files."""
+        """Yield nothing, because the server checks its own files."""
         return iter(())
 
     def close(self) -> None:
@@ -289,15 +291,15 @@ class PostgresDatabase:
 
 
 def check_url(url: str) -> str:
-    """Check the URL of a database; gives its name for errors, without anything secret.
+    """Check the URL of a database. Return its name for error messages, without secrets.
 
-    libpq itself takes it apart, so that it means the same here as when connecting. Raises
-    UsageError for a URL that it cannot read, for one with a password, and without psycopg.
+    libpq parses the URL, so that it means the same here as when connecting. Raises UsageError
+    if libpq cannot parse the URL, if the URL has a password, or if psycopg is missing.
     """
     library = _library()
     try:
         parts = library.conninfo.conninfo_to_dict(url)
-    except library.ProgrammingError:  # whose text has parts of the URL
+    except library.ProgrammingError:  # its text includes parts of the URL
         raise UsageError(
             "this is no URL of a PostgreSQL database, such as postgresql://kms@db.example.com/kms"
         ) from None
@@ -323,5 +325,5 @@ def _library() -> Any:
 
 
 def _line(error: BaseException) -> str:
-    """The first line of psycopg's message; the others may quote values of rows."""
+    """The first line of psycopg's message. The other lines may quote values from rows."""
     return str(error).partition("\n")[0] or type(error).__name__

@@ -1,4 +1,6 @@
-"""Files that hold keys: mode 0600, written whole or not at all, overwritten only on request."""
+"""Files that hold keys. They have mode 0600, are written completely or not at all, and are
+overwritten only on request.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ Json = dict[str, Any]
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Raise StateError if `path` cannot be written: checked before any work is done for it.
+    """Raise StateError if `path` cannot be written. Call this before doing any work for it.
 
-    Without `force` an existing file is in the way, too.
+    Without `force`, also raises StateError if the file exists.
     """
     if path.exists() and not force:
         raise StateError(f"{path}: it exists already; choose another name or add --force")
@@ -36,20 +38,20 @@ def check_folder(path: Path) -> None:
 def new_file(
     path: Path, *, replace: bool = False, mode: int = 0o600, advice: str = "choose another name"
 ) -> Iterator[Path]:
-    """Give the block an empty temporary file beside `path`; then rename the file to `path`.
+    """Give the block an empty temporary file next to `path`, then rename the file to `path`.
 
-    It is synced first, so that `path` never names part of a file. The temporary file has mode
-    0600 while it is written, and `mode` afterwards. If the block or a step after it fails,
-    `path` is as before and the temporary file is gone.
+    The file is synced before the rename, so that `path` never names an incomplete file. The
+    temporary file has mode 0600 while it is written, and `mode` afterwards. If the block or a
+    later step fails, `path` is unchanged and the temporary file is removed.
 
-    Raises StateError for what the system refuses, and when `path` exists, unless `replace`
-    is set; the error then gives `advice`.
+    Raises StateError if the system refuses an operation. Also raises StateError, with `advice`
+    in the message, if `path` exists and `replace` is not set.
     """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
-    # Not kept open: closing it later would drop the locks that SQLite has on the same file.
+    # Do not keep it open: closing it later would drop SQLite's locks on the same file.
     os.close(handle)
     temporary = Path(name)
     try:
@@ -66,7 +68,7 @@ def new_file(
 
 
 def _sync(path: Path) -> None:
-    """Have a file or a folder on disk."""
+    """Sync a file or a folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -86,10 +88,10 @@ def _rename(temporary: Path, path: Path, *, replace: bool, advice: str) -> None:
 
 
 def write_private(path: Path, data: bytes, *, force: bool = False, kind: str | None = None) -> None:
-    """Write a file of mode 0600, whole or not at all.
+    """Write a file with mode 0600, completely or not at all.
 
     Raises StateError if the file exists and `force` is not set, if it is a device or a state
-    file of another `kind`, and if it cannot be written.
+    file of another `kind`, or if it cannot be written.
     """
     path = Path(os.path.realpath(path))
     check_free(path, force=force)
@@ -104,16 +106,17 @@ Stage = Callable[[bytes], AbstractContextManager[None]]
 
 @contextmanager
 def not_staged(_data: bytes) -> Iterator[None]:
-    """For output that cannot be prepared, such as a pipe: do nothing."""
+    """Do nothing. This is for output that cannot be prepared, such as a pipe."""
     yield
 
 
 @contextmanager
 def staged(path: Path, data: bytes) -> Iterator[None]:
-    """Have a message on disk beside `path` before the block, and under that name after it.
+    """Write a message to a file next to `path` before the block, and rename it after the block.
 
-    What the block records as sent can therefore be sent. The file keeps its mode, or gets
-    that of any new file. A device or a pipe is written to after the block. Raises StateError.
+    A message that the block records as sent can therefore really be sent. An existing file keeps
+    its mode, and a new file gets the default mode. A device or a pipe is written to after the
+    block. Raises StateError.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
@@ -131,7 +134,7 @@ def staged(path: Path, data: bytes) -> Iterator[None]:
 
 
 def _umask() -> int:
-    """The umask, which can be read only by setting it."""
+    """The umask. The only way to read it is to set it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -155,10 +158,10 @@ def _check_replaceable(path: Path, kind: str | None) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from changing a file; raises StateError if there is none.
+    """Keep other processes from changing a file. Raises StateError if the file does not exist.
 
-    Writers rename a new file over the old one, so a lock counts only if the locked file
-    still has that name.
+    Writers rename a new file over the old one, so a lock is valid only if `path` still names
+    the locked file.
     """
     while True:
         try:
@@ -182,15 +185,15 @@ def _same_file(handle: int, path: Path) -> bool:
 
 
 def write_json(path: Path, kind: str, content: Json, *, force: bool = False) -> None:
-    """Write a state file of a kind; raises as `write_private` does."""
+    """Write a state file of the given kind. Raises the same errors as `write_private`."""
     text = json.dumps({"mikeytool": kind, **content}, indent=2)
     write_private(path, text.encode() + b"\n", force=force, kind=kind)
 
 
 def read_json(path: Path, kind: str) -> Json:
-    """Read a state file of a kind.
+    """Read a state file of the given kind.
 
-    Raises StateError if it cannot be read, WireError if it is something else.
+    Raises StateError if it cannot be read, and WireError if it is something else.
     """
     try:
         data = path.read_bytes()

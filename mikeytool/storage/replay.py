@@ -1,14 +1,14 @@
 """The replay cache (RFC 3830 5.4, RFC 6043 12.4, interpretations 22, 30 and 31).
 
-It is a few tables in the database of its user, so that an entry is on disk together with
-whatever its message led to. It stays small: a message is kept for as long as its timestamp
-would be accepted, a ticket for single use until it expires, and both then until `forget` is
-called. A message that was forgotten is not accepted again if the clock jumps back, because
-the latest time that was forgotten, the horizon, is kept.
+The cache is a few tables in the caller's own database, so that an entry is written to disk
+together with the other effects of its message. The cache stays small. A message is kept as long
+as its timestamp would be accepted, and a single-use ticket until it expires. The next call of
+`forget` then removes them. The cache also keeps the latest time that was forgotten, the horizon.
+A forgotten message is therefore not accepted again if the clock jumps back.
 
-Several processes may use one database at once, each seeing what the others have committed: the
-unique index decides which was first, and the horizon is read after it, so that no entry can be
-forgotten unseen between the two.
+Several processes may use one database at once, and each sees what the others have committed. The
+unique index decides which process was first. The horizon is read after the insert, so that an
+entry forgotten before the insert is always noticed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mikeytool.wire.timestamp import Timestamp
 
 _SECOND = 1_000_000_000
-"""In nanoseconds, which the tables have all times in."""
+"""In nanoseconds, the unit of all times in the tables."""
 
 SCHEMA = (
     """CREATE TABLE replay (
@@ -48,7 +48,7 @@ _SKEW_1 = 300 * _SECOND
 """The clock skew that version 1 allowed."""
 
 FROM_VERSION_1 = (
-    # Entries had the time until which they count, not that of the message.
+    # Entries used to have their expiry time, not the time of the message.
     "ALTER TABLE replay RENAME COLUMN until_ns TO t_ns",
     f"UPDATE replay SET t_ns = t_ns - {_SKEW_1}",  # noqa: S608 - a constant
     f"UPDATE replay_horizon SET forgotten_ns = forgotten_ns - {_SKEW_1}",  # noqa: S608
@@ -58,24 +58,24 @@ FROM_VERSION_1 = (
     "ALTER TABLE single_use ADD COLUMN until_ns INTEGER NOT NULL DEFAULT 9223372036854775807",
     "CREATE INDEX single_use_until ON single_use (until_ns)",
 )
-"""The statements that turn the tables of version 1 into those of `SCHEMA`."""
+"""The statements that upgrade the tables from version 1 to `SCHEMA`."""
 
 _PATIENCE = 60 * _SECOND
-"""How long entries may stay that can be forgotten: forgetting needs a write."""
+"""How long expired entries may stay. Forgetting is delayed because it needs a write."""
 
 _AT_ONCE = 10_000
-"""How many entries are forgotten at a time, so that no message waits long."""
+"""How many entries are forgotten at a time. The limit keeps messages from waiting long."""
 
 NO_END = (1 << 63) - 1
 """The end of a ticket without TRe: the latest time that the database can hold."""
 
 
 class Window(Protocol):
-    """The clock, and how far those of senders may be from it; an `Environment` is one."""
+    """The clock, and how far senders' clocks may differ from it. `Environment` implements this."""
 
     @property
     def clock(self) -> Callable[[], int]:
-        """Gives the present time in Unix nanoseconds."""
+        """Returns the current time in Unix nanoseconds."""
 
     @property
     def skew(self) -> int:
@@ -83,11 +83,11 @@ class Window(Protocol):
 
 
 class Initial(Protocol):
-    """An initial message, verified, with a fresh timestamp; an `Incoming` is one."""
+    """A verified initial message with a fresh timestamp. `Incoming` implements this."""
 
     @property
     def data_type(self) -> DataType:
-        """Its data type, for errors."""
+        """Its data type, for error messages."""
 
     @property
     def t(self) -> Timestamp:
@@ -95,28 +95,29 @@ class Initial(Protocol):
 
     @property
     def proof(self) -> bytes:
-        """What only the sender can make, and makes once: the MAC, or a digest of SIGN."""
+        """The MAC, or a digest of SIGN. Only the sender can make it, and makes it only once."""
 
 
 class Terms(Protocol):
-    """What a ticket says of its use; a `TicketPolicy` is one."""
+    """What a ticket says about its use. `TicketPolicy` implements this."""
 
     @property
     def flags(self) -> TicketFlag:
-        """Its flags, of which J allows any number of uses."""
+        """Its flags. The J flag allows any number of uses."""
 
     @property
     def valid_to(self) -> Timestamp | None:
-        """Its end, TRe, if it has one."""
+        """The end of its validity (TRe), if it has one."""
 
 
 def remember(db: Db, window: Window, message: Initial, sender: Identity, key: bytes) -> None:
-    """Refuse an initial message seen before, else record it; within a transaction.
+    """Refuse an initial message that was seen before; otherwise record it.
 
-    The message has been verified with `key`, and its timestamp is fresh. Raises Refused (Auth
-    failure) for a replay, (Invalid TS) for a COUNTER that is not above the last one of this
-    sender and key, and for a timestamp from the time whose entries have been forgotten: old
-    messages are not accepted again if the clock jumps back or more skew is allowed.
+    Call this within a transaction. The message must already be verified with `key`, and its
+    timestamp must be fresh. Raises Refused (Auth failure) for a replay. Raises Refused (Invalid
+    TS) if a COUNTER is not above the last one of this sender and key. Raises Refused (Invalid TS)
+    also if the timestamp is from a time whose entries have been forgotten, so that old messages
+    are not accepted again if the clock jumps back or the allowed skew grows.
     """
     if message.t.counter is not None:
         _count(db, sender, key, message.t.counter)
@@ -127,16 +128,17 @@ def remember(db: Db, window: Window, message: Initial, sender: Identity, key: by
     added = db.execute("INSERT INTO replay VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
     if not added.rowcount:
         raise _replayed(message)
-    # Time has passed since the message was found fresh, and its entry may have been forgotten:
-    # a message too old to be remembered must not be accepted.
+    # Time has passed since the check for freshness, and an earlier entry for this message may
+    # have been forgotten. Refuse a message that is too old to be remembered.
     horizon = db.execute("SELECT forgotten_ns FROM replay_horizon").fetchone()[0]
     _check_remembered(sent, oldest, horizon)
 
 
 def check_new(db: Db, window: Window, message: Initial, sender: Identity, key: bytes) -> None:
-    """Raise Refused as `remember` does, without writing anything.
+    """Raise Refused in the same cases as `remember`, but write nothing.
 
-    It saves a write for captured messages; `remember` decides, as two may come at once.
+    This saves a write for replayed messages. `remember` has the final decision, because two
+    copies of a message may arrive at once.
     """
     if message.t.counter is not None:
         query = "SELECT 1 FROM counters WHERE scope = ? AND last >= ?"
@@ -163,7 +165,7 @@ def _check_remembered(sent_ns: int, oldest_ns: int, horizon: int) -> None:
 
 
 def refuse_seen(db: Db, message: Initial, sender: Identity) -> None:
-    """Raise Refused (Auth failure) for a message seen before, without writing anything."""
+    """Raise Refused (Auth failure) if the message was seen before. Write nothing."""
     found = db.execute(
         "SELECT 1 FROM replay WHERE sender = ? AND mac = ?", (sender.data, message.proof)
     )
@@ -199,9 +201,9 @@ def _not_above(sender: Identity, counter: int) -> Refused:
 
 
 def forget(db: Db, window: Window) -> bool:
-    """Forget messages too old to be accepted and tickets that have expired.
+    """Forget messages that are too old to be accepted, and expired tickets.
 
-    Moves the horizon accordingly; within a transaction. Returns False if more is left.
+    Also moves the horizon. Call this within a transaction. Returns False if some are left.
     """
     now = window.clock()
     messages = _forget(db, "replay", "t_ns", "forgotten_ns", now - window.skew * _SECOND)
@@ -210,7 +212,7 @@ def forget(db: Db, window: Window) -> bool:
 
 
 def overdue(db: Db, window: Window) -> bool:
-    """Whether there is something that could have been forgotten a minute ago."""
+    """Whether any entry could have been forgotten at least a minute ago."""
     now = window.clock() - _PATIENCE
     query = (
         "SELECT EXISTS (SELECT 1 FROM replay WHERE t_ns < ?)"
@@ -220,13 +222,13 @@ def overdue(db: Db, window: Window) -> bool:
 
 
 def _forget(db: Db, table: str, column: str, horizon: str, before_ns: int) -> int:
-    """Forget the oldest entries from before a time; returns how many."""
+    """Forget the oldest entries before a time, and return their number."""
     oldest = f"SELECT {column} FROM {table} WHERE {column} < ? ORDER BY {column} LIMIT ?"  # noqa: S608
     query = f"SELECT max({column}) FROM ({oldest}) AS old"  # noqa: S608 - names from here
     gone = db.execute(query, (before_ns, _AT_ONCE)).fetchone()[0]
     if gone is None:
         return 0
-    # The horizon comes first: another process that forgets at the same time waits here.
+    # Update the horizon first: another process that forgets at the same time waits here.
     raised = f"UPDATE replay_horizon SET {horizon} = ? WHERE {horizon} < ?"  # noqa: S608
     db.execute(raised, (gone, gone))
     return db.execute(f"DELETE FROM {table} WHERE {column} <= ?", (gone,)).rowcount  # noqa: S608
@@ -237,9 +239,9 @@ def use_once(
 ) -> None:
     """Refuse a ticket without the J flag that was used for another transfer (RFC 6043 5.3).
 
-    `by` is its user, empty where that makes no difference; `transfer` distinguishes one
-    TRANSFER_INIT from another. Within a transaction; the ticket, which is valid now, is
-    remembered until it expires. Raises Refused (Invalid ticket).
+    Call this within a transaction. `by` is the user of the ticket, or empty if the user does not
+    matter. `transfer` distinguishes one TRANSFER_INIT from another. The ticket must be valid
+    now, and is remembered until it expires. Raises Refused (Invalid ticket).
     """
     if TicketFlag.J in terms.flags:
         return

@@ -1,7 +1,8 @@
-"""What is asked of a database, so that SQLite and PostgreSQL look the same to its users.
+"""The common interface to databases, so that SQLite and PostgreSQL look the same to callers.
 
-Queries are written for SQLite where PostgreSQL reads them the same way: `?` for values, no
-exception for a row that exists already but `ON CONFLICT` and `rowcount`, `IS NULL` for NULLs.
+Queries use the part of the SQLite dialect that means the same in PostgreSQL. They use `?` for
+values and `IS NULL` for NULLs. To detect a row that already exists, they use `ON CONFLICT` and
+`rowcount` instead of an exception.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Rows(Protocol):
 
     @property
     def rowcount(self) -> int:
-        """The number of rows that were changed."""
+        """The number of changed rows."""
 
     def fetchone(self) -> Any:
         """The next row, or None."""
@@ -34,7 +35,7 @@ class Rows(Protocol):
 
 
 class Db(Protocol):
-    """Executes statements, in a transaction or each on its own."""
+    """Executes statements, either in a transaction or individually."""
 
     def execute(self, query: str, values: Sequence[Any] = (), /) -> Rows:
         """Execute one statement."""
@@ -44,9 +45,9 @@ class Db(Protocol):
 
 
 class Errors:
-    """A context in which a database's exceptions become StateError, by `translated`.
+    """A context that uses `translated` to turn a database's exceptions into StateError.
 
-    It is entered several times for every message; an object costs less than a generator.
+    It is entered several times for every message, and an object costs less than a generator.
     """
 
     def __init__(self, translated: Callable[[BaseException], StateError | None]) -> None:
@@ -62,40 +63,40 @@ class Errors:
 
 
 class Backend(Protocol):
-    """An open database. Everything that goes wrong with it is a StateError."""
+    """An open database. All its failures raise StateError."""
 
     @property
     def where(self) -> str:
-        """Its name in errors: the path, or the URL without anything secret."""
+        """Its name in error messages: the path, or the URL without secrets."""
 
     @property
     def path(self) -> Path | None:
-        """Its file; None for a database on a server."""
+        """Its file, or None for a database on a server."""
 
     @property
     def db(self) -> Db:
-        """For statements outside of transactions; in a transaction, what that yields."""
+        """Executes statements outside transactions. Within one, use what the transaction yields."""
 
     def errors(self) -> Errors:
-        """A context in which what statements raise becomes StateError."""
+        """A context that turns the exceptions of statements into StateError."""
 
     def transaction(self) -> AbstractContextManager[Db]:
-        """A transaction that may write, with no other of its kind beside it."""
+        """A transaction that may write. Only one of them runs at a time."""
 
     def spare(self) -> AbstractContextManager[Db | None]:
-        """A transaction for work that can wait: None if another one is running."""
+        """A transaction for work that can wait, or None if another one is running."""
 
     def exchange(self) -> AbstractContextManager[Db]:
-        """A transaction for one message; with PostgreSQL, others run beside it."""
+        """A transaction for one message. With PostgreSQL, others run in parallel."""
 
     def snapshot(self) -> AbstractContextManager[Db]:
-        """What the database holds at one moment."""
+        """A read-only view of the database at one moment."""
 
     def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
-        """The names of a query's columns, and its rows, few of them in memory at a time."""
+        """Return a query's column names and its rows. Only a few rows are in memory at a time."""
 
     def faults(self, db: Db) -> Iterator[str]:
-        """What is wrong with the database itself."""
+        """Descriptions of what is wrong with the database itself."""
 
     def close(self) -> None:
         """Close it."""

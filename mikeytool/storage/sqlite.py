@@ -1,4 +1,4 @@
-"""One SQLite file for state that must survive a crash: opening, creating, transactions."""
+"""An SQLite file for state that must survive a crash: opening, creating, transactions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mikeytool.storage.sql import Db, Errors
 from mikeytool.wire.errors import StateError, Unavailable
 
 _PAUSE = 0.001
-"""Seconds between two attempts to begin a transaction that writes."""
+"""Seconds between two attempts to begin a write transaction."""
 
 _HEADER = 100
 """Octets at the beginning of an SQLite file."""
@@ -34,13 +34,13 @@ def _nothing(_db: sqlite3.Connection) -> None:
 
 
 class SqliteDatabase:
-    """An SQLite file of mode 0600. A subclass gives `kind`, `name` and `schema`, and queries.
+    """An SQLite file with mode 0600. A subclass defines `kind`, `name`, `schema` and queries.
 
-    `kind` is the `application_id` in the file, so that the file of another program is not
-    mistaken for one of ours; `version`, the version of the schema, is its `user_version`.
-    `migrations` has, by version, the statements that bring a file to the next version.
+    `kind` is the `application_id` in the file. It keeps the file of another program from being
+    mistaken for one of ours. `version` is the version of the schema, stored as `user_version`.
+    `migrations` maps each version to the statements that upgrade a file to the next version.
 
-    Opening raises StateError if the file is missing, of another kind, or of a version that
+    Opening raises StateError if the file is missing, has another kind, or has a version that
     cannot be migrated.
     """
 
@@ -58,7 +58,7 @@ class SqliteDatabase:
         self._connect(path)
         try:
             with self.errors():
-                # FULL has an entry on disk once it is committed.
+                # With FULL, an entry is on disk once it is committed.
                 self.db.execute("PRAGMA synchronous=FULL")
                 if self._pragma("application_id") != self.kind:
                     raise StateError(f"{path}: this file is no {self.name}")
@@ -73,7 +73,7 @@ class SqliteDatabase:
             self.db = sqlite3.connect(path, timeout=self.patience, isolation_level=None)
 
     def _migrate(self, found: int) -> None:
-        """Bring a file of an older version to this one, in one transaction."""
+        """Upgrade a file from an older version to this one, in one transaction."""
         if found == self.version:
             return
         if found not in self.migrations:
@@ -82,7 +82,7 @@ class SqliteDatabase:
                 f" {found}, this one's {self.version}); use that one"
             )
         with self.transaction() as db:
-            # Another process may have migrated it meanwhile.
+            # Another process may have migrated the file in the meantime.
             for version in range(self._pragma("user_version"), self.version):
                 for statement in self.migrations[version]:
                     db.execute(statement)
@@ -90,21 +90,21 @@ class SqliteDatabase:
             db.execute(f"PRAGMA user_version={self.version}")
 
     def _migrated(self, db: sqlite3.Connection, version: int) -> None:
-        """Do what a migration from `version` needs beyond its statements."""
+        """Do the work of a migration from `version` that its statements cannot do."""
 
     @classmethod
     def create(cls, path: Path, fill: Fill = _nothing) -> Self:
         """Create the file with the rows that `fill` inserts, and open it.
 
-        The file appears under its name only when it is complete. Raises StateError if the
-        name is taken.
+        The file appears at `path` only when it is complete. Raises StateError if `path` already
+        exists.
         """
         try:
             with new_file(path) as made:
                 try:
                     with closing(sqlite3.connect(made, isolation_level=None)) as db:
                         cls._fill(db, fill)
-                        db.execute("PRAGMA journal_mode=WAL")  # lets readers in while one writes
+                        db.execute("PRAGMA journal_mode=WAL")  # lets others read during a write
                 finally:
                     remove_working_files(made)
         except sqlite3.Error as error:
@@ -113,9 +113,9 @@ class SqliteDatabase:
 
     @classmethod
     def in_memory(cls, fill: Fill = _nothing) -> Self:
-        """Create a database without a file, which is gone when it is closed.
+        """Create a database without a file. Its contents are lost when it is closed.
 
-        Only the thread that creates it can use it.
+        Only the thread that creates the database can use it.
         """
         made = cls.__new__(cls)
         made._connect(Path(":memory:"))
@@ -138,9 +138,9 @@ class SqliteDatabase:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that may write: all of it is on disk afterwards, or none.
+        """A transaction that may write. Afterwards, either all of it is on disk or none of it.
 
-        Raises Unavailable if another process holds the file for too long.
+        Raises Unavailable if another process locks the file for too long.
         """
         with self.errors():
             self._begin()
@@ -154,10 +154,10 @@ class SqliteDatabase:
     exchange = spare = transaction
 
     def _begin(self) -> None:
-        """Begin a transaction that writes, once no other does.
+        """Begin a write transaction as soon as no other one is open.
 
-        SQLite's own busy handler soon looks only every tenth of a second; a process that
-        looks more often is then always served first, and others wait for seconds.
+        SQLite's own busy handler soon retries only every tenth of a second. A process that
+        retries more often is then always served first, and others wait for seconds.
         """
         until = time.monotonic() + self.patience
         self.db.execute("PRAGMA busy_timeout=0")
@@ -177,7 +177,7 @@ class SqliteDatabase:
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """What the file holds at one moment; others may go on writing."""
+        """A read-only view of the file at one moment. Others may continue writing."""
         with self.errors():
             self.db.execute("BEGIN")
             try:
@@ -187,7 +187,7 @@ class SqliteDatabase:
 
     @classmethod
     def check_kind(cls, path: Path) -> None:
-        """Raise StateError for a file of another kind, without changing it."""
+        """Raise StateError if the file is of another kind. The file is not changed."""
         try:
             with path.open("rb") as found:
                 header = found.read(_HEADER)
@@ -199,17 +199,17 @@ class SqliteDatabase:
 
     @property
     def where(self) -> str:
-        """Its name in errors: the path."""
+        """Its name in error messages, which is the path."""
         return str(self.path)
 
     def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
-        """The names of a query's columns, and its rows, few of them in memory at a time."""
+        """Return a query's column names and its rows. Only a few rows are in memory at a time."""
         cursor = db.execute(query)
-        assert isinstance(cursor, sqlite3.Cursor)  # noqa: S101 - it is this file's
+        assert isinstance(cursor, sqlite3.Cursor)  # noqa: S101 - it comes from this file
         return [column[0] for column in cursor.description], cursor
 
     def faults(self, db: Db) -> Iterator[str]:
-        """What SQLite finds wrong with its file."""
+        """Descriptions of what SQLite finds wrong with its file."""
         return (line for (line,) in db.execute("PRAGMA integrity_check") if line != "ok")
 
     def close(self) -> None:
@@ -227,11 +227,11 @@ class SqliteDatabase:
         return value
 
     def errors(self) -> Errors:
-        """A context in which what SQLite raises becomes a StateError."""
+        """A context that turns SQLite's exceptions into StateError."""
         return self._errors
 
     def _translated(self, error: BaseException) -> StateError | None:
-        if isinstance(error, UnicodeDecodeError):  # of sqlite3's, about its own message
+        if isinstance(error, UnicodeDecodeError):  # sqlite3 failed to decode its own message
             return StateError(f"{self.path}: it is damaged; restore a backup")
         if not isinstance(error, sqlite3.Error):
             return None

@@ -1,4 +1,4 @@
-"""Secrets that are typed on the terminal."""
+"""Secrets typed at the terminal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from mikeytool.wire.errors import UsageError
 
 
 def read_secret(prompt: str, advice: str) -> str:
-    """Ask for a secret on the terminal, without showing it.
+    """Ask for a secret at the terminal without showing it.
 
-    Raises UsageError if the process has no terminal; the error then gives `advice`.
+    If the process has no terminal, raises UsageError with `advice` in the message.
     """
     try:
         os.close(os.open("/dev/tty", os.O_RDWR))

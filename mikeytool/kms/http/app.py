@@ -1,8 +1,8 @@
 """The KMS over HTTP: what each path does with a request.
 
-An Error message is an answer like any other. A request that is no message, or whose sender is
-not authenticated, gets a problem (RFC 9457) that tells the sender nothing new: neither whether
-there is such a user nor what was wrong with the key.
+An Error message is an ordinary answer. A request gets a problem (RFC 9457) if it is not a message
+or if its sender is not authenticated. The problem does not reveal whether the user exists or what
+was wrong with the key.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FORWARD_SECONDS = 8.0
 """For requests to other KMSs: less than our own clients wait."""
 
 READY_SECONDS = 2.0
-"""After which a store that does not answer counts as unavailable."""
+"""The time after which a store that does not answer counts as unavailable."""
 
 AT_ONCE = 16
 """How many requests are begun in one pass of the event loop."""
@@ -74,7 +74,7 @@ class Problem(Exception):
 
 
 def problem_response(status: HTTPStatus, detail: str, headers: dict[str, str]) -> Response:
-    """A problem; it closes the connection, because the request may not have been read."""
+    """Return a problem that closes the connection, as the request may still be unread."""
     fixed, body = problem(status, detail)
     texts = {name.decode(): value.decode() for name, value in fixed}
     more = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -100,9 +100,9 @@ def application(pool: StorePool, counts: Metrics) -> ASGIApp:
 
 
 class _Entrance:
-    """What every request passes, whatever it is: its source is known, and it waits its turn.
+    """The entrance for all requests. It finds the source of a request and makes it wait its turn.
 
-    A source that has failed too often is turned away here.
+    It turns away a source with too many failures.
     """
 
     def __init__(self, app: ASGIApp, counts: Metrics, failures: Failures) -> None:
@@ -165,7 +165,7 @@ class _Exposition:
 
 
 class _Counted:
-    """What the metrics count of a request, as far as it is known."""
+    """The facts about a request for the metrics, as far as they are known."""
 
     exchange = "other"
     outcome = "error"
@@ -181,15 +181,15 @@ class _Handlers:
         self._reading: asyncio.Future[None] | None = None
 
     async def keymanagement(self, request: Request) -> Response:
-        """A message in, the answer out."""
+        """Answer a message."""
         return await self._counted(request, self._message)
 
     async def groups(self, request: Request) -> Response:
-        """A query about groups; see `group_queries`."""
+        """Answer a query about groups; see `group_queries`."""
         return await self._counted(request, self._groups)
 
     async def readyz(self, request: Request) -> Response:
-        """Whether the store can be read and its keys opened; those who ask at once share it."""
+        """Check that the store and its keys can be read. Concurrent requests share one check."""
 
         def read(store: Store) -> None:
             store.policy()
@@ -267,7 +267,7 @@ class _Handlers:
     async def _groups(self, request: Request, source: str, counted: _Counted) -> Response:
         counted.exchange = "groups"
         header = request.headers.get("authorization")
-        # Not from `request.url`, which takes the Host header for a part of a URL.
+        # Do not use `request.url`, which treats the Host header as part of the URL.
         query = f"{group_queries.PATH}?{request.scope['query_string'].decode('latin-1')}"
         now = self._env.clock()
         try:
@@ -292,7 +292,7 @@ class _Handlers:
         return Response(body, headers=headers)
 
     async def _run(self, source: str, work: Callable[[Store], T]) -> T:
-        """Run `work` in the pool when its source may; raises Problem if the store fails."""
+        """Run `work` in the pool when the source may. Raises Problem if the store fails."""
         try:
             return await self._shared(source, work)
         except Unavailable as error:

@@ -1,13 +1,13 @@
 """Limits on what a connection may cost: uvicorn's HTTP/1.1, with a timer on every wait.
 
-A client that never finishes a request, whether in its head, its body or the TLS handshake before
-it, holds a connection and nothing else, and not for long. If there are too many connections, one
-is cut off: of the source that has the most, the one that has waited longest for its client, for
-honest clients send a request at once. Every state of a connection has a timer that ends it, even
-while it is being closed.
+A client may fail to finish a TLS handshake, or the head or body of a request. Such a client holds
+only a connection, and only for a short time. If there are too many connections, one of them is
+cut off. It belongs to the source with the most connections, and is the one that has waited
+longest for its client, because honest clients send a request at once. Every state of a connection
+has a timer that ends it, even while it is being closed.
 
-A connection has one request in work. What its client sends behind it is not looked at before that
-is answered, and no more of it is read than one READ.
+A connection handles one request at a time. Later requests from its client are not parsed until
+that request is answered, and at most one READ of them is read.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from mikeytool.kms.http_message import MAX_BODY
 
 HANDSHAKE_SECONDS = 5.0
 REQUEST_SECONDS = 10.0
-"""For a whole request, head and body, from its first octet, or from the start of a connection."""
+"""For a whole request with its body, from its first octet or the start of the connection."""
 
 ANSWER_SECONDS = 30.0
-"""Until an answer is sent: no client may leave it in our buffers."""
+"""Until an answer is sent. A client must not leave it in our buffers."""
 
 IDLE_SECONDS = 75
-"""Between requests; longer than proxies keep connections, so that they close first."""
+"""Between requests. This is longer than proxies keep connections, so that they close first."""
 
 LINGER_SECONDS = 2.0
-"""For data that is still to be sent when a connection is closed."""
+"""For sending the remaining data when a connection is closed."""
 
 MAX_HEAD = 16_384
-"""In octets: the most of a request before its body."""
+"""In octets: the maximum length of a request before its body."""
 
 MAX_LINES = 100
-"""Of a head: short lines take far longer to read than to send."""
+"""In a head. Short lines take far longer to read than to send."""
 
 READ = 65_536
-"""In octets: what is read of a connection at a time, without TLS."""
+"""In octets: how much is read from a connection at a time, without TLS."""
 
 _INCOMPLETE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 """States of a client whose request is incomplete."""
@@ -60,9 +60,9 @@ class _Connection(Protocol):
 
 
 class Connections:
-    """All connections of a worker, and of each source those that wait for it, longest first.
+    """All connections of a worker. For each source, also those that wait for it, longest first.
 
-    A proxy has the connections of many: each of them is a source of its own.
+    A proxy has connections for many clients, so each of them is a separate source.
     """
 
     def __init__(self, most: int, metrics: Metrics, proxies: Proxies) -> None:
@@ -71,7 +71,7 @@ class Connections:
         self._waiting: dict[str, dict[_Connection, None]] = {}
 
     def add(self, connection: _Connection, transport: asyncio.BaseTransport) -> None:
-        """Add a connection, which waits for its client; cut one off if there are too many."""
+        """Add a connection, which waits for its client. Cut one off if there are too many."""
         host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
         proxied = host in self._proxies
         self._sources[connection] = f"{host} {port}" if proxied else source_of(host)
@@ -104,9 +104,10 @@ class Connections:
 
 
 class TlsHandshake(asyncio.Protocol):
-    """A connection until its TLS handshake is done: it counts, and is cut off, like any other.
+    """A connection until its TLS handshake is done.
 
-    asyncio's own TLS servers do not report a connection before that.
+    It is counted and cut off like any other connection. asyncio's own TLS servers do not report a
+    connection before the handshake is done.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class TlsHandshake(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the handshake; nothing is read before it."""
+        """Begin the handshake. Nothing is read before it."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP server
         self._transport = transport
         transport.pause_reading()
@@ -154,21 +155,21 @@ class TlsHandshake(asyncio.Protocol):
 class _Requests(h11.Connection):
     """Reads requests, and refuses those that would take far longer to read than to send.
 
-    Those are bodies in chunks, which may have one octet each, and heads of many lines.
+    These are heads with many lines, and chunked bodies, because a chunk may have only one octet.
     `refusal` says what is wrong with the refused request.
     """
 
     refusal: tuple[HTTPStatus, str] | None = None
     _lines = 0
-    """At least as many as are in what has not been taken apart yet."""
+    """An upper bound on the number of lines in the data that has not been parsed yet."""
 
     def receive_data(self, data: bytes) -> None:
-        """Take data that has come."""
+        """Take received data."""
         self._lines += data.count(b"\n")
         super().receive_data(data)
 
     def next_event(self) -> Any:
-        """The next event; raises h11.RemoteProtocolError."""
+        """Return the next event. Raises h11.RemoteProtocolError."""
         if self._lines > MAX_LINES and self.their_state is h11.IDLE and self._many_lines():
             text = f"a request may have at most {MAX_LINES} header fields"
             self.refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text
@@ -186,7 +187,7 @@ class _Requests(h11.Connection):
         return event
 
     def _many_lines(self) -> bool:
-        """Whether the next head, as far as it is there, has more than MAX_LINES."""
+        """Whether the received part of the next head has more than MAX_LINES."""
         data = self.trailing_data[0]
         self._lines = data.count(b"\n")
         ends = [at for at in (data.find(b"\n\r\n"), data.find(b"\n\n")) if at >= 0]
@@ -205,7 +206,7 @@ class LimitedProtocol(H11Protocol):
         self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take over a connection, and data that came before."""
+        """Take over a connection, and data that was already received."""
         if hasattr(transport, "max_size"):
             transport.max_size = READ
         super().connection_made(cast(asyncio.Transport, _GatheredWrites(transport, self.loop)))
@@ -216,7 +217,7 @@ class LimitedProtocol(H11Protocol):
             self.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Remove it; TLS may lose a connection that was never handed over."""
+        """Remove the connection. TLS may lose a connection that was never handed over."""
         if self.transport is None:
             return
         if self._timer is not None:
@@ -225,7 +226,7 @@ class LimitedProtocol(H11Protocol):
         self._connections.remove(self)
 
     def data_received(self, data: bytes) -> None:
-        """Read data; the time for a request begins with its first octet."""
+        """Read data. The time for a request begins with its first octet."""
         if self.transport is None:  # right after a handshake
             self._early.append(data)
             return
@@ -235,10 +236,10 @@ class LimitedProtocol(H11Protocol):
         super().data_received(data)
 
     def handle_events(self) -> None:
-        """Read events; a complete request is being answered from then on.
+        """Read events. Once a request is complete, it is being answered.
 
-        If it came before the last one was answered, its connection stays among those that
-        wait: a client that sends many at once may be the first to be cut off.
+        If a request came before the last one was answered, its connection still counts as
+        waiting. A client that sends many requests at once may therefore be cut off first.
         """
         super().handle_events()
         answering = self.cycle is not None and not self.cycle.response_complete
@@ -261,19 +262,19 @@ class LimitedProtocol(H11Protocol):
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """Go on: the client reads again."""
+        """Continue, because the client reads again."""
         self._connections.busy(self)
         super().resume_writing()
 
     def shutdown(self) -> None:
-        """Answer the pending request, and close; see Server.shutdown of uvicorn."""
+        """Answer the pending request, then close. See Server.shutdown in uvicorn."""
         try:
             super().shutdown()
         except h11.LocalProtocolError:
             self.cut_off()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, or exceeds a limit."""
+        """Refuse data that is not HTTP or exceeds a limit."""
         assert isinstance(self.conn, _Requests)  # noqa: S101 - see __init__
         self._refuse(*(self.conn.refusal or (HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1")))
 
@@ -288,7 +289,7 @@ class LimitedProtocol(H11Protocol):
         )
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
-        """Send a problem, if a response has not begun, and close."""
+        """Send a problem unless a response has begun, then close."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.cut_off()
             return
@@ -312,10 +313,10 @@ class LimitedProtocol(H11Protocol):
 
 
 class _GatheredWrites:
-    """A transport that sends all that is written in one pass of the event loop together.
+    """A transport that combines all writes in one pass of the event loop.
 
-    uvicorn writes head and body of an answer separately, which would be two system calls, two
-    packets and two TLS records.
+    uvicorn writes the head and the body of an answer separately. This would take two system
+    calls, two packets and two TLS records.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -340,7 +341,7 @@ class _GatheredWrites:
 
 
 def problem(status: HTTPStatus, detail: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body of a refusal (RFC 9457), after which the connection is closed."""
+    """The headers and body of a refusal (RFC 9457). The connection is closed after it."""
     content = {
         "type": "about:blank",
         "title": status.phrase,

@@ -15,10 +15,10 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):(\d{1,5})")
 
 
 def bound(listen: str, *, encrypted: bool) -> socket.socket:
-    """A socket bound to HOST:PORT or [IPV6]:PORT; port 0 takes a free one.
+    """Return a socket bound to HOST:PORT or [IPV6]:PORT. Port 0 chooses a free port.
 
-    Raises UsageError for anything else, and for plain HTTP on an address that others can
-    reach; StateError if the address cannot be bound.
+    Raises UsageError for any other form, and for plain HTTP on an address that other machines
+    can reach. Raises StateError if the address cannot be bound.
     """
     found = _ADDRESS.fullmatch(listen)
     if found is None or int(found[3]) > 65535:
@@ -34,7 +34,7 @@ def bound(listen: str, *, encrypted: bool) -> socket.socket:
             f"--listen {listen}: others can reach this address, and keys would be in the clear:"
             " give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy"
         )
-    # With the protocol number of TCP, without which asyncio does not set TCP_NODELAY.
+    # Give the protocol number of TCP: without it, asyncio does not set TCP_NODELAY.
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -48,10 +48,10 @@ def bound(listen: str, *, encrypted: bool) -> socket.socket:
 
 
 class ServerTls:
-    """TLS 1.2 or later with a certificate; with `client_ca` clients need one of that CA.
+    """TLS 1.2 or later with a certificate.
 
-    `passphrase` is called once if the private key has one. Raises StateError for files that
-    cannot be read or do not fit.
+    With `client_ca`, clients need a certificate from that CA. `passphrase` is called once if the
+    private key has a passphrase. Raises StateError for files that cannot be read or do not fit.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class ServerTls:
         self.context = _context(*self._files, self._asked)
 
     def read_again(self) -> None:
-        """Use the certificate and the CA that the files have now, for new connections.
+        """Use the current certificate and CA from the files for new connections.
 
-        Raises StateError for files that do not fit; what was used before is then kept. Nobody
-        is asked for a passphrase: a new key has that of the first one, or none.
+        Raises StateError for files that do not fit, and then keeps the earlier ones. Does not ask
+        for a passphrase: a new key must have the passphrase of the first key, or none.
         """
         self.context = _context(*self._files, lambda: self._passphrase or b"")
 

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus, of all workers of a server together.
+"""Metrics for Prometheus, combined for all workers of a server.
 
-They are numbers in memory that the workers share: it has no name and no file, and is gone with
-the last process that has it, however that ends.
+They are numbers in memory that the workers share. The memory has no name and no file, and it
+disappears with the last process that uses it, even after a crash.
 """
 
 from __future__ import annotations
@@ -49,14 +49,15 @@ Numbers: TypeAlias = "memoryview[float]"
 
 
 def shared(workers: int) -> Numbers:
-    """The numbers of so many workers, in memory that forked processes share."""
+    """The numbers for `workers` workers, in memory that forked processes share."""
     return memoryview(mmap.mmap(-1, 8 * _SIZE * workers)).cast("d")
 
 
 class Metrics(Collector):
-    """The metrics of one worker, by its position, which a worker that replaces it carries on.
+    """The metrics of one worker, which is known by its position.
 
-    Labels never come from what a client sends. Only the thread of the event loop counts.
+    A worker that replaces it continues its numbers. Labels never come from what a client sends.
+    Only the thread of the event loop may update the numbers.
     """
 
     def __init__(self, numbers: Numbers | None = None, worker: int = 0) -> None:

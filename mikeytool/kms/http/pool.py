@@ -1,10 +1,10 @@
 """Threads that work on a store, each with its own connection to it.
 
-Handling a message waits for disks and other KMSs; the event loop of a server must not. If too
-much work waits already, more is turned away at once, while it is certain not to be done.
+Handling a message waits for disks and other KMSs, but the event loop of a server must not wait.
+If too much work is waiting already, new work is refused at once, before any of it is done.
 
-A thread that holds a slot does one job after the other, so that under load no thread has to be
-woken, and all work uses a connection that has its data cached.
+A thread that holds a slot does one job after another. Under load no thread has to be woken, and
+all work uses a connection that has its data cached.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ MAX_WAITING = 64
 """How many jobs may wait for a slot."""
 
 MAX_AGE = 3.0
-"""Seconds after which a waiting job is dropped: its client may be gone."""
+"""Seconds after which a waiting job is dropped, because its client may be gone."""
 
 _Job = tuple[Callable[[Store], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop, float]
 
 
 class StorePool:
-    """Runs jobs on a store, which `connect` opens, in threads; `at_once` is the number of slots.
+    """Runs jobs in threads, on a store that `connect` opens. `at_once` is the number of slots.
 
-    Writers of an SQLite file wait for each other, and least well within one process, so one
-    slot is best for a file. For a database server, several threads wait at once.
+    Writers of an SQLite file wait for each other, and this works worst within one process, so one
+    slot is best for a file. With a database server, several threads can wait at once.
     """
 
     def __init__(self, connect: Callable[[], Store], at_once: int) -> None:
@@ -50,10 +50,10 @@ class StorePool:
             threading.Thread(target=self._serve, daemon=True).start()
 
     async def run(self, work: Callable[[Store], T]) -> T:
-        """What `work` returns or raises when a thread calls it with its store.
+        """Have a thread call `work` with its store, and return or raise what `work` does.
 
-        Raises Unavailable, and does nothing, if too many jobs wait already. A store that
-        raised StateError is opened anew for the next job.
+        If too many jobs are waiting already, this does nothing and raises Unavailable. If a store
+        raises StateError, it is reopened for the next job.
         """
         if self._count >= self._most:
             raise Unavailable("too many messages wait to be answered")
@@ -64,18 +64,18 @@ class StorePool:
         return await answer
 
     def close(self) -> None:
-        """End the threads after the jobs that have been given to them."""
+        """End the threads after they finish their pending jobs."""
         for _ in range(self._threads):
             self._jobs.put(None)
 
     # --- a slot, for `slots.peer_request` ---------------------------------------------------
 
     def release(self) -> None:
-        """Leave the slot of this thread to another."""
+        """Give this thread's slot to another thread."""
         self._slots.release()
 
     def acquire(self) -> None:
-        """Wait for a slot, which another thread leaves to this one."""
+        """Wait until another thread gives its slot to this one."""
         free = threading.Event()
         self._jobs.put(free)
         free.wait()
@@ -103,7 +103,7 @@ class StorePool:
         loop: asyncio.AbstractEventLoop,
         since: float,
     ) -> Store | None:
-        """Do a job; returns the store for the next one."""
+        """Do a job, and return the store for the next one."""
         result, error = None, None
         try:
             if time.monotonic() - since > MAX_AGE:

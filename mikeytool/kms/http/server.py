@@ -1,9 +1,9 @@
 """A KMS server of several workers that share a socket: starting, replacing and ending them.
 
-Workers are forked, so that they have what the parent has opened, the seal of the store and the
-private key for TLS, without asking for a passphrase again. The parent has no threads and no
-connection to the store when it forks. It waits for signals, so that none interrupts it; workers
-begin with signals blocked. Nothing is left in any folder, however the processes end.
+Workers are forked. They inherit the opened seal of the store and the private key for TLS, and do
+not have to ask for a passphrase again. The parent has no threads and no connection to the store
+when it forks. It waits for signals, so that no signal interrupts it. Workers start with signals
+blocked. The processes leave no files behind, even after a crash.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ENDING = {signal.SIGTERM, signal.SIGINT}
 _SIGNALS = {*_ENDING, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM}
 _START_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
-"""Before a worker that did not start is started again."""
+"""The wait before starting a worker again after it failed to start."""
 
 _AT_ONCE_FILE = 1
 _AT_ONCE_SERVER = 8
@@ -59,11 +59,11 @@ class Settings:
 
 
 def serve(settings: Settings, announce: Callable[[Identity], None]) -> int:
-    """Serve until SIGTERM or SIGINT; returns the signal. SIGHUP: read the certificate again.
+    """Serve until SIGTERM or SIGINT, and return the signal. SIGHUP reloads the certificate.
 
     `announce` is called with the identity of the KMS once all workers accept connections.
-    Raises UsageError if a proxy is no address, StateError if the store or its seal does not
-    open, or a worker does not start.
+    Raises UsageError if a proxy is not an address. Raises StateError if the store or its seal
+    does not open, or if a worker does not start.
     """
     try:
         Proxies(settings.proxies)
@@ -93,7 +93,7 @@ class _Workers:
         self._running: list[_WorkerProcess] = []
 
     def start(self) -> None:
-        """Start all workers; raises StateError if one does not start."""
+        """Start all workers. Raises StateError if one does not start."""
         self._running = [self._started(at) for at in range(self._settings.workers)]
         for worker in self._running:
             fault = worker.fault(_START_SECONDS)
@@ -101,10 +101,11 @@ class _Workers:
                 raise StateError(fault)
 
     def watch(self) -> int:
-        """Replace workers that end, until a signal ends the server; returns that signal.
+        """Replace workers that end, until a signal ends the server. Return that signal.
 
-        The time to look again is a signal, too: `sigtimedwait` of Python 3.11 to 3.13 returns
-        uninitialized memory if the process is stopped and continued while it waits.
+        A signal also marks the time for the next check. `sigtimedwait` cannot be used for this:
+        in Python 3.11 to 3.13 it returns uninitialized memory if the process is stopped and
+        continued while it waits.
         """
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS, _AGAIN_SECONDS)
         try:
@@ -117,7 +118,7 @@ class _Workers:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _read_again(self) -> None:
-        """Read the certificate again, and let the workers do so if it is good."""
+        """Reload the certificate. If it is good, tell the workers to reload it too."""
         if self._settings.tls is None:
             return
         try:
@@ -144,7 +145,7 @@ class _Workers:
                 log.error("no worker can be started: %s; trying again", error.strerror)
 
     def end(self) -> None:
-        """End all workers: they finish their requests, or are killed if that takes too long."""
+        """End all workers. They finish their requests, but are killed if that takes too long."""
         self._settings.listening.close()
         for worker in self._running:
             worker.process.terminate()
@@ -167,14 +168,14 @@ class _Workers:
 
 @dataclass(frozen=True, slots=True)
 class _WorkerProcess:
-    """A worker as its parent sees it; the worker reports once whether it has started."""
+    """The parent's view of a worker. The worker reports once whether it has started."""
 
     process: ForkProcess
     receiver: Connection
     started: float
 
     def fault(self, seconds: float) -> str | None:
-        """Why it did not start, after waiting for `seconds`; None if it did."""
+        """Wait up to `seconds`. Return why the worker did not start, or None if it did."""
         try:
             if self.receiver.poll(seconds):
                 fault: str | None = self.receiver.recv()

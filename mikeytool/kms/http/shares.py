@@ -1,8 +1,8 @@
-"""Fair shares of a server: when more is asked than it can do, sources take turns.
+"""Fair shares of a server: under overload, sources take turns.
 
-A source is where requests come from: an address, or for IPv6 the /64 network of one customer.
-However many connections a source has, and however many requests it sends on each, another one
-waits for a few of them only.
+A source is the place where requests come from: an address, or for IPv6 the /64 network of one
+customer. A source may have many connections and send many requests on each. Other sources still
+wait for only a few of them.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ _MAX_ADDRESS = 64
 
 
 class Shares:
-    """The right to do something, for `at_once` requests, and `of_one` of one source at most.
+    """Shares for at most `at_once` requests, of which at most `of_one` come from one source.
 
-    Requests beyond that wait. The one that is next is the oldest of the source whose turn it
-    is; a source that had its turn is behind all others that wait.
+    Further requests wait. The next request is the oldest one from the source whose turn it is.
+    After its turn, a source goes behind all other waiting sources.
     """
 
     def __init__(self, at_once: int, of_one: int) -> None:
         self._free, self._of_one = at_once, of_one
         self._most_full = at_once // of_one
-        """How many sources can have all that one may have."""
+        """How many sources can have their maximum at the same time."""
         self._held: dict[str, int] = {}
         self._waiting: OrderedDict[str, OrderedDict[asyncio.Future[None], None]] = OrderedDict()
 
     async def enter(self, source: str, seconds: float | None = None) -> None:
-        """Take a share, which `leave` gives back; raises TimeoutError after waiting `seconds`."""
-        # While some are free, only sources wait that have all they may have.
+        """Take a share, to be given back by `leave`. Raises TimeoutError after `seconds`."""
+        # While shares are free, a source waits only if it has its maximum.
         if self._free and self._held.get(source, 0) < self._of_one:
             self._take(source)
             return
@@ -53,7 +53,7 @@ class Shares:
             raise
 
     def leave(self, source: str) -> None:
-        """Give a share back; those that wait take it."""
+        """Give a share back to the waiting requests."""
         self._free += 1
         self._held[source] -= 1
         if not self._held[source]:
@@ -88,9 +88,9 @@ class Shares:
 
 
 def source_of(host: str) -> str:
-    """The source at an address, which may have a port.
+    """Return the source for an address, which may have a port.
 
-    All that a proxy may forward and that is no address is one source.
+    A proxy may forward text that is not an address. All such texts count as one source.
     """
     return _source(host) if len(host) <= _MAX_ADDRESS else ""
 

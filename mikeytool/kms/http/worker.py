@@ -1,7 +1,7 @@
 """One worker of a KMS server: uvicorn on a socket that its parent has opened.
 
-What uvicorn does with connections, signals and logs is replaced where a client could wait for
-ever, a signal be lost, or a log entry have more than one line.
+The worker replaces uvicorn's handling of connections, signals and logs where a client could wait
+forever, a signal could be lost, or a log entry could have more than one line.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ _LEAST_FILES = 64
 _BACKLOG = 1024
 
 _ACCEPTED = 8
-"""Connections accepted in one pass of the event loop: enough for no queue of connections to hold
-up a new one, and few enough for workers to share them."""
+"""Connections accepted in one pass of the event loop. The number is high enough that a queue does
+not delay new connections, and low enough that workers share the connections."""
 
 log = logging.getLogger(__name__)
 
 
 class Worker(uvicorn.Server):
-    """A server that ends on SIGTERM, or when `parent`, a pipe, is closed; SIGHUP is for `tls`.
+    """A server that ends on SIGTERM, or when the pipe `parent` is closed. SIGHUP reloads `tls`.
 
-    `at_once` is the number of slots in which threads work on the store; `proxies` are the
-    addresses whose X-Forwarded-For is believed; `ready` is called once it accepts connections;
-    `counts` are its metrics.
+    `at_once` is the number of slots in which threads work on the store. `proxies` are the
+    addresses whose X-Forwarded-For is trusted. `ready` is called once the worker accepts
+    connections. `counts` are its metrics.
     """
 
     def __init__(
@@ -107,9 +107,9 @@ class Worker(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGTERM ends it; SIGINT, which terminals send to all, is for the parent.
+        """End on SIGTERM. Leave SIGINT to the parent, because terminals send it to all processes.
 
-        SIGHUP comes from the parent, and may come from a terminal as well.
+        SIGHUP comes from the parent, and may also come from a terminal.
         """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._read_again)
@@ -118,7 +118,7 @@ class Worker(uvicorn.Server):
         yield
 
     def _read_again(self) -> None:
-        """Use the certificate that is there now for new connections; the parent has tried it."""
+        """Use the current certificate for new connections. The parent has already checked it."""
         try:
             if self._tls is not None:
                 self._tls.read_again()
@@ -141,7 +141,7 @@ class Worker(uvicorn.Server):
 
 
 def _most_connections() -> int:
-    """How many connections the limit on open files allows, after raising it if possible."""
+    """The number of connections that the limit on open files allows. Raises the limit if it can."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS + _OTHER_FILES
     if soft < wanted:
@@ -155,7 +155,7 @@ def _most_connections() -> int:
 
 
 def log_to_stderr(*, debug: bool) -> None:
-    """Log errors, one line each; the same line at most once a second."""
+    """Log errors, one line each. The same line is logged at most once a second."""
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine(debug))
     handler.addFilter(_OncePerSecond())
@@ -178,7 +178,7 @@ class _OneLine(logging.Formatter):
 
 
 class _OncePerSecond(logging.Filter):
-    """Drops lines that were logged within this second already."""
+    """Drops lines that were already logged in the current second."""
 
     def __init__(self) -> None:
         super().__init__()

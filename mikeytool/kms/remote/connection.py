@@ -24,7 +24,7 @@ CLIENT_VARIABLE = "MIKEYTOOL_KMS_CLIENT"
 
 
 class NotSent(Unreachable):
-    """The KMS did nothing with a request; `pause` is how long it asks to wait, in seconds."""
+    """The KMS did not process a request. `pause` is the wait that it asks for, in seconds."""
 
     def __init__(self, text: str, pause: float | None = None) -> None:
         super().__init__(text)
@@ -33,9 +33,9 @@ class NotSent(Unreachable):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files in PEM for TLS.
+    """PEM files for TLS.
 
-    `ca` has the CA certificates to trust in place of the system's, `client` the certificate
+    `ca` has the CA certificates to trust instead of the system's. `client` has the certificate
     and private key that a KMS may ask for.
     """
 
@@ -48,7 +48,7 @@ class Tls:
         return cls(os.environ.get(CA_VARIABLE) or None, os.environ.get(CLIENT_VARIABLE) or None)
 
     def context(self) -> ssl.SSLContext:
-        """TLS 1.2 or later with verification; raises StateError for a file that does not fit."""
+        """TLS 1.2 or later with verification. Raises StateError if a file is unsuitable."""
         path = self.ca or ""
         try:
             context = ssl.create_default_context(cafile=self.ca)
@@ -67,7 +67,7 @@ class Tls:
 
 
 def _no_passphrase() -> str:
-    """Keep OpenSSL from asking on the terminal, where there may be nobody."""
+    """Keep OpenSSL from prompting on the terminal, as nobody may be there to answer."""
     return ""
 
 
@@ -89,7 +89,7 @@ class Address:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """The address in a URL; raises UsageError for a URL that cannot be that of a KMS."""
+        """Return the address in a URL. Raises UsageError if the URL cannot belong to a KMS."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
@@ -115,7 +115,7 @@ class Address:
 
 
 def connected(address: Address, context: ssl.SSLContext | None, deadline: float) -> socket.socket:
-    """A connection, with TLS if `context` is given; raises Unreachable."""
+    """Return a connection, with TLS if `context` is given. Raises Unreachable."""
     try:
         plain = _connect(address.host, address.port, deadline)
     except socket.gaierror as error:
@@ -156,12 +156,12 @@ def connected(address: Address, context: ssl.SSLContext | None, deadline: float)
 
 
 def is_of_tls(error: Exception) -> TypeGuard[ssl.SSLError]:
-    """Whether TLS failed, and not just the connection below it."""
+    """Whether TLS itself failed, rather than the connection below it."""
     return isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)
 
 
 def tls_failed(address: Address, error: ssl.SSLError) -> Unreachable:
-    """The error for TLS that fails, in the handshake or after it."""
+    """The error for a failure of TLS, during the handshake or later."""
     reason = (error.reason or "").replace("_", " ").lower()
     if "certificate" in reason or "handshake failure" in reason or "unknown ca" in reason:
         return Unreachable(
@@ -175,7 +175,7 @@ def tls_failed(address: Address, error: ssl.SSLError) -> Unreachable:
 
 
 def _left(deadline: float) -> float:
-    """The seconds until a deadline; raises TimeoutError if it has passed."""
+    """The seconds until a deadline. Raises TimeoutError if it has passed."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -183,7 +183,7 @@ def _left(deadline: float) -> float:
 
 
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
-    """A connection to the first address of a host that accepts one in its share of the time."""
+    """Connect to the first address of a host that accepts within its share of the time."""
     failure: OSError | None = None
     found = _looked_up(host, port, deadline)
     for number, (family, kind, protocol, _, address) in enumerate(found):
@@ -204,9 +204,9 @@ _Addresses = list[tuple[Any, Any, int, str, Any]]
 
 
 def _looked_up(host: str, port: int, deadline: float) -> _Addresses:
-    """The addresses of a host; raises OSError, and TimeoutError at the deadline.
+    """Return the addresses of a host. Raises OSError, and TimeoutError at the deadline.
 
-    The resolver's own timeouts may be longer; its thread is then left to end by itself.
+    The resolver's own timeouts may be longer. In that case its thread is left to end by itself.
     """
     with contextlib.suppress(socket.gaierror):  # no name, but an address
         numeric = socket.AI_NUMERICHOST
@@ -232,7 +232,7 @@ def _looked_up(host: str, port: int, deadline: float) -> _Addresses:
 
 
 class Connection(HTTPConnection):
-    """A connection whose waits all end at one deadline, which http.client does not support."""
+    """A connection with one deadline for all its waits. http.client does not support this."""
 
     def __init__(self, address: Address, context: ssl.SSLContext | None, deadline: float) -> None:
         host = f"[{address.host}]" if ":" in address.host else address.host
@@ -242,7 +242,7 @@ class Connection(HTTPConnection):
             self.default_port = 443  # so that Host names only other ports
 
     def __enter__(self) -> Self:
-        """Connect; raises NotSent or Unreachable."""
+        """Connect. Raises NotSent or Unreachable."""
         self._made = connected(self._address, self._context, self._deadline)
         self.sock = cast(socket.socket, _Timed(self._made, self._deadline))
         return self
@@ -252,9 +252,9 @@ class Connection(HTTPConnection):
 
 
 class _Timed(io.RawIOBase):
-    """What http.client needs of a socket, until a deadline.
+    """The socket methods that http.client needs, with a deadline.
 
-    It does not close the socket, because http.client would do so before the answer is read.
+    It does not close the socket, because http.client would close it before reading the answer.
     """
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:

@@ -1,9 +1,9 @@
 """Requests to a KMS over HTTP, by a user or by another KMS.
 
-A message is sent again only if the KMS cannot have seen it: while no connection can be made,
-and if the KMS says that it could do nothing at the moment. Once a message is sent, a missing
-answer may be lost, and the same message would be a replay. Nothing takes longer than the
-deadline allows, however slowly the other side sends.
+A message is sent again only if the KMS cannot have seen it. This is the case while no connection
+can be made, or if the KMS says that it could not process anything at the moment. After a message
+was sent, its answer may have been lost, and the same message would be a replay. Everything ends
+at the deadline, even if the other side sends slowly.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Answer:
 class KmsClient:
     """A client of the KMS at a URL.
 
-    `tls` names the files for TLS; the default is `Tls.of_environment()`. Raises UsageError
-    for a URL that cannot be that of a KMS, StateError for a file that does not fit.
+    `tls` names the files for TLS. The default is `Tls.of_environment()`. Raises UsageError if the
+    URL cannot belong to a KMS, and StateError if a file is unsuitable.
     """
 
     def __init__(self, url: str, tls: Tls | None = None) -> None:
@@ -54,10 +54,10 @@ class KmsClient:
             self._context = (tls or Tls.of_environment()).context()
 
     def ask(self, message: bytes, deadline: float) -> bytes:
-        """The answer to a message, which may be an Error message.
+        """Send a message and return the answer, which may be an Error message.
 
         `deadline` is in seconds on the clock of `time.monotonic`. Raises Unreachable if the
-        KMS cannot be reached or does not answer in time, Refused if it refuses to answer.
+        KMS cannot be reached or does not answer in time, and Refused if it refuses to answer.
         """
         headers = {"Content-Type": MEDIA_TYPE, "Accept": MEDIA_TYPE}
         answer = self.exchange("POST", PATH, headers, write_body(message, text=True), deadline)
@@ -101,7 +101,7 @@ class KmsClient:
     def exchange(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, deadline: float
     ) -> Answer:
-        """The response to a request, which is sent again if the KMS cannot have seen it."""
+        """Return the response to a request. Resends the request if the KMS cannot have seen it."""
         for pause in (*_PAUSES, None):
             try:
                 return self._once(method, target, headers, body, deadline)

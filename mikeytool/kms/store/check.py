@@ -1,4 +1,4 @@
-"""Whether a store is consistent: the file, the secrets in it, and what refers to what."""
+"""Checks that a store is consistent: its file, its secrets and its references."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mikeytool.wire.errors import StateError
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One part that was checked, and its faults."""
+    """A checked part of the store, and its faults."""
 
     name: str
     faults: tuple[str, ...]
@@ -23,7 +23,7 @@ class Check:
 def check(store: Store) -> list[Check]:
     """Check everything in a store.
 
-    Raises StateError if the sealing key is missing, or if the tables are not those of a store.
+    Raises StateError if the sealing key is missing, or if the tables do not belong to a store.
     """
     store.check_schema()
     store.sealer  # noqa: B018 - this opens the data key
@@ -41,7 +41,7 @@ def _found(look: _Look, store: Store, db: Db) -> tuple[str, ...]:
     except Exception as error:  # whatever a broken store causes is a fault of the store
         return (str(error).partition("\n")[0] or type(error).__name__,)
     finally:
-        db.execute("ROLLBACK TO SAVEPOINT look")  # until then a server refuses other statements
+        db.execute("ROLLBACK TO SAVEPOINT look")  # otherwise a server refuses further statements
 
 
 def _file(store: Store, db: Db) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _users(store: Store, _db: Db) -> Iterator[str]:
 
 
 def _fault(opens: Callable[[], object]) -> Iterator[str]:
-    """The error that `opens` raises, if it does."""
+    """The error that `opens` raises, if any."""
     try:
         opens()
     except (StateError, ValueError) as error:
@@ -110,7 +110,7 @@ def _references(_store: Store, db: Db) -> Iterator[str]:
 
 
 def _replay(_store: Store, db: Db) -> Iterator[str]:
-    """Nothing is remembered from before the horizon."""
+    """Check that no entry is older than the horizon."""
     forgotten, tickets = db.execute(
         "SELECT forgotten_ns, tickets_ns FROM replay_horizon"
     ).fetchone()

@@ -12,10 +12,10 @@ from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Db, Where
 
 Progress = Callable[[int, int], None]
-"""Called with the number of rows copied so far, and of all rows."""
+"""Called with the number of rows copied so far, and the total number of rows."""
 
 _COPIED = {table: order for table, order in TABLES.items() if table != "seal"}
-"""The tables and the order of their rows; the copy gets its own seal."""
+"""The tables and the order of their rows. The copy gets its own seal."""
 
 _BATCH = 1000
 _NUMBERED = {("log", "number"), ("rules", "position")}
@@ -23,11 +23,11 @@ _NUMBERED = {("log", "number"), ("rules", "position")}
 
 
 def copy(source: Store, target: Where, how: str, progress: Progress) -> int:
-    """Copy a store, as it is at one moment, to a new one; returns the number of rows.
+    """Copy a snapshot of a store to a new store, and return the number of rows.
 
-    Everything is copied, the replay cache and the log as well: a KMS that is stopped before
-    and started on the copy afterwards accepts no message twice. The secrets stay sealed under
-    their data key, which `how` seals anew. Raises as `Store.make` does.
+    Everything is copied, including the replay cache and the log. A KMS that is stopped before the
+    copy and started on it afterwards therefore accepts no message twice. The secrets stay sealed
+    under their data key, which is sealed again by `how`. Raises the same errors as `Store.make`.
     """
     total = done = 0
 
@@ -51,7 +51,7 @@ def _count(db: Db, table: str) -> int:
 
 
 def _copied(source: Store, db: Db, table: str, order: str, into: Db) -> Iterator[int]:
-    """Copy one table; yields the number of rows in each batch."""
+    """Copy one table. Yield the number of rows in each batch."""
     query = f"SELECT * FROM {table} ORDER BY {order}"  # noqa: S608 - names from here
     names, rows = source.stream(db, query)
     kept = [at for at, name in enumerate(names) if (table, name) not in _NUMBERED]

@@ -1,4 +1,4 @@
-"""The keys of the KMS itself: for tickets, for envelopes, and the certificates it trusts."""
+"""The KMS's own keys for tickets and envelopes, and the certificates that it trusts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KmsKeys(StoredPolicy):
     # --- ticket protection keys -----------------------------------------------------------
 
     def tpk(self, name: Identity | None = None) -> Tpk | None:
-        """The ticket protection key with a name; without one, the KMS's own current key."""
+        """The ticket protection key with this name; without a name, the KMS's own current key."""
         if name is None:
             return next(self._tpks("WHERE current = 1 AND shared_with IS NULL", ()), None)
         return next(self._tpks("WHERE name = ?", (name.data,)), None)
@@ -64,11 +64,11 @@ class KmsKeys(StoredPolicy):
     def add_tpk(self, tpk: Tpk, before_commit: BeforeCommit = nothing) -> None:
         """Add a ticket protection key, which becomes the current one for its party.
 
-        Earlier keys retire when the last ticket made with them has ended. Whoever shares one
-        may have made tickets that the KMS does not know, but none that is valid for longer than
-        the policy allows now. Raises UsageError for a shared key shorter than 16 octets and for
-        an own key shorter than the KMS's profile needs, StateError if the name is taken or the
-        party is no user. What `before_commit` raises leaves the store as it was.
+        Earlier keys retire when the last ticket made with them has ended. A user who shares a key
+        may have made tickets that the KMS does not know. Such tickets are valid at most as long
+        as the policy allows now. Raises UsageError if a shared key is shorter than 16 octets, or
+        an own key is shorter than the KMS's profile needs. Raises StateError if the name is taken
+        or the party is not a user. If `before_commit` raises, the store does not change.
         """
         check_tpk(tpk, self.profile)
         party = None if tpk.shared_with is None else tpk.shared_with.data
@@ -98,9 +98,9 @@ class KmsKeys(StoredPolicy):
             before_commit()
 
     def remove_tpk(self, name: Identity) -> None:
-        """Remove a ticket protection key at once: its tickets are no longer resolved.
+        """Remove a ticket protection key at once. Its tickets are no longer resolved.
 
-        Raises StateError if there is none of that name, and for the KMS's own current key.
+        Raises StateError if no key has that name, or if it is the KMS's own current key.
         """
         with self.transaction() as db:
             gone = db.execute(
@@ -133,10 +133,10 @@ class KmsKeys(StoredPolicy):
     # --- key pairs ------------------------------------------------------------------------
 
     def add_key(self, private_key: RSAPrivateKey, certificate: Certificate) -> None:
-        """Add a key pair of the KMS; the first one is used for messages without CHASH.
+        """Add a key pair of the KMS. The first one is used for messages without CHASH.
 
-        Raises UsageError for a certificate of another key or another KMS, Refused for a weak
-        key, StateError if it exists already.
+        Raises UsageError if the certificate belongs to another key or another KMS, Refused if the
+        key is weak, and StateError if the key pair exists already.
         """
         check_key_pair(private_key, certificate, self.identity)
         with self.transaction() as db:
@@ -145,7 +145,7 @@ class KmsKeys(StoredPolicy):
             self._note(db, f"key add {_name(certificate)}")
 
     def remove_key(self, fingerprint: bytes) -> None:
-        """Remove the key pair of a certificate, by its SHA-256; StateError if there is none."""
+        """Remove the key pair whose certificate has this SHA-256. Raises StateError if unknown."""
         self._remove_certificate("DELETE FROM kms_keys WHERE fingerprint = ?", fingerprint)
 
     def certificates(self) -> list[Certificate]:
@@ -161,13 +161,13 @@ class KmsKeys(StoredPolicy):
         return [self._key_pair(*row) for row in rows]
 
     def _key_pair(self, fingerprint: bytes, sealed: bytes, cert: bytes) -> KmsKey:
-        from mikeytool.exchange.public_key import KmsKey  # reads messages, as few commands do
+        from mikeytool.exchange.public_key import KmsKey  # loads code that few commands need
 
         what = "the private key of a certificate"
         der = self._opened(sealed, what, private_key_context(fingerprint))
-        # It was checked when it was added, and checking takes longer than using it.
+        # The key was checked when it was added, and checking it takes longer than using it.
         private_key = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
-        assert isinstance(private_key, RSAPrivateKey)  # noqa: S101 - the only kind that goes in
+        assert isinstance(private_key, RSAPrivateKey)  # noqa: S101 - no other kind can be added
         return KmsKey(private_key, load_der_x509_certificate(cert))
 
     # --- trust anchors --------------------------------------------------------------------
@@ -175,8 +175,8 @@ class KmsKeys(StoredPolicy):
     def add_anchor(self, certificate: Certificate) -> None:
         """Trust the certificates that a CA issues.
 
-        Raises StateError if it is trusted already, Refused for a certificate that is not that
-        of a CA, or has a weak key.
+        Raises StateError if the CA is trusted already, and Refused if the certificate does not
+        belong to a CA or has a weak key.
         """
         check_authority(certificate)
         der = certificate.public_bytes(Encoding.DER)
@@ -188,7 +188,7 @@ class KmsKeys(StoredPolicy):
             self._note(db, f"trust add {_name(certificate)}")
 
     def remove_anchor(self, fingerprint: bytes) -> None:
-        """Stop trusting a CA, by the SHA-256 of its certificate; StateError if it is not."""
+        """Stop trusting the CA whose certificate has this SHA-256. Raises StateError if unknown."""
         self._remove_certificate("DELETE FROM anchors WHERE fingerprint = ?", fingerprint)
 
     def anchors(self) -> list[Certificate]:
@@ -215,7 +215,7 @@ def _name(certificate: Certificate) -> str:
 def insert_key_pair(
     db: Db, sealer: Sealer, private_key: RSAPrivateKey, certificate: Certificate
 ) -> bool:
-    """Append a key pair, within a transaction; returns False if it exists already."""
+    """Append a key pair within a transaction. Return False if it exists already."""
     fingerprint = certificate.fingerprint(SHA256())
     der = private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     sealed = sealer.seal(der, *private_key_context(fingerprint))
@@ -239,7 +239,7 @@ def check_tpk(tpk: Tpk, profile: Profile) -> None:
 def check_key_pair(private_key: RSAPrivateKey, certificate: Certificate, kms: Identity) -> None:
     """Raise UsageError unless a certificate is for the key and names the KMS.
 
-    Raises Refused if it is for other uses than encrypting envelope keys.
+    Raises Refused if the certificate does not allow encrypting envelope keys.
     """
     check_use(certificate, Use.ENVELOPE)
     if rsa_key(certificate).public_numbers() != private_key.public_key().public_numbers():

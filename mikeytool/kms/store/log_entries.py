@@ -1,7 +1,7 @@
-"""The log of a store: what users asked, every refusal of theirs, and what operators changed.
+"""The log of a store: users' requests, all their refusals, and operators' changes.
 
-It does not grow without bound: texts are cut, refusals of one identity are counted within a
-minute, and entries are kept for as long as the policy says.
+The size of the log is limited. Long texts are cut. Repeated refusals of one identity within a
+minute are counted. Entries are kept only as long as the policy says.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from mikeytool.kms.store.records import LogEntry
 from mikeytool.storage.sql import Db
 
 MAX_TEXT = 1024
-"""In octets: a longer text of an entry is cut, which its end shows."""
+"""In octets. A longer text in an entry is cut, and its end shows this."""
 
 MAX_REFUSALS = 10
-"""How many different refusals of one identity stand in the log for a minute."""
+"""How many different refusals of one identity are logged in a minute."""
 
 OPERATOR = "operator"
-"""The name of whoever changes a store by commands."""
+"""The name of the person who changes a store with commands."""
 
 _CUT = " [...]"
 _AT_ONCE = 1000
-"""How many entries are removed at a time, so that no message waits long."""
+"""How many entries are removed at a time. The limit keeps messages from waiting long."""
 
 _MINUTE = 60 * NS
 _MAX_COUNTED = 10_000
@@ -31,7 +31,7 @@ _FURTHER = "various", "further refusals in this minute"
 
 
 def add(db: Db, entry: LogEntry) -> None:
-    """Add an entry; a refusal that stands there in this minute already is counted instead."""
+    """Add an entry. A refusal that is already logged in this minute is only counted."""
     who, about, reason = map(_cut, (entry.user, entry.about, entry.reason))
     exchange = entry.exchange
     if entry.outcome == "refused":
@@ -64,7 +64,7 @@ def _cut(text: str) -> str:
 
 
 def prune(db: Db, before_ns: int) -> bool:
-    """Remove the oldest entries from before a time; returns whether none is left."""
+    """Remove the oldest entries before a time, and return whether none is left."""
     oldest = "SELECT number FROM log WHERE at_ns < ? ORDER BY at_ns LIMIT ?"
     query = f"DELETE FROM log WHERE number IN ({oldest})"  # noqa: S608 - no values in it
     return db.execute(query, (before_ns, _AT_ONCE)).rowcount < _AT_ONCE
@@ -77,17 +77,18 @@ def is_overdue(db: Db, before_ns: int) -> bool:
 
 
 class Repetitions:
-    """Counts refusals that must cost few writes, as those of captured messages.
+    """Counts refusals that must cost few writes, such as refusals of replayed messages.
 
-    Anyone can send captured messages again. Of those of one identity in one minute the first, the
-    second, the fourth and so on are written, each time with all that were not written before.
+    Anyone can replay captured messages. For each identity, the log is written for the first, the
+    second, the fourth refusal in a minute, and so on. Each write includes all refusals since the
+    last one.
     """
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
 
     def due(self, entry: LogEntry) -> int:
-        """How many refusals to write now, this one among them; 0 for none."""
+        """The number of refusals to write now, including this one, or 0 to write nothing."""
         key, now = (entry.user, entry.reason), entry.at_ns // _MINUTE
         minute, count = self._counts.pop(key, (now, 0))
         count = count + 1 if minute == now else 1

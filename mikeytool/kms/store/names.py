@@ -1,4 +1,4 @@
-"""Which names a KMS takes for users, groups and other KMSs, and in patterns of them."""
+"""The names that a KMS accepts for users, groups and other KMSs, and in patterns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from mikeytool.wire.registry import IdType
 
 
 def check_identity(identity: Identity) -> None:
-    """Raise UsageError for an identity that is empty, too long, or no URI or NAI.
+    """Raise UsageError if an identity is empty or too long, or is neither a URI nor a NAI.
 
-    Neither has spaces or control characters in it; the name of a key may have any octets.
+    URIs and NAIs have no spaces or control characters. The name of a key may have any octets.
     """
     _check(identity.data, text=identity.id_type != IdType.BYTE_STRING)
 
 
 def check_patterns(patterns: Sequence[str]) -> None:
-    """Raise UsageError for a pattern that no identity of a user could fit."""
+    """Raise UsageError for a pattern that no user's identity can match."""
     for pattern in patterns:
         _check(pattern.encode("utf-8", "surrogateescape"), text=True)
 

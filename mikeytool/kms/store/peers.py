@@ -14,14 +14,14 @@ from mikeytool.wire.identity import Identity
 
 
 class Peers(SealedDatabase):
-    """Other KMSs, which messages name by their identity in IDRpsk."""
+    """Other KMSs. Messages name them by their identity in IDRpsk."""
 
     def add_peer(self, peer: Peer) -> None:
         """Add another KMS.
 
-        Raises UsageError for a key shorter than 16 octets, for no patterns and for names that
-        are none, StateError if it exists already, is this KMS itself, or if a group, a user or
-        a user's key has its name.
+        Raises UsageError for a key shorter than 16 octets, for missing patterns, and for invalid
+        names. Raises StateError if the KMS exists already or is this KMS itself, or if a group, a
+        user or a user's key has its name.
         """
         check_psk(peer.psk)
         check_identity(peer.identity)
@@ -47,7 +47,7 @@ class Peers(SealedDatabase):
     def set_patterns(self, identity: Identity, patterns: Sequence[str]) -> None:
         """Replace the patterns of the identities that another KMS speaks for.
 
-        Raises UsageError for none, StateError if there is no KMS with that identity.
+        Raises UsageError if there are no patterns, and StateError if no KMS has that identity.
         """
         with self.transaction() as db:
             if not db.execute("SELECT 1 FROM peers WHERE id = ?", (identity.data,)).fetchone():
@@ -67,7 +67,7 @@ class Peers(SealedDatabase):
         return StateError(f"{self.where}: there is no KMS {identity}; see kms peer list")
 
     def remove_peer(self, identity: Identity) -> None:
-        """Remove another KMS; raises StateError if there is none with that identity."""
+        """Remove another KMS. Raises StateError if no KMS has that identity."""
         with self.transaction() as db:
             db.execute("DELETE FROM speaks_for WHERE peer = ?", (identity.data,))
             if not db.execute("DELETE FROM peers WHERE id = ?", (identity.data,)).rowcount:

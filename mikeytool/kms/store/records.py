@@ -1,4 +1,4 @@
-"""What a KMS store holds, as the rest of the KMS sees it."""
+"""The records of a KMS store, as the rest of the KMS sees them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MIN_PSK = 16
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user of the KMS, known by a pre-shared key, a certificate or both.
+    """A user of the KMS, who has a pre-shared key, a certificate or both.
 
-    `psk_id` is the name of the key in IDRpsk, if it has one. `sealed_psk` is the key as the
-    store keeps it, which `Store.psk` opens; `certificate` is DER.
+    `psk_id` is the name of the key in IDRpsk, if it has one. `sealed_psk` is the sealed key from
+    the store, which `Store.psk` opens. `certificate` is DER.
     """
 
     identity: Identity
@@ -34,7 +34,7 @@ class User:
 class NewUser:
     """A user to be added, with the pre-shared key in the clear.
 
-    `act_as` are patterns of the identities that the user may act as, in which `*` stands for
+    `act_as` has patterns for the identities that the user may act as. In a pattern, `*` matches
     any number of octets.
     """
 
@@ -50,9 +50,10 @@ class NewUser:
 class Tpk:
     """A ticket protection key and the name by which tickets refer to it.
 
-    `shared_with` is the user that has the key, too; the KMS's own keys are shared with nobody.
-    A `current` key protects new tickets. Another one retires at `until_ns`, in Unix nanoseconds,
-    when the last ticket made with it has ended; None means that this is not known.
+    `shared_with` is the user who also has the key. The KMS's own keys are not shared.
+    A `current` key protects new tickets. Any other key retires at `until_ns`, in Unix
+    nanoseconds, when the last ticket made with it has ended. None means that this time is
+    unknown.
     """
 
     name: Identity
@@ -62,7 +63,7 @@ class Tpk:
     until_ns: int | None = field(default=None, compare=False)
 
     def is_retired(self, now_ns: int) -> bool:
-        """Whether the key was rotated out, and no ticket of it is valid any more."""
+        """Whether the key was rotated out and none of its tickets is still valid."""
         return not self.current and self.until_ns is not None and self.until_ns < now_ns
 
 
@@ -71,10 +72,10 @@ class Tpk:
 class Peer:
     """Another KMS and the key shared with it (RFC 6043 10).
 
-    `location` is its URL, or the path of its store on this machine. `patterns` are those of the
-    identities that it speaks for, as initiators of tickets that it resolves and as responders
-    that it asks for. Without any, which only a store of an earlier version has, nothing is
-    believed of it.
+    `location` is its URL, or the path of its store on this machine. `patterns` match the
+    identities that it speaks for. These are the initiators of tickets that it resolves, and the
+    responders for whom it asks. A KMS without patterns occurs only in stores of an earlier
+    version, and nothing that it says is trusted.
     """
 
     identity: Identity
@@ -83,7 +84,10 @@ class Peer:
     patterns: tuple[str, ...] = ()
 
     def closeness(self, identity: Identity) -> int:
-        """How closely the patterns fit an identity: 0 if none does, else octets that are fixed."""
+        """How closely the patterns match an identity.
+
+        0 means no match. Otherwise it is one more than the number of fixed octets.
+        """
         fitting = (text for text in self.patterns if matches(identity, text))
         return max((1 + len(text.replace("*", "")) for text in fitting), default=0)
 
@@ -92,7 +96,8 @@ class Peer:
 class LogEntry:
     """A request to the KMS and its outcome, or a change by an operator.
 
-    The time is in Unix nanoseconds; `count` is how often the same was refused in that minute.
+    The time is in Unix nanoseconds. `count` says how often the same refusal occurred in that
+    minute.
     """
 
     at_ns: int
@@ -106,7 +111,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """The result of handling a message: with a `refusal`, `answer` is an Error message or None."""
+    """The result of a message. If it has a `refusal`, `answer` is an Error message or None."""
 
     answer: bytes | None
     refusal: Refused | None = None

@@ -1,4 +1,4 @@
-"""The tables of a KMS store, in the dialect of SQLite, which `storage.postgres` translates."""
+"""The tables of a KMS store, in the SQLite dialect. `storage.postgres` translates them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mikeytool.storage import replay
 
 NAME = "KMS store"
 KIND = 0x6D6B6D73
-"""What marks a store's file, and its lock on a server: "mkms"."""
+"""The mark of a store's file, and of its lock on a server: "mkms"."""
 
 VERSION = 4
 
@@ -70,7 +70,7 @@ FROM_VERSION_2 = (
 )
 
 FROM_VERSION_3 = (
-    # For whom an earlier peer speaks, only the operator knows.
+    # Only the operator knows which identities an earlier peer speaks for.
     """CREATE TABLE speaks_for (
     peer BLOB NOT NULL, pattern TEXT NOT NULL,
     PRIMARY KEY (peer, pattern)) WITHOUT ROWID""",
@@ -121,4 +121,4 @@ TABLES = {
     "counters": "scope",
     "log": "number",
 }
-"""Every table and the order of its rows; tables come before those that refer to them."""
+"""Every table and the order of its rows. A table comes before those that refer to it."""

@@ -1,9 +1,10 @@
-"""Secrets at rest: sealed in the store with AES-256-GCM, under a key that is kept elsewhere.
+"""Secrets at rest. They are sealed in the store with AES-256-GCM, under a key kept elsewhere.
 
 A store has its own data key, which seals every secret and binds it to its table, row and
-column, so that values that were swapped do not open. The data key is sealed in the store as
-well, under the sealing key: STORE.key beside it, a file, a variable of the environment, or a
-passphrase through scrypt (RFC 7914). If it opens, the sealing key is right.
+column, so that swapped values do not open. The data key is in the store too, sealed under the
+sealing key. The sealing key is STORE.key next to the store, another file, an environment
+variable, or derived from a passphrase with scrypt (RFC 7914). If the data key opens, the sealing
+key is right.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ BESIDE = "beside"
 """How a store is sealed by default: with STORE.key, beside it."""
 
 MEMORY = "memory"
-"""How a store in memory is sealed: no copy of it can be opened."""
+"""How a store in memory is sealed. No copy of it can be opened."""
 
 PASSPHRASE = "passphrase"  # noqa: S105 - a name
 
@@ -39,7 +40,7 @@ MIN_SECRET = 16
 """In octets: the shortest key that may seal a store."""
 
 _MAX_SECRET = 4096
-"""In octets: a longer file is no key."""
+"""In octets. A longer file is not a key."""
 
 _KEY_LENGTH = 32
 _NONCE_LENGTH = 12
@@ -50,7 +51,7 @@ _DATA_KEY = b"mikeytool data key"
 
 
 SealContext = tuple[str | bytes, ...]
-"""What a secret is bound to: its table, row and column, see `seal_context`."""
+"""The context of a secret: its table, row and column. See `seal_context`."""
 
 
 class Sealer:
@@ -61,12 +62,12 @@ class Sealer:
         self._aead = AESGCM(data_key)
 
     def seal(self, secret: bytes, *context: str | bytes) -> bytes:
-        """A secret as the store keeps it, bound to `context`: nonce, ciphertext, tag."""
+        """Seal a secret for the store, bound to `context`. Return nonce, ciphertext and tag."""
         nonce = os.urandom(_NONCE_LENGTH)
         return nonce + self._aead.encrypt(nonce, secret, _encoded(context))
 
     def open(self, sealed: bytes, *context: str | bytes) -> bytes:
-        """The secret; raises ValueError if it was sealed with another key or context."""
+        """Return the secret. Raises ValueError if it was sealed with another key or context."""
         nonce, ciphertext = sealed[:_NONCE_LENGTH], sealed[_NONCE_LENGTH:]
         try:
             return self._aead.decrypt(nonce, ciphertext, _encoded(context))
@@ -75,7 +76,7 @@ class Sealer:
 
 
 def _encoded(context: SealContext) -> bytes:
-    """A context as octets, which differ for any two contexts."""
+    """Encode a context as octets. Different contexts give different octets."""
     octets = [part.encode() if isinstance(part, str) else part for part in context]
     return b"".join(len(part).to_bytes(4) + part for part in octets)
 
@@ -85,8 +86,8 @@ def _encoded(context: SealContext) -> bytes:
 class Seal:
     """How a store is sealed, as the store itself records it.
 
-    `how` is `beside`, `file:PATH`, `env:NAME` or `passphrase`; `cost` is scrypt's N, r and p
-    for a passphrase; `data_key` is sealed under the sealing key.
+    `how` is `beside`, `file:PATH`, `env:NAME` or `passphrase`. `cost` is scrypt's N, r and p
+    for a passphrase. `data_key` is sealed under the sealing key.
     """
 
     how: str
@@ -104,11 +105,11 @@ class Seal:
         key: Path | None = None,
         sealer: Sealer | None = None,
     ) -> tuple[Seal, Sealer]:
-        """Seal a new data key, or that of `sealer`, in the way that `how` says.
+        """Seal the data key of `sealer`, or a new one, in the way that `how` says.
 
-        For `beside`, STORE.key is created, under the name `key` if that is given; with `adopt`
-        an existing one is used. Raises StateError if the sealing key cannot be read or
-        created, UsageError for any other `how`, and for `beside` a database on a server.
+        For `beside`, STORE.key is created, or the file `key` if that is given. With `adopt`, an
+        existing key file is used. Raises StateError if the sealing key cannot be read or created.
+        Raises UsageError for any other `how`, and for `beside` a database on a server.
         """
         cost = _COST if how == PASSPHRASE else None
         if how.startswith("file:"):
@@ -131,17 +132,17 @@ class Seal:
 
     @classmethod
     def in_memory(cls) -> tuple[Seal, Sealer]:
-        """A new data key for a store in memory, sealed under a key that is not kept."""
+        """Make a data key for a store in memory, sealed under a key that is not kept."""
         seal = cls(MEMORY, os.urandom(_SALT_LENGTH), None, b"")
         sealer = Sealer(os.urandom(_KEY_LENGTH))
         sealed = Sealer(seal._derived(os.urandom(_KEY_LENGTH))).seal(sealer.data_key, _DATA_KEY)
         return replace(seal, data_key=sealed), sealer
 
     def open(self, store: Where, *, named: bool = True) -> Sealer:
-        """What opens the secrets of a store; raises StateError without the right key.
+        """Return the sealer for a store's secrets. Raises StateError without the right key.
 
-        MIKEYTOOL_SEAL says where the key is, but only for the store that the operator `named`,
-        not for the stores of other KMSs.
+        MIKEYTOOL_SEAL says where the key is. It applies only if the operator `named` the store,
+        and not to the stores of other KMSs.
         """
         how = self.how
         if named and self.cost is None:
@@ -180,13 +181,13 @@ _ELSEWHERE = f", or say where it is with {PLACE_VARIABLE}=file:PATH or env:NAME"
 
 
 def key_path(store: Path) -> Path:
-    """STORE.key, the sealing key beside a store."""
+    """The path of STORE.key, the sealing key next to a store."""
     store = Path(os.path.realpath(store))
     return store.with_name(f"{store.name}.key")
 
 
 def check_how(how: str) -> str:
-    """Give back a way of sealing as `--seal` takes it; raises UsageError for anything else."""
+    """Return `how` if `--seal` accepts it. Raises UsageError otherwise."""
     scheme, _, rest = how.partition(":")
     if how in (BESIDE, PASSPHRASE) or (scheme in ("file", "env") and rest):
         return how

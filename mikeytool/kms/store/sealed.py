@@ -25,7 +25,7 @@ class SealedDatabase:
     """A store in an SQLite file, or in a PostgreSQL database by its URL."""
 
     named = True
-    """Whether this is the store that the operator named, to which MIKEYTOOL_SEAL applies."""
+    """Whether the operator named this store. MIKEYTOOL_SEAL applies only to that store."""
 
     _operated = False
 
@@ -43,12 +43,12 @@ class SealedDatabase:
 
     @property
     def where(self) -> str:
-        """Its name in errors: the path, or the URL."""
+        """Its name in error messages: the path or the URL."""
         return self._backend.where
 
     @property
     def path(self) -> Path:
-        """Its file; raises UsageError for a store on a server."""
+        """Its file. Raises UsageError for a store on a server."""
         return self._file.path
 
     @property
@@ -60,18 +60,18 @@ class SealedDatabase:
         return self._backend
 
     def _note(self, db: Db, change: str) -> None:
-        """Log a change, if an operator makes it; within its transaction."""
+        """Log a change within its transaction, if an operator makes it."""
         if self._operated:
             log_entries.add(
                 db, LogEntry(self._clock(), "change", log_entries.OPERATOR, change, "done", "")
             )
 
     def transaction(self) -> AbstractContextManager[Db]:
-        """A transaction that may write: all of it is on disk afterwards, or none."""
+        """A transaction that may write. Afterwards, either all of it is on disk or none of it."""
         return self._backend.transaction()
 
     def snapshot(self) -> AbstractContextManager[Db]:
-        """What the store holds at one moment; others may go on writing."""
+        """A read-only view of the store at one moment. Others may continue writing."""
         return self._backend.snapshot()
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class SealedDatabase:
 
     @cached_property
     def sealer(self) -> Sealer:
-        """Seals and opens secrets; raises StateError without the right sealing key."""
+        """Seals and opens secrets. Raises StateError without the right sealing key."""
         with self._errors():
             row = self._db.execute("SELECT how, salt, n, r, p, data_key FROM seal").fetchone()
         if row is None:
@@ -125,7 +125,7 @@ class SealedDatabase:
         )
 
     def _opened(self, sealed: bytes, what: str, context: SealContext) -> bytes:
-        """Open a secret; raises StateError, which calls it `what`."""
+        """Open a secret. If this fails, raises StateError with `what` as its name."""
         try:
             return self.sealer.open(sealed, *context)
         except ValueError:
@@ -136,7 +136,7 @@ class SealedDatabase:
 
 
 BeforeCommit = Callable[[], None]
-"""Called before a change is committed; what it raises leaves the store as it was."""
+"""Called before a change is committed. If it raises, the store does not change."""
 
 
 def nothing() -> None:

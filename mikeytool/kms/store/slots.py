@@ -1,7 +1,7 @@
-"""Slots in which threads work on a store: a limited number at once.
+"""Slots in which threads work on a store. They limit the number of threads at work.
 
-A thread that waits for another KMS, which takes seconds, leaves its slot to others meanwhile;
-the number of threads that wait so is limited as well.
+Waiting for another KMS takes seconds, so a thread gives up its slot while it waits. The number of
+such waiting threads is limited too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 from mikeytool.wire.errors import Unreachable
 
 MAX_PEER_REQUESTS = 4
-"""How many requests to other KMSs, at URLs, one process has open at once."""
+"""The most requests to URLs of other KMSs that one process has open at once."""
 
 _peer_requests = threading.BoundedSemaphore(MAX_PEER_REQUESTS)
 _local = threading.local()
@@ -24,7 +24,7 @@ class Slot(Protocol):
     """The right to work on a store."""
 
     def release(self) -> None:
-        """Leave the slot to another thread."""
+        """Give the slot to another thread."""
 
     def acquire(self) -> None:
         """Wait until the slot is free again."""
@@ -42,7 +42,10 @@ def holding(slot: Slot) -> Iterator[None]:
 
 @contextmanager
 def peer_request() -> Iterator[None]:
-    """Ask another KMS in the block, without a slot; raises Unreachable if too many threads do."""
+    """Give up the slot while the block asks another KMS.
+
+    Raises Unreachable if too many threads are asking already.
+    """
     if not _peer_requests.acquire(blocking=False):
         raise Unreachable("too many tickets of other KMSs are being resolved; try again")
     slot: Slot | None = getattr(_local, "slot", None)

@@ -1,7 +1,7 @@
 """The KMS store: users, keys, policy, replay cache and log in one database.
 
-A KMS that answers messages needs little of it: users and peers (`user`, `user_of_key`, `peer`),
-keys (`psk`, `tpk`, `key_pairs`, `anchors`), permissions (`policy`, `rules`, `act_as`,
+To answer messages, a KMS needs only a small part of it: users and peers (`user`, `user_of_key`,
+`peer`), keys (`psk`, `tpk`, `key_pairs`, `anchors`), permissions (`policy`, `rules`, `act_as`,
 `groups_of`), and one transaction for each message (`exchange`). The rest is for operators.
 """
 
@@ -53,7 +53,7 @@ Fill = Callable[[Db, Sealer], None]
 """Inserts the first rows of a new store."""
 
 _COUNT = (
-    # A node whose clock is behind goes on counting in the minute of the other nodes.
+    # A node whose clock is behind continues to count in the minute of the other nodes.
     "INSERT INTO rates VALUES (?, ?, 1) ON CONFLICT (sender) DO UPDATE SET (count, minute) ="
     " (SELECT CASE WHEN same THEN rates.count + 1 ELSE 1 END,"
     " CASE WHEN same THEN rates.minute ELSE excluded.minute END FROM"
@@ -63,28 +63,28 @@ _COUNT = (
 
 _MINUTE = 60 * NS
 _RESTORED = "restored_ns"
-"""The name of a setting that no operator changes."""
+"""The name of a setting that operators do not change."""
 
 _SEARCH_EVERY = 10 * NS
-"""Nanoseconds between two searches for what can be forgotten."""
+"""Nanoseconds between two searches for entries that can be forgotten."""
 
 __all__ = ["Exchange", "LogEntry", "Store", "Tpk", "User"]
 
 
 class Exchange:
-    """What is recorded of one message, in one transaction."""
+    """Records the facts about one message, in one transaction."""
 
     def __init__(self, db: Db) -> None:
         self._db = db
 
     def count(self, sender: Identity, now_ns: int) -> int:
-        """Count a message; returns how many of its sender have been counted in this minute."""
+        """Count a message, and return the number of messages from its sender in this minute."""
         minute = now_ns // _MINUTE
         count: int = self._db.execute(_COUNT, (sender.data, minute)).fetchone()[0]
         return count
 
     def remember(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
-        """Refuse an initial message seen before, else record it; see `replay.remember`."""
+        """Refuse an initial message seen before; otherwise record it. See `replay.remember`."""
         replay.remember(self._db, env, message, sender, key)
 
     def note(self, ticket: TICKET, policy: TicketPolicy, user: Identity) -> None:
@@ -96,10 +96,10 @@ class Exchange:
         )
 
     def protected(self, env: Environment, tpk: Tpk, policy: TicketPolicy, longest: int) -> None:
-        """Record the end of a ticket that was made with a key, which must not retire before.
+        """Record the end of a ticket, so that its protection key does not retire earlier.
 
-        `longest` is how many seconds tickets may be valid. Ends are recorded by whole minutes,
-        so that a busy KMS does not write the same row again and again.
+        `longest` is the longest validity of tickets, in seconds. Ends are recorded in whole
+        minutes, so that a busy KMS does not write the same row again and again.
         """
         end = None if policy.valid_to is None else policy.valid_to.unix_ns
         if end is None or tpk.until_ns is None:
@@ -126,9 +126,9 @@ class Exchange:
 class Store(Users, KmsKeys, Peers):
     """A KMS store: the path of its file, or the URL of its PostgreSQL database.
 
-    Its methods raise StateError for whatever goes wrong with the database. The sealing key is
-    needed only to open or add secrets; users, policy and log can be read without it. Use it in
-    a `with` statement, or close it.
+    Its methods raise StateError for all failures of the database. The sealing key is needed only
+    to open or add secrets. Users, policy and log can be read without it. Use the store in a
+    `with` statement, or close it.
     """
 
     _searched_ns = 0
@@ -152,11 +152,11 @@ class Store(Users, KmsKeys, Peers):
     ) -> Self:
         """Create and open the store of a KMS with one ticket protection key.
 
-        `profile` is the strongest that it serves, and `tpk` must be long enough for it (RFC
-        6043 12.1). `how` says what seals it: `beside`, `file:PATH`, `env:NAME` or `passphrase`.
-        With `force` an existing store and its key are replaced once the new one is complete;
-        an error before that leaves them as they were. Raises UsageError for keys that do not
-        fit, StateError for whatever goes wrong with files and databases.
+        `profile` is the strongest profile that the KMS serves, and `tpk` must be long enough for
+        it (RFC 6043 12.1). `how` says what seals the store: `beside`, `file:PATH`, `env:NAME` or
+        `passphrase`. With `force`, an existing store and its key are replaced once the new store
+        is complete. An error before that leaves them unchanged. Raises UsageError for unsuitable
+        keys, and StateError for all failures of files and databases.
         """
         check_identity(identity)
         check_tpk(tpk, profile)
@@ -169,7 +169,7 @@ class Store(Users, KmsKeys, Peers):
     def in_memory(cls, identity: Identity, profile: Profile = PROFILE_256) -> Self:
         """Create the store of a KMS in memory, with a random ticket protection key.
 
-        It is gone when it is closed, and only the thread that creates it can use it.
+        Its contents are lost when it is closed. Only the thread that creates it can use it.
         """
         tpk = Tpk(Identity.key_name("tpk-1"), os.urandom(profile.key_length))
         seal, sealer = Seal.in_memory()
@@ -190,10 +190,10 @@ class Store(Users, KmsKeys, Peers):
         force: bool = False,
         sealer: Sealer | None = None,
     ) -> None:
-        """Create a store with the rows that `fill` inserts, all of it or nothing.
+        """Create a store with the rows that `fill` inserts, completely or not at all.
 
-        `how` seals a new data key, or that of `sealer`. Raises StateError if there is a store
-        already and `force` is not set, UsageError for a `how` that cannot seal it.
+        `how` seals the data key of `sealer`, or a new one. Raises StateError if a store exists
+        already and `force` is not set, and UsageError if `how` cannot seal the store.
         """
         if is_url(where):
             check_url(str(where))
@@ -226,8 +226,8 @@ class Store(Users, KmsKeys, Peers):
     def _replaced(cls, path: Path, how: str) -> tuple[Path | None, bool]:
         """The file that a new store replaces, and whether STORE.key is its key.
 
-        The file is None if there is neither a store nor a key left of one. Raises StateError
-        for a file that is no store, and for a STORE.key in the way that is not its key.
+        The file is None if there is neither a store nor a leftover key. Raises StateError if
+        the file is not a store, or if there is a STORE.key that is not its key.
         """
         if not path.exists():
             left = key_path(path).exists()
@@ -247,15 +247,15 @@ class Store(Users, KmsKeys, Peers):
 
     @contextmanager
     def exchange(self) -> Iterator[Exchange]:
-        """The transaction of one message: all of it is on disk afterwards, or none."""
+        """The transaction of one message. Afterwards, either all of it is on disk or none of it."""
         with self._backend.exchange() as db:
             yield Exchange(db)
 
     def forget(self, env: Environment) -> None:
         """Forget old messages and expired tickets, if there are any.
 
-        This is no part of an exchange, so that no two exchanges wait for each other because
-        of it. It searches only every few seconds.
+        This is not part of an exchange, so it does not make exchanges wait for each other. It
+        searches only every few seconds.
         """
         now = env.clock()
         if abs(now - self._searched_ns) < _SEARCH_EVERY:
@@ -272,10 +272,10 @@ class Store(Users, KmsKeys, Peers):
                 self._searched_ns = 0
 
     def _forgotten(self, env: Environment) -> bool:
-        """Forget some entries; returns whether none is left."""
+        """Forget some entries, and return whether none is left."""
         with self._backend.spare() as db:
             if db is None:
-                return True  # an operator changes something, or another node forgets just now
+                return True  # an operator or another node is writing
             db.execute("DELETE FROM requested WHERE until_ns < ?", (env.clock(),))
             self._retire_tpks(db, env.clock())
             pruned = log_entries.prune(db, self._log_horizon(env.clock()))
@@ -285,7 +285,7 @@ class Store(Users, KmsKeys, Peers):
         return now_ns - self.policy().keep_log * NS
 
     def prune_log(self, before_ns: int) -> None:
-        """Remove the entries of the log from before a time, in Unix nanoseconds."""
+        """Remove the log entries before a time, in Unix nanoseconds."""
         done = False
         while not done:
             with self.transaction() as db:
@@ -295,42 +295,45 @@ class Store(Users, KmsKeys, Peers):
                     self._note(db, f"log prune before {at}")
 
     def log_refused(self, entry: LogEntry) -> None:
-        """Log a refusal on its own, at the cost of few writes however often it comes."""
+        """Log a refusal in its own transaction. Frequent refusals cost only a few writes."""
         due = self._repetitions.due(entry)
         if due:
-            # The refusal stands, whether or not the store can be written just now.
+            # The refusal is valid even if the store cannot be written at the moment.
             with suppress(StateError), self.exchange() as exchange:
                 exchange.log(replace(entry, count=due))
 
     def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
-        """The names of a query's columns, and its rows, few of them in memory at a time."""
+        """Return a query's column names and its rows. Only a few rows are in memory at a time."""
         return self._backend.stream(db, query)
 
     def faults(self, db: Db) -> Iterator[str]:
-        """What is wrong with the database itself."""
+        """Descriptions of what is wrong with the database itself."""
         return self._backend.faults(db)
 
     def private_files(self) -> list[Path]:
-        """The files that nobody but their owner may read."""
+        """The files that only their owner may read."""
         path = self._backend.path
         if path is None:
             return []
         return [path, key_path(path)] if self.sealed_how == BESIDE else [path]
 
     def requester(self, ticket: TICKET) -> Identity | None:
-        """The user that requested a ticket, by the key of the request; None if not known."""
+        """The user whose key was used to request a ticket, or None if unknown."""
         query = "SELECT who FROM requested WHERE ticket = ?"
         with self._errors():
             row = self._db.execute(query, (_digest(ticket),)).fetchone()
         return None if row is None else Identity(row[0])
 
     def check_new(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
-        """Refuse what `Exchange.remember` would, without writing; see `replay.check_new`."""
+        """Refuse the same messages as `Exchange.remember`, but write nothing.
+
+        See `replay.check_new`.
+        """
         with self._errors():
             replay.check_new(self._db, env, message, sender, key)
 
     def log(self, since_ns: int = 0) -> Iterator[LogEntry]:
-        """The entries of the log from a time on, in Unix nanoseconds; the oldest first."""
+        """The log entries since a time in Unix nanoseconds, the oldest first."""
         with self._errors():
             rows = self._db.execute(
                 "SELECT at_ns, exchange, who, about, outcome, reason, count FROM log"
@@ -347,14 +350,14 @@ class Store(Users, KmsKeys, Peers):
         return count
 
     def backup(self, path: Path, *, with_key: bool, force: bool) -> None:
-        """Copy the store, as it is at one moment, to a file of mode 0600.
+        """Copy a snapshot of the store to a file with mode 0600.
 
-        `with_key` copies STORE.key beside it. The copy does not know what was seen after that
-        moment: a KMS that serves from it accepts replays for as long as their timestamps are
-        fresh, and tickets for single use until they expire.
+        `with_key` also copies STORE.key, to a file next to the copy. The copy does not know what
+        was seen after the snapshot. A KMS that serves from it would accept replays while their
+        timestamps are fresh, and used single-use tickets until they expire.
 
-        Raises StateError for files that exist, unless `force` is set, for the store or its
-        key as a target, and for a target that is no KMS store; UsageError for a store that
+        Raises StateError if a file exists and `force` is not set, if the target is the store or
+        its key, or if the target exists and is not a KMS store. Raises UsageError if the store
         has no STORE.key.
         """
         copies = {path: self._file.copy}
@@ -380,13 +383,13 @@ class Store(Users, KmsKeys, Peers):
     def restore(
         cls, backup: Path, path: Path, clock: Callable[[], int] = time.time_ns, *, force: bool
     ) -> None:
-        """Make a store of a copy that `backup` made.
+        """Make a store from a copy that `backup` made.
 
-        Its key is BACKUP.key, else the STORE.key that is there. What was seen after the copy was
-        made is not known, so all messages from before this moment are refused, and tickets for
-        single use that were made before. Raises StateError for a store that is there unless
-        `force` is set, for a copy that is none, and for a key that does not open it; what was there
-        stays then.
+        Its key is BACKUP.key if that exists, else the existing STORE.key. The copy does not know
+        what was seen after it was made. The new store therefore refuses all messages, and all
+        single-use tickets, that were made before the restore. Raises StateError if a store exists
+        and `force` is not set, if the copy is not a backup, or if the key does not open it. In
+        all these cases existing files stay unchanged.
         """
         if path.exists() and not force:
             raise StateError(f"{path}: it exists already; add --force")
@@ -409,7 +412,7 @@ class Store(Users, KmsKeys, Peers):
                 remove_working_files(made)
 
     def _set_back(self, backup: Path) -> None:
-        """Refuse what this store may have answered after it was copied."""
+        """Make the store refuse messages that may have been answered after the backup."""
         with self.transaction() as db:
             now = self._clock()
             horizon = "UPDATE replay_horizon SET forgotten_ns = ? WHERE forgotten_ns < ?"
@@ -424,14 +427,14 @@ class Store(Users, KmsKeys, Peers):
             self._note(db, f"restore {backup}")
 
     def restored_ns(self) -> int:
-        """When the store was restored from a copy, in Unix nanoseconds; 0 if it never was."""
+        """The time when the store was restored from a copy, in Unix nanoseconds, or 0 for never."""
         with self._errors():
             query = "SELECT value FROM settings WHERE name = ?"
             row = self._db.execute(query, (_RESTORED,)).fetchone()
         return 0 if row is None else int(row[0])
 
     def check_schema(self) -> None:
-        """Raise StateError if the tables are not those of a store."""
+        """Raise StateError if the tables do not belong to a store."""
         if isinstance(self._backend, StoreFile):
             self._backend.check_schema()
 
@@ -449,7 +452,7 @@ def _copy_key(key: Path, target: Path) -> None:
 
 
 def _first_rows(identity: Identity, profile: Profile, tpk: Tpk, key_pair: KeyPair | None) -> Fill:
-    """What a new store begins with: the KMS and its keys."""
+    """The first rows of a new store: the KMS and its keys."""
 
     def fill(db: Db, sealer: Sealer) -> None:
         row = (identity.data, int(identity.id_type), profile.bits)
@@ -468,7 +471,7 @@ def _filled(seal: Seal, sealer: Sealer, fill: Fill, db: Db) -> None:
 
 
 def _digest(ticket: TICKET) -> bytes:
-    """What identifies a ticket: its Ticket Data, which has a MAC."""
+    """A digest that identifies a ticket. It covers the Ticket Data, which has a MAC."""
     return hashlib.sha256(ticket.ticket_data).digest()
 
 
@@ -478,9 +481,9 @@ def _beside(path: Path) -> Path:
 
 
 def _put_in_place(made: Path, path: Path) -> None:
-    """Replace a store, and its key beside it, by a new one."""
+    """Replace a store and its STORE.key with new ones."""
     try:
-        remove_working_files(path)  # they are not those of the new file
+        remove_working_files(path)  # they belong to the old file
         if key_path(made).exists():
             key_path(made).replace(key_path(path))
         made.replace(path)

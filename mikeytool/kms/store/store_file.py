@@ -1,4 +1,4 @@
-"""A KMS store in one SQLite file, and how files of earlier versions are migrated."""
+"""A KMS store in one SQLite file, and the migration of files from earlier versions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mikeytool.wire.errors import StateError
 
 
 class StoreFile(SqliteDatabase):
-    """The SQLite file of a store. Version 1 had the keys in it in the clear."""
+    """The SQLite file of a store. Version 1 stored the keys in the clear."""
 
     kind = KIND
     name = NAME
@@ -42,14 +42,14 @@ class StoreFile(SqliteDatabase):
     }
 
     def _migrated(self, db: sqlite3.Connection, version: int) -> None:
-        """Seal the keys that version 1 had in the clear, and leave no trace of them."""
+        """Seal the keys that version 1 stored in the clear, and leave no trace of the old ones."""
         if version > 1:
             return
         users = db.execute("SELECT id, id_type, psk, psk_id, enabled FROM users").fetchall()
         tpks = db.execute("SELECT name, tpk, shared_with, current FROM tpks").fetchall()
         for statement in ("DROP TABLE users", "DROP TABLE tpks", USERS, TPKS, TPKS_CURRENT):
             db.execute(statement)
-        # A migration that was cut short may have left a key file.
+        # An interrupted migration may have left a key file.
         seal, sealer = Seal.make(BESIDE, self.path, adopt=True)
         write_seal(db, seal)
         for user, id_type, psk, psk_id, enabled in users:
@@ -68,14 +68,14 @@ class StoreFile(SqliteDatabase):
         self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def check_schema(self) -> None:
-        """Raise StateError if tables or indexes are not those of a new store."""
+        """Raise StateError if tables or indexes differ from those of a new store."""
         with self.errors(), closing(sqlite3.connect(":memory:")) as new:
             new.executescript(self.schema)
             if _structure(self.db) != _structure(new):
                 raise StateError(f"{self.path}: its tables are damaged; restore a backup")
 
     def copy(self, target: Path) -> None:
-        """Copy the file, as it is at one moment, to `target`, with mode 0600; raises StateError."""
+        """Copy a snapshot of the file to `target`, with mode 0600. Raises StateError."""
         with new_file(target, replace=True) as made:
             try:
                 with self.errors(), closing(sqlite3.connect(made)) as copy:

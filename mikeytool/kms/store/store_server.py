@@ -16,7 +16,7 @@ from mikeytool.storage.postgres import PostgresDatabase
 
 
 class StoreServer(PostgresDatabase):
-    """The tables of a store on a server; version 3 was the first of them."""
+    """The tables of a store on a server. Version 3 was the first version on servers."""
 
     name = NAME
     how_to_make = "see kms init"

@@ -18,10 +18,10 @@ class StoredPolicy(SealedDatabase):
     """The settings and rules in a store."""
 
     _rules: tuple[tuple[int, int | None], Rules] = (0, None), Rules()
-    """The rules as they were last read, with their number and the position of the last one."""
+    """The rules from the last read, with their number and the position of the last rule."""
 
     def policy(self) -> KmsPolicy:
-        """The KMS policy; raises StateError if it cannot be read."""
+        """Return the KMS policy. Raises StateError if it cannot be read."""
         with self._errors():
             rows = self._db.execute("SELECT name, value FROM settings").fetchall()
         try:
@@ -51,10 +51,10 @@ class StoredPolicy(SealedDatabase):
             self._note(db, f"policy set {changed}")
 
     def rules(self) -> Rules:
-        """The rules, in their order.
+        """Return the rules in order.
 
-        A rule never changes and its position is never used again, so the number of rules and
-        the last position show whether the rules are still those that were last read.
+        A rule never changes, and its position is never used again. The number of rules and the
+        last position therefore show whether the rules have changed since they were last read.
         """
         with self._errors():
             count, last = self._db.execute("SELECT count(*), max(position) FROM rules").fetchone()
@@ -70,7 +70,7 @@ class StoredPolicy(SealedDatabase):
     def add_rule(self, rule: Rule) -> None:
         """Append a rule, in place of any earlier one with the same patterns.
 
-        Raises UsageError for patterns that no identity could fit.
+        Raises UsageError for a pattern that no identity can match.
         """
         check_patterns((rule.sender, rule.responder))
         with self.transaction() as db:
@@ -86,7 +86,7 @@ class StoredPolicy(SealedDatabase):
             self._note(db, f"policy {what} {rule.sender} to {rule.responder}")
 
     def remove_rule(self, sender: str, responder: str) -> None:
-        """Remove the rule with these patterns; raises StateError if there is none."""
+        """Remove the rule with these patterns. Raises StateError if there is none."""
         with self.transaction() as db:
             gone = db.execute(
                 "DELETE FROM rules WHERE sender = ? AND responder = ?", (sender, responder)

@@ -25,20 +25,20 @@ class Users(SealedDatabase):
         certificate: bytes | None = None,
         before_commit: BeforeCommit = nothing,
     ) -> None:
-        """Add a user, who may act as any identity that matches a pattern of `act_as`.
+        """Add a user, who may act as any identity that matches a pattern in `act_as`.
 
-        `psk_id` names the key, `certificate` is DER. Raises as `add_users` does; what
-        `before_commit` raises leaves the store as it was.
+        `psk_id` names the key, and `certificate` is DER. Raises the same errors as `add_users`.
+        If `before_commit` raises, the store does not change.
         """
         new = NewUser(identity, psk, psk_id, tuple(act_as), certificate)
         self.add_users([new], before_commit)
 
     def add_users(self, users: Iterable[NewUser], before_commit: BeforeCommit = nothing) -> None:
-        """Add users, all of them or none.
+        """Add either all of the users or none.
 
-        Raises UsageError for a key shorter than 16 octets, for a user without key and
-        certificate and for names that are none, StateError for a user or key name that exists
-        already, or is that of a group or of a KMS.
+        Raises UsageError for a key shorter than 16 octets, for a user with neither a key nor a
+        certificate, and for invalid names. Raises StateError if the name of a user or key exists
+        already, or belongs to a group or a KMS.
         """
         with self.transaction() as db:
             for user in users:
@@ -58,7 +58,7 @@ class Users(SealedDatabase):
             check_identity(user.psk_id)
         name = None if user.psk_id is None else user.psk_id.data
         for taken in (name, data):
-            # A message names a key by its own name or by its user's.
+            # A message identifies a key by its own name or by its user's name.
             if taken is not None:
                 self._check_no_kms(db, Identity(taken))
         if self.is_group(user.identity):
@@ -85,7 +85,7 @@ class Users(SealedDatabase):
         self._note(db, f"user add {user.identity}{act_as}")
 
     def act_as(self, identity: Identity | None = None) -> list[str]:
-        """The patterns of identities that a user may act as; without a user, of all users."""
+        """The patterns of identities that a user may act as, or those of all users."""
         values: tuple[bytes, ...] = () if identity is None else (identity.data,)
         where = "WHERE who = ?" if values else ""
         query = f"SELECT DISTINCT pattern FROM act_as {where} ORDER BY pattern"  # noqa: S608
@@ -93,14 +93,14 @@ class Users(SealedDatabase):
             return [row[0] for row in self._db.execute(query, values)]
 
     def enable(self, identity: Identity, enabled: bool) -> None:
-        """Enable or disable a user; raises StateError if there is no such user."""
+        """Enable or disable a user. Raises StateError if the user does not exist."""
         query = "UPDATE users SET enabled = ? WHERE id = ?"
         self._change_user(query, int(enabled), identity, "enable" if enabled else "disable")
 
     def rekey(self, identity: Identity, psk: bytes, before_commit: BeforeCommit = nothing) -> None:
         """Give a user another key.
 
-        Raises UsageError for a key shorter than 16 octets, StateError if there is no such user.
+        Raises UsageError for a key shorter than 16 octets, and StateError for an unknown user.
         """
         check_psk(psk)
         sealed = self.sealer.seal(psk, *psk_context(identity.data))
@@ -108,10 +108,10 @@ class Users(SealedDatabase):
         self._change_user(query, sealed, identity, "rekey", before_commit)
 
     def remove_user(self, identity: Identity) -> None:
-        """Remove a user, their act-as patterns and group memberships.
+        """Remove a user with their act-as patterns and group memberships.
 
-        Keys shared with them go as well: they must not open tickets of the next user of that
-        name. Raises StateError if there is no such user.
+        Keys shared with the user are removed too, because they must not open tickets of a later
+        user with the same name. Raises StateError if the user does not exist.
         """
         with self.transaction() as db:
             db.execute("DELETE FROM tpks WHERE shared_with = ?", (identity.data,))
@@ -160,7 +160,7 @@ class Users(SealedDatabase):
     def psk(self, user: User) -> bytes:
         """The pre-shared key of a user.
 
-        Raises StateError if it does not open, UsageError for a user without one.
+        Raises StateError if the key does not open, and UsageError if the user has none.
         """
         if user.sealed_psk is None:
             raise UsageError(f"the user {user.identity} has no pre-shared key")
@@ -176,10 +176,10 @@ class Users(SealedDatabase):
             yield User(Identity(data, id_type), name, bool(enabled), psk, cert)
 
     def add_members(self, group: Identity, members: Sequence[Identity]) -> None:
-        """Add members to a group: a ticket for the group admits them.
+        """Add members to a group. A ticket for the group admits them.
 
-        Raises UsageError for names that are none, StateError for a group with the name of a
-        user or of a KMS.
+        Raises UsageError for invalid names, and StateError if the group has the name of a user or
+        a KMS.
         """
         for name in (group, *members):
             check_identity(name)
@@ -201,7 +201,10 @@ class Users(SealedDatabase):
             raise StateError(f"{self.where}: another KMS has the name {name}")
 
     def remove_members(self, group: Identity, members: Sequence[Identity]) -> None:
-        """Remove members from a group, all or none; raises StateError for one not in it."""
+        """Remove all of the members from a group, or none.
+
+        Raises StateError if one of them is not in the group.
+        """
         query = "DELETE FROM members WHERE member = ? AND grp = ?"
         with self.transaction() as db:
             for member in members:
@@ -220,7 +223,7 @@ class Users(SealedDatabase):
             return [Identity(data, id_type) for data, id_type in rows]
 
     def is_group(self, identity: Identity) -> bool:
-        """Whether there is a group with this identity: one with members."""
+        """Whether this identity is a group that has members."""
         with self._errors():
             row = self._db.execute("SELECT 1 FROM members WHERE grp = ?", (identity.data,))
             return row.fetchone() is not None
