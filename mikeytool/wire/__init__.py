@@ -1,4 +1,4 @@
-"""Octets of MIKEY messages and objects: what RFC 3830, RFC 6043 and their relatives define.
+"""Convert MIKEY messages between octets and objects (RFC 3830, RFC 6043 and related RFCs).
 
     from mikeytool.wire import HDR, RAND, DataType, Message, Timestamp, dump
 
@@ -11,8 +11,8 @@
     for row in dump(message):
         print(row.offset, row.octets.hex(), row.text)
 
-Nothing here knows keys, clocks or files. `mikeytool.decode`, `describe` and `encode` are built
-on it; errors are those of `mikeytool.wire.errors`.
+This package uses no keys, clocks or files. `mikeytool.decode`, `describe` and `encode` are built
+on it. Its errors are those of `mikeytool.wire.errors`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Every octet of a message beside its field, as `decode --hex` shows it.
+"""Show every octet of a message beside its field, for `decode --hex`.
 
-The positions come from the parsers themselves, the values from what `--json` shows.
+The positions come from the parsers, and the values are those that `--json` shows.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from mikeytool.wire.payloads import SP, GeneralExt, Payload, PolicyParam
 from mikeytool.wire.registry import NextPayload, label
 
 Path = tuple[tuple[str, int], ...]
-"""What octets are in, outermost first: names, and the octets at which these begin."""
+"""The structures that contain some octets, outermost first: their names and start octets."""
 
 
 class Row(NamedTuple):
-    """Some octets, at an offset from the start of the message, and what they are."""
+    """Some octets, their offset from the start of the message, and a text that explains them."""
 
     offset: int
     octets: bytes
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 
 def dump(message: Message) -> Iterator[Row]:
-    """The rows of a message: every octet of it in one of them, in order."""
+    """The rows of a message, in order; every octet is in exactly one row."""
     yield from _header_rows(message)
     for payload in message.payloads:
         yield from _payload_rows(message.raw, payload, 0, ())
@@ -53,20 +53,20 @@ def _header_rows(message: Message) -> Iterator[Row]:
     end = len(message.raw) - len(message.trailing)
     if message.payloads:
         end = message.payloads[0].offset
-    with suppress(WireError):  # a header that breaks off has spans up to there
+    with suppress(WireError):  # a truncated header has spans up to where it ends
         parser(HDR)(message.raw, 0, end, spans)
     path: Path = ((HDR.label, 0),)
     for sessions, (_, some) in enumerate(groupby(spans, key=lambda span: id(span[3]))):
         fields = list(some)
         if sessions:
             path = (path[0], (f"CS ID map, {sessions}", fields[0][1]))
-        else:  # the header is not yet whole where its fields are
+        else:  # the header record is still incomplete at the positions of its fields
             fields = [(name, start, stop, message.header) for name, start, stop, _ in fields]
         yield from _rows(message.raw, fields, 0, path)
 
 
 def _payload_rows(data: bytes, payload: Payload, base: int, above: Path) -> Iterator[Row]:
-    """The rows of a payload in `data`, which itself begins at octet `base`."""
+    """The rows of a payload in `data`, which begins at octet `base` of the message."""
     start = payload.offset - base
     spans: Spans = []
     parser(type(payload))(data, start, start + payload.length, spans)
@@ -113,7 +113,7 @@ def _held_rows(octets: bytes, at: int, held: list[Payload], path: Path) -> Itera
 
 
 def _session_data_rows(entry: Any, octets: bytes, at: int, path: Path) -> Iterator[Row]:
-    """SSRC, ROC and SEQ where the Session Data is that of SRTP (RFC 6043 6.1.1)."""
+    """SSRC, ROC and SEQ, if the Session Data is for SRTP (RFC 6043 6.1.1)."""
     pos = 0
     for (name, field), value in zip(
         SrtpSessionData.fields.items(), srtp_session_data(entry) or (), strict=False
@@ -157,7 +157,7 @@ def _param(protocol: int, kind: int, length: int, value: bytes) -> dict[str, Any
 
 
 def _text(names: str, record: Record, described: dict[str, Any]) -> str:
-    """A field's name and, where it says more than its octets, its value."""
+    """A field's name, and its value if that says more than the octets."""
     if ", " not in names:
         return _field_text(names, record, described)
     return ", ".join(_field_text(name, record, described) for name in names.split(", "))

@@ -1,7 +1,7 @@
-"""The interface to `construct`: its elements that grammars here add, and what a grammar is made of.
+"""The interface to `construct`: additional elements for grammars, and access to a grammar's parts.
 
-Attributes that `construct` does not document are used in this file and nowhere else, so that
-another version of it can break nothing else; `pyproject.toml` says which versions fit.
+Only this file uses attributes that `construct` does not document, so a new version of
+`construct` can break only this file. `pyproject.toml` gives the versions that work.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import construct
 
 REST = "the rest"
-"""As a length: all octets up to the end of what holds the record."""
+"""Used as a length: all octets up to the end of whatever contains the record."""
 
 
 # --- Elements -----------------------------------------------------------------------------
 
 
 class Octets(construct.Construct):  # type: ignore[misc]
-    """An octet string whose length another field gives; building writes the octets as they are.
+    """An octet string with its length in another field; building writes the octets unchanged.
 
-    Unlike `construct.Bytes`, it can be built with a length field that is wrong on purpose.
+    Unlike `construct.Bytes`, it can be built with a deliberately wrong length field.
     """
 
     def __init__(self, length: Any) -> None:
@@ -42,7 +42,7 @@ class Octets(construct.Construct):  # type: ignore[misc]
 
 
 class BitGroup(construct.Subconstruct):  # type: ignore[misc]
-    """Bit fields that share octets; expressions after them see each by its own name."""
+    """Bit fields that share octets; later expressions can refer to each field by its name."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> Any:
         values = self.subcon._parsereport(stream, context, path)
@@ -53,7 +53,7 @@ class BitGroup(construct.Subconstruct):  # type: ignore[misc]
 class Records(construct.Construct):  # type: ignore[misc]
     """A list of records, or of single octets if `of` is None: `count` items, or all in `length`.
 
-    Building writes every item that there is, whatever the count or length field says.
+    Building writes every item, whatever the count or length field says.
     """
 
     def __init__(self, of: Any, count: Any = None, length: Any = None) -> None:
@@ -89,14 +89,14 @@ def _evaluated(length: Any, stream: Any, context: Any) -> int:
     return int(construct.core.evaluate(length, context))
 
 
-# --- What a grammar is made of ------------------------------------------------------------
+# --- The parts of a grammar ---------------------------------------------------------------
 
 
 class Member(NamedTuple):
-    """A field of a grammar without what makes it conditional or gives it a default.
+    """A field of a grammar, separated from its condition and its default.
 
-    `condition` is the expression under which it is there, None for always. `default` makes
-    its value where the record has None; a constant, or a function of the record.
+    `condition` is the expression that decides whether the field is present; None means always.
+    `default` is its value if the record has None: a constant, or a function of the record.
     """
 
     name: str
@@ -137,36 +137,36 @@ def integer_code(grammar: Any) -> str | None:
 
 
 def switch(grammar: Any) -> tuple[Any, Mapping[int, Any]] | None:
-    """The expression that a `Switch` decides by, and its cases; None for anything else."""
+    """The key expression of a `Switch` and its cases; None for anything else."""
     return (grammar.keyfunc, grammar.cases) if isinstance(grammar, construct.Switch) else None
 
 
 def field_named(expression: Any) -> str | None:
-    """The field of which `this.field` is the value; None for any other expression."""
+    """The field that an expression `this.field` names; None for any other expression."""
     return expression._Path__field if isinstance(expression, construct.expr.Path) else None
 
 
 def equal_sides(expression: Any) -> tuple[Any, Any] | None:
-    """The sides of an expression `a == b`; None for any other expression."""
+    """The two sides of an expression `a == b`; None for any other expression."""
     if isinstance(expression, construct.expr.BinExpr) and expression.op is operator.eq:
         return expression.lhs, expression.rhs
     return None
 
 
-# --- Structures that break off ------------------------------------------------------------
+# --- Truncated structures -----------------------------------------------------------------
 
 
 def parse_leading(struct: Any, data: bytes) -> tuple[dict[str, Any], int]:
     """Read the fields of fixed size at the start of a `Struct`, as far as `data` goes.
 
-    Gives their values by name, bit fields by their own names, and the position after them.
+    Returns their values by name (bit fields have their own names) and the position after them.
     """
     values: dict[str, Any] = {}
     pos = 0
     for renamed in struct.subcons:
         try:
             size = renamed.sizeof()
-        except (construct.SizeofError, KeyError):  # it varies
+        except (construct.SizeofError, KeyError):  # its size varies
             break
         if pos + size > len(data):
             break

@@ -1,15 +1,15 @@
-"""Messages as plain dictionaries and back: what `--json` prints and `encode` takes.
+"""Convert messages to plain dictionaries and back: what `--json` prints and `encode` takes.
 
-The names are those of the grammar, which are the RFCs'; `json_field` says how a value looks.
+The names are those of the grammar, which come from the RFCs; `json_field` defines the values.
 Payloads inside payloads are lists if they can be read to the last octet, and hex otherwise.
-`compose(describe(message)).build()` is the message, octet for octet, whatever is wrong with it.
+`compose(describe(message)).build()` gives the same octets, even for a broken message.
 """
 
 from __future__ import annotations
 
 import json
 
-from mikeytool.wire import json_lists  # noqa: F401 - its kinds of fields register themselves
+from mikeytool.wire import json_lists  # noqa: F401 - importing it registers its kinds of fields
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.header import HDR
 from mikeytool.wire.json_field import HEX, Json, masked, octets_of, quoted
@@ -40,16 +40,16 @@ BESIDE = frozenset({
     "opened", "error", "frame", "time", "source", "destination", "transport", "protocol",
     "method", "status", "call_id", "level",
 })  # fmt: skip
-"""Keys of a described message that are not in its octets: its transport and its checks."""
+"""Keys of a described message that do not come from its octets: its transport and its checks."""
 
 _REST = frozenset({"payloads", "trailing"})
 
 
 def describe_text(message: Message, *, show_keys: bool = False) -> str:
-    """A message as a JSON object, as text in one line.
+    """A message as a JSON object, in one line of text.
 
     Keys in the clear are masked unless `show_keys`. A message made by hand is built and read
-    first, which gives its payloads their offsets and lengths.
+    first, so that its payloads have offsets and lengths.
     """
     if not message.raw:
         message = Message.read(message.build())
@@ -61,7 +61,7 @@ def describe_text(message: Message, *, show_keys: bool = False) -> str:
 
 
 def describe(message: Message, *, show_keys: bool = False) -> Json:
-    """The same as a dictionary."""
+    """The same content as a dictionary."""
     described: Json = json.loads(describe_text(message, show_keys=show_keys))
     return described
 
@@ -70,8 +70,8 @@ def compose(described: Json) -> Message:
     """The message that a dictionary describes.
 
     Lengths, counts, next payload numbers and names may be left out and are then filled in
-    when the message is built; those that are given are written as given. A payload may be
-    `{"raw": hex}`. Raises UsageError, which names the place, for values that do not fit.
+    when the message is built. Those that are given are written unchanged. A payload may be
+    `{"raw": hex}`. Raises UsageError, which names the place, for an invalid value.
     """
     try:
         header = json_record(HDR).compose(described, BESIDE | _REST)
@@ -95,7 +95,7 @@ def schema() -> Json:
         "opened": {"type": ["object", "null"]},
     }
     message["required"] = [*message["required"], "payloads", "trailing"]
-    message["additionalProperties"] = True  # where a message came from
+    message["additionalProperties"] = True  # such as where a message came from
     found = map(payload_kind, labels(NextPayload))
     kinds: list[type[Payload]] = [THDR, *(kind for kind in found if kind is not None)]
     return {

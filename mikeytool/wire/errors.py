@@ -1,7 +1,7 @@
 """The errors of the whole package, one class for each outcome.
 
-Callers decide by class, never by text. Every text is one line that says what is wrong, where,
-and what to do about it; it never holds a key.
+Callers distinguish errors by class, never by text. Every text is one line that says what is
+wrong, where, and what to do about it. It never contains a key.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ class MikeyError(Exception):
 
 
 class WireError(MikeyError):
-    """The input cannot be read as what it should be.
+    """The input cannot be read in the expected format.
 
     `payload` names the payload in which reading stopped, and `offset` is the octet, counted
-    from the start of the message; both are None when the input is not a message at all. If
-    the header breaks off, `partial` is the `Message` with as much of the header as there is.
+    from the start of the message. Both are None if the input is not a message at all. If the
+    header is truncated, `partial` is a `Message` with the part of the header that was read.
     """
 
     def __init__(self, text: str, *, payload: str | None = None, offset: int | None = None) -> None:
@@ -40,8 +40,8 @@ class WireError(MikeyError):
 class Refused(MikeyError):
     """A message can be read, but a check failed: MAC, replay, authorization, policy and so on.
 
-    `error_no` is the number that an Error message carries for it (RFC 3830 6.12, RFC 6043
-    6.9); `answer` is that Error message if one should be sent.
+    `error_no` is the number for an Error message about it (RFC 3830 6.12, RFC 6043 6.9).
+    `answer` is that Error message if one should be sent.
     """
 
     def __init__(self, text: str, error_no: int = 12) -> None:
@@ -55,7 +55,7 @@ class StateError(MikeyError):
 
 
 class Unavailable(StateError):
-    """A store cannot be used at the moment, and nothing was written; try again later."""
+    """A store cannot be used at the moment. Nothing was written, and the caller can try again."""
 
 
 class Unreachable(MikeyError):

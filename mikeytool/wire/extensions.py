@@ -1,6 +1,6 @@
-"""What General Extension payloads hold, by their Type (RFC 3830 6.15).
+"""The content of General Extension payloads, by Type (RFC 3830 6.15).
 
-There is no grammar for the Data of types that are not in `EXTENSIONS`: the TESLA initial key
+Types that are not in `EXTENSIONS` have no grammar for their Data: the TESLA initial key
 (RFC 4442 4.4), private types and unregistered ones.
 """
 
@@ -71,11 +71,11 @@ EXTENSIONS: dict[int, type[Record]] = {
     ExtensionType.CSB_ID: NewCsbId,
     ExtensionType.OMA_BCAST: OmaBcast,
 }
-"""The record that the Data of a General Extension payload is, by its Type."""
+"""The record class for the Data of a General Extension payload, by Type."""
 
 
 def read_extension(payload: GeneralExt) -> Record | None:
-    """The Data of a General Extension payload, None if there is no grammar for its Type.
+    """Read the Data of a General Extension payload; None if its Type has no grammar.
 
     Raises WireError if it cannot be read to its last octet.
     """

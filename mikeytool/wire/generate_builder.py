@@ -1,8 +1,8 @@
 """Generates one building function for each record from its grammar.
 
-The counterpart of `generate_parser`, for the same reason: a server that answers many messages
-builds dozens of payloads for each. The grammar stays the only description of the wire. What a
-generated builder cannot write is left to `construct`, which then says what is wrong with it.
+This is the counterpart of `generate_parser` and exists for the same reason: a server that answers
+many messages builds dozens of payloads for each. The grammar remains the only description of the
+wire format. If a generated builder cannot write a value, `construct` tries and reports the error.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _MISFITS = (
     TypeError,
     ValueError,
 )
-"""What builders raise for values that do not fit; `construct` then says what is wrong."""
+"""Exceptions of builders for values that do not fit; `construct` then reports the error."""
 
 
 def build(record: Record, following: int | None = None) -> bytes:
     """The octets of a record; raises `construct.ConstructError` as `Record.build` does.
 
-    `following` is the number of the next payload, for a record that does not say it.
+    `following` is the number of the next payload, for a record that does not give it.
     """
     kind = type(record)
     builder = _BUILDERS.get(kind)
@@ -57,7 +57,7 @@ def build(record: Record, following: int | None = None) -> bytes:
 
 
 def _built(record: Record, following: int | None) -> bytes:
-    """The same by `construct` itself."""
+    """The octets of a record, built by `construct` itself."""
     return (record if following is None else record.copy(next_payload=following)).build()
 
 
@@ -71,7 +71,7 @@ class _Code(GeneratedCode):
         self.parts: list[str] = []
 
     def made(self) -> Builder:
-        """The function, or `construct` itself for a grammar that is not known here."""
+        """The function, or one that calls `construct` if the grammar has an unsupported part."""
         try:
             for condition, members in self.members():
                 self._members(condition, members)
@@ -102,9 +102,9 @@ class _Code(GeneratedCode):
         elif isinstance(con, BitGroup):
             self._bits(con, indent)
         elif isinstance(con, Octets):
-            self._part(value)  # join refuses what are no octets
+            self._part(value)  # join refuses anything but octets
         elif isinstance(con, Records):
-            # A list of what is there: `bytes` of a number would be so many zeros.
+            # A list, because `bytes` of a number would be that many zeros.
             self._part(f"bytes([*{value}])" if con.of is None else f"*map(build, {value})")
         elif found := switch(con):
             self._switch(name, *found, indent)
@@ -112,7 +112,7 @@ class _Code(GeneratedCode):
             raise _Unknown
 
     def _value(self, member: Member) -> str:
-        """A field, or what its default makes of the record where it is None."""
+        """A field, or the default that is computed from the record if the field is None."""
         value, made = f"o.{member.name}", member.default
         if member.name == "next_payload":
             return f"({value} if {value} is not None else following)"
@@ -127,7 +127,7 @@ class _Code(GeneratedCode):
         return f"({value} if {value} is not None else {default})"
 
     def _bits(self, con: BitGroup, indent: str) -> None:
-        """Bit fields that share octets, put together into one integer."""
+        """Bit fields that share octets, combined into one integer."""
         size = con.sizeof()
         left = size * 8
         shifted, beyond = [], []
@@ -136,7 +136,7 @@ class _Code(GeneratedCode):
             self.emit(indent, f"b{bit.name} = {self._value(bit)}")
             beyond.append(f"b{bit.name} >> {width}")
             shifted.append(f"b{bit.name} << {left}")
-        self.emit(indent, f"if {' or '.join(beyond)}:")  # one is too large, or negative
+        self.emit(indent, f"if {' or '.join(beyond)}:")  # a value is too large or negative
         self.emit(indent, "    raise ValueError")
         code, whole = INTEGERS.get(size), f"({' | '.join(shifted)})"
         self.run.append((code, whole) if code else (f"{size}s", f"{whole}.to_bytes({size})"))
@@ -173,4 +173,4 @@ class _Code(GeneratedCode):
 
 
 class _Unknown(Exception):
-    """A part of a grammar that there is no code for."""
+    """A part of a grammar for which no code can be generated."""

@@ -1,16 +1,16 @@
 """Generates one parsing function for each record from its grammar.
 
-`construct` walks its objects for every field of every message, which costs some hundred
-microseconds a message. The walk is the same for every message, so it is done once here:
-neighbouring integers become one `struct` call, bits become shifts, lists become loops. The
-grammar stays the only description of the wire; tests check that both ways of reading give the
+`construct` walks its objects for every field of every message, which takes several hundred
+microseconds per message. The walk is the same for every message, so this module does it once:
+adjacent integers become one `struct` call, bits become shifts, lists become loops. The grammar
+remains the only description of the wire format. Tests check that both ways of reading give the
 same record.
 
 A parser is called as `parse(data, pos, end, spans)` and returns the record and the position
 after it. It never reads at `end` or beyond. If `spans` is a list, the parser also appends
-`(field name, start, end, record)` for every field, which the annotated dump needs; bit fields
-that share octets share a span. For a field that holds payloads it sets `<field>_at`, the
-position of the field within the record.
+`(field name, start, end, record)` for every field, which the annotated dump needs. Bit fields
+that share octets share a span. For a field that contains payloads the parser sets `<field>_at`,
+the position of the field within the record.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SPAN_PARSERS: dict[type[Record], Parser] = {}
 
 
 def parser(record: type[Record]) -> Parser:
-    """The parser of `record`, generated at the first call."""
+    """The parser of `record`, which is generated at the first call."""
     made = _PARSERS.get(record)
     if made is None:
         made = _PARSERS[record] = _Code(record, spans=False).made()
@@ -49,7 +49,7 @@ def parser(record: type[Record]) -> Parser:
 
 
 def _span_parser(record: type[Record]) -> Parser:
-    """The variant that appends spans, which the other calls if they are wanted."""
+    """The variant that appends spans; the plain parser calls it if spans are wanted."""
     made = _SPAN_PARSERS.get(record)
     if made is None:
         made = _SPAN_PARSERS[record] = _Code(record, spans=True).made()
@@ -67,7 +67,7 @@ def _shown(name: str, inner: list[tuple[str, int]]) -> str:
 
 
 class _Code(GeneratedCode):
-    """Writes the source of one parser, field by field; with `spans`, of one that appends them."""
+    """Writes the source of one parser, field by field; with `spans`, the parser appends spans."""
 
     def __init__(self, record: type[Record], *, spans: bool) -> None:
         super().__init__(record)
@@ -161,7 +161,7 @@ class _Code(GeneratedCode):
         self.emit(indent, f"pos += {size}")
 
     def _bits(self, name: str, length: int, inner: list[tuple[str, int]], indent: str) -> None:
-        """Take bit fields from the octets that they share."""
+        """Extract bit fields from the octets that they share."""
         left = length * 8
         if inner and length not in INTEGERS:
             self.emit(indent, f"b{name} = int.from_bytes(b{name})")

@@ -1,7 +1,7 @@
-"""What the generators share: `generate_parser` and `generate_builder`.
+"""Code that `generate_parser` and `generate_builder` share.
 
-Both turn the grammar of a record into the source of one function in which `o` is the record;
-what the grammar evaluates on a context is evaluated on that.
+Both turn the grammar of a record into the source of one function. In it, `o` is the record, and
+expressions that the grammar evaluates on a context are evaluated on `o`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from mikeytool.wire.construct_fields import REST, Member, equal_sides, field_nam
 from mikeytool.wire.grammar import Implied, LengthOf, Record
 
 INTEGERS = {1: "B", 2: "H", 4: "I"}
-"""The `struct` codes of unsigned integers, by their octets."""
+"""The `struct` codes of unsigned integers, by their length in octets."""
 
 
 class GeneratedCode:
-    """The source of one function, as it grows, and the constants that it uses."""
+    """The source of one function while it is being written, and the constants that it uses."""
 
     def __init__(self, record: type[Record]) -> None:
         self.record = record
@@ -26,13 +26,13 @@ class GeneratedCode:
         self.constants: dict[str, Any] = {}
 
     def compiled(self, name: str, source: Iterable[str]) -> Any:
-        """The function of that name in the source."""
+        """Compile the source and return the function of that name."""
         text = "\n".join(source)
         exec(compile(text, f"<{name} {self.record.__name__}>", "exec"), self.constants)  # noqa: S102
         return self.constants[name]
 
     def constant(self, value: Any) -> str:
-        """The name of a value in the source."""
+        """The name under which the source can use a value."""
         for key, known in self.constants.items():
             if known is value:
                 return key
@@ -45,9 +45,9 @@ class GeneratedCode:
         self.lines.extend(indent + line for line in lines)
 
     def members(self) -> Iterator[tuple[str, list[Member]]]:
-        """The fields in order, each run of them with the condition under which it is there.
+        """The fields in order, grouped into runs that share a condition.
 
-        The condition is source, empty for fields that are always there.
+        The condition is source text; it is empty for fields that are always present.
         """
         for condition, group in groupby(members(self.record.struct), self._condition):
             yield condition, list(group)
@@ -56,7 +56,7 @@ class GeneratedCode:
         return "" if member.condition is None else self.evaluated(member.condition)
 
     def evaluated(self, of: Any) -> str:
-        """The source of what `construct` would evaluate; known expressions are inlined."""
+        """The source for a value that `construct` would evaluate; known expressions are inlined."""
         if isinstance(of, int):
             return str(int(of))
         if of is REST:

@@ -1,17 +1,17 @@
 """How a grammar is declared: a class whose attributes are `construct` fields.
 
-Each payload is a `Record` subclass that lists its fields once, in wire order. From that one
-list come the attributes with their types, the `construct` grammar in `struct` that parses
-and builds, the names in `--json`, and the generated parsers and builders, of which the former
-give byte ranges too.
+Each payload is a `Record` subclass that lists its fields once, in wire order. That one list
+defines the attributes with their types, the `construct` grammar in `struct` that parses and
+builds, the names in `--json`, and the generated parsers and builders. The parsers also give
+byte ranges.
 
     class IDR(Payload, number=14, section="RFC 6043 6.6"):
         id_role: int = uint8(names=IdRole)
         id_len: int | None = length_of("id_data", Int16ub, default=None)
         id_data: bytes = octets(this.id_len)
 
-Lengths, counts and next payload numbers that are None when a record is built are filled in;
-those that are given are written as given, so that broken messages can be made too.
+When a record is built, lengths, counts and next payload numbers that are None are filled in.
+Those that are given are written unchanged, so that broken messages can be made too.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ Condition = Callable[[Any], Any]
 
 
 class Field(NamedTuple):
-    """One field of a record: its grammar, and how people and JSON see it.
+    """One field of a record: its grammar, and how it is shown to people and in JSON.
 
     `names` is the registry of an enumerated field. `show` is how a value is printed: "hex" for
     identifiers such as SSRCs, "flag", "flags", "time", "text", "secret", "length". `holds` is
-    what an octet string or a list contains, and `title` what people call that; `json_field`
-    and its relatives say what this means in JSON, both ways.
+    what an octet string or a list contains, and `title` is what people call that. The modules
+    `json_*` define what these mean when JSON is written and read.
     """
 
     grammar: Any
@@ -70,7 +70,7 @@ class Field(NamedTuple):
     default: Any = ...
 
     def shown(self, value: Any) -> str:
-        """A value as `repr` of a record shows it: no key, and no octets that may hold one."""
+        """A value for the `repr` of a record: keys, and octets that may hold one, are masked."""
         if isinstance(value, bytes):
             return masked(value) if self.holds or self.show == "secret" else value.hex()
         if not isinstance(value, int):
@@ -83,9 +83,10 @@ class Field(NamedTuple):
 
 
 class Implied:
-    """A length, or whether something is there, that another field implies.
+    """A length, or the presence of something, that another field implies.
 
-    `known` maps the values of that field to it; `unknown` is the error text for other values.
+    `known` maps the values of that field to what they imply. `unknown` is the error text for
+    other values.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Implied:
         self.field, self.known, self.unknown = field, known, unknown
 
     def __call__(self, ctx: Any) -> int:
-        """What is implied; raises WireError for a value that `known` does not have."""
+        """The implied length or presence; raises WireError for a value not in `known`."""
         value = ctx[self.field]
         if value not in self.known:
             raise WireError(self.unknown.format(field=self.field, value=value))
@@ -105,13 +106,13 @@ class Implied:
 
 
 class LengthOf:
-    """The length in octets of what `field` holds."""
+    """The length in octets of the content of `field`."""
 
     def __init__(self, field: str) -> None:
         self.field = field
 
     def __call__(self, ctx: Any) -> int:
-        """The length; raises `construct.ConstructError` for neither octets nor records."""
+        """The length; raises `construct.ConstructError` for anything but octets or records."""
         value = ctx[self.field]
         if not isinstance(value, bytes | list):
             raise construct.StreamError(f"octets are needed, not {type(value).__name__}")
@@ -138,7 +139,7 @@ def uint32(*, when: Condition | None = None, default: Any = ..., **how: Any) -> 
 
 
 def bits(length: int, *, default: Any = ..., **how: Any) -> Any:
-    """An unsigned integer of `length` bits; neighbours must add up to whole octets."""
+    """An unsigned integer of `length` bits; adjacent ones must add up to whole octets."""
     return Field(BitsInteger(length), bit_length=length, default=default, **how)
 
 
@@ -148,7 +149,7 @@ def octets(length: Any, *, when: Condition | None = None, default: Any = ..., **
 
 
 def length_of(other: str, size: Any, *, when: Condition | None = None, default: None = None) -> Any:
-    """The length in octets of what field `other` holds.
+    """The length in octets of the content of field `other`.
 
     `size` is an integer of `construct`, or a number of bits.
     """
@@ -166,7 +167,7 @@ def count_of(other: str, *, bit_length: int = 0, default: None = None) -> Any:
 
 
 def records(grammar: Any, **how: Any) -> Any:
-    """A list: `grammar` is a `Records`, or a `construct.Switch` among several."""
+    """A list: `grammar` is a `Records`, or a `construct.Switch` between several."""
     return Field(grammar, **how)
 
 
@@ -195,7 +196,7 @@ class Record:
     def __init_subclass__(cls, *, tail: bool = False) -> None:
         """Turn the declared fields into attributes and the `construct` grammar.
 
-        Inherited fields come before those of the class, the fields of a `tail` base after them.
+        Inherited fields come before those of the class. The fields of a `tail` base come after.
         """
         own = {key: value for key, value in vars(cls).items() if isinstance(value, Field)}
         fields: dict[str, Field] = {}
@@ -223,7 +224,7 @@ class Record:
         self.__dict__ = values
 
     def _misfit(self, values: Mapping[str, Any]) -> TypeError:
-        """The error for a name that is not a field, or else for a field without a value."""
+        """The error for a name that is not a field, or else for a field that has no value."""
         for key in values:
             if key not in self.fields:
                 return TypeError(f"{type(self).__name__} has no field {key!r}")
@@ -241,11 +242,11 @@ class Record:
         return made
 
     def __getitem__(self, key: str) -> Any:
-        """The field `key`, which is how `construct` expressions ask for it."""
+        """The value of the field `key`; `construct` expressions access fields this way."""
         return getattr(self, key)
 
     def __eq__(self, other: object) -> bool:
-        """Equal if of the same class with the same fields."""
+        """Two records are equal if they have the same class and equal fields."""
         return type(self) is type(other) and self.values() == other.values()
 
     def __repr__(self) -> str:
@@ -282,7 +283,7 @@ class Record:
 
     @classmethod
     def from_container(cls, container: Mapping[str, Any]) -> Self:
-        """The record of what `construct` parsed."""
+        """The record with the values that `construct` parsed."""
         values = {key: value for key, value in container.items() if key in cls.fields}
         for group in cls._bit_groups:
             values.update((k, v) for k, v in container[group].items() if k in cls.fields)
@@ -290,7 +291,7 @@ class Record:
 
 
 def _grammar(fields: Mapping[str, Field]) -> tuple[Any, list[str]]:
-    """The `construct` grammar of `fields`; neighbouring bit fields share a `BitStruct`."""
+    """The `construct` grammar of `fields`; adjacent bit fields share a `BitStruct`."""
     members: list[Any] = []
     groups: list[str] = []
     pending: list[Any] = []

@@ -70,9 +70,9 @@ class SrtpSessionData(Record):
 
 
 def srtp_session_data(entry: GenericIdEntry) -> tuple[int, int | None, int | None] | None:
-    """SSRC, ROC and SEQ of an entry; None if it has no Session Data of SRTP.
+    """SSRC, ROC and SEQ of an entry; None if it has no SRTP Session Data.
 
-    ROC and SEQ are None unless the S flag says that they are there (RFC 6043 6.1.1).
+    ROC and SEQ are None unless the S flag says that they are present (RFC 6043 6.1.1).
     """
     data = entry.session_data
     if entry.protocol != ProtType.SRTP or len(data) < 4:
@@ -86,7 +86,7 @@ def srtp_session_data(entry: GenericIdEntry) -> tuple[int, int | None, int | Non
 class HDR(Record):
     """Common header payload (RFC 3830 6.1, RFC 6043 6.1).
 
-    If it breaks off, the fields after the fault are None, and it is built up to there.
+    If the header is truncated, the fields after the fault are None, and building stops there.
     """
 
     label = "HDR"
@@ -114,11 +114,11 @@ class HDR(Record):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the CS ID map, which ends the header, is there."""
+        """Whether the CS ID map, the last field of the header, is present."""
         return self.cs_id_map is not None
 
     def build(self) -> bytes:
-        """The octets of the header, or of what there is of it.
+        """The octets of the header, or of the part that was read.
 
         Raises `construct.ConstructError` if a value does not fit its field.
         """
@@ -128,7 +128,7 @@ class HDR(Record):
 
 
 def broken_header(data: bytes) -> tuple[HDR, int]:
-    """What can be read of a header that breaks off, and the position where that ends."""
+    """The readable part of a truncated header, and the position where it ends."""
     found, pos = parse_leading(HDR.struct, data)
     values: dict[str, Any] = dict.fromkeys(HDR.fields) | found
     kind = {CsIdMapType.SRTP_ID: SrtpIdEntry, CsIdMapType.GENERIC_ID: GenericIdEntry}.get(

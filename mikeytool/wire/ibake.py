@@ -1,7 +1,7 @@
 """The payloads of MIKEY-IBAKE (RFC 6267 6.1).
 
-IBAKE and ESK hold octets that are encrypted to an identity and are not read here; the
-sub-payloads ECCPT and SK are in there after decryption.
+IBAKE and ESK contain octets that are encrypted to an identity and are not read here. Decrypted,
+they contain the sub-payloads ECCPT and SK.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class ESK(Chained, number=NextPayload.ESK):
 
 
 def _point_length(ctx: Any) -> int:
-    """The length of a point after its first octet: coordinates, and padding to 32 bits.
+    """The length of a point without its first octet: coordinates, and padding to 32 bits.
 
-    The boundary is counted from the start of the payload; the point starts at its third
-    octet.
+    The 32-bit boundary is counted from the start of the payload. The point starts at the third
+    octet of the payload.
     """
     curve, form = ctx["ecc_curve"], ctx["point_form"]
     if curve not in lengths(EccCurve) or form not in lengths(PointForm):

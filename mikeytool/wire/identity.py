@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 MAX_IDENTITY = 1024
-"""In octets: longer identities are shown where messages are read, and refused by every role."""
+"""In octets. Longer identities are shown when a message is read, but every role refuses them."""
 
 
 def _octets(text: str) -> bytes:
-    """UTF-8; octets of a command line that are not UTF-8 are kept as they are."""
+    """Encode as UTF-8; octets of a command line that are not UTF-8 are kept unchanged."""
     return text.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """ID Data with its ID Type; two are equal when the octets of the ID Data are."""
+    """ID Data with its ID Type; two identities are equal if their ID Data octets are."""
 
     data: bytes
     id_type: int = field(default=IdType.URI, compare=False)
@@ -36,7 +36,7 @@ class Identity:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """A URI, or a Network Access Identifier for `user@host` without a scheme."""
+        """An identity of type URI, or of type NAI for `user@host` without a scheme."""
         nai = "@" in text and not _SCHEME.match(text)
         return cls(_octets(text), IdType.NAI if nai else IdType.URI)
 
@@ -52,7 +52,7 @@ class Identity:
         return IDR(id_role=int(role), id_type=int(self.id_type), id_data=self.data)
 
     def __str__(self) -> str:
-        """Text for people; in hex unless the octets are printable UTF-8."""
+        """Text for people: the ID Data if it is printable UTF-8, otherwise hex."""
         try:
             text = self.data.decode()
         except UnicodeDecodeError:

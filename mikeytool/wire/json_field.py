@@ -1,13 +1,12 @@
-"""How a field of the grammar stands in JSON, and how it is read back.
+"""How a field of the grammar is written to JSON and read back.
 
-A `JsonField` is made from the declaration of a field. It knows the keys that the field has in
-JSON, what is written there, the way back, and the JSON Schema, so that these agree. Texts and
-times have theirs in `json_texts`, fields that hold other records in `json_lists` and
-`json_nested`.
+A `JsonField` is made from the declaration of a field. It defines the keys of the field in JSON,
+how they are written and read, and their JSON Schema, so that these agree. Texts and times are
+in `json_texts`; fields that contain other records are in `json_lists` and `json_nested`.
 
-JSON is written as text at once rather than as dictionaries that `json.dumps` prints, which
-took twice as long. Most fields have the same few values in message after message. The text of
-all such fields of a record is kept, with a place for each of the others; see `json_record`.
+JSON is written directly as text. Making dictionaries for `json.dumps` took twice as long. Most
+fields have the same few values in every message. The text of all such fields of a record is
+cached, with a placeholder for each of the other fields; see `json_record`.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from mikeytool.wire.registry import Namespace, TicketFlag, label, labels
 Json = dict[str, Any]
 Writer = Callable[[Any, bool, int], str]
 """Writes members of the JSON object of a record: `(record, show_keys, depth)`, where `depth` is
-how many levels of payloads in payloads are opened."""
+the number of levels of nested payloads to open."""
 
 
 class Recurring(NamedTuple):
-    """Members of the JSON object of a record that depend on one attribute of few values.
+    """Members of the JSON object of a record that depend on one attribute with few values.
 
-    The text is a piece of a `%` template: a percent sign in it is doubled.
+    The text is part of a `%` template, so percent signs in it are doubled.
     """
 
     attribute: str
@@ -42,11 +41,11 @@ quoted = json.encoder.encode_basestring_ascii
 """A text as a JSON string."""
 
 ABSENT: Any = object()
-"""What `JsonField.read` gives for a field that is left out of the JSON, or null."""
+"""The value that `JsonField.read` returns for a field that is null or not in the JSON."""
 
 
 def or_null(null: str, text: Callable[[Any], str]) -> Callable[[Any], str]:
-    """A text that is `null` for a field that is not there."""
+    """Make a text `null` for a field that is absent."""
     return lambda value: null if value is None else text(value)
 
 
@@ -74,14 +73,14 @@ class JsonField:
         return (self.name,)
 
     def written(self) -> Recurring | Writer:
-        """What writes the field, its keys included."""
+        """The writer of the field, including its keys."""
         text = f'"{self.name}": %d'.__mod__
         if self.nullable:
             return Recurring(self.name, or_null(f'"{self.name}": null', text))
         return Recurring(self.name, text)
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
-        """The field's value from JSON, or ABSENT; `known` has the fields before it.
+        """The field's value from JSON, or ABSENT; `known` has the preceding fields.
 
         Raises UsageError for a value that the field cannot have.
         """
@@ -102,7 +101,7 @@ class JsonField:
         return {self.name: self.null_too({"type": "integer", "minimum": 0, "maximum": self.most})}
 
     def null_too(self, schema: Json) -> Json:
-        """A schema that takes null where the field may not be there."""
+        """A schema that also allows null if the field may be absent."""
         return {"anyOf": [schema, {"type": "null"}]} if self.nullable else schema
 
     @property
@@ -137,7 +136,7 @@ class HexField(JsonField, kind="hex"):
     """An identifier, such as an SSRC: 0x and hex digits."""
 
     def written(self) -> Recurring | Writer:
-        """The number with all its digits; an identifier is another one in each message."""
+        """The number with all its digits; not cached, as identifiers differ in each message."""
         name, template = self.name, f'"{self.name}": "0x%0{self.digits}x"'
 
         def write(record: Any, show_keys: bool, depth: int) -> str:
@@ -148,11 +147,11 @@ class HexField(JsonField, kind="hex"):
 
     @property
     def digits(self) -> int:
-        """The number of hex digits."""
+        """The count of hex digits."""
         return (self.most.bit_length() + 3) // 4
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
-        """The number of "0x…", or a number."""
+        """The value of a "0x…" text, or a number."""
         value = described.get(self.name)
         return ABSENT if value is None else hex_number(self.name, value, self.most)
 
@@ -162,7 +161,7 @@ class HexField(JsonField, kind="hex"):
 
 
 class TicketFlagsField(HexField, kind="flags"):
-    """The flags word of a Ticket Policy; beside it the letters that are set."""
+    """The flags word of a Ticket Policy, with the letters of the flags that are set."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -181,7 +180,7 @@ class TicketFlagsField(HexField, kind="flags"):
         )
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
-        """The word, or what the letters say; raises UsageError when they disagree."""
+        """The word, or the value of the letters; raises UsageError if the two disagree."""
         word, letters = super().read(described, known), described.get(f"{self.name}_set")
         if letters is None:
             return word
@@ -207,9 +206,9 @@ class TicketFlagsField(HexField, kind="flags"):
 
 
 def name_text(key: str, names: type[Namespace], number: int | None) -> str:
-    """The members of JSON for an enumerated number: its registry name, and itself.
+    """The JSON members for an enumerated number: its registry name and the number.
 
-    The name of a number that has none is its decimal text.
+    A number without a name uses its decimal text as the name.
     """
     if number is None:
         return f'"{key}": null, "{key}_value": null'
@@ -238,11 +237,11 @@ class NameField(JsonField):
         return Recurring(self.name, text)
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
-        """The number; raises UsageError when name and number disagree."""
+        """The number; raises UsageError if the name and the number disagree."""
         return read_name(described, self.name, self.names, self.most)
 
     def schema(self) -> Json:
-        """The name is one of the registry or a decimal number."""
+        """A schema for a registry name or a decimal number."""
         number = self.null_too({"type": "integer", "minimum": 0, "maximum": self.most})
         name = self.null_too(name_schema(self.names))
         return {self.name: name, f"{self.name}_value": number}
@@ -254,7 +253,7 @@ class NameField(JsonField):
 
 
 def masked(secret: bytes) -> str:
-    """What stands for a key that is not shown: the first 4 octets of its SHA-256."""
+    """The replacement for a key that is not shown: the first 4 octets of its SHA-256."""
     return f"sha256:{_sha256()(secret).hexdigest()[:8]}"
 
 
@@ -269,7 +268,7 @@ class OctetsField(JsonField):
     """Octets in hex."""
 
     def written(self) -> Recurring | Writer:
-        """Hex digits. What a field may lack, such as the SPI of a key, most do lack."""
+        """Hex digits. Most records do not have an optional field, such as the SPI of a key."""
         name = self.name
         if self.nullable:
             null = f'"{name}": null'
@@ -287,10 +286,10 @@ class OctetsField(JsonField):
 
 
 class SecretField(OctetsField, kind="secret"):
-    """A key, which is masked unless keys are to be shown."""
+    """A key, which is masked unless `show_keys` is set."""
 
     def written(self) -> Writer:
-        """Hex digits, or what stands for a key."""
+        """Hex digits, or the replacement for a key."""
         name = self.name
 
         def write(record: Any, show_keys: bool, depth: int) -> str:
@@ -308,7 +307,7 @@ class SecretField(OctetsField, kind="secret"):
 
 
 def json_field(record: type[Record], name: str, field: Field) -> JsonField:
-    """The JSON of a field, by what its declaration says."""
+    """The `JsonField` for a field, chosen by its declaration."""
     kind = JsonField.kinds.get(field.holds or field.show)
     if kind is None and field.names is not None:
         kind = NameField
@@ -349,7 +348,7 @@ def name_schema(names: type[Namespace]) -> Json:
 
 
 def hex_number(what: str, value: Any, most: int) -> int:
-    """The number of "0x…" text, or a number; raises UsageError."""
+    """The value of a "0x…" text, or a number; raises UsageError for anything else."""
     number = value
     if isinstance(value, str) and value[:2] in ("0x", "0X") and len(value) <= 34:
         try:
@@ -362,12 +361,12 @@ def hex_number(what: str, value: Any, most: int) -> int:
 
 
 def hex_schema(digits: int) -> Json:
-    """The schema of "0x…" with that many digits."""
+    """The schema of "0x…" with the given number of digits."""
     return {"type": "string", "pattern": f"^0x[0-9a-f]{{{digits}}}$"}
 
 
 def octets_of(what: str, value: Any) -> bytes:
-    """The octets of hex text; raises UsageError, which does not show them."""
+    """The octets of a hex text; raises UsageError, whose text does not show them."""
     try:
         return bytes.fromhex(value)
     except (TypeError, ValueError):
@@ -377,11 +376,11 @@ def octets_of(what: str, value: Any) -> bytes:
 
 
 def disagree(first: str, means: str, second: str, value: str) -> UsageError:
-    """The error for two keys that disagree about one field."""
+    """The error for two JSON keys that disagree about one field."""
     return UsageError(f"{first} means {means}, but {second} is {value}; leave one of them out")
 
 
 def short(value: Any) -> str:
-    """A value of JSON for an error, cut off if it is long."""
+    """A JSON value for an error text, cut if it is long."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,7 +1,7 @@
 """The JSON of lists: numbers, records, policy parameters, crypto sessions.
 
-Session Data is shown beside the SSRC, ROC and SEQ in it; when it is composed again, these win,
-so that editing one is enough.
+Session Data is shown beside the SSRC, ROC and SEQ that it contains. When it is composed again,
+these take precedence, so editing one of them is enough.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class RecordsField(JsonField, kind="records"):
         return [self.compose_one(one, f"{self.name}[{at}]", known) for at, one in enumerate(value)]
 
     def compose_one(self, described: Json, where: str, known: Mapping[str, Any]) -> Any:
-        """One record; raises UsageError, naming its place."""
+        """One record; raises UsageError, which names its place."""
         try:
             return self.compose_item(described, known)
         except UsageError as error:
@@ -112,14 +112,14 @@ class RecordsField(JsonField, kind="records"):
 
 
 class _Policy(NamedTuple):
-    """The parameters of one protocol: their names, and the names of their values."""
+    """The parameters of one protocol: their names and the names of their values."""
 
     names: type[Namespace]
     values: Mapping[int, type[Namespace]]
 
 
 class _NoNames(Namespace):
-    """The names of a registry that has none."""
+    """The names of an empty registry."""
 
 
 _SRTP = _Policy(SrtpParam, SRTP_VALUES)
@@ -135,14 +135,14 @@ def _policy_of(protocol: int) -> _Policy:
 
 
 _LONGEST_MEANING = 2
-"""Octets of an enumerated value that has a name or a number; those registered have one."""
+"""Most octets that a value may have to get a name or number; registered ones have one octet."""
 
 
 @lru_cache(maxsize=1024)
 def param_text(protocol: int, kind: int, length: int, value: bytes) -> str:
     """A policy parameter of a protocol in JSON; `meaning` names an enumerated value.
 
-    It is null where the value is empty or longer than any number of a registry.
+    `meaning` is null if the value is empty or longer than any registry number.
     """
     policy = _policy_of(protocol)
     names = policy.values.get(kind) if 0 < len(value) <= _LONGEST_MEANING else None
@@ -167,7 +167,7 @@ class PolicyParamsField(RecordsField, kind="policy"):
         return _params_text
 
     def compose_item(self, described: Json, known: Mapping[str, Any]) -> Any:
-        """A parameter, its type by name or number, its value by octets or meaning."""
+        """A parameter, with its type by name or number and its value by octets or meaning."""
         policy = _policy_of(known.get("protocol", -1))
         kind = read_name(described, "type", policy.names, 0xFF)
         if kind is ABSENT:
@@ -210,18 +210,18 @@ class PolicyParamsField(RecordsField, kind="policy"):
 
 
 class CsIdMapField(RecordsField, kind="crypto sessions"):
-    """The CS ID map; in an SRTP-ID map the CS ID is the position, from 1."""
+    """The CS ID map; in an SRTP-ID map the CS ID is the position, counted from 1."""
 
     _SIZES: ClassVar[dict[str, tuple[int, int]]] = {"ssrc": (0, 4), "roc": (4, 4), "seq": (8, 2)}
 
     def written(self) -> Writer:
-        """A list of objects, or null where the header breaks off."""
+        """A list of objects, or null if the header is truncated."""
         return lambda record, show_keys, depth: (
             f'"{self.name}": {_crypto_sessions(record.cs_id_map)}'
         )
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
-        """The entries, of the kind that the map type says."""
+        """The entries, of the kind that the map type gives."""
         if "cs_id_map" not in described and known.get("cs_id_map_type") is not None:
             return []
         found = super().read(described, known)
@@ -255,7 +255,7 @@ class CsIdMapField(RecordsField, kind="crypto sessions"):
         )
 
     def _placed(self, described: Json, data: bytes) -> bytes:
-        """Session Data with SSRC, ROC and SEQ in their places (RFC 6043 6.1.1)."""
+        """Put SSRC, ROC and SEQ into their places in the Session Data (RFC 6043 6.1.1)."""
         for name, (at, size) in self._SIZES.items():
             if described.get(name) is not None:
                 number = hex_number(name, described[name], (1 << 8 * size) - 1)
@@ -289,7 +289,7 @@ class CsIdMapField(RecordsField, kind="crypto sessions"):
         return entry
 
     def schema(self) -> Json:
-        """A list of objects, or null where the header breaks off."""
+        """A list of objects, or null if the header is truncated."""
         number = {"type": "integer", "minimum": 0}
         maybe = {"type": ["integer", "null"], "minimum": 0}
         properties: Json = {

@@ -1,8 +1,8 @@
 """The JSON of octet strings that hold payloads, keys or extensions.
 
-The content of an octet string is shown beside the octets; when it is composed again, the
-content wins, so that editing it is enough: keys that are not masked win over `encr_data`,
-`content` wins over the `data` of a General Extension payload.
+The content of an octet string is shown beside the octets. When it is composed again, the content
+takes precedence, so editing it is enough: keys that are not masked override `encr_data`, and
+`content` overrides the `data` of a General Extension payload.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from mikeytool.wire.payloads import ID, THDR, KeyData, Payload, Raw, payload_kin
 from mikeytool.wire.registry import EncrAlg, NextPayload
 
 MAX_DEPTH = 6
-"""How deep payloads within payloads are opened; what RFCs define needs three levels."""
+"""The depth to which nested payloads are opened; the RFCs need three levels."""
 
 _PLACE = frozenset({"payload", "payload_value", "offset", "length", "certificate"})
-"""What a described payload has beside its fields: nothing that is on the wire."""
+"""Keys of a described payload that are not fields; none of them is on the wire."""
 
 
 # --- Payloads -----------------------------------------------------------------------------
 
 
 def payloads_text(payloads: Iterable[Payload], show_keys: bool, depth: int = MAX_DEPTH) -> str:
-    """Payloads in JSON, without brackets: their places, their fields, what is inside them."""
+    """Payloads in JSON, without brackets: their places, fields and content."""
     writers = _WRITERS
     texts = [writers[type(one)](one, show_keys, depth) for one in payloads]
     return "}, ".join(texts) + "}" if texts else ""
 
 
 class _Writers(dict[type[Payload], Writer]):
-    """What writes payloads, by their kinds."""
+    """The writers of payloads, by their kinds."""
 
     def __missing__(self, kind: type[Payload]) -> Writer:
         made = self[kind] = json_record(kind).payload
@@ -56,7 +56,7 @@ _WRITERS = _Writers()
 
 
 def compose_payloads(items: Any, what: str) -> list[Payload]:
-    """The payloads of a list of dictionaries; raises UsageError, naming the place in `what`."""
+    """The payloads of a list of dictionaries; raises UsageError, which names a place in `what`."""
     if not isinstance(items, list):
         raise UsageError(f"{what}: give a list of payloads")
     return [_compose_payload(item, f"{what}[{at}]") for at, item in enumerate(items)]
@@ -77,7 +77,7 @@ def _compose_payload(described: Any, where: str) -> Payload:
 
 
 def kind_of(described: Json) -> type[Payload]:
-    """The class of a described payload; raises UsageError without one."""
+    """The class of a described payload; raises UsageError if there is none."""
     named, numbered = described.get("payload"), described.get("payload_value")
     if (named, numbered) in ((THDR.label, None), (THDR.label, 0), (None, 0)):
         return THDR
@@ -101,15 +101,15 @@ def _compose_raw(described: Json) -> Raw:
 
 
 class PayloadsField(JsonField, kind="payloads"):
-    """TP Data or Initiator Data: a list of payloads where it can be read, else hex."""
+    """TP Data or Initiator Data: a list of payloads if it can be read, otherwise hex."""
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The field, and why it could not be read."""
+        """The field, and the reason if it could not be read."""
         return self.name, f"{self.name}_error"
 
     def written(self) -> Writer:
-        """One key, or two where it cannot be read."""
+        """One JSON key, or two if the field cannot be read."""
         name = self.name
 
         def write(payload: Any, show_keys: bool, depth: int) -> str:
@@ -149,10 +149,10 @@ class PayloadsField(JsonField, kind="payloads"):
 
 
 class TicketDataField(PayloadsField, kind="ticket data"):
-    """Ticket Data of a base ticket, which starts with THDR at once (interpretation 7).
+    """Ticket Data of a base ticket, which starts directly with THDR (interpretation 7).
 
-    That of other ticket types, the 3GPP base ticket among them, is read as one where that is
-    possible to the last octet, and is hex otherwise (interpretation 39).
+    Ticket Data of other ticket types, including the 3GPP base ticket, is read as that of a base
+    ticket if this works to the last octet, and is hex otherwise (interpretation 39).
     """
 
     def build(self, payloads: Sequence[Payload]) -> bytes:
@@ -177,7 +177,7 @@ def _keys_text(keys: Iterable[KeyData], show_keys: bool) -> str:
 
 
 def full_keys(keys: Any) -> list[Payload] | None:
-    """The key data sub-payloads that `keys` describe; None when there are none or one is masked.
+    """The key data sub-payloads that `keys` describes; None if there are none or one is masked.
 
     Raises UsageError.
     """
@@ -198,19 +198,20 @@ def full_keys(keys: Any) -> list[Payload] | None:
 
 
 class KeyDataField(JsonField, kind="key data"):
-    """Encr data of a KEMAC, with the keys beside it when it is not encrypted.
+    """Encr data of a KEMAC, with the keys beside it if it is not encrypted.
 
-    `keys_id` is the IDi before them (RFC 3830 3.2). Where they cannot be read to the last
-    octet, those before the fault are there, `keys_error` says why, and the octets count.
+    `keys_id` is the IDi before the keys (RFC 3830 3.2). If the keys cannot be read to the last
+    octet, those before the fault are shown, `keys_error` says why, and the octets take
+    precedence.
     """
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The octets, the keys, what is before them, and why they could not be read."""
+        """The octets, the keys, the IDi before them, and the reason if they could not be read."""
         return self.name, "keys", "keys_id", "keys_error"
 
     def written(self) -> Writer:
-        """One key, or more without encryption."""
+        """One JSON key, or more if the KEMAC is not encrypted."""
         return self._text
 
     @staticmethod
@@ -231,7 +232,7 @@ class KeyDataField(JsonField, kind="key data"):
         return f'{octets}, "keys": [{_keys_text(keys, show_keys)}]{beside}'
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
-        """The octets; of a KEMAC that is not encrypted those of the keys, if none is masked."""
+        """The octets; in an unencrypted KEMAC they come from the keys, if none is masked."""
         data, keys = described.get(self.name), described.get("keys")
         if known.get("encr_alg") == EncrAlg.NULL and described.get("keys_error") is None:
             inside = full_keys(keys)
@@ -256,7 +257,7 @@ class KeyDataField(JsonField, kind="key data"):
             raise UsageError(f"keys_id: {error}") from None
 
     def schema(self) -> Json:
-        """Hex, a list of keys, and what stands before them."""
+        """Hex, a list of keys, and the IDi before them."""
         keys = {"type": ["array", "null"], "items": {"$ref": "#/$defs/key"}}
         error = {"type": "string"}
         return {
@@ -276,22 +277,22 @@ class KeyDataField(JsonField, kind="key data"):
 
 
 class ExtensionField(JsonField, kind="extension"):
-    """Data of a General Extension payload, with its `content` if there is a grammar for it."""
+    """Data of a General Extension payload, with its `content` if it has a grammar."""
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The octets, the content, and why it could not be read."""
+        """The octets, the content, and the reason if it could not be read."""
         return *self.required, "content_error"
 
     def written(self) -> Writer:
-        """Two keys, or three where the content cannot be read."""
+        """Two JSON keys, or three if the content cannot be read."""
         return lambda payload, show_keys, depth: (
             f'"{self.name}": "{payload.data.hex()}", "content": {self._content(payload)}'
         )
 
     @staticmethod
     def _content(payload: Any) -> str:
-        from mikeytool.wire.extensions import read_extension  # most messages do without
+        from mikeytool.wire.extensions import read_extension  # most messages do not need it
 
         try:
             record = read_extension(payload)
@@ -300,7 +301,7 @@ class ExtensionField(JsonField, kind="extension"):
         return "null" if record is None else json_record(type(record)).text(record)
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
-        """The octets of the content, or those given."""
+        """The octets of the content, or the given octets."""
         from mikeytool.wire.extensions import EXTENSIONS
 
         content, kind = described.get("content"), EXTENSIONS.get(known.get("type", -1))
@@ -312,7 +313,7 @@ class ExtensionField(JsonField, kind="extension"):
         return json_record(kind).compose(content).build()
 
     def schema(self) -> Json:
-        """Hex, and one of the contents that have a grammar."""
+        """Hex, and the content as one of the records that have a grammar."""
         from mikeytool.wire.extensions import EXTENSIONS
 
         known = [json_record(kind).schema() for kind in EXTENSIONS.values()]

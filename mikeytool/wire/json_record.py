@@ -1,4 +1,4 @@
-"""What a record looks like in JSON, both ways, from its grammar alone."""
+"""Write records as JSON and read them back, from their grammar alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from operator import attrgetter, call
 from typing import Any
 
-from mikeytool.wire import json_texts  # noqa: F401 - its kinds of fields register themselves
+from mikeytool.wire import json_texts  # noqa: F401 - importing it registers its kinds of fields
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.json_field import ABSENT, Json, Recurring, Writer, json_field
@@ -17,7 +17,7 @@ _RECORDS: dict[type[Record], JsonRecord] = {}
 
 
 def json_record(record: type[Record]) -> JsonRecord:
-    """The JSON of a record, made at the first call."""
+    """The JSON form of a kind of record, which is made at the first call."""
     made = _RECORDS.get(record)
     if made is None:
         made = _RECORDS[record] = JsonRecord(record)
@@ -32,7 +32,7 @@ class JsonRecord:
         self.fields = [json_field(record, name, field) for name, field in record.fields.items()]
         self.keys = frozenset(key for field in self.fields for key in field.keys)
 
-    # Each is made when it is first needed: a run that reads one message needs few.
+    # Each is made when it is first needed, because a run that reads one message needs few.
 
     @cached_property
     def members(self) -> Writer:
@@ -41,10 +41,10 @@ class JsonRecord:
 
     @cached_property
     def payload(self) -> Writer:
-        """Writes the JSON object of a payload, its place included, up to the closing brace.
+        """Writes the JSON object of a payload, including its place, up to the closing brace.
 
-        Keys are not masked: those in a KEMAC have the octets that `encode` needs beside them,
-        but nothing else has those of a key data payload in the message itself.
+        Keys are not masked. The keys in a KEMAC are shown beside the octets that `encode` needs,
+        but the octets of a key data payload in the message itself are nowhere else.
         """
         kind: Any = self.record
         head = f'{{"payload": "{kind.label}", "payload_value": {kind.number}, "offset": '
@@ -58,19 +58,19 @@ class JsonRecord:
         return write
 
     def text(self, record: Any, *, show_keys: bool = True) -> str:
-        """The JSON object of a record; payloads in it are not opened."""
+        """The JSON object of a record; payloads inside it are not opened."""
         return f"{{{self.members(record, show_keys, 0)}}}"
 
     def describe(self, record: Any) -> Json:
-        """The dictionary of a record; payloads in it are not opened."""
+        """The dictionary of a record; payloads inside it are not opened."""
         described: Json = json.loads(self.text(record))
         return described
 
     def compose(self, described: Json, beside: frozenset[str] = frozenset()) -> Any:
-        """The record that a dictionary describes; `beside` has keys that are not its fields.
+        """The record that a dictionary describes; `beside` has the keys that are not fields.
 
-        Fields with a default, lengths and counts among them, may be left out. In a record that
-        may break off, null stands for the fields after the break. Raises UsageError.
+        Fields with a default, including lengths and counts, may be left out. In a record that may
+        be truncated, the fields after the fault are null. Raises UsageError for invalid values.
         """
         unknown = described.keys() - self.keys - beside
         if unknown:
@@ -87,7 +87,7 @@ class JsonRecord:
         return self.record(**values)
 
     def schema(self) -> Json:
-        """The JSON Schema of what `describe` gives."""
+        """The JSON Schema of the output of `describe`."""
         properties = {key: value for field in self.fields for key, value in field.schema().items()}
         return {
             "type": "object",
@@ -98,11 +98,11 @@ class JsonRecord:
 
 
 _KEPT = 2048
-"""How many texts of recurring members are kept for a kind of record; most take 300 octets."""
+"""The number of texts of recurring members to cache per kind of record; most take 300 octets."""
 
 
 def _writer(members: Sequence[Recurring | Writer]) -> Writer:
-    """What writes these members, with commas between them."""
+    """A writer of these members, with commas between them."""
     names = [one.attribute for one in members if isinstance(one, Recurring)]
     texts = [one.text for one in members if isinstance(one, Recurring)]
     writers = [one for one in members if not isinstance(one, Recurring)]
@@ -110,14 +110,14 @@ def _writer(members: Sequence[Recurring | Writer]) -> Writer:
 
     @lru_cache(maxsize=_KEPT)
     def template(*values: Any) -> str:
-        """The text for these values, with %s for what each of the writers writes."""
+        """The text for these values, with a %s for each of the writers."""
         return places % tuple(map(call, texts, values))
 
     def few(record: Any) -> tuple[Any, ...]:
         return tuple([getattr(record, name) for name in names])
 
     values = attrgetter(*names) if len(names) > 1 else few
-    match writers:  # nearly all records have one or two, for which no loop is needed
+    match writers:  # nearly all records have one or two, which need no loop
         case [write]:
             return lambda o, show_keys, depth: template(*values(o)) % write(o, show_keys, depth)
         case [first, second]:

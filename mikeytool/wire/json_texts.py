@@ -1,4 +1,4 @@
-"""The JSON of octets that mean something to people: texts such as identities, and times."""
+"""The JSON of octets that people can read: texts such as identities, and times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mikeytool.wire.timestamp import Timestamp, utc_of
 
 
 class TextField(JsonField, kind="text"):
-    """Octets that usually are text: the text if they are UTF-8, else hex in `…_hex`."""
+    """Octets that usually are text: the text if they are UTF-8, otherwise hex in `…_hex`."""
 
     def __init__(self, record: type[Record], name: str, field: Field) -> None:
         super().__init__(record, name, field)
@@ -32,11 +32,11 @@ class TextField(JsonField, kind="text"):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """One of these."""
+        """The text or the hex."""
         return self.key, f"{self.key}_hex"
 
     def written(self) -> Writer:
-        """One key or the other."""
+        """The key of the text or the key of the hex."""
         name, key = self.name, self.key
 
         def write(record: Any, show_keys: bool, depth: int) -> str:
@@ -49,7 +49,7 @@ class TextField(JsonField, kind="text"):
         return write
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
-        """The octets; raises UsageError when both keys are there and disagree."""
+        """The octets; raises UsageError if both keys are present and disagree."""
         text, hexed = described.get(self.key), described.get(f"{self.key}_hex")
         data = ABSENT if hexed is None else octets_of(f"{self.key}_hex", hexed)
         if text is None:
@@ -63,12 +63,12 @@ class TextField(JsonField, kind="text"):
         return encoded
 
     def schema(self) -> Json:
-        """Both, of which one is written."""
+        """Both keys, of which one is written."""
         return {self.key: {"type": "string"}, f"{self.key}_hex": HEX}
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Neither is always there."""
+        """None, because neither key is always present."""
         return ()
 
 
@@ -91,7 +91,7 @@ class TimeField(JsonField, kind="time"):
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:
         """The octets, from UTC or seconds if they are left out.
 
-        Raises UsageError if they are there and disagree.
+        Raises UsageError if they are present and disagree.
         """
         given = described.get(self.name)
         if not isinstance(given, dict | None) or (given and given.keys() - {"value", "utc"}):

@@ -1,4 +1,4 @@
-"""How records show themselves to people: every field with its value, secrets masked."""
+"""A `repr` for people: every field with its value, with secrets masked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ C = TypeVar("C", bound=type)
 
 
 def masked(secret: object) -> str:
-    """What stands for a secret: how many octets or items it has, and no more."""
+    """The replacement for a secret: only its number of octets or items."""
     if secret is None:
         return "None"
     if isinstance(secret, bytes | bytearray):

@@ -1,8 +1,8 @@
 """Whole messages: a header and a chain of payloads (RFC 3830 5.2, 5.3, 6).
 
 `Message.parse` is for protocol roles and refuses a message that it cannot read to the last
-octet; `Message.read` is for looking at broken messages and gives what comes before the fault.
-`chain` reads the payloads that other payloads hold.
+octet. `Message.read` is for inspecting broken messages and returns the part before the fault.
+`chain` reads the payloads inside other payloads.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from mikeytool.wire.registry import EncrAlg, NextPayload
 P = TypeVar("P", bound=Payload)
 
 MAX_MESSAGE = 1 << 20
-"""Octets of a message; a longer one is not read."""
+"""The most octets that a message may have; a longer one is not read."""
 MAX_PAYLOADS = 1024
-"""Payloads of a message, and of each payload that holds others; reading stops there."""
+"""The most payloads that are read in a message, and in each payload that contains others."""
 
 
 @dataclass(slots=True)
 class Message:
     """One MIKEY message.
 
-    `raw` holds the octets that it was read from, which are what MACs cover. `trailing` holds
-    the octets after the last payload, or after the fault in `error`.
+    `raw` has the octets that the message was read from, which MACs cover. `trailing` has the
+    octets after the last payload, or after the fault in `error`.
     """
 
     header: HDR
@@ -55,7 +55,7 @@ class Message:
     def parse(cls, data: bytes) -> Self:
         """Read a message to its last octet.
 
-        Raises WireError for anything that cannot be read and for trailing octets.
+        Raises WireError if part of the message cannot be read or octets follow it.
         """
         message = cls.read(data)
         message.check_whole()
@@ -65,7 +65,7 @@ class Message:
     def read(cls, data: bytes) -> Self:
         """Read as much of a message as can be read; a fault goes to `error`.
 
-        In a header that breaks off, the fields after the fault are None, and `error.partial`
+        In a truncated header, the fields after the fault are None, and `error.partial`
         is the message itself. Raises WireError if there are no octets, or more than MAX_MESSAGE.
         """
         if len(data) > MAX_MESSAGE:
@@ -128,7 +128,7 @@ class Message:
 
 
 def message_end(data: bytes, at: int = 0) -> int:
-    """Where the message ends that begins at an octet; raises WireError when it breaks off."""
+    """The end of the message that begins at an octet; raises WireError if it is truncated."""
     header, pos = parser(HDR)(data, at, len(data), None)
     for payload in chain(data, header.next_payload, pos, len(data)):
         pos = payload.offset + payload.length
@@ -141,9 +141,9 @@ def chain(
     """Read payload by payload from `pos`; the first has the number `first`.
 
     `base` is the offset of `data` itself in the message. Raises WireError, which names the
-    payload and the octet, if a payload breaks off or has an unknown number, since what follows
-    it cannot be found (interpretation 33), and with `whole` also if the last payload does not
-    end at `end`.
+    payload and the octet, if a payload is truncated or has an unknown number, because the next
+    payload cannot be found then (interpretation 33). With `whole`, it also raises WireError if
+    the last payload does not end at `end`.
     """
     number, count = first, 0
     while number:
@@ -160,7 +160,7 @@ def chain(
         payload.offset, payload.length = base + pos, after - pos
         pos = after
         yield payload
-        number = payload.next_payload if chained else 0  # as SIGN, the last
+        number = payload.next_payload if chained else 0  # SIGN, which is always last
     if whole and pos < end:
         raise WireError(
             f"{end - pos} octets stand behind the last payload in it", offset=base + pos
@@ -171,7 +171,7 @@ _READERS: dict[int, tuple[type[Payload], Parser, bool]] = {}
 
 
 def _reader(number: int, at: int) -> tuple[type[Payload], Parser, bool]:
-    """What reads payloads of a number; raises WireError for an unknown number."""
+    """The function that reads payloads of a number; raises WireError for an unknown number."""
     kind = payload_kind(number)
     if kind is None:
         raise WireError(
@@ -182,13 +182,13 @@ def _reader(number: int, at: int) -> tuple[type[Payload], Parser, bool]:
 
 
 def _placed(error: WireError, kind: type[Payload], base: int, pos: int) -> WireError:
-    """The error of a parser with its place in the whole message."""
+    """A parser's error, with its place in the whole message."""
     at = pos if error.offset is None else error.offset
     return WireError(error.text, payload=kind.label, offset=base + at)
 
 
 def read_payload(kind: type[P], data: bytes, pos: int, end: int, *, base: int = 0) -> tuple[P, int]:
-    """Read one payload of a kind at `pos`; gives it and the position after it."""
+    """Read one payload of a kind at `pos`; returns it and the position after it."""
     try:
         payload, after = parser(kind)(data, pos, end, None)
     except WireError as error:
@@ -200,7 +200,7 @@ def read_payload(kind: type[P], data: bytes, pos: int, end: int, *, base: int = 
 def leading_chain(data: bytes, *, base: int = 0) -> Iterator[Payload]:
     """The payloads of TP Data or Initiator Data, which start with a first payload octet.
 
-    Raises WireError as `chain` does, and for octets after the last payload.
+    Raises WireError as `chain` does, and if octets follow the last payload.
     """
     return chain(data, data[0], 1, len(data), base=base, whole=True) if data else iter(())
 
@@ -225,10 +225,10 @@ def key_data(data: bytes, pos: int = 0, *, base: int = 0) -> Iterator[KeyData]:
 
 
 def kemac_data(data: bytes, *, base: int = 0) -> Iterator[ID | KeyData]:
-    """The same, after the IDi that comes first in messages of the public-key methods.
+    """The key data sub-payloads after the IDi that precedes them in the public-key methods.
 
-    Nothing says whether there is an IDi (RFC 3830 3.2, RFC 4738 3.1): one is assumed if the
-    octets cannot be read as key data alone, but can be as an ID with key data after it.
+    The message does not say whether there is an IDi (RFC 3830 3.2, RFC 4738 3.1). One is assumed
+    if the octets can be read as an ID followed by key data, but not as key data alone.
     """
     try:
         keys = [*key_data(data, base=base)]
@@ -244,7 +244,7 @@ def kemac_data(data: bytes, *, base: int = 0) -> Iterator[ID | KeyData]:
 def nested(payload: Payload) -> dict[str, list[Payload]]:
     """The payloads inside a payload that can be read without a key, by the name of the field.
 
-    Reads up to a fault; the iterators of `contents` raise it.
+    Reading stops at a fault without an error; the iterators of `contents` raise it.
     """
     found: dict[str, list[Payload]] = {}
     for name, inside in contents(payload):
@@ -258,7 +258,7 @@ def nested(payload: Payload) -> dict[str, list[Payload]]:
 
 
 def contents(payload: Payload) -> Iterator[tuple[str, Iterator[Payload]]]:
-    """The fields of a payload that hold payloads, each with an iterator over these.
+    """The fields of a payload that contain payloads, each with an iterator over them.
 
     The iterators raise WireError if the content cannot be read to its last octet.
     """
@@ -283,7 +283,7 @@ _HOLDERS: dict[type[Payload], dict[str, tuple[Any, str]]] = {}
 
 
 def _holders(kind: type[Payload]) -> dict[str, tuple[Any, str]]:
-    """The fields of a payload that hold payloads: what reads them, and the name of their place."""
+    """The fields of a payload that contain payloads: their reader and the name of their place."""
     made = _HOLDERS.get(kind)
     if made is None:
         made = _HOLDERS[kind] = {
@@ -305,7 +305,7 @@ def build_leading(payloads: Sequence[Payload]) -> bytes:
 
 
 def _built(records: Sequence[Any]) -> list[bytes]:
-    """The octets of each of the records, of which only the first may be a header.
+    """The octets of each record; only the first record may be a header.
 
     Next payload numbers that are None are filled in.
     """

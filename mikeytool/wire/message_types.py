@@ -1,7 +1,6 @@
-"""What a message type is: which exchange it belongs to, which message answers which, who sends
-it to whom, and what makes a message a CSB update.
+"""Facts about message types: their exchanges, answers, senders and receivers, and CSB updates.
 
-Every room that needs to know takes it from here.
+All packages take these facts from here.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ ANSWERED: Mapping[int, tuple[D, ...]] = {
     D.R_MESSAGE_2: (D.I_MESSAGE_2,),
     D.ERROR: tuple(kind for kind in D if kind != D.ERROR),
 }
-"""For each answer, the messages that it can answer."""
+"""For each answer, the data types that it can answer."""
 
 _UPDATED: Mapping[int, tuple[D, ...]] = {
     D.PRE_SHARED: (D.PRE_SHARED, D.PUBLIC_KEY),

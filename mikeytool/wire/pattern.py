@@ -10,9 +10,9 @@ from mikeytool.wire.identity import Identity
 class Pattern:
     """A pattern, ready to be compared with many identities.
 
-    All octets but `*` (0x2a) stand for themselves. A comparison takes time in proportion to
-    the lengths of identity and pattern, whatever either of them holds: it looks for each piece
-    between two stars once, from the left, which is enough because a star takes anything.
+    All octets except `*` (0x2a) stand for themselves. A comparison takes time proportional to
+    the lengths of the identity and the pattern, whatever they contain: it looks for each piece
+    between two stars once, from the left. This is enough because a star matches anything.
     """
 
     __slots__ = ("_first", "_last", "_least", "_middle", "_whole")
@@ -26,7 +26,7 @@ class Pattern:
         self._least = len(first) + len(self._last)
 
     def matches(self, octets: bytes) -> bool:
-        """Whether the octets of an identity fit the pattern."""
+        """Whether the octets of an identity match the pattern."""
         if self._whole is not None:
             return octets == self._whole
         if len(octets) < self._least or not octets.startswith(self._first):
@@ -43,9 +43,9 @@ class Pattern:
 
 
 pattern = lru_cache(1 << 14)(Pattern)
-"""The pattern of a text; the same texts come again with every message."""
+"""The pattern of a text, which is cached because every message needs the same ones."""
 
 
 def matches(identity: Identity | None, text: str) -> bool:
-    """Whether an identity fits a pattern; no identity fits `*` alone."""
+    """Whether an identity matches a pattern; None matches `*` only."""
     return pattern(text).matches(b"" if identity is None else identity.data)

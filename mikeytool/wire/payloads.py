@@ -1,10 +1,10 @@
-"""The payloads of RFC 3830 chapter 6 and RFC 6043 chapter 6, a class each.
+"""The payloads of RFC 3830 chapter 6 and RFC 6043 chapter 6, one class each.
 
 Those of later RFCs are in `ibake` and `sakke`.
 
-The classes carry the RFCs' names; the fields, in wire order, carry the RFCs' words. Nested
-content (keys in KEMAC, policy and ticket in TICKET) stays an octet string here, because
-MACs and encryption cover it as it came; `message` reads into it.
+Classes and fields have the names that the RFCs use, and the fields are in wire order. Nested
+content (keys in KEMAC, policy and ticket in TICKET) stays an octet string here, because MACs and
+encryption cover the octets that were received. `message` reads the nested content.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ _LATER = {
 
 
 def payload_kind(number: int) -> type[Payload] | None:
-    """The class of a payload number, None for an unknown number.
+    """The class for a payload number, or None for an unknown number.
 
-    Payloads of later RFCs are loaded when they are first met, because few messages have them.
+    Payloads of later RFCs are loaded when they are first needed, because few messages have them.
     """
     if number not in PAYLOADS and number in _LATER:
         import_module(f"mikeytool.wire.{_LATER[NextPayload(number)]}")
@@ -96,9 +96,9 @@ class Payload(Record):
 
 
 class Raw(Payload):
-    """Octets in place of a payload, to write what no grammar describes.
+    """Octets in place of a payload, to write content that no grammar describes.
 
-    `number` is the payload number of these octets, None if it is not known.
+    `number` is the payload number of these octets, or None if it is unknown.
     """
 
     number = None
@@ -106,7 +106,7 @@ class Raw(Payload):
 
 
 class Chained(Payload):
-    """A payload that begins with the number of the next one: all but SIGN."""
+    """A payload that begins with the number of the next one: all payloads except SIGN."""
 
     next_payload: int | None = uint8(names=NextPayload, default=None)
 

@@ -1,10 +1,10 @@
-"""Text from outside, made so that it cannot control a terminal."""
+"""Make text from outside unable to control a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Escape every character that is not printable, but those to keep."""
+    """Escape every non-printable character, except those to keep."""
     if text.isprintable():
         return text
     return "".join(

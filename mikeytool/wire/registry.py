@@ -1,4 +1,4 @@
-"""IANA numbers and names of MIKEY, each in one place.
+"""IANA numbers and names of MIKEY.
 
 Each namespace is an `IntEnum` whose members have the registry's name as `label` and, where
 the type of a field implies its length, that `length` in octets. Unassigned numbers are not
@@ -16,7 +16,7 @@ MIKEY_VERSION = 1
 
 
 class Namespace(IntEnum):
-    """Base of the registries: member = number, registry name, implicit length in octets."""
+    """Base of the registries: a member has a number, a registry name and an implicit length."""
 
     label: str
     length: int
@@ -294,7 +294,7 @@ class TicketType(Namespace):
 
 
 class TicketFormat(NamedTuple):
-    """Ticket Type, Subtype and Version, which say what Ticket Data looks like (RFC 6043 6.10)."""
+    """Ticket Type, Subtype and Version, which give the format of Ticket Data (RFC 6043 6.10)."""
 
     number: int
     subtype: int
@@ -337,8 +337,8 @@ class TicketFlag(IntFlag):
 class ProtType(Namespace):
     """Security protocol of a policy or a crypto session (RFC 3830 6.10, RFC 4442 4.1).
 
-    Conferences use two numbers for private use, one for keys of TCP media and one for those
-    of event packages.
+    Conferences use two private-use numbers: one for keys of TCP media and one for keys of event
+    packages.
     """
 
     SRTP = 0, "SRTP"

@@ -1,6 +1,6 @@
-"""IANA numbers and names of what other RFCs put inside the payloads of MIKEY.
+"""IANA numbers and names that other RFCs use inside MIKEY payloads.
 
-TESLA policies (RFC 4442), Key ID extensions (RFC 4563), OMA BCAST (RFC 5410), IBAKE
+These are for TESLA policies (RFC 4442), Key ID extensions (RFC 4563), OMA BCAST (RFC 5410), IBAKE
 (RFC 6267) and SAKKE (RFC 6509). Their additions to the registries of RFC 3830 and RFC 6043
 are in `registry`.
 """

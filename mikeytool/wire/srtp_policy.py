@@ -1,7 +1,7 @@
-"""What a security policy for SRTP says, and the defaults for what it leaves out.
+"""The parameters of an SRTP security policy, and defaults for those that it leaves out.
 
-The parameters are those of RFC 3830 6.10.1; the defaults are SRTP's own (RFC 3711 8.2), and
-for the ciphers that authenticate by themselves those of RFC 7714 12. Lengths are in octets.
+The parameters are those of RFC 3830 6.10.1. The defaults are those of SRTP (RFC 3711 8.2) or, for
+AEAD ciphers, those of RFC 7714 12. Lengths are in octets.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AEAD = (
     SrtpEncrAlg.SEED_GCM,
     SrtpEncrAlg.ARIA_GCM,
 )
-"""The ciphers that authenticate by themselves."""
+"""The AEAD ciphers, which authenticate without a MAC."""
 
 SRTP_DEFAULTS: Mapping[int, int] = {
     P.ENCR_ALG: SrtpEncrAlg.AES_CM,
@@ -61,17 +61,17 @@ SRTP_VALUES: Mapping[int, type[Namespace]] = {
     P.SRTP_AUTH_ALG: SrtpAuthAlg,
     P.SRTCP_AUTH_ALG: SrtpAuthAlg,
 }
-"""The parameters with an enumerated value, and the registry of each."""
+"""The registry of each parameter with an enumerated value."""
 
 
 def srtp_defaults(encr_alg: int = SrtpEncrAlg.AES_CM) -> dict[int, int]:
-    """The value of each parameter that a policy with this cipher leaves out."""
+    """The default of each parameter for a policy with this cipher."""
     usual = _AEAD_DEFAULTS if encr_alg in AEAD else SRTP_DEFAULTS
     return {**usual, P.ENCR_ALG: encr_alg}
 
 
 class SrtpPolicy:
-    """An SP for SRTP, read with the defaults; without an SP, the defaults alone.
+    """An SP for SRTP, completed with the defaults; without an SP, only the defaults.
 
     `given` has the parameters that the SP sets. `auth_alg` is the MAC of RTP packets;
     `key_length` and `salt_length` are those of the master key, in octets.
@@ -88,5 +88,5 @@ class SrtpPolicy:
         self.salt_length = self.value(P.SALT_KEY_LENGTH, usual[P.SALT_KEY_LENGTH])
 
     def value(self, kind: int, default: int | None = None) -> int:
-        """The value of a parameter; where it is left out `default`, or else SRTP's own."""
+        """The value of a parameter; if it is left out, `default` or else SRTP's default."""
         return self.given.get(kind, SRTP_DEFAULTS.get(kind, 0) if default is None else default)

@@ -22,16 +22,16 @@ FIRST_MOMENT = ((1 << 31) - NTP_EPOCH) * 1_000_000_000
 """The first NTP time with the top bit set, in 1968, as Unix time in nanoseconds."""
 
 LAST_MOMENT = ((3 << 31) - NTP_EPOCH) * 1_000_000_000
-"""When NTP's 32-bit seconds, in 2104, mean 1968 again, as Unix time in nanoseconds."""
+"""The time in 2104 at which NTP's 32-bit seconds mean 1968 again, as Unix nanoseconds."""
 
 _UNIX_EPOCH = datetime(1970, 1, 1)  # in UTC; the text ends in Z
 _MISSING_BITS = {TsType.NTP_UTC.value: 0, TsType.NTP.value: 0, TsType.NTP_UTC_32.value: 32}
-"""For each type that is a time, how many of the 64 bits of an NTP time it lacks."""
+"""For each type that is a time, the number of bits that it lacks of a 64-bit NTP time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timestamp:
-    """A TS type with its TS value, in the octets of the wire."""
+    """A TS type with its TS value, in octets as on the wire."""
 
     ts_type: int
     value: bytes
@@ -65,14 +65,14 @@ class Timestamp:
 
     @property
     def ntp64(self) -> bytes:
-        """The value in 8 octets, as IVs take it (interpretation 2)."""
+        """The value in 8 octets, as used in IVs (interpretation 2)."""
         if self.ts_type == TsType.NTP_UTC_32:
             return self.value + bytes(4)
         return self.value.rjust(8, b"\0")
 
     @property
     def counter(self) -> int | None:
-        """The value of a COUNTER, else None."""
+        """The value of a COUNTER; None for other types."""
         return int.from_bytes(self.value) if self.ts_type == TsType.COUNTER else None
 
     @property
@@ -86,7 +86,7 @@ class Timestamp:
 
     @property
     def utc(self) -> str | None:
-        """ISO 8601 in UTC, to the second or the microsecond; None where `unix_ns` is None."""
+        """ISO 8601 in UTC, to the second or the microsecond; None if `unix_ns` is None."""
         return utc_of(self.ts_type, self.value)
 
     @property
