@@ -17,8 +17,8 @@
     (found,) = find_messages(b"a=key-mgmt:mikey AQYFAEwC+OYAAQwA7cNPSteoSCYJDAAAAAE=")
     print(found.where, found.message.hex())
 
-Files are read record by record and never held whole. `find_messages` takes messages in any
-form: binary, hex, base64, SDP, SIP, RTSP.
+Files are read record by record and never held in memory whole. `find_messages` accepts messages in
+any form: binary, hex, base64, SDP, SIP, RTSP.
 """
 
 from __future__ import annotations

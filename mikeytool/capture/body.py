@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from email.message import Message
 
 MAX_BODY = 1 << 18
-"""Octets of a body that are read; signalling has much less."""
+"""The most octets read from a body; signalling has much less."""
 MAX_MULTIPARTS = 16
-"""Multipart bodies in a body, next to or inside each other."""
+"""The most multipart bodies in a body, side by side or nested."""
 MAX_BOUNDARIES = 256
-"""Lines of a multipart body that may stand between its parts."""
+"""The most lines of a multipart body that may be boundaries."""
 _LONGEST_PARAMETERS = 1024
 
 _MULTIPART = re.compile(rb"(?i)multipart/")
@@ -38,10 +38,10 @@ class Part(NamedTuple):
 
 
 def parts_of(carrier: Carrier) -> Iterator[Part]:
-    """Give the body of a carrier, or each of its parts, nested ones too; nothing without a body.
+    """Yield the body of a carrier, or each of its parts, including nested ones.
 
-    Raises WireError for a multipart body without a boundary or of too many parts, and for one
-    that is compressed.
+    Raises WireError for a multipart body without a boundary or with too many parts, and for a
+    compressed body.
     """
     if not carrier.body:
         return
@@ -60,12 +60,12 @@ def parts_of(carrier: Carrier) -> Iterator[Part]:
 
 def _parts(declared: str, body: bytes) -> Iterator[Part]:
     whole = b"Content-Type: " + declared.encode("utf-8", "replace") + b"\r\n\r\n" + body
-    # Bodies on which the library would take long.
+    # Bodies that the library would take long to read.
     if whole.count(b"\n--") > MAX_BOUNDARIES or len(_MULTIPART.findall(whole)) > MAX_MULTIPARTS:
         raise WireError("the multipart body has too many parts; not read")
     if _LONG_TYPE.search(whole):
         raise WireError("the multipart body has a part with too long a Content-Type; not read")
-    # Loaded here: most captures have no such bodies.
+    # Imported here because most captures have no such bodies.
     from email.parser import BytesParser
 
     top: Message = BytesParser().parsebytes(whole)

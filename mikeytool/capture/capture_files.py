@@ -1,4 +1,4 @@
-"""Capture files of every kind, told apart by their first octets; any of them gzipped.
+"""Capture files of every kind, distinguished by their first octets; each may be gzipped.
 
 with path.open("rb") as file:
     for record in open_capture(file): ...    # see mikeytool.capture.record
@@ -14,7 +14,7 @@ from mikeytool.capture.record import READ_SIZE, Capture
 from mikeytool.wire.errors import WireError
 
 HEAD = 64
-"""Octets from the beginning of a file that tell its kind."""
+"""How many octets from the beginning of a file identify its kind."""
 
 
 def is_capture(head: bytes) -> bool:
@@ -27,7 +27,8 @@ def is_capture(head: bytes) -> bool:
 def open_capture(file: BinaryIO) -> Capture:
     """Make the reader for an open file, which may be a pipe.
 
-    Raises WireError if the file is of no kind that is known, is broken, or ends inside its header.
+    Raises WireError if the kind of file is unknown, or the file is broken or ends inside its
+    header.
     """
     head, file = read_head(file)
     kind = _kind(head)
@@ -41,14 +42,14 @@ def open_capture(file: BinaryIO) -> Capture:
 
 
 def read_head(file: BinaryIO) -> tuple[bytes, BinaryIO]:
-    """Read the first HEAD octets of a file or pipe; gives them, and a file that still has them.
+    """Read the first HEAD octets of a file or pipe; returns them, and a file that still has them.
 
-    Of a gzipped file they are those of its content, and so is the file that is given.
+    For a gzipped file, both the octets and the returned file have the unpacked content.
     """
     head = _read(file)
     if not head.startswith(gzip_files.MAGIC):
         return head, io.BufferedReader(_Rejoined(head, file), READ_SIZE)
-    # Not buffered: what was unpacked before a fault is given before the fault is raised.
+    # Not buffered, so that the octets before a fault are delivered before the fault is raised.
     unpacked = cast(BinaryIO, gzip_files.Unpacked(cast(BinaryIO, _Rejoined(head, file))))
     head = _read(unpacked)
     return head, cast(BinaryIO, _Rejoined(head, unpacked))
@@ -72,7 +73,7 @@ def _kind(head: bytes) -> type[Capture] | None:
 
 
 class _Rejoined(io.RawIOBase):
-    """A file whose first octets were read already."""
+    """A file whose first octets were already read."""
 
     def __init__(self, head: bytes, file: BinaryIO) -> None:
         self._head = head

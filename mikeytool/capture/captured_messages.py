@@ -17,19 +17,19 @@ from mikeytool.wire.timestamp import FIRST_MOMENT, LAST_MOMENT, Timestamp
 
 Json = dict[str, Any]
 MAX_REQUESTS = 1 << 16
-"""RTSP requests whose methods are remembered."""
+"""The most RTSP requests whose methods are remembered."""
 _LONGEST_CSEQ = 64
 MAX_HELD = 1 << 24
-"""Octets of the messages that are put in order at a time, with what is kept about them."""
+"""The most octets of messages, with their metadata, that are put in order at a time."""
 _FACTS = 2048
-"""Octets that are counted for what is kept about a message."""
+"""How many octets are counted for the metadata of a message."""
 MAX_NOTES = 10
-"""How many notes there are about what cannot be read; the rest is only counted."""
+"""The most notes about unreadable content; the rest is only counted."""
 _PROTOCOLS = ("SIP", "RTSP", "HTTP", "SAP")
 
 
 class CapturedMessage(NamedTuple):
-    """A message in a capture, or why it cannot be read, and where it stood."""
+    """A message in a capture, or why it cannot be read, and its place."""
 
     content: bytes | WireError
     carrier: Carrier
@@ -87,11 +87,10 @@ def find_captured_messages(
 ) -> Iterator[CapturedMessage]:
     """Find every MIKEY message in a pcap or pcapng file, in the order of its frames.
 
-    Where there are very many, each part of them is in order, which is noted.
+    If there are very many, only each batch of them is in order; a note says so.
 
-    `note` is called with a sentence about each thing that cannot be read, `tick` for each
-    frame. Raises WireError after the last message if the file is broken there, and when there
-    is no message.
+    `note` is called with a sentence about each unreadable item, `tick` for each frame. Raises
+    WireError after the last message if the file is broken there, and if there is no message.
     """
     reader = _Reader(note)
     fault = None
@@ -128,7 +127,7 @@ class _Reader:
         self._requests: dict[tuple[bytes, bytes, str], str] = {}
 
     def add(self, signal: Signal) -> None:
-        """Take a signal; note what cannot be read in it, since it may have held messages."""
+        """Take a signal; note unreadable content, since it may have held messages."""
         carrier = signal.carrier
         try:
             if isinstance(carrier, WireError):
@@ -150,11 +149,11 @@ class _Reader:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much is held that it has to be given out."""
+        """Whether the messages held have to be delivered now."""
         return self._held > MAX_HELD
 
     def note_bounds(self) -> None:
-        """Note, at the end of the capture, what was left out, and what is not in order."""
+        """Note, at the end of the capture, what was left out and what is not in order."""
         if self._unread > MAX_NOTES:
             self._note(f"{self._unread - MAX_NOTES} more could not be read")
         if self._parts > 1:

@@ -14,15 +14,15 @@ from mikeytool.capture.text import FoundMessage, find_messages
 from mikeytool.wire.errors import WireError
 
 MAX_MESSAGES = 256
-"""Messages of one carrier that are read."""
+"""The most messages read from one carrier."""
 
 
 class CarriedMessage(NamedTuple):
     """A MIKEY message in a carrier, or why it cannot be read.
 
     `level` is its place in a session description, "session level" or "media 1 (audio)", or
-    else "KeyMgmt header"; empty where the carrier is nothing but the message. `uri` is that of
-    a KeyMgmt header.
+    else "KeyMgmt header"; empty if the carrier consists only of the message. `uri` is the URI in a
+    KeyMgmt header.
     """
 
     message: bytes | WireError
@@ -33,8 +33,8 @@ class CarriedMessage(NamedTuple):
 def messages_in(carrier: Carrier) -> Iterator[CarriedMessage]:
     """Find the MIKEY messages in a carrier, in order.
 
-    Raises WireError where a body cannot be read and where there are too many, after the messages
-    before that.
+    Raises WireError if a body cannot be read or there are too many messages, after yielding the
+    messages before that.
     """
     for number, found in enumerate(_messages_in(carrier)):
         if number == MAX_MESSAGES:

@@ -1,7 +1,7 @@
 """Messages of SIP, RTSP and HTTP: start line, header fields, body.
 
-The three have the same syntax (RFC 3261 7, RFC 2326 4 to 6, RFC 9112 2). Messages of SAP and
-bare MIKEY are made a `Carrier` as well, so that keys are looked for in one kind of object.
+The three have the same syntax (RFC 3261 7, RFC 2326 4 to 6, RFC 9112 2). Messages of SAP and bare
+MIKEY also become a `Carrier`, so that the search for keys handles only one kind of object.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Literal, cast
 Protocol = Literal["SIP", "RTSP", "HTTP", "SAP", "MIKEY"]
 
 MAX_HEAD = 1 << 16
-"""Octets of a start line and header fields; longer ones are not read."""
+"""The most octets of a start line and header fields; longer ones are not read."""
 MAX_VALUES = 64
-"""Header fields of one name that are read."""
+"""The most header fields read with one name."""
 _READ = frozenset(
     ("call-id", "content-base", "content-encoding", "content-length", "content-type", "cseq",
      "from", "keymgmt", "rack", "session", "to", "transfer-encoding", "transport", "via")
 )  # fmt: skip
-"""The header fields that are looked at; a message may have thousands of others."""
+"""The header fields that are read; a message may have thousands of others."""
 
 _VERSION = rb"(?:(SIP)/2\.0|(RTSP)/[12]\.0|(HTTP)/1\.[01])"
 _METHOD = rb"[A-Z][A-Z_-]{1,31}"
@@ -32,7 +32,7 @@ START = re.compile(
 """A start line, from the beginning of a line to its line feed, which is not part of it."""
 END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
-# RFC 3261 7.3.3 and 20, those that are looked at.
+# RFC 3261 7.3.3 and 20; only those that are read.
 _COMPACT = {"c": "content-type", "e": "content-encoding", "i": "call-id", "l": "content-length",
             "f": "from", "t": "to", "v": "via"}  # fmt: skip
 _FOLD = re.compile(r"\r?\n[ \t]+")
@@ -42,11 +42,11 @@ _FOLD = re.compile(r"\r?\n[ \t]+")
 class Carrier:
     """One message that may carry keys.
 
-    `method` of a SIP response is that of its CSeq, of other responses empty; `status` is None
-    in a request. `fields` are the header fields that are looked at: names in lower case, compact
-    ones written out, unfolded values in order, of which there is one more than MAX_VALUES where
-    some were left out. In a SAP packet `method` is "announce" or "delete" and
-    `body` the payload; bare MIKEY is all body.
+    `method` of a SIP response comes from its CSeq; for other responses it is empty. `status` is
+    None in a request. `fields` are the header fields that are read: names in lower case, compact
+    names expanded, unfolded values in order. A field has MAX_VALUES + 1 values if some were left
+    out. In a SAP packet `method` is "announce" or "delete" and `body` the payload; bare MIKEY is
+    all body.
     """
 
     protocol: Protocol
@@ -63,7 +63,7 @@ class Carrier:
 
     @property
     def content_length(self) -> int | None:
-        """Octets of the body by its header field; None without a number in it."""
+        """The length of the body according to its header field; None without a number in it."""
         digits = self.value("content-length")
         return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
 
@@ -71,7 +71,7 @@ class Carrier:
 def read_head(data: bytes) -> Carrier | None:
     """Read a start line and header fields into a message without its body.
 
-    Returns None when the first line is no start line.
+    Returns None if the first line is not a start line.
     """
     match = START.match(data)
     if match is None:

@@ -1,10 +1,10 @@
 """What lies between the link and the IP packet of interest: tags, tunnels, mirrored traffic.
 
-One table has everything that is read through, by EtherType; two more lead into it, by IP
-protocol and by UDP port. A step reads one header: it takes the record, the offset behind the
-type that led to it, and where its content ends, and gives what comes next; a text says that it
-is known but cannot be read, None that it is something else. Headers that say how long the
-packet is are noted as `Layer`s.
+One table lists every supported encapsulation by EtherType; two more lead into it, by IP protocol
+and by UDP port. A step reads one header. It takes the record, the offset after the type that led to
+it, and the end of its content, and returns what comes next. A text means that the header is known
+but cannot be read; None means that it is something else. Headers with the length of the packet are
+recorded as `Layer`s.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from mikeytool.capture.layers import Layer, fix_gre, fix_gtp, fix_length
 
 IP = 0x0800
-"""EtherType of IPv4; here of IPv6 as well, the first four bits of the packet tell."""
+"""EtherType of IPv4; here also of IPv6, since the first four bits tell them apart."""
 IPV6 = 0x86DD
 TRANSPARENT_ETHERNET = 0x6558
 PPP = 0x880B
@@ -24,9 +24,9 @@ PPPOE = 0x8864
 MPLS = 0x8847
 ERSPAN_2, ERSPAN_3 = 0x88BE, 0x22EB
 LLC = -1
-"""In place of an EtherType: IEEE 802.2."""
+"""Used instead of an EtherType for IEEE 802.2."""
 SHORTEST_TYPE = 0x0600
-"""A lower number in place of an EtherType is a length (IEEE 802.3)."""
+"""The lowest EtherType; a lower number is a length (IEEE 802.3)."""
 
 _MOST_LABELS = 16
 _MOST_GTP_EXTENSIONS = 16
@@ -51,7 +51,7 @@ def ethernet(raw: bytes, at: int, end: int, layers: list[Layer]) -> Found:
 
 
 def typed(raw: bytes, at: int, end: int, layers: list[Layer]) -> Found:
-    """An EtherType, or a length and 802.2 behind it."""
+    """An EtherType, or a length followed by 802.2."""
     if end - at < 2:
         return None
     (kind,) = _u16(raw, at)
@@ -62,7 +62,7 @@ def typed(raw: bytes, at: int, end: int, layers: list[Layer]) -> Found:
 
 
 def _tag(size: int) -> Step:
-    """A tag of so many octets behind its type, and another type behind it."""
+    """A tag of `size` octets after its type, followed by another type."""
     return lambda raw, at, end, layers: typed(raw, at + size, end, layers)
 
 
@@ -114,7 +114,7 @@ def _ppp(raw: bytes, at: int, end: int, _layers: list[Layer]) -> Found:
 
 
 def _gre(raw: bytes, at: int, end: int, layers: list[Layer]) -> Found:
-    """GRE (RFC 2784, 2890) and that of PPTP (RFC 2637 4.1)."""
+    """GRE (RFC 2784, 2890) and the GRE of PPTP (RFC 2637 4.1)."""
     if end - at < 4:
         return None
     flags, kind = struct.unpack_from("!HH", raw, at)
@@ -132,7 +132,7 @@ def _gre(raw: bytes, at: int, end: int, layers: list[Layer]) -> Found:
 
 
 def _erspan_3(raw: bytes, at: int, end: int, _layers: list[Layer]) -> Found:
-    """ERSPAN type III, with a platform's own header where a bit says so."""
+    """ERSPAN type III, with a platform-specific header if a bit says so."""
     if end - at < 12:
         return None
     (bits,) = _u16(raw, at + 10)
@@ -146,7 +146,7 @@ def _vxlan(raw: bytes, at: int, end: int, _layers: list[Layer]) -> Found:
 
 
 def _vxlan_gpe(raw: bytes, at: int, end: int, _layers: list[Layer]) -> Found:
-    """VXLAN-GPE, which says what it has inside."""
+    """VXLAN-GPE, which names the protocol inside."""
     if end - at < 8 or raw[at] & 0xCC != 0x0C:
         return None
     kind = {1: IP, 2: IP, 3: TRANSPARENT_ETHERNET, 5: MPLS}.get(raw[at + 3])
@@ -231,11 +231,11 @@ UDP_TUNNELS: dict[bytes, Step] = {
     for port, step in (
         (2152, _gtp),
         (4789, _vxlan),
-        (8472, _vxlan),  # before it had a number of its own
+        (8472, _vxlan),  # the port used before it had its own
         (4790, _vxlan_gpe),
         (6081, _geneve),
         (6635, _mpls),  # RFC 7510
         (37008, _tzsp),
     )
 }
-"""By destination port. The content of none of them begins as RTP does, with an octet from 128."""
+"""By destination port. None of their headers begins like RTP, with an octet of 128 or more."""

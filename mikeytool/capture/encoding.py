@@ -1,10 +1,10 @@
-"""Hex and base64, as people and other programs write them, to octets.
+"""Decodes hex and base64 as people and other programs write them.
 
 The version octet of MIKEY (RFC 3830 6.1), 0x01, tells the two apart. In hex a message begins
 with `01`; in base64 its first six bits are zero and the next two are 01, so it begins with `A`
-and one of `Q` to `Z`, `a` to `f`. No text begins both ways: where both alphabets fit, the
-reading that gives version 1 counts. If neither does, the text is hex, since a long base64 text
-of nothing but hex digits is practically impossible.
+and one of `Q` to `Z`, `a` to `f`. No text begins both ways. If both alphabets fit, the reading that
+gives version 1 is used. If neither reading gives version 1, the text is hex, since a long base64
+text of only hex digits is practically impossible.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WRAPPED_HEX = range(16, 161)
 
 
 def begins_message(text: str) -> bool:
-    """Whether hex or base64 text begins as the common header of MIKEY does (RFC 3830 6.1)."""
+    """Whether hex or base64 text begins like the common header of MIKEY (RFC 3830 6.1)."""
     head = text[:_BEGIN_LENGTH]
     digits = "".join(_HEX_PREFIX.sub("", head).replace(":", " ").split())
     return bool(_BEGIN_BASE64.match(head) or _BEGIN_HEX.match(digits))
@@ -43,7 +43,7 @@ def begins_message(text: str) -> bool:
 def read_text(text: str) -> bytes:
     """Decode a text in hex (with white space, colons, `0x`) or in base64.
 
-    Raises WireError, with the column of a character that is wrong.
+    Raises WireError with the column of a wrong character.
     """
     digits = _HEX_PREFIX.sub("  ", text)
     stray = _NOT_HEX.search(digits)
@@ -68,7 +68,7 @@ def read_text(text: str) -> bytes:
 def read_base64(text: str) -> bytes:
     """Decode base64: standard or URL-safe alphabet, padding complete, short or absent.
 
-    Raises WireError, which counts characters of `text` from 1.
+    Raises WireError, whose columns count characters of `text` from 1.
     """
     stray = _NOT_BASE64.search(text)
     if stray is not None:
@@ -100,9 +100,9 @@ def is_wrapped(lines: list[str]) -> bool:
     """Whether lines, stripped, are one message in hex or base64 that was cut to a width.
 
     They are when all but the last have the same length, the last is not longer, and only the
-    first begins a message. Others may begin as one by chance, as an ID payload does; then all
-    together must be one complete message, and the first alone none. For the first line the
-    version is enough: its data type may be broken.
+    first begins a message. If others begin like a message by chance, as an ID payload does, all
+    lines together must be one complete message, and the first line alone must not be one. For the
+    first line the version is enough, because its data type may be broken.
     """
     width = len(lines[0])
     if len(lines) < 2 or len(lines[-1]) > width:
@@ -123,7 +123,7 @@ def is_wrapped(lines: list[str]) -> bool:
 
 def _is_message(text: str) -> bool:
     """Whether a text is one complete message."""
-    from mikeytool.wire.message import Message  # few texts need it
+    from mikeytool.wire.message import Message  # imported here because few texts need it
 
     try:
         Message.parse(read_text(text))

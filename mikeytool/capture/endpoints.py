@@ -1,8 +1,8 @@
-"""Flows: between which addresses and ports a packet went, as octets.
+"""Flows: the addresses and ports of a packet, as octets.
 
 A flow is source address, destination address, source port and destination port, 12 octets with
 IPv4 and 36 with IPv6, as IP, UDP and TCP have them. Packets on a channel of an RTSP connection
-(RFC 2326 10.12) have a flow of two octets more, `$` and the channel.
+(RFC 2326 10.12) have a flow with two more octets, `$` and the channel.
 
 An end is one side of a flow: address, port, and the channel if there is one.
 """
@@ -29,7 +29,7 @@ def destination_of(flow: bytes) -> bytes:
 
 
 def flow_between(source: bytes, destination: bytes) -> bytes:
-    """The flow between two ends without channels; none if their IP versions differ."""
+    """The flow between two ends without channels; empty if their IP versions differ."""
     if len(source) != len(destination):
         return b""
     return source[:-2] + destination[:-2] + source[-2:] + destination[-2:]
@@ -46,7 +46,7 @@ def channel_of(channel: int) -> bytes:
 
 
 def has_channel(flow: bytes) -> bool:
-    """Whether a flow is that of a channel."""
+    """Whether a flow belongs to a channel."""
     return len(flow) in (14, 38)
 
 

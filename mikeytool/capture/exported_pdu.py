@@ -1,6 +1,6 @@
-"""Wireshark's exported PDUs (link type 252): what a program took out of the layers below.
+"""Wireshark's exported PDUs (link type 252): data that a program extracted from the layers below.
 
-That is how SIP over TLS is handed on. Tags come first: who sent it to whom, over what.
+SIP over TLS is exported this way. Tags come first: sender, receiver and transport.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ExportedPdu(NamedTuple):
 def read_exported_pdu(raw: bytes, at: int, end: int) -> ExportedPdu | None:
     """Read the tags in front of a PDU; None if they are broken.
 
-    What they do not tell of the ends is 0.
+    Missing parts of the ends are 0.
     """
     values: dict[int, bytes] = {}
     for _ in range(_MOST_TAGS):

@@ -1,7 +1,7 @@
-"""IP packets put together from their fragments (RFC 791 3.2, RFC 8200 4.5).
+"""Reassembles IP packets from their fragments (RFC 791 3.2, RFC 8200 4.5).
 
-Captures may be hostile: memory is bounded, the oldest packet is given up first, and a packet
-whose fragments overlap is dropped, as RFC 5722 asks of receivers.
+Captures may be hostile, so memory is bounded. The oldest packet is given up first. A packet with
+overlapping fragments is dropped, as RFC 5722 requires of receivers.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from mikeytool.capture.frames import Datagram, Fragment, datagram_of
 
 MAX_PACKET = 1 << 16
-"""Octets of the payload of one packet."""
+"""The most octets in the payload of one packet."""
 MAX_PIECES = 256
-"""Fragments of one packet."""
+"""The most fragments of one packet."""
 MAX_PACKETS = 256
-"""Packets that wait for fragments; with the limits above this bounds memory to 16 MB."""
+"""The most packets waiting for fragments; with the limits above, memory is at most 16 MB."""
 MAX_WAIT = 10_000
-"""After so many fragments of others, a packet that waits is given up.
+"""A waiting packet is given up after this many fragments of other packets.
 
-Identifications are used again, and fragments of two packets must not be joined.
+Identifications are reused, and fragments of two packets must not be joined.
 """
 
 
@@ -59,18 +59,18 @@ class _Packet:
 
 
 class Fragments:
-    """Takes fragments, and gives the datagrams in packets that are complete."""
+    """Takes fragments, and returns the datagrams of complete packets."""
 
     def __init__(self) -> None:
         self._packets: OrderedDict[bytes, _Packet] = OrderedDict()
         self._count = 0
         self.given_up = 0
-        """Packets of which there were too many at once."""
+        """How many packets were dropped because too many were waiting."""
 
     def add(self, raw: bytes, fragment: Fragment) -> tuple[bytes, Datagram] | None:
-        """Take a fragment; gives the payload of the packet that it completes, and the datagram.
+        """Take a fragment; returns the payload of the packet that it completes, and the datagram.
 
-        The offsets of the datagram count in that payload.
+        The offsets of the datagram refer to that payload.
         """
         self._count += 1
         data = raw[fragment.start : fragment.end]

@@ -1,18 +1,18 @@
-"""UDP and TCP in the frames of a capture: where the payload is, and frames with another one.
+"""UDP and TCP in the frames of a capture: finds the payload, and replaces it.
 
     found = find_datagram(record.link, record.raw, record.start, record.end)
 
 is a `Datagram` (a UDP datagram, or a TCP segment), a `Fragment` of an IP packet, or None for
-anything else. Their offsets count in `record.raw`: the payload is
+anything else. Their offsets refer to `record.raw`: the payload is
 `record.raw[found.start:found.end]`. No other object is made.
 
-It reads every link type of `link_types`, and through every encapsulation of `encapsulations`:
-the datagram is the innermost. IPv4 may have options and IPv6 extension headers. Checksums are
-not verified: in a capture made at the sender they are often not there yet.
+It reads every link type of `link_types` and every encapsulation of `encapsulations`, and finds the
+innermost datagram. IPv4 may have options and IPv6 extension headers. Checksums are not verified,
+because in a capture made at the sender they are often not filled in yet.
 
 Fragments with the same `key` belong to one IP packet; `offset` says where `raw[start:end]`
 belongs in its payload, and the last has `more` False. `datagram_of` finds ports and payload
-in a payload that was put together.
+in a reassembled payload.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ TCP = 6
 UDP = 17
 
 NO_HEADER = -1
-"""In place of an offset: a datagram without IP and UDP headers, an exported PDU."""
+"""Used instead of an offset for a datagram without IP and UDP headers, an exported PDU."""
 MAX_LAYERS = 16
-"""Headers of a frame that are read through, down to the innermost datagram."""
+"""The most headers read in a frame, down to the innermost datagram."""
 
 # IPv6 extension headers (RFC 8200 4, RFC 4302).
 _EXTENSIONS = (0, 43, 60)
@@ -61,8 +61,8 @@ class Datagram(NamedTuple):
     `protocol` is UDP or TCP. `flow` is source address, destination address, source port and
     destination port as in the packet: 12 octets with IPv4, 36 with IPv6.
     `network` and `transport` are the offsets of the IP and the UDP or TCP header, `start`
-    and `end` of the payload; `cut` says that the capture does not have all of it. `layers` are
-    the headers around the IP packet that say how long it is.
+    and `end` of the payload; `cut` says that the capture does not have all of it. `layers` are the
+    headers around the IP packet that contain its length.
     """
 
     protocol: int
@@ -108,7 +108,7 @@ def find_datagram(link: int, raw: bytes, start: int, end: int) -> Datagram | Fra
 
     `link` is the LINKTYPE number of the frame.
     """
-    # Most frames are these: Ethernet, with a tag or none, IPv4 without options, UDP, in one piece.
+    # The most common frames: Ethernet, with a tag or none, IPv4 without options, UDP, in one piece.
     if link == ETHERNET and end - start >= 42:
         network = start + 14
         if raw[start + 12] == 0x81 and raw[start + 13] == 0:
@@ -125,7 +125,7 @@ def find_datagram(link: int, raw: bytes, start: int, end: int) -> Datagram | Fra
                 length > 8
                 and length + 20 == (raw[network + 2] << 8) | raw[network + 3]
                 and transport + length <= end
-                # No tunnel begins as media does.
+                # No tunnel header begins like media.
                 and (
                     raw[network + 28] & 0x80 or raw[network + 22 : network + 24] not in UDP_TUNNELS
                 )
@@ -148,9 +148,9 @@ def find_datagram(link: int, raw: bytes, start: int, end: int) -> Datagram | Fra
 
 
 def why_unread(link: int, raw: bytes, start: int, end: int) -> str:
-    """Name what keeps the frame `raw[start:end]` from being read; empty if nothing does.
+    """Say why the frame `raw[start:end]` cannot be read; empty if it can.
 
-    Frames that are read but hold no datagram, such as ARP, are no concern.
+    Readable frames without a datagram, such as ARP, also give an empty text.
     """
     found = _find(link, raw, start, end)
     return found if isinstance(found, str) else ""
@@ -171,7 +171,7 @@ def _find(link: int, raw: bytes, start: int, end: int) -> Datagram | Fragment | 
 
 
 def _through(raw: bytes, place: Found, layers: list[Layer]) -> Datagram | Fragment | str | None:
-    """The innermost datagram, segment or fragment; what is not read is told by a text."""
+    """The innermost datagram, segment or fragment; a text names what cannot be read."""
     around: Datagram | None = None
     for _ in range(MAX_LAYERS):
         if place is None or isinstance(place, str):
@@ -200,7 +200,7 @@ def _through(raw: bytes, place: Found, layers: list[Layer]) -> Datagram | Fragme
 
 
 def _tunnel(raw: bytes, protocol: int, at: int, found: Datagram | None) -> Step | None:
-    """What reads the payload of an IP packet as another packet."""
+    """The step that reads the payload of an IP packet as another packet."""
     if protocol == UDP:
         return None if found is None else UDP_TUNNELS.get(raw[at + 2 : at + 4])
     return IP_TUNNELS.get(protocol)
@@ -209,7 +209,7 @@ def _tunnel(raw: bytes, protocol: int, at: int, found: Datagram | None) -> Step 
 def datagram_of(
     raw: bytes, addresses: bytes, protocol: int, at: int, end: int
 ) -> Datagram | Fragment | None:
-    """Find what is in the IP payload `raw[at:end]`, which was put together from fragments.
+    """Find what is in the IP payload `raw[at:end]`, which was reassembled from fragments.
 
     `addresses` are source and destination, 8 or 32 octets.
     """
@@ -257,7 +257,7 @@ def _datagram(
 
 
 _Packet = tuple[bytes, int, int, int, bool]
-"""Of an IP packet: addresses, protocol, start and end of its payload, whether it is cut."""
+"""An IP packet: addresses, protocol, start and end of its payload, whether it is cut."""
 
 
 def _packet(raw: bytes, network: int, end: int) -> _Packet | Fragment | None:
@@ -323,7 +323,7 @@ def _ipv6(raw: bytes, network: int, end: int) -> _Packet | Fragment | None:
 
 
 def with_octets(raw: bytes, start: int, end: int, found: Datagram, octets: bytes) -> bytes:
-    """Put as many other octets into a TCP segment of the frame `raw[start:end]`.
+    """Replace the payload of a TCP segment in `raw[start:end]` with as many other octets.
 
     The checksum is corrected. Raises WireError if the capture does not have all of it.
     """
@@ -338,7 +338,7 @@ def with_octets(raw: bytes, start: int, end: int, found: Datagram, octets: bytes
 
 
 def with_segment(raw: bytes, start: int, found: Datagram, skip: int, octets: bytes) -> bytes:
-    """Put a part of its payload, from octet `skip` on, into the TCP segment of a frame.
+    """Reduce the TCP segment of a frame to a part of its payload, from octet `skip` on.
 
     The frame begins at `raw[start]`. Sequence number, lengths and checksums are corrected.
     """
@@ -350,11 +350,11 @@ def with_segment(raw: bytes, start: int, found: Datagram, skip: int, octets: byt
 
 
 def as_datagram(raw: bytes, start: int, found: Datagram, flow: bytes, payload: bytes) -> bytes:
-    """Make a UDP datagram of a flow, in place of the one or the segment in a frame.
+    """Replace the datagram or segment in a frame with a UDP datagram of a flow.
 
-    What is around the IP packet stays. A flow of another IP version is not taken: then the
-    datagram goes between the ends of what it replaces. Raises WireError if the payload is too
-    long for it.
+    Everything around the IP packet stays. If the flow has another IP version, it is ignored, and
+    the datagram keeps the ends of the packet that it replaces. Raises WireError if the payload is
+    too long.
     """
     if len(flow) != len(found.flow):
         flow = found.flow
@@ -376,14 +376,14 @@ def as_datagram(raw: bytes, start: int, found: Datagram, flow: bytes, payload: b
 
 
 def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> bytes:
-    """Put another UDP payload into the frame that begins at `raw[start]`, in which `found` is.
+    """Replace the UDP payload of `found` in the frame that begins at `raw[start]`.
 
     Lengths and checksums of IP and UDP are corrected; in IPv4 a UDP checksum of 0, which means
     none, is kept. What follows the IP packet in the frame (padding, a frame check sequence)
     is left out.
 
-    Raises WireError if the capture does not have the whole datagram, if it is no UDP, or if
-    the packet would be longer than IP can say.
+    Raises WireError if the capture does not have the whole datagram, if it is not UDP, or if the
+    packet would be too long for IP.
     """
     protocol, flow, network, transport, payload_at, _, cut, layers = found
     if protocol != UDP:
@@ -394,7 +394,7 @@ def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> byt
         return raw[start:payload_at] + payload
     length = 8 + len(payload)
     v4 = len(flow) == 12
-    ahead = transport - network - (0 if v4 else 40)  # octets that count beside UDP's
+    ahead = transport - network - (0 if v4 else 40)  # octets that count in addition to UDP's
     if ahead + length > _LONGEST:
         raise WireError(f"a packet of {ahead + length} octets is longer than an IP packet can be")
     ports = raw[transport : transport + 4]

@@ -1,4 +1,4 @@
-"""Captures that were compressed with gzip (RFC 1952), read as they are unpacked."""
+"""Captures compressed with gzip (RFC 1952), unpacked while they are read."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ MAGIC = b"\x1f\x8b\x08"
 _GZIP = 31  # for zlib: a gzip header and the largest window
 _READ = 1 << 16
 _FREE = 1 << 26
-"""Octets that may come out, however few went in."""
+"""How many octets may come out, regardless of the input size."""
 _MOST_TIMES = 256
-"""Octets that may come out for each that went in; captures of silence have a tenth of that."""
+"""How many octets may come out per input octet; captures of silence need a tenth of that."""
 
 
 class Unpacked(io.RawIOBase):
-    """What a gzip file holds; one or several members.
+    """The content of a gzip file with one or more members.
 
-    Reading raises WireError where the file is broken or cut off, after everything before, and
-    where it holds so much more than its size that it can only be made to keep the reader busy.
+    Reading raises WireError if the file is broken or cut off, after delivering everything before
+    that point. It also raises WireError if the content is so large compared to the file that the
+    file must be a decompression bomb.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -68,7 +69,7 @@ class Unpacked(io.RawIOBase):
 
 
 def beginning(head: bytes, most: int) -> bytes:
-    """The first octets that a gzip file holds, as far as its own first octets tell them."""
+    """The first octets of a gzip file's content, as far as its own first octets reveal them."""
     try:
         return zlib.decompressobj(_GZIP).decompress(head, most)
     except zlib.error:

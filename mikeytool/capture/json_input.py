@@ -15,17 +15,17 @@ _EMPTY = (
     "the input is empty; the command before it in the pipe may have failed, look at its messages"
 )
 MAX_WHOLE = 1 << 24
-"""Octets of a line, and of an input that is not one value a line."""
+"""The most octets of a line, and of an input that is not one value per line."""
 _NO_SPACE = re.compile(r"\S|\Z")
 
 
 def json_values(source: BufferedIOBase) -> Iterator[Any]:
-    """Read the values in an input: one a line, or one after the other, or in a list.
+    """Read the values in an input: one per line, one after the other, or in a list.
 
-    Where each line is one, as `decode --json` prints them, one line is held at a time; from
-    the first that is none on, the rest is read at once. In place of what is no JSON there is a
-    WireError; reading goes on with the next line that begins with an object. Raises WireError
-    for an empty input.
+    If each line is a value, as `decode --json` prints them, one line is held at a time. From the
+    first line that is not a value, the rest is read at once. Invalid JSON gives a WireError in its
+    place; reading continues at the next line that begins with an object. Raises WireError for an
+    empty input.
     """
     is_blank, is_lost = True, False
     number = 0

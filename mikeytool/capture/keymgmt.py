@@ -19,8 +19,8 @@ class Spec(NamedTuple):
     """Key management data of one protocol: what the RFC calls key-mgmt-spec.
 
     `carrier` is what held it ("a=key-mgmt", "a=acap", "KeyMgmt header"). `protocol` is the
-    KMPID as written, which is case-sensitive. `data` is base64, not yet decoded. Each of the
-    three is empty where it is left out.
+    KMPID as written, which is case-sensitive. `data` is base64, not yet decoded. Each of the three
+    is empty if it is left out.
     """
 
     carrier: str
@@ -48,7 +48,7 @@ def read_header_value(value: str) -> list[Spec]:
     """Read the value of a KeyMgmt header (RFC 4567 3.2).
 
     Parameters may come in any order, quoted or not; those that the RFC does not define are
-    ignored. A header without any specification gives one that is empty.
+    ignored. A header without any specification gives one empty specification.
     """
     specs = [_read_spec(parameters) for parameters in _split(value) if any(parameters)]
     return specs or [Spec(KEYMGMT_HEADER, protocol="", data="")]
@@ -57,7 +57,7 @@ def read_header_value(value: str) -> list[Spec]:
 def message_of(spec: Spec) -> bytes | None:
     """Give the octets of the MIKEY message in a specification; None for another protocol.
 
-    Raises WireError when the protocol or the data is missing, and when the data is no base64.
+    Raises WireError if the protocol or the data is missing, or the data is not base64.
     """
     if not spec.protocol:
         raise WireError("no protocol is named; mikey belongs there")

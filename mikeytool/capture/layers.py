@@ -1,7 +1,7 @@
-"""Headers around an IP packet that say how long it is, and have to follow when it changes.
+"""Headers around an IP packet that contain its length, and have to change with it.
 
-A `Layer` is noted for each of them while a frame is read from the outside in; `enclose` makes
-lengths and checksums right from the inside out.
+A `Layer` is recorded for each of them while a frame is read from the outside in; `enclose` corrects
+lengths and checksums from the inside out.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _HAS_FCS = 0x10
 
 
 class Layer(NamedTuple):
-    """A header at offset `at` of a record; `fix` makes it right in a frame that has changed.
+    """A header at offset `at` of a record; `fix` corrects it in a changed frame.
 
-    `fix` takes the frame and the offset in it. `network` is the offset of the IP header below,
-    of UDP only.
+    `fix` takes the frame and the offset in it. `network` is the offset of the IP header below, for
+    UDP only.
     """
 
     fix: Callable[[bytearray, int, int], None]
@@ -33,7 +33,7 @@ def enclose(frame: bytes, start: int, layers: Sequence[Layer]) -> bytes:
     """Correct the headers around an IP packet that ends with the frame.
 
     `start` is the offset of the frame in the record in which the layers were noted. Raises
-    WireError if a header cannot say how long it is now.
+    WireError if the new length does not fit in a header.
     """
     changed = bytearray(frame)
     for fix, at, network in reversed(layers):
@@ -42,7 +42,7 @@ def enclose(frame: bytes, start: int, layers: Sequence[Layer]) -> bytes:
 
 
 def checksum(octets: bytes | bytearray, start: int = 0) -> int:
-    """The Internet checksum (RFC 1071) of octets, and of a number that is added to them."""
+    """The Internet checksum (RFC 1071) of octets, with a number added to their sum."""
     words = int.from_bytes(octets + b"\0" * (len(octets) & 1), "big")
     return -(words + start) % 0xFFFF
 
@@ -64,7 +64,7 @@ def fix_ipv6(frame: bytearray, at: int, _network: int) -> None:
 
 
 def fix_udp(frame: bytearray, at: int, network: int) -> None:
-    """Length and checksum (RFC 768); no checksum stays none, as tunnels have it (RFC 6935)."""
+    """Length and checksum (RFC 768); an absent checksum stays absent, as in tunnels (RFC 6935)."""
     size = len(frame) - at
     _put(frame, at + 4, size)
     if frame[at + 6 : at + 8] == b"\0\0":

@@ -1,7 +1,7 @@
-"""The link types of captures: how the frames of each begin.
+"""The link types of captures, with the headers that begin their frames.
 
-The numbers are those of https://www.tcpdump.org/linktypes.html. A step is as in
-`encapsulations`, from the beginning of the frame on.
+The numbers are those of https://www.tcpdump.org/linktypes.html. A step is as in `encapsulations`,
+but starts at the beginning of the frame.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _pppoe(_raw: bytes, at: int, end: int, _layers: list[Layer]) -> Found:
 
 
 def _cisco_hdlc(raw: bytes, at: int, end: int, _layers: list[Layer]) -> Found:
-    """Address, control and EtherType; PPP as well, which has another address."""
+    """Address, control and EtherType; also PPP, which has another address."""
     if end - at < 4:
         return None
     if raw[at : at + 2] == b"\xff\x03":
@@ -118,7 +118,7 @@ LINK_TYPES: dict[int, Step] = {
     239: _nflog,
     276: _cooked(0, 20),
 }
-"""Those that are read, beside EXPORTED_PDU, which has no frames."""
+"""The supported link types, except EXPORTED_PDU, which has no frames."""
 
 _NAMES = {
     6: "Token Ring", 10: "FDDI", 107: "Frame Relay", 129: "Linux ARCNET", 138: "FireWire",
@@ -135,5 +135,5 @@ def unread_link(link: int) -> str:
 
 
 def unread_frames(counts: Counter[str]) -> str:
-    """Write how many frames are not read, by what they are, the most first."""
+    """Write how many frames of each kind are not read, the most frequent kind first."""
     return ", ".join(f"{count} {name}" for name, count in counts.most_common(_MOST_SHOWN))

@@ -2,8 +2,8 @@
 
     for packet in MediaInTcp(turn).add(raw, segment, moment): ...
 
-The first octets of a stream tell which it has. In a framed stream two packets one behind the
-other have to make sense before the first is given, for anything might begin like one.
+The first octets of a stream identify its format. In a framed stream, two consecutive packets have
+to be plausible before the first is returned, because other data may look like one packet.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Framing = Literal["RTSP interleaved", "RFC 4571", "TURN"]
 
 _INTERLEAVED = 0x24
 _SHORTEST = 8  # an RTCP packet
-_ENOUGH = 32  # octets that tell what a stream has
+_ENOUGH = 32  # octets that identify the format of a stream
 _RTSP = re.compile(rb"RTSP/[12]\.|[A-Z_]{3,20} (?:rtsps?://|\* RTSP/)")
 _PACKET = re.compile(rb"\$[\x00-\x1f]..[\x80-\xbf]", re.DOTALL)
 _LENGTH = re.compile(rb"(?mi)^(?:Content-Length|l)[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$")
@@ -32,8 +32,8 @@ _MODULUS = 1 << 32
 class CarriedPacket(NamedTuple):
     """A packet inside another transport.
 
-    `flow` tells its ends. In TCP it takes `length` octets of the stream from sequence number
-    `seq` on, framing included, and was complete at a `moment`.
+    `flow` has its ends. In TCP it occupies `length` octets of the stream from sequence number `seq`
+    on, framing included. `moment` is when it was complete.
     """
 
     framing: Framing
@@ -56,7 +56,7 @@ class MediaInTcp:
         self._streams = TcpStreams(self._open)
 
     def add(self, raw: bytes, segment: Datagram, moment: Moment) -> list[CarriedPacket]:
-        """Take a segment; returns the packets that it completes."""
+        """Take a segment; returns the packets it completes."""
         self._streams.add(raw, segment, moment)
         return self._take()
 
@@ -75,7 +75,7 @@ class MediaInTcp:
         return _Undecided(lambda first: self._choose(flow, first))
 
     def _choose(self, flow: bytes, first: bytes) -> StreamReader | None:
-        """The reader of a stream that begins with some octets; None for one without packets."""
+        """The reader for a stream that begins with these octets; None if it carries no packets."""
         if first[0] == _INTERLEAVED or _RTSP.match(first):
             return _Interleaved(flow, self._found_packet)
         if is_stun(first) or _is_relayed(first):
@@ -100,7 +100,7 @@ def _is_relayed(first: bytes) -> bool:
 
 
 class _Undecided(StreamReader):
-    """A stream of which it is not known what it has, until there are some octets."""
+    """A stream whose format is unknown until enough octets have arrived."""
 
     def __init__(self, choose: Callable[[bytes], StreamReader | None]) -> None:
         self._choose = choose
@@ -132,7 +132,7 @@ class _Undecided(StreamReader):
         self.finished = reader.finished
 
     def lost(self) -> None:
-        """Begin anew behind the gap."""
+        """Start again after the gap."""
         self._octets = b""
         if self._reader is not None:
             self._reader.lost()
@@ -173,11 +173,11 @@ class _Reader(StreamReader):
             self._octets.clear()
 
     def lost(self) -> None:
-        """Begin anew behind the gap, as it were with a packet."""
+        """Start again after the gap, assuming that a packet begins there."""
         self._octets.clear()
 
     def end(self) -> None:
-        """Give up a packet that is not complete."""
+        """Drop an incomplete packet."""
         self._octets.clear()
 
     def _step(self, at: int) -> int:
@@ -200,7 +200,7 @@ class _Interleaved(_Reader):
         self._body = 0
 
     def lost(self) -> None:
-        """Begin anew behind the gap."""
+        """Start again after the gap."""
         super().lost()
         self._body = 0
 
@@ -266,7 +266,7 @@ class _Relayed(_Reader):
 
 
 class _Framed(_Reader):
-    """Packets, each behind its length of two octets (RFC 4571 2)."""
+    """Packets, each preceded by its length in two octets (RFC 4571 2)."""
 
     def __init__(self, flow: bytes, emit: Emit) -> None:
         super().__init__(flow, emit)
@@ -274,7 +274,7 @@ class _Framed(_Reader):
         self._is_sure = False
 
     def lost(self) -> None:
-        """Begin anew behind the gap, where what comes may be no packet."""
+        """Start again after the gap, where the next octets may not begin a packet."""
         super().lost()
         self._first, self._is_sure = None, False
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from mikeytool.capture.record import BARE_PACKET, Capture, Record, make_record
 
 NO_LINE = -3
-"""In place of a link type: the line is no packet."""
+"""Used instead of a link type for a line that is not a packet."""
 
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
 _LONGEST_LINE = 1 << 18  # octets; twice the longest packet in hex
@@ -23,13 +23,13 @@ _LONGEST_LINE = 1 << 18  # octets; twice the longest packet in hex
 class PacketLines(Capture):
     """A text with one packet per line. The number of a record is that of its line.
 
-    A line of hex digits only, an even number of them, is hex: base64 of a packet is too long to
-    look like that. Blank lines and lines that begin with `#` are skipped. A line that is no
-    packet becomes a record with the link type NO_LINE.
+    A line with an even number of hex digits and nothing else is hex; the base64 of a packet is too
+    long to look like that by chance. Blank lines and lines that begin with `#` are skipped. A line
+    that is not a packet becomes a record with the link type NO_LINE.
     """
 
     def __iter__(self) -> Iterator[Record]:
-        """Give the packets, each followed in `raw` by the line as it was."""
+        """Yield the packets; `raw` has the packet, followed by the original line."""
         number = 0
         while line := self._file.readline(_LONGEST_LINE):
             number += 1
@@ -44,11 +44,11 @@ class PacketLines(Capture):
                 yield make_record((number, None, BARE_PACKET, packet + line, 0, size, size))
 
     def kept(self, record: Record) -> bytes:
-        """Give the line as it was, with a newline."""
+        """Return the original line, with a newline."""
         return record.raw[record.end :].rstrip(b"\r\n") + b"\n"
 
     def rewritten(self, record: Record, frame: bytes) -> bytes:
-        """Write another packet as that of the record was written, with a newline."""
+        """Write another packet in the encoding of the record's own, with a newline."""
         if _HEX.fullmatch(record.raw[record.end :].strip()):
             return frame.hex().encode() + b"\n"
         return base64.b64encode(frame) + b"\n"

@@ -1,4 +1,4 @@
-"""pcap files: both byte orders, with micro- and nanoseconds.
+"""pcap files, in both byte orders, with microseconds or nanoseconds.
 
 capture = Pcap(file)
 for record in capture: ...          # see mikeytool.capture.record
@@ -77,7 +77,7 @@ class Pcap(Capture):
                     )
                 )
                 at = end
-            data = b""  # not held beside the next
+            data = b""  # frees it before the next is read
             if not self._fill(at, wanted):
                 break
             at = 0
@@ -85,5 +85,5 @@ class Pcap(Capture):
             raise self._cut_short(0)
 
     def rewritten(self, record: Record, frame: bytes) -> bytes:
-        """Give the octets of a record of this file with another frame in place of its own."""
+        """Return the octets of a record of this file with another frame in place of its own."""
         return record.raw[:8] + self._lengths(len(frame), len(frame)) + frame

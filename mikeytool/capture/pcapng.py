@@ -3,9 +3,9 @@
     capture = Pcapng(file)
     for record in capture: ...          # see mikeytool.capture.record
 
-Every block becomes a record, so that a copy has them all; those that hold no packet
-(interfaces, names, statistics, comments, unknown blocks) have the link type NO_PACKET. The
-format is draft-ietf-opsawg-pcapng.
+Every block becomes a record, so that a copy has them all. Blocks without a packet (interfaces,
+names, statistics, comments, unknown blocks) have the link type NO_PACKET. The format is
+draft-ietf-opsawg-pcapng.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FRAME = 12  # octets of every block around its body: type, length, length again
 _AHEAD = 28  # octets before the packet in enhanced and old packet blocks
 _SIMPLE_AHEAD = 12
 _MOST_INTERFACES = 1 << 16
-_TIMES = range(1 << 63)  # to the year 2262; a time beyond is none
+_TIMES = range(1 << 63)  # to the year 2262; later times are ignored
 _SHORTEST_SNAPLEN = 0xFFFF  # room for every IP packet
 
 _END = 0
@@ -98,7 +98,7 @@ class Pcapng(Capture):
                 number = record.number or number
                 yield record
                 at = end
-            data = b""  # not held beside the next
+            data = b""  # frees it before the next is read
             if not self._fill(at, wanted):
                 break
             at = 0
@@ -114,7 +114,7 @@ class Pcapng(Capture):
             ) from None
 
     def rewritten(self, record: Record, frame: bytes) -> bytes:
-        """Give the octets of a record of this file with another frame in place of its own."""
+        """Return the octets of a record of this file with another frame in place of its own."""
         raw = record.raw
         # The type of a packet block shows the byte order in which it is written.
         order = ">" if raw[0] == 0 else "<"
@@ -164,7 +164,7 @@ def _record(kind: int, order: str, raw: bytes, interfaces: list[_Interface], num
 
 
 def _add_interface(order: str, raw: bytes, interfaces: list[_Interface]) -> bytes:
-    """Add an interface to the list; gives its block as a copy has it."""
+    """Add an interface to the list; returns its block for a copy."""
     if len(raw) < 20:
         raise WireError("an interface block too short for its own fields; it is broken")
     if len(interfaces) >= _MOST_INTERFACES:
@@ -186,7 +186,7 @@ def _add_interface(order: str, raw: bytes, interfaces: list[_Interface]) -> byte
 
 
 def _options(order: str, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Give code, value and octets of each option, up to one that is broken."""
+    """Yield code, value and octets of each option, up to the first broken one."""
     at = 0
     while len(data) - at >= 4:
         code, length = struct.unpack_from(f"{order}HH", data, at)

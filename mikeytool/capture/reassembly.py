@@ -1,13 +1,12 @@
-"""TCP streams put together from segments (RFC 9293 3.4, 3.10).
+"""Reassembles TCP streams from segments (RFC 9293 3.4, 3.10).
 
-A stream is one direction of a connection. Its octets go in order, each once, to a
-`StreamReader`. Segments may be out of order, repeated or overlapping (the first counts); some
-may be missing from the capture, sequence numbers may wrap, and the capture may begin in the
-middle of a connection.
+A stream is one direction of a connection. A `StreamReader` receives its octets in order, each once.
+Segments may be out of order, repeated or overlapping (the first counts); some may be missing from
+the capture, sequence numbers may wrap, and the capture may begin in the middle of a connection.
 
-Captures may be hostile: memory is bounded for each stream and for all. A stream that holds
-too much continues after its gap; when all together hold too much, the one that was idle for
-the longest time is ended.
+Captures may be hostile, so memory is bounded for each stream and in total. A stream that holds too
+much continues after its gap. If all streams together hold too much, the one idle for longest is
+ended.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from typing import NamedTuple
 from mikeytool.capture.frames import Datagram
 
 MAX_WAITING = 1 << 20
-"""Octets of a stream that wait for an earlier segment, with those that are kept about them."""
+"""The most octets of a stream that wait for an earlier segment, with their overhead."""
 MAX_SEGMENTS = 1024
-"""Segments of a stream that wait."""
+"""The most waiting segments of a stream."""
 MAX_START = 32
-"""Segments that wait at the start of a stream whose SYN was not captured."""
+"""The most waiting segments at the start of a stream whose SYN was not captured."""
 MAX_STREAMS = 4096
 MAX_HELD = 1 << 24
-"""Octets that all streams and their readers hold."""
+"""The most octets that all streams and their readers hold."""
 PIECE = 256
-"""Octets of memory that a piece of a stream takes beside its own."""
+"""The memory overhead of a piece of a stream, in octets."""
 _FAR = 1 << 24
-"""Octets. A segment that far back is no repetition but of another connection."""
+"""A segment this many octets back is not a repetition but belongs to another connection."""
 
 _FIN, _SYN, _RST = 0x01, 0x02, 0x04
 _MODULUS = 1 << 32
@@ -51,7 +50,7 @@ class StreamReader(ABC):
 
     finished: bool = False
     seq: int = 0
-    """The sequence number of the first of the octets that come next."""
+    """The sequence number of the next octet."""
 
     @property
     @abstractmethod
@@ -60,11 +59,11 @@ class StreamReader(ABC):
 
     @abstractmethod
     def feed(self, data: bytes, moment: Moment) -> None:
-        """Take the next octets; `moment` is when the last of them was there."""
+        """Take the next octets; `moment` is when the last of them arrived."""
 
     @abstractmethod
     def lost(self) -> None:
-        """Note that the octets that would come next are missing."""
+        """Note that the next octets are missing."""
 
     @abstractmethod
     def end(self) -> None:
@@ -75,7 +74,7 @@ OpenReader = Callable[[bytes, bytes], StreamReader]
 
 
 class _Segment(NamedTuple):
-    """A segment that waits. They sort by their place in the stream, then in the capture."""
+    """A waiting segment. Segments sort by their place in the stream, then in the capture."""
 
     at: int
     moment: Moment
@@ -86,9 +85,9 @@ class _Segment(NamedTuple):
 class _Stream:
     """One direction of a connection.
 
-    `_at` is how many octets of it were read or given up. It starts high, so that places before
-    the first captured segment are not negative. Without a SYN the first segment is unknown,
-    and some of them wait until it is likely to be among them.
+    `_at` is how many of its octets were read or given up. It starts high, so that places before
+    the first captured segment are not negative. Without a SYN the first segment is unknown, so some
+    segments wait until it is likely to be among them.
     """
 
     def __init__(self, open_reader: OpenReader, flow: bytes, seq: int, *, syn: bool) -> None:
@@ -112,7 +111,7 @@ class _Stream:
 
     @property
     def finished(self) -> bool:
-        """Whether its octets are of no more use."""
+        """Whether it needs no more octets."""
         return self._closed or (self._reader is not None and self._reader.finished)
 
     def is_retried_syn(self, seq: int) -> bool:
@@ -138,7 +137,7 @@ class _Stream:
         return self._fin is None or self._at < self._fin
 
     def close(self) -> None:
-        """Deliver the segments that wait, in spite of gaps, and end the reader."""
+        """Deliver the waiting segments, despite gaps, and end the reader."""
         while self._waiting and not self.finished:
             self._next()
         if self._reader is not None and not self.finished:
@@ -169,7 +168,7 @@ class _Stream:
         self._reader.feed(fresh, self._latest)
 
     def _go_on(self) -> None:
-        """Deliver segments that wait, up to a gap, or beyond it when too much waits."""
+        """Deliver waiting segments, up to a gap, or beyond it if too much is waiting."""
         while self._waiting and not self.finished:
             most = MAX_SEGMENTS if self._started else MAX_START
             full = len(self._waiting) > most or self._waiting_octets > MAX_WAITING
@@ -185,7 +184,7 @@ class _Stream:
         self._waiting_octets = 0
 
     def _next(self) -> None:
-        """Deliver the first segment that waits; octets missing before it are lost."""
+        """Deliver the first waiting segment; octets missing before it are lost."""
         segment = heapq.heappop(self._waiting)
         self._waiting_octets -= len(segment.data) + PIECE
         if segment.at > self._at or not self._started:
@@ -207,7 +206,7 @@ class TcpStreams:
         self._streams: OrderedDict[bytes, _Stream] = OrderedDict()
         self._held = 0
         self.given_up = 0
-        """Streams that were ended because all together held too much, or were too many."""
+        """How many streams were ended because they held too much together, or were too many."""
 
     def add(self, raw: bytes, segment: Datagram, moment: Moment) -> None:
         """Take a segment, with its TCP header at `segment.transport` of `raw`."""
@@ -225,7 +224,7 @@ class TcpStreams:
         before = stream.held
         open_on = stream.add(seq, data, moment, cut=segment.cut, fin=bool(flags & _FIN))
         if not open_on or flags & _RST:
-            stream.close()  # but remembered: segments may be repeated
+            stream.close()  # but remembered, because segments may be repeated
         self._held += stream.held - before
         while self._held > MAX_HELD or len(self._streams) > MAX_STREAMS:
             oldest = next(iter(self._streams))
@@ -233,7 +232,7 @@ class TcpStreams:
             self._close(oldest)
 
     def end(self) -> None:
-        """Deliver what waits, at the end of the capture."""
+        """Deliver everything that is waiting, at the end of the capture."""
         while self._streams:
             self._close(next(iter(self._streams)))
 

@@ -6,11 +6,10 @@ the file: one for each packet, and in pcapng also for each block that is no pack
     for record in open_capture(file):             # mikeytool.capture.capture_files
         found = find_datagram(record.link, record.raw, record.start, record.end)  # .frames
 
-The file is read in large blocks and never held whole. Where it is broken or cut short,
-iteration gives every record before the fault and then raises a WireError; its `offset` is
-the octet of the file at which the faulty record begins. `rewritten` makes the octets of a
-record with another frame in it; a copy of a file is `head`, then `kept` or `rewritten` of
-each record.
+The file is read in large blocks and never held in memory whole. If it is broken or cut short,
+iteration yields every record before the fault and then raises a WireError; its `offset` is the
+octet of the file at which the faulty record begins. `rewritten` makes the octets of a record with
+another frame in it; a copy of a file is `head`, then `kept` or `rewritten` of each record.
 """
 
 from __future__ import annotations
@@ -24,26 +23,26 @@ from mikeytool.wire.errors import WireError
 READ_SIZE = 1 << 19
 """Octets read from the file at once."""
 LONGEST_RECORD = 1 << 24
-"""Octets. A longer record means a broken length; so memory stays bounded."""
+"""Octets. A longer record means a broken length. This bounds memory."""
 ROOMY = 1 << 18
-"""The snapshot length that a copy gets where packets may outgrow that of the file."""
+"""The snapshot length of a copy if its packets may outgrow that of the file."""
 
 BATCH_SIZE = 1 << 21
-"""Octets of the records of one batch."""
+"""The most octets in the records of one batch."""
 
 NO_PACKET = -1
-"""In place of a link type: a block of pcapng that holds no packet."""
+"""Used instead of a link type for a pcapng block without a packet."""
 BARE_PACKET = -2
-"""In place of a link type: the frame is an RTP or RTCP packet, without any headers below."""
+"""Used instead of a link type if the frame is an RTP or RTCP packet without lower headers."""
 
 
 class Record(NamedTuple):
-    """A packet as the file has it.
+    """A packet in the form that the file has.
 
     `number` counts packets from 1, as Wireshark does (0 if `link` is NO_PACKET). `time` is in
-    Unix nanoseconds, None where the file tells none. `link` is the LINKTYPE number. `raw` is
+    Unix nanoseconds, None if the file has none. `link` is the LINKTYPE number. `raw` is
     the whole record, headers included, and `raw[start:end]` the frame. `wire` is the length
-    in octets that the frame had on the wire, more than there is if it was cut short.
+    in octets that the frame had on the wire, which is more than `end - start` if it was cut short.
     """
 
     number: int
@@ -75,17 +74,17 @@ class Capture(ABC):
         """The records; raises WireError at the end if the file is broken there."""
 
     def kept(self, record: Record) -> bytes:
-        """Give the octets of a record as they were."""
+        """Return the original octets of a record."""
         return record.raw
 
     @abstractmethod
     def rewritten(self, record: Record, frame: bytes) -> bytes:
-        """Give the octets of a record of this file with another frame in place of its own."""
+        """Return the octets of a record of this file with another frame in place of its own."""
 
     def _fill(self, used: int, wanted: int = 0) -> bool:
         """Drop the first `used` octets of `_data` and read on; returns whether there was more.
 
-        So much is read that `wanted` octets are there, if the file has them.
+        Reads on until `_data` has `wanted` octets, if the file has them.
         """
         rest = self._data[used:]
         self._data = b""
@@ -95,7 +94,7 @@ class Capture(ABC):
         return bool(more)
 
     def _need(self, length: int, what: str) -> None:
-        """Have at least `length` octets in `_data`; raises WireError if the file ends before."""
+        """Have at least `length` octets in `_data`; raises WireError if the file ends first."""
         while len(self._data) < length:
             if not self._fill(0):
                 raise self._broken(0, f"the file ends inside its {what}; copy the file again")
@@ -111,8 +110,9 @@ class Capture(ABC):
 
 
 def batches(records: Iterable[Record], count: int) -> Iterator[list[Record]]:
-    """Records by up to so many, and by fewer where they are long: BATCH_SIZE octets at most,
-    or a single one.
+    """Group records into batches of up to `count` records and BATCH_SIZE octets.
+
+    A longer record is a batch by itself.
 
     Raises what iterating over the records raises, after the batch before it.
     """

@@ -3,8 +3,8 @@
     capture = Rtpdump(file)
     for record in capture: ...          # see mikeytool.capture.record; link is BARE_PACKET
 
-`capture.source` is the address and port in the header of the file, those of a sender; the
-file has no destinations. It marks RTCP, but the packet type decides.
+`capture.source` is the sender's address and port from the header of the file; the file has no
+destinations. The file marks RTCP packets, but the packet type decides.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Rtpdump(Capture):
             raise self._cut_short(0)
 
     def rewritten(self, record: Record, frame: bytes) -> bytes:
-        """Give the octets of a record of this file with another packet in place of its own.
+        """Return the octets of a record of this file with another packet in place of its own.
 
         Raises WireError for a packet that is too long for the format.
         """

@@ -10,7 +10,7 @@ from mikeytool.capture.sdp import SDP_MEDIA_TYPE
 from mikeytool.wire.errors import WireError
 
 MAX_PAYLOAD = 1 << 18
-"""Octets of a payload after decompression; descriptions have much less."""
+"""The most octets of a payload after decompression; descriptions have much less."""
 
 _IPV6, _DELETION, _ENCRYPTED, _COMPRESSED = 0x10, 0x04, 0x02, 0x01
 _PAYLOAD_TYPE = re.compile(rb"[\w.+-]{1,64}/[\w.+-]{1,64}\0")
@@ -53,7 +53,7 @@ def _payload_at(data: bytes) -> int:
 
 
 def _decompress(data: bytes) -> bytes:
-    """Inflate a payload. Some senders compress its type too, others put it before."""
+    """Inflate a payload. Some senders compress its type too, others put the type before it."""
     kind = _PAYLOAD_TYPE.match(data)
     ahead = kind[0] if kind else b""
     inflater = zlib.decompressobj()

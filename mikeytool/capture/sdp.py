@@ -19,11 +19,11 @@ _CANDIDATE = re.compile(r"a=candidate:\S{1,32} (\d{1,3}) UDP \d{1,10} (\S{1,255}
 _GROUP = re.compile(r"a=group:BUNDLE((?: \S{1,255}){1,64})")
 _SSRC = re.compile(r"a=ssrc:(\d{1,10})")
 MAX_CANDIDATES = 32
-"""ICE candidates, and SSRCs, of one section that are kept."""
+"""The most ICE candidates, and SSRCs, kept for one section."""
 MAX_SECTIONS = 1024
-"""Media lines of one description; one with more is not read."""
+"""The most media lines of a description; one with more is not read."""
 MAX_KEYS = 256
-"""Key attributes of each kind in one section that are kept."""
+"""The most key attributes of each kind kept for one section."""
 _CRYPTO = re.compile(r"a=(?:acap:\d+[ \t]+)?crypto:(.*)")
 SDP_MEDIA_TYPE = "application/sdp"
 SESSION_LEVEL = "session level"
@@ -40,14 +40,13 @@ def media_level(number: int, line: str) -> str:
 class Section:
     """The session level, or a media line (m=) with the lines after it.
 
-    `number` counts the media lines from 1; the session level is 0. `address` is that of its c=
-    line or else of the session's, empty without one; ports are 0 when absent. `transport` is
-    the protocol of the media line, "RTP/SAVP". With `mux` (a=rtcp-mux) RTCP may come on the
-    port of RTP, and `rtcp_port` is the same. `candidates` are addresses and ports of ICE,
-    `ssrcs` those of a=ssrc. `mid` names the medium; the `bundles` of the session level have
-    the names of media that share a transport (RFC 9143). `specs` are its a=key-mgmt
-    attributes, `cryptos` the values of its a=crypto ones, which printing masks: they may have
-    keys in the clear.
+    `number` counts the media lines from 1; the session level is 0. `address` comes from its c=
+    line, or else from the session's; it is empty without one; ports are 0 when absent. `transport`
+    is the protocol of the media line, "RTP/SAVP". With `mux` (a=rtcp-mux) RTCP may come on the port
+    of RTP, and `rtcp_port` is the same. `candidates` are addresses and ports of ICE, `ssrcs` those
+    of a=ssrc. `mid` names the medium; the `bundles` of the session level have the names of media
+    that share a transport (RFC 9143). `specs` are its a=key-mgmt attributes, `cryptos` the values
+    of its a=crypto ones, which are masked when printed, since they may have keys in the clear.
     """
 
     level: str
@@ -72,7 +71,7 @@ class Section:
 def read_sdp(data: bytes) -> list[Section]:
     """Read a session description into its sections, the session level first.
 
-    Raises WireError when it has too many.
+    Raises WireError if it has too many.
     """
     session = Section(SESSION_LEVEL)
     sections = [session]

@@ -2,8 +2,8 @@
 
     for signal in signals(open_capture(file)): ...
 
-The content of a packet tells its protocol. On the ports of MIKEY (2269) and SAP (9875) broken
-packets are taken for that protocol too.
+The content of a packet identifies its protocol. On the ports of MIKEY (2269) and SAP (9875), broken
+packets count as that protocol too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mikeytool.capture.tcp_streams import MikeyStream, TextStream, whole_message
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.registry import MIKEY_VERSION
 
-# As they are in a flow. That of MIKEY is for UDP and TCP (RFC 3830 10).
+# In the form that they have in a flow. The port of MIKEY is for UDP and TCP (RFC 3830 10).
 _MIKEY_PORT = ((2269).to_bytes(2),)
 _SAP_PORT = ((9875).to_bytes(2),)
 _PORTS = _MIKEY_PORT + _SAP_PORT
@@ -36,7 +36,7 @@ _PORTS = _MIKEY_PORT + _SAP_PORT
 class Signal(NamedTuple):
     """A message that may carry keys, or why it cannot be read, and its place in the capture.
 
-    `moment` is that of its last octet, `flow` as in `frames.Datagram`.
+    `moment` belongs to its last octet; `flow` is as in `frames.Datagram`.
     """
 
     carrier: Carrier | WireError
@@ -56,23 +56,23 @@ class Signal(NamedTuple):
 
 
 class Signalling:
-    """Takes the records of a capture one by one and gives the messages in them."""
+    """Takes the records of a capture one by one and returns the messages in them."""
 
     def __init__(self) -> None:
         self._frames = self._udp = self._tcp = 0
         self._counts: Counter[str] = Counter()
         self.unread: Counter[str] = Counter()
-        """Frames that are not read, by what they are."""
+        """Counts frames that are not read, by kind."""
         self._signals: list[Signal] = []
         self._fragments = Fragments()
         self._streams = TcpStreams(self._open_reader)
 
     @property
     def seen(self) -> Counter[str]:
-        """How many frames, UDP and TCP packets, IP fragments, messages of SIP, RTSP, … there were.
+        """How many frames, UDP and TCP packets, IP fragments, SIP or RTSP messages, … were seen.
 
-        Of packets "cut short" the capture does not have the whole. "TCP streams given up" and
-        "fragmented packets given up" were too many at once.
+        Packets "cut short" are incomplete in the capture. "TCP streams given up" and "fragmented
+        packets given up" exceeded the limits.
         """
         packets = Counter(frames=self._frames, UDP=self._udp, TCP=self._tcp)
         packets["TCP streams given up"] = self._streams.given_up

@@ -1,10 +1,10 @@
 """Messages in TCP streams: SIP (RFC 3261 18.3), RTSP (RFC 2326 10.12), HTTP (RFC 9112 6), MIKEY.
 
-The first octets of a stream tell which it has. After a gap, and in a stream whose beginning
+The first octets of a stream identify its protocol. After a gap, and in a stream whose beginning
 was not captured, reading continues at the next start line.
 
-Readers are generators that wait where they need more octets, so that their code follows the
-format. None looks at an octet more than a few times.
+Readers are generators that pause when they need more octets, so that their code follows the format.
+No reader looks at an octet more than a few times.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from mikeytool.wire.payloads import PAYLOADS
 from mikeytool.wire.registry import MIKEY_VERSION
 
 MAX_LINE = 8192
-"""Octets of a start line."""
+"""The most octets of a start line."""
 MAX_FOREIGN = 1 << 16
 """Octets without a start line after which a stream is ignored."""
 MAX_MIKEY = 1 << 18
-"""Octets of a MIKEY message in a stream; it may have several payloads of 65,535."""
+"""The most octets of a MIKEY message in a stream; it may have several payloads of 65,535."""
 
 _HEADER, _NEXT = 10, 2  # octets of the shortest header, the offset of Next payload in it
 MIKEY_MEDIA_TYPE = "application/mikey"
@@ -43,7 +43,7 @@ Steps = Generator[None, None, None]
 class TextStream(StreamReader):
     """Reads SIP, RTSP and HTTP. Only HTTP bodies of type application/mikey are kept.
 
-    A message that breaks off, at the end or at a gap, is given as far as it goes.
+    A message that breaks off at the end or at a gap is delivered incomplete.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -62,20 +62,20 @@ class TextStream(StreamReader):
         return len(self._octets) + self._chunked
 
     def feed(self, data: bytes, moment: Moment) -> None:
-        """Take the next octets; `moment` is when the last of them was there."""
+        """Take the next octets; `moment` is when the last of them arrived."""
         self._octets += data
         self._moment = moment
         next(self._steps, None)
 
     def lost(self) -> None:
-        """Give what there is of a message, and look for the next start line."""
+        """Deliver the incomplete message, and look for the next start line."""
         self.end()
         self._over = False
         self._octets.clear()
         self._steps = self._read()
 
     def end(self) -> None:
-        """Give what there is of a message."""
+        """Deliver the incomplete message."""
         self._over = True
         next(self._steps, None)
 
@@ -99,8 +99,8 @@ class TextStream(StreamReader):
     def _at_media(self) -> Generator[None, None, bool]:
         """Whether media interleaved with RTSP comes next (RFC 2326 10.12).
 
-        Before the first message the channel after the `$` decides, which has a low number: in
-        text there would be a printable character.
+        Before the first message, the channel after the `$` decides: it has a low number, whereas
+        text would have a printable character.
         """
         if self._octets[0] != _INTERLEAVED or self._last not in (None, "RTSP"):
             return False
@@ -166,7 +166,7 @@ class TextStream(StreamReader):
         return (yield from self._take(len(self._octets)))
 
     def _chunks(self, *, keep: bool) -> Generator[None, None, bytes]:
-        """A chunked body (RFC 9112 7.1); trailer fields are left to be skipped."""
+        """A chunked body (RFC 9112 7.1); trailer fields are left for later."""
         body = bytearray()
         while True:
             line = yield from self._line()
@@ -212,10 +212,10 @@ class TextStream(StreamReader):
 
 
 class MikeyStream(StreamReader):
-    """Reads MIKEY messages that follow each other without anything between.
+    """Reads MIKEY messages that follow each other directly.
 
     A message has no length field and ends with its last payload. With `strict`, for ports other
-    than MIKEY's, octets that are no complete message are ignored.
+    than MIKEY's, octets that do not form a complete message are ignored.
     """
 
     def __init__(self, emit: Emit, *, strict: bool) -> None:
@@ -228,15 +228,15 @@ class MikeyStream(StreamReader):
 
     @property
     def held(self) -> int:
-        """How many octets it holds, the moments at which they came included."""
+        """How many octets it holds, including their moments."""
         return len(self._octets) + PIECE * len(self._ends)
 
     def feed(self, data: bytes, moment: Moment) -> None:
-        """Take the next octets; `moment` is when the last of them was there."""
+        """Take the next octets; `moment` is when the last of them arrived."""
         self._octets += data
         self._ends.append((self._given + len(self._octets), moment))
         # Only when their number has doubled, so that a message in tiny segments is not read
-        # over and over.
+        # repeatedly.
         if len(self._octets) >= self._next_try:
             self._read()
         if len(self._octets) > MAX_MIKEY:
@@ -244,7 +244,7 @@ class MikeyStream(StreamReader):
             self.finished = self._strict
 
     def lost(self) -> None:
-        """Give what there is as a broken message."""
+        """Deliver the octets held as a broken message."""
         self._read()
         if self._octets and not self._strict:
             self._give(bytes(self._octets))
@@ -254,7 +254,7 @@ class MikeyStream(StreamReader):
         self._next_try = 0
 
     def end(self) -> None:
-        """Give what there is as a broken message."""
+        """Deliver the octets held as a broken message."""
         self.lost()
 
     def _read(self) -> None:
@@ -268,7 +268,7 @@ class MikeyStream(StreamReader):
         self.finished = self._strict and at < len(octets) and octets[at] != MIKEY_VERSION
 
     def _give(self, message: bytes) -> None:
-        """Emit a message that is held, with the moment at which its last octet came."""
+        """Emit a held message, with the moment at which its last octet arrived."""
         self._told += len(message)
         while self._ends[0][0] < self._told:
             self._ends.popleft()
@@ -276,8 +276,8 @@ class MikeyStream(StreamReader):
 
 
 def whole_message(data: bytes, at: int = 0) -> int:
-    """Return where the complete MIKEY message ends that begins at an octet; 0 without one."""
-    # Most packets are something else, and are told apart quickly.
+    """Return the end of the complete MIKEY message that begins at `at`; 0 without one."""
+    # Most packets are something else, and are rejected quickly.
     if len(data) - at < _HEADER or data[at] != MIKEY_VERSION or data[at + _NEXT] not in PAYLOADS:
         return 0
     try:

@@ -2,8 +2,8 @@
 
 The form is recognized. Octets that do not occur in text make it binary. Text with an SDP line
 or the start line of a SIP or RTSP message is signalling, in which lines without a message are
-skipped. In any other text every line is a message, and one that is not gives an error in its
-place, so that the lines around it are not lost.
+skipped. In any other text every line should be a message. A line that is not one gives an error in
+its place, so that the lines around it are not lost.
 
 The time is linear in the length of the input: each line is matched by patterns without nested
 repetition, and lines that belong together are joined once.
@@ -24,7 +24,7 @@ from mikeytool.wire.errors import WireError
 
 Format = Literal["b64", "hex", "raw", "sdp"]
 
-# How many octets the common header has at least (RFC 3830 6.1), and their base64 characters.
+# The least octets of the common header (RFC 3830 6.1), and their base64 characters.
 _HEADER_OCTETS = 10
 _HEADER_BASE64 = 14
 
@@ -46,7 +46,7 @@ class FoundMessage(NamedTuple):
 
     `where` describes the place. `line` counts from 1 and is the first of several; `level` is
     "session level" or "media 1 (audio)" for a message in SDP; `uri` is that of a KeyMgmt
-    header. The message may be broken: only its beginning was looked at.
+    header. The message may be broken, since only its beginning was checked.
     """
 
     message: bytes
@@ -57,11 +57,11 @@ class FoundMessage(NamedTuple):
 
 
 def find_messages(data: bytes, *, lines: bool = False) -> list[FoundMessage | WireError]:
-    """Find every MIKEY message in `data`, in order, with an error for each line that is a bad one.
+    """Find every MIKEY message in `data`, in order, with an error for each bad line.
 
-    The form of the input is recognized (see the top of this file). Lines of base64 or hex
-    that are one message cut to a width are joined, as are folded headers (RFC 4567 3.1, 3.2).
-    With `lines` every line is read by itself, and one without a message is an error.
+    The form of the input is recognized (see the top of this file). Lines of base64 or hex that are
+    one wrapped message are joined, as are folded headers (RFC 4567 3.1, 3.2). With `lines` every
+    line is read separately, and one without a message is an error.
 
     Raises WireError when there is nothing to return: the input is empty, or it is
     signalling that carries no MIKEY.
@@ -95,10 +95,10 @@ def format_message(message: bytes, fmt: Format) -> bytes:
 
 
 def _is_binary(data: bytes) -> bool:
-    """Whether the input is no text.
+    """Whether the input is binary rather than text.
 
-    The version is 0x01, and the fields after it are small numbers too. Text has no such octets,
-    so a message with a broken version is told from text as well.
+    The version is 0x01, and the fields after it are small numbers too. Text has no such octets, so
+    even a message with a broken version is recognized as binary.
     """
     return any(octet < 0x20 and octet not in _TEXT_CONTROLS for octet in data[:_HEADER_OCTETS])
 
@@ -107,7 +107,7 @@ _Kind = Literal["skipped", "attribute", "header", "signalling", "encoded", "othe
 
 
 class _Line(NamedTuple):
-    """A line as it is, followed in `parts` by those that continue it, stripped."""
+    """A line; `parts` has it as written, then its continuation lines, stripped."""
 
     number: int
     kind: _Kind
@@ -182,7 +182,7 @@ class _Reader:
         return self._found
 
     def nothing(self) -> WireError:
-        """Make the error that says why nothing was found, and what to do."""
+        """Make the error that says why no message was found, and what to do."""
         if self._crypto:
             return WireError(
                 f"the text holds no a=key-mgmt:mikey attribute but a=crypto in line"
@@ -252,8 +252,8 @@ class _Reader:
         """Take neighbouring lines of hex or base64: one message, or one per line."""
         texts = [line.parts[0].strip() for line in run]
         if self._signalling:
-            # A body or a part of one: only text that begins as a message is one, and the
-            # boundary after a part is no base64.
+            # A body or a part of one: only text that begins like a message counts, and the boundary
+            # after a part is not base64.
             if not begins_message(texts[0]) or len(texts[0]) < _HEADER_BASE64:
                 return
             texts = list(takewhile(lambda text: not text.startswith("--"), texts))
@@ -264,7 +264,7 @@ class _Reader:
             self._read_single(line)
 
     def _take_wrapped(self, run: list[_Line], texts: list[str]) -> bool:
-        """Take lines that look like one message; False for two that are not one."""
+        """Take lines that look like one message; returns False for two lines that are not."""
         where = f"lines {run[0].number} to {run[-1].number}"
         # Spaces are allowed in hex, and show where a `0x` begins.
         joined = " ".join(texts) if texts[0].startswith("0") else "".join(texts)

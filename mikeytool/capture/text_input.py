@@ -1,8 +1,8 @@
 """Messages from inputs of any length.
 
-An input longer than a megabyte, in the first of which every line is a message, is read line by
-line in constant memory. Everything else (short inputs, signalling, hex or base64 cut to a
-width) is read by `find_messages` at once.
+An input longer than a megabyte is read line by line in constant memory, if every line in its first
+megabyte is a message. Everything else (short inputs, signalling, wrapped hex or base64) is read by
+`find_messages` at once.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from mikeytool.capture.text import FoundMessage, find_messages
 from mikeytool.wire.errors import WireError
 
 BLOCK = 1 << 20
-"""Octets that are read at a time."""
+"""How many octets are read at a time."""
 MAX_WHOLE = 1 << 24
-"""Octets of an input that is not one message a line."""
+"""The most octets of an input that is not one message per line."""
 
 # Base64 of version 1 as programs write it: decoded here, as `read_text` would do it.
 _PLAIN = re.compile(rb"A[Q-Za-f][A-Za-z0-9+/]*={0,2}")
@@ -28,10 +28,10 @@ _FIRST = re.compile(r"\bline 1\b")
 
 
 def stream_messages(source: BinaryIO, *, lines: bool = False) -> Iterator[FoundMessage | WireError]:
-    """Find every MIKEY message in `source`, with a WireError for each line that is a bad one.
+    """Find every MIKEY message in `source`, with a WireError for each bad line.
 
-    Results, `lines` and errors are those of `find_messages`. Raises WireError for an input that
-    has to be read at once and is longer than MAX_WHOLE.
+    Results, `lines` and errors are those of `find_messages`. Raises WireError for an input longer
+    than MAX_WHOLE that has to be read at once.
     """
     head = source.read(BLOCK)
     if len(head) < BLOCK or not _is_one_a_line(head, lines):

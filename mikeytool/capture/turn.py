@@ -2,9 +2,9 @@
 
     relayed = Turn().read(flow, payload)
 
-is the packet inside and the flow that it belongs to, or None. Its ends are the client and the
-peer where TURN names the peer, in an indication or in an earlier ChannelBind request, else
-those of the datagram.
+is the flow and the packet inside, or None. The ends of the flow are the client and the peer if TURN
+names the peer, in an indication or in an earlier ChannelBind request; otherwise they are the ends
+of the datagram.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Turn:
 
 
 def is_stun(data: bytes) -> bool:
-    """Whether octets begin as a STUN message does."""
+    """Whether octets begin like a STUN message."""
     return len(data) >= STUN_HEADER and data[0] < 4 and data[4:8] == COOKIE
 
 
@@ -99,7 +99,7 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _address(value: bytes, message: bytes) -> bytes:
-    """Address and port of an XOR-PEER-ADDRESS (RFC 8489 14.2); none if it has none."""
+    """Address and port of an XOR-PEER-ADDRESS (RFC 8489 14.2); empty if it has none."""
     size = {1: 4, 2: 16}.get(value[1]) if len(value) > 1 else None
     if size is None or len(value) != 4 + size:
         return b""

@@ -64,7 +64,7 @@ def radiotap(raw: bytes, at: int, end: int, layers: list[Layer]) -> Found:
 
 
 def prism(raw: bytes, at: int, end: int, layers: list[Layer]) -> Found:
-    """The header of Prism cards or of AVS, which says how long it is in its own byte order."""
+    """The header of Prism cards or of AVS, which has its length in its own byte order."""
     if end - at < 8:
         return None
     order = ">" if raw[at : at + 2] == b"\x80\x21" else "<"

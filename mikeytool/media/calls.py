@@ -25,11 +25,11 @@ from mikeytool.wire.errors import WireError
 from mikeytool.wire.message_types import KMS_EXCHANGES
 
 MAX_SIGNALLED = 1 << 18
-"""Contexts of a capture that are kept."""
+"""The most keys kept for one capture."""
 MAX_EARLIER = 16
-"""Messages of one crypto session bundle that are kept."""
+"""The most messages kept for one crypto session bundle."""
 MAX_KMS_MESSAGES = 1 << 12
-"""Messages with a KMS that are kept."""
+"""The most messages with a KMS that are kept."""
 _CSB_ID = slice(4, 8)  # in the common header (RFC 3830 6.1)
 
 
@@ -37,8 +37,8 @@ class Calls(NamedTuple):
     """What the signalling of a capture sets up.
 
     `keys` are in order of the frames that carry their keys. `kms_messages` are the MIKEY
-    messages with a KMS, which may hold keys of tickets. `left_out` counts what was beyond
-    the bounds. `times` are those of the frames.
+    messages with a KMS, which may hold keys of tickets. `left_out` counts what exceeded the bounds.
+    `times` has the time of each frame.
     """
 
     keys: list[SignalledKey]
@@ -47,7 +47,7 @@ class Calls(NamedTuple):
     times: dict[int, int | None]
 
     def count_by_time(self) -> None:
-        """Make positions times, for media in another file; what has no time comes first."""
+        """Turn positions into times, for media in another file; keys without a time come first."""
 
         def time_of(frame: int) -> int:
             return self.times.get(frame) or 1
@@ -61,7 +61,7 @@ class Calls(NamedTuple):
 def read_calls(records: Iterable[Record]) -> Calls:
     """Read the signalling of a capture, `open_capture(file)`, to its end.
 
-    If the file is broken, what comes before the fault counts.
+    If the file is broken, everything before the fault is still used.
     """
     reader = _Reader()
     try:
@@ -82,7 +82,7 @@ class _Described(NamedTuple):
 
 
 class _Reader:
-    """Takes signals; when all are there, it knows which belong together."""
+    """Collects signals, and works out at the end which ones belong together."""
 
     def __init__(self) -> None:
         self._described: list[_Described] = []
@@ -117,7 +117,7 @@ class _Reader:
         """Every key, in order of frames."""
         dialogs, rtsp = Dialogs(), RtspSessions()
         found: list[SignalledKey] = []
-        # Each side of a TCP connection is read for itself, and may be ahead of the other.
+        # Each side of a TCP connection is read separately, and may be ahead of the other.
         self._described.sort(key=lambda one: one.moment.frame)
         for moment, message, flow, sections in self._described:
             if isinstance(message, SipMessage):
@@ -146,9 +146,9 @@ class _Reader:
 
 
 def _useful(found: list[SignalledKey]) -> Iterator[SignalledKey]:
-    """Contexts without those that say again what the last one said of the same ends.
+    """Drop keys that only repeat the last key for the same ends.
 
-    One without keys counts where its call has keys beside it.
+    An entry without keys counts only if its call has other entries with keys.
     """
     keyed = {key.call for key in found if key.content is not None}
     last: dict[tuple[object, ...], SignalledKey] = {}
@@ -176,7 +176,7 @@ def _says_same(before: SignalledKey, key: SignalledKey) -> bool:
 
 
 class _Bundles:
-    """Remembers messages by their CSB ID: what a message answers came before it."""
+    """Remembers messages by CSB ID, so that an answer can be matched with earlier messages."""
 
     def __init__(self) -> None:
         self._messages: dict[bytes, list[bytes]] = {}
@@ -188,6 +188,6 @@ class _Bundles:
             known.append(message)
 
     def before(self, message: bytes) -> tuple[bytes, ...]:
-        """The messages with its CSB ID before its first appearance, oldest first, each once."""
+        """The messages with the same CSB ID that came before it, oldest first, each once."""
         known = self._messages.get(message[_CSB_ID], [])
         return tuple(known[: known.index(message)] if message in known else known)

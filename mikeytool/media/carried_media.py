@@ -1,6 +1,6 @@
-"""Media that leaves a TCP connection: its octets are cut out, and datagrams put in their place.
+"""Moves media out of a TCP connection: its octets are replaced with UDP datagrams.
 
-What else is in the connection stays, segment by segment, with the sequence numbers that it has.
+Everything else in the connection stays, segment by segment, with unchanged sequence numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FLAGS = 0x07  # FIN, SYN, RST
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """A TCP segment of a batch: where it is in what is written, and what comes behind it."""
+    """A TCP segment of a batch: its place in the output, and the records to write after it."""
 
     record: Record
     found: Datagram
@@ -51,9 +51,9 @@ class CarriedMedia:
         self._moved: dict[bytes, list[tuple[int, int]]] = {}
 
     def add(self, record: Record, found: Datagram, frame: bytes, place: int) -> Iterator[Carried]:
-        """Take a segment; gives the packets that it completes, each with where it is to go.
+        """Take a segment; yields each packet that it completes, with the segment to put it after.
 
-        `frame` is the frame as it is written otherwise, at `place` of the batch.
+        `frame` is the frame that is written at `place` in the batch if no packet is moved.
         """
         self._last = self._segments[record.number] = Segment(record, found, frame, place)
         moment = Moment(record.number, record.time)
@@ -68,7 +68,7 @@ class CarriedMedia:
                 yield packet, segment
 
     def move(self, packet: CarriedPacket, segment: Segment, clear: bytes | None) -> None:
-        """Take a packet out of its connection, and write what it became, if anything."""
+        """Take a packet out of its connection, and write the resulting packet, if there is one."""
         connection = without_channel(segment.found.flow)
         self._moved.setdefault(connection, []).append((packet.seq, packet.length))
         if clear is not None:
@@ -77,7 +77,7 @@ class CarriedMedia:
             segment.behind.append(self._capture.rewritten(record, frame))
 
     def finish(self, out: list[bytes]) -> None:
-        """Write the segments of a batch that have changed, each at its place."""
+        """Write the changed segments of a batch, each at its place."""
         ranges = {flow: _Ranges(moved) for flow, moved in self._moved.items()}
         for segment in self._segments.values():
             moved = ranges.get(segment.found.flow)
@@ -90,7 +90,7 @@ class CarriedMedia:
         self._last = None
 
     def _without(self, segment: Segment, moved: _Ranges) -> list[bytes] | None:
-        """The records that are left of a segment; None where all is."""
+        """The records that remain of a segment; None if it is unchanged."""
         found, record = segment.found, segment.record
         size = found.end - found.start
         kept = list(moved.others(segment.seq, size))
@@ -123,7 +123,7 @@ class _Ranges:
         self._ranges = sorted((self._ahead(seq), length) for seq, length in ranges)
 
     def others(self, seq: int, size: int) -> Iterator[tuple[int, int]]:
-        """What of `size` octets from `seq` on is in none of them: begin and end, from 0."""
+        """The parts of `size` octets from `seq` on that are in no range: begin and end, from 0."""
         first = self._ahead(seq)
         at = first
         for begin, length in self._ranges[max(bisect_right(self._ranges, (first, 0)) - 1, 0) :]:

@@ -1,4 +1,4 @@
-"""Which keys the packets of a flow may belong to.
+"""Chooses the keys that the packets of a flow may belong to.
 
 `KeyIndex` finds them by the ends of the flow, without going through all of them.
 """
@@ -15,15 +15,15 @@ from mikeytool.media.dialogs import FOREVER
 from mikeytool.media.signalled_keys import SignalledKey
 
 MAX_CANDIDATES = 32
-"""Contexts that are tried on the packets of a flow for its ends."""
+"""The most keys that are tried on a flow because their ends fit."""
 _BEHIND, _AHEAD = 64, 16
-"""Of those that share an end, so many that began before and after a position are looked at."""
+"""How many keys with a shared end are considered before and after a position."""
 
 
 class _Fit(NamedTuple):
-    """A key that may be that of a flow; `ends` says how well its ends fit, 0 best.
+    """A key that may belong to a flow; `ends` says how well its ends fit, 0 is best.
 
-    `is_vague` says that they hardly tell anything.
+    `is_vague` says that the ends are weak evidence.
     """
 
     is_vague: bool
@@ -32,7 +32,7 @@ class _Fit(NamedTuple):
 
 
 class _Shared:
-    """Contexts that share an end, in order of the frames from which on they count."""
+    """Keys that share an end, ordered by the frame at which each begins."""
 
     __slots__ = ("_begins", "_keys")
 
@@ -46,7 +46,7 @@ class _Shared:
         self._begins = None
 
     def near(self, position: int) -> list[SignalledKey]:
-        """Those that began around a position."""
+        """The keys that began around a position."""
         if len(self._keys) <= _AHEAD:
             return self._keys
         if self._begins is None:
@@ -70,9 +70,9 @@ class KeyIndex:
     def candidates(self, flow: bytes, ssrc: bytes, position: int) -> list[SignalledKey]:
         """The keys whose ends fit a flow, the likeliest at a position first.
 
-        `flow` is as in `frames.Datagram`. In order: both ends fit, one does, the signalling
-        names the SSRC, or the port is all that is known of an end; within each: in use, next
-        to come, replaced or ended, only offered.
+        `flow` is as in `frames.Datagram`. The order is: both ends fit, one end fits, the signalling
+        names the SSRC, only the port of an end is known. Within each group: in use, next to come,
+        replaced or ended, only offered.
         """
         source, destination = source_of(flow), destination_of(flow)
         there = _found(self._to, destination, position)
@@ -93,9 +93,10 @@ class KeyIndex:
         return _ordered(fits, position)[:MAX_CANDIDATES]
 
     def strangers(self, flow: bytes, position: int) -> Iterator[SignalledKey]:
-        """Contexts whose ends do not fit a flow, which may come from behind a NAT.
+        """Keys whose ends do not fit a flow, in case the flow comes from behind a NAT.
 
-        Those first that share a port, then an address, then any that count at the position.
+        Keys that share a port come first, then keys that share an address, then any others that are
+        valid at the position.
         """
         source, destination = source_of(flow), destination_of(flow)
         seen: set[int] = set()
@@ -140,9 +141,9 @@ def _found(index: dict[bytes, _Shared], end: bytes, position: int) -> list[Signa
 def _ordered(fits: list[_Fit], position: int) -> list[SignalledKey]:
     """The keys, the likeliest at a position first, each once.
 
-    In use are those that were taken last, of those whose ends fit as well; others that
-    were taken before them are replaced, also if they are of another call. Those that are
-    taken first behind the position are next.
+    Among keys whose ends fit equally well, those accepted last are in use. Keys accepted earlier
+    count as replaced, even if they belong to another call. The first keys accepted after the
+    position are next.
     """
     around: dict[tuple[bool, int], tuple[SignalledKey | None, int]] = {}
     for is_vague, ends, key in fits:
@@ -157,10 +158,10 @@ def _ordered(fits: list[_Fit], position: int) -> list[SignalledKey]:
 
 
 class _Class(IntEnum):
-    """How a key stands to the packets at a position, the likeliest first.
+    """The state of a key relative to a position, the likeliest first.
 
-    What was offered with the keys in use or after them, and of which no answer was captured,
-    may have replaced them: it comes before what they have replaced.
+    An offer made with the keys in use or after them, whose answer was not captured, may have
+    replaced them. It ranks above the keys that they replaced.
     """
 
     IN_USE = 0
@@ -173,7 +174,7 @@ class _Class(IntEnum):
 def _rank(
     fit: _Fit, position: int, newest: SignalledKey | None, soonest: int
 ) -> tuple[_Class, int, int, int]:
-    """How likely a key is, the least first.
+    """Sort key of a key's likelihood: the lowest value is the likeliest.
 
     `newest` is the key in use, `soonest` the position of the next answer.
     """
@@ -195,15 +196,15 @@ def _begins(key: SignalledKey) -> int:
 
 
 def _like(port: bytes) -> bytes:
-    """The key of a port of a known end, whatever the address."""
+    """The index key for the port of a known end, at any address."""
     return b":" + port
 
 
 def _at(address: bytes) -> bytes:
-    """The key of the address of a known end, whatever the port."""
+    """The index key for the address of a known end, at any port."""
     return b"@" + address
 
 
 def _name(ssrc: bytes) -> bytes:
-    """The key of an SSRC."""
+    """The index key for an SSRC."""
     return b"ssrc:" + ssrc

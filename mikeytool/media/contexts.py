@@ -19,20 +19,19 @@ if TYPE_CHECKING:
     from mikeytool.media.signalled_keys import SignalledKey
 
 Process = Callable[[bytes, str, str], bytes]
-"""Protects or opens a packet, which comes with its source and its destination as text.
-
-Raises MikeyError for one that fails.
+"""Protects or opens a packet, given its source and destination as text. Raises MikeyError if that
+fails.
 """
 SHORTEST_TAG = 4
-"""Octets of a tag that verifies a packet; what has a shorter one is opened, but not verified."""
+"""The shortest tag, in octets, that verifies a packet. With a shorter one it is only decrypted."""
 
 
 @dataclass(frozen=True)
 class SenderContext:
-    """A key to encrypt with, and the SSRCs that it is for, None for all.
+    """A key to encrypt with, and its SSRCs; None means all.
 
-    `name` is that of the key in the report; without one the context encrypts nothing and only
-    says why.
+    `name` is the key's name in the report. A context without a name encrypts nothing and only says
+    why.
     """
 
     name: str
@@ -41,20 +40,20 @@ class SenderContext:
     ssrcs: frozenset[int] | None = None
 
     def takes(self, ssrc: int) -> bool:
-        """Whether packets of an SSRC are for it."""
+        """Whether it handles the packets of an SSRC."""
         return self.ssrcs is None or ssrc in self.ssrcs
 
 
 class ReceiverContext:
-    """A key to decrypt with, or several that replace each other, and what they are for.
+    """A key to decrypt with, or several that replace each other, and the SSRCs they cover.
 
-    `name` is that of the key in the report. `ssrcs` are the SSRCs that it is for, None for
-    all but those `barred`. `signalled` is the key in the signalling that it was made of,
-    None for one that was given. With `is_guess` another suite has the same key, and only the
-    answer, which was not captured, would tell which of the two was meant.
+    `name` is the key's name in the report. `ssrcs` are the SSRCs that it covers; None means all
+    except those `barred`. `signalled` is the key in the signalling that it was made from, None for
+    a key given by the caller. `is_guess` means that another suite has the same key, and the answer
+    that would have chosen between them was not captured.
 
-    Its receiver is made when the first packet comes. After `release` the next one begins
-    with the rollover counters that the last one had.
+    The receiver is made when the first packet arrives. After `release` the next receiver starts
+    with the rollover counters of the last one.
     """
 
     __slots__ = (
@@ -76,7 +75,7 @@ class ReceiverContext:
         window: int | None = None,
         rocs: Mapping[int, int] | None = None,
     ) -> None:
-        """Take keys of a suite; `window` and `rocs` are those that come with the keys.
+        """Take keys of a suite; `window` and `rocs` are the values that come with the keys.
 
         The rest is as in `Receiver`. Raises UsageError for a key or salt of the wrong length.
         """
@@ -95,7 +94,7 @@ class ReceiverContext:
 
     @property
     def verifies(self) -> bool:
-        """Whether a packet that it opens is proved to be under its key."""
+        """Whether opening a packet proves that the packet was protected with its key."""
         return self.suite.rtp_tag_length >= SHORTEST_TAG
 
     @property
@@ -105,7 +104,7 @@ class ReceiverContext:
 
     @property
     def receiver(self) -> Receiver:
-        """What verifies and decrypts; its `searches` is off. Raises UsageError as it does."""
+        """The receiver, with `searches` off. Raises the UsageErrors of `Receiver`."""
         if self._receiver is None:
             owned, mki, window, budget = self._options
             self._receiver = Receiver(
@@ -116,18 +115,18 @@ class ReceiverContext:
         return self._receiver
 
     def release(self) -> None:
-        """Give the receiver up, with all that it knows of packets but their ROCs."""
+        """Discard the receiver and its state, except the ROCs."""
         if self._receiver is not None:
             for ssrc, (rtp, _) in self._receiver.highest.items():
                 self._rocs[ssrc] = max(rtp, 0) >> 16
             self._receiver = None
 
     def takes(self, ssrc: int) -> bool:
-        """Whether packets of an SSRC are for it."""
+        """Whether it handles the packets of an SSRC."""
         return ssrc not in self.barred if self.ssrcs is None else ssrc in self.ssrcs
 
     def has_keys_of(self, other: ReceiverContext) -> bool:
-        """Whether it opens what another one opens."""
+        """Whether it has the same keys as another context."""
         return (self.suite, self.master_keys) == (other.suite, other.master_keys)
 
 

@@ -1,4 +1,4 @@
-"""Which key a packet goes to, decided once for all packets of an SSRC in a flow."""
+"""Decides which key handles a packet, once for all packets of an SSRC in a flow."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mikeytool.media.settings import Settings
 from mikeytool.wire.errors import MikeyError, Refused
 
 MAX_ROUTES = 1 << 14
-"""Routes that are kept; beyond them those are given up that nothing came through of late."""
+"""The most routes kept; beyond that, routes without recent packets are dropped."""
 CUT = "the capture has only the beginning of it; capture with a longer snaplen"
 _SHOWN = 8
 _NEAR = 100  # sequence numbers
 _END_OF_BATCH = 64
-"""Packets at the end of a batch, of which nobody knows yet what follows them."""
+"""Packets at the end of a batch, whose successors have not been read yet."""
 
 
 class Route:
-    """The packets of one SSRC in one flow, and what they go through.
+    """The packets of one SSRC in one flow, and the function that processes them.
 
-    `process` is None while it is not known which context opens them, or if none is to.
-    `misses` counts the packets since the last that was opened, `next_change` is the frame
-    from which on another key will be in use, None for never. `first_time` and
-    `last_time` are those of the packets opened, `last_frame` is the number of the last.
+    `process` is None while the context is unknown, or if no context should open them. `misses`
+    counts the packets since the last one that was opened. `next_change` is the frame at which
+    another key comes into use, None for never. `first_time` and `last_time` are the times of the
+    first and last packet opened, and `last_frame` is the frame number of the last.
     """
 
     __slots__ = (
@@ -69,7 +69,7 @@ class Route:
 
 
 class Demux(ABC):
-    """The routes of a run. `known` has them by flow and SSRC, both as octets."""
+    """The routes of a run. `known` maps flow and SSRC, both as octets, to a route."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Demux(ABC):
         self._near: dict[bytes, bool] = {}
 
     def add(self, flow: bytes, ssrc: bytes) -> Route:
-        """Make the route of an SSRC that was not in this flow before."""
+        """Make the route of an SSRC that is new in this flow."""
         source = endpoint(source_of(flow)) if flow else ""
         destination = endpoint(destination_of(flow)) if flow else ""
         report = self._report.stream(int.from_bytes(ssrc), destination)
@@ -108,23 +108,23 @@ class Demux(ABC):
         batch: Sequence[Record],
         failure: MikeyError | None = None,
     ) -> bytes | None:
-        """Process a packet of a route whose context is not known; None to leave it as it is.
+        """Process a packet of a route whose context is unknown; None leaves the packet as it is.
 
-        `failure` is what the route's own context has raised, if it has one. `batch` are the
-        records around that of the packet. Raises MikeyError for a packet that fails.
+        `failure` is the error that the route's own context raised, if it has one. `batch` has the
+        records around the packet's own. Raises MikeyError for a packet that fails.
         """
 
     def refuse_cut(self, route: Route, batch: Sequence[Record]) -> None:
-        """Raise Refused for a packet that the capture has not all of, if its flow has a key."""
+        """Raise Refused for a packet that the capture cut short, if its flow has a key."""
         if route.process is not None or self._contexts(route, batch):
             raise Refused(CUT)
 
     def _contexts(
         self, route: Route, batch: Sequence[Record]
     ) -> list[SenderContext | ReceiverContext]:
-        """The given contexts that are for a route; one that names the SSRC goes before others.
+        """The given contexts that cover a route; contexts that name the SSRC come first.
 
-        Raises Refused where there are keys for its flow, but not for its SSRC.
+        Raises Refused if there are keys for the flow but none for the SSRC.
         """
         found = self._taking(route.flow, route.ssrc)
         if found:
@@ -152,7 +152,7 @@ class Demux(ABC):
         self._ends_with_keys.update((source_of(flow), destination_of(flow)))
 
     def _look_ahead(self, batch: Sequence[Record]) -> None:
-        """Find the ends with keys among the packets of a batch, those to come included."""
+        """Find the ends with keys in the whole batch, including packets not yet processed."""
         if self._seen is batch:
             return
         self._seen = batch
@@ -161,7 +161,7 @@ class Demux(ABC):
                 self._key_ends(flow)
 
     def _refusal(self, flow: bytes, ssrc: bytes) -> str:
-        """Why an SSRC is turned away where its flow has keys; empty where it has none."""
+        """Why an SSRC is refused although its flow has keys; empty if the flow has none."""
         has_keys = (
             self._given
             and self._flows.accepts(flow)
@@ -183,7 +183,7 @@ class Demux(ABC):
         return f"SSRC 0x{ssrc.hex()} is not allowed; allowed is {shown or 'none'}{more}"
 
     def _give_up(self) -> None:
-        """Forget the routes that nothing came through since the last time, or else any half."""
+        """Drop the routes without packets since the last call; if there are none, drop any half."""
         idle = [key for key, route in self.known.items() if route.last_frame == route.seen_frame]
         for key in idle or list(self.known)[: MAX_ROUTES // 2]:
             del self.known[key]
@@ -191,9 +191,9 @@ class Demux(ABC):
             route.seen_frame = route.last_frame
 
     def _looks_like_rtp(self, route: Route, record: Record, batch: Sequence[Record]) -> bool:
-        """Whether the batch has another packet of a route that may follow this one.
+        """Whether the batch has another packet of the route that may follow this one.
 
-        That is one of near sequence number and the same payload type.
+        Such a packet has a nearby sequence number and the same payload type.
         """
         if route.looks_like_rtp or not route.flow:
             return True
@@ -208,7 +208,7 @@ class Demux(ABC):
 
 
 class SenderDemux(Demux):
-    """Encrypts: what a packet goes to is settled by its SSRC."""
+    """Encrypts: the SSRC of a packet determines its key."""
 
     def process(
         self,
@@ -218,7 +218,7 @@ class SenderDemux(Demux):
         batch: Sequence[Record],
         failure: MikeyError | None = None,
     ) -> bytes | None:
-        """Process the first packet of a route, or one that nothing is for."""
+        """Process the first packet of a route, or a packet that no key covers."""
         if failure is not None:
             raise failure
         for context in self._contexts(route, batch):
@@ -244,7 +244,7 @@ def _ssrc(packet: bytes) -> bytes:
 
 
 def _near(batch: Sequence[Record]) -> dict[bytes, bool]:
-    """Of each flow and SSRC of RTP in a batch, whether two packets of it may follow another."""
+    """For each RTP flow and SSRC in a batch: whether two of its packets may be consecutive."""
     found: dict[bytes, bool] = {}
     last: dict[bytes, tuple[int, int]] = {}
     for flow, packet in _media(batch):

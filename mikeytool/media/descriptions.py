@@ -1,6 +1,6 @@
-"""Signalling of media that was decrypted: where it says RTP/SAVP, it has to say RTP/AVP now.
+"""Rewrites the signalling of decrypted media: RTP/SAVP has to become RTP/AVP.
 
-Without that other programs take the clear packets in the same file for SRTP.
+Otherwise other programs take the clear packets in the same file for SRTP.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class ClearDescriptions:
     """Rewrites the signalling of calls whose media has a key."""
 
     def __init__(self, calls: Set[str], *, has_rtsp: bool) -> None:
-        """Take the Call-IDs of SIP; in RTSP every message counts, if any session has a key."""
+        """Take the Call-IDs of SIP; RTSP messages are all rewritten if any session has a key."""
         self._calls = calls
         self._has_rtsp = has_rtsp
         self._connections: set[bytes] = set()
 
     def datagram(self, payload: bytes) -> bytes | None:
-        """The SIP message in a datagram as it is to be; None if it stays as it is."""
+        """The rewritten SIP message of a datagram; None if it does not change."""
         if _SECURE not in payload or not self._is_meant(payload):
             return None
         blank = _BLANK.search(payload)
@@ -43,7 +43,7 @@ class ClearDescriptions:
         return head + clear if shorter else None
 
     def segment(self, flow: bytes, payload: bytes) -> bytes | None:
-        """The octets of a TCP segment as they are to be, as many; None if they stay."""
+        """The rewritten octets of a TCP segment, same length; None if they do not change."""
         if self._has_rtsp and _RTSP.match(payload):
             self._connections.add(flow)
         if _SECURE not in payload:

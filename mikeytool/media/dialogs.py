@@ -1,9 +1,9 @@
-"""SIP dialogs, as far as their offers and answers go (RFC 3261, 3264, 6337, 3262, 3311).
+"""The offers and answers of SIP dialogs (RFC 3261, 3264, 6337, 3262, 3311).
 
 `Dialogs` takes the SIP messages of a capture in order of their frames and gives a
 `Negotiation` for each answer to each offer, and for each offer without one. An offer is in
-an INVITE, UPDATE or PRACK, or in a response to an INVITE without one; its answer in the
-response, or in ACK or PRACK. A refusal takes it back; BYE ends what was agreed on.
+an INVITE, UPDATE or PRACK, or in a response to an INVITE without one; its answer is in the
+response, or in ACK or PRACK. A refusal withdraws the offer; BYE ends what was agreed on.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.sdp import Section
 
 FOREVER = 1 << 62
-"""In place of a frame: after all of them."""
+"""Used as a frame number that is after every frame."""
 MAX_FORKS = 16
-"""Answers to one offer that are kept."""
+"""The most answers kept for one offer."""
 MAX_NEGOTIATIONS = 1 << 17
 
 METHODS = frozenset(("INVITE", "ACK", "PRACK", "UPDATE", "BYE", "CANCEL"))
-"""The methods of a dialog that say something of its media."""
+"""The methods that affect the media of a dialog."""
 _TAG = re.compile(r";\s*tag\s*=\s*([^;,\s>]{1,256})", re.IGNORECASE)
 
 
@@ -40,11 +40,11 @@ class Description(NamedTuple):
 class Negotiation:
     """An offer, one answer to it or none, and the frames between which it holds.
 
-    `offerer` and `answerer` are the tags of the two sides. `taken` is the frame of the answer,
-    0 without one; `ended` that of what ended it, which `end` names: "BYE", "CANCEL", the
-    status code of a refusal, or "other answer" where another fork or another answer of the
-    same side counts. An offer that was refused has no answer and an `end`. `before` is the
-    last description of the other side in the dialog, where the answer was not captured.
+    `offerer` and `answerer` are the tags of the two sides. `taken` is the frame of the answer, 0
+    without one. `ended` is the frame of the message that ended it, and `end` names that message:
+    "BYE", "CANCEL", the status code of a refusal, or "other answer" if another fork or a later
+    answer of the same side replaced it. A refused offer has an `end` but no answer. If the answer
+    was not captured, `before` is the last description of the other side in the dialog.
     """
 
     call: str
@@ -60,21 +60,21 @@ class Negotiation:
 
     @property
     def refusal(self) -> str:
-        """What took the offer back, empty if nothing did: to hang up says nothing of it."""
+        """What withdrew the offer; empty if nothing did. Hanging up does not withdraw it."""
         is_refused = self.answer is None and self.end not in ("BYE", "other answer")
         return self.end if is_refused else ""
 
     def close(self, frame: int, end: str) -> None:
-        """End it at a frame, unless it has ended before."""
+        """End it at a frame, unless it has already ended."""
         if self.ended == FOREVER:
             self.ended, self.end = frame, end
 
 
 class SipMessage(NamedTuple):
-    """What counts of a SIP message.
+    """The relevant parts of a SIP message.
 
-    `call` is its Call-ID, `number` that of CSeq, `via` the topmost, `rack` the words of RAck,
-    `hosts` the addresses between which it went, `sections` the description in its body.
+    `call` is its Call-ID, `number` the number in CSeq, `via` the topmost Via, `rack` the words of
+    RAck, `hosts` the two addresses it went between, `sections` the description in its body.
     """
 
     call: str
@@ -114,10 +114,10 @@ class SipMessage(NamedTuple):
 class _Transaction:
     """An INVITE, UPDATE or PRACK and its responses (RFC 3261 17).
 
-    `made` are the negotiations about the offer in the request, by the tag of the answering
-    side; `open` is the one without an answer. `asked` are those about offers in responses, by
-    the tag of the responding side. `early` are the tags of provisional responses, `confirmed`
-    those of 2xx, `noticed` those of dialogs whose answer was not captured.
+    `made` has the negotiations for the offer in the request, by the tag of the answering side;
+    `open` is the one without an answer. `asked` has the negotiations for offers in responses, by
+    the tag of the responding side. `early` has the tags of provisional responses, `confirmed` the
+    tags of 2xx responses, `noticed` the tags of dialogs whose answer was not captured.
     """
 
     request: SipMessage | None
@@ -141,9 +141,9 @@ _Key = tuple[str, str, str]  # method, number, topmost Via
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """What has one Call-ID: transactions on every hop that was captured.
+    """Everything with one Call-ID: its transactions on every captured hop.
 
-    `dialogs` are those that begin dialogs.
+    `dialogs` are the transactions that begin dialogs.
     """
 
     negotiations: list[Negotiation] = field(default_factory=list)
@@ -153,7 +153,7 @@ class _Call:
     by_hosts: dict[tuple[str, str, frozenset[bytes]], _Transaction] = field(default_factory=dict)
 
     def keep(self, message: SipMessage, transaction: _Transaction) -> None:
-        """Remember a transaction in every way in which it may be looked for."""
+        """Remember a transaction under every key that `find` uses."""
         method, number, via = key = (message.method, message.number, message.via)
         self.transactions[key, message.hosts] = transaction
         if method == "INVITE" and transaction.begins_dialog:
@@ -162,7 +162,7 @@ class _Call:
         self.by_hosts[method, number, message.hosts] = transaction
 
     def find(self, message: SipMessage, method: str = "") -> _Transaction | None:
-        """The transaction of a message: by its branch on this hop, on any, or by its hosts."""
+        """The transaction of a message: by its branch on this hop, on any hop, or by its hosts."""
         method = method or message.method
         key = (method, message.number, message.via)
         return (
@@ -174,7 +174,7 @@ class _Call:
     def offered(self, number: str, message: SipMessage) -> Negotiation | None:
         """The offer in a response to the INVITE of this number that awaits its answer.
 
-        An ACK need not go the way of the INVITE.
+        An ACK need not take the same route as the INVITE.
         """
         found = [
             negotiation
@@ -210,7 +210,7 @@ class Dialogs:
             self._response(name, call, message)
 
     def negotiations(self) -> Iterator[Negotiation]:
-        """All of them, those of a call together, in the order of the offers."""
+        """All negotiations, grouped by call, in the order of the offers."""
         for call in self._calls.values():
             for transaction in call.transactions.values():
                 if transaction.cancelled and not transaction.confirmed:
@@ -238,10 +238,7 @@ class Dialogs:
             self._begin(name, call, message)
 
     def _notice(self, call: _Call, message: SipMessage) -> None:
-        """In a dialog whose answer was not captured, the offer stays without one.
-
-        What other forks have answered says nothing of it.
-        """
+        """Note a dialog whose answer was not captured: its offer stays unanswered."""
         for transaction in call.dialogs:
             first = transaction.open
             if first is None or first.answer is None:
@@ -255,7 +252,7 @@ class Dialogs:
                 self._keep(call, unanswered)
 
     def _begin(self, name: str, call: _Call, message: SipMessage) -> None:
-        """Take an INVITE, UPDATE or PRACK, unless it is only sent again."""
+        """Take an INVITE, UPDATE or PRACK, unless it is a retransmission."""
         key = (message.method, message.number, message.via)
         known = call.transactions.get((key, message.hosts))
         if known is not None and (
@@ -283,7 +280,7 @@ class Dialogs:
     def _response(self, name: str, call: _Call, message: SipMessage) -> None:
         transaction = call.find(message)
         if transaction is None:
-            # The request was not captured: an offer that this answers is not known.
+            # The request was not captured, so the offer that this answers is unknown.
             transaction = _Transaction(None, message.hosts)
             call.keep(message, transaction)
         status = message.status or 0
@@ -305,7 +302,7 @@ class Dialogs:
     def _answer(
         self, call: _Call, transaction: _Transaction, first: Negotiation, message: SipMessage
     ) -> None:
-        """Take the answer to the offer in a request; that of another fork is one more."""
+        """Take the answer to the offer in a request; an answer from another fork is added."""
         known = transaction.made.get(message.to_tag)
         if known is not None:
             if known.answer is not None and known.answer.sections == message.sections:
@@ -323,7 +320,7 @@ class Dialogs:
     def _offer(
         self, name: str, call: _Call, transaction: _Transaction, message: SipMessage
     ) -> None:
-        """Take the offer in a response; what repeats it is none, nor is what comes behind it."""
+        """Take the offer in a response; repetitions and later descriptions are not offers."""
         known = transaction.asked.get(message.to_tag)
         if known is not None and (
             known.answer is not None or known.offer.sections == message.sections
@@ -344,7 +341,7 @@ class Dialogs:
 
 
 def _last_description(earlier: list[Negotiation], negotiation: Negotiation) -> Description | None:
-    """What the side that is to answer has said of itself in the dialog before."""
+    """The last description that the answering side sent earlier in the dialog."""
     side = negotiation.answerer
     for one in reversed(earlier[-MAX_FORKS:]):
         if one.answer is not None and {one.offerer, one.answerer} == {negotiation.offerer, side}:
@@ -353,7 +350,7 @@ def _last_description(earlier: list[Negotiation], negotiation: Negotiation) -> D
 
 
 def _answer_offer(call: _Call, rack: list[str], message: SipMessage) -> bool:
-    """Complete the offer in a response to an INVITE with an ACK or PRACK; whether there is one.
+    """Complete the offer in an INVITE's response with an ACK or PRACK; returns whether it exists.
 
     The second word of `rack` is the number of the INVITE.
     """
@@ -371,7 +368,7 @@ def _complete(negotiation: Negotiation, message: SipMessage, answerer: str) -> N
 
 
 def _refuse(call: _Call, transaction: _Transaction, frame: int, end: str) -> None:
-    """Take an offer back, and with the INVITE that begins a dialog all that was agreed early."""
+    """Withdraw an offer; for a dialog's first INVITE, also withdraw everything agreed early."""
     for negotiation in (transaction.open, *transaction.made.values(), *transaction.asked.values()):
         if negotiation is not None and negotiation.answerer not in transaction.confirmed:
             negotiation.close(frame, end)
@@ -384,7 +381,7 @@ def _refuse(call: _Call, transaction: _Transaction, frame: int, end: str) -> Non
 
 
 def _prefer(transaction: _Transaction, message: SipMessage) -> None:
-    """A 2xx of one fork ends what other forks have agreed on so far (RFC 3261 13.2.2.4)."""
+    """End what other forks agreed on, because one fork sent a 2xx (RFC 3261 13.2.2.4)."""
     for tag, negotiation in (*transaction.made.items(), *transaction.asked.items()):
         if tag not in transaction.confirmed:
             negotiation.close(message.moment.frame, "other answer")

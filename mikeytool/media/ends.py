@@ -1,6 +1,6 @@
-"""Where the two sides of a call send media from and take it: addresses, ports, channels.
+"""Where the two sides of a call send and receive media: addresses, ports, channels.
 
-An end is a few octets, whose length says what is known of it:
+An end is a short octet string. Its length says what is known:
 
 - 6 or 18: address and port, as `frames.source_of` and `destination_of` give them;
 - 2: a port whose address is not known (a host name, or 0.0.0.0 while on hold);
@@ -17,13 +17,13 @@ from mikeytool.capture.endpoints import channel_of
 from mikeytool.capture.sdp import Section
 
 MAX_ENDS = 64
-"""Ends of one side that are kept."""
+"""The most ends kept for one side."""
 
 Ends = tuple[bytes, ...]
 
 
 def address_of(text: str) -> bytes:
-    """The octets of an IP address; none for a host name or an unspecified address."""
+    """The octets of an IP address; empty for a host name or an unspecified address."""
     try:
         packed = ip_address(text).packed
     except ValueError:
@@ -32,7 +32,7 @@ def address_of(text: str) -> bytes:
 
 
 def end_at(address: bytes | str, port: int) -> bytes:
-    """The end at an address, which may be unknown, and a port; none for port 0."""
+    """The end at a port and an address, which may be unknown; empty for port 0."""
     if not 0 < port < 1 << 16:
         return b""
     known = address if isinstance(address, bytes) else address_of(address)
@@ -42,16 +42,16 @@ def end_at(address: bytes | str, port: int) -> bytes:
 def channel_end(connection: bytes, channel: int) -> bytes:
     """The end of a channel interleaved into an RTSP connection (RFC 2326 10.12).
 
-    `connection` is address and port of the side at this end of the connection.
+    `connection` is the address and port of this side of the connection.
     """
     return connection + channel_of(channel)
 
 
 def ends_of(section: Section, bundle: Section | None = None) -> Ends:
-    """The ends where the sender of a description takes a medium, RTCP included.
+    """The ends where the sender of a description receives a medium, RTCP included.
 
-    `bundle` is the medium whose transport it shares (RFC 9143), if it shares one. With
-    rtcp-mux RTCP may come on the port of RTP, and before the answer on its own as well.
+    `bundle` is the medium whose transport it shares (RFC 9143), if it shares one. With rtcp-mux,
+    RTCP may arrive on the RTP port; before the answer also on its own port.
     """
     return joined(each for one in (section, bundle) if one is not None for each in _of(one))
 
@@ -69,5 +69,5 @@ def _of(section: Section) -> Iterable[bytes]:
 
 
 def joined(ends: Iterable[bytes]) -> Ends:
-    """Ends in order, each once and no unknown ones."""
+    """The ends in order, without duplicates and unknown ones."""
     return tuple(dict.fromkeys(filter(None, ends)))[:MAX_ENDS]

@@ -14,7 +14,7 @@ from mikeytool.wire.errors import UsageError
 
 _MAGIC_COOKIE = b"\x21\x12\xa4\x42"
 LOWEST_PORT = 1024
-"""Media has no lower port: what is there and begins like RTP is DNS and the like."""
+"""The lowest media port. Packets on lower ports that look like RTP are DNS and the like."""
 _LOWEST = LOWEST_PORT.to_bytes(2)
 
 # RFC 7983 7: what the first octet says on a port that several protocols share.
@@ -44,13 +44,13 @@ def other_protocol(packet: bytes) -> str:
 
 
 class TcpProtocols:
-    """The protocols of TCP segments: each has that of the last one that told it."""
+    """The protocols of TCP segments; a segment has the last protocol recognized in its flow."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, str] = {}
 
     def of(self, flow: bytes, payload: bytes) -> str:
-        """The protocol of a segment; "other" where none is known."""
+        """The protocol of a segment; "other" if unknown."""
         name = other_protocol(payload)
         if name not in ("SIP", "RTSP", "HTTP", "TLS"):
             return self._known.get(flow, "other")
@@ -71,10 +71,10 @@ def is_other_protocol(packet: bytes) -> bool:
 
 
 class FlowFilter(NamedTuple):
-    """The flows that are processed: those with one of these ports, and these; or else all.
+    """The flows to process: the flows listed and those with a listed port, or else all.
 
-    A port is that of either end. A flow is a pair of source and destination, each an address
-    of 4 or 16 octets and a port of 2; `FlowFilter.of` makes them of text.
+    A port matches either end. A flow is a pair of source and destination, each an address
+    of 4 or 16 octets and a port of 2; `FlowFilter.of` makes them from text.
     """
 
     ports: frozenset[bytes] = frozenset()
@@ -86,7 +86,7 @@ class FlowFilter(NamedTuple):
     ) -> FlowFilter:
         """Choose by ports, and by the source and the destination of flows.
 
-        Raises UsageError for what is no IP address or no port.
+        Raises UsageError for an invalid IP address or port.
         """
         return cls(
             frozenset(map(_packed_port, ports)),
@@ -99,7 +99,7 @@ class FlowFilter(NamedTuple):
         return bool(self.ports or self.flows)
 
     def accepts(self, flow: bytes) -> bool:
-        """Whether a flow (see `capture.endpoints`) is chosen; one without addresses is."""
+        """Whether a flow (see `capture.endpoints`) is chosen; one without addresses always is."""
         if not flow or (has_channel(flow) and not self.chooses):
             return True
         flow = without_channel(flow)

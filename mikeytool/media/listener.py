@@ -10,7 +10,7 @@ class Listener:
     """
 
     def note(self, text: str) -> None:
-        """Receive a note that is no error: a ROC that was found, a key that cannot be used."""
+        """Receive a note that is not an error: a ROC that was found, a key that cannot be used."""
 
     def failure(self, text: str) -> None:
         """Receive why a packet failed, or how many more failed after the first ten reasons."""

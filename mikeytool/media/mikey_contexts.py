@@ -1,4 +1,4 @@
-"""Contexts of MIKEY messages (RFC 3830), with keys in the clear or in a KEMAC that is opened."""
+"""Contexts from MIKEY messages (RFC 3830), with keys in the clear or in a decrypted KEMAC."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from mikeytool.wire.registry import EncrAlg, KeyType, ProtType
 
 _DEFAULT = "AES_CM_128_HMAC_SHA1_80"
 _MOST = 64
-"""Crypto sessions of a message, and keys, that are looked at."""
+"""The most crypto sessions, and keys, that are read from one message."""
 _TAGS = (4, 10)
 _AUTH_KEY = 20
 
 
 @dataclass(frozen=True)
 class SrtpKeys:
-    """What a MIKEY message says of one SRTP crypto session.
+    """What a MIKEY message says about one SRTP crypto session.
 
-    `ssrc` is None where the message names none. `suites` are the readings of its policy, the
-    likeliest first: much software gives the length of the tag as that of the key for it.
+    `ssrc` is None if the message names none. `suites` are the possible readings of its policy, the
+    likeliest first: much software writes the tag length where the length of the authentication key
+    belongs.
     """
 
     suites: tuple[Suite, ...]
@@ -43,7 +44,7 @@ class SrtpKeys:
 
 
 def mikey_sender(name: str, sessions: Sequence[SrtpKeys], settings: Settings) -> SenderContext:
-    """What encrypts with the key of a MIKEY message; raises UsageError if it has several."""
+    """A context that encrypts with a MIKEY message's key; raises UsageError if it has several."""
     first = sessions[0]
     if any(each.master_keys[0].key != first.master_keys[0].key for each in sessions):
         raise UsageError(f"{name}: its streams have keys of their own; encrypt with --key")
@@ -62,7 +63,7 @@ def mikey_sender(name: str, sessions: Sequence[SrtpKeys], settings: Settings) ->
 def mikey_receivers(
     name: str, sessions: Sequence[SrtpKeys], settings: Settings
 ) -> list[ReceiverContext]:
-    """What decrypts with the keys of a MIKEY message: one for each, and each reading of it."""
+    """Contexts that decrypt with a MIKEY message's keys: one for each reading of each key."""
     found: dict[tuple[Suite, tuple[MasterKey, ...]], dict[int, int]] = {}
     for each in sessions:
         for chosen in each.suites:
@@ -80,7 +81,7 @@ def srtp_keys(
 ) -> list[SrtpKeys]:
     """The SRTP crypto sessions of a message with their keys.
 
-    Without a ring only keys in the clear are found. `initial` is the message that it answers.
+    Without a ring, only keys in the clear are found. `initial` is the message being answered.
 
     Raises Refused if there is no key, no crypto session, or no suite for its policy.
     """
@@ -118,7 +119,7 @@ def _session(
     entry: SrtpIdEntry | GenericIdEntry,
     keys: Sequence[KeyData],
 ) -> SrtpKeys | None:
-    """What an entry of the CS ID map says; `number` is its place, from 1. None if not SRTP."""
+    """The session of a CS ID map entry; `number` is its place, from 1. None if it is not SRTP."""
     if isinstance(entry, SrtpIdEntry):
         cs_id, policy_no, ssrc, roc = number, entry.policy_no, entry.ssrc, entry.roc
         spi = b""
@@ -145,7 +146,7 @@ _TYPES = (KeyType.TGK, KeyType.TGK_SALT, KeyType.TEK, KeyType.TEK_SALT)
 
 
 def _readings(chosen: Suite) -> tuple[Suite, ...]:
-    """The policy as written; before it, what is meant if it gives 4 or 10 for the HMAC key."""
+    """The policy as written; if its HMAC key length is 4 or 10, the likely meaning comes first."""
     length = chosen.auth_key_length
     if chosen.cipher is Cipher.AES_GCM or length not in _TAGS or not chosen.rtp_tag_length:
         return (chosen,)
@@ -159,13 +160,13 @@ def _readings(chosen: Suite) -> tuple[Suite, ...]:
 def _master(
     message: Message, initial: Message | None, cs_id: int, key: KeyData, chosen: Suite
 ) -> MasterKey:
-    """The master key that a TEK is, or a TGK gives (RFC 3830 4.1.3)."""
+    """The master key: a TEK itself, or derived from a TGK (RFC 3830 4.1.3)."""
     mki = key.spi or b""
     if key.type in (KeyType.TEK, KeyType.TEK_SALT):
         if key.salt is not None:
             return MasterKey(key.key, key.salt, mki)
         if len(key.key) == chosen.key_length + chosen.salt_length:
-            # Key and salt in one, as RTSP cameras write it.
+            # Key and salt in one field, as RTSP cameras write them.
             return MasterKey(key.key[: chosen.key_length], key.key[chosen.key_length :], mki)
         return MasterKey(key.key, bytes(chosen.salt_length), mki)
     rand = next((each for one in (initial, message) if one for each in one.all(RAND)), None)

@@ -1,4 +1,4 @@
-"""Files of packets in and out, which are never held whole."""
+"""Files of packets, for input and output, that are never held in memory whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_PACKETS = "there is no packet in the input; the command before it may have fa
 
 
 class NoSignalledKeyError(UsageError):
-    """The signalling of a capture has no key that can be used."""
+    """The signalling of a capture has no usable key."""
 
 
 class PacketFile:
@@ -42,7 +42,7 @@ class PacketFile:
 
     @property
     def size(self) -> int | None:
-        """Octets of the file, None where it has no size, as a pipe."""
+        """The size of the file in octets; None for a file without a size, such as a pipe."""
         try:
             status = os.fstat(self._file.fileno())
         except OSError:
@@ -51,14 +51,14 @@ class PacketFile:
 
     @property
     def position(self) -> int:
-        """How many octets of the file have been read; 0 where that is unknown."""
+        """How many octets of the file have been read; 0 if unknown."""
         try:
             return self._file.tell()
         except OSError:
             return 0
 
     def rewind(self) -> Capture:
-        """Begin the capture anew; raises UsageError if that cannot be done, as with a pipe."""
+        """Start the capture again; raises UsageError if that is impossible, as with a pipe."""
         if not self._file.seekable():
             raise UsageError("the capture is read twice to find its keys; give it as a file")
         self._file.seek(0)
@@ -82,10 +82,10 @@ def open_packets(source: Source) -> Iterator[PacketFile]:
 
 @contextmanager
 def open_target(target: Target) -> Iterator[BinaryIO]:
-    """Open what is written: a named file appears under its name when it is complete.
+    """Open the output: a named file appears under its name when it is complete.
 
-    So the input may be the same file. Raises StateError when it cannot be written; then the
-    file that was there before is as it was.
+    So the input may be the same file. Raises StateError if it cannot be written; an existing file
+    is then unchanged.
     """
     if not isinstance(target, str | os.PathLike):
         yield target

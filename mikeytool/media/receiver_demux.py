@@ -1,4 +1,4 @@
-"""Which key opens a packet: the keys that may be its own are tried, a bounded number of them."""
+"""Finds the key that opens a packet by trying a bounded number of likely keys."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from mikeytool.srtp.packet import RTP_HEADER, is_rtcp
 from mikeytool.wire.errors import MikeyError, Refused
 
 MAX_TRIES = 8
-"""Contexts that are tried on one packet."""
+"""The most contexts tried on one packet."""
 _LIKELY = 6
-"""Of them so many are the same for each packet; the others take turns."""
+"""How many of these are the same for each packet; the others take turns."""
 MAX_RECEIVERS = 4096
-"""Receivers that are kept; beyond them those that were idle for longest are given up."""
+"""The most receivers kept; beyond that, the longest idle ones are released."""
 _ALL_TRIES = 16
-"""So many packets of a route that fail are tried with every context, then one in so many."""
+"""The first 16 failing packets of a route are tried with every context, then one in 16."""
 _G711 = (0, 8, 9)  # payload types of G.711 and G.722
 _TEN_MS = 80  # octets of these in 10 ms
 _TAGS = range(4, 27)
 _NAMED = 2
-"""After so many packets it is told that a route was left alone."""
+"""After how many packets the report mentions that a route was left alone."""
 _STRANGER_PACKETS = 4
-"""Packets of a route on which contexts of other ends are tried."""
+"""The packets of a route that are tried with contexts of other ends."""
 _SEARCHED = 2
-"""Contexts whose ROC is searched for, if a packet verifies with no likely one."""
+"""How many contexts search for the ROC of a packet that no likely ROC verifies."""
 
 
 class Candidates:
     """The contexts that may open the packets of a flow at a frame, the likeliest first.
 
-    `near` are those whose ends fit beyond doubt. `unused` says why the key that ought to open
-    them cannot be used. `next_change` is the frame from which on
-    another will be in use, None for never. With `is_plain` the two sides
-    agreed on media without keys, or with keys of an unknown kind.
+    `near` are the contexts whose ends fit beyond doubt. `unused` says why the key that should open
+    the packets cannot be used. `next_change` is the frame at which another context comes into use,
+    None for never. `is_plain` means that the two sides agreed on media without keys, or with keys
+    of an unknown kind.
     """
 
     __slots__ = ("contexts", "is_plain", "near", "next_change", "unused")
@@ -66,7 +66,7 @@ class SignalledContexts(Protocol):
     """Contexts of the keys in the signalling, found by the ends of a flow."""
 
     def position(self, record: Record) -> int:
-        """Where a packet stands among the keys, in frames or in time."""
+        """The position of a packet relative to the keys, in frames or in time."""
 
     def candidates(self, flow: bytes, ssrc: bytes, position: int) -> Candidates:
         """The contexts whose ends fit a flow."""
@@ -81,7 +81,7 @@ class SignalledContexts(Protocol):
 class ReceiverDemux(Demux):
     """Decrypts: a packet belongs to the context that verifies it.
 
-    A flow in which nothing has verified is left alone, unless it was chosen.
+    A flow in which no packet has verified is left alone, unless the user chose it.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ class ReceiverDemux(Demux):
         *,
         is_text: bool,
     ) -> None:
-        """Take the given contexts, which are for any flow, or those of the signalling.
+        """Take the given contexts, which apply to any flow, or the contexts of the signalling.
 
-        Of a text every packet was chosen.
+        In a text file every packet counts as chosen.
         """
         super().__init__(given, settings, report)
         self._receivers = given
@@ -103,7 +103,7 @@ class ReceiverDemux(Demux):
         self._rocs = settings.rocs
         self._is_text = is_text
         self._chosen = False
-        self._open: dict[ReceiverContext, None] = {}  # in the order of their making
+        self._open: dict[ReceiverContext, None] = {}  # in the order they were made
 
     def process(
         self,
@@ -113,7 +113,7 @@ class ReceiverDemux(Demux):
         batch: Sequence[Record],
         failure: MikeyError | None = None,
     ) -> bytes | None:
-        """Try the contexts that may be for a packet; the one that verifies it stays."""
+        """Try the contexts that may fit a packet; the route keeps the one that verifies it."""
         if self._is_final(route, failure):
             raise failure  # type: ignore[misc]
         if not self._flows.accepts(route.flow):
@@ -144,7 +144,7 @@ class ReceiverDemux(Demux):
         return None
 
     def _name(self, route: Route, packet: bytes, candidates: Candidates | None) -> None:
-        """Tell of a route that is left alone and looks as if it had a key."""
+        """Report a route that is left alone although it looks encrypted."""
         near = [] if candidates is None else candidates.near
         if candidates is not None and candidates.unused:
             reason = candidates.unused
@@ -157,7 +157,7 @@ class ReceiverDemux(Demux):
         self._report.count_left(reason, f"{route.report.name} to {route.destination}")
 
     def refuse_cut(self, route: Route, batch: Sequence[Record]) -> None:
-        """Raise Refused for a packet that the capture has not all of, if its flow is ours."""
+        """Raise Refused for a packet that the capture cut short, if its flow is ours."""
         if self._flows.accepts(route.flow):
             self._chosen = self._chosen or self._is_chosen_ssrc(int.from_bytes(route.ssrc))
             if self._is_ours(route):
@@ -165,10 +165,10 @@ class ReceiverDemux(Demux):
             self._report.count_unopened(Refused(CUT))
 
     def _is_final(self, route: Route, failure: MikeyError | None) -> bool:
-        """Whether no other context is to be asked about what a route's own one refuses.
+        """Whether a refusal by the route's own context is final, so that no other context is tried.
 
-        A given key has verified the packet then. In a call a later offer may bring the same
-        keys again for streams that begin anew.
+        It is final if a given key has verified the packet. In a call, a later offer may repeat the
+        same keys for streams that start again.
         """
         return (
             isinstance(failure, Replayed | Clash)
@@ -177,7 +177,7 @@ class ReceiverDemux(Demux):
         )
 
     def _is_ours(self, route: Route) -> bool:
-        """Whether a packet that does not verify fails: something has verified, or it was chosen."""
+        """Whether an unverified packet fails: the route was chosen, or has verified before."""
         if route.context is not None or self._is_text or self._flows.chooses:
             return True
         number = int.from_bytes(route.ssrc)
@@ -211,7 +211,7 @@ class ReceiverDemux(Demux):
         batch: Sequence[Record],
         candidates: Candidates | None,
     ) -> tuple[bytes | None, MikeyError | None]:
-        """The packet as the first context opens it, or why the likeliest one does not."""
+        """The packet opened by the first context that can, or why the likeliest one cannot."""
         refused: MikeyError | None = None
         own = [route.context] if route.context is not None else []
         tried = 0
@@ -241,7 +241,7 @@ class ReceiverDemux(Demux):
     def _turn(
         self, route: Route, record: Record, candidates: Candidates
     ) -> Iterator[ReceiverContext]:
-        """The contexts to try on a packet: the likeliest, and of many others some in turn."""
+        """The contexts to try on a packet: the likeliest ones, and some of the others in turn."""
         others = [each for each in candidates.contexts if each is not route.context]
         likely, rest = others[:_LIKELY], others[_LIKELY:]
         if len(others) > MAX_TRIES:
@@ -264,7 +264,7 @@ class ReceiverDemux(Demux):
     def _searchable(
         self, route: Route, record: Record, batch: Sequence[Record], candidates: Candidates
     ) -> Sequence[ReceiverContext]:
-        """The contexts whose ROC is worth a search."""
+        """The contexts for which an ROC search is worthwhile."""
         if self._signalled is not None or self._is_ours(route):
             return candidates.near
         return candidates.near if self._looks_like_rtp(route, record, batch) else ()
@@ -278,7 +278,7 @@ class ReceiverDemux(Demux):
         *,
         search: bool = False,
     ) -> tuple[bytes | None, MikeyError | None]:
-        """The packet as a context opens it, or why it does not."""
+        """The packet opened by a context, or why that fails."""
         if not context.verifies and not is_rtcp(packet) and not self._is_trusted(context, route):
             return None, Refused(
                 f"{context.suite.name}: nothing verifies RTP packets, so the key does not tell "
@@ -306,13 +306,13 @@ class ReceiverDemux(Demux):
         return None, failure
 
     def _is_trusted(self, context: ReceiverContext, route: Route) -> bool:
-        """Whether a context that verifies nothing may open the packets of a route."""
+        """Whether a context without verification may open the packets of a route."""
         if self._is_ours(route) and context.signalled is None:
             return True
         return context.signalled is not None and context.signalled.taken > 0
 
     def _roc_before(self, route: Route, packet: bytes, context: ReceiverContext) -> int:
-        """The ROC of a packet under the last key of its stream; a new key need not begin with 0."""
+        """The ROC under the previous key of the stream; a new key need not start at ROC 0."""
         before = route.context
         ssrc = int.from_bytes(route.ssrc)
         if before is None or before is context or is_rtcp(packet) or ssrc in self._rocs:
@@ -336,16 +336,16 @@ class ReceiverDemux(Demux):
             self._key_ends(route.flow)
 
     def _use(self, context: ReceiverContext, position: int) -> None:
-        """Note that a context has a receiver; where they are too many, give some up."""
+        """Note that a context has a receiver; release some if there are too many."""
         self._open.setdefault(context)
         if len(self._open) > MAX_RECEIVERS:
             self._release(context, position)
 
     def _release(self, needed: ReceiverContext, position: int) -> None:
-        """Give a quarter of the receivers up, but not one that is needed.
+        """Release a quarter of the receivers, but not the one that is needed.
 
-        First those of routes that nothing came through since the last time, then those of
-        calls that have ended, then those that were made first.
+        Receivers of routes without packets since the last call go first, then receivers of ended
+        calls, then the oldest.
         """
         busy = {one.context for one in self.known.values() if one.last_frame != one.seen_frame}
 
@@ -367,7 +367,7 @@ class ReceiverDemux(Demux):
             del self._open[context]
 
     def finish(self) -> None:
-        """Report what the receivers know of their streams, and why if nothing was decrypted."""
+        """Report what the receivers know of their streams; if nothing was decrypted, report why."""
         for context in self._open:
             self._report.take_streams(context.receiver)
         streams = self._report.streams
@@ -387,13 +387,13 @@ class ReceiverDemux(Demux):
         return self._report.unopened or "no key is for what was chosen"
 
     def take_notes(self) -> None:
-        """Report what the receivers have noted down since the last time."""
+        """Report the notes that the receivers made since the last call."""
         for context in self._open:
             self._report.take_notes(context.receiver.notes)
 
 
 def _is_longer_than_codec(packet: bytes) -> bool:
-    """Whether G.711 or G.722 has octets behind its last 10 ms that a tag and MKI may be."""
+    """Whether a G.711 or G.722 packet has extra octets at its end that may be a tag and MKI."""
     if is_rtcp(packet) or packet[0] & 0x1F or packet[1] & 0x7F not in _G711:
         return False
     size = len(packet) - RTP_HEADER

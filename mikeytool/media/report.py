@@ -1,4 +1,4 @@
-"""What came of the packets of a run: counts for each SSRC at each destination."""
+"""The results of a run: packet counts for each SSRC at each destination."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MOST_STREAMS = 4096
 _MOST_FAILURES = 10
 _MOST_KEYS = 64
 _SHOWN = 3
-"""Streams that are named where many are alike."""
+"""How many streams are named when many are alike."""
 _MOST_NOTES = 1000
 _ELSE = -1
-"""In place of an SSRC, where streams would be too many, or no SSRC could be read."""
+"""Used instead of an SSRC when there are too many streams or the SSRC cannot be read."""
 
 
 class KeyChange(NamedTuple):
-    """From which frame on a stream was opened with which key."""
+    """A key, and the first frame that it opened in a stream."""
 
     frame: int
     key: str
@@ -31,14 +31,14 @@ class KeyChange(NamedTuple):
 
 @dataclass
 class StreamReport:
-    """The counts of one SSRC at one destination, which is empty where packets have none.
+    """The counts of one SSRC at one destination, which is empty if packets have none.
 
-    `packets` came, of which `done` were encrypted or decrypted, `failed` did not verify or
-    could not be read, `replayed` came before, and `skipped` have no key. `duplicates`, which
-    count as done, are copies of packets that came within the second before. `clashes`, which
-    count as failed, had the index of another packet under the same key. `keys` are those that
-    opened the stream, one after the other. Of RTP packets `lost` never came and `late` came
-    out of order; `roc` is the rollover counter in the end, None without an RTP packet.
+    Of `packets` received, `done` were encrypted or decrypted, `failed` did not verify or could not
+    be read, `replayed` had been received before, and `skipped` have no key. `duplicates`, which
+    count as done, are copies of packets received within the previous second. `clashes`, which count
+    as failed, had the index of another packet under the same key. `keys` are the keys that opened
+    the stream, one after the other. `lost` RTP packets never arrived and `late` ones arrived out of
+    order. `roc` is the final rollover counter, None without an RTP packet.
     """
 
     ssrc: int
@@ -57,7 +57,7 @@ class StreamReport:
 
     @property
     def key(self) -> str:
-        """The name of the key that opened it first; empty if none did."""
+        """The name of the first key that opened it; empty if none did."""
         return self.keys[0].key if self.keys else ""
 
     @property
@@ -68,16 +68,16 @@ class StreamReport:
 
 @dataclass
 class Report:
-    """What came of the packets of a run.
+    """The results of a run.
 
-    `verb` says what was to be done with them and `unit` what the numbers of packets count.
-    `others` counts the packets that are neither RTP nor RTCP, by protocol; `unread` those of
-    them of link types and the like that are not read. `notes` are those
-    of senders and receivers, `unused_keys` the keys in the signalling that could not be
-    used, and why. `failures` has the reasons for which packets failed, ten at most, and
-    `errors` the first error of each class. `nothing` says why nothing at all was decrypted,
-    where that is so. `given_up` counts the receivers that a bound ended. `fault` is what is
-    wrong with the file itself, if anything is: everything before it was processed.
+    `verb` names the operation, and `unit` says what packet numbers count.
+    `others` counts the packets that are neither RTP nor RTCP, by protocol; `unread` counts packets
+    that cannot be read, for example because of their link type. `notes` are the notes of senders
+    and receivers. `unused_keys` lists the keys in the signalling that could not be used, with the
+    reasons. `failures` has the reasons why packets failed, ten at most, and `errors` the first
+    error of each class. If nothing at all was decrypted, `nothing` says why. `given_up` counts the
+    receivers that were released because of a limit. `fault` is the defect of the file itself, if it
+    has one; everything before the defect was processed.
     """
 
     verb: Literal["encrypted", "decrypted"]
@@ -104,12 +104,12 @@ class Report:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there was no packet at all."""
+        """Whether there were no packets at all."""
         return not self._streams and not self.others and not self.errors
 
     @property
     def streams(self) -> list[StreamReport]:
-        """The counts of every stream, in the order in which they were met."""
+        """The counts of every stream, in order of appearance."""
         return list(self._streams.values())
 
     def stream(self, ssrc: int, destination: str) -> StreamReport:
@@ -121,8 +121,8 @@ class Report:
     def count_failure(self, number: int, stream: StreamReport, error: MikeyError) -> None:
         """Count a packet that failed, and record why.
 
-        In a capture a packet that was captured again is no failure. Tags that do not verify
-        are reported in one line at the end: what is wrong with one is wrong with all.
+        In a capture, a packet that was captured twice is not a failure. Tags that do not verify are
+        reported in one line at the end, since they all have the same cause.
         """
         if isinstance(error, Replayed):
             stream.replayed += 1
@@ -140,17 +140,17 @@ class Report:
             self._tell(number, str(error), error)
 
     def count_unopened(self, error: MikeyError) -> None:
-        """Remember why a packet of a flow that may not be ours was left as it is."""
+        """Remember why a packet was left unchanged in a flow that may not be ours."""
         self._unopened = self._unopened or error
 
     def count_left(self, reason: str, stream: str) -> None:
-        """Remember a stream that is left as it is though it looks as if it had a key."""
+        """Remember a stream that is left unchanged although it looks encrypted."""
         self._left.setdefault(reason, []).append(stream)
 
     def count_key(
         self, stream: StreamReport, name: str, frame: int, *, is_guess: bool = False
     ) -> None:
-        """Note the key that opens a stream from a frame on."""
+        """Note the key that opens a stream from a given frame on."""
         if stream.ssrc == _ELSE or (stream.keys and stream.keys[-1].key == name):
             return
         if stream.keys:
@@ -165,7 +165,7 @@ class Report:
             )
 
     def count_unreadable(self, number: int, text: str, *, counted: bool = False) -> None:
-        """Record a line that cannot be read, as a packet (then it is `counted`) or at all."""
+        """Record a line that cannot be read; `counted` says that it was counted as a packet."""
         if counted:
             stream = self.stream(_ELSE, "")
             stream.packets += 1
@@ -194,19 +194,19 @@ class Report:
         self.listener.note(text)
 
     def add_note(self, text: str) -> None:
-        """Record something worth knowing that is no error."""
+        """Record useful information that is not an error."""
         if text not in self._told and len(self.notes) < _MOST_NOTES:
             self._told.add(text)
             self.notes.append(text)
             self.listener.note(text)
 
     def take_notes(self, notes: Notes) -> None:
-        """Record what a sender or receiver has noted since the last time."""
+        """Record the notes that a sender or receiver made since the last call."""
         for note in notes.take():
             self.add_note(note)
 
     def take_streams(self, receiver: Receiver) -> None:
-        """Add what a receiver knows of its streams."""
+        """Add what a receiver knows about its streams."""
         for (ssrc, destination), stream in receiver.streams.items():
             row = self._streams.get((ssrc, destination))
             if row is not None:
@@ -215,7 +215,7 @@ class Report:
                 row.roc = stream.roc if row.roc is None else max(row.roc, stream.roc or 0)
 
     def finish(self) -> None:
-        """Record what was left out, and if nothing was decrypted, why."""
+        """Record what was left out; if nothing was decrypted, record why."""
         if self._unverified is not None:
             number, text = self._unverified
             more = self._unverified_count - 1
@@ -238,14 +238,14 @@ class Report:
             )
 
     def tell_nothing(self, reason: str) -> None:
-        """Tell that nothing at all was decrypted, and why."""
+        """Report that nothing at all was decrypted, and why."""
         self.nothing = f"nothing was decrypted: {reason}"
         self._keep(Refused(self.nothing))
         self._add_failure(self.nothing)
 
     @property
     def unopened(self) -> str:
-        """Why the first packet was left alone that no key opened."""
+        """Why the first packet that no key opened was left alone."""
         return "" if self._unopened is None else str(self._unopened)
 
     def json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Packets of a file through senders or receivers, and back into a file of the same kind."""
+"""Passes a file's packets through senders or receivers into a file of the same kind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mikeytool.srtp.index import Duplicate
 from mikeytool.wire.errors import MikeyError, WireError
 
 BATCH = 1024
-"""Packets that are read, processed and written at once."""
+"""How many packets are read, processed and written at a time."""
 _SECOND = 10**9  # nanoseconds
 
 
@@ -61,8 +61,8 @@ class Rewriter:
     def run(self) -> Iterator[bytes]:
         """The octets to write, a batch at a time.
 
-        Each batch is complete in the report before it is given out. What is wrong at the end
-        of a broken file is the `fault` of the report.
+        Each batch is complete in the report before it is given out. The defect at the end of a
+        broken file becomes the `fault` of the report.
         """
         yield self._capture.head
         before: list[Record] = []
@@ -191,7 +191,7 @@ class Rewriter:
     def _segment(
         self, record: Record, found: Datagram, batch: list[Record], out: list[bytes]
     ) -> None:
-        """A TCP segment: its signalling may change, and media may leave it."""
+        """A TCP segment: its signalling may change, and media may be moved out of it."""
         octets = record.raw[found.start : found.end]
         self._report.others[self._protocols.of(found.flow, octets)] += 1
         clear = None
@@ -208,7 +208,7 @@ class Rewriter:
             self._move(self._carried, packets, batch)
 
     def _move(self, carried: CarriedMedia, packets: Iterator[Carried], batch: list[Record]) -> None:
-        """Take packets out of TCP, those that are decrypted and those that fail."""
+        """Take packets out of TCP, both decrypted and failed ones."""
         for packet, segment in packets:
             is_ours, clear = self._carry(packet, segment.record, batch)
             if is_ours and (clear is not None or self._on_error != "keep"):
@@ -217,7 +217,7 @@ class Rewriter:
     def _carry(
         self, packet: CarriedPacket, record: Record, batch: list[Record]
     ) -> tuple[bool, bytes | None]:
-        """Whether a packet in another transport is ours, and what it is decrypted."""
+        """Whether a packet in another transport is ours, and its decrypted form."""
         flow, octets = packet.flow, packet.packet
         at = 4 if 192 <= octets[1] <= 223 else 8
         ssrc = octets[at : at + 4]
@@ -288,7 +288,7 @@ class Rewriter:
         batch: list[Record],
         out: list[bytes],
     ) -> bool:
-        """A packet in a datagram of TURN; False if it stays there."""
+        """A packet in a TURN datagram; returns False if the packet stays there."""
         if len(packet) < 8 or packet[0] >> 6 != 2:
             return False
         is_ours, clear = self._carry(CarriedPacket("TURN", flow, packet), record, batch)
@@ -309,9 +309,9 @@ class Rewriter:
 
 
 def _is_recent(route: Route, record: Record, behind: int) -> bool:
-    """Whether a packet that came `behind` packets before another is not a second older.
+    """Whether a packet that came `behind` packets before another is less than a second older.
 
-    How old it is the usual interval of its route tells.
+    The usual packet interval of its route gives its age.
     """
     first, last, now = route.first_time, route.last_time, record.time
     if first is None or last is None or now is None:

@@ -1,8 +1,8 @@
-"""RTSP sessions, as far as their media and keys go (RFC 2326, RFC 4567 3.2).
+"""The media and keys of RTSP sessions (RFC 2326, RFC 4567 3.2).
 
-Keys stand in the descriptions of DESCRIBE and ANNOUNCE, in KeyMgmt headers, and in bodies of
-SET_PARAMETER and GET_PARAMETER: `KeyMgmt:` lines, or `mikey:` ones as cameras write them. A
-SETUP says between which ends a medium goes.
+Keys are in the descriptions of DESCRIBE and ANNOUNCE, in KeyMgmt headers, and in bodies of
+SET_PARAMETER and GET_PARAMETER, as `KeyMgmt:` lines or as the `mikey:` lines of cameras. A SETUP
+names the two ends of a medium.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mikeytool.media.ends import Ends, channel_end, end_at, joined
 from mikeytool.media.signalled_keys import MAX_KEYS, MAX_MEDIA, SignalledKey, messages_of
 
 MAX_PENDING = 64
-"""Requests of a connection that wait for their response."""
+"""The most requests of a connection that wait for their response."""
 MAX_KEPT = 256
-"""Parts with keys, and media, of one connection."""
+"""The most parts with keys, and the most media, kept for one connection."""
 
 _PARAMETER_METHODS = ("SET_PARAMETER", "GET_PARAMETER")
 
@@ -45,9 +45,9 @@ class _Transport:
         )
 
     def ends(self, side: bytes, ports: str, address: str) -> Ends:
-        """The ends of a side of the connection, `side`, whose ports a parameter names.
+        """The ends of one side of the connection, `side`, with the ports named by a parameter.
 
-        Without ports they are the interleaved channels, or whatever the host of the side has.
+        Without ports they are the interleaved channels, or any port of that host.
         """
         given = self.parameters
         if "interleaved" in given:
@@ -70,7 +70,7 @@ class _Transport:
 
 @dataclass(slots=True, eq=False)
 class _Medium:
-    """A medium that was set up: its URI, the ends of client and server, and until when."""
+    """A medium that was set up: its URI, the ends of client and server, and when it ends."""
 
     uri: str
     session: str
@@ -84,7 +84,7 @@ class _Medium:
 
 @dataclass(slots=True, eq=False)
 class _Keyed:
-    """A part of a message that has keys, and the medium that it is for: a URI, or all."""
+    """A part of a message with keys, and its medium: a URI, or all media."""
 
     section: Section
     by_client: bool
@@ -106,7 +106,7 @@ class _Request:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """What went over one connection between a client and a server."""
+    """The traffic of one connection between a client and a server."""
 
     client: bytes
     server: bytes
@@ -143,7 +143,7 @@ class RtspSessions:
         self._respond(connection, request, carrier, moment, found)
 
     def keys(self) -> Iterator[SignalledKey]:
-        """The keys of every key, each for each medium that it is for."""
+        """Every key, once for each medium that it covers."""
         for connection in self._connections.values():
             for request in connection.requests.values():
                 if request.carrier.method == "SETUP":
@@ -156,7 +156,7 @@ class RtspSessions:
     ) -> tuple[_Connection, bool]:
         """The connection between two ends, and whether the first is its client.
 
-        That is the one that asked first; later the server may ask as well.
+        The client is the end that sent the first request; later the server may send some too.
         """
         for client, server in ((source, destination), (destination, source)):
             known = self._connections.get(client + server)
@@ -174,7 +174,7 @@ class RtspSessions:
         moment: Moment,
         found: list[_Keyed],
     ) -> None:
-        """Settle what a request asked for."""
+        """Apply a request, now that its response is known."""
         status = carrier.status or 0
         if status < 200:
             return
@@ -193,7 +193,7 @@ class RtspSessions:
 
 
 def _set_up(connection: _Connection, request: _Request, carrier: Carrier, moment: Moment) -> None:
-    """Take a medium, between the ends that the response names, or else the request."""
+    """Record a medium between the ends named in the response, or else in the request."""
     if len(connection.media) >= MAX_KEPT:
         return
     transport = _Transport.of(carrier.value("transport"))
@@ -291,7 +291,7 @@ def _signalled(connection: _Connection, keyed: _Keyed) -> Iterator[SignalledKey]
 
 
 def _controls(control: str, uri: str) -> bool:
-    """Whether a control, which may be relative or that of several media, is a medium's."""
+    """Whether a control URI, which may be relative or shared, belongs to a medium."""
     if not control or control == "*":
         return True
     return (

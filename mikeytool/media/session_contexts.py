@@ -42,7 +42,7 @@ class SessionStream:
 
     @property
     def name(self) -> str:
-        """What messages and the report call it."""
+        """The name that messages and the report use."""
         return f"{self.path} CS {self.crypto_session.entry.cs_id}"
 
     def index_name(self, ssrc: int) -> str:
@@ -51,7 +51,7 @@ class SessionStream:
         return f"{entry.cs_id} {entry.spi.hex()} {ssrc:08x}"
 
     def master_keys(self, now_ns: int | None) -> list[MasterKey]:
-        """Its master keys with the SPIs as MKIs; one that an update has just replaced is first."""
+        """Its master keys with SPIs as MKIs; a key that an update just replaced comes first."""
         session, one = self.content.established, self.crypto_session
         now = time.time_ns() if now_ns is None else now_ns
         spis = [*one.overlap(now), one.entry.spi]
@@ -59,7 +59,7 @@ class SessionStream:
         return [MasterKey(media.key, media.salt, media.spi) for media in found]
 
     def highest(self, rocs: Mapping[int, int]) -> dict[int, Highest]:
-        """The highest indices used before, by SSRC.
+        """The highest indices used so far, by SSRC.
 
         Before the first RTP packet, ROC and SEQ of the Session Data say where the stream of
         its own SSRC starts (RFC 6043 6.1.1), unless `rocs` does.
@@ -67,7 +67,7 @@ class SessionStream:
         found: dict[int, Highest] = {}
         for name, (rtp, rtcp) in self.content.sent.items():
             cs_id, _, ssrc = name.split()
-            # A stream goes on in its packet index when an update gives it another key.
+            # The packet index of a stream continues when an update gives it another key.
             if int(cs_id) == self.crypto_session.entry.cs_id:
                 before = found.get(int(ssrc, 16), Highest())
                 found[int(ssrc, 16)] = Highest(max(before.rtp, rtp), max(before.rtcp, rtcp))
@@ -91,12 +91,11 @@ def srtp_streams(path: Path, content: SessionFile) -> Iterator[SessionStream]:
 def session_senders(
     paths: Sequence[Path], settings: Settings
 ) -> Iterator[tuple[list[SenderContext], Callable[[], None]]]:
-    """Lock session files, and give what encrypts the streams that they send.
+    """Lock session files, and yield the contexts that encrypt the streams they send.
 
-    The function that comes with the contexts writes the indices that were used into the
-    files; packets may leave only after it. Raises StateError and WireError for a file that
-    cannot be read, Refused for a session that is not set up, and UsageError as
-    `SessionSenders` does.
+    The function yielded with the contexts writes the used indices into the files. Packets may be
+    sent only after that. Raises StateError and WireError for a file that cannot be read, Refused
+    for a session that is not set up, and UsageError as `SessionSenders` does.
     """
     with ExitStack() as stack:
         # Imported here because few commands need a database.
@@ -108,7 +107,7 @@ def session_senders(
 
 
 class SessionSenders:
-    """Encrypts the streams of sessions, each with its own key, and remembers what was sent."""
+    """Encrypts the streams of sessions, each with its own key, and remembers the indices used."""
 
     def __init__(
         self,
@@ -118,8 +117,8 @@ class SessionSenders:
     ) -> None:
         """Take the streams that sessions send.
 
-        Raises UsageError when there is none, or when two sessions send the same SSRC, and
-        Refused for a file that another copy of it has left behind.
+        Raises UsageError if there are none or if two sessions send the same SSRC, and Refused for a
+        file that is older than another copy of it.
         """
         self._files = files
         self._state = state
@@ -176,7 +175,7 @@ class SessionSenders:
                 self._claim(path)
                 with_sent(content, sent).write(path, force=True)
                 self._saved[path] = sent
-        # Behind the files, which then may be ahead, not behind, when this process is killed.
+        # Last, so that the files may be ahead, but never behind, if this process is killed.
         marks = [
             self._mark(stream, ssrc, *highest)
             for stream, sender in self._senders
@@ -187,7 +186,7 @@ class SessionSenders:
             self._marks = marks
 
     def _known(self) -> Iterator[Stream]:
-        """How far the session files say that their streams were used."""
+        """How far their streams were used, according to the session files."""
         for stream, sender in self._senders:
             for ssrc in sender.highest.keys() | {stream.ssrc}:
                 if ssrc is not None:
@@ -201,7 +200,7 @@ class SessionSenders:
         return Stream(master.key, master.salt, ssrc, rtp, rtcp)
 
     def _sent(self, path: Path) -> dict[str, list[int]]:
-        """The highest indices used of the session in a file, as the file has them."""
+        """The highest indices used by the session in a file, in the format of the file."""
         return {
             stream.index_name(ssrc): list(highest)
             for stream, sender in self._senders
@@ -234,10 +233,10 @@ def _refuse_remote(packet: bytes, _source: str, _destination: str) -> bytes:
 
 
 def session_receivers(paths: Sequence[Path], settings: Settings) -> list[ReceiverContext]:
-    """What decrypts the streams of sessions, each with its own key.
+    """The contexts that decrypt the streams of sessions, each with its own key.
 
-    A crypto session to receive without SSRC is for any SSRC but this end's own, and the
-    first source seen with an SSRC owns it.
+    A receiving crypto session without an SSRC accepts any SSRC except this end's own. The first
+    source seen with an SSRC owns it.
 
     Raises UsageError without a stream, Refused for a session that is not set up, StateError
     and WireError for a file that cannot be read.
@@ -257,7 +256,7 @@ def session_receivers(paths: Sequence[Path], settings: Settings) -> list[Receive
 def receivers_of_session(
     path: Path, content: SessionFile, settings: Settings
 ) -> Iterator[ReceiverContext]:
-    """What decrypts the streams of one session, which `path` names."""
+    """The contexts that decrypt the streams of one session; `path` names it."""
     session = content.established
     own = frozenset(
         ssrc

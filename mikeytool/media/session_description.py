@@ -1,4 +1,4 @@
-"""A session as JSON describes it: its crypto sessions, with their suites and keys."""
+"""Describes a session in JSON: its crypto sessions, with their suites and keys."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from mikeytool.wire.registry import IdRole, ProtType, label
 def describe_session(session: Session, now_ns: int, *, show_keys: bool = False) -> dict[str, Any]:
     """Describe a session as `transfer show --json` prints it.
 
-    `now_ns` is the time in Unix nanoseconds: it tells which of the keys that an update
-    replaced are still accepted. Keys are given as the beginning of their SHA-256 unless
-    `show_keys`.
+    `now_ns` is the time in Unix nanoseconds; it decides which replaced keys are still accepted.
+    Keys are shown as the beginning of their SHA-256 unless `show_keys` is set.
     """
     return {
         "csb_id": f"{session.csb_id:#010x}",
@@ -35,7 +34,7 @@ def describe_session(session: Session, now_ns: int, *, show_keys: bool = False) 
 def describe_session_file(
     content: SessionFile, now_ns: int, *, show_keys: bool = False
 ) -> dict[str, Any]:
-    """Describe what a session file holds; a session that waits for its answer has no keys yet."""
+    """Describe the content of a session file; a session waiting for its answer has no keys yet."""
     if content.waiting is None or content.session is not None:
         return describe_session(content.established, now_ns, show_keys=show_keys)
     init = read_transfer_init(content.waiting[0])
@@ -77,7 +76,7 @@ def _crypto_session(
 def _replaced(
     session: Session, crypto_session: CryptoSession, now_ns: int, *, show_keys: bool
 ) -> list[dict[str, str]]:
-    """Describe the keys that updates have replaced, which packets in flight may still have."""
+    """Describe the keys that updates replaced; packets in flight may still use them."""
     state = "overlap" if crypto_session.overlap(now_ns) else "expired"
     replaced = [session.media_key(crypto_session, spi) for spi in crypto_session.previous]
     return [

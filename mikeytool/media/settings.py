@@ -1,4 +1,4 @@
-"""How packets are chosen and treated, whatever their keys are."""
+"""How packets are chosen and processed, independent of their keys."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def _whole_capture() -> SearchBudget:
 class Settings:
     """Which packets are processed, and how.
 
-    - `ssrcs`: only these are processed; None for every SSRC that a key is for.
-    - `any_ssrc`: the first key of a session is also for SSRCs that the session does not name.
+    - `ssrcs`: only these are processed; None means every SSRC that a key covers.
+    - `any_ssrc`: the first key of a session also covers SSRCs that the session does not name.
     - `flows`: only these flows are processed.
-    - `rocs`: the rollover counter of the first packet of an SSRC, 0 where it is not given.
-    - `window`: the packets of a replay window, 64 or more; None for what a key's signalling
-      asks for, or else 64.
+    - `rocs`: the rollover counter of the first packet of an SSRC, 0 if not given.
+    - `window`: the size of the replay window in packets, 64 or more; None means the size that a
+    key's signalling asks for, or else 64.
     - `write_mki`: a session's sender writes the SPI of its key into each packet as MKI.
-    - `on_error`: what becomes of a packet that fails: it is left out, kept as it is, or
-      the last one that is processed.
-    - `rtcp_tag_length`: the octets of SRTCP tags, None for what the suite has.
-    - `is_rtcp_plain`: RTCP packets are not protected, and stay as they are.
+    - `on_error`: what happens to a packet that fails: it is left out, it is kept unchanged, or
+    processing stops.
+    - `rtcp_tag_length`: the length of SRTCP tags in octets, None for the length in the suite.
+    - `is_rtcp_plain`: RTCP packets are not protected, and stay unchanged.
     - `with_cryptex`: CSRCs and header extensions are encrypted too (RFC 9335).
-    - `search_budget`: the attempts to find ROCs far from the likely ones, of all streams.
+    - `search_budget`: how many attempts all streams have to find ROCs far from the likely ones.
     - `now_ns`: the time by which a replaced key of a session has expired, in Unix nanoseconds;
       None for the clock of the machine.
     """
@@ -52,6 +52,6 @@ class Settings:
     now_ns: int | None = None
 
     def adapted(self, suite: Suite) -> Suite:
-        """The suite with what differs from it here; raises UsageError for what it cannot have."""
+        """The suite changed by these settings; raises UsageError for an impossible change."""
         octets = self.rtcp_tag_length
         return suite if octets is None else with_rtcp_tag(suite, octets)

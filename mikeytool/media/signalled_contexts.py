@@ -39,7 +39,7 @@ _DESCRIPTION = re.compile(rb"(?m)^m=\w")
 _MOST_UNUSED = 10
 _LAST = FOREVER - 1
 _DECLINED = 3
-"""Keys that were declined that are named."""
+"""How many declined keys are named."""
 
 
 class ContextsOfCalls:
@@ -54,7 +54,7 @@ class ContextsOfCalls:
         *,
         by_time: bool = False,
     ) -> None:
-        """Open every key; those that are no use are told in the report."""
+        """Open every key; the report lists the unusable ones."""
         self._keys = calls.keys
         self._by_time = by_time
         self._settings = settings
@@ -73,7 +73,7 @@ class ContextsOfCalls:
         self._index = KeyIndex(calls.keys)
 
     def position(self, record: Record) -> int:
-        """Where a packet stands among the keys."""
+        """The position of a packet relative to the keys."""
         if not self._by_time:
             return record.number
         return _LAST if record.time is None else record.time
@@ -113,7 +113,7 @@ class ContextsOfCalls:
 
     @property
     def descriptions(self) -> ClearDescriptions:
-        """What makes the signalling of calls with keys say that their media is clear."""
+        """The rewriter that marks media as clear in the signalling of calls with keys."""
         keyed = [key for key in self._keys if not key.declined and self._opened.get(key)]
         return ClearDescriptions(
             {key.call for key in keyed if key.protocol == "SIP"},
@@ -131,7 +131,7 @@ class ContextsOfCalls:
         return f"no key in the signalling is in use: {named}" + f" and {more} more" * (more > 0)
 
     def _tell_unused(self, report: Report) -> None:
-        """Tell of keys that are no use; of those that were declined if there is no other."""
+        """Report unusable keys; report declined keys only if there is no other key."""
         unused = [
             f"{key.protocol} in frame {key.frame}, {key.level}: {text}"
             for key, text in self._unused.items()
@@ -170,7 +170,7 @@ class ContextsOfCalls:
         )
 
     def _of_ticket(self, key: SignalledKey, content: bytes) -> Iterator[ReceiverContext]:
-        """What decrypts the streams of a MIKEY-TICKET exchange, once for both its messages."""
+        """The contexts for a MIKEY-TICKET exchange, made once for both of its messages."""
         if self._ring is None:
             raise UsageError("a MIKEY-TICKET exchange; --keys FILE opens it")
         if _type(content) == DataType.TRANSFER_INIT and content in self._answered:
@@ -207,12 +207,12 @@ def contexts_of_calls(
     report: Report,
     signalling: Path | None = None,
 ) -> ContextsOfCalls:
-    """What decrypts the media of a capture with the keys in its signalling.
+    """The contexts that decrypt the media of a capture with the keys in its signalling.
 
     SDES lines and MIKEY messages with keys in the clear need no other key; `ring` opens the
     rest, MIKEY-TICKET exchanges among them. The capture is read once for this and then rewound,
-    unless `signalling` names another file that has the keys.
-    The report lists keys that cannot be used. Raises NoSignalledKeyError if no key can.
+    unless `signalling` names another file with the keys. The report lists keys that cannot be used.
+    Raises NoSignalledKeyError if no key can.
     """
     if signalling is None:
         calls = read_calls(packets.capture)
@@ -249,9 +249,9 @@ def calls_in(path: Path) -> Calls:
 
 
 def _settle_guesses(opened: dict[SignalledKey, list[ReceiverContext]]) -> None:
-    """Of lines with one key of which no answer chose, only the one with AES-CM may be tried.
+    """Among lines with the same key and no answer to choose one, keep only the AES-CM line.
 
-    Ciphers share the key of HMAC-SHA1, so that a tag does not tell which of them was meant.
+    All these ciphers derive the same HMAC-SHA1 key, so a tag does not tell which one was meant.
     """
     alike: dict[tuple[object, ...], list[SignalledKey]] = {}
     for key, contexts in opened.items():

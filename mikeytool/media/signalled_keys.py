@@ -1,7 +1,7 @@
-"""Signalled keys: those for what one end sends on one media line, and how long they hold.
+"""Signalled keys: the keys for what one end sends on one media line, and their validity.
 
-`negotiated` makes them of an offer and its answer (RFC 4568 5.1, RFC 4567 3.1, RFC 8643).
-Nothing here opens a key: `content` is what stood in the signalling.
+`negotiated` makes them from an offer and its answer (RFC 4568 5.1, RFC 4567 3.1, RFC 8643).
+Nothing here opens a key: `content` is the text or message from the signalling.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from mikeytool.wire.errors import WireError
 from mikeytool.wire.masked_repr import masked_repr
 
 MAX_MEDIA = 64
-"""Media lines of one description that are looked at."""
+"""The most media lines read from one description."""
 MAX_KEYS = 16
-"""Keys of one part of a description that are looked at."""
+"""The most keys read from one part of a description."""
 
 Protocol = Literal["SIP", "RTSP", "SAP", "SDP"]
 
 
 class Standing(Enum):
-    """What became of the keys of a key."""
+    """The state of a signalled key."""
 
     OFFERED = "offered"
     IN_USE = "in use"
@@ -48,18 +48,18 @@ class SignalledKey:
     with its CSB ID that were captured before it, oldest first.
 
     Packets go from one of `sources` to one of `destinations` (see `mikeytool.media.ends`);
-    with `both_ways` the keys may also be those of what comes back. `ssrcs` are those that the
-    signalling names for the sender.
+    with `both_ways` the keys may also protect packets in the other direction. `ssrcs` are the SSRCs
+    that the signalling names for the sender.
 
-    `frame` and `time` are those of the message that carries the keys; `call` is its Call-ID or
-    RTSP session, `level` "session level", "media 1 (audio)" or what else held them, `line` the
-    position of an a=crypto line among those of its media line, from 1, else 0. `transport` is
-    that of the media line, "RTP/SAVP".
+    `frame` and `time` belong to the message that carries the keys. `call` is its Call-ID or RTSP
+    session. `level` is "session level", "media 1 (audio)" or another place that held them. `line`
+    is the position of an a=crypto line within its media line, from 1, else 0. `transport` is the
+    protocol of the media line, such as "RTP/SAVP".
 
-    `at` is the position of its message, and the keys are in use from position `taken` on, until
-    `ended`; 0 says that no answer took them. Positions are frames, or times in Unix nanoseconds
-    where the signalling is in another file than the media.
-    `declined` says why they never are: "488", "port 0", "no key in the answer".
+    `at` is the position of its message. The keys are in use from position `taken` until `ended`; a
+    `taken` of 0 means that no answer accepted them. Positions are frames, or times in Unix
+    nanoseconds if signalling and media are in different files. `declined` says why they are never
+    used: "488", "port 0", "no key in the answer".
     """
 
     content: str | bytes | None = field(repr=False)
@@ -84,30 +84,30 @@ class SignalledKey:
     earlier: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        """Count positions in frames, unless others are given."""
+        """Use frames as positions, unless others are given."""
         self.at = self.at or self.frame
 
     @property
     def name(self) -> str:
-        """What reports call it: "SIP frame 12, media 1 (audio), line 2"."""
+        """The name used in reports: "SIP frame 12, media 1 (audio), line 2"."""
         line = f", line {self.line}" if self.line else ""
         frame = f" frame {self.frame}" if self.frame else ""
         return f"{self.protocol}{frame}, {self.level}{line}"
 
     @property
     def begins(self) -> int:
-        """From where on it counts: from the answer, or else its own message."""
+        """The position at which it begins: that of the answer, or else of its own message."""
         return self.taken or self.at
 
     def fits(self, flow: bytes) -> bool:
-        """Whether an end of a flow is one of its own, address and port."""
+        """Whether one end of a flow, address and port, is one of its own ends."""
         source, destination = source_of(flow), destination_of(flow)
         if destination in self.destinations or source in self.sources:
             return True
         return self.both_ways and (destination in self.sources or source in self.destinations)
 
     def standing(self, frame: int) -> Standing:
-        """What became of it up to a frame, as far as its own negotiation tells."""
+        """Its state at a frame, according to its own negotiation."""
         if self.declined:
             return Standing.DECLINED
         if self.taken and self.taken <= frame:
@@ -118,7 +118,7 @@ class SignalledKey:
 def negotiated(negotiation: Negotiation) -> Iterator[SignalledKey]:
     """The keys of an offer with its answer, if it has one.
 
-    Those of media agreed on without keys are among them, with no `content`.
+    Media agreed on without keys are included, without `content`.
     """
     offer, answer = negotiation.offer, negotiation.answer
     yield from _session_level(negotiation, offer, answer)
@@ -129,7 +129,7 @@ def negotiated(negotiation: Negotiation) -> Iterator[SignalledKey]:
 
 
 def described(sections: list[Section]) -> Iterator[SignalledKey]:
-    """The keys of a description that stands for itself, with what goes from and to its ends."""
+    """The keys of a description without offer and answer, for media from and to its ends."""
     for key in announced(Description(sections, Moment(0, None)), ""):
         yield replace(
             key, protocol="SDP", sources=key.destinations, destinations=(), both_ways=True, taken=1
@@ -137,7 +137,7 @@ def described(sections: list[Section]) -> Iterator[SignalledKey]:
 
 
 def announced(description: Description, call: str) -> Iterator[SignalledKey]:
-    """The keys of a description that needs no answer (SAP): for all that goes there."""
+    """The keys of a description that needs no answer (SAP), for all media to its ends."""
     session, *media = description.sections
     for section in media[:MAX_MEDIA]:
         base = _key("SAP", call, description, section)
@@ -167,7 +167,7 @@ class _Line:
             self._answer.destinations = self._offer.sources
 
     def keys(self) -> Iterator[SignalledKey]:
-        """Those of both sides; if neither has any and media flows, one without keys."""
+        """The keys of both sides; if neither has any and media flows, one entry without keys."""
         found = [*self._described(), *self._managed()]
         yield from found
         if self._answer is None or self._closed:
@@ -177,7 +177,7 @@ class _Line:
 
     @property
     def _closed(self) -> str:
-        """Why there is no media on it; empty if there is."""
+        """Why there is no media on this line; empty if there is."""
         offer, answer = self._negotiation.offer, self._negotiation.answer
         if answer is None:
             return self._negotiation.refusal
@@ -191,7 +191,7 @@ class _Line:
         return any(one is not None and one.sections[0].specs for one in descriptions)
 
     def _described(self) -> Iterator[SignalledKey]:
-        """Those of a=crypto lines: the tag in the answer chooses the line of the offer."""
+        """The keys of a=crypto lines: the tag in the answer chooses the line of the offer."""
         offered = self._offered.cryptos[:MAX_KEYS]
         answered = self._answered.cryptos[:MAX_KEYS] if self._answered is not None else []
         taken, closed = self._negotiation.taken, self._closed
@@ -210,12 +210,12 @@ class _Line:
             yield key
         for line, content in enumerate(answered, 1):
             if self._answer is not None:
-                # An answer has one line; of more the first is taken for it.
+                # An answer has one line; if it has more, the first is used.
                 yield replace(self._answer, content=content, line=line, declined=closed,
                               taken=0 if closed or line > 1 else taken)  # fmt: skip
 
     def _managed(self) -> Iterator[SignalledKey]:
-        """Those of MIKEY messages, which may key both directions."""
+        """The keys of MIKEY messages, which may key both directions."""
         taken, closed = self._negotiation.taken, self._closed
         answered = list(messages_of(self._answered)) if self._answered is not None else []
         for message in messages_of(self._offered):
@@ -229,7 +229,7 @@ class _Line:
                               taken=0 if closed else taken)  # fmt: skip
 
     def _unmanaged(self, has_answer: bool) -> str:
-        """Why a message in the offer keys nothing; not every one is answered by a message."""
+        """Why a message in the offer keys nothing; not every message needs an answering one."""
         answered = self._answered
         if answered is None or has_answer or self._is_session_keyed_by_answer():
             return ""
@@ -243,7 +243,7 @@ class _Line:
 def _session_level(
     negotiation: Negotiation, mine: Description, other: Description | None
 ) -> Iterator[SignalledKey]:
-    """The keys of MIKEY at session level: for all media that are not closed."""
+    """The MIKEY keys at session level, for all media that are not closed."""
     session, *media = mine.sections
     if not session.specs:
         return
@@ -274,7 +274,7 @@ def _session_level(
 
 
 def _of_section(base: SignalledKey, section: Section) -> Iterator[SignalledKey]:
-    """A key for each key of a section."""
+    """Yield a copy of `base` for each key of a section."""
     for message in messages_of(section):
         yield replace(base, content=message)
     for line, content in enumerate(section.cryptos[:MAX_KEYS], 1):
@@ -282,7 +282,7 @@ def _of_section(base: SignalledKey, section: Section) -> Iterator[SignalledKey]:
 
 
 def messages_of(section: Section) -> Iterator[bytes]:
-    """The MIKEY messages of a section; what cannot be read is none."""
+    """The MIKEY messages of a section; unreadable ones are skipped."""
     for spec in islice(section.specs, MAX_KEYS):
         try:
             message = message_of(spec)
@@ -333,7 +333,7 @@ def _group(description: Description, section: Section) -> list[str]:
 
 
 def _is_closed(description: Description, section: Section) -> bool:
-    """Whether a medium is refused or removed; port 0 may also say that it shares another's."""
+    """Whether a medium is refused or removed; port 0 may also mean a shared transport."""
     return not (section.port or section.bundle_only or _group(description, section))
 
 

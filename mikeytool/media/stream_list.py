@@ -1,4 +1,4 @@
-"""The RTP and RTCP streams in a capture, by what can be seen without a key."""
+"""The RTP and RTCP streams in a capture, as far as they are visible without a key."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _MISORDER = 3000  # sequence numbers; one further off begins anew (RFC 3550 A.1 
 
 @dataclass
 class StreamSummary:
-    """What is seen of an SSRC from one endpoint to another.
+    """What is visible of an SSRC from one endpoint to another.
 
-    Endpoints are None where packets have none. `packets` and `octets` are those of RTP, `rtcp`
-    are packets of RTCP. `types` counts payload types. Times are in Unix nanoseconds; those
-    and the sequence numbers are None where no packet tells them.
+    Endpoints are None if packets have none. `packets` and `octets` count RTP, `rtcp` counts RTCP
+    packets. `types` counts payload types. Times are in Unix nanoseconds; times and sequence numbers
+    are None if no packet has them.
     """
 
     ssrc: int
@@ -95,7 +95,7 @@ class StreamSummary:
 
     @property
     def is_sure(self) -> bool:
-        """Whether it is no chance: there is RTCP, or a packet that follows another closely."""
+        """Whether it is a real stream: it has RTCP, or a packet that closely follows another."""
         return self._follows or self.rtcp > 0
 
     @property
@@ -133,8 +133,7 @@ class StreamSummary:
 class StreamList:
     """The streams of a capture, and how many packets are neither RTP nor RTCP, by protocol.
 
-    `fault` is what is wrong with the file itself, if anything is: everything before it is
-    counted.
+    `fault` is the defect of the file itself, if it has one; everything before it is counted.
     """
 
     streams: list[StreamSummary]
@@ -159,7 +158,7 @@ def streams_in(capture: Capture) -> StreamList:
 
 
 class _Table:
-    """The streams that were seen so far, and how many packets are of none."""
+    """The streams seen so far, and the number of packets outside any stream."""
 
     def __init__(self) -> None:
         self.streams: dict[tuple[int, bytes], StreamSummary] = {}
@@ -196,7 +195,7 @@ class _Table:
         return stream
 
     def drop_unsure(self) -> None:
-        """Forget what looked like RTP and is likely something else."""
+        """Drop streams that looked like RTP but are probably something else."""
         unsure = [key for key, each in self.streams.items() if key[1] and not each.is_sure]
         for key in unsure:
             self.others["other"] += self.streams.pop(key).packets
@@ -235,7 +234,7 @@ def _look(capture: Capture, table: _Table) -> None:
 
 
 def _joined(streams: dict[tuple[int, bytes], StreamSummary]) -> list[StreamSummary]:
-    """The streams, RTCP on a port of its own counted with the RTP of its SSRC and addresses."""
+    """The streams, with separate-port RTCP counted with the RTP of its SSRC and addresses."""
     media = {(ssrc, flow[:-4]): s for (ssrc, flow), s in streams.items() if s.packets}
     found = []
     for (ssrc, flow), stream in streams.items():

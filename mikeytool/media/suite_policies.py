@@ -1,4 +1,4 @@
-"""SRTP suites as security policies: which one side offers, takes, or says that it supports."""
+"""SRTP suites as security policies: which of them a side offers, accepts or supports."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def default_suite(prf: int) -> Suite:
 
 
 def accept_suites(names: Sequence[str]) -> Callable[[SP], bool]:
-    """Make the test of a policy that the other end offers.
+    """Make a function that tests a policy offered by the other end.
 
     It accepts the suites with these names, or without names every suite that protects; and any
-    policy of a protocol other than SRTP. Raises UsageError for a name that is no suite.
+    policy of a protocol other than SRTP. Raises UsageError for an unknown suite name.
     """
     chosen = {suite(name).name for name in names}
 
@@ -40,10 +40,10 @@ def accept_suites(names: Sequence[str]) -> Callable[[SP], bool]:
 
 
 def supported_policies(names: Sequence[str], prf: int) -> list[SP]:
-    """Give the policies to name in an Error message when those of the other end are refused.
+    """Give the policies to name in an Error message that refuses the other end's policies.
 
-    They are those of the suites with these names, else of all that are accepted; in both cases
-    only those whose keys are no longer than those of the ticket's profile.
+    These are the suites with these names, or else all accepted suites. In both cases suites with
+    longer keys than the ticket's profile are left out.
     """
     longest, accept = profile_of(prf).key_length, accept_suites(names)
     chosen = [suite(name) for name in names] or SUITES.values()
@@ -56,7 +56,7 @@ def supported_policies(names: Sequence[str], prf: int) -> list[SP]:
 def srtp_suite(crypto_session: CryptoSession) -> Suite:
     """Give the suite of an SRTP crypto session.
 
-    Raises UsageError when its security policy is none of the suites.
+    Raises UsageError if its security policy matches no suite.
     """
     entry = crypto_session.entry
     if crypto_session.policy is None:

@@ -1,4 +1,4 @@
-"""Whole captures: decrypt one, encrypt one, list what is in it."""
+"""Decrypts and encrypts whole captures, and lists their content."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from mikeytool.media.settings import Settings
 from mikeytool.srtp.sdes import Crypto
 from mikeytool.wire.errors import UsageError
 
-# Sessions, MIKEY messages and signalling are imported where they are met: to use a bare key
-# takes neither the grammar of messages nor a database.
+# Sessions, MIKEY messages and signalling are imported only when needed: a bare key requires neither
+# the message parser nor a database.
 if TYPE_CHECKING:
     from mikeytool.exchange.inspect_keys import KeyRing
     from mikeytool.media.signalled_keys import SignalledKey
@@ -52,16 +52,15 @@ def decrypt_capture(
     """Verify and decrypt the SRTP and SRTCP packets of a capture.
 
     `source` is a pcap, pcapng or rtpdump file, or a text with a packet a line, in hex or
-    base64; `target` becomes a file of the same kind, in which packets of no key are as they
-    were. `keys` are crypto attributes (`mikeytool.srtp.parse_crypto`, or a `Crypto` made of a
-    suite and a master key), paths of session files, and MIKEY messages with a key in the
-    clear. Without them the keys are those in the signalling of the capture, or of another file,
-    `signalling`: a capture, or a session description. `key_ring` opens them where they are
-    encrypted.
+    base64; `target` becomes a file of the same kind, in which packets without a key are unchanged.
+    `keys` are crypto attributes (`mikeytool.srtp.parse_crypto`, or a `Crypto` made from a suite and
+    a master key), paths of session files, and MIKEY messages with a key in the clear. Without them
+    the keys are those in the signalling of the capture, or of another file, `signalling`: a
+    capture, or a session description. `key_ring` opens them if they are encrypted.
 
-    The report has what failed; `listener` receives it during the run. Raises UsageError when
-    there is no key, or one that its suite cannot use, WireError for a source that is empty or
-    cannot be read at all, and StateError for a file that is missing or cannot be written.
+    The report lists what failed; `listener` receives it during the run. Raises UsageError if there
+    is no key or a key that its suite cannot use, WireError for a source that is empty or cannot be
+    read at all, and StateError for a file that is missing or cannot be written.
     """
     other = None if signalling is None else Path(signalling)
     decryption = Decryption(keys, settings, key_ring=key_ring, signalling=other)
@@ -92,9 +91,9 @@ def encrypt_capture(
 
 
 def list_streams(source: Source) -> StreamList:
-    """List the RTP and RTCP streams of a capture, by what can be seen without a key.
+    """List the RTP and RTCP streams of a capture, as far as they are visible without a key.
 
-    Raises WireError for a source that is empty or no capture, StateError for a file that
+    Raises WireError for a source that is empty or not a capture, StateError for a file that
     cannot be opened.
     """
     from mikeytool.media.stream_list import streams_in
@@ -106,8 +105,8 @@ def list_streams(source: Source) -> StreamList:
 def find_signalled_keys(source: Source) -> list[SignalledKey]:
     """Find the SRTP keys in the signalling of a capture, in the order of its frames.
 
-    They are given as they were sent: MIKEY messages are not opened, nothing is verified. Raises
-    WireError for a source that is empty or no capture, StateError for a file that cannot be
+    They are given as they were sent: MIKEY messages are not opened, and nothing is verified. Raises
+    WireError for a source that is empty or not a capture, StateError for a file that cannot be
     opened.
     """
     from mikeytool.media.calls import read_calls
@@ -117,9 +116,9 @@ def find_signalled_keys(source: Source) -> list[SignalledKey]:
 
 
 class Decryption:
-    """Decrypts the packets of a file with these keys, or those in its signalling.
+    """Decrypts the packets of a file with the given keys, or with the keys in its signalling.
 
-    To be used once. `key_name` is what the report calls a key that has no name of its own.
+    Use it only once. `key_name` is the report's name for a key that has none of its own.
     """
 
     def __init__(
@@ -131,7 +130,7 @@ class Decryption:
         signalling: Path | None = None,
         key_name: str = _KEY_NAME,
     ) -> None:
-        """Take keys into use, as `decrypt_capture`; raises what it raises about keys."""
+        """Take keys into use as `decrypt_capture` does; raises its errors about keys."""
         if keys is not None and signalling is not None:
             raise UsageError("keys are given, or come from signalling; give either")
         self._settings = settings or Settings()
@@ -140,7 +139,7 @@ class Decryption:
         self._contexts = None if keys is None else _receivers(keys, self._settings, key_name)
 
     def run(self, packets: PacketFile, target: Target, listener: Listener | None = None) -> Report:
-        """Send the packets through; raises UsageError when the signalling has no key."""
+        """Process the packets; raises UsageError if the signalling has no key."""
         report = _report("decrypted", packets, listener)
         given, signalled = self._contexts, None
         if given is None:
@@ -162,12 +161,12 @@ class Decryption:
 
 
 class Encryption:
-    """Encrypts the packets of a file with sessions, or with one other key. To be used once."""
+    """Encrypts the packets of a file with sessions, or with one other key. Use it only once."""
 
     def __init__(
         self, keys: Sequence[Key], settings: Settings | None = None, *, key_name: str = _KEY_NAME
     ) -> None:
-        """Take keys into use, as `encrypt_capture`; raises what it raises about keys."""
+        """Take keys into use as `encrypt_capture` does; raises its errors about keys."""
         self._settings = settings or Settings()
         self._sessions = [each for each in keys if isinstance(each, Path)]
         others = [each for each in keys if not isinstance(each, Path)]
@@ -176,7 +175,7 @@ class Encryption:
         self._sender = _sender(others[0], self._settings, key_name) if others else None
 
     def run(self, packets: PacketFile, target: Target, listener: Listener | None = None) -> Report:
-        """Send the packets through; session files are locked and written meanwhile."""
+        """Process the packets; session files are locked and written meanwhile."""
         report = _report("encrypted", packets, listener)
         with self._senders() as (contexts, save):
             demux = SenderDemux(contexts, self._settings, report)
@@ -245,7 +244,7 @@ def _rewrite(
     report: Report,
     save: Callable[[], None],
 ) -> None:
-    """Send every packet through; what `save` writes is written before the packets are."""
+    """Process every packet; `save` is called before packets are written."""
     with open_target(target) as out:
         for parts in _large(rewriter.run()):
             save()
@@ -254,7 +253,7 @@ def _rewrite(
 
 
 def _large(parts: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Take parts together, because each group is worth a note in a session file."""
+    """Group the parts, because each group requires a write to a session file."""
     held: list[bytes] = []
     size = 0
     for part in parts:

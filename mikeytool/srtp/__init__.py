@@ -1,7 +1,7 @@
 """SRTP and SRTCP: protecting and opening media packets with a master key (RFC 3711, 6188, 7714).
 
-A `Sender` or `Receiver` is made of a suite and a master key, or several. Packets go in and
-come out as bytes, RTP and RTCP alike; nothing here reads a file, a socket or a clock.
+A `Sender` is made from a suite and a master key, a `Receiver` from a suite and one or more. RTP and
+RTCP packets go in and come out as bytes. No code here reads a file, a socket or a clock.
 
     from os import urandom
     from mikeytool.srtp import MasterKey, Receiver, Replayed, Sender, suite

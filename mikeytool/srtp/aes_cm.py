@@ -1,6 +1,6 @@
 """AES in counter mode with HMAC-SHA1 (RFC 3711 4.1.1; RFC 6188 2 for 192 and 256 bits).
 
-The sealer and opener of RTP write out what those of RTCP call, since most packets are media.
+For speed, the RTP sealer and opener inline the functions that the RTCP ones call.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from mikeytool.srtp.interface import (
 from mikeytool.srtp.kdf import SessionKeys
 from mikeytool.wire.errors import Refused
 
-# Octets. The low 16 bits of the counter number the blocks of a packet; one block more would be
-# the first of the next packet's key stream.
+# Octets. The low 16 bits of the counter number the blocks of a packet. One more block would be the
+# first block of the next packet's key stream.
 LONGEST_PAYLOAD = 16 << 16
 
 

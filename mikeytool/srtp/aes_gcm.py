@@ -26,7 +26,7 @@ Aead = Callable[[bytes, bytes, bytes], bytes]
 
 
 def _encrypt(key: bytes, tag_length: int) -> Aead:
-    """Make AES-GCM encryption with a tag of 16 octets, or the first ones of it."""
+    """Make AES-GCM encryption with a tag of 16 octets, or its first octets."""
     encrypt = AESGCM(key).encrypt
     if tag_length == FULL_TAG:
         return encrypt
@@ -34,7 +34,7 @@ def _encrypt(key: bytes, tag_length: int) -> Aead:
 
 
 def _decrypt(key: bytes, tag_length: int) -> Aead:
-    """Make AES-GCM decryption; it raises InvalidTag."""
+    """Make AES-GCM decryption, which raises InvalidTag."""
     if tag_length == FULL_TAG:
         return AESGCM(key).decrypt
     aes = AES(key)
@@ -122,7 +122,7 @@ def rtcp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtcpOpener:
         trailer = packet[tag_end:end]
         word = int.from_bytes(trailer, "big")
         index = word & ~ENCRYPTED
-        # With E = 0 everything is in the clear, and the ciphertext is nothing but the tag.
+        # With E = 0 everything is in the clear, and the ciphertext is only the tag.
         clear = RTCP_HEADER if word & ENCRYPTED else tag_end - tag_length
         iv = (salt ^ ssrc << 48 ^ index).to_bytes(IV, "big")
         try:

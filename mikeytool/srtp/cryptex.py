@@ -1,8 +1,8 @@
 """Encrypted header extensions and CSRCs (Cryptex, RFC 9335).
 
-The "defined by profile" field says that a packet is encrypted so: 0xC0DE stands for 0xBEDE, and
-0xC2DE for 0x1000. Its 4 octets and the fixed header stay readable; all else is encrypted, CSRCs
-first, in one piece.
+The "defined by profile" field marks such a packet: 0xC0DE stands for 0xBEDE, and 0xC2DE for 0x1000.
+The extension's 4-octet header and the fixed header stay readable. Everything else is encrypted in
+one piece, CSRCs first.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _CLEAR_FORMS = {encrypted: clear for clear, encrypted in _ENCRYPTED_FORMS.items(
 
 
 def is_cryptex(packet: bytes) -> bool:
-    """Whether the header of an RTP packet, which is all there, says that it is encrypted so."""
+    """Whether the complete header of an RTP packet has the mark of Cryptex."""
     return bool(packet[0] & HAS_EXTENSION) and _profile(packet) in _CLEAR_FORMS
 
 
 def marked(packet: bytes) -> bytes | None:
     """An RTP packet with the mark of Cryptex, for a sealer; None if there is nothing to mark.
 
-    That is a packet without CSRCs and extension, or with an extension that is none of
-    RFC 8285. One with CSRCs alone gets an empty extension (5.1).
+    There is nothing to mark without CSRCs and extension, or if the extension is not one of RFC
+    8285. A packet with CSRCs alone gets an empty extension (5.1).
     """
     at = _profile_at(packet)
     if packet[0] & HAS_EXTENSION:
@@ -43,13 +43,13 @@ def marked(packet: bytes) -> bytes | None:
 
 
 def _unmarked(packet: bytes) -> bytes:
-    """An opened packet with the profile that RFC 8285 gives its extension."""
+    """An opened packet with the RFC 8285 profile of its extension restored."""
     at = _profile_at(packet)
     return packet[:at] + _CLEAR_FORMS[packet[at : at + 2]] + packet[at + 2 :]
 
 
 def unmarking(open_: RtpOpener) -> RtpOpener:
-    """Make an opener that removes the mark from what another one opens."""
+    """Make an opener that removes the mark from the packets that another one opens."""
 
     def open_unmarked(packet: bytes, start: int, ssrc: int, index: int) -> bytes | None:
         opened = open_(packet, start, ssrc, index)
@@ -59,7 +59,7 @@ def unmarking(open_: RtpOpener) -> RtpOpener:
 
 
 def crypt_header(crypt: Crypt) -> Crypt:
-    """Make a cipher that takes all behind the fixed header and leaves the extension's header."""
+    """Make a cipher for everything after the fixed header except the extension's header."""
 
     def crypt_all(packet: bytes, ssrc: int, index: int, data: bytes) -> bytes:
         csrcs = _profile_at(packet) - RTP_HEADER
@@ -71,7 +71,7 @@ def crypt_header(crypt: Crypt) -> Crypt:
 
 
 def from_fixed_header(process: Callable[[bytes, int, int, int], F]) -> Callable[..., F]:
-    """Make a sealer or opener that begins behind the fixed header, wherever it is told to."""
+    """Make a sealer or opener that always begins after the fixed header."""
 
     def from_there(packet: bytes, start: int, ssrc: int, index: int) -> F:
         return process(packet, RTP_HEADER, ssrc, index)
@@ -80,7 +80,7 @@ def from_fixed_header(process: Callable[[bytes, int, int, int], F]) -> Callable[
 
 
 def aead_sealer(seal: RtpSealer) -> RtpSealer:
-    """Make a sealer for AES-GCM of the usual one: it sees the packet as in figure 2."""
+    """Wrap the usual AES-GCM sealer, so that it sees the packet as in figure 2."""
 
     def seal_all(packet: bytes, start: int, ssrc: int, index: int) -> bytes:
         sealed = seal(_swapped(packet), RTP_HEADER + EXTENSION_HEADER, ssrc, index)
@@ -90,7 +90,7 @@ def aead_sealer(seal: RtpSealer) -> RtpSealer:
 
 
 def aead_opener(open_: RtpOpener) -> RtpOpener:
-    """Make an opener for AES-GCM of the usual one."""
+    """Wrap the usual AES-GCM opener in the same way."""
 
     def open_all(packet: bytes, start: int, ssrc: int, index: int) -> bytes | None:
         opened = open_(_swapped(packet), RTP_HEADER + EXTENSION_HEADER, ssrc, index)
@@ -100,7 +100,7 @@ def aead_opener(open_: RtpOpener) -> RtpOpener:
 
 
 def _swapped(packet: bytes) -> bytes:
-    """The extension's header before the CSRCs, so that what is encrypted is in one piece."""
+    """Move the extension's header before the CSRCs, so that the encrypted part is in one piece."""
     at = _profile_at(packet)
     behind = at + EXTENSION_HEADER
     return packet[:RTP_HEADER] + packet[at:behind] + packet[RTP_HEADER:at] + packet[behind:]

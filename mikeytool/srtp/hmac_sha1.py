@@ -1,6 +1,6 @@
 """HMAC-SHA1 (RFC 3711 4.2.1), and packets that it authenticates and another cipher encrypts.
 
-Their layout is that of figures 1 and 2 of RFC 3711: payload, trailer of RTCP, MKI, tag.
+Their layout follows figures 1 and 2 of RFC 3711: payload, trailer of RTCP, MKI, tag.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Packet indices: estimating the part that is not sent, and rejecting repetitions.
+"""Packet indices: estimates the part that is not sent, and rejects repetitions.
 
-The index of an RTP packet is ROC * 2^16 + SEQ, 48 bits, of which a packet has only SEQ
-(RFC 3711 3.3.1). An SRTCP packet has its whole 31-bit index (RFC 3711 3.4).
+The index of an RTP packet is ROC * 2^16 + SEQ, 48 bits, of which a packet carries only SEQ (RFC
+3711 3.3.1). An SRTCP packet carries its whole 31-bit index (RFC 3711 3.4).
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _REMEMBERED = 1 << 10
 
 
 class Highest(NamedTuple):
-    """The highest indices used for an SSRC; -1 where no packet was."""
+    """The highest indices used for an SSRC; -1 if there was no packet."""
 
     rtp: int = -1
     rtcp: int = -1
 
 
 class Replayed(Refused):
-    """Authentic, but received before or too old to know (RFC 3711 3.3.2)."""
+    """The packet is authentic, but was received before or is too old to tell (RFC 3711 3.3.2)."""
 
 
 class TooLate(Replayed):
-    """So far behind the newest packet that it is unknown whether it came before."""
+    """The packet is so far behind the newest that it may have been received before."""
 
 
 class Duplicate(Replayed):
-    """An octet for octet copy of a packet that came before.
+    """The packet is an exact copy of an earlier one.
 
-    `clear` is the packet opened, `behind` how many indices it lies behind the newest.
+    `clear` is the decrypted packet, `behind` is how many indices it lies behind the newest.
     """
 
     clear: bytes = b""
@@ -46,11 +46,11 @@ class Duplicate(Replayed):
 
 
 class Unverified(Refused):
-    """Its tag does not verify under any key, or none has its MKI."""
+    """The packet's tag verifies under no key, or no key has its MKI."""
 
 
 class Clash(Refused):
-    """Two different packets with the same SSRC, index and key, so with the same key stream."""
+    """Two different packets have the same SSRC, index and key, and so the same key stream."""
 
 
 def estimate(highest: int, sequence: int) -> int:
@@ -80,13 +80,13 @@ def check_roc(ssrc: int, roc: int) -> None:
 
 
 class ReplayWindow:
-    """Which of the newest `size` indices of one stream were received (RFC 3711 3.3.2).
+    """Tracks which of the newest `size` indices of a stream were received (RFC 3711 3.3.2).
 
-    A packet more than half the range of SEQ behind looks like one that far ahead, so a wider
-    window is limited to that.
+    A packet more than half the range of SEQ behind looks like one that far ahead. A wider window is
+    therefore limited to half the range.
 
-    `next` is the index after the highest one received. The window remembers the indices that
-    are missing, not those that came, so that a packet in order costs only `next += 1`.
+    `next` is the index after the highest one received. The window remembers missing indices instead
+    of received ones, so that a packet in order costs only `next += 1`.
     """
 
     __slots__ = ("_missing", "_size", "next")
@@ -95,7 +95,7 @@ class ReplayWindow:
         """Begin with the packet of index `first` as the only one received."""
         self.next = first + 1
         self._size = size = min(size, WIDEST_WINDOW)
-        # Packets from before the first are late, not replayed.
+        # Packets before the first one are late, not replayed.
         self._missing = set(range(max(0, first - size + 1), first))
 
     def accept(self, index: int) -> None:
@@ -122,7 +122,7 @@ class ReplayWindow:
 
 
 class Known(Enum):
-    """Which packet used an index before: none, the same one, another one, or forgotten."""
+    """Which packet used an index before: none, the same one, another one, or unknown by now."""
 
     NEW = "new"
     SAME = "same"
@@ -131,7 +131,7 @@ class Known(Enum):
 
 
 class Packets:
-    """Which packets had the newest indices of one SSRC under one key, at any destination.
+    """Tracks the packets with the newest indices of one SSRC under one key, at any destination.
 
     It keeps the `hash()` of each packet, which is keyed with a secret of the process (PEP
     456). `next` is the index after the highest one. A packet in order is recorded with

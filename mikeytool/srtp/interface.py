@@ -1,9 +1,9 @@
 """The interface of a cipher's module: four functions that make sealers and openers.
 
-A sealer makes a protected packet of a clear one, and an opener does the reverse. They know
-where their transform puts tag and MKI, and leave indices, replay and SSRCs to the caller. They
-are closures over a cipher and an HMAC that are set up once, since that takes longer than a
-packet. An opener returns None unless the packet has room for MKI and tag and both are right.
+A sealer turns a clear packet into a protected one, and an opener does the reverse. They know where
+their transform puts tag and MKI; the caller handles indices, replay and SSRCs. They are closures
+over a cipher and an HMAC. These are set up only once, since the setup takes longer than a packet.
+An opener returns None unless the packet has room for MKI and tag and both are right.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a master key to session keys (RFC 3711 4.3; RFC 6188 3 for 192 and 256 bits).
+"""Derives session keys from a master key (RFC 3711 4.3; RFC 6188 3 for 192 and 256 bits).
 
 AES in counter mode derives the keys of every suite: once, before the first packet, or again at
 each packet index that is a multiple of the key derivation rate.
@@ -45,9 +45,9 @@ def derive(master_key: bytes, master_salt: bytes, label: int, length: int, r: in
     """Return `length` octets of AES-CM PRF output for `label` (RFC 3711 4.3.1, 4.3.3).
 
     `master_key` has 16, 24 or 32 octets, which picks AES-128, AES-192 or AES-256.
-    `master_salt` has 14, or 12 with AES-GCM, to which zeros are appended (RFC 7714 11 does not
-    say where; this is what is in use). `r` is the packet index divided by the key derivation
-    rate, in 48 bits; that of SRTCP, which has 32, begins with zeros (4.3.2), so that the label
+    `master_salt` has 14, or 12 with AES-GCM, to which zeros are appended (RFC 7714 11 does not say
+    where; this is common practice). `r` is the packet index divided by the key derivation rate, in
+    48 bits. The SRTCP value has 32 bits and is padded with leading zeros (4.3.2), so that the label
     is in the same octet for both.
     """
     x = int.from_bytes(master_salt.ljust(14, b"\0"), "big") ^ label << 48 ^ r
@@ -56,7 +56,7 @@ def derive(master_key: bytes, master_salt: bytes, label: int, length: int, r: in
 
 
 def rtp_keys(suite: Suite, master_key: bytes, master_salt: bytes, r: int = 0) -> SessionKeys:
-    """Return the session keys that protect RTP packets, in the lengths of `suite`."""
+    """Return the session keys that protect RTP packets, with the lengths of `suite`."""
     return SessionKeys(
         derive(master_key, master_salt, Label.RTP_ENCRYPTION, suite.key_length, r),
         derive(master_key, master_salt, Label.RTP_AUTHENTICATION, suite.auth_key_length, r),
@@ -65,7 +65,7 @@ def rtp_keys(suite: Suite, master_key: bytes, master_salt: bytes, r: int = 0) ->
 
 
 def rtcp_keys(suite: Suite, master_key: bytes, master_salt: bytes, r: int = 0) -> SessionKeys:
-    """Return the session keys that protect RTCP packets, in the lengths of `suite`."""
+    """Return the session keys that protect RTCP packets, with the lengths of `suite`."""
     # The HMAC-SHA1 key of SRTCP is never shorter than usual (RFC 3711 5.2).
     length = max(suite.auth_key_length, RTCP_AUTH_KEY) if suite.auth_key_length else 0
     return SessionKeys(

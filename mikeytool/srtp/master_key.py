@@ -1,4 +1,4 @@
-"""Master keys: what they are, which suite takes them, and how long they live (RFC 3711 9.2)."""
+"""Master keys, their lengths for each suite, and their lifetime (RFC 3711 9.2)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mikeytool.wire.masked_repr import masked_repr
 @masked_repr
 @dataclass(frozen=True)
 class MasterKey:
-    """A master key, its salt, and the MKI that names it, empty if none does.
+    """A master key, its salt, and its MKI, which is empty if it has none.
 
-    Key and salt have the lengths in octets that a suite asks for, which a `Sender` or
-    `Receiver` checks. `lifetime` is the number of packets that the key may protect, of SRTP
-    and of SRTCP each, where the key management sets one (RFC 4568 6.1); the indices of a
-    stream end at 2^48 and 2^31 anyway (RFC 3711 9.2). Printing it masks key and salt.
+    Key and salt must have the lengths that a suite requires; a `Sender` or `Receiver` checks them.
+    `lifetime` is the number of packets that the key may protect, counted separately for SRTP and
+    SRTCP, if the key management sets a limit (RFC 4568 6.1). The indices of a stream end at 2^48
+    and 2^31 anyway (RFC 3711 9.2). `repr` masks key and salt.
     """
 
     key: bytes = field(repr=False)
@@ -28,7 +28,7 @@ class MasterKey:
 
 
 def check_lengths(suite: Suite, master: MasterKey) -> None:
-    """Raise UsageError if key or salt have other lengths than `suite` needs."""
+    """Raise UsageError if key or salt do not have the lengths that `suite` needs."""
     given = len(master.key), len(master.salt)
     if given == (suite.key_length, suite.salt_length):
         return
@@ -58,7 +58,7 @@ def check_lengths(suite: Suite, master: MasterKey) -> None:
 
 
 def nearly(limit: int) -> int:
-    """The number of packets after which to warn that a key's life ends at `limit`."""
+    """The number of packets after which to warn that a key expires at `limit` packets."""
     return limit - limit // 16
 
 
@@ -71,7 +71,7 @@ class Lifetime:
         self._used = {"SRTP": 0, "SRTCP": 0}
 
     def check(self, kind: str) -> None:
-        """Raise Refused if the key has protected all the packets of a kind that it may."""
+        """Raise Refused if the key has used up its packets of a kind."""
         if self._used[kind] >= self._limit:
             raise Refused(
                 f"a master key has protected the {self._limit} {kind} packets of its lifetime; "
@@ -79,7 +79,7 @@ class Lifetime:
             )
 
     def count(self, kind: str) -> None:
-        """Count one packet, and warn before the last."""
+        """Count one packet, and warn before the limit is reached."""
         self._used[kind] += 1
         if self._used[kind] == nearly(self._limit):
             self._notes.add(

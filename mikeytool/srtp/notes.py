@@ -1,4 +1,4 @@
-"""What senders and receivers note down that is worth knowing and no error."""
+"""Notes of senders and receivers: useful information that is not an error."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Notes:
         self._new: list[str] = []
 
     def add(self, text: str) -> None:
-        """Note something down, unless it was before."""
+        """Add a note, unless it was added before."""
         if text not in self._said and len(self._said) < self._MOST:
             self._said.add(text)
             self._new.append(text)
 
     def take(self) -> list[str]:
-        """What was noted down since the last time."""
+        """The notes added since the last call."""
         new, self._new = self._new, []
         return new

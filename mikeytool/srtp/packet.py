@@ -1,7 +1,7 @@
 """The headers of RTP and RTCP packets, as far as protection needs them (RFC 3550 5.1, 6.4).
 
 Packets come from a network or a file, so every length in them is checked against the octets
-that are there.
+present.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _rtcp_fixed = struct.Struct("!BxxxI").unpack_from
 
 
 def is_rtcp(packet: bytes) -> bool:
-    """Whether the second octet is that of RTCP, on a port shared with RTP (RFC 5761 4)."""
+    """Whether the second octet indicates RTCP, on a port shared with RTP (RFC 5761 4)."""
     return len(packet) > 1 and 192 <= packet[1] <= 223
 
 
@@ -61,7 +61,7 @@ def parse_rtcp(packet: bytes) -> int:
 
 
 def check_ssrc(ssrc: int, allowed: Set[int] | None) -> None:
-    """Raise Refused if `ssrc` is not among those allowed; None allows every one."""
+    """Raise Refused if `ssrc` is not among those allowed; None allows all."""
     if allowed is not None and ssrc not in allowed:
         raise Refused(
             f"SSRC 0x{ssrc:08x} is not one of the {len(allowed)} allowed; "

@@ -1,9 +1,9 @@
 """Tags that carry the rollover counter (RFC 4771).
 
 The tag of a packet whose sequence number is a multiple of the rate begins with the ROC of its
-sender. Behind it is a MAC as without it, over the packet and the ROC, or in mode 3 nothing.
-With AES-GCM the ROC follows everything else, and the cipher's own tag verifies it, since it is
-part of the IV (RFC 7714 7.1).
+sender. The usual MAC over the packet and the ROC follows, except in mode 3. With AES-GCM the ROC
+follows everything else, and the cipher's own tag verifies it, since it is part of the IV (RFC 7714
+7.1).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ F = TypeVar("F", RtpSealer, RtpOpener)
 
 
 def rtp_sealer(suite: Suite, usual: Callable[[int], RtpSealer]) -> RtpSealer:
-    """Make the sealer of RTP packets; `usual` makes one without ROC, by the length of its tag."""
+    """Make the sealer of RTP packets; `usual` makes one without ROC for a given tag length."""
     carrying, plain, mac, rate = _parts(suite, usual)
 
     def seal(packet: bytes, start: int, ssrc: int, index: int) -> bytes:
@@ -32,7 +32,7 @@ def rtp_sealer(suite: Suite, usual: Callable[[int], RtpSealer]) -> RtpSealer:
 
 
 def rtp_opener(suite: Suite, usual: Callable[[int], RtpOpener]) -> RtpOpener:
-    """Make the opener of SRTP packets; it opens those that carry a ROC with that one only."""
+    """Make the opener of SRTP packets; a packet that carries a ROC is opened only with that ROC."""
     carrying, plain, mac, rate = _parts(suite, usual)
 
     def open_(packet: bytes, start: int, ssrc: int, index: int) -> bytes | None:
@@ -47,7 +47,7 @@ def rtp_opener(suite: Suite, usual: Callable[[int], RtpOpener]) -> RtpOpener:
 
 
 def carried_roc(suite: Suite, packet: bytes, sequence: int) -> int | None:
-    """The ROC that a packet carries; None if its sequence number says that it carries none."""
+    """The ROC that a packet carries; None if its sequence number rules one out."""
     rcc = suite.rcc
     if rcc is None or sequence % rcc.rate:
         return None
@@ -56,7 +56,7 @@ def carried_roc(suite: Suite, packet: bytes, sequence: int) -> int | None:
 
 
 def behind_mki(suite: Suite, sequence: int) -> int:
-    """The octets behind the MKI of an RTP packet with that sequence number."""
+    """The number of octets after the MKI in an RTP packet with that sequence number."""
     own = 0 if suite.cipher is Cipher.AES_GCM else suite.rtp_tag_length
     if suite.rcc is None:
         return own
@@ -66,12 +66,12 @@ def behind_mki(suite: Suite, sequence: int) -> int:
 
 
 def _mac_length(suite: Suite) -> int:
-    """The octets behind the ROC."""
+    """The number of octets after the ROC."""
     return 0 if suite.rcc is None or suite.cipher is Cipher.AES_GCM else suite.rcc.mac_length
 
 
 def _parts(suite: Suite, usual: Callable[[int], F]) -> tuple[F, F, int, int]:
-    """What is for packets with ROC and for those without, octets behind the ROC, the rate."""
+    """The functions for packets with and without ROC, the octets after the ROC, and the rate."""
     rcc = suite.rcc
     assert rcc is not None  # noqa: S101
     mac = _mac_length(suite)

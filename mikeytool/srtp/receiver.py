@@ -49,28 +49,28 @@ from mikeytool.srtp.transform import rtcp_opener, rtp_opener
 from mikeytool.wire.errors import Refused, UsageError, WireError
 
 MOST_STREAMS = 4096
-"""The most streams that are kept; so memory stays bounded."""
+"""The most streams kept, which bounds memory."""
 LONGEST_FOUND_MKI = 8
-"""Octets of an MKI that nobody announced and that is found by trying."""
-_MKI_REACH = 8  # ROCs that are tried with each
-_MKI_KEYS = 4  # keys that are
-_FOUND_MKIS = 16  # that are remembered
-_RTCP_SEARCHES = 64  # RTCP packets on which they are tried; then after ever more that fail
+"""The longest unannounced MKI, in octets, that is found by trying."""
+_MKI_REACH = 8  # ROCs tried with each unannounced MKI
+_MKI_KEYS = 4  # keys tried with each
+_FOUND_MKIS = 16  # MKIs remembered
+_RTCP_SEARCHES = 64  # RTCP packets on which they are tried; after that at growing intervals
 
 
 class Receiver:
     """Verifies and decrypts the SRTP and SRTCP packets of any number of streams.
 
-    A packet is opened with the key whose MKI it has, if the tag verifies; else without MKI, with
-    the newest key first. A stream changes only with packets that verify. When a packet does not
-    verify with the most likely ROC, others are tried: a few around it, and with tags of 8
-    octets and more those beyond, as far as `budget` allows. An MKI of up to 8 octets that was
-    not announced, and so is none of a key's, is found by the tag behind it. Packets with the
-    mark of Cryptex (RFC 9335) are decrypted so.
+    A packet is opened with the key that matches its MKI, if the tag verifies; otherwise without
+    MKI, with the newest key first. Only packets that verify change a stream. When a packet does not
+    verify with the most likely ROC, others are tried: a few around it, and with tags of at least 8
+    octets also more distant ones, as far as `budget` allows. An unannounced MKI of up to 8 octets,
+    which belongs to no key, is found by the tag after it. Packets with the mark of Cryptex (RFC
+    9335) are decrypted accordingly.
 
-    `notes` has what is worth knowing and no error: a ROC that was found, a source that changed,
-    a key whose life ends, packets without authentication. While `searches` is False, only the
-    most likely ROC is tried.
+    `notes` has useful information that is not an error: a ROC that was found, a source that
+    changed, a key near the end of its lifetime, packets without authentication. While `searches` is
+    False, only the most likely ROC is tried.
     """
 
     def __init__(
@@ -88,15 +88,15 @@ class Receiver:
     ) -> None:
         """Take the live master keys into use, oldest first.
 
-        `ssrcs`, if given, are the only ones accepted; `barred` are rejected. With `owned` the
-        first source seen with an SSRC keeps it, else a stream may move to another source.
-        `mki` says that every packet has an MKI, for suites without a tag. `window` is the
-        number of newest indices, 64 or more, among which a late packet is accepted. `roc` is
-        the ROC of the first packet of an SSRC, 0 where absent. `budget` bounds the searches
-        for ROCs far from the likely one, and may be shared by receivers.
+        `ssrcs`, if given, are the only ones accepted; `barred` are rejected. With `owned`, the
+        first source seen with an SSRC keeps it; otherwise a stream may move to another source.
+        `mki` says that every packet has an MKI, for suites without a tag. `window` is the number of
+        newest indices, 64 or more, among which a late packet is accepted. `roc` is the ROC of the
+        first packet of an SSRC, 0 if absent. `budget` bounds the searches for ROCs far from the
+        likely one, and may be shared by receivers.
 
-        Raises UsageError for no key, a key or salt of the wrong length, and a window or ROC
-        out of range.
+        Raises UsageError if there is no key, a key or salt has the wrong length, or a window or ROC
+        is out of range.
         """
         if not master_keys:
             raise UsageError(f"no master key to decrypt {suite.name} with; give at least one")
@@ -118,7 +118,7 @@ class Receiver:
         named = [(number, each, each.mki) for number, each in newest_first if each.mki]
         bare = [(number, each, b"") for number, each in newest_first]
         self._rtcp_attempts = named + bare
-        # Where no tag tells, an MKI that is announced has to be there.
+        # Without a tag to check, an announced MKI has to be present.
         self._rtp_attempts = named if mki and not suite.rtp_tag_length else named + bare
         self._found_mkis = 0
         self._make_openers()
@@ -153,17 +153,17 @@ class Receiver:
         return self._cryptex
 
     def assume_roc(self, ssrc: int, roc: int) -> None:
-        """Take this ROC for that of the first packet of an SSRC."""
+        """Use this ROC for the first packet of an SSRC."""
         self._roc[ssrc] = roc
 
     @property
     def streams(self) -> dict[tuple[int, str], Stream]:
-        """The streams with an accepted packet, by SSRC and destination."""
+        """The streams that have an accepted packet, by SSRC and destination."""
         return self._streams
 
     @property
     def highest(self) -> dict[int, Highest]:
-        """The highest indices received, by SSRC; that of RTP, shifted right by 16, is the ROC."""
+        """The highest indices received, by SSRC; the RTP index shifted right by 16 is the ROC."""
         found: dict[int, Highest] = {}
         for (ssrc, _), stream in sorted(self._streams.items()):
             (rtp, rtcp), more = found.get(ssrc, Highest()), stream.highest
@@ -171,16 +171,16 @@ class Receiver:
         return found
 
     # The tag is verified before the replay list is checked (RFC 3711 3.3 has the other order):
-    # the same packets pass, and a forgery is never taken for a replay.
+    # the same packets pass, and a forgery is never mistaken for a replay.
 
     def unprotect(self, packet: bytes, source: str = "", destination: str = "") -> bytes:
         """Return the RTP or RTCP packet in an SRTP or SRTCP packet (told apart by RFC 5761 4).
 
-        `destination`, an address and port, tells streams with the same SSRC apart; `source` is
+        `destination`, an address and port, distinguishes streams with the same SSRC. `source` is
         where the packet came from.
 
-        Raises WireError if the packet cannot be read, Replayed if it is authentic and was
-        received before, Clash if another one had its index under its key, and Refused if its
+        Raises WireError if the packet cannot be read, Replayed if it is authentic and was received
+        before, Clash if another packet had the same index under the same key, and Refused if its
         SSRC is not allowed or its tag does not verify.
         """
         # Written out, with short cuts for a plain header and for packets in order, since calls
@@ -332,7 +332,7 @@ class Receiver:
     def _note_source(self, stream: Stream, known: Known, before: str, source: str) -> None:
         name = f"SSRC 0x{stream.ssrc:08x}"
         if known is Known.SAME:
-            # The same stream would have refused it as a replay.
+            # In the same stream it would have been refused as a replay.
             self.notes.add(
                 f"{name}: the same packets were captured twice, {_from(before)} and "
                 f"{_from(source)} to {stream.destination}"
@@ -368,7 +368,7 @@ class Receiver:
     def _find(
         self, packet: bytes, start: int, ssrc: int, index: int, reach: int
     ) -> tuple[bytes, int, int]:
-        """Try other ROCs, and MKIs that nobody announced; returns packet, number of key, index.
+        """Try other ROCs and unannounced MKIs; returns packet, number of key, index.
 
         Raises Refused if none verifies, WireError if the packet is cut short.
         """
@@ -390,7 +390,7 @@ class Receiver:
         lowest, highest = max(roc - reach, 0), roc + reach
         if reach:
             has_begun = self._has_window(ssrc)
-            # New session keys for each ROC take longer than a tag.
+            # Deriving session keys for each ROC takes longer than checking a tag.
             cost = len(openers) * (16 if self._suite.key_derivation_rate else 1)
             for other in self._search.far(ssrc, roc, reach, cost, backward=not has_begun):
                 lowest, highest = min(lowest, other), max(highest, other)
@@ -415,7 +415,7 @@ class Receiver:
     def _find_mki(
         self, packet: bytes, start: int, ssrc: int, index: int
     ) -> tuple[bytes, int, int] | None:
-        """Open a packet with an MKI that nobody announced, and expect that MKI from now on."""
+        """Open a packet with an unannounced MKI, and expect that MKI from now on."""
         if self._suite.rtp_tag_length < SHORTEST_TAG or not self._search.is_early(ssrc):
             return None
         sequence, with_cryptex = index & 0xFFFF, is_cryptex(packet)
@@ -476,7 +476,7 @@ _NEARLY_RTP, _NEARLY_RTCP = nearly(RTP_INDICES), nearly(RTCP_INDICES)
 
 
 def _index(ssrc: int, highest: int, sequence: int) -> int:
-    """Return the likely index of a packet; Refused if there is none left."""
+    """Return the likely index of a packet; raises Refused if none is left."""
     index = estimate(highest, sequence)
     if index < 0:
         # There are no packets before ROC 0: this one is far ahead, not far behind.

@@ -1,8 +1,8 @@
 """SDP security descriptions: the `a=crypto` attribute for SRTP (RFC 4568).
 
-A line has a suite, master keys and session parameters. It is read into what a `Receiver` or
-`Sender` takes, and written. A line that the RFC declares invalid is rejected as a whole: one
-that is half understood would decrypt to noise, or encrypt less than was agreed.
+A line has a suite, master keys and session parameters. This module reads it into the arguments of a
+`Receiver` or `Sender`, and writes it. A line that the RFC declares invalid is rejected as a whole:
+a partly understood line would decrypt to noise, or encrypt less than agreed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mikeytool.srtp.suites import SUITES, Suite, adapted, split_key, suite
 from mikeytool.wire.errors import UsageError
 
 LONGEST_MKI = 128  # octets (RFC 4568 6.1)
-MOST_KEYS = 16  # of one attribute: a receiver may try each of them on a packet
+MOST_KEYS = 16  # in one attribute: a receiver may try each of them on a packet
 
 _ATTRIBUTE = re.compile(r"\s*(?:a=)?(?:acap:[0-9]+\s+)?crypto:", re.IGNORECASE)
 # White space ends a word, except between two keys, where some software breaks the line.
@@ -42,13 +42,13 @@ _SWITCHES = {
 
 @dataclass(frozen=True)
 class Crypto:
-    """A crypto attribute. Printing it masks its keys.
+    """A crypto attribute. `repr` masks its keys.
 
-    `suite` has the session parameters in it that change packets (RFC 4568 6.3.1 to 6.3.3),
+    `suite` includes the session parameters that change packets (RFC 4568 6.3.1 to 6.3.3),
     `keys` are in the order of the line. `window` is the size of the replay window that the
     sender suggests, `fec_order` the order of FEC and SRTP, `fec_keys` the keys of
-    a FEC stream on a port of its own. `ignored` are the optional parameters that nothing here
-    knows (RFC 4568 6.3.7). `tag` is None for a line that begins with the suite.
+    a FEC stream on a port of its own. `ignored` are the unknown optional parameters (RFC 4568
+    6.3.7). `tag` is None for a line that begins with the suite.
     """
 
     suite: Suite
@@ -65,10 +65,10 @@ class Crypto:
         return len(self.keys[0].mki)
 
     def line(self) -> str:
-        """Write the attribute as text, with keys in the clear; without a tag from the suite on.
+        """Write the attribute as text, with clear keys; without a tag it begins at the suite.
 
-        Raises UsageError for what such a line cannot express: a suite that has no name in SDP,
-        an MKI of 0.
+        Raises UsageError for content that such a line cannot express: a suite without a name in
+        SDP, an MKI of 0.
         """
         name, *parameters = self.suite.name.split()
         words = [] if self.tag is None else [f"a=crypto:{self.tag}"]
@@ -88,13 +88,13 @@ class Crypto:
 def parse_crypto(text: str) -> Crypto:
     """Read `a=crypto:TAG SUITE KEYS PARAMETERS`, or the part from TAG or SUITE on (RFC 4568 9).
 
-    Names are taken in upper and lower case (RFC 4234 2.3), base64 with and without padding. So
-    are lines as people write them: in quotes, with zeros before the tag, with KDR=0, which says
-    what no KDR says, and with a `|` that nothing follows.
+    Names may be in upper or lower case (RFC 4234 2.3), and base64 may lack its padding. Lines as
+    people write them are accepted too: in quotes, with zeros before the tag, with KDR=0, which
+    means the same as no KDR, and with a trailing `|`.
 
     Raises UsageError, which names the place and never shows a key, when the attribute is
-    invalid: a syntax error, an unknown suite or mandatory parameter, a key of
-    another length than the suite's, several keys without MKIs, or what SRTP forbids.
+    invalid: a syntax error, an unknown suite or mandatory parameter, a key whose length does not
+    fit the suite, several keys without MKIs, or anything SRTP forbids.
     """
     text = _unquoted(text)
     head = _ATTRIBUTE.match(text)
@@ -112,7 +112,7 @@ def parse_crypto(text: str) -> Crypto:
 
 
 def _unquoted(text: str) -> str:
-    """Blank the quotes around a line, and what ends it where it is a string of a program."""
+    """Blank the quotes around a line, and the punctuation after a string in source code."""
     quoted = _QUOTED.fullmatch(text)
     return text if quoted is None else " " * quoted.start(2) + quoted[2]
 

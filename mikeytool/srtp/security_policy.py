@@ -1,7 +1,7 @@
-"""SP payloads and suites: which parameters of RFC 3830 6.10.1 make which suite.
+"""Maps the parameters of SP payloads (RFC 3830 6.10.1) to suites, and back.
 
-Those for AES-GCM are from RFC 7714 14.3 and 15, those for tags with the ROC and for tags of
-RTCP alone from RFC 4771 4.
+The parameters for AES-GCM are from RFC 7714 14.3 and 15. Those for tags with the ROC, and for RTCP
+tags alone, are from RFC 4771 4.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _CIPHERS: dict[int, Cipher] = {
     SrtpEncrAlg.AES_GCM: Cipher.AES_GCM,
 }
 _ALGORITHMS = {cipher: number for number, cipher in _CIPHERS.items()}
-# What a policy that the tool writes says only when it is not the default.
+# Parameters that the tool writes only if they differ from the default.
 _UNSAID = (P.PRF, P.KEY_DERIVATION_RATE, P.FEC_ORDER, P.PREFIX_LENGTH)
 _SWITCHES = (P.SRTP_ENCRYPTION, P.SRTCP_ENCRYPTION, P.SRTP_AUTHENTICATION)
-# Parameters that have one value, and with AES-GCM those of an HMAC that is not there.
+# Parameters with only one allowed value; with AES-GCM also those of the absent HMAC.
 _FIXED = (P.PRF, P.FEC_ORDER, P.AUTH_ALG, P.SALT_KEY_LENGTH)
 _GCM_FIXED = (*_FIXED, P.AUTH_KEY_LENGTH, P.AUTH_TAG_LENGTH)
 # The modes of RFC 4771 3.
@@ -64,7 +64,7 @@ _OF_SRTCP = (P.SRTCP_AUTH_ALG, P.SRTCP_AUTH_KEY_LENGTH, P.SRTCP_AUTH_TAG_LENGTH)
 
 
 def policy_for(suite: Suite, policy_no: int) -> SP:
-    """The SP payload that stands for a suite, under a policy number."""
+    """The SP payload for a suite, with a policy number."""
     defaults = srtp_defaults(_ALGORITHMS[suite.cipher])
     return SP(
         policy_no=policy_no,
@@ -78,7 +78,7 @@ def policy_for(suite: Suite, policy_no: int) -> SP:
 
 
 def suite_of(policy: SP) -> Suite | None:
-    """The suite that an SP payload means; None when there is none for its parameters."""
+    """The suite that an SP payload means; None if no suite fits its parameters."""
     try:
         return read_policy(policy)
     except Refused:
@@ -88,8 +88,8 @@ def suite_of(policy: SP) -> Suite | None:
 def read_policy(policy: SP) -> Suite:
     """The suite that an SP payload means.
 
-    Raises Refused (Invalid SP, Invalid SPpar), saying why, for another protocol, algorithms
-    that cannot be done here, and parameters that contradict each other or SRTP.
+    Raises Refused (Invalid SP, Invalid SPpar) with the reason, for another protocol, unsupported
+    algorithms, and parameters that contradict each other or SRTP.
     """
     if policy.protocol != ProtType.SRTP:
         raise Refused(
@@ -121,7 +121,7 @@ def read_policy(policy: SP) -> Suite:
     values: dict[int, int] = {**defaults, **given}
     rcc = None
     if mode is not None:
-        # A general length may be that of RTCP's tags, if RTP has no other than the ROC.
+        # A general length may apply to RTCP tags, if RTP tags have only the ROC.
         usual = ROC_LENGTH if mode == 3 else values[P.AUTH_TAG_LENGTH]
         rcc = Rcc(mode, 1 if rate is None else rate, usual if own_tag is None else own_tag)
         values |= {kind: defaults[kind] for kind in (P.AUTH_ALG, P.AUTH_TAG_LENGTH)}
@@ -138,7 +138,7 @@ def _rtcp_tag(
     defaults: dict[int, int],
     cipher: Cipher,
 ) -> int | None:
-    """The length of tags of RTCP if the parameters for it give one (RFC 4771 4)."""
+    """The length of RTCP tags, if the parameters give one (RFC 4771 4)."""
     is_gcm = cipher is Cipher.AES_GCM
     key = 0 if is_gcm else max(values[P.AUTH_KEY_LENGTH], RTCP_AUTH_KEY)
     for kind, only in (
@@ -197,7 +197,7 @@ def _suite(values: dict[int, int], cipher: Cipher, rcc: Rcc | None, rtcp_tag: in
     tag = values[P.AUTH_TAG_LENGTH]
     hmac: dict[str, Any] = {
         "rtp_authenticated": authenticated,
-        # With RTP unauthenticated, it is the length of SRTCP's.
+        # If RTP is unauthenticated, it is the length of SRTCP tags.
         "tag_length": tag if authenticated else max(tag, RTCP_TAG),
         "auth_key_length": values[P.AUTH_KEY_LENGTH],
         "rtcp_tag_length": rtcp_tag,

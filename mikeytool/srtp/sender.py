@@ -27,12 +27,12 @@ from mikeytool.wire.errors import Refused, UsageError
 class Sender:
     """Protects the RTP and RTCP packets of any number of SSRCs with one master key.
 
-    Packets of an SSRC come in the order of their sequence numbers; a late one is accepted only
-    if this Sender has skipped it. A packet whose index was used, or may have been in an earlier
-    run, is refused: encrypting twice with the same key stream reveals both payloads (RFC 3711
-    9.1). So that this holds in a later run with the same master key, save `highest` and give it
-    to the next Sender. `notes` has warnings: what the suite leaves unprotected, and that the
-    life of the key ends.
+    The packets of an SSRC must come in the order of their sequence numbers; a late one is accepted
+    only if this Sender has skipped its index. A packet is refused if its index was used, or may
+    have been used in an earlier run: encrypting twice with the same key stream reveals both
+    payloads (RFC 3711 9.1). To keep this guarantee in a later run with the same master key, save
+    `highest` and give it to the next Sender. `notes` has warnings about what the suite leaves
+    unprotected and about the end of the key's lifetime.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class Sender:
     ) -> None:
         """Take a master key into use.
 
-        With `mki` each packet has its MKI. With `with_cryptex` CSRCs and header extensions are
-        encrypted too (RFC 9335), except extensions other than those of RFC 8285.
-        `ssrcs`, if given, are the only ones protected.
-        `highest` are the indices that an earlier Sender used; without them an SSRC starts with
-        SRTCP index 0. `roc` is the ROC of the first packet of an SSRC in this run; where absent
-        it follows from `highest`, or is 0. `window` is the number of newest indices, 64 or
-        more, among which one that was skipped is still used for a late packet.
+        With `mki` each packet carries the key's MKI. With `with_cryptex`, CSRCs and header
+        extensions are encrypted too (RFC 9335), except extensions other than those of RFC 8285.
+        `ssrcs`, if given, are the only ones protected. `highest` are the indices that an earlier
+        Sender used; without them an SSRC starts with SRTCP index 0. `roc` is the ROC of the first
+        packet of an SSRC in this run; if absent, it follows from `highest`, or is 0. `window` is
+        the number of newest indices, 64 or more, among which a skipped index may still be used for
+        a late packet.
 
-        Raises UsageError for a key or salt of the wrong length, for `mki` without an MKI, for
-        a `highest` that is no index, and for a window or ROC out of range.
+        Raises UsageError for a key or salt of the wrong length, for `mki` without an MKI, for a
+        `highest` that is not an index, and for a window or ROC out of range.
         """
         check_lengths(suite, master_key)
         if mki and not master_key.mki:
@@ -103,8 +103,8 @@ class Sender:
         """Return the SRTP or SRTCP packet for an RTP or RTCP packet (told apart by RFC 5761 4).
 
         Raises WireError if the header cannot be read, and Refused if the SSRC is not allowed,
-        the index was used, the key's last index or its lifetime has been used up, or the
-        payload is too long for AES-CM (2^20 octets); no index is used up then.
+        the index was used, the key's indices or its lifetime are used up, or the payload is too
+        long for AES-CM (2^20 octets). In these cases no index is used up.
         """
         # Written out, with short cuts for a plain header and for packets in order, since calls
         # for each step would take as long as the cryptography. The plain header is
@@ -144,7 +144,7 @@ class Sender:
         return protected
 
     def _marked(self, packet: bytes, ssrc: int) -> tuple[bytes, RtpSealer]:
-        """Return a packet as Cryptex sends it, or as it is where that cannot be; and its sealer."""
+        """Return a packet marked for Cryptex, or unchanged if impossible, and its sealer."""
         marked = cryptex.marked(packet)
         if marked is not None and self._seal_cryptex is not None:
             return marked, self._seal_cryptex
@@ -174,7 +174,7 @@ class Sender:
         return protected
 
     def _index_of(self, highest: int, sequence: int, ssrc: int) -> int:
-        """Return the index of the packet with that sequence number; Refused if it was used."""
+        """Return the index for a sequence number; raises Refused if it was used."""
         roc = self._roc.get(ssrc)
         if roc is not None:
             index = roc << 16 | sequence
@@ -206,7 +206,7 @@ class Sender:
         )
 
 
-# The life of a key ends with either (RFC 3711 9.2).
+# A key expires when either is used up (RFC 3711 9.2).
 _LAST_RTP, _LAST_RTCP = RTP_INDICES - 1, RTCP_INDICES - 1
 _NEARLY_RTP, _NEARLY_RTCP = nearly(RTP_INDICES), nearly(RTCP_INDICES)
 

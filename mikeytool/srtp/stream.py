@@ -8,10 +8,10 @@ from mikeytool.srtp.index import Highest, Packets, ReplayWindow
 class Stream:
     """Indices and counts of one stream.
 
-    `received` counts the RTP packets that were accepted, and `late` those of them that came
-    after one of a higher index. `source` is where the last packet came from. `window` is None
-    before the first RTP packet. `packets` are those of the SSRC, by number of the key, and
-    `control` those of RTCP.
+    `received` counts the accepted RTP packets, and `late` the ones among them that came after a
+    packet with a higher index. `source` is where the last packet came from. `window` is None before
+    the first RTP packet. `packets` has the RTP packets of the SSRC, by key number, and `control`
+    the RTCP packets.
     """
 
     __slots__ = (
@@ -45,7 +45,7 @@ class Stream:
 
     @property
     def lost(self) -> int:
-        """The RTP packets between the first and the highest that never came."""
+        """The number of RTP packets between the first and the highest that never arrived."""
         return self.window.next - self.first - self.received if self.window else 0
 
     def record_rtp(self, index: int, size: int) -> None:

@@ -1,11 +1,11 @@
-"""Crypto suites: which cipher and lengths go with which name (RFC 4568 6.2, 6188 4, 7714 12).
+"""Crypto suites: the cipher and lengths for each name (RFC 4568 6.2, 6188 4, 7714 12).
 
 All lengths are in octets. A suite whose name ends in `_32` shortens the tag of RTP packets
 only: RTCP keeps 80 bits, since a forged BYE does more harm than 20 ms of forged sound. The
 suites with AES-GCM and tags of 8 octets were left out of RFC 7714, but are in use.
 
 Parameters that an SDP line or an SP payload sets in addition to the suite (RFC 4568 6.3,
-RFC 3830 6.10.1) make it another suite, with a name of its own: see `adapted`.
+RFC 3830 6.10.1) make it a different suite with its own name: see `adapted`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from enum import Enum
 
 from mikeytool.wire.errors import UsageError
 
-# The least lengths of tag and key of HMAC-SHA1 in SRTCP (RFC 3711 5.2), and the greatest of a
-# tag, which is that of the output.
+# The shortest tag and key of HMAC-SHA1 in SRTCP (RFC 3711 5.2), and the longest tag, which is the
+# whole output.
 RTCP_TAG = 10
 RTCP_AUTH_KEY = 20
-SHORTEST_RTCP_TAG = 4  # that some software sends, against RFC 3711 5.2
+SHORTEST_RTCP_TAG = 4  # sent by some software, against RFC 3711 5.2
 AEAD_TAG, SHORT_AEAD_TAG = 16, 8
 ROC_LENGTH = 4
 LONGEST_TAG = 20
 LONGEST_AUTH_KEY = 64  # a longer one is hashed
 LONGEST_PREFIX = 255
 _RATES = {0, *(1 << n for n in range(25))}  # of key derivation (RFC 3711 3.2.1)
-# The salt of every suite but those with AES-GCM.
+# The salt length of every suite except those with AES-GCM.
 USUAL_SALT = 14
 
 
@@ -55,25 +55,25 @@ class Rcc:
 
     @property
     def mac_length(self) -> int:
-        """The octets of the MAC behind the ROC."""
+        """The number of MAC octets after the ROC."""
         return self.tag_length - ROC_LENGTH
 
     @property
     def verified(self) -> int:
-        """The octets of the MAC that every packet has at least."""
+        """The number of MAC octets that every packet has at least."""
         return self.mac_length if self.mode == 2 or self.rate == 1 else 0
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A cipher and lengths in octets; `name` is the one that SDP uses (RFC 4568 6.2).
+    """A cipher and lengths in octets; `name` is its name in SDP (RFC 4568 6.2).
 
-    AES-GCM authenticates too: the tags are its own, and `auth_key_length` is 0. With any other
-    cipher a `rtp_tag_length` of 0 leaves RTP packets unauthenticated. `auth_key_length` is that
-    of RTP; RTCP has at least 20. Session keys are derived again every
+    AES-GCM also authenticates: it makes its own tags, and `auth_key_length` is 0. With any other
+    cipher, a `rtp_tag_length` of 0 leaves RTP packets unauthenticated. `auth_key_length` applies to
+    RTP; RTCP keys have at least 20 octets. Session keys are derived again every
     `key_derivation_rate` packets, once if it is 0 (RFC 3711 4.3.1). The first `prefix_length`
-    octets of the key stream of an RTP packet encrypt nothing (RFC 3711 4.1). With `rcc` some
-    RTP packets carry the ROC, and `rtp_tag_length` is what verifies each packet at least.
+    octets of the key stream of an RTP packet encrypt nothing (RFC 3711 4.1). With `rcc` some RTP
+    packets carry the ROC, and `rtp_tag_length` is the least tag length that verifies each packet.
     """
 
     name: str
@@ -134,7 +134,7 @@ SUITES: dict[str, Suite] = {
         Suite("NULL_HMAC_SHA1_32", 16, 14, 4, 10, 20, Cipher.NULL, False, False),
     )
 }
-# Other spellings of their names, those of DTLS (RFC 5764 4.1.2, 7714 14.2) among them.
+# Other spellings of their names, including those of DTLS (RFC 5764 4.1.2, 7714 14.2).
 _SPELLINGS = (
     (re.compile(r"SRTP_AES128_CM_(?:HMAC_)?SHA1_(80|32)"), r"AES_CM_128_HMAC_SHA1_\1"),
     (re.compile(r"SRTP_NULL_(?:HMAC_)?SHA1_(80|32)"), r"NULL_HMAC_SHA1_\1"),
@@ -153,8 +153,8 @@ _ELSEWHERE = {
 def suite(name: str) -> Suite:
     """Return the suite of that name, in upper or lower case.
 
-    Names that other software uses, AES_CM_256_HMAC_SHA1_80 and those of DTLS, are taken for
-    what they mean. Raises UsageError, which lists the names known, for any other.
+    Names that other software uses, such as AES_CM_256_HMAC_SHA1_80 and those of DTLS, are accepted
+    too. Raises a UsageError that lists the known names for any other name.
     """
     known = name.upper()
     for spelling, usual in _SPELLINGS:
@@ -171,7 +171,7 @@ def suite(name: str) -> Suite:
 def split_key(suite: Suite, octets: bytes) -> tuple[bytes, bytes]:
     """Split octets into master key and master salt.
 
-    Raises UsageError for any other length than that of both, with the suites that would fit.
+    Raises UsageError if the length is not that of both; the error names suites that would fit.
     """
     needed = suite.key_length + suite.salt_length
     if len(octets) == needed:
@@ -183,10 +183,10 @@ def split_key(suite: Suite, octets: bytes) -> tuple[bytes, bytes]:
 
 
 def split_exporter(suite: Suite, octets: bytes) -> list[tuple[bytes, bytes]]:
-    """Split what a DTLS exporter gives: keys of client and server, then salts (RFC 5764 4.2).
+    """Split the output of a DTLS exporter: client and server keys, then salts (RFC 5764 4.2).
 
-    Returns master key and master salt of the client and those of the server; none for any
-    other length than that of both together.
+    Returns the master key and salt of the client, then those of the server. Returns an empty list
+    if the length does not match.
     """
     key, salt = suite.key_length, suite.salt_length
     if len(octets) != 2 * (key + salt):
@@ -222,14 +222,13 @@ def adapted(
     prefix_length: int = 0,
     rcc: Rcc | None = None,
 ) -> Suite:
-    """Return `base` with parameters that differ from its own; lengths are in octets.
+    """Return `base` with some parameters changed; lengths are in octets.
 
-    `tag_length` and `auth_key_length` are those of HMAC-SHA1; RTCP has them too unless they
-    are shorter than its least lengths, or `rtcp_tag_length` is given. With `rcc` it says
-    which tags RTP packets have. The name includes the parameters, in the words of RFC 4568 6.3
-    where it has any.
+    `tag_length` and `auth_key_length` are those of HMAC-SHA1; they also apply to RTCP unless they
+    are shorter than its minimum, or `rtcp_tag_length` is given. `rcc` defines the tags of RTP
+    packets. The name includes the parameters, in the terms of RFC 4568 6.3 where they exist.
 
-    Raises UsageError for what RFC 3711, RFC 4771 or RFC 7714 forbids.
+    Raises UsageError for combinations that RFC 3711, RFC 4771 or RFC 7714 forbids.
     """
     if key_derivation_rate not in _RATES:
         raise UsageError(
@@ -266,7 +265,7 @@ def adapted(
 
 
 def with_rtcp_tag(suite: Suite, octets: int) -> Suite:
-    """Return a suite with SRTCP tags of another length; raises UsageError for a wrong one."""
+    """Return a suite with SRTCP tags of another length; raises UsageError for a wrong length."""
     made = replace(suite, rtcp_tag_length=_rtcp_tag(suite, None, octets))
     return suite if made == suite else replace(made, name=f"{suite.name} RTCP_TAG={octets}")
 

@@ -29,7 +29,7 @@ _TRANSFORMS: dict[Cipher, Transform] = {
     Cipher.NULL: null,
 }
 _STREAMS = {Cipher.AES_CM: aes_cm.counter_mode, Cipher.AES_F8: aes_f8.rtp_f8}
-# With a key derivation rate, so many sets of session keys are kept, for several SSRCs and late
+# How many sets of session keys are kept with a key derivation rate, for several SSRCs and late
 # packets.
 _LIVE = 64
 
@@ -37,9 +37,9 @@ _LIVE = 64
 def rtp_sealer(
     suite: Suite, master: MasterKey, mki: bytes, *, with_cryptex: bool = False
 ) -> RtpSealer:
-    """Make the sealer of RTP packets; `mki` is written, if not empty.
+    """Make the sealer of RTP packets, which writes `mki` unless it is empty.
 
-    With `with_cryptex` it is for packets that have the mark of Cryptex.
+    With `with_cryptex` it handles packets that have the mark of Cryptex.
     """
 
     def made(r: int) -> RtpSealer:
@@ -65,7 +65,7 @@ def rtp_opener(
 ) -> RtpOpener:
     """Make the opener of SRTP packets, which must have this MKI.
 
-    With `with_cryptex` it is for packets that have the mark of Cryptex.
+    With `with_cryptex` it handles packets that have the mark of Cryptex.
     """
 
     def made(r: int) -> RtpOpener:
@@ -90,7 +90,7 @@ def rtp_opener(
 
 
 def rtcp_sealer(suite: Suite, master: MasterKey, mki: bytes) -> RtcpSealer:
-    """Make the sealer of RTCP packets; `mki` is written, if not empty."""
+    """Make the sealer of RTCP packets, which writes `mki` unless it is empty."""
 
     def made(r: int) -> RtcpSealer:
         keys = rtcp_keys(suite, master.key, master.salt, r)
@@ -121,7 +121,7 @@ def rtcp_opener(suite: Suite, master: MasterKey, mki: bytes) -> RtcpOpener:
 
 
 def _at_rate(suite: Suite, made: Callable[[int], F], index: Callable[..., int]) -> F:
-    """Return what `made` makes, again at each multiple of the key derivation rate, if any.
+    """Return the result of `made`, remade at each multiple of the key derivation rate, if any.
 
     `index` finds the index of a packet in the arguments of the sealer or opener.
     """
