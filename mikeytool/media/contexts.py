@@ -98,11 +98,6 @@ class ReceiverContext:
         return self.suite.rtp_tag_length >= SHORTEST_TAG
 
     @property
-    def is_open(self) -> bool:
-        """Whether it has a receiver."""
-        return self._receiver is not None
-
-    @property
     def receiver(self) -> Receiver:
         """The receiver, with `searches` off. Raises the UsageErrors of `Receiver`."""
         if self._receiver is None:
