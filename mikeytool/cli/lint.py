@@ -13,7 +13,7 @@ from mikeytool.cli.message_items import Item, begun, items_of
 from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.opening import read_init
-from mikeytool.cli.options.types import parse_time
+from mikeytool.client.time_text import parse_time
 from mikeytool.lint import RULES, Finding, Level, Report
 from mikeytool.lint import lint as lint_message
 from mikeytool.wire.errors import MikeyError, UsageError

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from mikeytool.client.kms_access import StoreKms as StoreKms
     from mikeytool.client.kms_access import UrlKms as UrlKms
     from mikeytool.client.kms_access import reach as reach
+    from mikeytool.client.policy_text import policy_of as policy_of
     from mikeytool.client.public_key import PublicKey as PublicKey
     from mikeytool.client.resolvers import with_kms as with_kms
     from mikeytool.client.resolvers import with_ticket_file as with_ticket_file
@@ -70,10 +71,17 @@ if TYPE_CHECKING:
     from mikeytool.client.tickets import describe_ticket as describe_ticket
     from mikeytool.client.tickets import make_ticket_file as make_ticket_file
     from mikeytool.client.tickets import resolve_with_tpk as resolve_with_tpk
+    from mikeytool.client.time_text import parse_duration as parse_duration
+    from mikeytool.client.time_text import parse_time as parse_time
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
+        "time_text": (
+            "parse_duration",
+            "parse_time",
+        ),
+        "policy_text": ("policy_of",),
         "credentials": ("Credentials", "PreSharedKey"),
         "public_key": ("PublicKey",),
         "key_tab": ("read_key_tabs",),

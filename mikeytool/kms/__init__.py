@@ -50,10 +50,16 @@ if TYPE_CHECKING:
     from mikeytool.kms.store.records import Tpk as Tpk
     from mikeytool.kms.store.records import User as User
     from mikeytool.kms.store.store import Store as Store
+    from mikeytool.kms.user_import import ReadUsers as ReadUsers
+    from mikeytool.kms.user_import import read_users as read_users
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
+        "user_import": (
+            "ReadUsers",
+            "read_users",
+        ),
         "group_queries": ("SharedKey",),
         "kms_policy": ("KmsPolicy", "Rule", "Rules"),
         "remote.connection": ("Tls",),

@@ -28,6 +28,8 @@ from mikeytool.lazy import face
 if TYPE_CHECKING:
     from mikeytool.media.flows import FlowFilter as FlowFilter
     from mikeytool.media.listener import Listener as Listener
+    from mikeytool.media.media_text import media_for_session as media_for_session
+    from mikeytool.media.media_text import media_of as media_of
     from mikeytool.media.packet_files import NoSignalledKeyError as NoSignalledKeyError
     from mikeytool.media.report import Report as Report
     from mikeytool.media.report import StreamReport as StreamReport
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
+        "media_text": ("media_for_session", "media_of",),
         "flows": ("FlowFilter",),
         "listener": ("Listener",),
         "packet_files": ("NoSignalledKeyError",),

@@ -29,9 +29,10 @@ from mikeytool.cli.options.common import (
     show_keys_option,
 )
 from mikeytool.cli.options.keys import KEY, KEY_HELP, need_key
-from mikeytool.cli.options.types import IDENTITY, parse_duration
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.conference import print_conference
 from mikeytool.client.kms_access import reach
+from mikeytool.client.time_text import parse_duration
 from mikeytool.conference import calling_in, calling_out, member_rows, membership
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.description import describe_conferences

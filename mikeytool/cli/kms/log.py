@@ -12,9 +12,9 @@ from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.clock import now_ns
 from mikeytool.cli.options.common import say
 from mikeytool.cli.options.store import store_command
-from mikeytool.cli.options.types import parse_time
 from mikeytool.cli.render.table import print_table
 from mikeytool.client.ticket_files import time_json
+from mikeytool.client.time_text import parse_time
 from mikeytool.kms.store.records import LogEntry
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.registry import TsType

@@ -11,8 +11,8 @@ from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import quiet_option, say
 from mikeytool.cli.options.store import PATTERN, store_argument, store_command
-from mikeytool.cli.options.types import parse_duration
 from mikeytool.cli.render.table import print_table
+from mikeytool.client.time_text import parse_duration
 from mikeytool.kms.kms_policy import KmsPolicy, Rule
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where

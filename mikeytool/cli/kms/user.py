@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from mikeytool.cli.command_groups import Group
+from mikeytool.cli.exit_codes import complain, exit_code, worst
+from mikeytool.cli.message_io import write_output
 from mikeytool.cli.options.common import force_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.store import (
@@ -18,16 +21,21 @@ from mikeytool.cli.options.store import (
     deliver,
     key_file_option,
     read_certificates,
+    read_file,
     store_command,
 )
 from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.kms_policy import KmsPolicy
-from mikeytool.kms.store.records import User
+from mikeytool.kms.store.records import NewUser, User
 from mikeytool.kms.store.store import Store
-from mikeytool.storage.private_files import check_free
-from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.storage.private_files import check_free, write_private
+from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 from mikeytool.wire.identity import Identity
+
+_SHOWN = 20
+"""How many wrong lines of an import are reported one by one."""
 
 
 @click.group(cls=Group)
@@ -104,11 +112,45 @@ def import_users(store: Store, file: Path, output: Path | None, force: bool) -> 
     act_as. All but uri may be left out; several act_as patterns are separated by blanks, or
     are a list. Users without psk get a new key, printed as a line for --keys: psk URI KEY.
     """
-    from mikeytool.cli.kms.user_import import import_file
-
     if output is not None:
         check_free(output, force=force)
-    return import_file(store, file, output, force=force)
+    # Imported here because the other commands need neither.
+    from mikeytool.client.key_text import parse_key
+    from mikeytool.kms.user_import import read_users
+
+    try:
+        read = read_users(store, read_file(file), parse_key)
+    except WireError as error:
+        raise WireError(f"{file}: {error}") from None
+    if read.faults:
+        return _complain_of(read.faults, file)
+
+    def hand_out() -> None:
+        if output is not None:
+            write_private(output, read.made_keys(), force=force)
+        elif read.made:
+            write_output(read.made_keys(), None)
+
+    store.add_users(_with_progress(read.users), before_commit=hand_out)
+    say(f"{store.where}: added {len(read.users)} users; keys made here: {len(read.made)}")
+    return 0
+
+
+def _complain_of(faults: list[tuple[int, MikeyError]], file: Path) -> int:
+    for line, fault in faults[:_SHOWN]:
+        complain(f"{file}:{line}: {fault}")
+    what = "lines are" if len(faults) > 1 else "line is"
+    complain(f"{file}: {len(faults)} {what} wrong; nobody was added")
+    return worst({exit_code(fault) for _, fault in faults})
+
+
+def _with_progress(users: list[NewUser]) -> Iterator[NewUser]:
+    """The users one by one, with a progress bar on a terminal."""
+    with counted("adding users") as progress:
+        for at, one in enumerate(users):
+            yield one
+            if at % 1000 == 0:
+                progress(at, len(users))
 
 
 @store_command(user, "list")

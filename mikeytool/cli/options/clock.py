@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from mikeytool.cli.options.common import say
-from mikeytool.cli.options.types import parse_time
+from mikeytool.client.time_text import parse_time
 from mikeytool.exchange.environment import Environment
 
 

@@ -30,16 +30,12 @@ from mikeytool.cli.options.common import (
 )
 from mikeytool.cli.options.credentials import CREDENTIALS, credentials_of, key_name
 from mikeytool.cli.options.keys import KEY, KEY_HELP, key_wrap_option, need_key, wrapping
-from mikeytool.cli.options.ticket_policy import (
-    CREATE_FLAGS,
-    DEFAULT_FLAGS,
-    policy_of,
-    policy_options,
-)
+from mikeytool.cli.options.ticket_policy import policy_options
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.cli.ticket.kms_exchange import as_option, exchange, kms_exchange_options, take_answer
 from mikeytool.client import tickets
+from mikeytool.client.policy_text import CREATE_FLAGS, DEFAULT_FLAGS, policy_of
 from mikeytool.client.ticket_files import Pending, TicketFile, find_ticket, ticket_of_json
 from mikeytool.exchange.profile import PROFILES, profile_of
 from mikeytool.exchange.ticket_policy import TicketPolicy

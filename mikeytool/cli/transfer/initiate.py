@@ -31,11 +31,8 @@ from mikeytool.cli.options.common import (
 )
 from mikeytool.cli.options.keys import key_wrap_option, wrapping
 from mikeytool.cli.options.negotiation import (
-    CALL,
     PATH,
     app_option,
-    media_for_session,
-    media_of,
     media_options,
     session_option,
 )
@@ -44,6 +41,7 @@ from mikeytool.client import initiate as client
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.media.media_text import CALL, media_for_session, media_of
 from mikeytool.media.session_description import describe_session
 from mikeytool.media.suite_policies import accept_suites, default_suite, supported_policies
 from mikeytool.srtp.security_policy import suite_of
@@ -139,7 +137,7 @@ def update(
     The other end answers with `transfer respond`, and `transfer finish` takes the answer.
     """
     check_output(output)
-    media = media_for_session(cs, suites, kemac, key_wrap=key_wrap)
+    media = media_for_session(cs, suites, kemac, encr_alg=wrapping(key_wrap))
     message = client.start_update(environment(), session_path, media, stage=staging(fmt, output))
     write_unstaged(message, fmt, output)
 

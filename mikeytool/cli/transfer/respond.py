@@ -39,8 +39,6 @@ from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.negotiation import (
     PATH,
     app_option,
-    media_for_session,
-    media_of,
     media_options,
     session_option,
 )
@@ -52,6 +50,7 @@ from mikeytool.client.resolvers import Resolve
 from mikeytool.client.respond import Callee, answer_message
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.media.media_text import media_for_session, media_of
 from mikeytool.media.session_description import describe_session
 from mikeytool.media.suite_policies import accept_suites, default_suite, supported_policies
 from mikeytool.storage.private_files import not_staged

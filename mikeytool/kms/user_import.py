@@ -6,67 +6,55 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
-from mikeytool.cli.exit_codes import complain, exit_code, worst
-from mikeytool.cli.message_io import write_output
-from mikeytool.cli.options.common import say
-from mikeytool.cli.options.store import read_file
-from mikeytool.cli.render.progress import counted
-from mikeytool.client.key_text import parse_key
 from mikeytool.kms.store.records import NewUser, check_psk
 from mikeytool.kms.store.store import Store
-from mikeytool.storage.private_files import write_private
 from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 from mikeytool.wire.identity import Identity
 
 _COLUMNS = ("uri", "psk", "psk_id", "act_as")
-_SHOWN = 20
-"""How many wrong lines are reported one by one."""
 
 Row = dict[str, Any]
+ReadKey = Callable[[str, str], bytes]
+"""Gives the octets of a key as it is written; the second argument names it in errors."""
 
 
-def import_file(store: Store, file: Path, output: Path | None, *, force: bool) -> int:
-    """Add the users in a file, all of them or none; returns the exit code."""
-    reader = _Reader(store)
-    users = [user for user in reader.users(_rows(file)) if user is not None]
-    if reader.faults:
-        for line, fault in reader.faults[:_SHOWN]:
-            complain(f"{file}:{line}: {fault}")
-        count = len(reader.faults)
-        complain(
-            f"{file}: {count} {'lines are' if count > 1 else 'line is'} wrong; nobody was added"
-        )
-        return worst({exit_code(fault) for _, fault in reader.faults})
+class ReadUsers(NamedTuple):
+    """The users in a file; `made` are those whose keys were made here, `faults` are by line."""
 
-    def hand_out() -> None:
-        made = "".join(f"psk {one.identity} {_hex(one)}\n" for one in reader.made).encode()
-        if output is not None:
-            write_private(output, made, force=force)
-        elif made:
-            write_output(made, None)
+    users: list[NewUser]
+    made: list[NewUser]
+    faults: list[tuple[int, MikeyError]]
 
-    store.add_users(_with_progress(users), before_commit=hand_out)
-    say(f"{store.where}: added {len(users)} users; keys made here: {len(reader.made)}")
-    return 0
+    def made_keys(self) -> bytes:
+        """Give the new keys as lines of a key tab."""
+        return "".join(
+            f"psk {one.identity} {(one.psk or b'').hex()}\n" for one in self.made
+        ).encode()
 
 
-def _hex(user: NewUser) -> str:
-    return (user.psk or b"").hex()
+def read_users(store: Store, data: bytes, read_key: ReadKey) -> ReadUsers:
+    """Read the users in CSV or JSON Lines, for `Store.add_users`.
+
+    The first line of CSV names the columns: uri, psk, psk_id and act_as. A user without psk
+    gets a new key. Raises WireError for data that has no rows.
+    """
+    reader = _Reader(store, read_key)
+    users = list(reader.users(_rows(data)))
+    return ReadUsers(users, reader.made, reader.faults)
 
 
-def _rows(file: Path) -> Iterator[tuple[int, Row | WireError]]:
+def _rows(data: bytes) -> Iterator[tuple[int, Row | WireError]]:
     """The rows of a file, with their line numbers; raises WireError if it has none."""
     try:
-        text = read_file(file).decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise WireError(f"{file}: this is no text; expected CSV or JSON Lines") from None
+        raise WireError("this is no text; expected CSV or JSON Lines") from None
     if not text.strip():
-        raise WireError(f"{file}: this is empty; expected CSV or JSON Lines")
-    return _json_rows(text) if text.lstrip()[0] == "{" else _csv_rows(file, text)
+        raise WireError("this is empty; expected CSV or JSON Lines")
+    return _json_rows(text) if text.lstrip()[0] == "{" else _csv_rows(text)
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Row | WireError]]:
@@ -83,14 +71,14 @@ def _json_rows(text: str) -> Iterator[tuple[int, Row | WireError]]:
             yield number, WireError("this is no JSON object on one line")
 
 
-def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, Row | WireError]]:
+def _csv_rows(text: str) -> Iterator[tuple[int, Row | WireError]]:
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         names = [name.strip().lower() for name in next(reader)]
     except csv.Error as error:
-        raise WireError(f"{file}: this is no CSV: {error}") from None
+        raise WireError(f"this is no CSV: {error}") from None
     if "uri" not in names:
-        raise WireError(f"{file}: the first line must name the columns: {', '.join(_COLUMNS)}")
+        raise WireError(f"the first line must name the columns: {', '.join(_COLUMNS)}")
     while True:
         try:
             values = next(reader, None)
@@ -109,16 +97,16 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, Row | WireError]]:
 class _Reader:
     """Makes users from rows, and collects their faults by line."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, read_key: ReadKey) -> None:
+        self._read_key = read_key
         self._there = {user.identity.data for user in store.users()}
         self._names = {user.psk_id.data for user in store.users() if user.psk_id is not None}
         self._length = store.profile.key_length
         self.made: list[NewUser] = []
         self.faults: list[tuple[int, MikeyError]] = []
 
-    def users(self, rows: Iterable[tuple[int, Row | WireError]]) -> Iterator[NewUser | None]:
-        """A user for each row, None if it is wrong."""
+    def users(self, rows: Iterable[tuple[int, Row | WireError]]) -> Iterator[NewUser]:
+        """A user for each row that is right."""
         for number, row in rows:
             try:
                 if isinstance(row, WireError):
@@ -136,7 +124,7 @@ class _Reader:
             raise StateError(f"the user {identity} exists already")
         self._there.add(identity.data)
         given = _text(row, "psk") if row.get("psk") else None
-        psk = os.urandom(self._length) if given is None else parse_key(given, "psk")
+        psk = os.urandom(self._length) if given is None else self._read_key(given, "psk")
         check_psk(psk)
         name = Identity.key_name(_text(row, "psk_id")) if row.get("psk_id") else None
         if name is not None and name.data in self._names:
@@ -165,12 +153,3 @@ def _patterns(value: Any) -> tuple[str, ...]:
             "act_as: expected printable patterns separated by blanks, or a list of them"
         )
     return tuple(patterns)
-
-
-def _with_progress(users: list[NewUser]) -> Iterator[NewUser]:
-    """The users one by one, with a progress bar on a terminal."""
-    with counted("adding users") as progress:
-        for at, user in enumerate(users):
-            yield user
-            if at % 1000 == 0:
-                progress(at, len(users))

@@ -1,0 +1,165 @@
+"""What one end brings to a session, as text: crypto sessions, suites and keys for a KEMAC."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from mikeytool.client.initiate import Media
+from mikeytool.client.key_text import parse_key, parse_number
+from mikeytool.exchange.crypto_sessions import CsSpec
+from mikeytool.exchange.profile import check_key
+from mikeytool.exchange.session import DEFAULT_SALT_LENGTH, DEFAULT_TEK_LENGTH, Session
+from mikeytool.exchange.ticket import new_key
+from mikeytool.media.suite_policies import default_suite, supported_policies
+from mikeytool.srtp.security_policy import policy_for
+from mikeytool.srtp.suites import Suite, suite
+from mikeytool.wire.errors import UsageError
+from mikeytool.wire.payloads import SP, KeyData
+from mikeytool.wire.registry import EncrAlg, KeyType, ProtType
+
+_CS_NAMES = {"dir", "id", "ssrc", "prot", "roc", "seq", "spi", "policy"}
+_KEMAC_NAMES = {"key", "salt", "spi"}
+CALL = (CsSpec(send=True), CsSpec(send=False))
+"""The default crypto sessions of a call: one stream in each direction."""
+
+
+def media_of(
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    *,
+    default: Sequence[CsSpec],
+    default_suite: Suite | None,
+) -> Media:
+    """Read `--cs`, `--suite` and `--kemac`; raises UsageError.
+
+    Without `--suite`, `default_suite` is offered, if there is one.
+    """
+    chosen = [suite(name) for name in suites] or ([default_suite] if default_suite else [])
+    specs = tuple(parse_cs(text) for text in cs) or default
+    lengths = (
+        (chosen[0].key_length, chosen[0].salt_length)
+        if chosen
+        else (DEFAULT_TEK_LENGTH, DEFAULT_SALT_LENGTH)
+    )
+    policies = [policy_for(one, number) for number, one in enumerate(chosen)]
+    # Other protocols have no parameters here, but a policy each crypto session must have.
+    others = dict.fromkeys(s.protocol for s in specs if s.protocol != ProtType.SRTP)
+    policies += [
+        SP(policy_no=number, protocol=protocol, policy_param=[])
+        for number, protocol in enumerate(others, len(policies))
+    ]
+    return Media(
+        crypto_sessions=specs,
+        policies=policies,
+        kemac_keys=[parse_kemac(text, *lengths) for text in kemac],
+    )
+
+
+def parse_cs(text: str) -> CsSpec:
+    """Read a `--cs` SPEC, `dir=send,ssrc=…`; raises UsageError."""
+    spec = parse_spec(text, "--cs", _CS_NAMES, head=False)
+
+    def number(name: str, bits: int) -> int | None:
+        value = single(spec, name, f"--cs {text}")
+        return None if value is None else parse_number(value, f"--cs {name}", bits)
+
+    direction = single(spec, "dir", f"--cs {text}")
+    if direction not in ("send", "recv"):
+        raise UsageError(f"--cs {text}: dir=send or dir=recv is needed")
+    protocol = single(spec, "prot", f"--cs {text}") or "srtp"
+    spi = single(spec, "spi", f"--cs {text}")
+    return CsSpec(
+        send=direction == "send",
+        cs_id=number("id", 8),
+        ssrc=number("ssrc", 32),
+        protocol=ProtType.SRTP.value
+        if protocol.lower() == "srtp"
+        else parse_number(protocol, "--cs prot", 8),
+        roc=number("roc", 32),
+        seq=number("seq", 16),
+        spi=None if spi is None else parse_key(spi, "--cs spi"),
+        policies=tuple(
+            parse_number(value, "--cs policy", 8) for value in spec.values.get("policy", [])
+        ),
+    )
+
+
+def parse_kemac(text: str, length: int, salt_length: int) -> KeyData:
+    """Read a `--kemac` SPEC, `TYPE[,key=KEY][,salt=KEY][,spi=HEX]`; raises UsageError.
+
+    What is left out is drawn: key and salt of these lengths in octets, an SPI of 4.
+    """
+    spec = parse_spec(text, "--kemac", _KEMAC_NAMES, head=True)
+    kind = next((k for k in KeyType if k.label.lower() == (spec.head or "").lower()), None)
+    if kind is None or kind == KeyType.MPK:
+        raise UsageError(f"--kemac {spec.head}: tgk, tek or gtgk, with +salt behind it or without")
+
+    def octets(name: str, size: int) -> bytes:
+        value = single(spec, name, "--kemac")
+        return os.urandom(size) if value is None else parse_key(value, f"--kemac {name}")
+
+    salted = KeyType.salted(kind)
+    if not salted and "salt" in spec.values:
+        raise UsageError(f"--kemac {spec.head} has no salt; {spec.head}+salt has")
+    salt = octets("salt", salt_length) if salted else None
+    key = octets("key", length)
+    check_key(key, f"key of --kemac {spec.head}")
+    return new_key(kind, key, salt, octets("spi", 4))
+
+
+def media_for_session(
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    *,
+    encr_alg: EncrAlg | None = None,
+) -> Callable[[Session], Media]:
+    """Read the options for an update, in which keys are as long as those of the session."""
+
+    def media(session: Session) -> Media:
+        prf = session.policy.prf
+        default = default_suite(prf)
+        brought = media_of(cs, suites or [default.name], kemac, default=(), default_suite=None)
+        brought = replace(brought, encr_alg=encr_alg)
+        known = supported_policies(suites, prf)
+        if not suites:
+            return replace(brought, policies=(), supported=known)
+        taken = [c.policy.policy_no for c in session.crypto_sessions if c.policy is not None]
+        first = max(taken, default=-1) + 1
+        policies = [sp.copy(policy_no=first + at) for at, sp in enumerate(brought.policies)]
+        return replace(brought, policies=policies, supported=known)
+
+    return media
+
+
+class Spec(NamedTuple):
+    """The parts of a `name=value,…` option; a first word without `=` is `head`."""
+
+    head: str | None
+    values: dict[str, list[str]]
+
+
+def parse_spec(text: str, option: str, allowed: set[str], *, head: bool) -> Spec:
+    """Take a SPEC apart; raises UsageError for a name that is not `allowed`."""
+    parts = text.split(",")
+    first = parts.pop(0) if head else None
+    values: dict[str, list[str]] = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if not equals or name not in allowed:
+            known = ", ".join(sorted(allowed))
+            raise UsageError(f"{option} {text}: {part!r} is none of {known} with a value")
+        values.setdefault(name, []).append(value)
+    return Spec(first, values)
+
+
+def single(spec: Spec, name: str, option: str) -> str | None:
+    """Give the one value of a name in a SPEC, None without it; raises UsageError for two."""
+    values = spec.values.get(name, [])
+    if len(values) > 1:
+        raise UsageError(f"{option}: {name} is given {len(values)} times")
+    return values[0] if values else None
