@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mikeytool.capture.keymgmt import Spec, read_attribute
 from mikeytool.wire.errors import WireError
@@ -18,6 +19,7 @@ _RTCP = re.compile(r"a=rtcp:(\d{1,5})(?:[ \t]+IN[ \t]+IP[46][ \t]+([0-9A-Za-z.:-
 _CANDIDATE = re.compile(r"a=candidate:\S{1,32} (\d{1,3}) UDP \d{1,10} (\S{1,255}) (\d{1,5})", re.I)
 _GROUP = re.compile(r"a=group:BUNDLE((?: \S{1,255}){1,64})")
 _SSRC = re.compile(r"a=ssrc:(\d{1,10})")
+_G711 = re.compile(r"a=rtpmap:(\d{1,3})[ \t]+(PCM[UA])/(\d{1,6})(?:/([1-8]))?", re.I)
 MAX_CANDIDATES = 32
 """The most ICE candidates, and SSRCs, kept for one section."""
 MAX_SECTIONS = 1024
@@ -35,6 +37,14 @@ def media_level(number: int, line: str) -> str:
     return f"media {number}" + (f" ({name[1]})" if name else "")
 
 
+class G711(NamedTuple):
+    """A payload type of G.711: its law, "PCMU" or "PCMA", its rate in Hz and its channels."""
+
+    law: str
+    rate: int
+    channels: int
+
+
 @masked_repr
 @dataclass(slots=True)
 class Section:
@@ -44,8 +54,9 @@ class Section:
     line, or else from the session's; it is empty without one; ports are 0 when absent. `transport`
     is the protocol of the media line, "RTP/SAVP". With `mux` (a=rtcp-mux) RTCP may come on the port
     of RTP, and `rtcp_port` is the same. `candidates` are addresses and ports of ICE, `ssrcs` those
-    of a=ssrc. `mid` names the medium; the `bundles` of the session level have the names of media
-    that share a transport (RFC 9143). `specs` are its a=key-mgmt attributes, `cryptos` the values
+    of a=ssrc, `codecs` the payload types of G.711 in a=rtpmap. `mid` names the medium; the
+    `bundles` of the session level have the names of media that share a transport (RFC 9143).
+    `specs` are its a=key-mgmt attributes, `cryptos` the values
     of its a=crypto ones, which are masked when printed, since they may have keys in the clear.
     """
 
@@ -63,6 +74,7 @@ class Section:
     bundles: list[list[str]] = field(default_factory=list)
     candidates: list[tuple[str, int]] = field(default_factory=list)
     ssrcs: list[int] = field(default_factory=list)
+    codecs: dict[int, G711] = field(default_factory=dict)
     control: str = ""
     specs: list[Spec] = field(default_factory=list, repr=False)
     cryptos: list[str] = field(default_factory=list, repr=False)
@@ -125,6 +137,11 @@ def _take(section: Section, line: str) -> None:
             section.candidates.append((match[2], port))
     elif match := _SSRC.match(line):
         _take_ssrc(section, int(match[1]))
+    elif match := _G711.match(line):
+        if int(match[1]) < 128 and int(match[3]):
+            section.codecs[int(match[1])] = G711(
+                match[2].upper(), int(match[3]), int(match[4] or 1)
+            )
     elif line.startswith("a=control:"):
         section.control = line.removeprefix("a=control:").strip()
 

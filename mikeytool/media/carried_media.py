@@ -67,14 +67,19 @@ class CarriedMedia:
             if segment is not None:
                 yield packet, segment
 
-    def move(self, packet: CarriedPacket, segment: Segment, clear: bytes | None) -> None:
-        """Take a packet out of its connection, and write the resulting packet, if there is one."""
+    def move(self, packet: CarriedPacket, segment: Segment, clear: bytes | None) -> bytes:
+        """Take a packet out of its connection, and write the resulting packet, if there is one.
+
+        Returns the octets that are written.
+        """
         connection = without_channel(segment.found.flow)
         self._moved.setdefault(connection, []).append((packet.seq, packet.length))
-        if clear is not None:
-            record, flow = segment.record, without_channel(packet.flow)
-            frame = as_datagram(record.raw, record.start, segment.found, flow, clear)
-            segment.behind.append(self._capture.rewritten(record, frame))
+        if clear is None:
+            return b""
+        record, flow = segment.record, without_channel(packet.flow)
+        frame = as_datagram(record.raw, record.start, segment.found, flow, clear)
+        segment.behind.append(self._capture.rewritten(record, frame))
+        return segment.behind[-1]
 
     def finish(self, out: list[bytes]) -> None:
         """Write the changed segments of a batch, each at its place."""

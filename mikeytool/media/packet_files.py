@@ -49,6 +49,13 @@ class PacketFile:
             return None
         return status.st_size or None
 
+    def is_at(self, path: Path) -> bool:
+        """Whether a path leads to this file."""
+        try:
+            return os.path.samestat(path.stat(), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
+
     @property
     def position(self) -> int:
         """How many octets of the file have been read; 0 if unknown."""

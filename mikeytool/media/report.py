@@ -184,6 +184,11 @@ class Report:
         self._reasons.add(text)
         self._add_failure(f"{self.unit} {number}: {text}")
 
+    def tell_not_done(self, text: str) -> None:
+        """Report what was asked for and not done."""
+        self._keep(Refused(text))
+        self._add_failure(text)
+
     def _add_failure(self, text: str) -> None:
         self.failures.append(text)
         self.listener.failure(text)
@@ -240,8 +245,7 @@ class Report:
     def tell_nothing(self, reason: str) -> None:
         """Report that nothing at all was decrypted, and why."""
         self.nothing = f"nothing was decrypted: {reason}"
-        self._keep(Refused(self.nothing))
-        self._add_failure(self.nothing)
+        self.tell_not_done(self.nothing)
 
     @property
     def unopened(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from mikeytool.capture.frames import (
     UDP,
@@ -28,6 +29,9 @@ from mikeytool.media.settings import Settings
 from mikeytool.srtp.index import Duplicate
 from mikeytool.wire.errors import MikeyError, WireError
 
+if TYPE_CHECKING:
+    from mikeytool.media.stream_files import StreamFiles
+
 BATCH = 1024
 """How many packets are read, processed and written at a time."""
 _SECOND = 10**9  # nanoseconds
@@ -43,9 +47,11 @@ class Rewriter:
         settings: Settings,
         report: Report,
         descriptions: ClearDescriptions | None = None,
+        files: StreamFiles | None = None,
     ) -> None:
         self._capture = capture
         self._descriptions = descriptions
+        self._files = files
         self._on_error = settings.on_error
         self._is_rtcp_plain = settings.is_rtcp_plain
         self._report = report
@@ -93,7 +99,7 @@ class Rewriter:
         out: list[bytes] = []
         routes = self._demux.known
         kept, rewritten = self._capture.kept, self._capture.rewritten
-        plain_rtcp = self._is_rtcp_plain
+        plain_rtcp, files = self._is_rtcp_plain, self._files
         for record in batch:
             if self._stopped:
                 break
@@ -151,9 +157,12 @@ class Rewriter:
                 stream.skipped += 1
                 out.append(kept(record))
                 continue
+            clear = done
             if datagram is not None:
                 done = with_payload(raw, record[4], datagram, done)
             out.append(rewritten(record, done))
+            if files is not None:
+                files.add(route, record, out[-1], clear)
             stream.done += 1
             route.last_frame, route.last_time = record[0], record[1]
             if route.first_time is None:
@@ -181,7 +190,10 @@ class Rewriter:
         if isinstance(found, Datagram):
             self._segment(record, found, batch, out)
             return
-        if record.link != NO_PACKET:
+        if record.link == NO_PACKET:
+            if self._files is not None:
+                self._files.add_block(record)
+        else:
             unread = "" if found else why_unread(record.link, record.raw, record.start, record.end)
             self._report.others[unread or "other"] += 1
             if unread:
@@ -210,19 +222,21 @@ class Rewriter:
     def _move(self, carried: CarriedMedia, packets: Iterator[Carried], batch: list[Record]) -> None:
         """Take packets out of TCP, both decrypted and failed ones."""
         for packet, segment in packets:
-            is_ours, clear = self._carry(packet, segment.record, batch)
-            if is_ours and (clear is not None or self._on_error != "keep"):
-                carried.move(packet, segment, clear)
+            route, clear = self._carry(packet, segment.record, batch)
+            if route is not None and (clear is not None or self._on_error != "keep"):
+                octets = carried.move(packet, segment, clear)
+                if clear is not None and self._files is not None:
+                    self._files.add(route, segment.record, octets, clear)
 
     def _carry(
         self, packet: CarriedPacket, record: Record, batch: list[Record]
-    ) -> tuple[bool, bytes | None]:
-        """Whether a packet in another transport is ours, and its decrypted form."""
+    ) -> tuple[Route | None, bytes | None]:
+        """The route of a packet in another transport if it is ours, and its decrypted form."""
         flow, octets = packet.flow, packet.packet
         at = 4 if 192 <= octets[1] <= 223 else 8
         ssrc = octets[at : at + 4]
         if len(ssrc) < 4:
-            return False, None
+            return None, None
         route = self._demux.known.get(flow + ssrc) or self._demux.add(flow, ssrc)
         route.looks_like_rtp = True  # two of them fit together
         route.report.packets += 1
@@ -243,13 +257,13 @@ class Rewriter:
         except MikeyError as error:
             self._report.count_failure(record.number, route.report, error)
             self._stopped = self._on_error == "stop"
-            return True, None
+            return route, None
         if done is None:
             route.report.skipped += 1
-            return False, None
+            return None, None
         route.report.done += 1
         self._carried_counts[packet.framing] += 1
-        return True, done
+        return route, done
 
     def _no_media(
         self,
@@ -291,11 +305,13 @@ class Rewriter:
         """A packet in a TURN datagram; returns False if the packet stays there."""
         if len(packet) < 8 or packet[0] >> 6 != 2:
             return False
-        is_ours, clear = self._carry(CarriedPacket("TURN", flow, packet), record, batch)
-        if is_ours and clear is not None:
+        route, clear = self._carry(CarriedPacket("TURN", flow, packet), record, batch)
+        if route is not None and clear is not None:
             frame = as_datagram(record.raw, record.start, datagram, flow, clear)
             out.append(self._capture.rewritten(record, frame))
-        elif not is_ours or self._on_error == "keep":
+            if self._files is not None:
+                self._files.add(route, record, out[-1], clear)
+        elif route is None or self._on_error == "keep":
             out.append(self._capture.kept(record))
         return True
 

@@ -6,7 +6,7 @@ Nothing here opens a key: `content` is the text or message from the signalling.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
@@ -15,7 +15,7 @@ from typing import Literal
 from mikeytool.capture.endpoints import destination_of, source_of
 from mikeytool.capture.keymgmt import message_of
 from mikeytool.capture.reassembly import Moment
-from mikeytool.capture.sdp import Section
+from mikeytool.capture.sdp import G711, Section
 from mikeytool.media.dialogs import FOREVER, Description, Negotiation
 from mikeytool.media.ends import Ends, ends_of, joined
 from mikeytool.wire.errors import WireError
@@ -59,7 +59,8 @@ class SignalledKey:
     `at` is the position of its message. The keys are in use from position `taken` until `ended`; a
     `taken` of 0 means that no answer accepted them. Positions are frames, or times in Unix
     nanoseconds if signalling and media are in different files. `declined` says why they are never
-    used: "488", "port 0", "no key in the answer".
+    used: "488", "port 0", "no key in the answer". `codecs` are the payload types of G.711 that the
+    media line names.
     """
 
     content: str | bytes | None = field(repr=False)
@@ -81,6 +82,7 @@ class SignalledKey:
     end: str = ""
     at: int = 0
     declined: str = ""
+    codecs: Mapping[int, G711] = field(default_factory=dict)
     earlier: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -165,6 +167,10 @@ class _Line:
             self._answer = _base(negotiation, answer, self._answered)
             self._answer.sources = self._offer.destinations
             self._answer.destinations = self._offer.sources
+            # RFC 3264 6.1: what one end sends has the numbers of the other's description.
+            mine, theirs = self._answered.codecs, self._offered.codecs
+            if mine or theirs:
+                self._offer.codecs, self._answer.codecs = theirs | mine, mine | theirs
 
     def keys(self) -> Iterator[SignalledKey]:
         """The keys of both sides; if neither has any and media flows, one entry without keys."""
@@ -269,6 +275,9 @@ def _session_level(
     base.sources = joined(end for one, _ in pairs for end in _ends(mine, one))
     base.destinations = joined(end for _, two in pairs for end in _ends(other, two))
     base.ssrcs = tuple(ssrc for one, _ in pairs for ssrc in one.ssrcs)
+    base.codecs = {
+        kind: codec for pair in pairs for one in pair if one for kind, codec in one.codecs.items()
+    }
     for message in messages_of(session):
         yield replace(base, content=message, both_ways=True)
 
@@ -303,6 +312,7 @@ def _key(protocol: Protocol, call: str, description: Description, section: Secti
     return SignalledKey(
         None, protocol, call, moment.frame, moment.time, section.level, section.number,
         section.kind, transport=section.transport, ssrcs=tuple(section.ssrcs),
+        codecs=section.codecs,
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from mikeytool.wire.errors import UsageError
 if TYPE_CHECKING:
     from mikeytool.exchange.inspect_keys import KeyRing
     from mikeytool.media.signalled_keys import SignalledKey
+    from mikeytool.media.stream_files import StreamFiles
     from mikeytool.media.stream_list import StreamList
     from mikeytool.wire.message import Message
 
@@ -41,13 +42,15 @@ _KEY_NAME = "given key"
 
 def decrypt_capture(
     source: Source,
-    target: Target,
+    target: Target | None,
     keys: Sequence[Key] | None = None,
     *,
     settings: Settings | None = None,
     key_ring: KeyRing | None = None,
     signalling: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
+    split: str | os.PathLike[str] | None = None,
+    force: bool = False,
 ) -> Report:
     """Verify and decrypt the SRTP and SRTCP packets of a capture.
 
@@ -58,14 +61,19 @@ def decrypt_capture(
     the keys are those in the signalling of the capture, or of another file, `signalling`: a
     capture, or a session description. `key_ring` opens them if they are encrypted.
 
+    `split` is a folder, made if it is missing, for a file of the decrypted packets of each stream,
+    and a WAV file if they are G.711; files in it are replaced only with `force`. `target` may then
+    be None.
+
     The report lists what failed; `listener` receives it during the run. Raises UsageError if there
     is no key or a key that its suite cannot use, WireError for a source that is empty or cannot be
     read at all, and StateError for a file that is missing or cannot be written.
     """
     other = None if signalling is None else Path(signalling)
     decryption = Decryption(keys, settings, key_ring=key_ring, signalling=other)
+    folder = None if split is None else Path(split)
     with open_packets(source) as packets:
-        return decryption.run(packets, target, listener)
+        return decryption.run(packets, target, listener, split=folder, force=force)
 
 
 def encrypt_capture(
@@ -138,7 +146,15 @@ class Decryption:
         self._signalling = signalling
         self._contexts = None if keys is None else _receivers(keys, self._settings, key_name)
 
-    def run(self, packets: PacketFile, target: Target, listener: Listener | None = None) -> Report:
+    def run(
+        self,
+        packets: PacketFile,
+        target: Target | None,
+        listener: Listener | None = None,
+        *,
+        split: Path | None = None,
+        force: bool = False,
+    ) -> Report:
         """Process the packets; raises UsageError if the signalling has no key."""
         report = _report("decrypted", packets, listener)
         given, signalled = self._contexts, None
@@ -153,8 +169,11 @@ class Decryption:
         )
 
         descriptions = None if signalled is None else signalled.descriptions
-        rewriter = Rewriter(packets.capture, demux, self._settings, report, descriptions)
-        _rewrite(packets, target, rewriter, report, demux.take_notes)
+        with nullcontext() if split is None else _files(split, packets, force=force) as files:
+            rewriter = Rewriter(packets.capture, demux, self._settings, report, descriptions, files)
+            _rewrite(packets, target or os.devnull, rewriter, report, demux.take_notes)
+            if files is not None:
+                files.finish(report)
         demux.finish()
         report.finish()
         return report
@@ -231,6 +250,12 @@ def _report(
     verb: Literal["encrypted", "decrypted"], packets: PacketFile, listener: Listener | None
 ) -> Report:
     return Report(verb, "packet" if packets.is_capture else "line", listener or Listener())
+
+
+def _files(folder: Path, packets: PacketFile, *, force: bool) -> StreamFiles:
+    from mikeytool.media.stream_files import StreamFiles
+
+    return StreamFiles(folder, packets, force=force)
 
 
 def _nothing() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,12 @@ import click
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
 from mikeytool.cli.message_io import check_output
-from mikeytool.cli.options.common import json_option, quiet_option, say
+from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY_HELP, MEDIA_KEY
 from mikeytool.cli.srtp.key_options import HOW, KeyOptions
 from mikeytool.cli.srtp.packet_input import open_input, progress_bar, target_of
 from mikeytool.media.listener import Listener
-from mikeytool.media.packet_files import NO_PACKETS, NoSignalledKeyError, PacketFile
+from mikeytool.media.packet_files import NO_PACKETS, NoSignalledKeyError, PacketFile, Target
 from mikeytool.media.report import Report
 from mikeytool.media.whole_captures import Decryption, Encryption
 from mikeytool.srtp.suites import SUITES
@@ -100,12 +102,7 @@ _STREAM_OPTIONS = (
 
 
 def _options(*options: Any) -> Callable[[Any], Any]:
-    def add(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
 def _window(text: str) -> Any:
@@ -152,7 +149,7 @@ def encrypt(
                 "note: with a bare key nothing remembers which packets were sent; never"
                 " encrypt two streams of one SSRC with it"
             )
-        return _run(encryption, packets, source, target, report_path)
+        return _run(encryption.run, packets, source, target, report_path)
 
 
 @srtp.command(cls=_OptionalValue)
@@ -164,6 +161,8 @@ def encrypt(
         help="Keys that open the signalling in the capture.",
     ),
     click.option("--signalling", type=_PATH, metavar="SIP|SDP", help="Signalling in another file."),
+    click.option("--split", type=_PATH, metavar="DIR", help="A file per stream, WAV of G.711."),
+    force_option,
     *_STREAM_OPTIONS,
     _window("Size of the replay window."),
 )  # fmt: skip
@@ -172,6 +171,8 @@ def decrypt(
     target: str | None,
     report_path: Path | None,
     signalling: Path | None,
+    split: Path | None,
+    force: bool,
     **options: Any,
 ) -> int:
     """Verify and decrypt packets."""
@@ -185,7 +186,9 @@ def decrypt(
     with open_input(source) as packets:
         if keys is None and not packets.is_capture:
             raise UsageError(HOW)
-        return _run(work, packets, source, target, report_path)
+        run = partial(work.run, split=split, force=force)
+        target = target or (os.devnull if split else None)
+        return _run(run, packets, source, target, report_path)
 
 
 @srtp.command()
@@ -230,7 +233,7 @@ class _Printer(Listener):
 
 
 def _run(
-    work: Decryption | Encryption,
+    run: Callable[[PacketFile, Target, Listener], Report],
     packets: PacketFile,
     source: str | None,
     target: str | None,
@@ -241,7 +244,7 @@ def _run(
 
     try:
         with progress_bar(packets, source) as progress:
-            report = work.run(packets, target_of(target), _Printer(progress))
+            report = run(packets, target_of(target), _Printer(progress))
     except NoSignalledKeyError as error:
         raise UsageError(f"{error}; {HOW}") from None
     show_report(report)
