@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from mikeytool.wire.errors import WireError
-from mikeytool.wire.extensions import EXTENSIONS
+from mikeytool.wire.extensions import read_extension
 from mikeytool.wire.generate_parser import Spans, parser
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpSessionData, srtp_session_data
@@ -128,13 +128,10 @@ def _session_data_rows(entry: Any, octets: bytes, at: int, path: Path) -> Iterat
 
 
 def _extension_rows(payload: GeneralExt, octets: bytes, at: int, path: Path) -> Iterator[Row]:
-    kind = EXTENSIONS.get(payload.type)
     spans: Spans = []
-    end = -1
-    if kind is not None:
-        with suppress(WireError):
-            _, end = parser(kind)(octets, 0, len(octets), spans)
-    if end == len(octets):
+    with suppress(WireError):
+        read_extension(payload, spans)
+    if spans:
         yield from _rows(octets, spans, at, path)
     else:
         yield Row(at, octets, "data", path)
@@ -170,7 +167,7 @@ def _field_text(name: str, record: Record, described: dict[str, Any]) -> str:
     if isinstance(value, dict):
         value = value["utc"] or described.get("seconds")
     octets = isinstance(getattr(record, name, None), bytes)
-    if value is None or (octets and key == name and record.fields[name].show != "time"
+    if value is None or (octets and key == name and "time" not in record.fields[name].show
                          and not isinstance(record, PolicyParam)):  # fmt: skip
         return shown
     if f"{name}_set" in described:

@@ -12,7 +12,7 @@ import json
 from mikeytool.wire import json_lists  # noqa: F401 - importing it registers its kinds of fields
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.header import HDR
-from mikeytool.wire.json_field import HEX, Json, masked, octets_of, quoted
+from mikeytool.wire.json_field import HEX, Json, masked, name_text, octets_of, quoted
 from mikeytool.wire.json_nested import (
     compose_payloads,
     describe_keys,
@@ -23,7 +23,7 @@ from mikeytool.wire.json_nested import (
 from mikeytool.wire.json_record import json_record
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import CERT, THDR, KeyData, Payload, payload_kind
-from mikeytool.wire.registry import NextPayload, labels
+from mikeytool.wire.registry import DataType, NextPayload, labels
 
 __all__ = [
     "compose",
@@ -38,9 +38,9 @@ __all__ = [
 
 BESIDE = frozenset({
     "opened", "error", "frame", "time", "source", "destination", "transport", "protocol",
-    "method", "status", "call_id", "level",
+    "method", "status", "call_id", "level", "key_purpose", "key_purpose_value",
 })  # fmt: skip
-"""Keys of a described message that do not come from its octets: its transport and its checks."""
+"""Keys of a described message that are not fields: its transport, its checks, what it is for."""
 
 _REST = frozenset({"payloads", "trailing"})
 
@@ -57,7 +57,17 @@ def describe_text(message: Message, *, show_keys: bool = False) -> str:
     trailing = f'"{message.trailing.hex()}"' if message.trailing else "null"
     error = "" if message.error is None else f', "error": {quoted(str(message.error))}'
     head = json_record(HDR).members(message.header, show_keys, 0)
-    return f'{{{head}, "payloads": [{payloads}], "trailing": {trailing}{error}}}'
+    purpose = _purpose_text(message) if message.header.data_type == DataType.SAKKE_MSG else ""
+    return f'{{{head}{purpose}, "payloads": [{payloads}], "trailing": {trailing}{error}}}'
+
+
+def _purpose_text(message: Message) -> str:
+    """What the key in a mission-critical message is for, which its CSB ID says."""
+    from mikeytool.wire.mission_critical import key_purpose  # other messages do not need it
+    from mikeytool.wire.registry_extensions import KeyPurpose
+
+    purpose = key_purpose(message)
+    return "" if purpose is None else f", {name_text('key_purpose', KeyPurpose, purpose)}"
 
 
 def describe(message: Message, *, show_keys: bool = False) -> Json:
@@ -93,6 +103,8 @@ def schema() -> Json:
         "trailing": {"anyOf": [HEX, {"type": "null"}]},
         "error": {"type": "string"},
         "opened": {"type": ["object", "null"]},
+        "key_purpose": {"type": "string"},
+        "key_purpose_value": {"type": "integer"},
     }
     message["required"] = [*message["required"], "payloads", "trailing"]
     message["additionalProperties"] = True  # such as where a message came from

@@ -7,7 +7,7 @@ Types that are not in `EXTENSIONS` have no grammar for their Data: the TESLA ini
 from __future__ import annotations
 
 from mikeytool.wire.errors import WireError
-from mikeytool.wire.generate_parser import parser
+from mikeytool.wire.generate_parser import Spans, parser
 from mikeytool.wire.grammar import (
     REST,
     Int8ub,
@@ -20,9 +20,11 @@ from mikeytool.wire.grammar import (
     uint8,
     uint32,
 )
+from mikeytool.wire.mission_critical import KeyParameters, ProtectedPayload
 from mikeytool.wire.payloads import GeneralExt
 from mikeytool.wire.registry import ExtensionType
 from mikeytool.wire.registry_extensions import KeyIdType, OmaBcastSubtype
+from mikeytool.wire.sakke import SAKKE
 
 
 class VendorId(Record):
@@ -64,27 +66,45 @@ class OmaBcast(Record):
     subtype_data: bytes = octets(REST)
 
 
-EXTENSIONS: dict[int, type[Record]] = {
-    ExtensionType.VENDOR_ID: VendorId,
-    ExtensionType.SDP_IDS: SdpIds,
-    ExtensionType.KEY_ID: KeyIdInformation,
-    ExtensionType.CSB_ID: NewCsbId,
-    ExtensionType.OMA_BCAST: OmaBcast,
+EXTENSIONS: dict[int, tuple[type[Record], ...]] = {
+    ExtensionType.VENDOR_ID: (VendorId,),
+    ExtensionType.SDP_IDS: (SdpIds,),
+    ExtensionType.KEY_ID: (KeyIdInformation,),
+    ExtensionType.CSB_ID: (NewCsbId,),
+    ExtensionType.OMA_BCAST: (OmaBcast,),
+    ExtensionType.SAKKE_TO_SELF: (SAKKE,),
+    ExtensionType.KEY_PARAMETERS_3GPP: (ProtectedPayload, KeyParameters),
 }
-"""The record class for the Data of a General Extension payload, by Type."""
+"""What the Data of a General Extension payload may be, by Type; the first that fits is meant."""
 
 
-def read_extension(payload: GeneralExt) -> Record | None:
+def read_extension(payload: GeneralExt, spans: Spans | None = None) -> Record | None:
     """Read the Data of a General Extension payload; None if its Type has no grammar.
 
-    Raises WireError if it cannot be read to its last octet.
+    `spans` receives the fields of the record, with their places in Data. Raises WireError if Data
+    cannot be read to its last octet.
     """
-    kind = EXTENSIONS.get(payload.type)
-    if kind is None:
-        return None
+    fault: WireError | None = None
+    for kind in EXTENSIONS.get(payload.type, ()):
+        found: Spans | None = None if spans is None else []
+        try:
+            record = _read_all(kind, payload, found)
+        except WireError as error:
+            fault = error
+            continue
+        if spans is not None and found is not None:
+            spans += found
+        return record
+    if fault is not None:
+        raise fault
+    return None
+
+
+def _read_all(kind: type[Record], payload: GeneralExt, spans: Spans | None) -> Record:
+    """Read all of Data as a record of one kind; raises WireError."""
     data, base = payload.data, payload.offset + payload.length - len(payload.data)
     try:
-        record, end = parser(kind)(data, 0, len(data), None)
+        record, end = parser(kind)(data, 0, len(data), spans)
     except WireError as error:
         at = base + (error.offset or 0)
         raise WireError(error.text, payload=payload.label, offset=at) from None

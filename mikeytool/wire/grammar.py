@@ -148,14 +148,21 @@ def octets(length: Any, *, when: Condition | None = None, default: Any = ..., **
     return _field(Octets(length), when, default=default, **how)
 
 
-def length_of(other: str, size: Any, *, when: Condition | None = None, default: None = None) -> Any:
+def length_of(
+    other: str | Callable[[Any], int],
+    size: Any,
+    *,
+    when: Condition | None = None,
+    default: None = None,
+) -> Any:
     """The length in octets of the content of field `other`.
 
-    `size` is an integer of `construct`, or a number of bits.
+    For content of several fields, `other` computes the length. `size` is an integer of
+    `construct`, or a number of bits.
     """
     bit_length = size if isinstance(size, int) else 0
     number = BitsInteger(size) if bit_length else size
-    grammar = Default(number, LengthOf(other))
+    grammar = Default(number, LengthOf(other) if isinstance(other, str) else other)
     return _field(grammar, when, bit_length=bit_length, show="length", default=default)
 
 

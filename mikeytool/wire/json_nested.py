@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mikeytool.wire.errors import UsageError, WireError
+from mikeytool.wire.generate_builder import build
 from mikeytool.wire.json_field import (
     ABSENT,
     HEX,
@@ -304,19 +305,21 @@ class ExtensionField(JsonField, kind="extension"):
         """The octets of the content, or the given octets."""
         from mikeytool.wire.extensions import EXTENSIONS
 
-        content, kind = described.get("content"), EXTENSIONS.get(known.get("type", -1))
+        content, kinds = described.get("content"), EXTENSIONS.get(known.get("type", -1), ())
         if content is None:
             data = described.get(self.name)
             return ABSENT if data is None else octets_of(self.name, data)
-        if kind is None or not isinstance(content, dict):
+        if not kinds or not isinstance(content, dict):
             raise UsageError("content: this type has none; give the octets in data")
-        return json_record(kind).compose(content).build()
+        # A type with several kinds of content has the one that knows these keys.
+        kind = next((one for one in kinds if content.keys() <= json_record(one).keys), kinds[0])
+        return build(json_record(kind).compose(content), int(NextPayload.LAST))
 
     def schema(self) -> Json:
         """Hex, and the content as one of the records that have a grammar."""
         from mikeytool.wire.extensions import EXTENSIONS
 
-        known = [json_record(kind).schema() for kind in EXTENSIONS.values()]
+        known = [json_record(kind).schema() for kinds in EXTENSIONS.values() for kind in kinds]
         content = {"anyOf": [*known, {"type": "null"}]}
         return {self.name: HEX, "content": content, "content_error": {"type": "string"}}
 

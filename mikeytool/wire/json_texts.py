@@ -20,7 +20,7 @@ from mikeytool.wire.json_field import (
     short,
 )
 from mikeytool.wire.registry import TsRole, TsType, labels, lengths
-from mikeytool.wire.timestamp import Timestamp, utc_of
+from mikeytool.wire.timestamp import Timestamp, unix_utc, utc_of
 
 
 class TextField(JsonField, kind="text"):
@@ -111,17 +111,57 @@ class TimeField(JsonField, kind="time"):
 
     def schema(self) -> Json:
         """An object, and the seconds."""
-        utc = {"type": ["string", "null"]}
-        value = {
-            "type": "object",
-            "properties": {"value": HEX, "utc": utc},
-            "required": ["value", "utc"],
-            "additionalProperties": False,
-        }
         seconds = {"type": "integer", "minimum": 0, "maximum": (1 << 32) - 1}
-        return {self.name: value} | (
+        return {self.name: _time_schema()} | (
             {"seconds": seconds} if "ts_role" in self.record.fields else {}
         )
+
+
+class UnixTimeField(JsonField, kind="unix time"):
+    """Seconds since 1970: the octets and UTC, which is null for 0 and beyond the year 9999."""
+
+    def written(self) -> Writer:
+        """One key."""
+        name = self.name
+
+        def write(record: Any, show_keys: bool, depth: int) -> str:
+            value = getattr(record, name)
+            utc = unix_utc(int.from_bytes(value))
+            return (
+                f'"{name}": {{"value": "{value.hex()}",'
+                f' "utc": {"null" if utc is None else quoted(utc)}}}'
+            )
+
+        return write
+
+    def read(self, described: Json, known: Mapping[str, Any]) -> Any:
+        """The octets, from UTC if they are left out; raises UsageError if the two disagree."""
+        given = described.get(self.name)
+        if not isinstance(given, dict | None) or (given and given.keys() - {"value", "utc"}):
+            raise UsageError(f"{self.name} {short(given)}: give an object of value and utc")
+        value, utc = (given or {}).get("value"), (given or {}).get("utc")
+        found = ABSENT if value is None else octets_of(f"{self.name}.value", value)
+        if utc is None or (found is not ABSENT and unix_utc(int.from_bytes(found)) == utc):
+            return found
+        if found is not ABSENT:
+            raise disagree(f"utc {utc!r}", "another time", f"{self.name}.value", found.hex())
+        seconds = _unix_ns_of(utc) // 1_000_000_000
+        if seconds < 0:
+            raise UsageError(f"{self.name} {utc!r}: give a time after 1970")
+        return seconds.to_bytes(self.grammar.length)
+
+    def schema(self) -> Json:
+        """An object."""
+        return {self.name: _time_schema()}
+
+
+def _time_schema() -> Json:
+    return {
+        "type": "object",
+        "properties": {"value": HEX, "utc": {"type": ["string", "null"]}},
+        "required": ["value", "utc"],
+        "additionalProperties": False,
+    }
 
 
 def _time_text(ts_type: int, value: bytes) -> str:
@@ -152,12 +192,19 @@ def _interval(kind: int, seconds: Any) -> bytes:
 
 
 def _moment(kind: int, utc: Any) -> bytes:
+    ns = _unix_ns_of(utc)
+    if kind not in labels(TsType):
+        raise UsageError(f"utc {utc!r}: give the octets in value")
+    return Timestamp.at(ns, TsType(kind)).value
+
+
+def _unix_ns_of(utc: Any) -> int:
+    """A time in ISO 8601 as Unix time in nanoseconds; raises UsageError."""
     try:
         moment = datetime.fromisoformat(utc)
     except (TypeError, ValueError):
         raise UsageError(f"utc {short(utc)}: give a time in ISO 8601") from None
-    if kind not in labels(TsType) or moment.tzinfo is None:
+    if moment.tzinfo is None:
         raise UsageError(f"utc {utc!r}: give a time zone, or the octets in value")
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    ns = (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
-    return Timestamp.at(ns, TsType(kind)).value
+    return (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000

@@ -218,7 +218,7 @@ class IdType(Namespace):
 
 
 class IdRole(Namespace):
-    """ID Role (RFC 6043 6.6, RFC 6509 4.4)."""
+    """ID Role (RFC 6043 6.6, RFC 6509 4.4, 3GPP TS 33.180 E.7)."""
 
     INITIATOR = 1, "Initiator (IDRi)"
     RESPONDER = 2, "Responder (IDRr)"
@@ -227,6 +227,8 @@ class IdRole(Namespace):
     APPLICATION = 5, "Application (IDRapp)"
     INITIATOR_KMS = 6, "Initiator's KMS (IDRkmsi)"
     RESPONDER_KMS = 7, "Responder's KMS (IDRkmsr)"
+    INITIATOR_UID = 8, "Initiator's UID (IDRuidi)"
+    RESPONDER_UID = 9, "Responder's UID (IDRuidr)"
 
 
 class CertType(Namespace):
@@ -276,7 +278,8 @@ class ErrorNo(Namespace):
 
 
 class ExtensionType(Namespace):
-    """Type of a General Extension payload (RFC 3830 6.15, 4442 4.4, 4563 4, 4738 3.9.3, 5410 3)."""
+    """Type of a General Extension payload (RFC 3830 6.15, 4442 4.4, 4563 4, 4738 3.9.3, 5410 3,
+    3GPP TS 33.180 E.5 and E.6)."""
 
     VENDOR_ID = 0, "Vendor ID"
     SDP_IDS = 1, "SDP IDs"
@@ -284,6 +287,8 @@ class ExtensionType(Namespace):
     KEY_ID = 3, "Key ID"
     CSB_ID = 4, "CSB_ID"
     OMA_BCAST = 5, "OMA BCAST"
+    SAKKE_TO_SELF = 6, "SAKKE-to-self"
+    KEY_PARAMETERS_3GPP = 7, "3GPP key parameters"
 
 
 class TicketType(Namespace):

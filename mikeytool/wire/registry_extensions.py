@@ -1,8 +1,8 @@
 """IANA numbers and names that other RFCs use inside MIKEY payloads.
 
 These are for TESLA policies (RFC 4442), Key ID extensions (RFC 4563), OMA BCAST (RFC 5410), IBAKE
-(RFC 6267) and SAKKE (RFC 6509). Their additions to the registries of RFC 3830 and RFC 6043
-are in `registry`.
+(RFC 6267), SAKKE (RFC 6509) and mission-critical systems (3GPP TS 33.180). Their additions to the
+registries of RFC 3830 and RFC 6043 are in `registry`.
 """
 
 from __future__ import annotations
@@ -99,6 +99,28 @@ class SakkeParams(Namespace):
 
 
 class IdScheme(Namespace):
-    """ID scheme of SAKKE (RFC 6509 4.2)."""
+    """ID scheme of SAKKE (RFC 6509 4.2, 3GPP TS 33.180 F.2.1)."""
 
     TEL_MONTHLY = 1, "tel URI with monthly keys"
+    MCX_HASHED_UID = 2, "3GPP MCX hashed UID"
+
+
+class KeyPurpose(Namespace):
+    """Purpose of a key of a mission-critical system (3GPP TS 33.180 5.2.2 and E.6).
+
+    It is the top four bits of the key's ID, which is the CSB ID, and the key type of 3GPP key
+    parameters.
+    """
+
+    GMK = 0, "GMK"
+    PCK = 1, "PCK"
+    CSK = 2, "CSK"
+
+
+class AeadAlg(Namespace):
+    """Numbers of authenticated encryption (RFC 5116 6), for protected payloads of 3GPP."""
+
+    AES_128_GCM = 1, "AEAD_AES_128_GCM"
+    AES_256_GCM = 2, "AEAD_AES_256_GCM"
+    AES_128_CCM = 3, "AEAD_AES_128_CCM"
+    AES_256_CCM = 4, "AEAD_AES_256_CCM"

@@ -115,6 +115,15 @@ def utc_of(ts_type: int, value: bytes) -> str | None:
     return f"{_date(seconds)}.{rest // 1000:06}Z" if rest >= 1000 else f"{_date(seconds)}Z"
 
 
+_LAST_SECOND = 253_402_300_799
+"""The end of the year 9999 in Unix time."""
+
+
+def unix_utc(seconds: int) -> str | None:
+    """Unix time in ISO 8601; None for 0, which says that there is no time, and after 9999."""
+    return f"{_date(seconds)}Z" if 0 < seconds <= _LAST_SECOND else None
+
+
 @lru_cache(maxsize=4096)
 def _date(seconds: int) -> str:
     return (_UNIX_EPOCH + timedelta(seconds=seconds)).isoformat()

@@ -36,6 +36,21 @@ def init_of(case: dict[str, Any]) -> Message:
     return Message.parse(bytes.fromhex(case["REQUEST_INIT_PK"]))
 
 
+@pytest.mark.parametrize(
+    ("signer", "told"), [("0e 0101 0005 7369703a61", "sip:a"), ("", "left out")]
+)
+def test_what_an_eccsi_signature_takes(signer: str, told: str) -> None:
+    """RFC 6507: no certificate; the KMS's public key and the signer's identity."""
+    kms, sakke = "1a 0601 0005 6b2e6f7267", "04 01 02 0001 61"
+    head = "01 1a 05 01 20000001 00 01  0b 00 0000000000000000  0e 01 aa"
+    data = bytes.fromhex(f"{head} {signer} {kms} {sakke} 2002 dddd")
+    found = inspect_message(Message.parse(data), KeyRing())
+    assert found.signature == NOT_CHECKED
+    [note] = found.notes
+    assert all(word in note for word in (told, "k.org", "KPAK", "RFC 6507"))
+    assert "certificate" not in note
+
+
 def of_kms(case: dict[str, Any]) -> KeyRing:
     return KeyRing(rsa=[loaded(case["kms_private_key"])])
 

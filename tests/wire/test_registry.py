@@ -114,6 +114,9 @@ TABLES: dict[type[Namespace], list[tuple[int, str, int]]] = {
         # RFC 6509 table 7
         (6, "Initiator's KMS (IDRkmsi)", 0),
         (7, "Responder's KMS (IDRkmsr)", 0),
+        # 3GPP TS 33.180 E.7 (interpretation 49)
+        (8, "Initiator's UID (IDRuidi)", 0),
+        (9, "Responder's UID (IDRuidr)", 0),
     ],
     # RFC 3830 6.7.b
     registry.CertType: [
@@ -170,6 +173,9 @@ TABLES: dict[type[Namespace], list[tuple[int, str, int]]] = {
         (3, "Key ID", 0),
         (4, "CSB_ID", 0),
         (5, "OMA BCAST", 0),
+        # 3GPP TS 33.180 E.5 and E.6 (interpretation 49)
+        (6, "SAKKE-to-self", 0),
+        (7, "3GPP key parameters", 0),
     ],
     # RFC 6043 6.15
     registry.TicketType: [(1, "MIKEY Base Ticket", 0), (2, "3GPP Base Ticket", 0)],

@@ -57,7 +57,17 @@ TABLES: dict[type[Namespace], dict[int, str]] = {
     registry_more.SecretKeyType: {1: "SK"},
     # RFC 6509 tables 4 and 5
     registry_more.SakkeParams: {1: "Parameter Set 1"},
-    registry_more.IdScheme: {1: "tel URI with monthly keys"},
+    # 3GPP TS 33.180 E.5 and F.2.1 (interpretation 49)
+    registry_more.IdScheme: {1: "tel URI with monthly keys", 2: "3GPP MCX hashed UID"},
+    # 3GPP TS 33.180 5.2.2
+    registry_more.KeyPurpose: {0: "GMK", 1: "PCK", 2: "CSK"},
+    # RFC 5116 6
+    registry_more.AeadAlg: {
+        1: "AEAD_AES_128_GCM",
+        2: "AEAD_AES_256_GCM",
+        3: "AEAD_AES_128_CCM",
+        4: "AEAD_AES_256_CCM",
+    },
 }
 
 

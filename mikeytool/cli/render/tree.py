@@ -82,6 +82,7 @@ def _plain_lines(tree: Tree, first: str = "", others: str = "") -> Iterator[str]
 def message_tree(described: Json) -> Tree:
     """Make the tree of a described message."""
     facts = [f"CSB ID {described['csb_id']}"] if described["csb_id"] else []
+    facts += [_named("purpose", described["key_purpose"])] if "key_purpose" in described else []
     facts += [_named("prf", described["prf"])] if described["prf"] else []
     facts += ["V"] if described["v"] else []
     facts += [] if described["version"] == 1 else [f"version {described['version']}"]
@@ -151,9 +152,7 @@ def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
     if error := payload.get("keys_error"):
         branch.add(_line("Keys cannot be read", error, style="bold red"))
     facts = payload.get("certificate") or payload.get("content") or {}
-    for name, value in facts.items():
-        if not _is_number_beside(name, facts):
-            _add_fact(branch, name, value)
+    _add_facts(branch, facts)
     if error := payload.get("content_error"):
         branch.add(_line("Data cannot be read", error, style="bold red"))
     for field, declared in kind.fields.items():
@@ -172,13 +171,30 @@ def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
             _add_payload(node, item, {})
 
 
-def _add_fact(branch: Tree, name: str, value: Any) -> None:
-    """Add a fact of a certificate, or a field of an extension."""
-    for one in value if isinstance(value, list) else [value]:
-        if isinstance(one, dict):
-            branch.add(_line(_named("key_id_type", one["key_id_type"]), one["key_id"] or "empty"))
-        else:
-            branch.add(_line(name.replace("_", " "), str(one) or "empty"))
+def _add_facts(branch: Tree, facts: Json) -> None:
+    """Add the facts of a certificate, or the fields of an extension."""
+    for name, value in _shown_facts(facts).items():
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, dict):
+                branch.add(_line(name.replace("_", " "), str(one) or "empty"))
+            elif "utc" in one:
+                branch.add(_line(name.replace("_", " "), one["utc"] or "none"))
+            elif any(isinstance(inner, list) for inner in one.values()):
+                _add_facts(branch, one)
+            else:
+                (first, kind), *others = _shown_facts(one).items()
+                rest = ", ".join(str(other) or "empty" for _, other in others)
+                branch.add(_line(_named(first, str(kind)), rest))
+
+
+def _shown_facts(facts: Json) -> Json:
+    """Leave out lengths, next payloads, and the numbers of what has a name."""
+    return {
+        name: value
+        for name, value in facts.items()
+        if not (_is_number_beside(name, facts) or name == "next_payload")
+        and not (name.endswith("_length") or name.startswith("number_of"))
+    }
 
 
 def _values(payload: Json, kind: type[Payload]) -> list[str]:
