@@ -30,7 +30,7 @@ from mikeytool.exchange.ticket import TicketKeys, new_key, ticket_octets
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.storage.private_files import Json, parse_json, read_json, write_json
 from mikeytool.wire.errors import MikeyError, Refused, WireError
-from mikeytool.wire.identity import Identity
+from mikeytool.wire.identity import MAX_IDENTITY, Identity
 from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.message import Message, read_payload
 from mikeytool.wire.message_types import REQUEST_INITS, RESOLVE_INITS
@@ -165,7 +165,10 @@ def identity_json(identity: Identity) -> Json:
 
 def identity_of_json(content: Json) -> Identity:
     """Reverse `identity_json`; raises KeyError or ValueError for other content."""
-    return Identity(bytes.fromhex(content["id_hex"]), int(content["id_type"]))
+    octets = bytes.fromhex(content["id_hex"])
+    if len(octets) > MAX_IDENTITY:
+        raise ValueError(f"an identity has {len(octets)} octets; it has at most {MAX_IDENTITY}")
+    return Identity(octets, int(content["id_type"]))
 
 
 def key_json(key: KeyData) -> dict[str, Any]:

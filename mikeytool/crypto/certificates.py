@@ -33,7 +33,7 @@ from cryptography.x509.verification import (
 )
 
 from mikeytool.wire.errors import Refused, UsageError
-from mikeytool.wire.identity import Identity
+from mikeytool.wire.identity import MAX_IDENTITY, Identity
 from mikeytool.wire.registry import ErrorNo, HashFunc, IdType, label
 
 MIN_MODULUS = 2048
@@ -41,6 +41,9 @@ MIN_MODULUS = 2048
 
 MAX_CHAIN = 8
 """The maximum number of certificates in one message."""
+
+MAX_NAMES = 64
+"""The maximum number of identities in a certificate that signs a message."""
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -180,6 +183,7 @@ def check_certificate(
         _refuse(f"a chain has 1 to {MAX_CHAIN} certificates, this one {len(chain)}")
     own = chain[0]
     check_use(own, use, purposes)
+    _check_names(own)
     now = datetime.fromtimestamp(now_ns // _NS, UTC)
     for certificate in chain:
         _check_time(certificate, now)
@@ -265,6 +269,18 @@ def certificate_hash(hash_func: int, certificate: x509.Certificate) -> bytes:
     if hash_func == HashFunc.SHA_256:
         return certificate.fingerprint(SHA256())
     raise Refused(f"{label(HashFunc, hash_func)} is not accepted in CHASH", ErrorNo.INVALID_HA)
+
+
+def _check_names(certificate: x509.Certificate) -> None:
+    """Bound the identities, because a KMS looks each of them up."""
+    found = identities(certificate)
+    if len(found) > MAX_NAMES:
+        _refuse(f"the subjectAltName has {len(found)} identities; at most {MAX_NAMES} are accepted")
+    longest = max((len(one.data) for one in found), default=0)
+    if longest > MAX_IDENTITY:
+        _refuse(
+            f"the subjectAltName has an identity of {longest} octets; it has at most {MAX_IDENTITY}"
+        )
 
 
 def _check_time(certificate: x509.Certificate, now: datetime) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.identity_length import checked
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.resolve import ResolveInit, resolve_init
 from mikeytool.wire.identity import Identity
@@ -55,9 +56,12 @@ def _hop(kms: Identity) -> GeneralExt:
 
 
 def path_of(incoming: Incoming, sender: Identity) -> tuple[Identity, ...]:
-    """Return the KMSs that a RESOLVE_INIT has passed through, at least the KMS `sender`."""
+    """Return the KMSs that a RESOLVE_INIT has passed through, at least the KMS `sender`.
+
+    Raises Refused (Invalid ID) for an identity of over 1,024 octets.
+    """
     passed = [
-        Identity(extension.data[len(_HOP) :])
+        checked(Identity(extension.data[len(_HOP) :]))
         for extension in incoming.message.all(GeneralExt)
         if extension.type == ExtensionType.VENDOR_ID and extension.data.startswith(_HOP)
     ]

@@ -10,10 +10,15 @@ from mikeytool.wire.registry import ErrorNo
 
 def identity_of(payload: ID | IDR) -> Identity:
     """Return the identity in a payload; raises Refused (Invalid ID) above 1,024 octets."""
-    if len(payload.id_data) > MAX_IDENTITY:
+    return checked(Identity.of(payload))
+
+
+def checked(identity: Identity) -> Identity:
+    """Return an identity unchanged; raises Refused (Invalid ID) above 1,024 octets."""
+    length = len(identity.data)
+    if length > MAX_IDENTITY:
         raise Refused(
-            f"an identity of {len(payload.id_data)} octets is not supported; it has at most"
-            f" {MAX_IDENTITY}",
+            f"an identity of {length} octets is not supported; it has at most {MAX_IDENTITY}",
             ErrorNo.INVALID_ID,
         )
-    return Identity.of(payload)
+    return identity

@@ -9,6 +9,7 @@ from mikeytool.crypto.derive import fork_mpkr, fork_tgk, split_mpk, ticket_keys
 from mikeytool.crypto.kemac import TICKET_CSB_ID, open_kemac, seal_kemac
 from mikeytool.crypto.mac import mac, mac_is_good
 from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.identity_length import identity_of
 from mikeytool.exchange.incoming import only
 from mikeytool.exchange.profile import (
     MIN_KEY,
@@ -234,7 +235,7 @@ class BaseTicket:
             only(inside, RAND, "Ticket Data", ErrorNo.INVALID_TICKET).rand,
             only(inside, KEMAC, "Ticket Data", ErrorNo.INVALID_TICKET),
             only(inside, V, "Ticket Data", ErrorNo.INVALID_TICKET),
-            Identity.of(tpk_ids[0]) if tpk_ids else None,
+            identity_of(tpk_ids[0]) if tpk_ids else None,
         )
 
     def open(self, tpk: bytes) -> TicketKeys:

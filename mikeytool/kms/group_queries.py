@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mikeytool.exchange.environment import NS
-from mikeytool.kms.store.records import LogEntry, User
+from mikeytool.exchange.identity_length import checked
+from mikeytool.kms.store.records import LogEntry, User, unauthenticated
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
@@ -32,9 +33,9 @@ ANSWER_HEADER = "Authentication-Info"
 """The header that carries the MAC of the answer (RFC 9110 11.6.3)."""
 
 _LABEL = b"mikeytool groups over HTTP"
-_QUERY = re.compile(r"(member|group)=([^&=]{1,2000})")
+_QUERY = re.compile(r"(member|group)=([^&=]{1,3072})")
 _AUTHORIZATION = re.compile(
-    rf'{SCHEME} +id="([^"\\]{{1,2000}})", *t="(\d{{1,12}})", *mac="([0-9a-f]{{64}})"', re.ASCII
+    rf'{SCHEME} +id="([^"\\]{{1,3072}})", *t="(\d{{1,12}})", *mac="([0-9a-f]{{64}})"', re.ASCII
 )
 _ANSWER = re.compile(r'mac="([0-9a-f]{64})"', re.ASCII)
 
@@ -81,9 +82,10 @@ def read_answer(key: SharedKey, mac: bytes, header: str | None, body: bytes) -> 
         )
     try:
         groups = json.loads(body)["groups"]
-        return [Identity(bytes.fromhex(one["id_hex"]), int(one["id_type"])) for one in groups]
+        named = [Identity(bytes.fromhex(one["id_hex"]), int(one["id_type"])) for one in groups]
     except (ValueError, KeyError, TypeError):
         raise WireError("the answer about groups cannot be read") from None
+    return [checked(one) for one in named]
 
 
 def answer(store: Store, header: str | None, query: str, now_ns: int) -> tuple[bytes, str]:
@@ -92,7 +94,7 @@ def answer(store: Store, header: str | None, query: str, now_ns: int) -> tuple[b
     Raises Refused if the sender is not authenticated or is disabled, Forbidden if their clock
     is off or they are not allowed to make the query, and WireError if the query cannot be read.
     """
-    user, key, mac, sent = _authenticated(store, header, query)
+    user, key, mac, sent = _authenticated(store, header, query, now_ns)
     try:
         about = _permitted(store, user, query, sent, now_ns)
     except Refused as refusal:
@@ -115,7 +117,7 @@ def _permitted(store: Store, user: User, query: str, sent: int, now_ns: int) -> 
     parameter = _QUERY.fullmatch(query.removeprefix(f"{PATH}?"))
     if parameter is None:
         raise WireError(f"{PATH} takes one of member=URI and group=URI")
-    about = Identity(unquote_to_bytes(parameter[2]))
+    about = checked(Identity(unquote_to_bytes(parameter[2])))
     if not store.act_as(user.identity) and about != user.identity:
         raise Forbidden("only users who may act as others may ask about others")
     return about
@@ -128,19 +130,23 @@ def _found(store: Store, kind: str, about: Identity) -> Iterator[dict[str, str |
         yield {"id_hex": group.data.hex(), "id_type": int(group.id_type)}
 
 
-def _authenticated(store: Store, header: str | None, query: str) -> tuple[User, bytes, bytes, int]:
+def _authenticated(
+    store: Store, header: str | None, query: str, now_ns: int
+) -> tuple[User, bytes, bytes, int]:
     """The sender of a query, the derived key, and the query's MAC and time."""
     found = _AUTHORIZATION.fullmatch(header or "")
     if found is None:
         raise Refused("the Authorization header is missing or cannot be read")
-    name, t, mac = Identity(unquote_to_bytes(found[1])), found[2], bytes.fromhex(found[3])
+    name, t, mac = checked(Identity(unquote_to_bytes(found[1]))), found[2], bytes.fromhex(found[3])
     # As in messages, a key is identified by its own name or by the identity of its user.
     user = store.user_of_key(name) or store.user(name)
     if user is None or user.sealed_psk is None:
         raise Refused(f"the key {name} is not known")
     key = _derived(store.psk(user))
     if not hmac.compare_digest(mac, _query_mac(key, query, name, t)):
-        raise Refused(f"the MAC of {name} does not verify")
+        refusal = Refused(f"the MAC of {name} does not verify")
+        store.log_refused(unauthenticated(now_ns, "groups", user.identity, str(refusal)))
+        raise refusal
     return user, key, mac, int(t)
 
 

@@ -6,6 +6,7 @@ This step writes and decrypts nothing, to keep the cost of a flood of forged mes
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,9 +36,14 @@ from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.message import Message
-from mikeytool.wire.registry import DataType, ErrorNo, label
+from mikeytool.wire.payloads import CERT, IDR
+from mikeytool.wire.registry import DataType, ErrorNo, IdRole, label
 
 Request = RequestInit | ResolveInit
+
+_SENDING = (IdRole.PSK, IdRole.INITIATOR, IdRole.RESPONDER)
+_MAX_CLAIMED = 4
+"""How many names in a message that does not verify are looked up."""
 
 
 @masked_repr
@@ -85,8 +91,9 @@ class Sender:
 def authenticate(store: Store, env: Environment, kms_policy: KmsPolicy, message: Message) -> Sender:
     """Find the sender's key, and verify the message with it.
 
-    Raises Refused if the sender is unknown or the message does not verify, usually with (Auth
-    failure). Raises WireError if the message cannot be read.
+    Whether it is for this KMS is checked later. Raises Refused if the sender is unknown or the
+    message does not verify, usually with (Auth failure). Raises WireError if the message cannot
+    be read.
     """
     match message.header.data_type:
         case DataType.REQUEST_INIT_PSK:
@@ -105,16 +112,32 @@ def authenticate(store: Store, env: Environment, kms_policy: KmsPolicy, message:
     )
 
 
+def claimed_sender(store: Store, message: Message) -> Identity | None:
+    """The user or KMS that a message names as its sender, if it is known here.
+
+    Anyone may have sent the message. The names come in the order of their use: the key, IDRi,
+    IDRr, then the names in the certificate.
+    """
+    by_role = {one.id_role: Identity.of(one) for one in reversed(message.all(IDR))}
+    names = [by_role[role] for role in _SENDING if role in by_role]
+    for payload in message.all(CERT)[:1]:
+        with suppress(Refused):
+            names += identities(read_certificate(payload.cert_data))
+    for name in names[:_MAX_CLAIMED]:
+        known = store.user_of_key(name) or store.user(name) or store.peer(name)
+        if known is not None:
+            return known.identity
+    return None
+
+
 def _requests_by_psk(store: Store, request: RequestInit) -> Sender:
     user = _owner(store, request.psk_id, request.sender)
-    _check_kms(request.kms, store.identity)
     psk = store.psk(user)
     verify_init(request, psk, user.identity, store.identity)
     return Sender(request, user, request.sender or user.identity, psk)
 
 
 def _resolves_by_psk(store: Store, resolve: ResolveInit) -> Sender:
-    _check_kms(resolve.kms, store.identity)
     peer = None if resolve.psk_id is None else store.peer(resolve.psk_id)
     if peer is not None:
         return _handed_on(store, resolve, peer)
@@ -152,7 +175,6 @@ def _by_certificate(
 ) -> Sender:
     """Verify a signed message (interpretations 34 and 35)."""
     kms, claimed = store.identity, request.init.sender
-    _check_kms(request.init.kms, kms)
     user = None if claimed is None else store.user(claimed)
     # Checks without public-key operations come first (12.3); all are repeated later.
     if claimed is not None and user is None and not kms_policy.admit_certified:
@@ -179,8 +201,3 @@ def _by_certificate(
 
 def _unknown(user: Identity) -> Refused:
     return Refused(f"the user {user} is not known; see `kms user list`", ErrorNo.AUTH_FAILURE)
-
-
-def _check_kms(named: Identity | None, kms: Identity) -> None:
-    if named is not None and named != kms:
-        raise Refused(f"the message is for the KMS {named}; this is {kms}", ErrorNo.INVALID_ID)

@@ -1,8 +1,9 @@
 """The KMS: it takes a message and returns an answer (RFC 6043 4.2.1.4, 4.2.3.4, 5.4).
 
 The steps follow the order of RFC 3830 5.3. The most important rule is that nothing is written
-before the sender is authenticated. The replay entry, the log entry and the answer belong to one
-transaction, so that no answer is sent before its replay entry is on disk.
+before the sender is authenticated, except a limited number of lines in the log. The replay entry,
+the log entry and the answer belong to one transaction, so that no answer is sent before its replay
+entry is on disk.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from hmac import compare_digest
 
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import error_message
+from mikeytool.exchange.forwarding import MAX_HOPS
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.request import RequestInit, request_resp
 from mikeytool.exchange.resolve import ResolveInit, open_for_responder, resolve_resp
@@ -31,8 +33,9 @@ from mikeytool.kms.authorization import (
 from mikeytool.kms.foreign_tickets import Forwarder, is_foreign
 from mikeytool.kms.grant import check_made, grant, make_keys
 from mikeytool.kms.kms_policy import KmsPolicy
-from mikeytool.kms.senders import Sender, authenticate
-from mikeytool.kms.store.records import Handled, LogEntry, Tpk, User
+from mikeytool.kms.senders import Sender, authenticate, claimed_sender
+from mikeytool.kms.store.names import check_identity
+from mikeytool.kms.store.records import Handled, LogEntry, Tpk, User, unauthenticated
 from mikeytool.kms.store.store import Exchange, Store
 from mikeytool.wire.errors import Refused, StateError, Unavailable, UsageError, WireError
 from mikeytool.wire.header import HDR
@@ -40,6 +43,18 @@ from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import TICKET
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
+
+_EXCHANGES: dict[int, str] = {
+    DataType.REQUEST_INIT_PSK: "request",
+    DataType.REQUEST_INIT_PK: "request",
+    DataType.RESOLVE_INIT_PSK: "resolve",
+    DataType.RESOLVE_INIT_PK: "resolve",
+}
+
+
+def exchange_of(data_type: int) -> str:
+    """The exchange that a data type begins, as the log and the metrics name it."""
+    return _EXCHANGES.get(data_type, "other")
 
 
 def handle(
@@ -65,10 +80,21 @@ def handle(
         sender = authenticate(store, env, kms_policy, message)
     except Refused as refusal:
         header = message.header
+        _log_unauthenticated(store, env, message, refusal)
         sends = send_errors and header.data_type != DataType.ERROR
         answer = error_message(env, header, refusal.error_no, None) if sends else None
         return Handled(answer, refusal)
     return _AuthenticatedMessage(store, env, kms_policy, sender, deadline).handled()
+
+
+def _log_unauthenticated(
+    store: Store, env: Environment, message: Message, refusal: Refused
+) -> None:
+    """Log a refusal under the name of the known sender that the message names, if any."""
+    claimed = claimed_sender(store, message)
+    if claimed is not None:
+        exchange = exchange_of(message.header.data_type)
+        store.log_refused(unauthenticated(env.clock(), exchange, claimed, str(refusal)))
 
 
 class _Uncounted(Exception):
@@ -139,8 +165,14 @@ class _AuthenticatedMessage:
     def _check_new(self) -> None:
         sender = self.sender
         with _uncounted():
+            self._check_kms()
             self.env.check_fresh(sender.incoming.t)
             self.store.check_new(self.env, sender.incoming, sender.acting, sender.key)
+
+    def _check_kms(self) -> None:
+        named, own = self.sender.request.kms, self.store.identity
+        if named is not None and named != own:
+            raise Refused(f"the message is for the KMS {named}; this is {own}", ErrorNo.INVALID_ID)
 
     def _decided(self) -> bytes:
         refusal: Refused | None = None
@@ -184,6 +216,8 @@ class _AuthenticatedMessage:
         if count > most:
             raise Refused(f"more than {most} messages of {identity} in a minute")
         if sender.path:
+            if len(sender.path) > MAX_HOPS:
+                raise Refused(f"the message came through more than {MAX_HOPS} KMSs")
             peer = store.peer(identity)
             if peer is None or not compare_digest(peer.psk, sender.key):
                 raise Refused(f"the KMS {identity} was removed, or has another key")
@@ -200,8 +234,7 @@ class _AuthenticatedMessage:
                 ErrorNo.AUTH_FAILURE,
             )
         if sender.admitted:
-            for name in sender.names:
-                _check_enabled(store, name, "the user", known=False)
+            _check_certified(store, sender)
             return
         user, before = _check_enabled(store, identity, "the user"), sender.user
         if user is None or (user.sealed_psk, user.certificate) != (
@@ -404,6 +437,23 @@ class _AuthenticatedMessage:
         except (Refused, WireError):
             return "a broken ticket"
         return f"ticket of {ticket_policy.initiator}"
+
+
+def _check_certified(store: Store, sender: Sender) -> None:
+    """Refuse a sender who is not in the store, if their certificate names someone who is.
+
+    A CA vouches for a user. It cannot make anyone a group, this KMS or another KMS.
+    """
+    try:
+        check_identity(sender.acting)
+    except UsageError as error:
+        raise Refused(f"the certificate: {error}", ErrorNo.INVALID_CERT) from None
+    for name in sender.names:
+        _check_enabled(store, name, "the user", known=False)
+        if name == store.identity or store.peer(name) is not None:
+            raise Refused(f"{name} is a KMS, and no user", ErrorNo.INVALID_ID)
+        if store.is_group(name):
+            raise Refused(f"{name} is a group, and no user", ErrorNo.INVALID_ID)
 
 
 def _refusal(error: Refused | WireError | UsageError) -> Refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +15,8 @@ from mikeytool.exchange.environment import NS
 from mikeytool.kms.group_queries import (
     Forbidden,
     SharedKey,
+    _answer_mac,
+    _derived,
     answer,
     authorization,
     read_answer,
@@ -156,3 +159,19 @@ def test_headers(server: Server) -> None:
     assert read_answer(DESK, mac, reply.headers["authentication-info"], reply.body)
     reply = server.ask("GET", what)
     assert (reply.status, reply.headers["www-authenticate"]) == (401, "MIKEY-PSK")
+
+
+def test_long_names(asked_of: World) -> None:
+    """Names of 1,024 octets are asked for, whatever is in them, and longer ones are not."""
+    longest = Identity(b"sip:" + b"\xff" * 1020)
+    assert told(asked_of, DESK, target("member", longest)) == []
+    longer = Identity(longest.data + b"x")
+    with pytest.raises(Refused, match="at most 1024"):
+        told(asked_of, DESK, target("member", longer))
+    with pytest.raises(Refused, match="at most 1024"):
+        told(asked_of, SharedKey(longer, psk_of(FACTORY)), target("member", ALICE))
+    _, mac = authorization(DESK, "x", START)
+    body = json.dumps({"groups": [{"id_hex": longer.data.hex(), "id_type": 1}]}).encode()
+    mark = f'mac="{_answer_mac(_derived(DESK.psk), mac, body).hex()}"'
+    with pytest.raises(Refused, match="at most 1024"):
+        read_answer(DESK, mac, mark, body)

@@ -18,7 +18,7 @@ from mikeytool.kms.store.records import LogEntry, Peer
 from mikeytool.kms.store.store import Store, Tpk
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
-from tests.world import ALICE, BOB, KMS, START, World, psk_of
+from tests.world import ALICE, BOB, CAROL, KMS, START, World, psk_of
 
 MINUTE, DAY = 60 * NS, 86400 * NS
 
@@ -35,6 +35,19 @@ def entry(at: int, who: str = "w", reason: str = "r", outcome: str = "refused") 
 
 def counts(world: World) -> list[int]:
     return [one.count for one in world.store.log()]
+
+
+def counted_writes(monkeypatch: pytest.MonkeyPatch) -> list[Store]:
+    """An entry for every transaction from now on."""
+    writes: list[Store] = []
+    honest = Store.exchange
+
+    def counted(store: Store) -> object:
+        writes.append(store)
+        return honest(store)
+
+    monkeypatch.setattr(Store, "exchange", counted)
+    return writes
 
 
 def test_texts_are_cut(world: World) -> None:
@@ -97,20 +110,12 @@ def test_clock_skew_and_replays_of_a_known_user(world: World) -> None:
 def test_captured_messages_cost_few_writes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     message = world.asked(world.policy())
     world.handled(message)
-    writes = 0
-    honest = Store.exchange
-
-    def counted(store: Store) -> object:
-        nonlocal writes
-        writes += 1
-        return honest(store)
-
-    monkeypatch.setattr(Store, "exchange", counted)
+    writes = counted_writes(monkeypatch)
     world.clock.now = (START // MINUTE + 2) * MINUTE
     for _ in range(100):
         with pytest.raises(Refused, match="replay"):
             world.handled(message)
-    assert writes == 7  # 1, 2, 4, 8, 16, 32, 64
+    assert len(writes) == 7  # 1, 2, 4, 8, 16, 32, 64
     assert counts(world) == [1, 64]
 
 
@@ -151,13 +156,70 @@ def test_queries_about_groups(world: World) -> None:
     assert [(one.exchange, one.user) for one in world.store.log()] == [("groups", str(ALICE))] * 2
 
 
-def test_what_cannot_be_authenticated_is_not_written(world: World) -> None:
-    message = request_init(
-        world.env, PROFILE_128, world.policy(), initiator=ALICE, kms=KMS, psk=b"x" * 32
-    )
+def signed_with(world: World, who: Identity, psk: bytes, kms: Identity = KMS) -> bytes:
+    """REQUEST_INIT in somebody's name, under any key."""
+    policy = world.policy(initiator=who)
+    return request_init(world.env, PROFILE_128, policy, initiator=who, kms=kms, psk=psk).raw
+
+
+def test_messages_that_do_not_verify_in_the_name_of_a_user(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are logged under that name, and cost few writes however many come."""
+    writes = counted_writes(monkeypatch)
+    world.clock.now = START // MINUTE * MINUTE
+    for _ in range(100):
+        with pytest.raises(Refused):
+            world.handled(signed_with(world, ALICE, b"x" * 32))
+    (found,) = world.store.log()
+    assert (found.user, found.outcome, found.count) == (str(ALICE), "refused", 64)
+    assert found.reason.endswith("; anyone may have sent it")
+    assert len(writes) == 7
+
+
+def test_whatever_strangers_put_into_messages(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another reason each, in the names of all users: a bounded number of writes and rows."""
+    monkeypatch.setattr(log_entries, "_MAX_COUNTED", 15)
+    writes = counted_writes(monkeypatch)
+    world.clock.now = START // MINUTE * MINUTE
+    for number in range(200):
+        who = (ALICE, BOB, CAROL)[number % 3]
+        refusal = LogEntry(world.clock(), "request", str(who), "", "refused", f"why {number}")
+        world.store.log_refused(refusal)
+    assert len(writes) <= 15 + 8
+    assert len(counts(world)) <= 16
+    assert sum(counts(world)) >= 100
+
+
+def test_unknown_names_and_other_messages(world: World) -> None:
     with pytest.raises(Refused):
-        world.handled(message.raw)
+        world.handled(signed_with(world, Identity.from_text("sip:nobody@x"), b"x" * 32))
     assert counts(world) == []
+    with pytest.raises(Refused, match="a KMS takes"):
+        world.handled(world.call(world.held()))
+    assert [(one.user, one.exchange) for one in world.store.log()][1:] == [(str(ALICE), "other")]
+
+
+def test_messages_for_another_kms(world: World) -> None:
+    """The sender is known by the key, and is told; nothing counts as seen."""
+    other = Identity.from_text("sip:kms.example.net")
+    message = signed_with(world, ALICE, psk_of(ALICE), other)
+    handled = handle(world.store, world.env, message)
+    assert handled.answer is not None
+    (found,) = world.store.log()
+    assert (found.user, found.outcome) == (str(ALICE), "refused")
+    assert found.reason == f"the message is for the KMS {other}; this is {KMS}"
+
+
+def test_queries_about_groups_that_do_not_verify(world: World) -> None:
+    query, now = target("member", BOB), world.clock.now
+    for name in (ALICE, Identity.from_text("sip:nobody@x")):
+        header, _ = authorization(SharedKey(name, b"x" * 32), query, now)
+        with pytest.raises(Refused):
+            answer(world.store, header, query, now)
+    assert [(one.exchange, one.user) for one in world.store.log()] == [("groups", str(ALICE))]
 
 
 def test_old_entries_go_in_small_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ for those of a third KMS, whichever way a message or a ticket comes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -162,6 +163,26 @@ def test_every_hop_counts(net: Net) -> None:
 
     assert f"{EVIL} does not speak for {CAROL}" in refused(sent([EVIL, THIRD]))
     assert sent([THIRD]).refusal is None
+
+
+@pytest.mark.parametrize("path", [[EVIL] * 40, [kms_id(n) for n in range(20, 29)], ["long"]])
+def test_a_path_of_many_kmss_or_of_a_long_name(net: Net, path: list[Identity | str]) -> None:
+    net.world.store.set_patterns(THIRD, ["*"])
+    raw = net.world.call(net.world.held(responders=(CAROL,)), called=CAROL)
+    passed = [Identity(b"sip:" + b"x" * 1021) if one == "long" else one for one in path]
+    init = read_resolve_init(asking(net.world, raw, EVIL, CAROL))
+    handed = forward_resolve_init(
+        net.world.env,
+        init,
+        responder=CAROL,
+        path=[*passed, THIRD],  # type: ignore[list-item]
+        kms=KMS,
+        psk=shared(0, 2),
+    )
+    assert re.search(
+        "more than 4 KMSs|1025 octets", refused(handle(net.world.store, net.world.env, handed.raw))
+    )
+    assert list(net.world.store.log())[-1].outcome == "refused"
 
 
 def test_a_peer_does_not_act_as_itself_for_another_name(net: Net) -> None:

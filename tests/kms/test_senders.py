@@ -33,7 +33,7 @@ from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.kms import senders
 from mikeytool.kms.kms_policy import Rule
 from mikeytool.kms.service import handle
-from mikeytool.kms.store.records import Handled
+from mikeytool.kms.store.records import Handled, Peer
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
@@ -155,7 +155,81 @@ def test_a_signed_message_for_another_kms(world: World) -> None:
         world.env, PROFILE_128, world.policy(), initiator=ALICE, kms=other, signer=signer(ALICE),
         recipient=Recipient(theirs),
     )  # fmt: skip
-    assert "for the KMS" in str(refused(world, sent, ErrorNo.INVALID_ID))
+    assert "for the KMS" in str(refused(world, sent, ErrorNo.INVALID_ID, told=True))
+    (entry,) = world.store.log()
+    assert (entry.user, entry.outcome) == (str(ALICE), "refused")
+
+
+@pytest.mark.parametrize("names", ["signature", "certificate"])
+def test_a_signature_in_the_name_of_a_user_is_logged(world: World, names: str) -> None:
+    sent = ask(world).init
+    if names == "certificate":
+        world.store.remove_anchor(root().fingerprint(SHA256()))
+        raw = sent.raw
+    else:
+        raw = sent.raw[:-1] + bytes([sent.raw[-1] ^ 1])
+    assert handle(world.store, world.env, raw).refusal is not None
+    (entry,) = world.store.log()
+    assert (entry.user, entry.outcome, entry.exchange) == (str(ALICE), "refused", "request")
+    assert entry.reason.endswith("; anyone may have sent it")
+
+
+LONG = "sip:" + "a" * 1021
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [LONG],
+        ["sip:" + "a" * 60_000],
+        [f"sip:{number}@example.com" for number in range(64)],
+    ],
+)
+def test_a_certificate_with_a_name_too_long_or_too_many(world: World, more: list[str]) -> None:
+    names = [URI(text) for text in (str(STRANGER), *more)]
+    limited = certificate(str(STRANGER), "middle", names)
+    chosen = Signer(private_key(str(STRANGER)), (limited, middle()))
+    world.store.set_policy(admit_certified=True)
+    why = refused(world, ask(world, STRANGER, signer=chosen), ErrorNo.INVALID_CERT)
+    assert "subjectAltName has" in str(why)
+    world.store.add_user(STRANGER, certificate=der(limited))
+    refused(world, ask(world, STRANGER, signer=chosen), ErrorNo.INVALID_CERT)
+
+
+def test_a_certificate_with_as_many_names_as_may_be(world: World) -> None:
+    more = [LONG[:-1], *(f"sip:{number}@example.com" for number in range(62))]
+    many = certificate(str(STRANGER), "middle", [URI(text) for text in (str(STRANGER), *more)])
+    world.store.set_policy(admit_certified=True)
+    chosen = Signer(private_key(str(STRANGER)), (many, middle()))
+    world.handled(ask(world, STRANGER, signer=chosen).init.raw)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("taken", ["group", "peer", "kms"])
+def test_a_certificate_makes_nobody_a_group_or_a_kms(
+    world: World, taken: str, beside: bool
+) -> None:
+    """Neither as the sender, nor as another name in the certificate."""
+    name = KMS if taken == "kms" else Identity.from_text("sip:taken@example.com")
+    if taken == "group":
+        world.store.add_members(name, [BOB])
+    elif taken == "peer":
+        world.store.add_peer(Peer(name, "nowhere", b"p" * 16, ("*",)))
+    world.store.set_policy(admit_certified=True)
+    by = STRANGER if beside else name
+    names = [URI(str(by)), *([URI(str(name))] if beside else [])]
+    chosen = Signer(private_key("x"), (certificate("x", "middle", names), middle()))
+    why = refused(world, ask(world, by, signer=chosen), ErrorNo.INVALID_ID, told=True)
+    assert "and no user" in str(why)
+    assert [one.outcome for one in world.store.log()] == ["refused"]
+
+
+@pytest.mark.parametrize("text", ["sip:a b@example.com", "sip:a\x1b[2J@example.com", "sip:a\nb"])
+def test_a_certificate_whose_name_is_none(world: World, text: str) -> None:
+    name = Identity.from_text(text)
+    world.store.set_policy(admit_certified=True)
+    chosen = Signer(private_key("x"), (certificate("x", "middle", [URI(text)]), middle()))
+    refused(world, ask(world, name, signer=chosen), ErrorNo.INVALID_CERT, told=True)
 
 
 def test_a_certificate_for_other_purposes_signs_nothing(world: World) -> None:

@@ -125,12 +125,13 @@ def refused(handled: Handled, number: ErrorNo, *, told: bool = True) -> None:
         assert error.error_no == number
 
 
-def rows(store: Store) -> list[object]:
-    """Everything that is written in a store."""
+def rows(store: Store, but: str | None = None) -> list[object]:
+    """Everything that is written in a store, but for one table."""
     with store.snapshot() as db:
         return [
             db.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
             for table, order in TABLES.items()
+            if table != but
         ]
 
 
@@ -182,16 +183,32 @@ def test_without_kemac_one_tgk_and_with_an_empty_one_none(store: Store, env: Env
 def test_unknown_senders_leave_no_trace(store: Store, env: Environment) -> None:
     asked = policy(env)
     stranger = Identity.from_text("sip:stranger@example.com")
+    nobody = Identity.key_name("key of nobody")
     for init in (
         ask(env, asked, by=stranger, psk=b"x" * 16),
-        ask(env, asked, psk=b"x" * 16),
-        ask(env, asked, psk_id=Identity.key_name("key of nobody")),
+        ask(env, replace(asked, initiator=stranger), by=stranger, psk=b"x" * 16, psk_id=nobody),
     ):
         before = rows(store)
         refused(handle(store, env, init), ErrorNo.AUTH_FAILURE, told=False)
         refused(handle(store, env, init, send_errors=True), ErrorNo.AUTH_FAILURE)
         assert rows(store) == before
     assert list(store.log()) == []
+
+
+def test_a_known_name_without_the_key_leaves_a_line_in_the_log(
+    store: Store, env: Environment
+) -> None:
+    for init, why in (
+        (ask(env, policy(env), psk=b"x" * 16), "the MAC of REQUEST_INIT_PSK is wrong"),
+        (ask(env, policy(env), psk_id=Identity.key_name("nobody's")), "is not known"),
+    ):
+        before = rows(store, but="log")
+        refused(handle(store, env, init), ErrorNo.AUTH_FAILURE, told=False)
+        assert rows(store, but="log") == before
+        entry = list(store.log())[-1]
+        assert (entry.user, entry.outcome, entry.exchange) == (str(ALICE), "refused", "request")
+        assert why in entry.reason
+        assert entry.reason.endswith("; anyone may have sent it")
 
 
 def test_a_user_with_the_name_of_another(store: Store, env: Environment) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mikeytool.wire.identity import Identity
+from mikeytool.wire.identity import MAX_IDENTITY, Identity
 
 
 class IdentityType(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
@@ -22,7 +22,10 @@ class IdentityType(click.ParamType):  # type: ignore[type-arg] # generic only in
             return value
         if not value:
             self.fail("an identity cannot be empty", param, ctx)
-        return Identity.from_text(value)
+        identity = Identity.from_text(value)
+        if len(identity.data) > MAX_IDENTITY:
+            self.fail(f"an identity has at most {MAX_IDENTITY} octets", param, ctx)
+        return identity
 
 
 IDENTITY = IdentityType()

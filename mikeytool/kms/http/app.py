@@ -30,10 +30,9 @@ from mikeytool.kms.http.pool import MAX_AGE, MAX_WAITING, StorePool
 from mikeytool.kms.http.shares import Shares, source_of
 from mikeytool.kms.http_message import MEDIA_TYPE, PATH, is_mikey, read_body, write_body
 from mikeytool.kms.sender_limits import Failures
-from mikeytool.kms.service import handle
+from mikeytool.kms.service import exchange_of, handle
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused, StateError, Unavailable, Unreachable, WireError
-from mikeytool.wire.registry import DataType
 
 FORWARD_SECONDS = 8.0
 """For requests to other KMSs: less than our own clients wait."""
@@ -47,12 +46,6 @@ AT_ONCE = 16
 MAX_OF_SOURCE = 16
 """How many requests of one source may wait for the store, where all are served in turn."""
 
-_EXCHANGES: dict[int, str] = {
-    DataType.REQUEST_INIT_PSK: "request",
-    DataType.REQUEST_INIT_PK: "request",
-    DataType.RESOLVE_INIT_PSK: "resolve",
-    DataType.RESOLVE_INIT_PK: "resolve",
-}
 _SOURCE = "mikeytool.source"
 _UNKNOWN = "the KMS does not know who sent this, or not by this key"
 
@@ -248,7 +241,7 @@ class _Handlers:
         env = self._env
         try:
             message, text = read_body(body)
-            counted.exchange = _EXCHANGES.get(message[1], "other") if len(message) > 1 else "other"
+            counted.exchange = exchange_of(message[1]) if len(message) > 1 else "other"
             deadline = time.monotonic() + FORWARD_SECONDS
             handled = await self._run(
                 source, lambda store: handle(store, env, message, deadline=deadline)

@@ -18,6 +18,7 @@ from cryptography.x509 import Certificate, load_der_x509_certificate
 from mikeytool.crypto.certificates import Use, check_authority, check_use, is_of_kms, rsa_key
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.profile import Profile
+from mikeytool.kms.store.names import check_identity
 from mikeytool.kms.store.records import MIN_PSK, Tpk
 from mikeytool.kms.store.seal import Sealer
 from mikeytool.kms.store.seal_context import private_key_context, tpk_context
@@ -228,7 +229,10 @@ def insert_key_pair(
 
 
 def check_tpk(tpk: Tpk, profile: Profile) -> None:
-    """Raise UsageError for a ticket protection key that is too short (RFC 6043 12.1)."""
+    """Raise UsageError for a ticket protection key that is too short or has no proper name
+    (RFC 6043 12.1).
+    """
+    check_identity(tpk.name)
     least = MIN_PSK if tpk.shared_with is not None else profile.key_length
     if len(tpk.key) < least:
         raise UsageError(

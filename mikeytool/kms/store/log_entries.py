@@ -6,7 +6,8 @@ minute are counted. Entries are kept only as long as the policy says.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter
+from dataclasses import replace
 
 from mikeytool.exchange.environment import NS
 from mikeytool.kms.store.records import LogEntry
@@ -26,7 +27,8 @@ _AT_ONCE = 1000
 """How many entries are removed at a time. The limit keeps messages from waiting long."""
 
 _MINUTE = 60 * NS
-_MAX_COUNTED = 10_000
+_MAX_COUNTED = 1000
+"""How many refusals, different in identity or reason, are counted one by one in a minute."""
 _FURTHER = "various", "further refusals in this minute"
 
 
@@ -77,24 +79,35 @@ def is_overdue(db: Db, before_ns: int) -> bool:
 
 
 class Repetitions:
-    """Counts refusals that must cost few writes, such as refusals of replayed messages.
+    """Counts refusals that must cost few writes, such as refusals of replayed or forged messages.
 
-    Anyone can replay captured messages. For each identity, the log is written for the first, the
-    second, the fourth refusal in a minute, and so on. Each write includes all refusals since the
-    last one.
+    Anyone can replay captured messages, and name a user. For each identity and reason, the log is
+    written for the first, the second, the fourth refusal in a minute, and so on. Each write
+    includes all refusals since the last one. An identity has only a few reasons in a minute, and
+    all identities together have a limited number: the content of messages must not decide how
+    often the log is written.
     """
 
     def __init__(self) -> None:
-        self._counts: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
+        self._minute = 0
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._reasons: Counter[str] = Counter()
 
-    def due(self, entry: LogEntry) -> int:
-        """The number of refusals to write now, including this one, or 0 to write nothing."""
-        key, now = (entry.user, entry.reason), entry.at_ns // _MINUTE
-        minute, count = self._counts.pop(key, (now, 0))
-        count = count + 1 if minute == now else 1
-        self._counts[key] = now, count
-        if len(self._counts) > _MAX_COUNTED:
-            self._counts.popitem(last=False)
+    def due(self, entry: LogEntry) -> LogEntry | None:
+        """The entry to write now, for all refusals since the last one, or None."""
+        minute = entry.at_ns // _MINUTE
+        if minute != self._minute:
+            self._minute, self._counts, self._reasons = minute, Counter(), Counter()
+        key = entry.user, entry.reason
+        if key not in self._counts:
+            if len(self._counts) >= _MAX_COUNTED:
+                key = _FURTHER
+            elif self._reasons[entry.user] >= MAX_REFUSALS - 1:
+                key = entry.user, _FURTHER[1]
+            else:
+                self._reasons[entry.user] += 1
+        self._counts[key] += 1
+        count = self._counts[key]
         if count & (count - 1):
-            return 0
-        return max(1, count // 2)
+            return None
+        return replace(entry, user=key[0], reason=key[1], count=max(1, count // 2))

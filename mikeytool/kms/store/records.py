@@ -109,6 +109,12 @@ class LogEntry:
     count: int = 1
 
 
+def unauthenticated(at_ns: int, exchange: str, claimed: Identity, reason: str) -> LogEntry:
+    """The entry for a refused message that names a known sender, but does not verify."""
+    reason = f"{reason}; anyone may have sent it"
+    return LogEntry(at_ns, exchange, str(claimed), "", "refused", reason)
+
+
 @dataclass(frozen=True, slots=True)
 class Handled:
     """The result of a message. If it has a `refusal`, `answer` is an Error message or None."""

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -297,10 +296,10 @@ class Store(Users, KmsKeys, Peers):
     def log_refused(self, entry: LogEntry) -> None:
         """Log a refusal in its own transaction. Frequent refusals cost only a few writes."""
         due = self._repetitions.due(entry)
-        if due:
+        if due is not None:
             # The refusal is valid even if the store cannot be written at the moment.
             with suppress(StateError), self.exchange() as exchange:
-                exchange.log(replace(entry, count=due))
+                exchange.log(due)
 
     def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
         """Return a query's column names and its rows. Only a few rows are in memory at a time."""
