@@ -84,15 +84,17 @@ def find_captured_messages(
     source: BinaryIO,
     note: Callable[[str], None] = lambda _text: None,
     tick: Callable[[], None] = lambda: None,
+    watch: Callable[[Signal], bool] = lambda _signal: False,
 ) -> Iterator[CapturedMessage]:
     """Find every MIKEY message in a pcap or pcapng file, in the order of its frames.
 
     If there are very many, only each batch of them is in order; a note says so.
 
-    `note` is called with a sentence about each unreadable item, `tick` for each frame. Raises
-    WireError after the last message if the file is broken there, and if there is no message.
+    `note` is called with a sentence about each unreadable item, `tick` for each frame, `watch` with
+    each message that may carry others; it returns whether it has a use for it. Raises WireError
+    after the last message if the file is broken there, and if nothing has a use.
     """
-    reader = _Reader(note)
+    reader = _Reader(note, watch)
     fault = None
     try:
         for record in open_capture(source):
@@ -109,15 +111,17 @@ def find_captured_messages(
     reader.note_bounds()
     if fault is not None:
         raise fault
-    if not reader.count:
+    if not (reader.count or reader.watched):
         raise _no_message(reader.signalling, reader.crypto)
 
 
 class _Reader:
     """Takes signals and keeps the messages in them."""
 
-    def __init__(self, note: Callable[[str], None]) -> None:
+    def __init__(self, note: Callable[[str], None], watch: Callable[[Signal], bool]) -> None:
         self._note = note
+        self._watch = watch
+        self.watched = 0
         self.signalling = Signalling()
         self._found: list[CapturedMessage] = []
         self._held = self._parts = 0
@@ -129,6 +133,7 @@ class _Reader:
     def add(self, signal: Signal) -> None:
         """Take a signal; note unreadable content, since it may have held messages."""
         carrier = signal.carrier
+        self.watched += self._watch(signal)
         try:
             if isinstance(carrier, WireError):
                 raise carrier

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mikeytool.capture.body import parts_of
-from mikeytool.capture.carrier import MAX_VALUES, Carrier
+from mikeytool.capture.carrier import MAX_VALUES, Carrier, read_fields
 from mikeytool.capture.keymgmt import Spec, message_of, read_header_value
 from mikeytool.capture.sdp import SDP_MEDIA_TYPE, read_sdp
 from mikeytool.capture.tcp_streams import MIKEY_MEDIA_TYPE
@@ -58,6 +58,28 @@ def _messages_in(carrier: Carrier) -> Iterator[CarriedMessage]:
                     yield from _of_spec(spec, section.level)
         elif part.content_type == MIKEY_MEDIA_TYPE:
             yield from _of_body(part.content)
+        elif carrier.protocol == "RTSP":
+            for level, specs in parameters_of(part.content):
+                for spec in specs:
+                    yield from _of_spec(spec, level)
+
+
+def parameters_of(body: bytes) -> Iterator[tuple[str, list[Spec]]]:
+    """The keys in the `KeyMgmt:` and `mikey:` lines of a body of parameters (RFC 2326 10.9).
+
+    Each kind comes with its name.
+    """
+    fields = read_fields(body, {"keymgmt", "mikey"})
+    for name, level in (("keymgmt", "KeyMgmt parameter"), ("mikey", "mikey parameter")):
+        specs: list[Spec] = []
+        # A name without a value asks for one.
+        for value in filter(None, fields.get(name, ())[:MAX_VALUES]):
+            if name == "keymgmt":
+                specs += read_header_value(value)
+            else:
+                specs.append(Spec("mikey", "mikey", "".join(value.split())))
+        if specs:
+            yield level, specs
 
 
 def _of_spec(spec: Spec, level: str) -> Iterator[CarriedMessage]:

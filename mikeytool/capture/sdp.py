@@ -54,7 +54,8 @@ class Section:
     line, or else from the session's; it is empty without one; ports are 0 when absent. `transport`
     is the protocol of the media line, "RTP/SAVP". With `mux` (a=rtcp-mux) RTCP may come on the port
     of RTP, and `rtcp_port` is the same. `candidates` are addresses and ports of ICE, `ssrcs` those
-    of a=ssrc, `codecs` the payload types of G.711 in a=rtpmap. `mid` names the medium; the
+    of a=ssrc, `codecs` the payload types of G.711 in a=rtpmap. `has_fingerprint` says that DTLS is
+    offered (RFC 5763). `mid` names the medium; the
     `bundles` of the session level have the names of media that share a transport (RFC 9143).
     `specs` are its a=key-mgmt attributes, `cryptos` the values
     of its a=crypto ones, which are masked when printed, since they may have keys in the clear.
@@ -75,6 +76,7 @@ class Section:
     candidates: list[tuple[str, int]] = field(default_factory=list)
     ssrcs: list[int] = field(default_factory=list)
     codecs: dict[int, G711] = field(default_factory=dict)
+    has_fingerprint: bool = False
     control: str = ""
     specs: list[Spec] = field(default_factory=list, repr=False)
     cryptos: list[str] = field(default_factory=list, repr=False)
@@ -137,6 +139,8 @@ def _take(section: Section, line: str) -> None:
             section.candidates.append((match[2], port))
     elif match := _SSRC.match(line):
         _take_ssrc(section, int(match[1]))
+    elif line.startswith("a=fingerprint:"):
+        section.has_fingerprint = True
     elif match := _G711.match(line):
         if int(match[1]) < 128 and int(match[3]):
             section.codecs[int(match[1])] = G711(

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,9 @@ from mikeytool.exchange.inspect_description import Inspector
 from mikeytool.wire.describe import schema
 from mikeytool.wire.errors import MikeyError, UsageError, WireError
 from mikeytool.wire.message import Message
+
+if TYPE_CHECKING:
+    from mikeytool.media.signalling_steps import SignallingSteps
 
 Json = dict[str, Any]
 _MOST_ERRORS = 1000
@@ -71,7 +74,8 @@ def decode(
         raise UsageError("--json and --hex: give one of them")
     if flow and (as_json or as_hex or index is not None):
         raise UsageError("--flow shows all messages, without --json, --hex and --index")
-    items = items_of(inputs, init, lines=lines)
+    steps = _steps() if flow else None
+    items = items_of(inputs, init, lines=lines, steps=steps)
     ring = key_ring(**keys)
     inspector = Inspector(
         ring,
@@ -83,9 +87,11 @@ def decode(
     show = _show_json if as_json else _show_dump if as_hex else _show_tree
     if index is not None:
         items = iter([_chosen(items, index, inspector)])
+    if steps is not None:
+        return _overview(items, inspector, steps, checked=ring is not None)
     first, many, items = begun(items)
-    if flow or (show is _show_tree and index is None and first.captured is not None):
-        return _overview(items, inspector, flow=flow, checked=ring is not None)
+    if show is _show_tree and index is None and first.captured is not None:
+        return _overview(items, inspector, checked=ring is not None)
     codes: set[int] = set()
     for at, item in enumerate(items):
         codes.add(_decode_one(item, inspector, show, at=at, many=many))
@@ -140,8 +146,23 @@ def _facts(item: Item) -> Json:
     return {} if item.captured is None else item.captured.facts
 
 
-def _overview(items: Iterator[Item], inspector: Inspector, *, flow: bool, checked: bool) -> int:
-    """Print a line or an arrow for each message of captures; gives the exit code."""
+def _steps() -> SignallingSteps:
+    from mikeytool.media.signalling_steps import SignallingSteps
+
+    return SignallingSteps()
+
+
+def _overview(
+    items: Iterator[Item],
+    inspector: Inspector,
+    steps: SignallingSteps | None = None,
+    *,
+    checked: bool,
+) -> int:
+    """Print a line for each message of captures, or arrows for them and `steps`.
+
+    Gives the exit code.
+    """
     from mikeytool.cli.render.capture import MOST_ARROWS, Row, result_of, show_flow, show_list
 
     errors: list[str] = []
@@ -170,14 +191,19 @@ def _overview(items: Iterator[Item], inspector: Inspector, *, flow: bool, checke
                 number += 1
                 codes.update([EXIT_REFUSED] * failed)
                 result = result_of(described, failed=failed, broken=error is not None)
-                yield Row(number, item.captured, message, result)
+                file = 0 if steps is None else steps.file
+                yield Row(number, item.captured, message, result, file)
             elif message is not None:
                 raise UsageError("captures, and --flow, go without other messages beside them")
 
     found = rows()
-    show_flow(list(islice(found, MOST_ARROWS))) if flow else show_list(found, checked=checked)
+    left_out = 0
+    if steps is None:
+        show_list(found, checked=checked)
+    else:
+        shown = list(islice(found, MOST_ARROWS))
+        left_out = sum(1 for _ in found) + show_flow(shown, steps)
     sys.stdout.flush()
-    left_out = sum(1 for _ in found)
     for error in errors:
         complain(error)
     if left_out:

@@ -15,6 +15,7 @@ from mikeytool.wire.errors import MikeyError, UsageError
 
 if TYPE_CHECKING:
     from mikeytool.capture.captured_messages import CapturedMessage
+    from mikeytool.media.signalling_steps import SignallingSteps
 
 
 class Item(NamedTuple):
@@ -25,13 +26,18 @@ class Item(NamedTuple):
     captured: CapturedMessage | None = None
 
 
-def items_of(inputs: tuple[str, ...], init: str | None, *, lines: bool) -> Iterator[Item]:
-    """Read the messages of all inputs; raises UsageError for more than one standard input."""
+def items_of(
+    inputs: tuple[str, ...], init: str | None, *, lines: bool, steps: SignallingSteps | None = None
+) -> Iterator[Item]:
+    """Read the messages of all inputs; raises UsageError for more than one standard input.
+
+    `steps` takes the signalling of captures.
+    """
     inputs = inputs or ("-",)
     if (*inputs, init).count("-") > 1:
         raise UsageError("only one argument can be standard input")
     many = len(inputs) > 1
-    return (item for one in inputs for item in _items_of(one, lines=lines, many=many))
+    return (item for one in inputs for item in _items_of(one, steps, lines=lines, many=many))
 
 
 def begun(items: Iterator[Item]) -> tuple[Item, bool, Iterator[Item]]:
@@ -45,13 +51,15 @@ def begun(items: Iterator[Item]) -> tuple[Item, bool, Iterator[Item]]:
     return first[0], len(first) > 1, chain(first, items)
 
 
-def _items_of(argument: str, *, lines: bool, many: bool) -> Iterator[Item]:
+def _items_of(
+    argument: str, steps: SignallingSteps | None, *, lines: bool, many: bool
+) -> Iterator[Item]:
     """Read the messages of one input; an input that cannot be read is one bad item."""
     name = f"{argument}: " if many else ""
     try:
         with open_input(argument) as source, progress(source) as tick:
             if is_capture(source.peek(HEAD)):
-                yield from _captured(source, tick, name)
+                yield from _captured(source, tick, name, steps)
                 return
             for item in stream_of(source, argument, lines=lines):
                 tick()
@@ -63,9 +71,12 @@ def _items_of(argument: str, *, lines: bool, many: bool) -> Iterator[Item]:
         yield Item(error, "" if argument in str(error) else name.removesuffix(": "))
 
 
-def _captured(source: BinaryIO, tick: Callable[[], None], name: str) -> Iterator[Item]:
+def _captured(
+    source: BinaryIO, tick: Callable[[], None], name: str, steps: SignallingSteps | None
+) -> Iterator[Item]:
     # Imported here: most inputs are no captures.
     from mikeytool.capture.captured_messages import find_captured_messages
 
-    for one in find_captured_messages(source, lambda text: say(f"note: {text}"), tick):
+    watch = [] if steps is None else [steps.begin()]
+    for one in find_captured_messages(source, lambda text: say(f"note: {text}"), tick, *watch):
         yield Item(one.content, name + one.where, one)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from mikeytool.capture.carrier import Carrier, read_fields
+from mikeytool.capture.carried_messages import parameters_of
+from mikeytool.capture.carrier import Carrier
 from mikeytool.capture.endpoints import destination_of, source_of
-from mikeytool.capture.keymgmt import KEYMGMT_HEADER, Spec, read_header_value
+from mikeytool.capture.keymgmt import KEYMGMT_HEADER, read_header_value
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.sdp import Section
 from mikeytool.media.dialogs import FOREVER
@@ -249,18 +250,9 @@ def _keyed(
             named = section.control if len(sections) > 2 else ""
             yield _Keyed(section, by_client, call, moment, named if section.number else "")
     if carrier.body and request.method in _PARAMETER_METHODS:
-        for name, level in (("keymgmt", "KeyMgmt parameter"), ("mikey", "mikey parameter")):
-            specs = _parameters(carrier.body, name)
-            if specs:
-                yield _Keyed(Section(level, specs=specs), by_client, call, moment, request.target)
-
-
-def _parameters(body: bytes, name: str) -> list[Spec]:
-    """The keys in a body of `name: value` lines."""
-    values = read_fields(body, {name}).get(name, [])[:MAX_KEYS]
-    if name == "keymgmt":
-        return [spec for value in values for spec in read_header_value(value)]
-    return [Spec("mikey", "mikey", "".join(value.split())) for value in values]
+        for level, specs in parameters_of(carrier.body):
+            section = Section(level, specs=specs[:MAX_KEYS])
+            yield _Keyed(section, by_client, call, moment, request.target)
 
 
 def _signalled(connection: _Connection, keyed: _Keyed) -> Iterator[SignalledKey]:

@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mikeytool.capture.captured_messages import CapturedMessage
 from mikeytool.cli.render.ladder import Arrow, show_ladders
@@ -19,6 +20,9 @@ from mikeytool.wire.printable import printable
 from mikeytool.wire.registry import DataType as D
 from mikeytool.wire.registry import IdRole, label
 
+if TYPE_CHECKING:
+    from mikeytool.media.signalling_steps import SignallingSteps, Step
+
 Json = dict[str, Any]
 BROKEN = "broken"
 _MOST_NAMES = 3
@@ -29,13 +33,15 @@ MOST_ARROWS = 10_000
 class Row(NamedTuple):
     """A message of a capture; `message` is None if nothing of it can be read.
 
-    `result` is the result of its checks: "verified", "FAILED", "not checked"; or BROKEN.
+    `result` is the result of its checks: "verified", "FAILED", "not checked"; or BROKEN. `file` is
+    the number of its capture, for `show_flow`.
     """
 
     number: int
     captured: CapturedMessage
     message: Message | None
     result: str
+    file: int = 0
 
     @property
     def size(self) -> int:
@@ -116,20 +122,30 @@ def _clock(one: CapturedMessage) -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}.{milliseconds:03}"
 
 
-def show_flow(rows: Sequence[Row]) -> None:
-    """Print the exchanges as a ladder between the parties."""
+def show_flow(rows: Sequence[Row], steps: SignallingSteps) -> int:
+    """Print the exchanges and the steps of calls as a ladder between the parties.
+
+    Gives the number of messages that are left out.
+    """
     parties = _Parties(rows)
+    found = steps.in_order()
+    shown = found[: MOST_ARROWS - len(rows)]
+    calls = {step.call for step in shown}
     arrows = [
-        Arrow(
-            row.number,
-            *parties.ends(row),
-            label=f"{row.kind} {row.size}",
-            result=row.result,
-            exchange=f"CSB ID {row.csb_id}" if row.csb_id else BROKEN,
-        )
-        for row in rows
-    ]
-    show_ladders(arrows, parties.names())
+        ((step.file, step.frame), Arrow(0, *parties.of_step(step), printable(step.text),
+         step.result, f"call {printable(step.call)}")) for step in shown
+    ]  # fmt: skip
+    for row in rows:
+        exchange = f"CSB ID {row.csb_id}" if row.csb_id else BROKEN
+        if row.captured.call_id in calls:
+            exchange = f"call {printable(row.captured.call_id)}"
+        ends = parties.ends(row)
+        label = f"{row.kind} {row.size}"
+        place = row.file, row.captured.signal.moment.frame
+        arrows.append((place, Arrow(row.number, *ends, label, row.result, exchange)))
+    arrows.sort(key=itemgetter(0))
+    show_ladders([arrow for _, arrow in arrows], parties.names())
+    return len(found) - len(shown) + steps.left_out
 
 
 class _Parties:
@@ -141,6 +157,7 @@ class _Parties:
     def __init__(self, rows: Sequence[Row]) -> None:
         self._roles: dict[str, dict[IdRole, str]] = {}
         self._identities: dict[str, dict[str, None]] = {}
+        self._ports: dict[str, str] = {}
         for row in rows:
             if row.message is not None:
                 known = self._roles.setdefault(row.csb_id, {})
@@ -159,6 +176,16 @@ class _Parties:
                 self._name(begin, sender if row is some[0] else "")
                 self._name(end, receiver if row is some[-1] else "")
 
+    def of_step(self, step: Step) -> tuple[str, str]:
+        """Give the sender and the receiver of a step."""
+        ends = step.source, step.destination
+        one, two = map(_host, ends)
+        if one == two:
+            one, two = (self._ports.get(each, each) for each in ends)
+        for party in (one, two):
+            self._name(party, "")
+        return one, two
+
     def ends(self, row: Row) -> tuple[str, str]:
         """Give the sender and the receiver of a message."""
         signal = row.captured.signal
@@ -167,6 +194,8 @@ class _Parties:
         if hosts[0] != hosts[1]:
             return hosts
         claimed = self._claimed(row)
+        for end, name in zip(ends, claimed, strict=True):
+            self._ports.setdefault(end, name or end)
         return claimed[0] or ends[0], claimed[1] or ends[1]
 
     def names(self) -> dict[str, list[str]]:

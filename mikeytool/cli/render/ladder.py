@@ -17,7 +17,7 @@ _RESULT = max(map(len, STYLES)) + 2
 
 
 class Arrow(NamedTuple):
-    """A message: its number, sender, receiver and label, and the result of its checks.
+    """A message: its number or 0, sender, receiver and label, and the result of its checks.
 
     `exchange` names the exchange that it belongs to, such as "CSB ID 0x12345678".
     """
@@ -112,7 +112,11 @@ class _Ladder:
             yield Text(self._rungs().rstrip())
             first, last = sorted((self._at(arrow.sender), self._at(arrow.receiver)))
             if self._above or first == last:
-                yield Text(self._numbered(arrow, self._put(first + 2, f" {arrow.label} ")).rstrip())
+                label = f" {arrow.label} "
+                if len(label) > self._width - _MARGIN:
+                    label = f"{label[: self._width - _MARGIN - 1]}…"
+                at = min(first + 2, self._width - len(label))
+                yield Text(self._numbered(arrow, self._put(at, label)).rstrip())
                 label = ""
             else:
                 label = f" {arrow.label} "
@@ -120,7 +124,9 @@ class _Ladder:
                 line = self._put(first + 1, self._shaft(arrow, last - first - 1, label))
                 if label:
                     line = self._numbered(arrow, line)
-                yield Text.assemble(line + "  ", (arrow.result, STYLES.get(arrow.result, "red")))
+                if arrow.result:
+                    line += "  "
+                yield Text.assemble(line, (arrow.result, STYLES.get(arrow.result, "red")))
 
     def _heading(self, names: dict[str, list[str]]) -> Iterator[str]:
         """Give the names, each folded to the width of its column."""
@@ -148,7 +154,7 @@ class _Ladder:
         return rungs[:at] + text + rungs[at + len(text) :]
 
     def _numbered(self, arrow: Arrow, line: str) -> str:
-        return f"{arrow.number:{_MARGIN - 2}}" + line[_MARGIN - 2 :]
+        return f"{arrow.number or '':>{_MARGIN - 2}}" + line[_MARGIN - 2 :]
 
     def _shaft(self, arrow: Arrow, length: int, label: str) -> str:
         if self._columns[arrow.sender] < self._columns[arrow.receiver]:
