@@ -41,6 +41,7 @@ from mikeytool.wire.errors import MikeyError
         "transfer": ("mikeytool.cli.transfer", "Send tickets and set up sessions."),
         "srtp": ("mikeytool.cli.srtp", "Encrypt and decrypt media packets."),
         "conference": ("mikeytool.cli.conference", "Run a conference system."),
+        "wireshark": ("mikeytool.cli.wireshark", "Write a dissector for Wireshark."),
         "manual": ("mikeytool.cli.manual", "Show a page of the manual."),
         "demo": ("mikeytool.cli.demo", "Show a call and a conference from start to end."),
     },

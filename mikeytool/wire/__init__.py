@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mikeytool.wire.ibake import IBAKE as IBAKE
     from mikeytool.wire.ibake import SK as SK
     from mikeytool.wire.identity import Identity as Identity
+    from mikeytool.wire.lua_dissector import dissector as dissector
     from mikeytool.wire.message import Message as Message
     from mikeytool.wire.message import build_chain as build_chain
     from mikeytool.wire.message import key_data as key_data
@@ -212,5 +213,6 @@ __getattr__, __dir__, __all__ = face(
             "srtp_defaults",
         ),
         "timestamp": ("Timestamp",),
+        "lua_dissector": ("dissector",),
     },
 )

@@ -6,7 +6,7 @@ they contain the sub-payloads ECCPT and SK.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.grammar import Int16ub, bits, length_of, octets, this, uint8, uint16
@@ -29,19 +29,28 @@ class ESK(Chained, number=NextPayload.ESK):
     encr_data: bytes = octets(this.encr_data_len)
 
 
-def _point_length(ctx: Any) -> int:
+class PointLength:
     """The length of a point without its first octet: coordinates, and padding to 32 bits.
 
     The 32-bit boundary is counted from the start of the payload. The point starts at the third
-    octet of the payload.
+    octet of the payload. `known` has the lengths by curve and first octet.
     """
-    curve, form = ctx["ecc_curve"], ctx["point_form"]
-    if curve not in lengths(EccCurve) or form not in lengths(PointForm):
-        raise WireError(
-            f"no point of curve {curve} begins with octet {form}, so its length is unknown"
-        )
-    size = lengths(EccCurve)[curve] * lengths(PointForm)[form]
-    return size + -(size + 3) % 4
+
+    fields = "ecc_curve", "point_form"
+    known: ClassVar[dict[tuple[int, int], int]] = {
+        (curve, form): coordinates * size + -(coordinates * size + 3) % 4
+        for curve, size in lengths(EccCurve).items()
+        for form, coordinates in lengths(PointForm).items()
+    }
+
+    def __call__(self, ctx: Any) -> int:
+        """The length in octets; raises WireError for an unknown curve or first octet."""
+        curve, form = ctx["ecc_curve"], ctx["point_form"]
+        if (curve, form) not in self.known:
+            raise WireError(
+                f"no point of curve {curve} begins with octet {form}, so its length is unknown"
+            )
+        return self.known[curve, form]
 
 
 class ECCPT(Chained, KeyValidityData, number=NextPayload.ECCPT):
@@ -53,7 +62,7 @@ class ECCPT(Chained, KeyValidityData, number=NextPayload.ECCPT):
 
     ecc_curve: int = uint8(names=EccCurve)
     point_form: int = uint8(names=PointForm, default=PointForm.UNCOMPRESSED.value)
-    ecc_point: bytes = octets(_point_length)
+    ecc_point: bytes = octets(PointLength())
     auth_alg: int = uint8(names=MacAlg, default=0)
     tgk_len: int = uint16(default=0)
     reserved: int = bits(4, default=0)

@@ -111,7 +111,7 @@ class RecordsField(JsonField, kind="records"):
 # --- Security policies --------------------------------------------------------------------
 
 
-class _Policy(NamedTuple):
+class Policy(NamedTuple):
     """The parameters of one protocol: their names and the names of their values."""
 
     names: type[Namespace]
@@ -122,15 +122,16 @@ class _NoNames(Namespace):
     """The names of an empty registry."""
 
 
-_SRTP = _Policy(SrtpParam, SRTP_VALUES)
-_NO_POLICY = _Policy(_NoNames, {})
+_SRTP = Policy(SrtpParam, SRTP_VALUES)
+_NO_POLICY = Policy(_NoNames, {})
 
 
-def _policy_of(protocol: int) -> _Policy:
+def policy_of(protocol: int) -> Policy:
+    """The names of the parameters of a security policy for a protocol."""
     if protocol == ProtType.TESLA:
         from mikeytool.wire.registry_extensions import TeslaMac, TeslaParam, TeslaPrf
 
-        return _Policy(TeslaParam, {TeslaParam.PRF: TeslaPrf, TeslaParam.MAC: TeslaMac})
+        return Policy(TeslaParam, {TeslaParam.PRF: TeslaPrf, TeslaParam.MAC: TeslaMac})
     return _SRTP if protocol == ProtType.SRTP else _NO_POLICY
 
 
@@ -144,7 +145,7 @@ def param_text(protocol: int, kind: int, length: int, value: bytes) -> str:
 
     `meaning` is null if the value is empty or longer than any registry number.
     """
-    policy = _policy_of(protocol)
+    policy = policy_of(protocol)
     names = policy.values.get(kind) if 0 < len(value) <= _LONGEST_MEANING else None
     meaning = "null" if names is None else quoted(label(names, int.from_bytes(value)))
     return (
@@ -168,7 +169,7 @@ class PolicyParamsField(RecordsField, kind="policy"):
 
     def compose_item(self, described: Json, known: Mapping[str, Any]) -> Any:
         """A parameter, with its type by name or number and its value by octets or meaning."""
-        policy = _policy_of(known.get("protocol", -1))
+        policy = policy_of(known.get("protocol", -1))
         kind = read_name(described, "type", policy.names, 0xFF)
         if kind is ABSENT:
             raise UsageError("type is missing")
@@ -193,7 +194,7 @@ class PolicyParamsField(RecordsField, kind="policy"):
 
     def schema(self) -> Json:
         """A list of objects."""
-        named = [_policy_of(protocol).names for protocol in (ProtType.SRTP, ProtType.TESLA)]
+        named = [policy_of(protocol).names for protocol in (ProtType.SRTP, ProtType.TESLA)]
         properties = {
             "type": {"anyOf": [name_schema(names) for names in named]},
             "type_value": {"type": "integer", "minimum": 0, "maximum": 255},

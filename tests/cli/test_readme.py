@@ -71,7 +71,7 @@ def test_the_smoke_set_of_ci_has_tests_of_every_room() -> None:
 
 def test_every_command_has_help_of_80_columns(shell: Shell) -> None:
     groups = {
-        "": "decode encode lint keygen kms ticket transfer srtp conference manual demo",
+        "": "decode encode lint keygen kms ticket transfer srtp conference wireshark manual demo",
         "kms": "init show check backup copy user group policy tpk key trust peer handle serve log",
         "kms group": "add remove list",
         "kms key": "add list",
