@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,22 +126,17 @@ def _init(
     )
 
 
-def claim_streams(session: Session, before: Session | None = None) -> None:
+def claim_streams(session: Session) -> None:
     """Record the streams that a session sends in the client's state; see `ClientState`."""
     with closing(open_state()) as state:
-        state.claim_streams(session, before)
+        state.claim_streams(session)
 
 
-def refuse_behind(session: Session) -> None:
-    """Refuse a session if another copy of it has been updated since; see `ClientState`."""
-    with closing(open_state()) as state:
-        state.refuse_behind(session)
-
-
-def note_update(session: Session) -> None:
-    """Record that a session was updated, after its file has been written."""
-    with closing(open_state()) as state:
-        state.updated(session)
+@contextmanager
+def update_of(session: Session) -> Iterator[Callable[[Session], None]]:
+    """The transaction of an update in the client's state; see `ClientState.update`."""
+    with closing(open_state()) as state, state.update(session) as updated:
+        yield updated
 
 
 def finish_call(
@@ -209,7 +204,6 @@ def start_update(
     """
     with locked_session(session_path) as content:
         before = content.established
-        refuse_behind(before)
         brought = media(before)
         init, session = update_init(
             env,
@@ -219,9 +213,9 @@ def start_update(
             kemac_keys=brought.kemac_keys,
             encr_alg=brought.encr_alg,
         )
-        with stage(init.raw):
+        with update_of(before) as updated, stage(init.raw):
+            updated(session)
             replace(content, session=session, update=init.raw).write(session_path, force=True)
-            note_update(session)
     return init.raw
 
 
@@ -234,10 +228,9 @@ def _finish_update(
     supported: Sequence[SP],
 ) -> Session:
     before = content.established
-    refuse_behind(before)
     init = Incoming.read(content.update or b"", DataType.TRANSFER_INIT)
-    session = finish_update(env, before, init, answer, accept_policy, supported)
-    claim_streams(session, before)
-    replace(content, session=session, update=None).write(session_path, force=True)
-    note_update(session)
+    with update_of(before) as updated:
+        session = finish_update(env, before, init, answer, accept_policy, supported)
+        updated(session)
+        replace(content, session=session, update=None).write(session_path, force=True)
     return session

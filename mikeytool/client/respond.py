@@ -7,7 +7,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mikeytool.client.initiate import Media, claim_streams, note_update, refuse_behind
+from mikeytool.client.initiate import Media, update_of
 from mikeytool.client.resolvers import Resolve
 from mikeytool.client.session_files import SessionFile, locked_session
 from mikeytool.client.state import ClientState, open_state
@@ -192,21 +192,19 @@ def answer_session_update(
     """
     with locked_session(session_path) as content:
         before = content.established
-        refuse_behind(before)
         brought = media(before)
-        answer, session = answer_update(
-            env,
-            before,
-            message,
-            accept_policy,
-            crypto_sessions=brought.crypto_sessions,
-            policies=brought.policies,
-            kemac_keys=for_key_wrap(env, encr_alg_of(message), brought.kemac_keys),
-            supported=brought.supported,
-        )
-        claim_streams(session, before)
-        made = replace(content, session=session)
-        with nullcontext() if answer is None else stage(answer):
-            made.write(session_path, force=True)
-            note_update(session)
+        with update_of(before) as updated:
+            answer, session = answer_update(
+                env,
+                before,
+                message,
+                accept_policy,
+                crypto_sessions=brought.crypto_sessions,
+                policies=brought.policies,
+                kemac_keys=for_key_wrap(env, encr_alg_of(message), brought.kemac_keys),
+                supported=brought.supported,
+            )
+            updated(session)
+            with nullcontext() if answer is None else stage(answer):
+                replace(content, session=session).write(session_path, force=True)
     return answer, session

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -106,50 +107,60 @@ class ClientState(SqliteDatabase):
         if refusal is not None:
             raise refusal
 
-    def claim_streams(self, session: Session, before: Session | None = None) -> None:
-        """Record the streams that a session sends; refuse one that another session sends.
-
-        `before` is the session before an update: the streams that it sent are its own.
-        """
-        mine = set() if before is None else set(_streams(before))
+    def claim_streams(self, session: Session) -> None:
+        """Record the streams that a session sends; refuse one that another session sends."""
         with self.transaction() as db:
-            for key, salt, ssrc in set(_streams(session)) - mine:
-                claim_stream(db, key, salt, ssrc)
+            _claim_streams(db, session, None)
 
-    def advance(self, before: Iterable[Stream], after: Iterable[Stream]) -> None:
-        """Record how far a session file has used its streams; `before` is what the file knew.
+    def refuse_sent_further(self, streams: Iterable[Stream]) -> None:
+        """Refuse a session file if another copy of it has sent one of its streams further."""
+        with self.errors():
+            for each in streams:
+                _refuse_sent_further(self.db, each)
 
-        Refuses a file that is behind this record, and then writes nothing.
+    @contextmanager
+    def sending(
+        self, before: Iterable[Stream], after: Iterable[Stream]
+    ) -> Iterator[sqlite3.Connection]:
+        """The transaction that records how far a session file has used its streams.
+
+        `before` is what the file knew. The file is written in the block, so that it may be ahead
+        of the record, but never behind. Of two copies of a file that send at the same moment, the
+        second is refused.
         """
         with self.transaction() as db:
             for each in before:
-                row = db.execute(
-                    "SELECT rtp, rtcp FROM streams WHERE stream = ?", (_stream_id(*each[:3]),)
-                ).fetchone()
-                if row is not None and (row[0] > each.rtp or row[1] > each.rtcp):
-                    raise Refused(_BEHIND.format(f"SSRC {each.ssrc:#010x} was sent further"))
+                _refuse_sent_further(db, each)
+            yield db
             for each in after:
                 db.execute(
                     "INSERT OR REPLACE INTO streams VALUES (?, ?, ?)",
                     (_stream_id(*each[:3]), each.rtp, each.rtcp),
                 )
 
-    def refuse_behind(self, session: Session) -> None:
-        """Refuse a session if another copy of its file has been updated since."""
-        with self.errors():
-            row = self.db.execute(
-                "SELECT last_t FROM updated WHERE session = ?", (_session_id(session),)
-            ).fetchone()
-        if row is not None and row[0] > session.last_t.to_bytes(8):
-            raise Refused(_BEHIND.format("it was updated"))
+    @contextmanager
+    def update(self, before: Session) -> Iterator[Callable[[Session], None]]:
+        """The transaction of an update of a session, in which its file is written.
 
-    def updated(self, session: Session) -> None:
-        """Record the last T of a session that was updated."""
+        The function that it yields records the session after the update, and refuses a stream
+        that another session sends. If another copy of the file has been updated since, the update
+        is refused at the beginning.
+        """
         with self.transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO updated VALUES (?, ?)",
-                (_session_id(session), session.last_t.to_bytes(8)),
-            )
+            found = db.execute(
+                "SELECT last_t FROM updated WHERE session = ?", (_session_id(before),)
+            ).fetchone()
+            if found is not None and found[0] > before.last_t.to_bytes(8):
+                raise Refused(_BEHIND.format("it was updated"))
+
+            def updated(session: Session) -> None:
+                _claim_streams(db, session, before)
+                db.execute(
+                    "INSERT OR REPLACE INTO updated VALUES (?, ?)",
+                    (_session_id(session), session.last_t.to_bytes(8)),
+                )
+
+            yield updated
 
     def keep(self, env: Environment, resolved: TicketFile) -> None:
         """Keep a resolved ticket until it ends, if it may be cached (J flag)."""
@@ -193,6 +204,20 @@ def _digest(ticket: TICKET, by: Identity) -> bytes:
     data = ticket.initiator_data if TicketFlag.I in ticket.flag else b""
     parts = (by.data, octets, data)
     return hashlib.sha256(b"".join(len(p).to_bytes(4) + p for p in parts)).digest()
+
+
+def _claim_streams(db: sqlite3.Connection, session: Session, before: Session | None) -> None:
+    """Record the streams that a session sends, and did not send before its update."""
+    mine = set() if before is None else set(_streams(before))
+    for key, salt, ssrc in set(_streams(session)) - mine:
+        claim_stream(db, key, salt, ssrc)
+
+
+def _refuse_sent_further(db: sqlite3.Connection, stream: Stream) -> None:
+    query = "SELECT rtp, rtcp FROM streams WHERE stream = ?"
+    row = db.execute(query, (_stream_id(*stream[:3]),)).fetchone()
+    if row is not None and (row[0] > stream.rtp or row[1] > stream.rtcp):
+        raise Refused(_BEHIND.format(f"SSRC {stream.ssrc:#010x} was sent further"))
 
 
 def _streams(session: Session) -> Iterator[tuple[bytes, bytes, int]]:

@@ -23,6 +23,8 @@ from mikeytool.wire.header import srtp_session_data
 from mikeytool.wire.registry import ProtType
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from mikeytool.client.state import ClientState, Stream
 
 
@@ -136,7 +138,7 @@ class SessionSenders:
         if not self._senders:
             raise UsageError("the session has no SRTP stream to send")
         self._marks = list(self._known())
-        state.advance(self._marks, ())
+        state.refuse_sent_further(self._marks)
         remote = frozenset(
             ssrc
             for _, content in files
@@ -168,22 +170,25 @@ class SessionSenders:
         self.contexts.append(sender_context(stream.name, sender, frozenset({ssrc})))
 
     def save(self) -> None:
-        """Write the highest indices into the session files, so that none is ever used twice."""
-        for path, content in self._files:
-            sent = self._sent(path)
-            if sent != self._saved[path]:
-                self._claim(path)
-                with_sent(content, sent).write(path, force=True)
-                self._saved[path] = sent
-        # Last, so that the files may be ahead, but never behind, if this process is killed.
+        """Write the highest indices into the session files, so that none is ever used twice.
+
+        Raises Refused if another copy of a file has been sent further, and then writes nothing.
+        """
         marks = [
             self._mark(stream, ssrc, *highest)
             for stream, sender in self._senders
             for ssrc, highest in sender.highest.items()
         ]
-        if marks != self._marks:
-            self._state.advance(self._marks, marks)
-            self._marks = marks
+        changed = [(path, content, self._sent(path)) for path, content in self._files]
+        changed = [each for each in changed if each[2] != self._saved[each[0]]]
+        if marks == self._marks and not changed:
+            return
+        with self._state.sending(self._marks, marks) as db:
+            for path, content, sent in changed:
+                self._claim(db, path)
+                with_sent(content, sent).write(path, force=True)
+        self._saved.update((path, sent) for path, _, sent in changed)
+        self._marks = marks
 
     def _known(self) -> Iterator[Stream]:
         """How far their streams were used, according to the session files."""
@@ -208,7 +213,7 @@ class SessionSenders:
             for ssrc, highest in sender.highest.items()
         }
 
-    def _claim(self, path: Path) -> None:
+    def _claim(self, db: sqlite3.Connection, path: Path) -> None:
         """Claim SSRCs beyond the session's own, so that no other session sends them as well."""
         new = [
             (name, stream, ssrc)
@@ -221,10 +226,9 @@ class SessionSenders:
             return
         from mikeytool.client.state import claim_stream
 
-        with self._state.transaction() as db:
-            for _, stream, ssrc in new:
-                master = stream.master_keys(self._settings.now_ns)[-1]
-                claim_stream(db, master.key, master.salt, ssrc)
+        for _, stream, ssrc in new:
+            master = stream.master_keys(self._settings.now_ns)[-1]
+            claim_stream(db, master.key, master.salt, ssrc)
         self._claimed.update(name for name, _, _ in new)
 
 
