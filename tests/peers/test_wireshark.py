@@ -33,7 +33,7 @@ _PLACE = {"payload", "payload_value", "offset", "length"}
 _NOT_IN_JSON = {"policy_count", "session_data_length", "spi_length"}
 """Lengths in an entry of a GENERIC-ID map, which the JSON leaves out."""
 _SHOWN_AS_PAYLOADS = {"tp_data", "ticket_data", "initiator_data"}
-_TEXT = {"id": "id_data", "vendor_id": "vendor_id", "sdp_ids": "sdp_ids"}
+_TEXT = {"id": "id_data"} | {name: name for name in ("vendor_id", "sdp_ids", "text", "group_id")}
 
 
 @pytest.fixture(scope="module")
