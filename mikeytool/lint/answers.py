@@ -9,7 +9,7 @@ from mikeytool.lint.rule import HEADER, Found, Level, Relation, rule
 from mikeytool.lint.subject import Subject, identity_in
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
-from mikeytool.wire.message_types import KMS_EXCHANGES, RESPONSES, TICKET_MODE
+from mikeytool.wire.message_types import KMS_EXCHANGES, RESPONSES, TICKET_MODE, TRANSFERS
 from mikeytool.wire.payloads import DH, ID, KEMAC, PKE, RAND, RANDR, SP, TICKET, Payload, T, V
 from mikeytool.wire.registry import (
     CacheType,
@@ -83,6 +83,8 @@ def other_map(subject: Subject) -> Iterator[Found]:
     if subject.init is None or subject.kind in (D.ERROR, D.RSA_R_R_MSG):
         return
     mine, theirs = subject.header.cs_id_map_type, subject.init.header.cs_id_map_type
+    if not subject.init.header.cs_id_map:  # the initiator left the crypto sessions open
+        return
     if mine != theirs and subject.kind not in KMS_EXCHANGES:
         yield Found(
             HEADER,
@@ -111,7 +113,7 @@ def other_mac(subject: Subject) -> Iterator[Found]:
     if subject.init is None or subject.kind == D.ERROR:
         return
     mine, theirs = _mac_alg(subject.message), _mac_alg(subject.init)
-    if None not in (mine, theirs) and mine != theirs:
+    if mine and theirs and mine != theirs:  # NULL has rules of its own
         yield Found(
             subject.message.find(V) or HEADER,
             f"the MAC is {label(MacAlg, mine or 0)}, but that of the initial message is"
@@ -166,28 +168,46 @@ def update_public_key(subject: Subject) -> Iterator[Found]:
         )
 
 
-def _static(message: Message) -> dict[str, bytes]:
-    """The RANDs and the ticket of a message, by name."""
-    found: dict[str, bytes] = {}
+def _static(message: Message) -> dict[str, tuple[Payload, bytes]]:
+    """The RANDs and the ticket of a message, by name, with the octets that stay the same."""
+    found: dict[str, tuple[Payload, bytes]] = {}
     for payload in message.payloads:
         if isinstance(payload, RAND | RANDR):
-            found[name_of(payload)] = payload.rand
+            found[name_of(payload)] = payload, payload.rand
         elif isinstance(payload, TICKET):
-            policy = payload.flags.to_bytes(2) + payload.tp_data
-            found["TICKET"] = policy + payload.ticket_data
+            # Initiator Data is that of one message.
+            found["TICKET"] = payload, payload.copy(initiator_data=b"", initiator_data_length=0,
+                                                    next_payload=0).build()  # fmt: skip
     return found
 
 
 @rule("update-static", Level.ERROR, "RFC 6043 5.2", relation=Relation.UPDATE)
 def update_static(subject: Subject) -> Iterator[Found]:
     """A CSB update with a new RAND or a new ticket."""
-    if subject.init is None:
-        return
-    old, new = _static(subject.init), _static(subject.message)
-    for payload in subject.message.payloads:
-        name = name_of(payload)
-        if name in new and (subject.kind not in TICKET_MODE or old.get(name) != new[name]):
+    for payload, name, is_new in _repeated(subject):
+        if is_new:
             yield Found(payload, f"an update keeps the {name} of the first exchange; leave it out")
+
+
+@rule("update-repeats", Level.WARNING, "RFC 6043 5.2", kinds=TRANSFERS)
+def update_repeats(subject: Subject) -> Iterator[Found]:
+    """A CSB update that repeats a RAND or the ticket of the first exchange."""
+    for payload, name, is_new in _repeated(subject) if subject.is_update else ():
+        if not is_new:
+            yield Found(payload, f"an update should not repeat {name}; leave it out")
+
+
+def _repeated(subject: Subject) -> Iterator[tuple[Payload, str, bool]]:
+    """The RANDs and tickets of a message, and whether they differ from the previous message.
+
+    What the previous message does not have may be from another one of the first exchange.
+    """
+    old = {} if subject.init is None else _static(subject.init)
+    for name, (payload, octets) in _static(subject.message).items():
+        if subject.kind in TRANSFERS:
+            yield payload, name, name in old and old[name][1] != octets
+        else:
+            yield payload, name, True
 
 
 @rule("sp-resent", Level.WARNING, "RFC 6043 4.2.2.3", relation=Relation.ANSWER)
@@ -216,7 +236,7 @@ def sp_number_taken(subject: Subject) -> Iterator[Found]:
             yield Found(sp, f"the initiator already uses policy number {sp.policy_no}; use another")
 
 
-@rule("dh-pair", Level.ERROR, "RFC 3830 4.5", kinds=_DH_ANSWERS)
+@rule("dh-pair", Level.ERROR, "RFC 3830 4.5", kinds=_DH_ANSWERS, whole=True)
 def dh_pair(subject: Subject) -> Iterator[Found]:
     """A Diffie-Hellman answer with one value; it has both or, in an update, neither."""
     found = subject.message.all(DH)
@@ -224,7 +244,8 @@ def dh_pair(subject: Subject) -> Iterator[Found]:
         yield Found(found[0], "there is one DH payload; an answer has both DHr and DHi, or neither")
 
 
-@rule("dh-echo", Level.ERROR, "RFC 3830 3.3", kinds=_DH_ANSWERS, relation=Relation.ANSWER)
+@rule("dh-echo", Level.ERROR, "RFC 3830 3.3", kinds=_DH_ANSWERS, relation=Relation.ANSWER,
+      whole=True)  # fmt: skip
 def dh_echo(subject: Subject) -> Iterator[Found]:
     """A Diffie-Hellman answer without the initiator's value, or in a different group."""
     offered = None if subject.init is None else subject.init.find(DH)
@@ -247,7 +268,7 @@ def dh_echo(subject: Subject) -> Iterator[Found]:
         )
 
 
-@rule("initiator-echo", Level.ERROR, "RFC 3830 3.3", relation=Relation.ANSWER)
+@rule("initiator-echo", Level.ERROR, "RFC 3830 3.3", relation=Relation.ANSWER, whole=True)
 def initiator_echo(subject: Subject) -> Iterator[Found]:
     """An answer with an initiator other than that of the initial message."""
     if subject.init is None:
@@ -266,29 +287,3 @@ def initiator_echo(subject: Subject) -> Iterator[Found]:
         return
     if wrong and named is not None:
         yield Found(named, f"the initiator is {sender}; repeat that identity")
-
-
-@rule("rsa-r-rand", Level.ERROR, "RFC 4738 3.6", kinds=[D.RSA_R_R_MSG], relation=Relation.ANSWER)
-def rsa_r_rand(subject: Subject) -> Iterator[Found]:
-    """RSA-R with a RAND in both messages, or in neither."""
-    if subject.init is None:
-        return
-    mine, theirs = subject.message.find(RAND), subject.init.find(RAND)
-    if mine is None and theirs is None:
-        yield Found(HEADER, "neither message has a RAND; the responder adds it")
-    elif mine is not None and theirs is not None and not _in_group(subject.message):
-        yield Found(mine, "both messages have a RAND; the responder leaves its own out")
-
-
-def _in_group(message: Message) -> bool:
-    """Whether an R_MESSAGE is for a group: it has a CSB ID of the responder's (RFC 4738 3.6)."""
-    return any(p.label == "General Ext." for p in message.payloads)
-
-
-@rule("rsa-r-policy", Level.ERROR, "RFC 4738 3.6", kinds=[D.RSA_R_R_MSG],
-      relation=Relation.ANSWER)  # fmt: skip
-def rsa_r_policy(subject: Subject) -> Iterator[Found]:
-    """An RSA-R answer without a policy, although the initiator offered some."""
-    offered = subject.init is not None and subject.init.find(SP) is not None
-    if offered and subject.message.find(SP) is None:
-        yield Found(HEADER, "the initiator offers policies, but the answer has no SP; choose one")

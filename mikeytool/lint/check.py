@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from mikeytool.lint import (  # noqa: F401 - their rules register themselves
     identities,
     kemac_keys,
     quirks,
+    rsa_r,
     security_policies,
     strength,
     structure,
@@ -59,11 +61,37 @@ def lint(
     except WireError as error:
         if isinstance(message, str) and error.partial is None:
             raise
-        found = Found(Spot(error.payload or "HDR", error.offset or 0), error.text)
-        return Report([RULES["unreadable"].finding(found)], error)
-    subject = Subject(message, now_ns, init)
-    findings = sorted(_findings(subject), key=lambda finding: finding.offset)
-    return Report(findings, message.error)
+        mended = None if error.partial is None else _without_map(error.partial)
+        if mended is None:
+            found = Found(Spot(error.payload or "HDR", error.offset or 0), error.text)
+            return Report([RULES["unreadable"].finding(found)], error)
+        return Report(_sorted(Subject(mended, now_ns, init, error.partial.header.cs_count)), error)
+    mended = _without_map(message)
+    if mended is None:
+        return Report(_sorted(Subject(message, now_ns, init)), message.error)
+    subject = Subject(mended, now_ns, init, message.header.cs_count or 0)
+    return Report(_sorted(subject), message.error)
+
+
+_COUNT_AT = 8
+"""Where #CS is in a header."""
+
+
+def _without_map(message: Message) -> Message | None:
+    """A message as it can be read if the CS ID map is missing, although #CS says that it is there.
+
+    None if the message can be read to its last octet as it is, or cannot be without the map.
+    """
+    data = message.raw
+    if (message.error is None and not message.trailing) or not message.header.cs_count:
+        return None
+    with suppress(WireError):
+        return Message.parse(data[:_COUNT_AT] + b"\0" + data[_COUNT_AT + 1 :])
+    return None
+
+
+def _sorted(subject: Subject) -> list[Finding]:
+    return sorted(_findings(subject), key=lambda finding: finding.offset)
 
 
 def _octets(message: Message) -> bytes:
@@ -73,7 +101,10 @@ def _octets(message: Message) -> bytes:
 def _findings(subject: Subject) -> Iterator[Finding]:
     whole, parts = _rules(subject.kind, subject.relation)
     there = subject.numbers
+    is_broken = subject.message.error is not None
     for each in whole:
+        if each.whole and is_broken:
+            continue
         if each.needs is None or each.needs.number in there:
             for found in islice(each.check(subject), MOST):
                 yield each.finding(found)

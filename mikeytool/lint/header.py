@@ -68,7 +68,9 @@ def empty_map_count(subject: Subject) -> Iterator[Found]:
 @rule("empty-map-policy", Level.ERROR, "RFC 4563 5", needs=SP)
 def empty_map_policy(subject: Subject) -> Iterator[Found]:
     """A security policy beside an Empty map."""
-    if subject.header.cs_id_map_type == CsIdMapType.EMPTY and subject.kind != D.ERROR:
+    if subject.kind == D.ERROR or subject.is_mission_critical:
+        return
+    if subject.header.cs_id_map_type == CsIdMapType.EMPTY:
         for sp in subject.message.all(SP)[:1]:
             yield Found(
                 sp, "a message with an Empty map must not have an SP; leave one of them out"
@@ -162,7 +164,7 @@ def policy_twice(subject: Subject) -> Iterator[Found]:
         seen.add(sp.policy_no)
 
 
-@rule("policy-left-out", Level.WARNING, "RFC 3830 6.10.1", kinds=_FIRST)
+@rule("policy-left-out", Level.WARNING, "RFC 3830 6.10.1", kinds=_FIRST, whole=True)
 def policy_left_out(subject: Subject) -> Iterator[Found]:
     """Crypto sessions without any security policy in the first message."""
     if subject.map and not subject.policies and not subject.is_update:
@@ -173,11 +175,13 @@ def policy_left_out(subject: Subject) -> Iterator[Found]:
         )
 
 
-@rule("policy-missing", Level.ERROR, "RFC 3830 6.10")
+@rule("policy-missing", Level.ERROR, "RFC 3830 6.10", whole=True)
 def policy_missing(subject: Subject) -> Iterator[Found]:
     """A crypto session that refers to a policy that does not exist."""
     if not subject.policies or (subject.relation is None and not _is_first(subject)):
         return
+    if subject.is_update and subject.kind in TRANSFERS:
+        return  # it may be one of the other end's, from the first exchange
     for place, cs_id, entry in subject.map:
         for number in dict.fromkeys(_policies(entry)):
             if number not in subject.policies:
@@ -269,7 +273,7 @@ def offer_incomplete(subject: Subject) -> Iterator[Found]:
     """An incomplete crypto session although F = 0 forbids an answer."""
     # One policy, Session Data and SPI for each (interpretation 24).
     ticket = subject.message.find(TICKET)
-    if ticket is None or TicketFlag.F in ticket.flag:
+    if ticket is None or TicketFlag.F in ticket.flag or subject.is_update:
         return
     for at, gaps in _incomplete(subject):
         yield Found(

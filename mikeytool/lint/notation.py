@@ -72,9 +72,13 @@ _MESSAGES: dict[int, tuple[str, str]] = {
     D.R_MESSAGE_2: ("RFC 6267 4.2.2", "T, [IDRi], [IDRr], [IBAKE], V"),
     D.SAKKE_MSG: (
         "RFC 6509 2.1",
-        "T, RAND, [IDRi], [IDRr], [IDRkmsi], [IDRkmsr], [CERT], {SP}, SAKKE, SIGN",
+        "T, RAND, [IDRi], [IDRuidi], [IDRr], [IDRuidr], [IDRkmsi], [IDRkmsr], [CERT], {SP}, SAKKE,"
+        " SIGN",
     ),
 }
+
+_TRANSFER_UPDATE = "T, [RANDRi], [RANDRr], [IDRi], [IDRr], [RANDRkms], {SP}, [TICKET], [KEMAC], V"
+"""With RANDs and the ticket of the first exchange, which should be left out but may be there."""
 
 _UPDATES: dict[int, tuple[str, str]] = {
     D.PRE_SHARED: ("RFC 3830 4.5", "T, [ID], [ID], {SP}, KEMAC"),
@@ -84,8 +88,8 @@ _UPDATES: dict[int, tuple[str, str]] = {
     ),
     D.DH_INIT: ("RFC 3830 4.5", "T, [ID], {CERT}, [ID], {SP}, [DH], SIGN"),
     D.DHHMAC_INIT: ("RFC 4650 3.1", "T, [ID], ID, {SP}, [DH], KEMAC"),
-    D.TRANSFER_INIT: ("RFC 6043 5.2", "T, [IDRi], [IDRr], {SP}, [KEMAC], V"),
-    D.TRANSFER_RESP: ("RFC 6043 5.2", "T, [IDRi], [IDRr], {SP}, [KEMAC], V"),
+    D.TRANSFER_INIT: ("RFC 6043 5.2", _TRANSFER_UPDATE),
+    D.TRANSFER_RESP: ("RFC 6043 5.2", _TRANSFER_UPDATE),
 }
 
 _INSIDE: dict[str, tuple[str, str]] = {
@@ -147,7 +151,8 @@ _ROLES: dict[type[Payload], tuple[str, dict[int, str]]] = {
         {
             IdRole.INITIATOR: "i", IdRole.RESPONDER: "r", IdRole.KMS: "kms", IdRole.PSK: "psk",
             IdRole.APPLICATION: "app", IdRole.INITIATOR_KMS: "kmsi",
-            IdRole.RESPONDER_KMS: "kmsr",
+            IdRole.RESPONDER_KMS: "kmsr", IdRole.INITIATOR_UID: "uidi",
+            IdRole.RESPONDER_UID: "uidr",
         },
     ),
     RANDR: (

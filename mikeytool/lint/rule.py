@@ -90,7 +90,8 @@ class Rule:
     `check` takes the subject, and for rules `on` a payload class also the payload and the
     `Within` around it. A rule that `needs` a payload class applies once to a message that has
     such a payload. `kinds` are data types; empty means all. A rule with a `relation` needs the
-    previous message, and applies only to messages that have this relation to it.
+    previous message, and applies only to messages that have this relation to it. A `whole` rule
+    says what is missing, so it does not apply to a message that breaks off.
     """
 
     code: str
@@ -101,6 +102,7 @@ class Rule:
     needs: type[Payload] | None
     kinds: frozenset[int]
     relation: Relation | None
+    whole: bool
 
     @property
     def about(self) -> str:
@@ -127,6 +129,7 @@ def rule(
     needs: type[Payload] | None = None,
     kinds: Iterable[Any] = (),
     relation: Relation | None = None,
+    whole: bool = False,
 ) -> Callable[[C], C]:
     """Put a function on the list of rules; see `Rule` for the arguments."""
 
@@ -135,7 +138,7 @@ def rule(
             raise ValueError(f"two rules have the code {code}")
         classes = on if isinstance(on, tuple) else (on,)
         numbers = frozenset(int(kind) for kind in kinds)
-        RULES[code] = Rule(code, level, section, check, classes, needs, numbers, relation)
+        RULES[code] = Rule(code, level, section, check, classes, needs, numbers, relation, whole)
         return check
 
     return register

@@ -66,7 +66,7 @@ def parameter_unassigned(subject: Subject, payload: SP, within: Within) -> Itera
 @rule("srtp-parameter-twice", Level.WARNING, "RFC 3830 6.10.1", on=SP)
 def parameter_twice(subject: Subject, payload: SP, within: Within) -> Iterator[Found]:
     """An SRTP parameter given twice, other than in an offer of several."""
-    if subject.kind in (DataType.RSA_R_I_MSG, DataType.ERROR):
+    if subject.kind in (DataType.RSA_R_I_MSG, DataType.RSA_R_R_MSG, DataType.ERROR):
         return
     seen = set()
     for param in payload.policy_param:

@@ -10,7 +10,7 @@ from mikeytool.lint.subject import Subject, Within, ticket_of
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import KMS_EXCHANGES, TICKET_MODE
-from mikeytool.wire.payloads import CHASH, DH, PKE, RAND, RANDR, SIGN, SP, KeyData
+from mikeytool.wire.payloads import CHASH, DH, PKE, RAND, RANDR, SIGN, SP, TP, KeyData
 from mikeytool.wire.registry import (
     DataType,
     DhGroup,
@@ -100,25 +100,34 @@ def _rands(message: Message) -> dict[int, RANDR]:
 @rule("rand-short", Level.ERROR, "RFC 6043 12.1", kinds=TICKET_MODE)
 def rand_short(subject: Subject) -> Iterator[Found]:
     """Random values that are shorter than the keys, in MIKEY-TICKET."""
-    rands = _rands(subject.message)
-    for rand, most in _weak_rands(subject, rands):
-        yield Found(rand, f"there are {8 * most} random bits for keys of at least 128; use at"
-                    f" least {MIN_RAND} octets")  # fmt: skip
+    # Keys are as long as the profile says (interpretation 40).
+    rands, least = _rands(subject.message), _least(subject.header.prf)
+    for rand, most in _weak_rands(subject, rands, least):
+        yield Found(rand, f"there are {8 * most} random bits for keys of at least {8 * least}; use"
+                    f" at least {least} octets")  # fmt: skip
     for layer in subject.layers:
         if layer.content == "ticket_data":
+            least = _least(layer.holder.prf) if isinstance(layer.holder, TP) else MIN_RAND
             for own in layer.all(RAND):
-                if len(own.rand) < MIN_RAND:
+                if len(own.rand) < least:
                     yield Found(own, f"the RAND of the ticket has {8 * len(own.rand)} bits, but"
-                                " TPK and MPK have at least 128")  # fmt: skip
+                                f" TPK and MPK have at least {8 * least}")  # fmt: skip
 
 
-def _weak_rands(subject: Subject, rands: dict[int, RANDR]) -> Iterator[tuple[RANDR, int]]:
+def _least(prf: int) -> int:
+    """The octets of the keys that go with a PRF func, the least for a RAND."""
+    return 2 * MIN_RAND if prf == PrfFunc.HMAC_SHA_256 else MIN_RAND
+
+
+def _weak_rands(
+    subject: Subject, rands: dict[int, RANDR], least: int
+) -> Iterator[tuple[RANDR, int]]:
     """RANDR payloads that are too short, with the number of octets that they add up to."""
     kms = rands.get(RandRole.KMS)
-    if kms is not None and len(kms.rand) < MIN_RAND:
+    if kms is not None and len(kms.rand) < least:
         yield kms, len(kms.rand)
     own = rands.get(RandRole.RESPONDER) or rands.get(RandRole.INITIATOR)
-    if own is None or len(own.rand) >= MIN_RAND:
+    if own is None or len(own.rand) >= least or subject.is_update:
         return
     if subject.kind in KMS_EXCHANGES:
         yield own, len(own.rand)
@@ -129,7 +138,7 @@ def _weak_rands(subject: Subject, rands: dict[int, RANDR]) -> Iterator[tuple[RAN
     elif subject.relation is Relation.ANSWER and subject.init is not None:
         theirs = _rands(subject.init).get(RandRole.INITIATOR)
         total = len(own.rand) + (0 if theirs is None else len(theirs.rand))
-        if total < MIN_RAND:
+        if total < least:
             yield own, total
 
 

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from mikeytool.lint.notation import ANYWHERE, ENDS, Layout
-from mikeytool.lint.rule import HEADER, Found, Level, Spot, rule
+from mikeytool.lint.notation import ANYWHERE, ENDS, Layout, name_of
+from mikeytool.lint.rule import HEADER, Found, Level, Relation, Spot, rule
 from mikeytool.lint.subject import MOST_PAYLOADS, Subject, Within
 from mikeytool.wire.message_types import TICKET_MODE, WITH_ROLES
 from mikeytool.wire.payloads import ID, IDR, RAND, RANDR, KeyData, Payload
 from mikeytool.wire.registry import DataType
+from mikeytool.wire.registry import NextPayload as N
 
 D = DataType
 _DHHMAC = (D.DHHMAC_INIT, D.DHHMAC_RESP)
+_IN_DHHMAC = frozenset({
+    N.KEMAC, N.DH, N.T, N.ID, N.SP, N.RAND, N.ERR, N.GENERAL_EXT,
+})  # fmt: skip
+"""The payloads that DHHMAC may have (RFC 4650 4.1)."""
 
 
 def place_of(layer: Within) -> Payload | Spot:
@@ -29,6 +34,17 @@ def unreadable(subject: Subject) -> Iterator[Found]:
     error = subject.message.error
     if error is not None:
         yield Found(Spot(error.payload or "HDR", error.offset or 0), error.text)
+
+
+@rule("map-missing", Level.ERROR, "RFC 3830 6.1")
+def map_missing(subject: Subject) -> Iterator[Found]:
+    """No CS ID map although #CS is not 0."""
+    if subject.missing_sessions:
+        yield Found(
+            HEADER,
+            f"#CS is {subject.missing_sessions}, but the CS ID map is missing: the payloads follow"
+            " the header at once; add the map",
+        )
 
 
 @rule("unreadable-inside", Level.ERROR, "RFC 3830 6")
@@ -146,7 +162,11 @@ def payload_unexpected(subject: Subject) -> Iterator[Found]:
 
 def _has_own_rule(subject: Subject, payload: Payload) -> bool:
     """Whether another rule explains better why a payload has no place there."""
-    if type(payload) is KeyData or subject.kind in _DHHMAC:
+    if type(payload) is KeyData:
+        return True
+    if subject.kind in _DHHMAC:
+        return payload.number not in _IN_DHHMAC
+    if subject.relation is Relation.UPDATE and type(payload) in (RAND, RANDR):
         return True
     if subject.kind in TICKET_MODE:
         return type(payload) in (ID, RAND)
@@ -156,12 +176,9 @@ def _has_own_rule(subject: Subject, payload: Payload) -> bool:
 @rule("dhhmac-payload", Level.ERROR, "RFC 4650 4.1", kinds=_DHHMAC)
 def dhhmac_payload(subject: Subject) -> Iterator[Found]:
     """A payload in DHHMAC that must not be there."""
-    for layer, _, wrong in _laid_out(subject):
-        for at in wrong.unexpected:
-            if layer.names[at] not in ANYWHERE:
-                yield Found(
-                    layer.payloads[at], f"{layer.names[at]} must not be in DHHMAC; leave it out"
-                )
+    for payload in subject.message.payloads:
+        if payload.number not in _IN_DHHMAC:
+            yield Found(payload, f"{name_of(payload)} must not be in DHHMAC; leave it out")
 
 
 @rule("payload-order", Level.WARNING, "RFC 3830 5.2")
@@ -211,11 +228,12 @@ def id_without_role(subject: Subject, payload: ID, within: Within) -> Iterator[F
     yield Found(payload, f"{subject.name} takes IDR payloads, never ID; give it a role")
 
 
-@rule("rand-without-role", Level.ERROR, "RFC 6043 6.8", on=RAND, kinds=TICKET_MODE)
+@rule("rand-without-role", Level.WARNING, "RFC 6043 6.8", on=RAND, kinds=TICKET_MODE)
 def rand_without_role(subject: Subject, payload: RAND, within: Within) -> Iterator[Found]:
-    """A RAND payload in MIKEY-TICKET outside Ticket Data, where RANDR must be used."""
+    """A RAND payload in MIKEY-TICKET outside Ticket Data, where RANDR is used."""
+    # Another RAND does no harm: unexpected payloads are ignored (4.2.1.4).
     if within.content != "ticket_data":
-        yield Found(payload, f"{subject.name} takes RANDR payloads, never RAND; give it a role")
+        yield Found(payload, f"{subject.name} takes RANDR payloads; a RAND without role is ignored")
 
 
 @rule("role-not-known", Level.WARNING, "RFC 6043 6.6", on=(IDR, RANDR))
@@ -230,7 +248,7 @@ def role_not_known(subject: Subject, payload: Payload, within: Within) -> Iterat
         )
 
 
-@rule("rand-missing", Level.WARNING, "RFC 3830 3")
+@rule("rand-missing", Level.WARNING, "RFC 3830 3", whole=True)
 def rand_missing(subject: Subject) -> Iterator[Found]:
     """A message without a RAND, which is right only in a CSB update."""
     if subject.is_update and subject.kind not in TICKET_MODE and subject.relation is None:
@@ -239,6 +257,13 @@ def rand_missing(subject: Subject) -> Iterator[Found]:
             f"{subject.name} has no RAND: right in a CSB update, wrong in the first message of"
             " a crypto session bundle",
         )
+
+
+@rule("sakke-v", Level.ERROR, "RFC 6509 2.2.1", kinds=[D.SAKKE_MSG])
+def sakke_v(subject: Subject) -> Iterator[Found]:
+    """A SAKKE message that asks for an answer, which its mode does not have."""
+    if subject.header.v:
+        yield Found(HEADER, "the V flag is 1, but there is no answer in this mode; set it to 0")
 
 
 @rule("key-data-outside", Level.ERROR, "RFC 3830 6.13", on=KeyData)

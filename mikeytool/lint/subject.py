@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeVar
@@ -13,10 +14,31 @@ from mikeytool.wire.errors import WireError
 from mikeytool.wire.extensions import read_extension
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpIdEntry
-from mikeytool.wire.message import Message, contents
-from mikeytool.wire.message_types import answers, is_update, updates
-from mikeytool.wire.payloads import IDR, KEMAC, SP, TICKET, TP, GeneralExt, KeyData, Payload
-from mikeytool.wire.registry import DataType, EncrAlg, KeyType, ProtType, TicketType, label, labels
+from mikeytool.wire.message import Message, content, contents
+from mikeytool.wire.message_types import ANSWERED, answers, is_update, updates
+from mikeytool.wire.mission_critical import is_mission_critical
+from mikeytool.wire.payloads import (
+    IDR,
+    KEMAC,
+    RANDR,
+    SP,
+    TICKET,
+    TP,
+    GeneralExt,
+    KeyData,
+    Payload,
+    V,
+)
+from mikeytool.wire.registry import (
+    DataType,
+    EncrAlg,
+    KeyType,
+    ProtType,
+    RandRole,
+    TicketType,
+    label,
+    labels,
+)
 from mikeytool.wire.srtp_policy import SrtpPolicy
 
 D = DataType
@@ -75,13 +97,15 @@ class MapEntry(NamedTuple):
 class Subject:
     """One message, with the message before it in `init` if there is one, at a time.
 
-    `now_ns` is Unix time in nanoseconds. `layers` are the message and everything in it that
+    `now_ns` is Unix time in nanoseconds. `missing_sessions` is #CS if the message was read without
+    the map that it should have. `layers` are the message and everything in it that
     holds payloads, three deep at most; `faults` what in there could not be read.
     """
 
     message: Message
     now_ns: int
     init: Message | None = None
+    missing_sessions: int = 0
     layers: list[Within] = field(default_factory=list)
     faults: list[tuple[Payload, str, WireError]] = field(default_factory=list)
 
@@ -89,11 +113,20 @@ class Subject:
         self.header = self.message.header
         self.kind: int = self.header.data_type
         self.name = label(DataType, self.kind)
-        self.is_update = is_update(self.message)
+        self.is_update = self._is_update()
         self._srtp: dict[int, SrtpPolicy] = {}
         self._inside: dict[tuple[int, str], list[Payload]] = {}
         layout = message_layout(self.kind, self.is_update)
         self._add(Within(self.name, layout, self.message.payloads))
+
+    def _is_update(self) -> bool:
+        """Whether the message belongs to a CSB update, which may repeat RANDs and the ticket,
+        although it should not (RFC 6043 5.2)."""
+        if self.kind == D.TRANSFER_RESP and self.relation is Relation.ANSWER:
+            return self.init is not None and repeats_ticket(self.init)
+        if is_update(self.message) or self.relation is Relation.UPDATE:
+            return True
+        return self.kind == D.TRANSFER_INIT and has_rands_of_others(self.message)
 
     def _add(self, layer: Within) -> None:
         """Put a layer on the list, and those in it where the RFCs put any."""
@@ -144,9 +177,14 @@ class Subject:
         before = self.init.header.data_type
         if answers(self.kind, before):
             return Relation.ANSWER
-        if updates(self.kind, before):
+        if any(updates(self.kind, first) for first in (before, *ANSWERED.get(before, ()))):
             return Relation.UPDATE
         return None
+
+    @cached_property
+    def is_mission_critical(self) -> bool:
+        """Whether the message is one of 3GPP's mission-critical systems."""
+        return self.kind == D.SAKKE_MSG and is_mission_critical(self.message)
 
     @cached_property
     def map(self) -> list[MapEntry]:
@@ -254,6 +292,32 @@ def _must_be_base(holder: Payload) -> bool:
 def ticket_of(message: Message | None) -> TICKET | None:
     """The TICKET of a message."""
     return None if message is None else message.find(TICKET)
+
+
+def vi_of(message: Message) -> V | None:
+    """Vi, the first V of the Initiator Data of a message."""
+    ticket = ticket_of(message)
+    if ticket is None or not ticket.initiator_data:
+        return None
+    with suppress(WireError):
+        return next((p for p in content(ticket, "initiator_data") if isinstance(p, V)), None)
+    return None
+
+
+def has_rands_of_others(message: Message) -> bool:
+    """Whether a message has a RAND that the responder or the KMS made."""
+    return any(rand.rand_role in (RandRole.RESPONDER, RandRole.KMS) for rand in message.all(RANDR))
+
+
+def repeats_ticket(initial: Message) -> bool:
+    """Whether a TRANSFER_INIT is an update that repeats the ticket or lacks it.
+
+    Its Initiator Data is that of the first message, so Vi is not its own V.
+    """
+    if ticket_of(initial) is None or has_rands_of_others(initial):
+        return True
+    vi, v = vi_of(initial), initial.find(V)
+    return vi is not None and v is not None and vi.ver_data != v.ver_data
 
 
 def identity_in(payloads: list[Payload], role: int) -> IDR | None:

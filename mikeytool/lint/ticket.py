@@ -184,15 +184,35 @@ def _vs(subject: Subject, ticket: TICKET) -> list[V]:
     return [p for p in subject.inside(ticket, "initiator_data") if isinstance(p, V)]
 
 
+def _other_vi(subject: Subject) -> V | None:
+    """Vi, if it differs from the V of a message that is not known to be an update."""
+    ticket, v = ticket_of(subject.message), subject.message.find(V)
+    if ticket is None or v is None or subject.is_update:
+        return None
+    for vi in _vs(subject, ticket)[:1]:
+        if (vi.auth_alg, vi.ver_data) != (v.auth_alg, v.ver_data):
+            return vi
+    return None
+
+
 @rule("vi-differs", Level.ERROR, "RFC 6043 6.10", kinds=[D.TRANSFER_INIT])
 def vi_differs(subject: Subject) -> Iterator[Found]:
     """A Vi in Initiator Data that differs from the V of TRANSFER_INIT."""
-    ticket, v = ticket_of(subject.message), subject.message.find(V)
-    if ticket is None or v is None:
-        return
-    for vi in _vs(subject, ticket)[:1]:
-        if (vi.auth_alg, vi.ver_data) != (v.auth_alg, v.ver_data):
-            yield Found(vi, "Vi differs from the V of the message; copy that")
+    vi = _other_vi(subject)
+    if vi is not None and subject.message.find(KEMAC) is None:
+        yield Found(vi, "Vi differs from the V of the message; copy that")
+
+
+@rule("vi-of-another", Level.WARNING, "RFC 6043 5.2", kinds=[D.TRANSFER_INIT])
+def vi_of_another(subject: Subject) -> Iterator[Found]:
+    """A Vi other than V in TRANSFER_INIT with keys, right in an update that repeats the ticket."""
+    vi = _other_vi(subject)
+    if vi is not None and subject.message.find(KEMAC) is not None:
+        yield Found(
+            vi,
+            "Vi differs from the V of the message: right in a CSB update that repeats the ticket,"
+            " wrong in the first message of a crypto session bundle; give --init",
+        )
 
 
 @rule("vr-algorithm", Level.ERROR, "RFC 6043 6.10", on=TICKET)
@@ -235,8 +255,8 @@ def initiator_keys(subject: Subject) -> Iterator[Found]:
     """Keys from the initiator although L = 0 forbids them."""
     # L and M bind by role, in updates too (interpretation 21).
     ticket = ticket_of(subject.message)
-    if ticket is None and subject.relation is Relation.UPDATE and _by_initiator(subject):
-        ticket = ticket_of(subject.init)
+    if subject.is_update:
+        ticket = (ticket or ticket_of(subject.init)) if _by_initiator(subject) else None
     kemac = subject.message.find(KEMAC)
     if ticket is not None and kemac is not None and F.L not in ticket.flag:
         yield Found(kemac, "the initiator sends keys, but L is 0; leave KEMAC out or set L")
@@ -252,6 +272,11 @@ def responder_keys(subject: Subject) -> Iterator[Found]:
         yield Found(kemac, "the responder sends keys, but M is 0; leave KEMAC out or set M")
 
 
+def _offered_ticket(subject: Subject) -> TICKET | None:
+    """The ticket of the message that is answered; an update may only repeat it."""
+    return None if subject.is_update else ticket_of(subject.init)
+
+
 def _by_initiator(subject: Subject) -> bool:
     """Whether the initiator started an update; its identity then comes first (5.2)."""
     first = subject.message.find(IDR)
@@ -261,7 +286,7 @@ def _by_initiator(subject: Subject) -> bool:
 @rule("answer-forbidden", Level.ERROR, "RFC 6043 6.10", relation=Relation.ANSWER)
 def answer_forbidden(subject: Subject) -> Iterator[Found]:
     """TRANSFER_RESP although F = 0 forbids it."""
-    ticket = ticket_of(subject.init)
+    ticket = _offered_ticket(subject)
     if subject.kind == D.TRANSFER_RESP and ticket is not None and F.F not in ticket.flag:
         yield Found(HEADER, "F is 0 in the ticket, so there must be no TRANSFER_RESP")
 
@@ -270,10 +295,10 @@ def _randr(subject: Subject, role: RandRole) -> RANDR | None:
     return next((p for p in subject.message.all(RANDR) if p.rand_role == role), None)
 
 
-@rule("randr-missing", Level.ERROR, "RFC 6043 4.2.2.3", relation=Relation.ANSWER)
+@rule("randr-missing", Level.ERROR, "RFC 6043 4.2.2.3", relation=Relation.ANSWER, whole=True)
 def randr_missing(subject: Subject) -> Iterator[Found]:
     """TRANSFER_RESP without RANDRr although G = 1 requires one."""
-    ticket = ticket_of(subject.init)
+    ticket = _offered_ticket(subject)
     if subject.kind != D.TRANSFER_RESP or ticket is None or F.G not in ticket.flag:
         return
     if _randr(subject, RandRole.RESPONDER) is None:
@@ -283,18 +308,18 @@ def randr_missing(subject: Subject) -> Iterator[Found]:
 @rule("randr-unwanted", Level.ERROR, "RFC 6043 6.10", relation=Relation.ANSWER)
 def randr_unwanted(subject: Subject) -> Iterator[Found]:
     """TRANSFER_RESP with RANDRr although G = 0 forbids it."""
-    ticket, rand = ticket_of(subject.init), _randr(subject, RandRole.RESPONDER)
+    ticket, rand = _offered_ticket(subject), _randr(subject, RandRole.RESPONDER)
     if subject.kind != D.TRANSFER_RESP or ticket is None or rand is None:
         return
     if F.G not in ticket.flag:
         yield Found(rand, "G is 0 in the ticket, so there must be no RANDRr; leave it out")
 
 
-@rule("modifier-missing", Level.ERROR, "RFC 6043 4.2.3.5", relation=Relation.ANSWER)
+@rule("modifier-missing", Level.ERROR, "RFC 6043 4.2.3.5", relation=Relation.ANSWER, whole=True)
 def modifier_missing(subject: Subject) -> Iterator[Found]:
     """An answer under key forking without IDRr or RANDRkms, on which the keys depend."""
     # Both or neither, as the I flag says (interpretation 27).
-    ticket = ticket_of(subject.init)
+    ticket = _offered_ticket(subject)
     if ticket is None or F.I not in ticket.flag or not _carries_modifier(subject):
         return
     gaps = []
@@ -322,7 +347,7 @@ def _carries_modifier(subject: Subject) -> bool:
     return subject.kind in (D.TRANSFER_RESP, D.RESOLVE_RESP)
 
 
-@rule("flag-k-unset", Level.ERROR, "RFC 6043 6.10", relation=Relation.ANSWER)
+@rule("flag-k-unset", Level.ERROR, "RFC 6043 6.10", relation=Relation.ANSWER, whole=True)
 def flag_k_unset(subject: Subject) -> Iterator[Found]:
     """Flags: K is not set although the KMS changed the policy."""
     granted = subject.message.find(TICKET)

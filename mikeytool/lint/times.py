@@ -35,7 +35,7 @@ def time_future(subject: Subject, payload: T, within: Within) -> Iterator[Found]
     """A timestamp further ahead of the clock than clocks may be apart."""
     t = Timestamp.of(payload)
     moment = t.unix_ns
-    if moment is None or moment - subject.now_ns <= SKEW_NS:
+    if moment is None or moment - subject.now_ns <= SKEW_NS or t.filetime or t.is_zero:
         return
     text = f"{t.utc} is {span(moment - subject.now_ns)} ahead: one of the clocks is wrong"
     seconds = int.from_bytes(payload.ts_value[:4])

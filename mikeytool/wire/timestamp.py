@@ -24,6 +24,11 @@ FIRST_MOMENT = ((1 << 31) - NTP_EPOCH) * 1_000_000_000
 LAST_MOMENT = ((3 << 31) - NTP_EPOCH) * 1_000_000_000
 """The time in 2104 at which NTP's 32-bit seconds mean 1968 again, as Unix nanoseconds."""
 
+_FILETIME_EPOCH_NS = 11_644_473_600 * 1_000_000_000
+_FIRST_FILETIME_NS = 946_684_800 * 1_000_000_000
+_LAST_FILETIME_NS = (_ERA - NTP_EPOCH) * 1_000_000_000
+"""FILETIME counts from 1601; one is likely from 2000 to the end of NTP's first era, in 2036."""
+
 _UNIX_EPOCH = datetime(1970, 1, 1)  # in UTC; the text ends in Z
 _MISSING_BITS = {TsType.NTP_UTC.value: 0, TsType.NTP.value: 0, TsType.NTP_UTC_32.value: 32}
 """For each type that is a time, the number of bits that it lacks of a 64-bit NTP time."""
@@ -88,6 +93,25 @@ class Timestamp:
     def utc(self) -> str | None:
         """ISO 8601 in UTC, to the second or the microsecond; None if `unix_ns` is None."""
         return utc_of(self.ts_type, self.value)
+
+    @property
+    def filetime(self) -> str | None:
+        """The time that the value is as a Windows FILETIME; None unless that is likely.
+
+        Some senders write a FILETIME, which read as NTP is in 2037.
+        """
+        if len(self.value) != 8 or self.ts_type not in (TsType.NTP_UTC, TsType.NTP):
+            return None
+        ns = int.from_bytes(self.value) * 100 - _FILETIME_EPOCH_NS
+        if not _FIRST_FILETIME_NS <= ns < _LAST_FILETIME_NS:
+            return None
+        seconds, rest = divmod(ns, 1_000_000_000)
+        return f"{_date(seconds)}.{rest // 1_000_000:03}Z"
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether a time is all zeros, as senders without a clock write it."""
+        return self.unix_ns is not None and not any(self.value)
 
     @property
     def interval(self) -> int:

@@ -36,6 +36,16 @@ def lines(octets: str) -> list[str]:
         ("0c", "00 03 beef", "ERR  Invalid MAC, reserved 48879"),
         ("15", "00 fa 0001 aa", "General Ext.  type 250, data aa"),
         ("0a", "00 02 63 0003 000101", "type 0  1"),
+        # 2018-01-15T18:07:29.755Z as FILETIME, which is wrong in NTP (RFC 3830 6.6)
+        ("05", "00 00 01d38e2bb52366b0", "T  NTP-UTC, 2037-01-26T22:03:23.707558Z"),
+        ("05", "00 00 01d38e2bb52366b0", "note  as a Windows FILETIME it is 2018-01-15T18:07:29.755Z"),
+        # a NUL in an identity
+        ("06", "00 01 0007 7369703a614000", "ID  URI, sip:a@\\x00"),
+        # 3GPP TS 33.180 E.5 and E.6
+        ("15", "00 06 0006 00 01 02 0001 61", "id scheme  3GPP MCX hashed UID"),
+        ("15", "00 07 0011 02 00000001 0000000000 0065000000 0000", "activation time  none"),
+        ("15", "00 07 0011 02 00000001 0000000000 0065000000 0000", "expiry time  2023-09-12T06:06:56Z"),
+        ("15", "00 07 001d 00 00000003 ffffffffff 0000000001 0000 000a 01 7b 0006 7369703a6778", "iei 123  sip:gx"),
         # values that are not there
         ("0a", "00 02 00 0002 0000", "Encryption algorithm  empty"),
         # what cannot be read says why (RFC 4738 3.6: a CSB ID has 4 octets)

@@ -178,7 +178,9 @@ def good(kind: DataType) -> bytes:
         D.ERROR: lambda: _message(6, t(), ERR(error_no=12), v(), **_EMPTY),
         D.DHHMAC_INIT: lambda: _message(7, t(), rand, i, r, sp(), dh(), _empty_kemac()),
         D.DHHMAC_RESP: lambda: _message(8, t(), r, i, dh(5), dh(), _empty_kemac()),
-        D.RSA_R_I_MSG: lambda: _message(9, t(), rand, i, cert(), r, sp(), signature(), prf=1),
+        D.RSA_R_I_MSG: lambda: _message(
+            9, t(), rand, i, cert(), r, sp(), signature(), prf=1, v=1
+        ),
         D.RSA_R_R_MSG: lambda: _message(
             10, t(), r, sp(), kemac(*_256), PKE(data=octets(256)), signature(), prf=1
         ),
@@ -204,7 +206,7 @@ def good(kind: DataType) -> bytes:
         D.I_MESSAGE_2: lambda: _message(24, t(), rand, ri, rr, IBAKE(encr_data=octets(64))),
         D.R_MESSAGE_2: lambda: _message(25, t(), ri, rr, v()),
         D.SAKKE_MSG: lambda: _message(
-            26, t(), rand, ri, rr, sp(),
+            26, t(), rand, role(1, b"tel:+4621"), role(2, b"tel:+4622"), sp(),
             SAKKE(sakke_params=1, id_scheme=1, sakke_data=octets(273)),
             SIGN(s_type=2, signature=octets(129)), **generic,
         ),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lint.messages import Case, D, case, change, codes, edited, good, without
+from tests.lint.messages import Case, D, case, change, codes, edited, good, insert, role, without
 
 CASES = [
     case("id-empty", D.PRE_SHARED, change("ID", id_data=b"")),
@@ -12,7 +12,28 @@ CASES = [
     case("id-left-out", D.TRANSFER_INIT, without("IDRr")),
     case("id-left-out", D.REQUEST_INIT_PSK, without("IDRkms")),
     case("error-unprotected", D.ERROR, without("V")),
+    case("sakke-tel", D.SAKKE_MSG, change("IDRi", id_data=b"sip:alice@example.com")),
+    case("sakke-tel", D.SAKKE_MSG, change("IDRr", id_data=b"tel:+46-21")),
+    case("sakke-tel", D.SAKKE_MSG, change("IDRr", id_data=b"tel:+4621;ext=1")),
+    case("sakke-tel", D.SAKKE_MSG, change("IDRi", id_data=b"tel:0211")),
 ]
+
+
+def test_identities_of_mission_critical_systems() -> None:
+    """A UID is a hash, and the KMS is named by its host (interpretation 49)."""
+    uids = (role(8, bytes(range(200, 232))), role(9, bytes(32)))
+    for kind in (0, 1, 2):
+        payloads = [each.copy(id_type=kind) for each in uids]
+        hosts = [role(6, b"kms.example.org"), role(7, b"kms2.example.org")]
+        edits = [insert(each, "SP") for each in (*payloads, *hosts)]
+        scheme = change("SAKKE", id_scheme=2)
+        assert codes(edited(good(D.SAKKE_MSG), without("IDRi", "IDRr"), *edits, scheme)) == []
+
+
+def test_a_kms_needs_no_scheme_and_users_do() -> None:
+    request = good(D.REQUEST_INIT_PSK)
+    assert codes(edited(request, change("IDRkms", id_data=b"kms.example.org"))) == []
+    assert codes(edited(request, change("IDRi", id_data=b"alice.example.org"))) == ["id-not-uri"]
 
 
 @pytest.mark.parametrize("broken", CASES, ids=lambda one: one.code)

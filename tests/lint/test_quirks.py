@@ -7,17 +7,21 @@ from pathlib import Path
 import pytest
 
 from mikeytool.lint import lint
-from mikeytool.wire.payloads import KeyData
+from mikeytool.wire.payloads import KeyData, T
+from mikeytool.wire.timestamp import Timestamp
 from tests.lint.messages import (
+    NOW,
     Case,
     D,
     camera,
     case,
+    change,
     clear_kemac,
     codes,
     edited,
     entry,
     good,
+    header,
     octets,
     sp,
     swap,
@@ -28,6 +32,12 @@ from tests.wire.samples import SAMPLES
 
 NULL = ("quirk-null-protection",)
 CAMERAS = ["quirk-auth-key-length", "quirk-key-and-salt", "quirk-null-protection"]
+
+
+FILETIME = bytes.fromhex("01d38e2bb52366b0")
+MISSION_CRITICAL = edited(
+    good(D.SAKKE_MSG), header(cs_id_map_type=1, cs_id_map=[]), change("SAKKE", id_scheme=2)
+)
 
 
 def joined(length: int) -> KeyData:
@@ -45,7 +55,37 @@ CASES = [
     ),
     case("quirk-null-protection", D.PRE_SHARED, swap("KEMAC", clear_kemac(tek()))),
     case("quirk-ssrc-zero", D.PRE_SHARED, entry(0, ssrc=0)),
+    # 2018-01-15T18:07:29.755Z as FILETIME, in 100 ns since 1601
+    case("quirk-filetime", D.PRE_SHARED, swap("T", T(ts_type=0, ts_value=FILETIME))),
+    case("quirk-time-zero", D.PRE_SHARED, swap("T", T(ts_type=0, ts_value=bytes(8)))),
+    case("quirk-id-nul", D.PRE_SHARED, change("ID", id_data=b"sip:a@b.org\0")),
+    case("quirk-id-nul", D.TRANSFER_RESP, change("IDRr", id_data=b"sip:\0@b.org")),
+    case("quirk-empty-map-policy", MISSION_CRITICAL),
 ]
+
+
+@pytest.mark.parametrize(
+    ("value", "now_ns", "found"),
+    [
+        (FILETIME, NOW, ["quirk-filetime"]),
+        # the first and the last that is likely: of 2000, and of the end of NTP's first era
+        ((125_911_584_000_000_000).to_bytes(8), NOW, ["quirk-filetime"]),
+        ((125_911_583_999_999_999).to_bytes(8), NOW, ["time-future"]),
+        ((137_304_520_959_999_999).to_bytes(8), NOW, ["quirk-filetime"]),
+        ((137_304_520_960_000_000).to_bytes(8), NOW, ["time-future"]),
+        # in January 2037 it is an NTP time
+        (FILETIME, Timestamp(0, FILETIME).unix_ns, []),
+    ],
+)
+def test_a_filetime_is_told_by_its_year(value: bytes, now_ns: int, found: list[str]) -> None:
+    data = edited(good(D.PRE_SHARED), swap("T", T(ts_type=0, ts_value=value)))
+    assert codes(data, now_ns=now_ns) == found
+
+
+def test_an_sp_beside_an_empty_map_elsewhere() -> None:
+    """RFC 4563 5, for all but mission-critical messages."""
+    other = edited(MISSION_CRITICAL, change("SAKKE", id_scheme=1))
+    assert codes(other) == ["empty-map-policy"]
 
 
 @pytest.mark.parametrize("broken", CASES, ids=lambda one: one.code)

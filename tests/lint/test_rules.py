@@ -19,6 +19,7 @@ from tests.lint import (
     test_identities,
     test_kemac_keys,
     test_quirks,
+    test_rsa_r,
     test_security_policies,
     test_strength,
     test_structure,
@@ -30,7 +31,8 @@ from tests.wire.samples import SAMPLES
 
 MODULES = (
     test_answers, test_certificates, test_header, test_identities, test_kemac_keys,
-    test_security_policies, test_quirks, test_strength, test_structure, test_ticket, test_times,
+    test_security_policies, test_quirks, test_rsa_r, test_strength, test_structure, test_ticket,
+    test_times,
 )  # fmt: skip
 CASES: list[Case] = [case for module in MODULES for case in module.CASES]
 

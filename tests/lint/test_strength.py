@@ -24,12 +24,13 @@ from tests.lint.messages import (
 )
 
 PLAIN_INIT = vector("TRANSFER_INIT", PLAIN)
+R_INIT_256 = vector("RESOLVE_INIT_PSK", FORKED_256)
 CASES = [
     case("mixed-strength", D.PRE_SHARED, change("KEMAC", mac_alg=2, mac=octets(32))),
     case("mixed-strength", D.PRE_SHARED, change("KEMAC", encr_alg=3)),
     case("mixed-strength", D.PRE_SHARED, header(prf=1)),
     case("mixed-strength", D.TRANSFER_RESP, swap("V", v(2))),
-    case("mixed-strength", D.RESOLVE_INIT_PSK, change("TICKET", prf=1)),
+    case("mixed-strength", D.RESOLVE_INIT_PSK, change("TICKET", prf=1), also=("rand-short",)),
     case("mixed-strength", D.REQUEST_RESP, ticket(change("KEMAC", encr_alg=3))),
     case("long-key", D.TRANSFER_INIT, swap("SP", sp(0, p1=32))),
     case(
@@ -47,6 +48,16 @@ CASES = [
         D.TRANSFER_RESP,
         change("RANDRr", rand=octets(7)),
         init=edited(good(D.TRANSFER_INIT), change("RANDRi", rand=octets(8))),
+    ),
+    # interpretation 40: keys of the 256-bit profile have 32 octets
+    case("rand-short", R_INIT_256, change("RANDRr", rand=octets(31))),
+    case("rand-short", vector("RESOLVE_RESP", FORKED_256), change("RANDRkms", rand=octets(16))),
+    case("rand-short", vector("REQUEST_RESP", FORKED_256), ticket(change("RAND", rand=octets(16)))),
+    case(
+        "rand-short",
+        vector("TRANSFER_RESP", FORKED_256),
+        change("RANDRr", rand=octets(15)),
+        init=edited(vector("TRANSFER_INIT", FORKED_256), change("RANDRi", rand=octets(16))),
     ),
     case("rand-alone-short", D.PRE_SHARED, change("RAND", rand=octets(8))),
     case("rand-alone-short", D.TRANSFER_INIT, change("RANDRi", rand=octets(8))),
@@ -95,3 +106,6 @@ def test_two_rands_may_make_up_for_each_other() -> None:
     init = edited(good(D.TRANSFER_INIT), change("RANDRi", rand=octets(8)))
     answer = edited(good(D.TRANSFER_RESP), change("RANDRr", rand=octets(8)))
     assert codes(answer, init) == []
+    init = edited(vector("TRANSFER_INIT", FORKED_256), change("RANDRi", rand=octets(16)))
+    answer = edited(vector("TRANSFER_RESP", FORKED_256), change("RANDRr", rand=octets(16)))
+    assert codes(init) == codes(answer, init) == []

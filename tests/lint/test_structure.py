@@ -17,10 +17,12 @@ from tests.lint.messages import (
     codes,
     edited,
     good,
+    header,
     insert,
     move,
     octets,
     role,
+    sp,
     swap,
     tek,
     ticket,
@@ -68,6 +70,13 @@ CASES = [
     case("payload-unexpected", D.RESOLVE_RESP, insert(role(1), "KEMAC")),
     case("payload-unexpected", D.REQUEST_INIT_PSK, tp(insert(role(4), "IDRr"))),
     case("dhhmac-payload", D.DHHMAC_INIT, insert(cert(), "SP")),
+    # RFC 4650 4.1 has SP and ERR in its table, so they may stand where they are not drawn
+    case("payload-unexpected", D.DHHMAC_RESP, insert(sp(), "DH")),
+    Case("map-missing", lambda: without_map(D.PUBLIC_KEY)),
+    Case("map-missing", lambda: without_map(D.PRE_SHARED, 9)),
+    Case("map-missing", lambda: without_map(D.PK_VER_MSG, 100)),
+    Case("map-missing", lambda: without_map(D.TRANSFER_INIT, 255)),
+    case("sakke-v", D.SAKKE_MSG, header(v=1)),
     Case("payload-count", lambda: with_extensions(1000)),
     case("payload-order", D.PRE_SHARED, move("RAND", "T")),
     case("payload-order", D.REQUEST_INIT_PSK, move("TP", "RANDRi")),
@@ -104,6 +113,20 @@ def _cut_extension() -> bytes:
     data = good(D.PRE_SHARED)
     at = Message.parse(data).payloads[0].offset
     return data[:2] + b"\x15" + data[3:at] + b"\x05\x03\x00\x02\x00\x09" + data[at:]
+
+
+def without_map(kind: D, count: int = 1) -> bytes:
+    """A message whose #CS says that there is a map, which is left out."""
+    data = bytearray(edited(good(kind), header(cs_id_map=[])))
+    data[8] = count
+    return bytes(data)
+
+
+def test_what_comes_behind_a_break_is_not_missing() -> None:
+    """Nor is the RAND (RFC 3830 3) or any payload behind it."""
+    data = good(D.PRE_SHARED)
+    for end in range(25, len(data)):
+        assert codes(data[:end]) == ["unreadable"]
 
 
 @pytest.mark.parametrize("broken", CASES, ids=lambda one: one.code)

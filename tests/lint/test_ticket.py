@@ -35,6 +35,7 @@ F = TicketFlag
 HALF_REQUEST = vector("REQUEST_INIT_PSK", HALF)
 PLAIN_REQUEST = vector("REQUEST_INIT_PSK", PLAIN)
 TGK = KEMAC(encr_alg=0, encr_data=build_chain([KeyData(type=0, kv=0, key=bytes(16))]))
+WITH_KEYS = edited(good(D.TRANSFER_INIT), flags(set_bits=F.L), insert(kemac(mac=0), "V"))
 UPDATE = bytes.fromhex(EXCHANGES[FORKED]["update"]["TRANSFER_INIT"])
 UPDATE_CALL_IN = bytes.fromhex(EXCHANGES[CALL_IN]["update"]["TRANSFER_INIT"])
 
@@ -84,6 +85,7 @@ CASES = [
         initiator_data(change("V", auth_alg=2, ver_data=octets(32))),
         also=("mixed-strength",),
     ),
+    case("vi-of-another", WITH_KEYS, change("V", ver_data=octets(20))),
     case("initiator-differs", D.TRANSFER_INIT, change("IDRi", id_data=BOB)),
     case("initiator-unnamed", D.REQUEST_RESP, inside("TICKET", "tp_data", without("IDRi"))),
     case("initiator-keys", D.TRANSFER_INIT, insert(kemac(mac=0), "V")),

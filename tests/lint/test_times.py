@@ -35,7 +35,7 @@ def tr(role: int, seconds: int = 0, kind: int = 3) -> TR:
 
 CASES = [
     case("time-future", D.PRE_SHARED, swap("T", t(301))),
-    case("time-future", D.PRE_SHARED, change("T", ts_value=bytes(8))),
+    case("time-future", D.PRE_SHARED, change("T", ts_value=bytes(7) + b"\1")),
     case("time-future", D.PRE_SHARED, change("T", ts_value=UNIX)),
     case("time-future", D.RESOLVE_RESP, swap("T", t(600))),
     case("time-future", D.REQUEST_RESP, ticket(swap("T", t(600)))),

@@ -14,6 +14,7 @@ from rich.tree import Tree
 
 from mikeytool.cli.render.guarded_streams import unguarded
 from mikeytool.wire.printable import printable
+from mikeytool.wire.timestamp import Timestamp
 
 if TYPE_CHECKING:
     from mikeytool.wire.payloads import Payload
@@ -143,6 +144,8 @@ def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
     elif name in _RESULTS:
         _result(line, opened.get(_RESULTS[name]))
     branch = tree.add(line)
+    if filetime := _filetime(payload):
+        branch.add(_line("note", f"as a Windows FILETIME it is {filetime}", style="dim"))
     for param in payload.get("policy_param", ()):
         branch.add(_line(_named("type", param["type"]), _param(param)))
     if named := payload.get("keys_id"):
@@ -169,6 +172,13 @@ def _add_payload(tree: Tree, payload: Json, opened: Json) -> None:
             _result(node.label, opened.get("initiator_data"))
         for item in inside:
             _add_payload(node, item, {})
+
+
+def _filetime(payload: Json) -> str | None:
+    """Give the time of a timestamp that is a FILETIME in place of NTP."""
+    if "ts_value" not in payload:
+        return None
+    return Timestamp(payload["ts_type_value"], bytes.fromhex(payload["ts_value"]["value"])).filetime
 
 
 def _add_facts(branch: Tree, facts: Json) -> None:
