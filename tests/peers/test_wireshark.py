@@ -28,7 +28,7 @@ MIKEY = Ends(sport=2269, dport=2269)
 RTSP = Ends(sport=40000, dport=554)
 HTTP = Ends(sport=40000, dport=80)
 
-_DERIVED = {"flags_set", "meaning", "key_purpose", "key_purpose_value"}
+_DERIVED = {"flags_set", "meaning", "seconds", "key_purpose", "key_purpose_value"}
 _PLACE = {"payload", "payload_value", "offset", "length"}
 _NOT_IN_JSON = {"policy_count", "session_data_length", "spi_length"}
 """Lengths in an entry of a GENERIC-ID map, which the JSON leaves out."""
