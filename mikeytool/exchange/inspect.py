@@ -218,7 +218,7 @@ def _what_is_missing(context: Context) -> Iterator[str]:
         yield "the message that it answers is needed to check it: give --init"
     elif context.covers() is None and context.end is not None:
         yield "identities that it covers are left out of it: give them with --identity"
-    elif context.is_legacy and context.rand is None:
+    elif context.is_legacy and context.key_inputs is None:
         yield "it goes with the RAND of the initial message: give that with --init"
     elif context.kind in TRANSFERS and context.offer is None:
         yield "an update goes with the RANDs of the exchange before it: give these messages first"
@@ -250,9 +250,7 @@ def kemac_payloads(context: Context, kemac: KEMAC, keys: MessageKeys) -> list[Pa
     t = context.message.find(T)
     if t is None:
         raise Refused("the message has no T, which the IV takes")
-    clear = decrypt(
-        kemac.encr_alg, kemac.encr_data, keys, context.message.header.csb_id, Timestamp.of(t)
-    )
+    clear = decrypt(kemac.encr_alg, kemac.encr_data, keys, context.csb_id, Timestamp.of(t))
     named = kemac is context.lone_kemac
     inside = list(chain(clear, NextPayload.ID if named else NextPayload.KEY_DATA, 0, len(clear)))
     keys_from = 1 if named else 0

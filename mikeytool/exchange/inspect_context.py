@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mikeytool.exchange.protection import covered
 from mikeytool.wire.errors import MikeyError
@@ -23,8 +23,20 @@ from mikeytool.wire.message_types import (
     answers,
     is_update,
 )
-from mikeytool.wire.payloads import CERT, ID, IDR, KEMAC, RAND, RANDR, SIGN, TICKET, T, V
-from mikeytool.wire.registry import CertType, IdRole, MacAlg, RandRole
+from mikeytool.wire.payloads import (
+    CERT,
+    ID,
+    IDR,
+    KEMAC,
+    RAND,
+    RANDR,
+    SIGN,
+    TICKET,
+    GeneralExt,
+    T,
+    V,
+)
+from mikeytool.wire.registry import CertType, ExtensionType, IdRole, MacAlg, RandRole
 from mikeytool.wire.registry import DataType as D
 
 if TYPE_CHECKING:
@@ -57,6 +69,8 @@ _KEMAC_ALONE = (D.PUBLIC_KEY, D.RSA_R_R_MSG)
 """Data types in which the MAC in a KEMAC covers only this payload; an ID precedes the keys."""
 
 _SIGNING = (CertType.X509V3, CertType.X509V3_SIGN)
+
+_CSB_ID_OCTETS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +148,15 @@ class Context:
         return self.kind in kinds
 
     @property
-    def rand(self) -> bytes | None:
-        """The RAND of the exchange; responses and updates do not contain one (RFC 3830 4.5)."""
-        for one in (self.message, *reversed(self.earlier)):
-            if (found := one.find(RAND)) is not None:
-                return found.rand
-        return None
+    def key_inputs(self) -> KeyInputs | None:
+        """The CSB ID and RAND for keys of RFC 3830; None without a RAND."""
+        return key_inputs(self.message, self.earlier)
+
+    @property
+    def csb_id(self) -> int:
+        """The CSB ID for keys and IVs: that of the header, unless a responder chose another."""
+        found = self.key_inputs if self.is_legacy else None
+        return self.message.header.csb_id if found is None else found.csb_id
 
     @property
     def end(self) -> V | SIGN | KEMAC | None:
@@ -216,6 +233,41 @@ class Context:
         roles.sort(key=lambda pair: pair[0] != IdRole.PSK)
         given = [identity.data for identity in self.identities.values()]
         return list(dict.fromkeys([*(name for _, name in roles), *given]))
+
+
+class KeyInputs(NamedTuple):
+    """What goes into keys of RFC 3830 beside the secret (4.1.3, 4.1.4)."""
+
+    csb_id: int
+    rand: bytes
+
+
+def key_inputs(message: Message, earlier: Sequence[Message]) -> KeyInputs | None:
+    """Return the CSB ID and RAND of an exchange of RFC 3830; None if there is no RAND.
+
+    Responses and updates have none of their own (RFC 3830 4.5). The exception is RSA-R (RFC 4738
+    3.5, 3.6): an R_MESSAGE with a new CSB ID is for a group, which uses that CSB ID and the RAND
+    of the R_MESSAGE. Otherwise a RAND of the I_MESSAGE comes first.
+    """
+    csb_id = _new_csb_id(message)
+    answers_alone = message.header.data_type == D.RSA_R_R_MSG and csb_id is None
+    order = (*reversed(earlier), message) if answers_alone else (message, *reversed(earlier))
+    for one in order:
+        rand = one.find(RAND)
+        if rand is not None:
+            chosen = _new_csb_id(one)
+            return KeyInputs(one.header.csb_id if chosen is None else chosen, rand.rand)
+    return None
+
+
+def _new_csb_id(message: Message) -> int | None:
+    """Return the CSB ID that the responder of RSA-R chose for a group (RFC 4738 3.6)."""
+    if message.header.data_type != D.RSA_R_R_MSG:
+        return None
+    for extension in message.all(GeneralExt):
+        if extension.type == ExtensionType.CSB_ID and len(extension.data) == _CSB_ID_OCTETS:
+            return int.from_bytes(extension.data)
+    return None
 
 
 def randr(message: Message, role: RandRole) -> bytes | None:

@@ -160,9 +160,10 @@ def protections(
         return
     for key, is_guess in _inkeys(context, asked, ring):
         if context.is_legacy:
-            if context.rand is None:
+            inputs = context.key_inputs
+            if inputs is None:
                 return
-            keys = message_keys_3830(header.prf, key, header.csb_id, context.rand)
+            keys = message_keys_3830(header.prf, key, *inputs)
         else:
             keys = message_keys(
                 header.prf,

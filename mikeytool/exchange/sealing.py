@@ -145,8 +145,8 @@ class _Sealer:
             pass
         elif new is not None and t is not None:
             inside = [*self._sender(context, keys), *new]
-            csb_id = self.message.header.csb_id
-            self._put(kemac, _encrypted(kemac, inside, keys, csb_id, Timestamp.of(t)))
+            sealed = _encrypted(kemac, inside, keys, context.csb_id, Timestamp.of(t))
+            self._put(kemac, sealed)
             self.sealed.kemacs.add(self._kemac_at)
             self.sealed.written.append("KEMAC")
         elif kemac.encr_data:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from mikeytool.crypto.derive import SessionKeys
 from mikeytool.exchange.inspect import inspect_message
+from mikeytool.exchange.inspect_context import key_inputs
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.media.contexts import ReceiverContext, SenderContext, sender_context
 from mikeytool.media.settings import Settings
@@ -18,7 +19,7 @@ from mikeytool.srtp.suites import Cipher, Suite, suite
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry, SrtpIdEntry, srtp_session_data
 from mikeytool.wire.message import Message, key_data
-from mikeytool.wire.payloads import KEMAC, RAND, SP, KeyData
+from mikeytool.wire.payloads import KEMAC, SP, KeyData
 from mikeytool.wire.registry import EncrAlg, KeyType, ProtType
 
 _DEFAULT = "AES_CM_128_HMAC_SHA1_80"
@@ -169,10 +170,10 @@ def _master(
             # Key and salt in one field, as RTSP cameras write them.
             return MasterKey(key.key[: chosen.key_length], key.key[chosen.key_length :], mki)
         return MasterKey(key.key, bytes(chosen.salt_length), mki)
-    rand = next((each for one in (initial, message) if one for each in one.all(RAND)), None)
-    if rand is None:
+    inputs = key_inputs(message, [] if initial is None else [initial])
+    if inputs is None:
         raise Refused("the MIKEY message has no RAND to derive keys with")
-    label = bytes([cs_id]) + message.header.csb_id.to_bytes(4) + rand.rand
+    label = bytes([cs_id]) + inputs.csb_id.to_bytes(4) + inputs.rand
     derived = SessionKeys(message.header.prf, key.key, label)
     salt = derived.salt(chosen.salt_length) if key.salt is None else key.salt
     return MasterKey(derived.tek(chosen.key_length), salt, mki)

@@ -16,7 +16,7 @@ from tests.peers.programs import need, run
 
 # Payload numbers (RFC 3830 table 6.1.b).
 KEMAC, PKE, DH, SIGN, T, ID, CERT, CHASH, V, SP, RAND, ERR = range(1, 13)
-KEY_DATA = 20
+KEY_DATA, GENERAL_EXT = 20, 21
 # Data types (RFC 3830 table 6.1.a, RFC 4650 4.1, RFC 4738 3.9.1).
 PSK, PSK_VER, PK, PK_VER, DH_INIT, DH_RESP, ERROR = range(7)
 DHHMAC_INIT, DHHMAC_RESP, RSA_R_I, RSA_R_R = range(7, 11)
@@ -39,6 +39,11 @@ def chained(payloads: list[Payload]) -> bytes:
         following = payloads[at + 1][0] if at + 1 < len(payloads) else 0
         out += octets if number == SIGN else bytes([following]) + octets
     return out
+
+
+def new_csb_id(csb_id: int) -> Payload:
+    """General Extension of type CSB_ID (RFC 4738 3.9.3)."""
+    return GENERAL_EXT, struct.pack(">BHI", 4, 4, csb_id)
 
 
 def message(data_type: int, payloads: list[Payload], *, v: int = 1) -> bytes:
@@ -74,9 +79,10 @@ class Keys:
 
     inkey: bytes
     nonce: bytes = NONCE
+    csb_id: int = CSB_ID
 
     def derive(self, constant: str, length: int) -> bytes:
-        label = bytes.fromhex(constant) + b"\xff" + struct.pack(">I", CSB_ID) + self.nonce
+        label = bytes.fromhex(constant) + b"\xff" + struct.pack(">I", self.csb_id) + self.nonce
         out = bytes(length)
         for at in range(0, len(self.inkey), 32):
             s, a, stream = self.inkey[at : at + 32], label, b""
@@ -97,7 +103,7 @@ class Keys:
             iv = self.derive("29b88916", 8).hex()
             return run([need("openssl"), "enc", "-id-aes128-wrap", "-K", key, "-iv", iv], clear)
         salt = int.from_bytes(self.derive("29b88916", 14))
-        counter = salt ^ int.from_bytes(b"\0\0" + struct.pack(">I", CSB_ID) + STAMP)
+        counter = salt ^ int.from_bytes(b"\0\0" + struct.pack(">I", self.csb_id) + STAMP)
         iv = (counter << 16).to_bytes(16).hex()
         return run([need("openssl"), "enc", "-aes-128-ctr", "-K", key, "-iv", iv], clear)
 

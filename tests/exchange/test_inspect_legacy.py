@@ -110,10 +110,25 @@ def rsa_r_init(alice: Party) -> bytes:
     return alice.signed(rfc.RSA_R_I, [rfc.t, rfc.rand, alice.cert, ids[1], rfc.policy])
 
 
+OTHER_NONCE = bytes(range(0x70, 0x80))
+OTHER_RAND: rfc.Payload = (rfc.RAND, b"\x10" + OTHER_NONCE)
+GROUP_CSB_ID = 0xAABBCCDD
+
+
+def group_answer(alice: Party, bob: Party, *, cache: int = 0) -> bytes:
+    """R_MESSAGE for a group (RFC 4738 3.2): a CSB ID and a RAND of the responder's."""
+    inside = [rfc.identity(RESPONDER), *key_data]
+    kemac = Keys(ENVELOPE, OTHER_NONCE, GROUP_CSB_ID).lone_kemac(inside)
+    payloads = [rfc.new_csb_id(GROUP_CSB_ID), rfc.t, OTHER_RAND, bob.cert, rfc.policy, kemac]
+    envelope = alice.envelope(ENVELOPE, cache=cache)
+    return bob.signed(rfc.RSA_R_R, [*payloads, envelope], behind=BEHIND)
+
+
 NAMES = [
     "PSK", "PSK-long-key", "PSK-AES-KW", "PSK-answer", "PSK-answer-names-nobody", "PSK-update",
     "PSK-error", "PK", "PK-OAEP-PSS", "PK-AES-KW-no-MAC", "PK-answer", "DH", "DH-answer",
     "DHHMAC", "DHHMAC-answer", "DHHMAC-error", "RSA-R", "RSA-R-answer", "RSA-R-own-RAND",
+    "RSA-R-group", "RSA-R-two-RANDs", "RSA-R-group-update",
     "cached-envelope-key", "PK-error",
 ]  # fmt: skip
 
@@ -164,6 +179,19 @@ def make_case(name: str, alice: Party, bob: Party) -> Case:
         raw = bob.signed(rfc.RSA_R_R, payloads, behind=BEHIND)
         return Case(raw, rsa=(a,), init=init, mac=VERIFIED, signature=VERIFIED,
                     envelope=VERIFIED, keys=(TGK,))  # fmt: skip
+    if name == "RSA-R-two-RANDs":  # no group: that of the initial message counts (3.5)
+        payloads = [rfc.t, OTHER_RAND, bob.cert, rfc.policy, kemac, alice.envelope(ENVELOPE)]
+        raw = bob.signed(rfc.RSA_R_R, payloads, behind=BEHIND)
+        return Case(raw, rsa=(a,), init=rsa_r_init(alice), mac=VERIFIED, signature=VERIFIED,
+                    envelope=VERIFIED, keys=(TGK,))  # fmt: skip
+    if name == "RSA-R-group":
+        return Case(group_answer(alice, bob), rsa=(a,), init=rsa_r_init(alice), mac=VERIFIED,
+                    signature=VERIFIED, envelope=VERIFIED, keys=(TGK,))  # fmt: skip
+    if name == "RSA-R-group-update":  # under the cached envelope key, with the inputs of the group
+        keys = Keys(ENVELOPE, OTHER_NONCE, GROUP_CSB_ID)
+        raw = keys.sealed(rfc.PSK, [rfc.t, *ids, (rfc.KEMAC, keys.kemac(key_data))])
+        return Case(raw, rsa=(a,), init=group_answer(alice, bob, cache=1), mac=VERIFIED,
+                    keys=(TGK,))  # fmt: skip
     if name == "PK-error":
         error = (rfc.ERR, b"\x09\0\0")
         raw = Keys(ENVELOPE).sealed(rfc.ERROR, [rfc.t, error, V], behind=BEHIND)
