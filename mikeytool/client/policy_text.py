@@ -56,6 +56,8 @@ def policy_of(
         keys=parse_key_types(key_types or ["tgk"], _lengths(chosen.key_length, suite_lengths)),
         ticket_type=ticket_type,
     )
+    if TicketFlag.K in policy.flags:
+        raise UsageError("--flags: K is for the KMS to set, when it changes what was asked for")
     try:
         policy.check_flags()
     except Refused as error:

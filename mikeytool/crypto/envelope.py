@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.padding import (
@@ -25,21 +26,26 @@ def seal_envelope(public_key: RSAPublicKey, envelope_key: bytes, *, oaep: bool =
     return PKE(data=public_key.encrypt(envelope_key, _padding(oaep)))
 
 
-def unseal_envelope(private_key: RSAPrivateKey, pke: PKE, length: int, *, instead: bytes) -> bytes:
+MAX_KEYS = 8
+"""How many private keys to try on one envelope."""
+
+
+def unseal_envelope(
+    private_keys: Iterable[RSAPrivateKey], pke: PKE, length: int, *, instead: bytes
+) -> bytes:
     """Decrypt the envelope key of `length` octets in a PKE. The message must be verified already.
 
     The cache bits are ignored. The message does not say which padding was used, so both are tried.
-    Never raises: if the padding is broken or the length is wrong, the result is `instead` (`length`
-    fresh random octets) or the result of implicit rejection. The sender then learns only that the
-    MAC of the answer is wrong.
+    Of several keys, at most MAX_KEYS with the size of the PKE are tried, and always all of them.
+    OAEP proves its result; otherwise the first one with the right length is returned, since
+    PKCS#1 v1.5 with the wrong key gives octets of any length. Never raises: if nothing fits, the
+    result is `instead` (`length` fresh random octets) or the result of implicit rejection. The
+    sender then learns only that the MAC of the answer is wrong.
     """
-    for oaep in (True, False):
-        try:
-            found = private_key.decrypt(pke.data, _padding(oaep))
-        except ValueError:
-            continue
-        return found if len(found) == length else instead
-    return instead
+    fitting = (key for key in private_keys if (key.key_size + 7) // 8 == len(pke.data))
+    found = [one for key in islice(fitting, MAX_KEYS) for one in islice(_opened(key, pke), 1)]
+    found.sort(key=lambda one: not one.is_proven)
+    return next((one.key for one in found if len(one.key) == length), instead)
 
 
 class PossibleKey(NamedTuple):
@@ -59,13 +65,15 @@ def possible_keys(private_key: RSAPrivateKey, pke: PKE) -> Iterator[PossibleKey]
     This is for inspecting messages. PKCS#1 v1.5 with implicit rejection returns octets for any
     input. Only a MAC under keys derived from them shows whether they are the key.
     """
+    return (one for one in _opened(private_key, pke) if one.key)
+
+
+def _opened(private_key: RSAPrivateKey, pke: PKE) -> Iterator[PossibleKey]:
     for oaep in (True, False):
         try:
-            found = private_key.decrypt(pke.data, _padding(oaep))
+            yield PossibleKey(private_key.decrypt(pke.data, _padding(oaep)), oaep)
         except ValueError:
             continue
-        if found:
-            yield PossibleKey(found, oaep)
 
 
 def _padding(oaep: bool) -> AsymmetricPadding:

@@ -28,7 +28,6 @@ from mikeytool.exchange.transfer import (
     F,
     TransferInit,
     as_number,
-    check_forked_tgk,
     check_transfer_rands,
     check_usable,
     open_own_kemac,
@@ -111,7 +110,7 @@ def _check_offer(held: HeldTicket, kemac_keys: Sequence[KeyData], policies: Sequ
         "the ticket has no L flag: the initiator must not send keys; request one with --flags=+L",
     )
     check_session_keys(session_keys, policy.prf)
-    check_forked_tgk(policy, held.keys)
+    policy.check_forks(held.keys.keys)
     check_spis(session_keys)
     check_policies(policies, policy.prf)
 

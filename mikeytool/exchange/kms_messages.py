@@ -26,11 +26,12 @@ from mikeytool.exchange.profile import (
 )
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.ticket import TicketKeys, check_spis
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import KEMAC, RANDR, Payload
-from mikeytool.wire.registry import CsIdMapType, DataType, IdRole, RandRole, TicketFlag
+from mikeytool.wire.registry import CsIdMapType, DataType, IdRole, RandRole
 
 
 class KmsExchange(NamedTuple):
@@ -193,12 +194,14 @@ def verified_response(
 
 
 def keys_in_response(
-    init: KmsInit, key: bytes, response: Incoming, flags: TicketFlag
+    init: KmsInit, key: bytes, response: Incoming, policy: TicketPolicy
 ) -> TicketKeys:
-    """Return the keys of a ticket with these flags in a verified response; raises Refused."""
+    """Return the keys of a ticket with this policy in a verified response; raises Refused."""
     kemac = response.only(KEMAC)
     check_encr_alg(response.profile, kemac.encr_alg)
     protection = init.keys(key, response=True)
-    keys = TicketKeys.of(open_kemac(kemac, protection, response.csb_id, response.t), flags)
+    inside = open_kemac(kemac, protection, response.csb_id, response.t)
+    keys = TicketKeys.of(inside, policy.flags)
     check_spis(keys.keys)
+    policy.check_forks(keys.keys)
     return keys

@@ -32,10 +32,12 @@ def create_ticket(
 ) -> HeldTicket:
     """Make a ticket as its initiator (modes 3 and 4); the D flag must be 0.
 
-    `encr_alg` replaces the profile's default. Raises Refused for flags that contradict each other,
-    UsageError for a key under 128 bits.
+    `encr_alg` replaces the profile's default. Raises Refused for flags that contradict each other
+    or the keys and for a ticket type that is not known here, UsageError for a key under 128 bits.
     """
+    policy.check_base_ticket()
     policy.check_flags()
+    policy.check_forks(keys)
     check_key(tpk, "ticket protection key")
     if F.D in policy.flags:
         raise Refused("D says that the KMS made the ticket; this one is made here")

@@ -95,10 +95,11 @@ def rand_length(*keys: bytes) -> int:
 def strength(key: bytes, profile: Profile) -> bytes:
     """Return the part of a pre-shared key or TPK that received RANDs must match in length (12.1).
 
-    These keys come from outside and may be longer than any key of their profile. The tool makes its
+    These keys come from outside, and peers with the 128-bit profile may have a longer key and a
+    RAND of 16 octets, so that only 16 octets count there (interpretation 40). The tool makes its
     own RANDs as long as the whole key.
     """
-    return key[: profile.key_length]
+    return key[:MIN_KEY] if profile is PROFILE_128 else key
 
 
 def check_rands(rands: Iterable[bytes], keys: Iterable[bytes]) -> None:

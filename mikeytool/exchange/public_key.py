@@ -376,18 +376,20 @@ def _only_identity(own: Certificate) -> Identity:
 def open_envelope(env: Environment, verified: VerifiedPk[Init], keys: Sequence[KmsKey]) -> bytes:
     """Return the envelope key of a verified message, with the key length of its profile.
 
-    CHASH selects one of the `keys` of the KMS; without CHASH the first is used. Raises Refused
+    CHASH selects one of the `keys` of the KMS; without CHASH all are tried. Raises Refused
     (Invalid Cert) if CHASH matches none of them, and Refused (Invalid HA) for MD5. Never raises for
     the decrypted content of PKE: a broken PKE gives a random key. That key is drawn every time.
     """
     request = verified.request
-    key = _chosen(keys, request.chash)
+    private_keys = [key.private_key for key in _chosen(keys, request.chash)]
     length = request.incoming.profile.key_length
-    return unseal_envelope(key.private_key, request.pke, length, instead=env.random(length))
+    return unseal_envelope(private_keys, request.pke, length, instead=env.random(length))
 
 
-def _chosen(keys: Sequence[KmsKey], chash: CHASH | None) -> KmsKey:
+def _chosen(keys: Sequence[KmsKey], chash: CHASH | None) -> Sequence[KmsKey]:
     for key in keys:
-        if chash is None or certificate_hash(chash.hash_func, key.certificate) == chash.hash:
-            return key
+        if chash is None:
+            return keys
+        if certificate_hash(chash.hash_func, key.certificate) == chash.hash:
+            return [key]
     raise Refused("CHASH names no certificate of this KMS", ErrorNo.INVALID_CERT)

@@ -149,7 +149,7 @@ def accept_request_resp(
         raise Refused(
             "the ticket is of another strength than was asked for (12.1)", ErrorNo.INVALID_PRF
         )
-    keys = keys_in_response(request, key, incoming, policy.flags)
+    keys = keys_in_response(request, key, incoming, policy)
     return Granted(HeldTicket(ticket, policy, keys), request.policy)
 
 

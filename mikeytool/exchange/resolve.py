@@ -25,8 +25,8 @@ from mikeytool.exchange.kms_messages import (
     verified_response,
 )
 from mikeytool.exchange.profile import Profile, profile_of, rand_length
-from mikeytool.exchange.ticket import BaseTicket, TicketKeys, new_key
-from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.exchange.ticket import BaseTicket, TicketKeys, need_spis, new_key
+from mikeytool.exchange.ticket_policy import TicketPolicy, is_forked
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message, leading_chain
@@ -184,7 +184,13 @@ def resolve_resp_with(
     keys: TicketKeys,
     modifier: Modifier | None,
 ) -> bytes:
-    """Make the RESOLVE_RESP with keys as they are, forked with `modifier` or not (4.2.3.5)."""
+    """Make the RESOLVE_RESP with keys that are forked already if there is a `modifier` (4.2.3.5).
+
+    MPKs without SPIs get some. Raises Refused (Invalid TICKET) if another key has none.
+    """
+    need_spis(keys.keys)
+    if not all(one.spi for one in keys.sub_payloads()):
+        keys = _with_own_spis(env, keys)
     after: list[Payload] = []
     if modifier is not None:
         after = [
@@ -218,7 +224,7 @@ def accept_resolve_resp(
     """
     incoming = verified_response(env, request, key, response)
     policy = policy or TicketPolicy.of(request.ticket)
-    keys = keys_in_response(request, key, incoming, policy.flags)
+    keys = keys_in_response(request, key, incoming, policy)
     modifier = read_modifier(incoming, policy)
     if modifier is not None:
         check_modifier(modifier, keys)
@@ -227,7 +233,7 @@ def accept_resolve_resp(
 
 def check_modifier(modifier: Modifier, keys: TicketKeys) -> None:
     """Refuse a RANDRkms that is shorter than the longest key forked with it (12.1)."""
-    forked = [key.key for key in keys.keys if key.type in (KeyType.TGK, KeyType.TGK_SALT)]
+    forked = [key.key for key in keys.keys if is_forked(key)]
     if keys.mpkr is not None:
         forked.append(keys.mpkr.key)
     longest = max(map(len, forked), default=0)

@@ -23,7 +23,6 @@ from mikeytool.exchange.transfer import (
     TransferInit,
     as_number,
     check_apps,
-    check_forked_tgk,
     check_transfer_rands,
     check_usable,
     check_vi,
@@ -126,7 +125,7 @@ def transfer_resp(
     )
     check_spis(session_keys)
     check_session_keys(session_keys, policy.prf)
-    check_forked_tgk(policy, resolved.keys)
+    policy.check_forks(resolved.keys.keys)
     length = transfer_rand_length(resolved.keys, session_keys)
     randr_r = env.random(length) if F.G in flags else b""
     check_transfer_rands(init.randr_i, randr_r, [mpki, mpk], session_keys)

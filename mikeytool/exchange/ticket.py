@@ -20,7 +20,7 @@ from mikeytool.exchange.profile import (
     rand_length,
     strength,
 )
-from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.exchange.ticket_policy import TicketPolicy, is_forked
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import build_chain, ticket_data
@@ -37,7 +37,6 @@ from mikeytool.wire.registry import (
 from mikeytool.wire.timestamp import Timestamp
 
 _SPI = int(KeyValidity.SPI)
-_TGK_TYPES = (KeyType.TGK, KeyType.TGK_SALT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +81,7 @@ class TicketKeys:
         if mpkr is not None:
             mpkr = _with_key(mpkr, fork_mpkr(prf, mpkr.key, id_data, randr_kms))
         keys = tuple(
-            _with_key(key, fork_tgk(prf, key.key, id_data, randr_kms))
-            if key.type in _TGK_TYPES
-            else key
+            _with_key(key, fork_tgk(prf, key.key, id_data, randr_kms)) if is_forked(key) else key
             for key in self.keys
         )
         return TicketKeys(self.mpki, mpkr, keys)
@@ -133,6 +130,17 @@ def check_spis(keys: Sequence[KeyData]) -> None:
     spis = [spi for key in keys if (spi := key.spi)]
     if len(set(spis)) != len(spis):
         raise Refused("two keys have the same SPI")
+
+
+def need_spis(keys: Sequence[KeyData]) -> None:
+    """Refuse (Invalid TICKET) to hand out keys of which one has no SPI (6.2.1)."""
+    for key in keys:
+        if not key.spi:
+            raise Refused(
+                f"a {KeyType(key.type).label} in the ticket has no SPI, so no crypto session can"
+                " name it (6.2.1); ask whoever made the ticket for another",
+                ErrorNo.INVALID_TICKET,
+            )
 
 
 def make_ticket(
@@ -241,10 +249,17 @@ class BaseTicket:
     def open(self, tpk: bytes) -> TicketKeys:
         """Verify the ticket with its TPK and return its keys, with MPKr not forked.
 
-        Raises as `decrypt` does. MPKi and MPKr keep the SPI of the MPK, because no message refers
-        to it.
+        MPKi and MPKr keep the SPI of the MPK, because no message refers to it. Raises Refused as
+        `decrypt` does, for a RAND that is too short, and for keys that no ticket may have.
         """
-        return self.split(self.decrypt(tpk))
+        inside = self.decrypt(tpk)
+        profile = profile_of(self.policy.prf)
+        try:
+            check_rands([self.rand], [strength(tpk, profile), inside[0].key])
+        except Refused as error:
+            raise Refused(str(error), ErrorNo.INVALID_TICKET) from None
+        self.policy.check_forks(inside)
+        return self.split(inside)
 
     def split(self, inside: Sequence[KeyData]) -> TicketKeys:
         """Derive the ticket's keys from the content of its KEMAC; MPKr is not forked (A.2.2)."""
@@ -279,8 +294,4 @@ class BaseTicket:
                 "the ticket must hold one MPK as long as its profile, before all other keys",
                 ErrorNo.INVALID_TICKET,
             )
-        try:
-            check_rands([self.rand], [strength(tpk, profile), mpks[0].key])
-        except Refused as error:
-            raise Refused(str(error), ErrorNo.INVALID_TICKET) from None
         return inside

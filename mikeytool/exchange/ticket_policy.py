@@ -81,8 +81,8 @@ class TicketPolicy:
         )
 
     def tp(self) -> TP:
-        """Return the policy as a TP payload, including what it asks for."""
-        return TP(**self._fields(self.keys))
+        """Return the policy as a TP payload, including what it asks for. K is 0 there (6.10)."""
+        return TP(**replace(self, flags=self.flags & ~F.K)._fields(self.keys))
 
     def ticket(self, ticket_data: bytes) -> TICKET:
         """Return the policy as granted, in a TICKET payload without Initiator Data."""
@@ -129,6 +129,17 @@ class TicketPolicy:
                     f"the flags {self.flags.letters} contradict each other: {text} (RFC 6043 6.10)",
                     ErrorNo.INVALID_TPPAR,
                 )
+
+    def check_forks(self, keys: Iterable[KeyData]) -> None:
+        """Refuse a TGK in a ticket that has the I flag and no F flag (6.10).
+
+        `keys` are those in the ticket. Only an answer can carry the modifier that forked them.
+        """
+        if F.I in self.flags and F.F not in self.flags and any(map(is_forked, keys)):
+            raise Refused(
+                "a ticket with a TGK and the I flag needs the F flag (RFC 6043 6.10)",
+                ErrorNo.INVALID_TPPAR,
+            )
 
     def check_base_ticket(self) -> None:
         """Raise Refused (Invalid TICKET) for a Ticket Type other than the base ticket."""
@@ -190,6 +201,11 @@ def flag_faults(flags: TicketFlag) -> Iterable[tuple[bool, str]]:
         yield bits & given == given and not bits & needed, text
 
 
+def is_forked(key: KeyData) -> bool:
+    """Whether key forking changes a key in a ticket: a TGK, and no other session key (5.1.1)."""
+    return key.type in (KeyType.TGK, KeyType.TGK_SALT)
+
+
 def wanted_key(kind: KeyType, length: int, salt_length: int, spi: bytes | None = None) -> KeyData:
     """Return the form in which a TP asks for a key: type and length, all zero (RFC 6043 6.10)."""
     return KeyData(
@@ -201,17 +217,21 @@ def wanted_key(kind: KeyType, length: int, salt_length: int, spi: bytes | None =
     )
 
 
+_ROLES = (IdRole.KMS, IdRole.INITIATOR, IdRole.APPLICATION, IdRole.RESPONDER)
+_TIMES = (TsRole.START, TsRole.END, TsRole.REKEY)
+
+
 def _sorted(
     inside: list[Payload],
 ) -> tuple[dict[int, list[Identity]], dict[int, Timestamp], list[KEMAC]]:
-    """Return identities by role, times by role, and KEMACs."""
+    """Return identities by role, times by role, and KEMACs; others are ignored (6.10)."""
     ids: dict[int, list[Identity]] = {}
     times: dict[int, Timestamp] = {}
     kemacs: list[KEMAC] = []
     for payload in inside:
-        if isinstance(payload, IDR):
+        if isinstance(payload, IDR) and payload.id_role in _ROLES:
             ids.setdefault(payload.id_role, []).append(identity_of(payload))
-        elif isinstance(payload, TR):
+        elif isinstance(payload, TR) and payload.ts_role in _TIMES:
             _check_time(payload, times)
             times[payload.ts_role] = Timestamp.of(payload)
         elif isinstance(payload, KEMAC):

@@ -186,16 +186,6 @@ def check_apps(policy: TicketPolicy, apps: Sequence[Identity]) -> None:
         )
 
 
-def check_forked_tgk(policy: TicketPolicy, keys: TicketKeys) -> None:
-    """Refuse a forked TGK without an answer: only an answer could carry the modifier (6.10)."""
-    forks = F.I in policy.flags and any(
-        key.type in (KeyType.TGK, KeyType.TGK_SALT) for key in keys.keys
-    )
-    refuse_unless(
-        not forks or F.F in policy.flags, "a ticket with a TGK and the I flag needs the F flag"
-    )
-
-
 def check_vi(init: TransferInit) -> None:
     """With key forking, refuse a ticket if its Vi is not the V of the message (4.2.3.6)."""
     if F.I not in init.policy.flags:

@@ -42,6 +42,15 @@ def check_foreign(store: Store, identity: Identity) -> None:
         raise Refused(f"{identity} is an identity that a user here may act as, and must ask here")
 
 
+def is_ours(store: Store, identity: Identity) -> bool:
+    """Whether an identity is one for which no other KMS speaks, as `check_foreign` decides."""
+    try:
+        check_foreign(store, identity)
+    except Refused:
+        return True
+    return False
+
+
 def check_speaks_for(store: Store, peer: Peer, identity: Identity) -> None:
     """Refuse an identity that matches none of the other KMS's patterns."""
     if not peer.patterns:

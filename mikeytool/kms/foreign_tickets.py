@@ -15,7 +15,7 @@ from mikeytool.exchange.resolve import (
 )
 from mikeytool.exchange.ticket import BaseTicket
 from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.kms.authorization import check_speaks_for
+from mikeytool.kms.authorization import check_speaks_for, is_ours
 from mikeytool.kms.store.records import Handled, Peer
 from mikeytool.kms.store.slots import peer_request
 from mikeytool.kms.store.store import Store
@@ -39,15 +39,23 @@ class PeerUnreachable(Refused, Unreachable):
 
 
 def is_foreign(store: Store, ticket: BaseTicket) -> bool:
-    """Whether a ticket is for another KMS.
+    """Whether a ticket is for another KMS, and must not be tried with a key of this one.
 
-    A ticket is foreign if it names another KMS. If it names none, it is foreign if its key is
-    unknown here and this KMS knows other KMSs.
+    A ticket is foreign if it names another KMS. If it names none, its key and its initiator tell:
+    the key may have the name of another KMS, and the initiator may be one for whom another KMS
+    speaks, or nobody who is known here. Two KMSs may use the same name for a key.
     """
-    kms = ticket.policy.kms
+    kms, initiator, name = ticket.policy.kms, ticket.policy.initiator, ticket.tpk_id
     if kms is not None:
         return kms != store.identity
-    return store.tpk(ticket.tpk_id) is None and bool(store.peers())
+    if initiator is not None and is_ours(store, initiator):
+        return False
+    if name is not None and store.peer(name) is not None:
+        return True
+    if initiator is not None and any(peer.closeness(initiator) for peer in store.peers()):
+        return True
+    known = name is not None and store.tpk(name) is not None
+    return not known and (initiator is not None or bool(store.peers()))
 
 
 class Forwarder:
@@ -69,22 +77,21 @@ class Forwarder:
     def resolve(
         self,
         request: ResolveInit,
-        ticket_policy: TicketPolicy,
+        ticket: BaseTicket,
         acting: Identity,
         path: tuple[Identity, ...],
         key: bytes,
     ) -> bytes:
         """Return the RESOLVE_RESP for the responder, protected with `key`.
 
-        `ticket_policy` is the policy in the ticket. `path` lists the KMSs that the request came
-        through. Raises Refused if no KMS resolves the ticket, and PeerUnreachable if no KMS could
-        be reached.
+        `path` lists the KMSs that the request came through. Raises Refused if no KMS resolves the
+        ticket, and PeerUnreachable if no KMS could be reached.
         """
         passed = (*path, self._store.identity)
         failed: Refused | None = None
-        for peer in self._candidates(ticket_policy, passed):
+        for peer in self._candidates(ticket, passed):
             try:
-                resolved = self._ask(peer, request, ticket_policy, acting, passed)
+                resolved = self._ask(peer, request, ticket.policy, acting, passed)
             except (StateError, Unreachable) as error:
                 failed = failed or PeerUnreachable(f"the KMS {peer.identity}: {error}")
             except (Refused, WireError) as error:
@@ -95,16 +102,17 @@ class Forwarder:
                 return resolve_resp_with(self._env, request, key, kms, keys, resolved.modifier)
         raise failed or Refused("no other KMS is left to ask", ErrorNo.INVALID_TICKET)
 
-    def _candidates(self, ticket_policy: TicketPolicy, passed: tuple[Identity, ...]) -> list[Peer]:
+    def _candidates(self, ticket: BaseTicket, passed: tuple[Identity, ...]) -> list[Peer]:
         """Return the KMSs to ask. Raises Refused if there are none, or after too many hops."""
         if len(set(passed)) != len(passed) or len(passed) > MAX_HOPS:
             raise Refused(
                 f"the request has been through {' and '.join(map(str, passed[:-1]))} already",
                 ErrorNo.INVALID_TICKET,
             )
-        initiator = ticket_policy.initiator
+        kms, initiator = ticket.policy.kms, ticket.policy.initiator
         assert initiator is not None  # noqa: S101 - no other ticket is handed on
-        named = None if ticket_policy.kms is None else self._store.peer(ticket_policy.kms)
+        name = kms or ticket.tpk_id
+        named = None if name is None else self._store.peer(name)
         if named is not None:
             check_speaks_for(self._store, named, initiator)
             return [named] if named.identity not in passed else []
@@ -115,9 +123,10 @@ class Forwarder:
         most = MAX_ASKED if len(passed) == 1 else 1
         candidates = [peer for peer in closest[:most] if peer.closeness(initiator)]
         if not candidates:
+            unknown = "names no KMS" if kms is None else f"is to be resolved by the KMS {kms}"
             raise Refused(
-                f"the ticket of {initiator} is to be resolved by the KMS {ticket_policy.kms}, which"
-                f" is unknown here, and no other speaks for {initiator}; see `kms peer add`",
+                f"the ticket of {initiator} is not of this KMS: it {unknown}, and none that is"
+                f" known here resolves it or speaks for {initiator}; see `kms peer add`",
                 ErrorNo.INVALID_TICKET,
             )
         return candidates

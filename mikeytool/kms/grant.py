@@ -12,7 +12,7 @@ from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.session import DEFAULT_SALT_LENGTH, MAX_SALT, check_session_keys
 from mikeytool.exchange.ticket import new_key
-from mikeytool.exchange.ticket_policy import TicketPolicy, wanted_key
+from mikeytool.exchange.ticket_policy import TicketPolicy, is_forked, wanted_key
 from mikeytool.kms.kms_policy import KEY_TYPES, KmsPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
@@ -122,7 +122,7 @@ def repaired(flags: TicketFlag, keys: Sequence[KeyData], *, shared: bool = False
             "neither G nor H is set: no RAND would go into the keys", ErrorNo.INVALID_TPPAR
         )
     flags |= F.D if shared and F.I not in flags else F.D | F.E
-    forks_tgk = F.I in flags and any(key.type in (KeyType.TGK, KeyType.TGK_SALT) for key in keys)
+    forks_tgk = F.I in flags and any(map(is_forked, keys))
     if F.G in flags or F.M in flags or forks_tgk:
         flags |= F.F
     return flags

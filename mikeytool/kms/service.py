@@ -408,7 +408,7 @@ class _AuthenticatedMessage:
         try:
             forwarder = Forwarder(self.store, self.env, handle, self.deadline)
             sender = self.sender
-            answer = forwarder.resolve(request, base.policy, sender.acting, sender.path, key)
+            answer = forwarder.resolve(request, base, sender.acting, sender.path, key)
         except Refused as error:
             refusal = error
         with self.store.exchange() as exchange:

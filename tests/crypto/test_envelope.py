@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from mikeytool.crypto.envelope import seal_envelope, unseal_envelope
+from mikeytool.crypto.envelope import MAX_KEYS, seal_envelope, unseal_envelope
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import PKE
 from tests.crypto.test_signature import loaded
@@ -23,7 +24,7 @@ each_padding = pytest.mark.parametrize("oaep", [False, True], ids=["PKCS1-v1_5",
 
 
 def unsealed(data: bytes, length: int = 16, *, c: int = 0) -> bytes:
-    return unseal_envelope(KEY, PKE(data=data, c=c), length, instead=INSTEAD[:length])
+    return unseal_envelope([KEY], PKE(data=data, c=c), length, instead=INSTEAD[:length])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['prf']}-oaep-{case['oaep']}")
@@ -33,7 +34,7 @@ def test_known_envelopes(case: dict[str, Any]) -> None:
     assert pke.c == 0
     key = bytes.fromhex(case["envelope_key"])
     private_key = loaded(case["kms_private_key"])
-    found = unseal_envelope(private_key, pke, len(key), instead=INSTEAD[: len(key)])
+    found = unseal_envelope([private_key], pke, len(key), instead=INSTEAD[: len(key)])
     assert found == key
 
 
@@ -52,6 +53,30 @@ def peer(pem: Path, what: str, oaep: bool, data: bytes) -> bytes:
     pem.write_text(PEM)
     mode = f"rsa_padding_mode:{'oaep' if oaep else 'pkcs1'}"
     return run([need("openssl"), "pkeyutl", what, "-inkey", str(pem), "-pkeyopt", mode], data)
+
+
+@each_padding
+@pytest.mark.parametrize("length", [16, 32])
+def test_one_of_several_keys_opens(oaep: bool, length: int) -> None:
+    """Whichever it is; keys of another size are not tried."""
+    others = [generate_private_key(65537, bits) for bits in (2048, 3072)]
+    for at in range(3):
+        keys = [*others[:at], KEY, *others[at:]]
+        # The wrong key may give octets of that length by chance: 1 of 245 times.
+        good = 0
+        for number in range(4):
+            key = bytes([number] * length)
+            pke = seal_envelope(KEY.public_key(), key, oaep=oaep)
+            good += unseal_envelope(keys, pke, length, instead=INSTEAD[:length]) == key
+        assert good == 4 if oaep or not at else good >= 3
+
+
+def test_no_more_keys_are_tried_than_that() -> None:
+    pke = seal_envelope(KEY.public_key(), bytes(16), oaep=True)
+    other = generate_private_key(65537, 2048)
+    keys = [other] * (MAX_KEYS - 1)
+    assert unseal_envelope([*keys, KEY], pke, 16, instead=INSTEAD[:16]) == bytes(16)
+    assert unseal_envelope([other, *keys, KEY], pke, 16, instead=INSTEAD[:16]) != bytes(16)
 
 
 @each_padding

@@ -134,7 +134,7 @@ class KmsKeys(StoredPolicy):
     # --- key pairs ------------------------------------------------------------------------
 
     def add_key(self, private_key: RSAPrivateKey, certificate: Certificate) -> None:
-        """Add a key pair of the KMS. The first one is used for messages without CHASH.
+        """Add a key pair of the KMS. All are tried for messages without CHASH.
 
         Raises UsageError if the certificate belongs to another key or another KMS, Refused if the
         key is weak, and StateError if the key pair exists already.
