@@ -25,9 +25,7 @@ MAX_BOUNDARIES = 256
 _LONGEST_PARAMETERS = 1024
 
 _MULTIPART = re.compile(rb"(?i)multipart/")
-_LONG_TYPE = re.compile(
-    rb"(?im)^content-type[ \t]*:(?:[^\r\n]|\r?\n[ \t]){%d}" % _LONGEST_PARAMETERS
-)
+_LONG_TYPE = rb"(?im)^content-type[ \t]*:(?:[^\r\n]|\r?\n[ \t]){%d}" % _LONGEST_PARAMETERS
 
 
 class Part(NamedTuple):
@@ -63,7 +61,7 @@ def _parts(declared: str, body: bytes) -> Iterator[Part]:
     # Bodies that the library would take long to read.
     if whole.count(b"\n--") > MAX_BOUNDARIES or len(_MULTIPART.findall(whole)) > MAX_MULTIPARTS:
         raise WireError("the multipart body has too many parts; not read")
-    if _LONG_TYPE.search(whole):
+    if re.search(_LONG_TYPE, whole):
         raise WireError("the multipart body has a part with too long a Content-Type; not read")
     # Imported here because most captures have no such bodies.
     from email.parser import BytesParser

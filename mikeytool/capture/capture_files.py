@@ -7,21 +7,36 @@ with path.open("rb") as file:
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from mikeytool.capture import gzip_files, pcap, pcapng, rtpdump
-from mikeytool.capture.record import READ_SIZE, Capture
 from mikeytool.wire.errors import WireError
+
+# The readers are imported when a file needs one: most inputs of `decode` are no captures.
+if TYPE_CHECKING:
+    from mikeytool.capture.record import Capture
 
 HEAD = 64
 """How many octets from the beginning of a file identify its kind."""
+_GZIP = b"\x1f\x8b\x08"
+_READERS = {
+    b"\xa1\xb2\xc3\xd4": ("pcap", "Pcap"),
+    b"\xd4\xc3\xb2\xa1": ("pcap", "Pcap"),
+    b"\xa1\xb2\x3c\x4d": ("pcap", "Pcap"),
+    b"\x4d\x3c\xb2\xa1": ("pcap", "Pcap"),
+    b"\x0a\x0d\x0d\x0a": ("pcapng", "Pcapng"),
+    b"#!rtpplay1.0 ": ("rtpdump", "Rtpdump"),
+}
+"""The module and the class that read a file with these first octets."""
 
 
 def is_capture(head: bytes) -> bool:
     """Whether a file with these first octets (HEAD of them are enough) is a capture."""
-    if head.startswith(gzip_files.MAGIC):
-        head = gzip_files.beginning(head, HEAD)
-    return _kind(head) is not None
+    if head.startswith(_GZIP):
+        from mikeytool.capture.gzip_files import beginning
+
+        head = beginning(head, HEAD)
+    return _reader(head) is not None
 
 
 def open_capture(file: BinaryIO) -> Capture:
@@ -31,13 +46,15 @@ def open_capture(file: BinaryIO) -> Capture:
     header.
     """
     head, file = read_head(file)
-    kind = _kind(head)
-    if kind is None:
+    reader = _reader(head)
+    if reader is None:
         raise WireError(
             "this is no capture file; pcap, pcapng and rtpdump are read",
             payload="capture file",
             offset=0,
         )
+    module, name = reader
+    kind: type[Capture] = getattr(import_module(f"mikeytool.capture.{module}"), name)
     return kind(file)
 
 
@@ -47,10 +64,14 @@ def read_head(file: BinaryIO) -> tuple[bytes, BinaryIO]:
     For a gzipped file, both the octets and the returned file have the unpacked content.
     """
     head = _read(file)
-    if not head.startswith(gzip_files.MAGIC):
+    if not head.startswith(_GZIP):
+        from mikeytool.capture.record import READ_SIZE
+
         return head, io.BufferedReader(_Rejoined(head, file), READ_SIZE)
+    from mikeytool.capture.gzip_files import Unpacked
+
     # Not buffered, so that the octets before a fault are delivered before the fault is raised.
-    unpacked = cast(BinaryIO, gzip_files.Unpacked(cast(BinaryIO, _Rejoined(head, file))))
+    unpacked = cast(BinaryIO, Unpacked(cast(BinaryIO, _Rejoined(head, file))))
     head = _read(unpacked)
     return head, cast(BinaryIO, _Rejoined(head, unpacked))
 
@@ -62,14 +83,8 @@ def _read(file: BinaryIO) -> bytes:
     return head
 
 
-def _kind(head: bytes) -> type[Capture] | None:
-    if head.startswith(pcap.MAGIC):
-        return pcap.Pcap
-    if head.startswith(pcapng.MAGIC):
-        return pcapng.Pcapng
-    if head.startswith(rtpdump.MAGIC):
-        return rtpdump.Rtpdump
-    return None
+def _reader(head: bytes) -> tuple[str, str] | None:
+    return next((reader for magic, reader in _READERS.items() if head.startswith(magic)), None)
 
 
 class _Rejoined(io.RawIOBase):

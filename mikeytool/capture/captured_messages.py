@@ -138,8 +138,8 @@ class _Reader:
             if isinstance(carrier, WireError):
                 raise carrier
             self._note_request(carrier, signal.flow)
-            head = replace(carrier, body=b"")
-            seen = signal._replace(carrier=head)
+            head = carrier.with_body(b"")
+            seen = Signal(head, signal.moment, signal.flow, signal.transport)
             size = _FACTS + sum(len(one) for values in head.fields.values() for one in values)
             for content, level, _ in messages_in(carrier):
                 self._found.append(CapturedMessage(content, head, seen, level))

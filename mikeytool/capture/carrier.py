@@ -61,6 +61,10 @@ class Carrier:
         values = self.fields.get(name)
         return values[0] if values else ""
 
+    def with_body(self, body: bytes) -> Carrier:
+        """The same message with another body."""
+        return Carrier(self.protocol, self.method, self.status, self.target, self.fields, body)
+
     @property
     def content_length(self) -> int | None:
         """The length of the body according to its header field; None without a number in it."""
@@ -94,7 +98,10 @@ def read_head(data: bytes) -> Carrier | None:
 def read_fields(data: bytes, names: Set[str]) -> dict[str, list[str]]:
     """Read the header fields of these names, with folded lines joined (RFC 3261 7.3.1)."""
     fields: dict[str, list[str]] = {}
-    for line in _FOLD.sub(" ", data.decode("utf-8", "replace")).split("\n"):
+    text = data.decode("utf-8", "replace")
+    if "\n " in text or "\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    for line in text.split("\n"):
         name, colon, value = line.partition(":")
         name = name.strip().lower()
         name = _COMPACT.get(name, name)

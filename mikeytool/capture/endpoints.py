@@ -9,6 +9,7 @@ An end is one side of a flow: address, port, and the channel if there is one.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 _CHANNEL = b"$"
@@ -55,6 +56,7 @@ def without_channel(flow: bytes) -> bytes:
     return flow[:-2] if has_channel(flow) else flow
 
 
+@lru_cache(4096)
 def endpoint(end: bytes) -> str:
     """Write an end as text, `192.0.2.1:5004`, `[2001:db8::1]:554 channel 0`."""
     if len(end) in (8, 20):

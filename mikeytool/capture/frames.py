@@ -33,7 +33,14 @@ from mikeytool.capture.encapsulations import (
 from mikeytool.capture.endpoints import destination_of, endpoint, source_of
 from mikeytool.capture.exported_pdu import read_exported_pdu
 from mikeytool.capture.layers import Layer, checksum, enclose, fix_ipv4, fix_ipv6, fix_tcp, fix_udp
-from mikeytool.capture.link_types import ETHERNET, EXPORTED_PDU, LINK_TYPES, unread_link
+from mikeytool.capture.link_types import (
+    ETHERNET,
+    EXPORTED_PDU,
+    LINK_TYPES,
+    LINUX_COOKED,
+    RAW,
+    unread_link,
+)
 from mikeytool.wire.errors import WireError
 
 TCP = 6
@@ -41,6 +48,8 @@ UDP = 17
 
 NO_HEADER = -1
 """Used instead of an offset for a datagram without IP and UDP headers, an exported PDU."""
+PLAIN_HEADERS = {ETHERNET: 14, LINUX_COOKED: 16, RAW: 0}
+"""The octets before the IP header, by link type, where the last two (if any) say what follows."""
 MAX_LAYERS = 16
 """The most headers read in a frame, down to the innermost datagram."""
 
@@ -108,13 +117,15 @@ def find_datagram(link: int, raw: bytes, start: int, end: int) -> Datagram | Fra
 
     `link` is the LINKTYPE number of the frame.
     """
-    # The most common frames: Ethernet, with a tag or none, IPv4 without options, UDP, in one piece.
-    if link == ETHERNET and end - start >= 42:
-        network = start + 14
-        if raw[start + 12] == 0x81 and raw[start + 13] == 0:
-            network += 4
+    # The most common frames: IPv4 without options, UDP, in one piece, behind a plain header.
+    header = PLAIN_HEADERS.get(link)
+    if header is not None and end - start >= header + 28:
+        network = start + header
+        if link == ETHERNET and raw[start + 12] == 0x81 and raw[start + 13] == 0:
+            network += 4  # a tag
         if (
-            raw[network - 2 : network + 1] == b"\x08\x00\x45"
+            raw[network] == 0x45
+            and (link == RAW or raw[network - 2 : network] == b"\x08\x00")
             and raw[network + 9] == UDP
             and not (raw[network + 6] & 0x3F or raw[network + 7])
             and network + 28 < end

@@ -8,7 +8,6 @@ from typing import Any, BinaryIO
 
 from mikeytool.wire.errors import WireError
 
-MAGIC = b"\x1f\x8b\x08"
 _GZIP = 31  # for zlib: a gzip header and the largest window
 _READ = 1 << 16
 _FREE = 1 << 26

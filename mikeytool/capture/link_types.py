@@ -22,7 +22,7 @@ from mikeytool.capture.encapsulations import (
 from mikeytool.capture.layers import Layer, fix_netlink
 from mikeytool.capture.wlan import ieee_802_11, prism, radiotap
 
-ETHERNET, RAW = 1, 101
+ETHERNET, RAW, LINUX_COOKED = 1, 101, 113
 EXPORTED_PDU = 252
 _u16 = struct.Struct("!H").unpack_from
 _802_2 = 4  # in Linux cooked captures
@@ -108,7 +108,7 @@ LINK_TYPES: dict[int, Step] = {
     104: _cisco_hdlc,
     105: ieee_802_11,
     108: _loopback,
-    113: _cooked(14, 16),
+    LINUX_COOKED: _cooked(14, 16),
     119: prism,
     127: radiotap,
     163: prism,

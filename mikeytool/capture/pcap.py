@@ -24,7 +24,6 @@ _MAGIC = {
     b"\xa1\xb2\x3c\x4d": (">", 1),
     b"\x4d\x3c\xb2\xa1": ("<", 1),
 }
-MAGIC = tuple(_MAGIC)
 
 
 class Pcap(Capture):

@@ -17,7 +17,6 @@ from typing import BinaryIO
 from mikeytool.capture.record import BARE_PACKET, Capture, Record, make_record
 from mikeytool.wire.errors import WireError
 
-MAGIC = b"#!rtpplay1.0 "
 _FIRST_LINE = re.compile(rb"#!rtpplay1\.0 ([0-9A-Za-z.:-]{1,255})/([0-9]{1,5})\n")
 _LONGEST_LINE = 300
 _HEADER = struct.Struct("!IIIHH")

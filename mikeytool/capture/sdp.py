@@ -116,6 +116,8 @@ def _medium(line: str, number: int, session: Section) -> Section:
 
 def _take(section: Section, line: str) -> None:
     """Read a line of a section."""
+    if line[:2] not in ("a=", "c="):
+        return
     if (spec := read_attribute(line)) is not None:
         section.specs.append(spec)
     elif match := _CRYPTO.match(line):

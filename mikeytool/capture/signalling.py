@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -196,4 +195,4 @@ def _read_text(data: bytes) -> Carrier | None:
     head, body = (data[: end.end()], data[end.end() :]) if end else (data, b"")
     carrier = read_head(head)
     # RFC 3261 18.3: without a length the body is the rest of the datagram.
-    return None if carrier is None else replace(carrier, body=body[: carrier.content_length])
+    return None if carrier is None else carrier.with_body(body[: carrier.content_length])

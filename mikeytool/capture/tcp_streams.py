@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Generator
-from dataclasses import replace
 
 from mikeytool.capture.body import MAX_BODY
 from mikeytool.capture.carrier import END_OF_HEAD, MAX_HEAD, START, Carrier, read_head
@@ -94,7 +93,7 @@ class TextStream(StreamReader):
             if (carrier := read_head(head)) is not None:
                 self._last = carrier.protocol
                 body = yield from self._body(carrier)
-                self._emit(replace(carrier, body=body), self._moment)
+                self._emit(carrier.with_body(body), self._moment)
 
     def _at_media(self) -> Generator[None, None, bool]:
         """Whether media interleaved with RTSP comes next (RFC 2326 10.12).

@@ -19,7 +19,6 @@ from typing import Literal, NamedTuple
 
 from mikeytool.capture.encoding import begins_message, is_wrapped, read_text
 from mikeytool.capture.keymgmt import Spec, message_of, read_attribute, read_header
-from mikeytool.capture.sdp import SESSION_LEVEL, media_level
 from mikeytool.wire.errors import WireError
 
 Format = Literal["b64", "hex", "raw", "sdp"]
@@ -220,6 +219,9 @@ class _Reader:
 
     def _note_signalling(self, line: _Line) -> None:
         """Follow the place in the SDP, for the level of the next message."""
+        # Imported here: most texts are only messages.
+        from mikeytool.capture.sdp import SESSION_LEVEL, media_level
+
         text = line.parts[0].strip()
         if self._lines:
             self._bad(line.number, "SDP, SIP or RTSP without MIKEY; leave out --lines")

@@ -21,6 +21,7 @@ from mikeytool.cli.options.opening import (
     read_identities,
     read_init,
 )
+from mikeytool.cli.render.guarded_streams import print_json
 from mikeytool.exchange.inspect_description import Inspector
 from mikeytool.wire.describe import schema
 from mikeytool.wire.errors import MikeyError, UsageError, WireError
@@ -123,13 +124,13 @@ def _decode_one(item: Item, inspector: Inspector, show: Show, *, at: int, many: 
         message = Message.read(item.content)
     except MikeyError as error:
         if show is _show_json:
-            print(json.dumps({"error": str(error), **_facts(item)}))
+            print_json(json.dumps({"error": str(error), **_facts(item)}))
         complain(f"{where}{error}")
         return exit_code(error)
     text, failed = inspector.text(message) if show is _show_json else None, False
     if text is not None:
-        facts = json.dumps(_facts(item))[1:-1]
-        sys.stdout.write(f"{{{text}{', ' if facts else ''}{facts}}}\n")
+        facts = json.dumps(_facts(item))[1:-1] if item.captured else ""
+        print_json(f"{{{text}{', ' if facts else ''}{facts}}}")
     else:
         described: Json = {}
         if show is not _show_dump or not inspector.is_plain(message):
@@ -212,7 +213,7 @@ def _overview(
 
 
 def _show_json(_message: Message, described: Json, _where: str | None, _first: bool) -> None:
-    print(json.dumps(described))
+    print_json(json.dumps(described))
 
 
 def _show_tree(_message: Message, described: Json, where: str | None, first: bool) -> None:

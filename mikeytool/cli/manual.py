@@ -34,7 +34,7 @@ def manual(topic: str | None) -> None:
         # Imported here: a pipe needs no rich.
         from rich.markdown import Markdown
 
-        from mikeytool.cli.render.tree import console
+        from mikeytool.cli.render.console import console
 
         console().print(Markdown(pages[topic]))
     else:

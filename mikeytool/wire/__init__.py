@@ -106,6 +106,8 @@ if TYPE_CHECKING:
     from mikeytool.wire.sakke import SAKKE as SAKKE
     from mikeytool.wire.srtp_policy import SrtpPolicy as SrtpPolicy
     from mikeytool.wire.srtp_policy import srtp_defaults as srtp_defaults
+    from mikeytool.wire.text_tree import Branch as Branch
+    from mikeytool.wire.text_tree import message_tree as message_tree
     from mikeytool.wire.timestamp import Timestamp as Timestamp
 
 __getattr__, __dir__, __all__ = face(
@@ -145,6 +147,10 @@ __getattr__, __dir__, __all__ = face(
             "leading_chain",
             "nested",
             "ticket_data",
+        ),
+        "text_tree": (
+            "Branch",
+            "message_tree",
         ),
         "message_types": (
             "answers",

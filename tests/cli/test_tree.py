@@ -7,10 +7,11 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from mikeytool.cli.render import tree
 from mikeytool.cli.render.dump import show_dump
+from mikeytool.cli.render.tree import show_tree
 from mikeytool.wire.describe import describe
 from mikeytool.wire.message import Message
+from mikeytool.wire.text_tree import message_tree
 from tests.wire.samples import SAMPLES
 
 HEADER = "01 00 {} 00 00000001 00 01"
@@ -18,8 +19,8 @@ HEADER = "01 00 {} 00 00000001 00 01"
 
 def lines(octets: str) -> list[str]:
     """The lines of the tree of a message, without their guides."""
-    drawn = tree._plain_lines(tree.message_tree(describe(Message.read(bytes.fromhex(octets)))))
-    return [line.lstrip("├└│─ ") for line in drawn]
+    drawn = message_tree(describe(Message.read(bytes.fromhex(octets))))
+    return [line.lstrip("├└│─ ") for line in drawn.lines()]
 
 
 @pytest.mark.parametrize(
@@ -81,13 +82,13 @@ def test_a_pipe_gets_what_a_terminal_without_colour_gets(
 
     def print_all() -> str:
         for one in messages:
-            tree.show_tree(describe(one))
+            show_tree(describe(one))
             show_dump(one)
         return capsys.readouterr().out
 
     with monkeypatch.context() as patched:
         patched.setattr(Console, "print", None)
         plain = print_all()
-    monkeypatch.setattr("mikeytool.cli.render.tree.is_plain", lambda out: False)
-    monkeypatch.setattr("mikeytool.cli.render.dump.is_plain", lambda out: False)
+    monkeypatch.setattr("mikeytool.cli.render.tree.is_plain", lambda: False)
+    monkeypatch.setattr("mikeytool.cli.render.dump.is_plain", lambda: False)
     assert print_all() == plain

@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 import click
 
-from mikeytool.client.key_text import parse_key
-from mikeytool.storage.terminal import read_secret
 from mikeytool.wire.registry import EncrAlg
 
 KeyFormat = Literal["hex", "b64", "raw"]
@@ -31,6 +29,9 @@ class Key(click.ParamType):  # type: ignore[type-arg] # generic only in newer re
         if isinstance(value, bytes):
             return value
         what = f"--{param.name.replace('_', '-')}" if param and param.name else ""
+        # Imported here, as below: most commands are given no keys.
+        from mikeytool.client.key_text import parse_key
+
         return parse_key(value, what, takes_base64=self._takes_base64)
 
 
@@ -46,6 +47,9 @@ def need_key(key: bytes | None, what: str) -> bytes:
     """Give the key, or else what is typed on the terminal; raises UsageError without one."""
     if key is not None:
         return key
+    from mikeytool.client.key_text import parse_key
+    from mikeytool.storage.terminal import read_secret
+
     return parse_key(read_secret(f"{what} (hex)", "give it as env:NAME or file:PATH"), what)
 
 
@@ -53,6 +57,8 @@ def read_passphrase(path: str | Path) -> bytes:
     """Give the passphrase of a private key, from the environment or typed on the terminal."""
     given = os.environ.get(PASSPHRASE_VARIABLE)
     if given is None:
+        from mikeytool.storage.terminal import read_secret
+
         given = read_secret(f"Passphrase for {path}", f"give it in {PASSPHRASE_VARIABLE}")
     return os.fsencode(given)
 

@@ -7,9 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rich.text import Text
-
-from mikeytool.cli.render.tree import NO_WIDTH, console, is_plain
+from mikeytool.cli.render.guarded_streams import is_plain
 from mikeytool.wire.annotated_dump import Row, dump
 from mikeytool.wire.message import Message
 from mikeytool.wire.printable import printable
@@ -23,10 +21,15 @@ _LEAST = 24
 
 def show_dump(message: Message) -> None:
     """Print the dump of one message; offsets are decimal, as errors and --json have them."""
-    out = console()
-    if is_plain(out):
-        sys.stdout.writelines(f"{line.plain}\n" for line in _dump_lines(message, out.width))
+    if is_plain():
+        sys.stdout.writelines(f"{line.plain}\n" for line in _dump_lines(message))
         return
+    # Imported here: a pipe needs no rich.
+    from rich.text import Text
+
+    from mikeytool.cli.render.console import console
+
+    out = console()
     for line in _dump_lines(message, out.width):
         styled = Text(line.offset, style="dim")
         styled.append(line.octets, style=line.style)
@@ -48,7 +51,7 @@ class _Line(NamedTuple):
         return f"{self.offset}{self.octets}{self.words}"
 
 
-def _dump_lines(message: Message, width: int) -> Iterator[_Line]:
+def _dump_lines(message: Message, width: int | None = None) -> Iterator[_Line]:
     path = None
     for row in dump(message):
         if row.path != path:
@@ -58,8 +61,8 @@ def _dump_lines(message: Message, width: int) -> Iterator[_Line]:
         yield from _row_lines(row, width)
 
 
-def _row_lines(row: Row, width: int) -> Iterator[_Line]:
-    room = NO_WIDTH if width >= NO_WIDTH else max(width - _LEFT, _LEAST)
+def _row_lines(row: Row, width: int | None) -> Iterator[_Line]:
+    room = sys.maxsize if width is None else max(width - _LEFT, _LEAST)
     text = printable(row.text if row.octets else f"{row.text}, empty").rstrip()
     words = [text] if len(text) <= room else textwrap.wrap(text, room)
     count = -(-len(row.octets) // _OCTETS) or 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,6 @@ class _Guarded:
 
     def write(self, text: str) -> int:
         """Write text, with escapes in it where it is needed."""
-        # Most is JSON, in ASCII, which this finds quickest to be as it should.
         is_safe = text.isascii() and len(text.encode().translate(None, _UNSAFE)) == len(text)
         return self.stream.write(text if is_safe else printable(text, keep="\n\t"))
 
@@ -31,6 +31,18 @@ class _Guarded:
         """Write each of the lines."""
         for line in lines:
             self.write(line)
+
+
+def is_plain() -> bool:
+    """Tell whether lines can be written as they are, without styles and without folding them."""
+    forced = any(name in os.environ for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"))
+    is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    return is_unicode and not forced and not sys.stdout.isatty()
+
+
+def print_json(text: str) -> None:
+    """Print a line that `json.dumps` made: every octet of it is printable ASCII already."""
+    unguarded(sys.stdout).write(f"{text}\n")
 
 
 def unguarded(stream: TextIO) -> TextIO:

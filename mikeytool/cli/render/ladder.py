@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from mikeytool.cli.render.tree import NO_WIDTH, STYLES, console
+from mikeytool.cli.render.console import NO_WIDTH, RESULTS, console
 
 MOST_PARTIES = 5
 """Side by side; if there are more, each exchange has a ladder of its own."""
 _MARGIN = 5
 _LEAST_GAP = 12
-_RESULT = max(map(len, STYLES)) + 2
+_RESULT = max(map(len, RESULTS)) + 2
 
 
 class Arrow(NamedTuple):
@@ -126,7 +126,7 @@ class _Ladder:
                     line = self._numbered(arrow, line)
                 if arrow.result:
                     line += "  "
-                yield Text.assemble(line, (arrow.result, STYLES.get(arrow.result, "red")))
+                yield Text.assemble(line, (arrow.result, RESULTS.get(arrow.result, "red")))
 
     def _heading(self, names: dict[str, list[str]]) -> Iterator[str]:
         """Give the names, each folded to the width of its column."""

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 
 from rich.cells import cell_len
-from rich.table import Table
 
-from mikeytool.cli.render.tree import console, is_plain
+from mikeytool.cli.render.guarded_streams import is_plain
 from mikeytool.wire.printable import printable
 
 HELD = 256
@@ -27,11 +26,17 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
     first = list(islice(rows, HELD))
     columns = zip(heading, *first, strict=True)
     widths = [max(cell_len(line) for cell in one for line in cell.split("\n")) for one in columns]
-    out, has_heading = console(), any(heading)
-    if is_plain(out):
+    has_heading = any(heading)
+    if is_plain():
         for row in chain([heading] * has_heading, first, rows):
             print(_plain(row, widths))
         return
+    # Imported here: a pipe needs no more of rich.
+    from rich.table import Table
+
+    from mikeytool.cli.render.console import console
+
+    out = console()
     while first or has_heading:
         table = Table(box=None, show_header=has_heading, pad_edge=False, header_style="bold")
         for name, width in zip(heading, widths, strict=True):
