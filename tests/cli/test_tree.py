@@ -38,8 +38,8 @@ def lines(octets: str) -> list[str]:
         ("15", "00 fa 0001 aa", "General Ext.  type 250, data aa"),
         ("0a", "00 02 63 0003 000101", "type 0  1"),
         # 2018-01-15T18:07:29.755Z as FILETIME, which is wrong in NTP (RFC 3830 6.6)
-        ("05", "00 00 01d38e2bb52366b0", "T  NTP-UTC, 2037-01-26T22:03:23.707558Z"),
-        ("05", "00 00 01d38e2bb52366b0", "note  as a Windows FILETIME it is 2018-01-15T18:07:29.755Z"),
+        ("05", "00 00 01d38e2bb52286a2", "T  NTP-UTC, 2037-01-26T22:03:23.707558Z"),
+        ("05", "00 00 01d38e2bb52286a2", "note  as a Windows FILETIME it is 2018-01-15T18:07:29.755Z"),
         # a NUL in an identity
         ("06", "00 01 0007 7369703a614000", "ID  URI, sip:a@\\x00"),
         # 3GPP TS 33.180 E.5 and E.6

@@ -34,7 +34,7 @@ NULL = ("quirk-null-protection",)
 CAMERAS = ["quirk-auth-key-length", "quirk-key-and-salt", "quirk-null-protection"]
 
 
-FILETIME = bytes.fromhex("01d38e2bb52366b0")
+FILETIME = bytes.fromhex("01d38e2bb5227ab0")
 MISSION_CRITICAL = edited(
     good(D.SAKKE_MSG), header(cs_id_map_type=1, cs_id_map=[]), change("SAKKE", id_scheme=2)
 )
