@@ -13,7 +13,7 @@ from mikeytool.media.demux import CUT, Demux, Route
 from mikeytool.media.report import Report
 from mikeytool.media.settings import Settings
 from mikeytool.srtp.index import Clash, Replayed, Unverified, estimate
-from mikeytool.srtp.packet import RTP_HEADER, is_rtcp
+from mikeytool.srtp.packet import RTP_HEADER, is_clear_rtcp, is_rtcp
 from mikeytool.wire.errors import MikeyError, Refused
 
 MAX_TRIES = 8
@@ -132,6 +132,11 @@ class ReceiverDemux(Demux):
         if opened is not None:
             return opened
         failure = refused or failure
+        if is_clear_rtcp(packet) and not self._is_wanted(route):
+            near = candidates is not None and candidates.near and not candidates.is_plain
+            if near or route.context is not None:
+                self._report.count_left("RTCP in the clear beside SRTP", _shown(route))
+            return None
         if self._is_ours(route):
             if candidates is None:
                 candidates = self._candidates(route, position, batch)
@@ -154,7 +159,7 @@ class ReceiverDemux(Demux):
             reason = "longer than their codec explains, as SRTP is; no key opens them"
         else:
             return
-        self._report.count_left(reason, f"{route.report.name} to {route.destination}")
+        self._report.count_left(reason, _shown(route))
 
     def refuse_cut(self, route: Route, batch: Sequence[Record]) -> None:
         """Raise Refused for a packet that the capture cut short, if its flow is ours."""
@@ -178,7 +183,11 @@ class ReceiverDemux(Demux):
 
     def _is_ours(self, route: Route) -> bool:
         """Whether an unverified packet fails: the route was chosen, or has verified before."""
-        if route.context is not None or self._is_text or self._flows.chooses:
+        return route.context is not None or self._is_wanted(route)
+
+    def _is_wanted(self, route: Route) -> bool:
+        """Whether the user chose the route, or gave its packets alone."""
+        if self._is_text or self._flows.chooses:
             return True
         number = int.from_bytes(route.ssrc)
         return self._ssrcs is not None or any(
@@ -390,6 +399,10 @@ class ReceiverDemux(Demux):
         """Report the notes that the receivers made since the last call."""
         for context in self._open:
             self._report.take_notes(context.receiver.notes)
+
+
+def _shown(route: Route) -> str:
+    return f"{route.report.name} to {route.destination}"
 
 
 def _is_longer_than_codec(packet: bytes) -> bool:

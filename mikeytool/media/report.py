@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from mikeytool.media.listener import Listener
@@ -99,7 +100,7 @@ class Report:
     _copies: int = field(default=0, repr=False)
     _unverified: tuple[int, str] | None = field(default=None, repr=False)
     _unverified_count: int = field(default=0, repr=False)
-    _left: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    _left: dict[str, dict[str, None]] = field(default_factory=dict, repr=False)
     _unopened: MikeyError | None = field(default=None, repr=False)
 
     @property
@@ -145,7 +146,7 @@ class Report:
 
     def count_left(self, reason: str, stream: str) -> None:
         """Remember a stream that is left unchanged although it looks encrypted."""
-        self._left.setdefault(reason, []).append(stream)
+        self._left.setdefault(reason, {})[stream] = None
 
     def count_key(
         self, stream: StreamReport, name: str, frame: int, *, is_guess: bool = False
@@ -233,7 +234,7 @@ class Report:
                 f"{self._copies} packets came a second time; the copies were left out"
             )
         for reason, left in self._left.items():
-            shown = ", ".join(left[:_SHOWN])
+            shown = ", ".join(islice(left, _SHOWN))
             shown += f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
             self.add_note(f"left as they are: {shown} ({reason})")
         if self.given_up:

@@ -26,6 +26,17 @@ def is_rtcp(packet: bytes) -> bool:
     return len(packet) > 1 and 192 <= packet[1] <= 223
 
 
+def is_clear_rtcp(packet: bytes) -> bool:
+    """Whether RTCP headers follow each other to the very end, as only without protection.
+
+    What SRTCP adds at the end (RFC 3711 3.4) is in no header's length.
+    """
+    at, size = 0, len(packet)
+    while at + 4 <= size and packet[at] >> 6 == 2 and 192 <= packet[at + 1] <= 223:
+        at += 4 * (int.from_bytes(packet[at + 2 : at + 4], "big") + 1)
+    return at == size > 0
+
+
 def parse_rtp(packet: bytes) -> tuple[int, int, int]:
     """Return SSRC, sequence number and the length of the header in octets.
 

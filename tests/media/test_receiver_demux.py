@@ -223,3 +223,22 @@ def test_the_signalling_may_be_in_another_file(kind: str, tmp_path: Path) -> Non
         decrypt_capture(source, tmp_path / "out", signalling=other)
     with pytest.raises(StateError):
         decrypt_capture(source, tmp_path / "out", signalling=tmp_path / "none")
+
+
+def test_rtcp_in_the_clear_beside_srtp_stays() -> None:
+    """Phones send some before they have keys, and a BYE after they have given them up."""
+    bye = bytes.fromhex("81cb0001cafebabe") + rtcp(kind=202)
+    control = Ends(ALICE, 4001, BOB, 5001)
+    clear = [udp(one, control) for one in (rtcp(kind=204), bye)]
+    protected = udp(sender(A).protect(rtcp()), control)
+    packets, report = run(INVITE, OK, ACK, clear[0], protected, *media(sender(A), 1, 2), clear[1])
+    assert packets[3:] == [clear[0], udp(rtcp(), control), *media(None, 1, 2), clear[1]]
+    assert not report.errors
+    assert report.notes == [
+        "left as they are: 0xcafebabe to 192.0.2.2:5001 (RTCP in the clear beside SRTP)"
+    ]
+    # A flow that was chosen is protected as a whole, and a forged packet is not in the clear.
+    chosen = Settings(flows=FlowFilter.of([5001]))
+    assert run(INVITE, OK, ACK, protected, clear[1], settings=chosen)[1].errors
+    forged = udp(sender(A2).protect(rtcp(6)), control)
+    assert run(INVITE, OK, ACK, protected, forged)[1].errors

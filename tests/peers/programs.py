@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 
-def _missing(what: str) -> None:
+def missing(what: str) -> None:
     """Skip the test on somebody's own machine; on a CI machine everything has to be there."""
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing")
@@ -21,7 +21,7 @@ def need(program: str) -> str:
     """The path of a program."""
     path = shutil.which(program)
     if path is None:
-        _missing(program)
+        missing(program)
     assert path is not None
     return path
 
@@ -29,7 +29,7 @@ def need(program: str) -> str:
 def need_library(name: str) -> None:
     """Make sure of a shared library."""
     if ctypes.util.find_library(name) is None:
-        _missing(f"lib{name}")
+        missing(f"lib{name}")
 
 
 def run(command: list[str], given: bytes = b"") -> bytes:
