@@ -21,20 +21,24 @@ from mikeytool.wire.json_lists import param_text
 from mikeytool.wire.json_nested import MAX_DEPTH
 from mikeytool.wire.json_record import json_record
 from mikeytool.wire.message import Message, contents
-from mikeytool.wire.payloads import SP, GeneralExt, Payload, PolicyParam
-from mikeytool.wire.registry import NextPayload, label
+from mikeytool.wire.payloads import KEMAC, SP, GeneralExt, Payload, PolicyParam
+from mikeytool.wire.registry import EncrAlg, NextPayload, label
 
 Path = tuple[tuple[str, int], ...]
 """The structures that contain some octets, outermost first: their names and start octets."""
 
 
 class Row(NamedTuple):
-    """Some octets, their offset from the start of the message, and a text that explains them."""
+    """Some octets, their offset from the start of the message, and a text that explains them.
+
+    `is_secret` says that the octets are a key or salt in the clear.
+    """
 
     offset: int
     octets: bytes
     text: str
     path: Path
+    is_secret: bool = False
 
 
 def dump(message: Message) -> Iterator[Row]:
@@ -91,7 +95,14 @@ def _rows(
         elif isinstance(payload, GeneralExt) and name == "data":
             yield from _extension_rows(payload, octets, at, path)
         else:
-            yield Row(at, octets, _text(name, record, described), path)
+            yield Row(at, octets, _text(name, record, described), path, _is_secret(name, record))
+
+
+def _is_secret(name: str, record: Record) -> bool:
+    """Whether a field is a key in the clear, or octets that may hold one and cannot be read."""
+    if isinstance(record, KEMAC) and name == "encr_data":
+        return record.encr_alg == EncrAlg.NULL
+    return name in record.fields and record.fields[name].show == "secret"
 
 
 def _held(name: str, inside: dict[str, Iterator[Payload]]) -> list[Payload] | None:

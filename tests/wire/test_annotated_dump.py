@@ -133,3 +133,15 @@ def test_a_record_is_described_once(monkeypatch: pytest.MonkeyPatch) -> None:
     count = 0
     check(bytes.fromhex("01 00 0a 00 00000001 00 01 00 00 00 0bb8" + "000101" * 1000))
     assert count == 2
+
+
+def test_keys_in_the_clear_are_told() -> None:
+    """RFC 3830 6.2 and 6.13: a KEMAC with NULL encryption, with a key and a salt, and one cut."""
+    header, kemac = "01 00 01 00 00000007 00 01", "00 00 {} {} 00"
+    whole = "00 10 0003 aabbcc 0002 ddee"
+    secret = [
+        [row.octets.hex() for row in check(bytes.fromhex(f"{header} {kemac.format(size, data)}"))
+         if row.is_secret]
+        for size, data in (("000b", whole), ("0005", "00 10 0003 aa"))
+    ]  # fmt: skip
+    assert secret == [["aabbcc", "ddee"], ["00100003aa"]]
