@@ -50,7 +50,8 @@ class ReceiverContext:
     `name` is the key's name in the report. `ssrcs` are the SSRCs that it covers; None means all
     except those `barred`. `signalled` is the key in the signalling that it was made from, None for
     a key given by the caller. `is_guess` means that another suite has the same key, and the answer
-    that would have chosen between them was not captured.
+    that would have chosen between them was not captured. `shares_tags` means that packets of
+    another context verify here too: only the ciphers differ, or nothing verifies.
 
     The receiver is made when the first packet arrives. After `release` the next receiver starts
     with the rollover counters of the last one.
@@ -58,7 +59,7 @@ class ReceiverContext:
 
     __slots__ = (
         "_options", "_receiver", "_rocs", "barred", "is_guess", "master_keys", "name",
-        "signalled", "ssrcs", "suite",
+        "shares_tags", "signalled", "ssrcs", "suite",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +88,7 @@ class ReceiverContext:
         self.ssrcs = ssrcs
         self.barred = barred
         self.signalled: SignalledKey | None = None
-        self.is_guess = False
+        self.is_guess = self.shares_tags = False
         self._options = (owned, mki, settings.window or window or WINDOW, settings.search_budget)
         self._rocs = {**(rocs or {}), **settings.rocs}
         self._receiver: Receiver | None = None

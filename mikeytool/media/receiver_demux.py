@@ -233,11 +233,14 @@ class ReceiverDemux(Demux):
                 if opened is not None:
                     return opened, None
                 refused = refused or error
-        if is_rtcp(packet):
-            searched: list[ReceiverContext] = []
-        else:
-            near = [] if candidates is None else self._searchable(route, record, batch, candidates)
-            searched = [*own, *(each for each in near if each not in own)]
+        near: Sequence[ReceiverContext] = ()
+        if candidates is not None:
+            # Few packets look like RTCP by chance.
+            is_sure = is_rtcp(packet)
+            near = (
+                candidates.near if is_sure else self._searchable(route, record, batch, candidates)
+            )
+        searched = [*own, *(each for each in near if each not in own)]
         most = _SEARCHED if self._signalled is not None else MAX_TRIES
         for context in searched[:most]:
             opened, error = self._try(context, route, packet, record, search=True)
@@ -251,7 +254,9 @@ class ReceiverDemux(Demux):
         self, route: Route, record: Record, candidates: Candidates
     ) -> Iterator[ReceiverContext]:
         """The contexts to try on a packet: the likeliest ones, and some of the others in turn."""
-        others = [each for each in candidates.contexts if each is not route.context]
+        own = route.context
+        tried = own if own is not None and not own.shares_tags else None
+        others = [each for each in candidates.contexts if each is not tried]
         likely, rest = others[:_LIKELY], others[_LIKELY:]
         if len(others) > MAX_TRIES:
             at = (route.misses - 1) * (MAX_TRIES - _LIKELY) % len(rest)
@@ -338,7 +343,7 @@ class ReceiverDemux(Demux):
         if before is None or not before.has_keys_of(context):
             self._report.count_key(route.report, context.name, frame, is_guess=context.is_guess)
         route.context = context
-        route.process = context.receiver.unprotect
+        route.process = None if context.shares_tags else context.receiver.unprotect
         route.misses = 0
         route.strangers = None
         if route.flow:
@@ -392,7 +397,8 @@ class ReceiverDemux(Demux):
         if not self._chosen:
             return "no RTP or RTCP packet is in the flows, or has the SSRC, that were chosen"
         if self._signalled is not None:
-            return self._signalled.why_nothing()
+            first = self._report.unopened
+            return self._signalled.why_nothing() + f"; {first}" * bool(first)
         return self._report.unopened or "no key is for what was chosen"
 
     def take_notes(self) -> None:

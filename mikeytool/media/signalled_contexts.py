@@ -70,6 +70,7 @@ class ContextsOfCalls:
                 self._open(key)
         self._tell_unused(report)
         _settle_guesses(self._opened)
+        _mark_shared_tags(self._opened)
         self._index = KeyIndex(calls.keys)
 
     def position(self, record: Record) -> int:
@@ -268,6 +269,24 @@ def _settle_guesses(opened: dict[SignalledKey, list[ReceiverContext]]) -> None:
                 for context in meant:
                     context.is_guess = True
                 opened[key] = meant
+
+
+def _mark_shared_tags(opened: dict[SignalledKey, list[ReceiverContext]]) -> None:
+    """Mark the contexts of a call whose packets verify under several ciphers.
+
+    A re-INVITE may change the cipher alone: then the frame says which one a packet has. Without
+    tags the frame always does.
+    """
+    alike: dict[tuple[object, ...], list[ReceiverContext]] = {}
+    for key, contexts in opened.items():
+        for context in contexts if not key.declined else ():
+            suite, keys = context.suite, context.master_keys if context.verifies else ()
+            tags = suite.auth_key_length, suite.rtp_tag_length
+            alike.setdefault((key.call, keys, *tags), []).append(context)
+    for some in alike.values():
+        kinds = {(each.suite, each.master_keys) for each in some}
+        for context in some:
+            context.shares_tags = len(kinds) > 1
 
 
 def _is_usual(context: ReceiverContext) -> bool:

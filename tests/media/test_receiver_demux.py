@@ -131,8 +131,9 @@ def test_what_has_no_key_is_left_alone_and_looks_like_srtp() -> None:
     (row,) = report.streams
     assert (row.skipped, row.failed) == (3, 0)
     assert [note for note in report.notes if "the signalling says that they are SRTP" in note]
-    assert report.nothing == (
-        "nothing was decrypted: none of the 2 keys in the signalling opens a packet of the capture"
+    assert report.nothing.startswith(
+        "nothing was decrypted: none of the 2 keys in the signalling opens a packet of the capture;"
+        " the tag of SSRC 0xcafebabe, sequence number 1 does not verify"
     )
 
 
@@ -242,3 +243,51 @@ def test_rtcp_in_the_clear_beside_srtp_stays() -> None:
     assert run(INVITE, OK, ACK, protected, clear[1], settings=chosen)[1].errors
     forged = udp(sender(A2).protect(rtcp(6)), control)
     assert run(INVITE, OK, ACK, protected, forged)[1].errors
+
+
+@pytest.mark.parametrize("changed", [F8, NULL, f"{A} UNENCRYPTED_SRTP"])
+def test_the_cipher_changes_with_the_answer_though_the_key_stays(changed: str) -> None:
+    """The tags do not change, so the frame tells."""
+    back = B.replace("1 AES_CM_128", changed.partition("_HMAC")[0])
+    back += " UNENCRYPTED_SRTP" * ("UNENCRYPTED" in changed)
+    again = [
+        message("INVITE", sdp(changed), number=2, to="b"),
+        message("200", answer(back), number=2, to="b"),
+        message("ACK", method="ACK", number=2, to="b"),
+    ]
+    packets, report = run(
+        INVITE, OK, ACK, *media(sender(A), 1, 2), *media(sender(B), 1, 2, ends=THERE.back),
+        *again, *media(sender(changed), 3, 4), *media(sender(back), 3, 4, ends=THERE.back),
+    )  # fmt: skip
+    assert packets[3:7] == [*media(None, 1, 2), *media(None, 1, 2, ends=THERE.back)]
+    assert packets[10:] == [*media(None, 3, 4), *media(None, 3, 4, ends=THERE.back)]
+    assert [[change.frame for change in row.keys] for row in report.streams] == [[4, 11], [6, 13]]
+
+
+def test_without_tags_the_answer_says_which_key_it_is() -> None:
+    lines = [f"{one} UNAUTHENTICATED_SRTP" for one in (A, A2)]
+    again = [
+        message("INVITE", sdp(lines[1]), number=2, to="b"),
+        message("200", answer(f"{B} UNAUTHENTICATED_SRTP"), number=2, to="b"),
+    ]
+    packets, _ = run(
+        message("INVITE", sdp(lines[0])),
+        message("200", answer(f"{B} UNAUTHENTICATED_SRTP"), to="b"), ACK, *media(sender(lines[0]), 1, 2), *again, *media(sender(lines[1]), 3, 4),
+    )  # fmt: skip
+    assert [*packets[3:5], *packets[7:]] == media(None, 1, 2, 3, 4)
+
+
+def test_an_mki_that_nobody_announced_is_found_in_rtcp_too() -> None:
+    crypto = parse_crypto(f"crypto:{A}")
+    master = MasterKey(crypto.keys[0].key, crypto.keys[0].salt, bytes.fromhex("00000001"))
+    one = Sender(crypto.suite, master, mki=True)
+    control = Ends(ALICE, 4001, BOB, 5001)
+    packets, report = run(INVITE, OK, ACK, udp(one.protect(rtcp()), control), *media(one, 1, 2))
+    assert packets[3:] == [udp(rtcp(), control), *media(None, 1, 2)]
+    assert "the MKI 00000001, which nobody announced" in report.notes[0]
+
+
+def test_where_the_search_for_a_roc_stopped_is_told() -> None:
+    packets, report = run(INVITE, OK, ACK, *media(sender(A, 1 << 20), 3))
+    assert packets[3:] == media(sender(A, 1 << 20), 3)
+    assert "tried from 0 to 131328" in report.nothing
