@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mikeytool.capture.layers import Layer, fix_gre, fix_gtp, fix_length
+from mikeytool.capture.layers import Layer, fix_gre, fix_gtp, fix_l2tp, fix_length
 
 IP = 0x0800
 """EtherType of IPv4; here also of IPv6, since the first four bits tell them apart."""
@@ -193,6 +193,49 @@ def _tzsp(raw: bytes, at: int, end: int, _layers: list[Layer]) -> Found:
     return Next(TRANSPARENT_ETHERNET, at + 1, end)
 
 
+def _l2tp(raw: bytes, at: int, end: int, layers: list[Layer]) -> Found:
+    """PPP in a data message of L2TP (RFC 2661 3.1)."""
+    if end - at < 6 or raw[at + 1] & 0x0F != 2 or raw[at] & 0x80:
+        return None
+    has_length, has_sequence, has_offset = (raw[at] & bit for bit in (0x40, 0x08, 0x02))
+    behind = at + 6
+    if has_length:
+        layers.append(Layer(fix_l2tp, at + 2))
+        behind += 2
+    behind += 4 * bool(has_sequence)
+    if has_offset:
+        behind += 2 + (_u16(raw, behind)[0] if end - behind >= 2 else 0)
+    return Next(PPP, behind, end)
+
+
+def _l2tp_3(_raw: bytes, _at: int, _end: int, _layers: list[Layer]) -> Found:
+    return "L2TPv3"  # the length of its cookie is in no packet (RFC 3931 4.1.2.1)
+
+
+def _teredo(raw: bytes, at: int, end: int, _layers: list[Layer]) -> Found:
+    """IPv6 behind an authentication and an origin indication, or neither (RFC 4380 5.1.1)."""
+    if raw[at : at + 2] == b"\0\1" and end - at >= 4:
+        at += 13 + raw[at + 2] + raw[at + 3]
+    if raw[at : at + 2] == b"\0\0":
+        at += 8
+    return Next(IPV6, at, end) if end - at >= 40 and raw[at] >> 4 == 6 else None
+
+
+def _capwap(raw: bytes, at: int, end: int, _layers: list[Layer]) -> Found:
+    """Ethernet in a data message of CAPWAP (RFC 5415 4.3); 802.11 in it is only named."""
+    if raw[at : at + 4] == b"\1\0\0\0":
+        return "CAPWAP in DTLS"
+    if end - at < 8 or raw[at]:
+        return None
+    size = (raw[at + 1] >> 3) * 4
+    (bits,) = _u16(raw, at + 2)
+    if size < 8:
+        return None
+    if bits & 0x80:
+        return "CAPWAP fragments"
+    return "802.11 in CAPWAP" if bits & 0x100 else Next(TRANSPARENT_ETHERNET, at + size, end)
+
+
 def _macsec(_raw: bytes, _at: int, _end: int, _layers: list[Layer]) -> Found:
     return "MACsec"
 
@@ -222,6 +265,7 @@ IP_TUNNELS: dict[int, Step] = {
     41: lambda _raw, at, end, _layers: Next(IP, at, end),  # RFC 2473, RFC 4213
     47: _gre,
     97: lambda raw, at, end, layers: ethernet(raw, at + 2, end, layers),  # RFC 3378
+    115: _l2tp_3,
     137: _mpls,  # RFC 4023
 }
 """By IP protocol."""
@@ -229,13 +273,19 @@ IP_TUNNELS: dict[int, Step] = {
 UDP_TUNNELS: dict[bytes, Step] = {
     port.to_bytes(2): step
     for port, step in (
+        (1701, _l2tp),
         (2152, _gtp),
+        (3544, _teredo),
         (4789, _vxlan),
         (8472, _vxlan),  # the port used before it had its own
         (4790, _vxlan_gpe),
+        (5247, _capwap),
         (6081, _geneve),
         (6635, _mpls),  # RFC 7510
         (37008, _tzsp),
     )
 }
 """By destination port. None of their headers begins like RTP, with an octet of 128 or more."""
+
+UDP_SERVERS = {port: UDP_TUNNELS[port] for port in (b"\x0d\xd8", b"\x14\x7f")}
+"""By source port: those whose other end has any port, Teredo and CAPWAP."""

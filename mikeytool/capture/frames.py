@@ -26,6 +26,7 @@ from mikeytool.capture.encapsulations import (
     IP,
     IP_TUNNELS,
     IPV6,
+    UDP_SERVERS,
     UDP_TUNNELS,
     Found,
     Step,
@@ -138,7 +139,11 @@ def find_datagram(link: int, raw: bytes, start: int, end: int) -> Datagram | Fra
                 and transport + length <= end
                 # No tunnel header begins like media.
                 and (
-                    raw[network + 28] & 0x80 or raw[network + 22 : network + 24] not in UDP_TUNNELS
+                    raw[network + 28] & 0x80
+                    or (
+                        raw[network + 22 : network + 24] not in UDP_TUNNELS
+                        and raw[network + 20 : network + 22] not in UDP_SERVERS
+                    )
                 )
             ):
                 return tuple.__new__(
@@ -207,13 +212,15 @@ def _through(raw: bytes, place: Found, layers: list[Layer]) -> Datagram | Fragme
             layers.append(Layer(fix_udp, at, network))
             at, end = found.start, found.end
         place = step(raw, at, end, layers) if at < end else None
-    return around or (place if isinstance(place, str) else None)
+    return place if isinstance(place, str) else around
 
 
 def _tunnel(raw: bytes, protocol: int, at: int, found: Datagram | None) -> Step | None:
     """The step that reads the payload of an IP packet as another packet."""
     if protocol == UDP:
-        return None if found is None else UDP_TUNNELS.get(raw[at + 2 : at + 4])
+        if found is None:
+            return None
+        return UDP_TUNNELS.get(raw[at + 2 : at + 4]) or UDP_SERVERS.get(raw[at : at + 2])
     return IP_TUNNELS.get(protocol)
 
 

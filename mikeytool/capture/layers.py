@@ -108,6 +108,11 @@ def fix_gtp(frame: bytearray, at: int, _network: int) -> None:
     _put(frame, at + 2, len(frame) - at - 8)
 
 
+def fix_l2tp(frame: bytearray, at: int, _network: int) -> None:
+    """The length of an L2TP message (RFC 2661 3.1), which counts the two octets before it too."""
+    _put(frame, at, len(frame) - at + 2)
+
+
 def fix_netlink(frame: bytearray, at: int, _network: int) -> None:
     """The length of an attribute of Linux netlink, in the order of the machine: little endian."""
     struct.pack_into("<H", frame, at, len(frame) - at)

@@ -15,8 +15,14 @@ _MEDIA = re.compile(r"m=([A-Za-z]{1,20})[ \t]+(?:(\d{1,5})(?:/\d{1,5})?[ \t]+([A
 _MEDIA_NAME = re.compile(r"m=([a-z]{1,20})[ \t]")
 _CONNECTION = re.compile(r"c=IN[ \t]+IP[46][ \t]+([0-9A-Za-z.:-]{1,255})")
 _RTCP = re.compile(r"a=rtcp:(\d{1,5})(?:[ \t]+IN[ \t]+IP[46][ \t]+([0-9A-Za-z.:-]{1,255}))?")
-# RFC 8839 5.1: foundation, component, transport, priority, address, port.
-_CANDIDATE = re.compile(r"a=candidate:\S{1,32} (\d{1,3}) UDP \d{1,10} (\S{1,255}) (\d{1,5})", re.I)
+# RFC 8839 5.1: foundation, component, transport, priority, address, port; where it is behind.
+_CANDIDATE = re.compile(
+    r"a=candidate:\S{1,32} \d{1,3} (?:UDP|TCP) \d{1,10} (\S{1,255}) (\d{1,5})"
+    r"(?:.{0,64}? raddr (\S{1,255}) rport (\d{1,5}))?",
+    re.I,
+)
+_DISCARD = 9
+"""The port of candidates that accept no connections (RFC 6544 4.5)."""
 _GROUP = re.compile(r"a=group:BUNDLE((?: \S{1,255}){1,64})")
 _SSRC = re.compile(r"a=ssrc:(\d{1,10})")
 _G711 = re.compile(r"a=rtpmap:(\d{1,3})[ \t]+(PCM[UA])/(\d{1,6})(?:/([1-8]))?", re.I)
@@ -137,8 +143,10 @@ def _take(section: Section, line: str) -> None:
     elif match := _GROUP.match(line):
         section.bundles.append(match[1].split())
     elif match := _CANDIDATE.match(line):
-        if len(section.candidates) < MAX_CANDIDATES and (port := _port(match[3])):
-            section.candidates.append((match[2], port))
+        for address, digits in (match.group(1, 2), match.group(3, 4)):
+            port = _port(digits)
+            if len(section.candidates) < MAX_CANDIDATES and port not in (0, _DISCARD):
+                section.candidates.append((address, port))
     elif match := _SSRC.match(line):
         _take_ssrc(section, int(match[1]))
     elif line.startswith("a=fingerprint:"):

@@ -23,6 +23,7 @@ from mikeytool.capture.reassembly import Moment, StreamReader, TcpStreams
 from mikeytool.capture.record import NO_PACKET, Record
 from mikeytool.capture.sap import looks_like_sap, read_sap
 from mikeytool.capture.tcp_streams import MikeyStream, TextStream, whole_message
+from mikeytool.capture.turn import OtherAddresses
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.registry import MIKEY_VERSION
 
@@ -57,7 +58,9 @@ class Signal(NamedTuple):
 class Signalling:
     """Takes the records of a capture one by one and returns the messages in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: OtherAddresses | None = None) -> None:
+        """Take what collects the addresses in STUN and TURN, if anything does."""
+        self._addresses = addresses
         self._frames = self._udp = self._tcp = 0
         self._counts: Counter[str] = Counter()
         self.unread: Counter[str] = Counter()
@@ -97,6 +100,8 @@ class Signalling:
             self._counts["cut short"] += 1
         if found.protocol != UDP:
             self._tcp += 1
+            if self._addresses is not None:
+                self._addresses.add(found.flow, raw[found.start : found.end])
             self._streams.add(raw, found, Moment(record.number, record.time))
             return self._take()
         self._udp += 1
@@ -139,8 +144,11 @@ class Signalling:
         self, raw: bytes, found: Datagram, moment: Moment, transport: Literal["UDP", "TCP"]
     ) -> None:
         carrier: Carrier | WireError | None
+        data = raw[found.start : found.end]
+        if self._addresses is not None:
+            self._addresses.add(found.flow, data)
         try:
-            carrier = _read_datagram(raw[found.start : found.end], found.flow)
+            carrier = _read_datagram(data, found.flow)
         except WireError as error:
             carrier = error
         if carrier is not None:
@@ -154,12 +162,13 @@ class Signalling:
         return TextStream(emit)
 
 
-def signals(records: Iterable[Record]) -> Iterator[Signal]:
+def signals(records: Iterable[Record], addresses: OtherAddresses | None = None) -> Iterator[Signal]:
     """Find the messages in the records of a capture, each when it is complete.
 
-    Raises what iterating over the records raises, after the messages before it.
+    `addresses` takes the STUN and TURN messages. Raises what iterating over the records raises,
+    after the messages before it.
     """
-    signalling = Signalling()
+    signalling = Signalling(addresses)
     try:
         for record in records:
             yield from signalling.add(record)

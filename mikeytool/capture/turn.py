@@ -20,6 +20,9 @@ STUN_HEADER = 20
 MAX_BINDINGS = 1 << 14
 _CHANNEL_BIND, _SEND, _DATA = 0x0009, 0x0016, 0x0017
 _CHANNEL_NUMBER, _XOR_PEER_ADDRESS, _DATA_ATTRIBUTE = 0x000C, 0x0012, 0x0013
+_XOR_RELAYED_ADDRESS, _XOR_MAPPED_ADDRESS = 0x0016, 0x0020
+_BOUND, _ALLOCATED = b"\x01\x01", b"\x01\x03"  # success responses
+_MOST_ENDS = 4
 _CHANNELS = range(0x40, 0x50)  # first octets
 _MOST_ATTRIBUTES = 32
 _two_u16 = struct.Struct("!HH").unpack_from
@@ -72,6 +75,35 @@ class Turn:
         if len(number) == 4 and peer and len(self._peers) < MAX_BINDINGS:
             key = source_of(flow), destination_of(flow), int.from_bytes(number[:2])
             self._peers[key] = peer
+
+
+class OtherAddresses:
+    """By what addresses others know an end: those that STUN and TURN servers tell it.
+
+    These are the address that a NAT gives it (XOR-MAPPED-ADDRESS, RFC 8489 14.2) and the one
+    allocated for it on a relay (XOR-RELAYED-ADDRESS, RFC 8656 18.5).
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, list[bytes]] = {}
+
+    def add(self, flow: bytes, data: bytes) -> None:
+        """Take a datagram, or the beginning of a segment."""
+        if not is_stun(data) or data[:2] not in (_BOUND, _ALLOCATED):
+            return
+        end = destination_of(flow)
+        for kind, value in _attributes(data):
+            if kind in (_XOR_MAPPED_ADDRESS, _XOR_RELAYED_ADDRESS):
+                ends = self._known.get(other := _address(value, data))
+                if ends is None and other and len(self._known) < MAX_BINDINGS:
+                    ends = self._known[other] = []
+                if ends is not None and end not in (other, *ends) and len(ends) < _MOST_ENDS:
+                    ends.append(end)
+
+    def ends_behind(self, ends: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """The ends that others know by one of these."""
+        known = self._known
+        return tuple(behind for end in ends for behind in known.get(end, ())) if known else ()
 
 
 def is_stun(data: bytes) -> bool:

@@ -18,7 +18,9 @@ from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.record import Record
 from mikeytool.capture.sdp import SDP_MEDIA_TYPE, Section, read_sdp
 from mikeytool.capture.signalling import Signal, signals
+from mikeytool.capture.turn import OtherAddresses
 from mikeytool.media.dialogs import FOREVER, METHODS, Description, Dialogs, SipMessage
+from mikeytool.media.ends import Ends, joined
 from mikeytool.media.rtsp_sessions import RtspSessions
 from mikeytool.media.signalled_keys import SignalledKey, announced, negotiated
 from mikeytool.wire.errors import WireError
@@ -65,7 +67,7 @@ def read_calls(records: Iterable[Record]) -> Calls:
     """
     reader = _Reader()
     try:
-        for signal in signals(records):
+        for signal in signals(records, reader.addresses):
             reader.add(signal)
     except WireError:
         pass  # reading the packets meets the same fault and reports it
@@ -88,6 +90,7 @@ class _Reader:
         self._described: list[_Described] = []
         self._bundles = _Bundles()
         self._kms: list[bytes] = []
+        self.addresses = OtherAddresses()
 
     def add(self, signal: Signal) -> None:
         """Take a signal."""
@@ -136,8 +139,14 @@ class _Reader:
         for key in kept:
             if isinstance(key.content, bytes):
                 key.earlier = self._bundles.before(key.content)
+            key.sources = self._with_ends_behind(key.sources)
+            key.destinations = self._with_ends_behind(key.destinations)
         times = {one.moment.frame: one.moment.time for one in self._described}
         return Calls(kept, self._kms, left_out, times)
+
+    def _with_ends_behind(self, ends: Ends) -> Ends:
+        behind = self.addresses.ends_behind(ends)
+        return joined((*ends, *behind)) if behind else ends
 
     def _take(self, message: bytes) -> None:
         self._bundles.add(message)

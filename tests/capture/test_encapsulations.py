@@ -121,6 +121,38 @@ FRAMES: dict[str, tuple[int, bytes]] = {
     ),
     "GTP-U IPv6": (1, over_udp(2152, struct.pack("!BBHI", 0x30, 255, len(INNER_6), 1) + INNER_6)),
     "TZSP": (1, over_udp(37008, b"\x01\0\0\x01\x0a\x01\xc8\x00\x01" + FRAME)),
+    "L2TP": (1, over_udp(1701, b"\0\2\0\1\0\2" + CONTROL + INNER)),
+    "L2TP, all": (
+        1,
+        over_udp(
+            1701,
+            struct.pack("!HHHHHHH", 0x4A02, 20 + len(INNER), 1, 2, 3, 4, 2)
+            + b"\0\0"
+            + CONTROL
+            + INNER,
+            summed=True,
+        ),
+    ),
+    "Teredo": (1, over_udp(3544, INNER_6, summed=True)),
+    "Teredo, both indications": (
+        1,
+        over_udp(3544, b"\0\1\2\3" + bytes(14) + b"\0\0" + bytes(6) + INNER_6),
+    ),
+    "Teredo from the server": (
+        1,
+        ethernet(ipv4(udp(INNER_6, packed(*OUTER), (3544, 40000)), addresses=OUTER), 0x0800),
+    ),
+    "CAPWAP": (1, over_udp(5247, bytes.fromhex("0010020000000000") + FRAME)),
+    "CAPWAP to the access point": (
+        1,
+        ethernet(
+            ipv4(
+                udp(bytes.fromhex("0010020000000000") + FRAME, packed(*OUTER), (5247, 4000)),
+                addresses=OUTER,
+            ),
+            0x0800,
+        ),
+    ),
     "VXLAN in GRE": (1, gre(0, 0x6558, b"", over_udp(4789, b"\x08\0\0\0\0\0\x01\0" + FRAME))),
     "802.11": (105, wlan()),
     "802.11 QoS": (105, wlan(0x88, 2, bytes(2))),
@@ -260,6 +292,11 @@ def test_layers_are_bounded() -> None:
         (105, wlan(flags=0x41), "802.11 frames that are encrypted"),
         (105, wlan(0x88, 1, b"\x80\0"), "802.11 A-MSDU"),
         (1, ethernet(bytes(40), 0x88E5), "MACsec"),
+        (1, over_ip(115, bytes(4) + FRAME), "L2TPv3"),
+        (1, over_udp(5247, b"\1\0\0\0\x17\xfe\xfd" + bytes(40)), "CAPWAP in DTLS"),
+        (1, over_udp(5247, bytes.fromhex("0010028000000000") + FRAME), "CAPWAP fragments"),
+        (1, over_udp(5247, bytes.fromhex("0010030000000000") + wlan()), "802.11 in CAPWAP"),
+        (1, over_udp(4789, b"\x08\0\0\0\0\0\1\0" + ethernet(bytes(40), 0x88E5)), "MACsec"),
         (1, ethernet(bytes(40), 0x0806), ""),
         (105, b"\x80\0" + bytes(40), ""),
     ],

@@ -266,14 +266,14 @@ def test_the_cipher_changes_with_the_answer_though_the_key_stays(changed: str) -
 
 def test_without_tags_the_answer_says_which_key_it_is() -> None:
     lines = [f"{one} UNAUTHENTICATED_SRTP" for one in (A, A2)]
+    back = answer(f"{B} UNAUTHENTICATED_SRTP")
+    call = [message("INVITE", sdp(lines[0])), message("200", back, to="b"), ACK]
     again = [
         message("INVITE", sdp(lines[1]), number=2, to="b"),
-        message("200", answer(f"{B} UNAUTHENTICATED_SRTP"), number=2, to="b"),
+        message("200", back, number=2, to="b"),
     ]
-    packets, _ = run(
-        message("INVITE", sdp(lines[0])),
-        message("200", answer(f"{B} UNAUTHENTICATED_SRTP"), to="b"), ACK, *media(sender(lines[0]), 1, 2), *again, *media(sender(lines[1]), 3, 4),
-    )  # fmt: skip
+    first, second = media(sender(lines[0]), 1, 2), media(sender(lines[1]), 3, 4)
+    packets, _ = run(*call, *first, *again, *second)
     assert [*packets[3:5], *packets[7:]] == media(None, 1, 2, 3, 4)
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import struct
+from ipaddress import ip_address
+
 import pytest
 
 from mikeytool.media.signalled_keys import SignalledKey
 from tests.capture.carriers import key_mgmt, lines
 from tests.capture.messages import TRANSFER_RESP, UPDATE_RESP
-from tests.capture.network import ALICE, BOB, Ends, udp
+from tests.capture.network import ALICE, ALICE6, BOB, Ends, tcp, udp
 from tests.capture.test_sap import sap
 from tests.media.dialogues import (
     A2,
     A32,
+    ACK,
     IN_USE,
     INVITE,
     OFFERED,
+    OK,
     A,
     B,
     answer,
@@ -95,11 +100,55 @@ def test_an_unspecified_ipv6_address_leaves_the_port() -> None:
         (["a=candidate:1 1 UDP 99 198.51.100.9 777 typ srflx raddr 192.0.2.1 rport 4000",
           "a=candidate:2 1 TCP 99 198.51.100.9 9 typ host tcptype active"],
          [(ALICE, 4000), (ALICE, 4001), ("198.51.100.9", 777)]),
+        (["a=candidate:1 1 UDP 99 198.51.100.9 777 typ srflx raddr 10.0.0.1 rport 4400",
+          "a=candidate:2 1 TCP 99 10.0.0.2 4500 typ host tcptype passive"],
+         [(ALICE, 4000), (ALICE, 4001), ("198.51.100.9", 777), ("10.0.0.1", 4400),
+          ("10.0.0.2", 4500)]),
     ],
 )  # fmt: skip
 def test_ends_of_a_media_line(more: list[str], ends: list[tuple[str, int]]) -> None:
     (mine, _) = made(sdp(A, more=more), answer(B))
     assert set(mine.sources) == {end(*each) for each in ends}
+
+
+def server_response(kind: int, attribute: int, address: str, port: int, ends: Ends) -> bytes:
+    """A STUN response with one address in it (RFC 8489 14.2), laid out by hand."""
+    cookie, transaction = bytes.fromhex("2112a442"), bytes(range(12))
+    packed = ip_address(address).packed
+    masked = bytes(a ^ b for a, b in zip(packed, cookie + transaction, strict=False))
+    family = 1 if len(packed) == 4 else 2
+    value = struct.pack("!BBH", 0, family, port ^ 0x2112) + masked
+    body = struct.pack("!HH", attribute, len(value)) + value
+    return udp(struct.pack("!HH", kind, len(body)) + cookie + transaction + body, ends)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attribute", "address", "is_known"),
+    [
+        (0x0103, 0x0016, ALICE, True),  # a relay allocates the address that the description has
+        (0x0101, 0x0020, ALICE, True),  # a NAT gives it
+        (0x0113, 0x0016, ALICE, False),  # an error
+        (0x0103, 0x0012, ALICE, False),  # of a peer
+        (0x0103, 0x0016, BOB, False),
+    ],
+)
+def test_addresses_that_servers_tell_are_ends_too(
+    kind: int, attribute: int, address: str, is_known: bool
+) -> None:
+    server = Ends("198.51.100.1", 3478, "10.1.1.1", 50000)
+    mine, other = signalled(
+        INVITE, OK, ACK, server_response(kind, attribute, address, 4000, server)
+    )
+    behind = end("10.1.1.1", 50000)
+    assert (behind in mine.sources, behind in other.destinations) == (is_known, is_known)
+    assert behind not in (*mine.destinations, *other.sources)
+
+
+def test_addresses_of_ipv6_and_of_a_server_that_is_reached_by_tcp() -> None:
+    data = server_response(0x0103, 0x0016, ALICE6, 4000, Ends())[28:]
+    segment = tcp(data, 1, Ends("198.51.100.1", 3478, "10.1.1.1", 50000))
+    (key,) = signalled(message("INVITE", sdp(A, address=ALICE6)), segment)
+    assert end("10.1.1.1", 50000) in key.sources
 
 
 def test_media_in_one_bundle_share_the_ends_of_the_first() -> None:
