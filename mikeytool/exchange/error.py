@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from mikeytool.crypto.derive import MessageKeys
 from mikeytool.exchange.environment import Environment
@@ -15,7 +16,7 @@ from mikeytool.wire.header import HDR
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import TRANSFERS
 from mikeytool.wire.payloads import ERR, SP, Payload, V
-from mikeytool.wire.registry import CsIdMapType, DataType, ErrorNo, label
+from mikeytool.wire.registry import CsIdMapType, DataType, ErrorNo, MacAlg, label
 
 _ABOUT_POLICIES = (ErrorNo.INVALID_SP, ErrorNo.INVALID_SPPAR)
 
@@ -41,11 +42,14 @@ def error_message(
     error_no: int,
     keys: MessageKeys | None,
     supported: Sequence[SP] = (),
+    *,
+    mac_alg: MacAlg | None = None,
 ) -> bytes:
     """Make an Error message about a message with the header `about`.
 
     `keys` are those of the message in which the error occurred, or None for an Error message
     without a MAC. `supported` are the policies to name when security policies are refused.
+    `mac_alg` is the MAC algorithm of the message if it is not that of its profile.
     """
     t = env.timestamp()
     transfer = about.data_type in TRANSFERS
@@ -61,7 +65,9 @@ def error_message(
     payloads: list[Payload] = [t.payload(), ERR(error_no=int(error_no)), *named]
     if keys is None:
         return Message(header, payloads).build()
-    return protect(header, payloads, profile_of(about.prf), keys, b"").raw
+    profile = profile_of(about.prf)
+    profile = replace(profile, mac_alg=mac_alg or profile.mac_alg)
+    return protect(header, payloads, profile, keys, b"").raw
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from mikeytool.crypto.envelope import seal_envelope, unseal_envelope
 from mikeytool.crypto.signature import check_signature, sign, signature_length
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.kms_messages import KmsExchange, empty_header
+from mikeytool.exchange.kms_messages import KmsExchange, KmsInit, empty_header
 from mikeytool.exchange.profile import Profile, rand_length
 from mikeytool.exchange.protection import covered
 from mikeytool.exchange.request import (
@@ -65,7 +65,7 @@ from mikeytool.wire.registry import (
     label,
 )
 
-Init = TypeVar("Init", RequestInit, ResolveInit)
+Init = TypeVar("Init", RequestInit, ResolveInit, KmsInit)
 
 _HASH_FUNC = {
     PrfFunc.MIKEY_1: HashFunc.SHA_1.value,

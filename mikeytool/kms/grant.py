@@ -95,15 +95,13 @@ def check_made(
     if end is None or end - start > kms_policy.max_validity * NS:
         raise Refused(
             f"the ticket is valid for longer than the {kms_policy.max_validity} s that are granted",
-            ErrorNo.INVALID_TICKET,
+            ErrorNo.INVALID_TPPAR,
         )
     if kms_policy.require_forking and F.I not in ticket_policy.flags:
-        raise Refused("the ticket has no I flag: key forking is required", ErrorNo.INVALID_TICKET)
+        raise Refused("the ticket has no I flag: key forking is required", ErrorNo.INVALID_TPPAR)
     others = sorted({_type(key) for key in keys} - set(kms_policy.key_types))
     if others:
-        raise Refused(
-            f"keys of type {', '.join(others)} are not given here", ErrorNo.INVALID_TICKET
-        )
+        raise Refused(f"keys of type {', '.join(others)} are not given here", ErrorNo.INVALID_TPPAR)
 
 
 def _type(key: KeyData) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -131,7 +131,7 @@ def claimed_sender(store: Store, message: Message) -> Identity | None:
 
 
 def _requests_by_psk(store: Store, request: RequestInit) -> Sender:
-    user = _owner(store, request.psk_id, request.sender)
+    user = owner_of_key(store, request.psk_id, request.sender)
     psk = store.psk(user)
     verify_init(request, psk, user.identity, store.identity)
     return Sender(request, user, request.sender or user.identity, psk)
@@ -141,13 +141,13 @@ def _resolves_by_psk(store: Store, resolve: ResolveInit) -> Sender:
     peer = None if resolve.psk_id is None else store.peer(resolve.psk_id)
     if peer is not None:
         return _handed_on(store, resolve, peer)
-    user = _owner(store, resolve.psk_id, resolve.sender)
+    user = owner_of_key(store, resolve.psk_id, resolve.sender)
     psk = store.psk(user)
     verify_init(resolve, psk, user.identity, store.identity)
     return Sender(resolve, user, resolve.sender or user.identity, psk)
 
 
-def _owner(store: Store, psk_id: Identity | None, claimed: Identity | None) -> User:
+def owner_of_key(store: Store, psk_id: Identity | None, claimed: Identity | None) -> User:
     """The user whose key protects a message (interpretation 16)."""
     if psk_id is not None:
         # A key is identified by its own name or by the identity of its user.
@@ -171,8 +171,29 @@ def _handed_on(store: Store, resolve: ResolveInit, peer: Peer) -> Sender:
 
 
 def _by_certificate(
-    store: Store, env: Environment, kms_policy: KmsPolicy, request: PublicKeyInit[Init]
+    store: Store, env: Environment, kms_policy: KmsPolicy, request: PublicKeyInit[Any]
 ) -> Sender:
+    """Return the sender of a signed message."""
+    signed = signer_of(store, env, kms_policy, request)
+    verified = signed.verified
+    public_key = verified.certificate.public_key()
+    key = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Sender(
+        request.init, signed.user, verified.sender, key, verified, admitted=signed.admitted
+    )
+
+
+class Signer(NamedTuple):
+    """Who signed a message; `admitted` by the certificate alone if they are no user here."""
+
+    user: User
+    admitted: bool
+    verified: VerifiedPk[Any]
+
+
+def signer_of(
+    store: Store, env: Environment, kms_policy: KmsPolicy, request: PublicKeyInit[Init]
+) -> Signer:
     """Verify a signed message (interpretations 34 and 35)."""
     kms, claimed = store.identity, request.init.sender
     user = None if claimed is None else store.user(claimed)
@@ -189,14 +210,11 @@ def _by_certificate(
     verified = verify_pk(request, anchors, env.clock(), kms, known=known, purposes=purposes)
     if claimed is None:
         user = store.user(verified.sender)
-    admitted = False
-    if user is None:
-        if not kms_policy.admit_certified:
-            raise _unknown(verified.sender)
-        user, admitted = User(verified.sender), True
-    public_key = verified.certificate.public_key()
-    key = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return Sender(request.init, user, verified.sender, key, verified, admitted=admitted)
+    if user is not None:
+        return Signer(user, False, verified)
+    if not kms_policy.admit_certified:
+        raise _unknown(verified.sender)
+    return Signer(User(verified.sender), True, verified)
 
 
 def _unknown(user: Identity) -> Refused:

@@ -23,6 +23,7 @@ from mikeytool.exchange.request import RequestInit, request_resp
 from mikeytool.exchange.resolve import ResolveInit, open_for_responder, resolve_resp
 from mikeytool.exchange.ticket import BaseTicket, make_ticket
 from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.kms import broken_messages
 from mikeytool.kms.authorization import (
     Responder,
     acting_responder,
@@ -78,13 +79,40 @@ def handle(
     message = Message.read(data)
     try:
         sender = authenticate(store, env, kms_policy, message)
-    except Refused as refusal:
-        header = message.header
+    except (Refused, WireError) as fault:
+        handled = _broken(store, env, kms_policy, message, fault)
+        if handled is not None:
+            return handled
+        if isinstance(fault, WireError):
+            raise
+        refusal, header = fault, message.header
         _log_unauthenticated(store, env, message, refusal)
         sends = send_errors and header.data_type != DataType.ERROR
         answer = error_message(env, header, refusal.error_no, None) if sends else None
         return Handled(answer, refusal)
     return _AuthenticatedMessage(store, env, kms_policy, sender, deadline).handled()
+
+
+def _broken(
+    store: Store,
+    env: Environment,
+    kms_policy: KmsPolicy,
+    message: Message,
+    fault: Refused | WireError,
+) -> Handled | None:
+    """Answer a message that breaks a rule and whose MAC or signature is right (RFC 6043 5.4).
+
+    Returns None if nothing proves who sent it.
+    """
+    if isinstance(fault, Refused) and fault.error_no == ErrorNo.AUTH_FAILURE:
+        return None
+    proof = broken_messages.prove(store, env, kms_policy, message)
+    if proof is None:
+        return None
+    refusal = broken_messages.refused(env, message, fault)
+    exchange, user = exchange_of(message.header.data_type), str(proof.sender)
+    store.log_refused(LogEntry(env.clock(), exchange, user, "", "refused", str(refusal)))
+    return Handled(broken_messages.error_for(env, message, proof, refusal), refusal)
 
 
 def _log_unauthenticated(

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 # Payload numbers (RFC 3830 table 6.1.b, RFC 6043 table 6.2).
 KEMAC, T, V, SP, RAND, ERR, TR, IDR, RANDR, TP, TICKET = 1, 5, 9, 10, 11, 12, 13, 14, 15, 16, 17
-KEY_DATA = 20
+KEY_DATA, GENERAL_EXT = 20, 21
 # Data types (RFC 6043 table 6.1).
 REQUEST_INIT, REQUEST_RESP, TRANSFER_INIT, TRANSFER_RESP = 11, 13, 14, 15
 RESOLVE_INIT, RESOLVE_RESP = 16, 18

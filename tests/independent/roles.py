@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tests.independent.rfc6043 import (
@@ -158,6 +159,13 @@ def covered_of_init(init: Parsed) -> bytes:
     return unsigned.replace(content, Ticket.of(content).covered)
 
 
+Edit = Callable[[Chain], Chain]
+
+
+def unchanged(payloads: Chain) -> Chain:
+    return payloads
+
+
 @dataclass
 class User:
     """What every user shares with the KMS."""
@@ -167,20 +175,39 @@ class User:
     psk: bytes
     psk_id: bytes
     suite: Suite = field(default_factory=lambda: SUITES[0])
+    edit: Edit = unchanged
+    """Changes the payloads of an initial message to the KMS before they are protected."""
+    edit_tp: Edit = unchanged
+    """The same for TP Data."""
+    rand_size: int | None = None
+    """The length of the RAND of an initial message to the KMS, if not that of the suite."""
+
+    sent: bytes = b""
+    """The last initial message to the KMS, and its RAND."""
+    sent_rand: bytes = b""
+
+    @property
+    def request(self) -> Parsed:
+        return read(self.sent)
+
+    def rand(self) -> bytes:
+        self.sent_rand = fresh(self.suite.key if self.rand_size is None else self.rand_size)
+        return self.sent_rand
 
     def protect(self, kind: int, payloads: Chain, role: int, rand: bytes, csb_id: int) -> bytes:
         """Put HDR before and V behind an initial message to the KMS."""
-        payloads = [*payloads, idr(PSK_ROLE, self.psk_id, 2), (V, bytes([self.suite.mac_alg]))]
+        payloads = self.edit([*payloads, idr(PSK_ROLE, self.psk_id, 2)])
+        payloads = [*payloads, (V, bytes([self.suite.mac_alg]))]
         message = header(kind, payloads, self.suite, csb_id, 1, None) + chain(payloads)
         rand_i, rand_r = (rand, b"") if role == I_ROLE else (b"", rand)
         keys = message_protection(self.suite, self.psk, csb_id, False, rand_i, rand_r)
-        return sign(self.suite, keys.auth, message, self.identity + self.kms)
+        self.sent = sign(self.suite, keys.auth, message, self.identity + self.kms)
+        return self.sent
 
 
 class Initiator(User):
     """Requests a ticket, sends it, takes the answer."""
 
-    request: Parsed
     init: Parsed
     held: Held
 
@@ -189,17 +216,16 @@ class Initiator(User):
         start = int.from_bytes(now()[:4])
         wanted = Key(key_type, bytes(self.suite.key), bytes(14) if key_type % 2 else None, b"")
         asked = key_chain([wanted])
-        tp_data = leading(
-            [
-                idr(KMS_ROLE, self.kms),
-                idr(I_ROLE, self.identity),
-                (TR, struct.pack("!BBI", 2, 3, start)),
-                (TR, struct.pack("!BBI", 3, 3, (start + 3600) & 0xFFFFFFFF)),
-                (KEMAC, struct.pack("!BH", 0, len(asked)) + asked + b"\0"),
-                idr(R_ROLE, to),
-            ]
-        )
-        rand, csb_id = fresh(self.suite.key), int.from_bytes(fresh(4))
+        policy = [
+            idr(KMS_ROLE, self.kms),
+            idr(I_ROLE, self.identity),
+            (TR, struct.pack("!BBI", 2, 3, start)),
+            (TR, struct.pack("!BBI", 3, 3, (start + 3600) & 0xFFFFFFFF)),
+            (KEMAC, struct.pack("!BH", 0, len(asked)) + asked + b"\0"),
+            idr(R_ROLE, to),
+        ]
+        tp_data = leading(self.edit_tp(policy))
+        rand, csb_id = self.rand(), int.from_bytes(fresh(4))
         payloads = [
             t_payload(now()),
             randr(I_ROLE, rand),
@@ -207,9 +233,7 @@ class Initiator(User):
             idr(KMS_ROLE, self.kms),
             (TP, Ticket(self.suite.prf, flags, tp_data, b"").policy),
         ]
-        raw = self.protect(REQUEST_INIT, payloads, I_ROLE, rand, csb_id)
-        self.request = read(raw)
-        return raw
+        return self.protect(REQUEST_INIT, payloads, I_ROLE, rand, csb_id)
 
     def request_resp(self, raw: bytes) -> Held:
         """4.2.1.6."""
@@ -311,7 +335,6 @@ class Responder(User):
     """Takes a ticket, lets the KMS resolve it, answers."""
 
     init: Parsed
-    request: Parsed
     held: Held
     named: bytes
     rand_kms: bytes
@@ -320,7 +343,7 @@ class Responder(User):
         """Take TRANSFER_INIT; gives RESOLVE_INIT (4.2.3.1 and 4.2.3.2)."""
         self.init = read(raw)
         assert self.init.header.data_type == TRANSFER_INIT
-        rand, csb_id = fresh(self.suite.key), int.from_bytes(fresh(4))
+        rand, csb_id = self.rand(), int.from_bytes(fresh(4))
         payloads = [
             t_payload(now()),
             randr(R_ROLE, rand),
@@ -328,9 +351,7 @@ class Responder(User):
             idr(KMS_ROLE, self.kms),
             (TICKET, self.init.get(TICKET)),
         ]
-        message = self.protect(RESOLVE_INIT, payloads, R_ROLE, rand, csb_id)
-        self.request = read(message)
-        return message
+        return self.protect(RESOLVE_INIT, payloads, R_ROLE, rand, csb_id)
 
     def resolve_resp(self, raw: bytes) -> None:
         """4.2.3.6."""
