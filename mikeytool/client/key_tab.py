@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 Passphrase = Callable[["str | Path"], bytes]
 """Returns the passphrase of the private key in a file."""
 
-_KINDS = "psk, psk-id, tpk, mpki, mpkr and rsa"
+_BY_CSB_ID = {"mpki": "mpki", "mpkr": "mpkr", "tgk": "tgks", "dh": "dhs"}
+"""The kinds that name a CSB ID, and their lists in a key ring."""
+_KINDS = "psk, psk-id, tpk, mpki, mpkr, tgk, dh and rsa"
 
 
 def read_key_tabs(paths: Sequence[str | Path], ring: KeyRing, passphrase: Passphrase) -> KeyRing:
     """Return a key ring with the keys in `ring` and those in key tabs.
 
-    A line is `psk URI KEY`, `psk-id TEXT KEY`, `tpk ID KEY`, `mpki CSB_ID KEY`, `mpkr CSB_ID KEY`
-    or `rsa PEM`, where KEY is anything that `parse_key` accepts. Blank lines and lines that begin
-    with `#` are skipped. Raises WireError for a line or a PEM file with invalid content, and
-    StateError for a file that cannot be read at all.
+    A line is `psk URI KEY`, `psk-id TEXT KEY`, `tpk ID KEY`, `mpki CSB_ID KEY`, `mpkr CSB_ID KEY`,
+    `tgk CSB_ID KEY`, `dh CSB_ID SECRET` or `rsa PEM`, where KEY and SECRET are anything that
+    `parse_key` accepts. SECRET is the exponent of either end of a Diffie-Hellman exchange, or their
+    shared secret. Blank lines and lines that begin with `#` are skipped.
+
+    Raises WireError for a line or a PEM file with invalid content, and StateError for a file that
+    cannot be read at all.
     """
-    keys = _Keys(list(ring.psks), list(ring.tpks), list(ring.mpki), list(ring.mpkr), list(ring.rsa))
+    by_csb_id = {kind: list(getattr(ring, name)) for kind, name in _BY_CSB_ID.items()}
+    keys = _Keys(list(ring.psks), list(ring.tpks), by_csb_id, list(ring.rsa))
     for path in paths:
         for number, line in enumerate(_text(path).splitlines(), 1):
             if not line.strip() or line.lstrip().startswith("#"):
@@ -38,7 +44,8 @@ def read_key_tabs(paths: Sequence[str | Path], ring: KeyRing, passphrase: Passph
                 keys.read_line(line, f"{path}, line {number}", passphrase)
             except UsageError as error:  # the mistake is in a file, not in an argument
                 raise WireError(str(error)) from None
-    return KeyRing(keys.psks, keys.tpks, keys.mpki, keys.mpkr, keys.rsa)
+    lists = {name: keys.by_csb_id[kind] for kind, name in _BY_CSB_ID.items()}
+    return KeyRing(psks=keys.psks, tpks=keys.tpks, rsa=keys.rsa, **lists)
 
 
 @masked_repr
@@ -48,8 +55,7 @@ class _Keys:
 
     psks: list[tuple[bytes | None, bytes]] = field(repr=False)
     tpks: list[tuple[bytes | None, bytes]] = field(repr=False)
-    mpki: list[tuple[int | None, bytes]] = field(repr=False)
-    mpkr: list[tuple[int | None, bytes]] = field(repr=False)
+    by_csb_id: dict[str, list[tuple[int | None, bytes]]] = field(repr=False)
     rsa: list[RSAPrivateKey] = field(repr=False)
 
     def read_line(self, line: str, where: str, passphrase: Passphrase) -> None:
@@ -61,7 +67,7 @@ class _Keys:
                 raise WireError(f"{where}: rsa takes the file of a private key in PEM")
             self.rsa.append(read_private_key(path, where, passphrase))
             return
-        if kind not in ("psk", "psk-id", "tpk", "mpki", "mpkr"):
+        if kind not in ("psk", "psk-id", "tpk", *_BY_CSB_ID):
             # The word is not quoted, because it may be a misplaced key.
             raise WireError(f"{where}: it begins with none of the kinds {_KINDS}")
         if len(rest) != 2:
@@ -73,8 +79,8 @@ class _Keys:
         elif kind == "tpk":
             self.tpks.append((name.encode(), key))
         else:
-            named = (parse_number(name, f"{where}: CSB ID", 32), key)
-            (self.mpki if kind == "mpki" else self.mpkr).append(named)
+            csb_id = parse_number(name, f"{where}: CSB ID", 32)
+            self.by_csb_id[kind].append((csb_id, key))
 
 
 def _text(path: str | Path) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from mikeytool.crypto.derive import MessageKeys
 from mikeytool.crypto.kemac import decrypt
 from mikeytool.crypto.mac import mac_is_good
+from mikeytool.exchange.handed_in import handed_in_keys
 from mikeytool.exchange.inspect_context import (
     Context,
     signing_certificate,
@@ -117,6 +118,8 @@ def inspect_message(
         _open_envelope(context, ring, inspection)
     if NOT_CHECKED in (inspection.mac, inspection.signature) and not _is_eccsi(end):
         inspection.notes += _what_is_missing(context)
+    if context.is_legacy:
+        _take_handed_in(context, ring, inspection)
     return inspection
 
 
@@ -346,6 +349,14 @@ def _open_bare_envelope(context: Context, ring: KeyRing, inspection: Inspection)
     inspection.envelope_key = fitting[0].key
     if not fitting[0].is_proven:
         inspection.notes.append("the envelope opens; only the answer proves that its key is right")
+
+
+def _take_handed_in(context: Context, ring: KeyRing, inspection: Inspection) -> None:
+    """Add the TGKs that are known for the bundle, whatever its messages show."""
+    try:
+        inspection.keys += handed_in_keys(context.message, context.earlier, ring)
+    except Refused as error:
+        inspection.notes.append(str(error))
 
 
 def _is_eccsi(end: object) -> bool:

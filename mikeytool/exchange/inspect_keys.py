@@ -88,8 +88,8 @@ class KeyRing:
 
     `psks` are keys that users share with their KMS or with each other, by URI or key name if known,
     otherwise under None. `mpki` and `mpkr` are stored by CSB ID, or under None for any message; an
-    `mpkr` may be forked or original. `rsa` are private keys. The lists must not change once the
-    ring is made.
+    `mpkr` may be forked or original. `rsa` are private keys. `tgks` are TGKs and `dhs` secrets of
+    Diffie-Hellman exchanges, by CSB ID. The lists must not change once the ring is made.
     """
 
     psks: Named[bytes] = field(default_factory=list, repr=False)
@@ -97,11 +97,14 @@ class KeyRing:
     mpki: Named[int] = field(default_factory=list, repr=False)
     mpkr: Named[int] = field(default_factory=list, repr=False)
     rsa: list[RSAPrivateKey] = field(default_factory=list, repr=False)
+    tgks: Named[int] = field(default_factory=list, repr=False)
+    dhs: Named[int] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         """Index the keys by their names."""
         self._psks, self._tpks = _Index(self.psks), _Index(self.tpks)
         self._mpki, self._mpkr = _Index(self.mpki), _Index(self.mpkr)
+        self._tgks, self._dhs = _Index(self.tgks), _Index(self.dhs)
 
     def psks_of(self, names: Iterable[bytes]) -> Iterator[Candidate]:
         """Yield pre-shared keys for these names of users or keys."""
@@ -118,6 +121,14 @@ class KeyRing:
     def mpkr_of(self, csb_id: int) -> list[bytes]:
         """Return the MPKrs, forked or original, for a message with this CSB ID."""
         return [one.key for one in self._mpkr.of([csb_id])]
+
+    def tgks_of(self, csb_id: int) -> list[bytes]:
+        """Return the TGKs of the bundle with this CSB ID."""
+        return [one.key for one in self._tgks.of([csb_id])]
+
+    def dhs_of(self, csb_id: int) -> list[bytes]:
+        """Return the secrets of the Diffie-Hellman exchange with this CSB ID."""
+        return [one.key for one in self._dhs.of([csb_id])]
 
     def private_key(self, certificate: Certificate) -> RSAPrivateKey | None:
         """Return the private key that belongs to a certificate."""

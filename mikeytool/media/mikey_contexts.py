@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mikeytool.crypto.derive import SessionKeys
+from mikeytool.exchange.handed_in import handed_in_keys
 from mikeytool.exchange.inspect import inspect_message
 from mikeytool.exchange.inspect_context import key_inputs
 from mikeytool.exchange.inspect_keys import KeyRing
@@ -19,6 +20,7 @@ from mikeytool.srtp.suites import Cipher, Suite, suite
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry, SrtpIdEntry, srtp_session_data
 from mikeytool.wire.message import Message, key_data
+from mikeytool.wire.message_types import answers
 from mikeytool.wire.payloads import KEMAC, SP, KeyData
 from mikeytool.wire.registry import EncrAlg, KeyType, ProtType
 
@@ -77,6 +79,25 @@ def mikey_receivers(
     ]
 
 
+def exchanges(messages: Sequence[Message]) -> Iterator[tuple[Message, Message | None]]:
+    """The messages that bring keys, each with the message before it that it answers, if any."""
+    answered: list[Message] = []
+    for at, message in reversed(list(enumerate(messages))):
+        csb_id, kind = message.header.csb_id, message.header.data_type
+        initial = next(
+            (
+                one
+                for one in reversed(messages[:at])
+                if one.header.csb_id == csb_id and answers(kind, one.header.data_type)
+            ),
+            None,
+        )
+        if initial is not None:
+            answered.append(initial)
+        if all(message is not one for one in answered):
+            yield message, initial
+
+
 def srtp_keys(
     message: Message, ring: KeyRing | None = None, initial: Message | None = None
 ) -> list[SrtpKeys]:
@@ -111,6 +132,7 @@ def _keys(message: Message, ring: KeyRing | None, initial: Message | None) -> It
         opened = inspect_message(message, ring, initial)
         if not opened.failed:
             yield from (key for inside in opened.kemacs.values() for key in inside)
+            yield from handed_in_keys(message, [] if initial is None else [initial], ring)
 
 
 def _session(

@@ -31,7 +31,7 @@ from mikeytool.srtp import sdes
 from mikeytool.srtp.suites import Cipher
 from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 from mikeytool.wire.message import Message
-from mikeytool.wire.message_types import TRANSFERS, is_update
+from mikeytool.wire.message_types import KEYS_IN_ANSWER, TRANSFERS, is_update
 from mikeytool.wire.registry import DataType
 
 _LONGEST_DESCRIPTION = 1 << 18
@@ -164,6 +164,8 @@ class ContextsOfCalls:
         message = Message.parse(content)
         if message.header.data_type in TRANSFERS:
             yield from self._of_ticket(key, content)
+            return
+        if message.header.data_type in KEYS_IN_ANSWER and content in self._answered:
             return
         initial = decode(key.earlier[0]) if key.earlier else None
         yield from mikey_receivers(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -57,9 +57,10 @@ def decrypt_capture(
     `source` is a pcap, pcapng or rtpdump file, or a text with a packet a line, in hex or
     base64; `target` becomes a file of the same kind, in which packets without a key are unchanged.
     `keys` are crypto attributes (`mikeytool.srtp.parse_crypto`, or a `Crypto` made from a suite and
-    a master key), paths of session files, and MIKEY messages with a key in the clear. Without them
-    the keys are those in the signalling of the capture, or of another file, `signalling`: a
-    capture, or a session description. `key_ring` opens them if they are encrypted.
+    a master key), paths of session files, and MIKEY messages, an initial message before its answer.
+    Without them the keys are those in the signalling of the capture, or of another file,
+    `signalling`: a capture, or a session description. `key_ring` opens MIKEY messages that have no
+    key in the clear.
 
     `split` is a folder, made if it is missing, for a file of the decrypted packets of each stream,
     and a WAV file if they are G.711; files in it are replaced only with `force`. `target` may then
@@ -144,7 +145,9 @@ class Decryption:
         self._settings = settings or Settings()
         self._key_ring = key_ring
         self._signalling = signalling
-        self._contexts = None if keys is None else _receivers(keys, self._settings, key_name)
+        self._contexts = None
+        if keys is not None:
+            self._contexts = _receivers(keys, self._settings, key_name, key_ring)
 
     def run(
         self,
@@ -217,18 +220,24 @@ class Encryption:
         return session_senders(self._sessions, self._settings)
 
 
-def _receivers(keys: Iterable[Key], settings: Settings, name: str) -> list[ReceiverContext]:
+def _receivers(
+    keys: Sequence[Key], settings: Settings, name: str, ring: KeyRing | None
+) -> list[ReceiverContext]:
     found: list[ReceiverContext] = []
     sessions: list[Path] = []
+    messages: list[Message] = []
     for key in keys:
         if isinstance(key, Crypto):
             found.append(crypto_receiver(name, key, settings))
         elif isinstance(key, Path):
             sessions.append(key)
         else:
-            from mikeytool.media.mikey_contexts import mikey_receivers, srtp_keys
+            messages.append(key)
+    if messages:
+        from mikeytool.media.mikey_contexts import exchanges, mikey_receivers, srtp_keys
 
-            found += mikey_receivers(name, srtp_keys(key), settings)
+        for message, initial in exchanges(messages):
+            found += mikey_receivers(name, srtp_keys(message, ring, initial), settings)
     if sessions:
         from mikeytool.media.session_contexts import session_receivers
 

@@ -36,6 +36,9 @@ INITIALS = (D.PRE_SHARED, D.PUBLIC_KEY, D.DH_INIT, D.DHHMAC_INIT, D.RSA_R_I_MSG)
 RESPONSES = (D.PSK_VER_MSG, D.PK_VER_MSG, D.DH_RESP, D.DHHMAC_RESP, D.RSA_R_R_MSG)
 """The answers to `INITIALS`, in the same order."""
 
+KEYS_IN_ANSWER = (D.DH_INIT, D.DHHMAC_INIT, D.RSA_R_I_MSG)
+"""The initial messages that have no keys: the answer has them, or completes them."""
+
 ANSWERED: Mapping[int, tuple[D, ...]] = {
     **{answer: (initial,) for answer, initial in zip(RESPONSES, INITIALS, strict=True)},
     D.REQUEST_RESP: REQUEST_INITS,

@@ -25,11 +25,13 @@ def test_the_keys_of_a_tab_come_after_those_of_the_ring(tmp_path: Path) -> None:
     ring = read(
         tmp_path / "tab",
         "\ufeff# a comment\n\npsk sip:a@b 0011\npsk-id name b64:AgM\ntpk k 0405\n"
-        "mpki 0x10 06\nmpkr 17 07\n",
+        "mpki 0x10 06\nmpkr 17 07\ntgk 0x10 08\ndh 17 b64:CQo\n",
     )
     assert ring.psks == [(b"sip:a@b", b"\x00\x11"), (b"name", b"\x02\x03")]
     assert ring.tpks == [(None, b"before"), (b"k", b"\x04\x05")]
     assert (ring.mpki, ring.mpkr) == ([(16, b"\x06")], [(17, b"\x07")])
+    assert (ring.tgks, ring.dhs) == ([(16, b"\x08")], [(17, b"\x09\x0a")])
+    assert "08" not in repr(ring)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,8 @@ def test_the_keys_of_a_tab_come_after_those_of_the_ring(tmp_path: Path) -> None:
         ("psk sip:a@b", "a kind, a name and a key"),
         ("psk sip:a@b 0", "no hex of whole octets"),
         ("mpki 0x100000000 00", "at most 32 bits"),
+        ("tgk 0x100000000 00", "at most 32 bits"),
+        ("dh 5", "a kind, a name and a key"),
         ("rsa", "the file of a private key"),
     ],
 )

@@ -41,7 +41,7 @@ def key_ring_options(command: C) -> C:
     return click.option(
         "--keys", "key_files", type=click.Path(), multiple=True, metavar="FILE",
         help="Key tab, one key a line: psk URI KEY, psk-id TEXT KEY, tpk ID KEY, mpki CSB_ID"
-        " KEY, mpkr CSB_ID KEY, rsa PEM.",
+        " KEY, mpkr CSB_ID KEY, tgk CSB_ID KEY, dh CSB_ID SECRET, rsa PEM.",
     )(command)  # fmt: skip
 
 

@@ -60,7 +60,11 @@ _KEY_OPTIONS = (
     click.option(
         "--sdes", multiple=True, metavar="LINE", help="A line a=crypto…, or SUITE inline:…."
     ),
-    click.option("--mikey", metavar="MESSAGE", help="A MIKEY message with a key in the clear."),
+    click.option(
+        "--mikey", multiple=True, metavar="MESSAGE",
+        help="A MIKEY message with a key in the clear, or decrypt's --keys for it; an initial"
+        " message before its answer.",
+    ),
 )  # fmt: skip
 _STREAM_OPTIONS = (
     click.option("--ssrc", "ssrcs", multiple=True, metavar="SSRC", help="Only these."),
@@ -158,7 +162,7 @@ def encrypt(
     *_KEY_OPTIONS,
     click.option(
         "--keys", "keytab", type=_PATH, metavar="FILE",
-        help="Keys that open the signalling in the capture.",
+        help="Keys that open the signalling in the capture, or the message of --mikey.",
     ),
     click.option("--signalling", type=_PATH, metavar="SIP|SDP", help="Signalling in another file."),
     click.option("--split", type=_PATH, metavar="DIR", help="A file per stream, WAV of G.711."),

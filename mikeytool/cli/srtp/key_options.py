@@ -36,7 +36,7 @@ class KeyOptions:
     key: bytes | None = field(default=None, repr=False)
     salt: bytes | None = field(default=None, repr=False)
     sdes: Sequence[str] = field(default=(), repr=False)
-    mikey: str | None = field(default=None, repr=False)
+    mikey: Sequence[str] = field(default=(), repr=False)
     keytab: Path | None = None
     ssrcs: Sequence[str] = ()
     any_ssrc: bool = False
@@ -52,7 +52,7 @@ class KeyOptions:
 
     def __post_init__(self) -> None:
         """Refuse options that exclude each other."""
-        if len(self._forms) > 1:
+        if len(self._forms) > 1 and self._forms != ["--mikey", "--keys"]:
             raise UsageError("keys come in one form; give one of --session, --key, --sdes, --mikey")
         if (self.suite_name or self.salt) and self.key is None:
             raise UsageError(f"--suite and --salt go with --key; {HOW}")
@@ -65,7 +65,7 @@ class KeyOptions:
     def _forms(self) -> list[str]:
         """The options that give keys."""
         forms = {"--session": bool(self.sessions), "--key": self.key is not None,
-                 "--sdes": bool(self.sdes), "--mikey": self.mikey is not None,
+                 "--sdes": bool(self.sdes), "--mikey": bool(self.mikey),
                  "--keys": self.keytab is not None}  # fmt: skip
         return [name for name, is_given in forms.items() if is_given]
 
@@ -80,11 +80,11 @@ class KeyOptions:
             return list(self.sessions)
         if self.sdes:
             return [parse_crypto(text) for text in self.sdes]
-        if self.mikey is not None:
+        if self.mikey:
             from mikeytool.cli.message_io import one_message
             from mikeytool.wire.message import Message
 
-            return [Message.parse(one_message(self.mikey, what="--mikey"))]
+            return [Message.parse(one_message(text, what="--mikey")) for text in self.mikey]
         return [] if self.key is None else self._bare_keys(self.key)
 
     def _bare_keys(self, key: bytes) -> list[Key]:
