@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
@@ -28,9 +28,13 @@ from mikeytool.wire.errors import MikeyError, UsageError, WireError
 from mikeytool.wire.message import Message
 
 if TYPE_CHECKING:
+    from mikeytool.capture.captured_messages import CapturedMessage
+    from mikeytool.cli.render.capture import Row
     from mikeytool.media.signalling_steps import SignallingSteps
 
 Json = dict[str, Any]
+_LONGEST_NAME = 200
+"""Characters of an input that is a name; a longer one is the message itself."""
 _MOST_ERRORS = 1000
 """Errors that are held until the list is printed; of more, the first are told before."""
 
@@ -39,6 +43,7 @@ _MOST_ERRORS = 1000
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @json_option
 @click.option("--hex", "as_hex", is_flag=True, help="Print every octet beside its field.")
+@click.option("--html", "as_html", is_flag=True, help="Print one page of HTML, complete in itself.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of --json.")
 @click.option("--lines", is_flag=True, help="Take every line as a message of its own.")
 @click.option("--index", type=int, help="Show only the message with this number, from 1.")
@@ -51,6 +56,7 @@ def decode(
     inputs: tuple[str, ...],
     as_json: bool,
     as_hex: bool,
+    as_html: bool,
     show_schema: bool,
     lines: bool,
     index: int | None,
@@ -71,11 +77,11 @@ def decode(
     if show_schema:
         print(json.dumps(schema(), indent=2))
         return 0
-    if as_json and as_hex:
-        raise UsageError("--json and --hex: give one of them")
-    if flow and (as_json or as_hex or index is not None):
-        raise UsageError("--flow shows all messages, without --json, --hex and --index")
-    steps = _steps() if flow else None
+    if as_json + as_hex + as_html > 1:
+        raise UsageError("--json, --hex and --html: give one of them")
+    if flow and (as_json or as_hex or as_html or index is not None):
+        raise UsageError("--flow shows all messages, without --json, --hex, --html and --index")
+    steps = _steps() if flow or as_html else None
     items = items_of(inputs, init, lines=lines, steps=steps)
     ring = key_ring(**keys)
     inspector = Inspector(
@@ -88,6 +94,8 @@ def decode(
     show = _show_json if as_json else _show_dump if as_hex else _show_tree
     if index is not None:
         items = iter([_chosen(items, index, inspector)])
+    if as_html and steps is not None:
+        return _page(inputs, items, inspector, steps, show_keys=show_keys)
     if steps is not None:
         return _overview(items, inspector, steps, checked=ring is not None)
     first, many, items = begun(items)
@@ -164,37 +172,23 @@ def _overview(
 
     Gives the exit code.
     """
-    from mikeytool.cli.render.capture import MOST_ARROWS, Row, result_of, show_flow, show_list
+    from mikeytool.cli.render.capture import MOST_ARROWS, flow_of, show_list
 
     errors: list[str] = []
     codes: set[int] = set()
 
     def rows() -> Iterator[Row]:
         number = 0
-        for item in items:
-            message, failed = None, False
-            described: Json = {}
-            error: MikeyError | None = None
-            try:
-                if isinstance(item.content, MikeyError):
-                    raise item.content
-                message = Message.read(item.content)
-                described, failed = inspector.describe(message)
-                error = message.error
-            except MikeyError as caught:
-                error = caught
-            if error is not None:
-                codes.add(exit_code(error))
-                errors.append(f"{item.where}: {error}" if item.where else str(error))
+        for one in _inspected(items, inspector):
+            codes.update(one.codes)
+            if one.error:
+                errors.append(one.error)
                 if len(errors) > _MOST_ERRORS:
                     complain(errors.pop(0))
-            if item.captured is not None:
+            if one.item.captured is not None:
                 number += 1
-                codes.update([EXIT_REFUSED] * failed)
-                result = result_of(described, failed=failed, broken=error is not None)
-                file = 0 if steps is None else steps.file
-                yield Row(number, item.captured, message, result, file)
-            elif message is not None:
+                yield one.row(number, 0 if steps is None else steps.file)
+            elif one.message is not None:
                 raise UsageError("captures, and --flow, go without other messages beside them")
 
     found = rows()
@@ -202,14 +196,95 @@ def _overview(
     if steps is None:
         show_list(found, checked=checked)
     else:
+        from mikeytool.cli.render.ladder import show_ladders
+
         shown = list(islice(found, MOST_ARROWS))
-        left_out = sum(1 for _ in found) + show_flow(shown, steps)
+        flow = flow_of(shown, steps)
+        show_ladders(flow.arrows, flow.names)
+        left_out = sum(1 for _ in found) + flow.left_out
     sys.stdout.flush()
     for error in errors:
         complain(error)
     if left_out:
         raise WireError(f"--flow shows {MOST_ARROWS} messages; {left_out} more are left out")
     return worst(codes)
+
+
+def _page(
+    inputs: tuple[str, ...],
+    items: Iterator[Item],
+    inspector: Inspector,
+    steps: SignallingSteps,
+    *,
+    show_keys: bool,
+) -> int:
+    """Print a page with every message; gives the exit code."""
+    from mikeytool.cli.render.capture import flow_of
+    from mikeytool.cli.render.page import MOST_MESSAGES, Section, page
+    from mikeytool.cli.render.page_overview import overview
+    from mikeytool.lint.check import lint
+
+    rows, sections, codes = [], [], set()
+    found = _inspected(items, inspector)
+    for number, one in enumerate(islice(found, MOST_MESSAGES), 1):
+        codes.update(one.codes)
+        received = None
+        if one.item.captured is not None:
+            rows.append(one.row(number, steps.file))
+            received = one.item.captured.signal.moment.time
+        findings = [] if one.message is None else lint(one.message, now_ns=received).findings
+        sections.append(Section(one.item.where, one.message, one.described, one.error, findings))
+    left_out = sum(1 for _ in found)
+    title = ", ".join(one for one in inputs if len(one) < _LONGEST_NAME) or "MIKEY"
+    above = overview(rows, flow_of(rows, steps)) if rows else ()
+    sys.stdout.writelines(page(title, above, sections, show_keys=show_keys))
+    sys.stdout.flush()
+    for section in sections:
+        if section.error:
+            complain(section.error)
+    if left_out:
+        raise WireError(f"--html shows {MOST_MESSAGES} messages; {left_out} more are left out")
+    return worst(codes)
+
+
+class _Inspected(NamedTuple):
+    """An item with what is known of it; `error` says why it cannot be read, or is empty."""
+
+    item: Item
+    message: Message | None
+    described: Json
+    error: str
+    codes: set[int]
+
+    def row(self, number: int, file: int) -> Row:
+        """Give the row of a message of a capture; `file` is the number of the capture."""
+        from mikeytool.cli.render.capture import Row, result_of
+
+        failed = EXIT_REFUSED in self.codes
+        result = result_of(self.described, failed=failed, broken=bool(self.error))
+        captured = cast("CapturedMessage", self.item.captured)
+        return Row(number, captured, self.message, result, file)
+
+
+def _inspected(items: Iterator[Item], inspector: Inspector) -> Iterator[_Inspected]:
+    for item in items:
+        message, failed = None, False
+        described: Json = {}
+        error: MikeyError | None = None
+        try:
+            if isinstance(item.content, MikeyError):
+                raise item.content
+            message = Message.read(item.content)
+            described, failed = inspector.describe(message)
+            error = message.error
+        except MikeyError as caught:
+            error = caught
+        codes = {EXIT_REFUSED} if failed else set()
+        text = ""
+        if error is not None:
+            codes.add(exit_code(error))
+            text = f"{item.where}: {error}" if item.where else str(error)
+        yield _Inspected(item, message, described, text, codes)
 
 
 def _show_json(_message: Message, described: Json, _where: str | None, _first: bool) -> None:

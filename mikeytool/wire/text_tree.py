@@ -116,10 +116,7 @@ def _add_payload(tree: Branch, payload: Json, opened: Json) -> None:
     kind = kind_of(payload)
     name = payload["payload"]
     branch = tree.add(name, ", ".join(_values(payload, kind)), "name")
-    if name == "V" or (name == "KEMAC" and payload["mac"]):
-        _add_result(branch, opened.get("mac"))
-    elif name in _RESULTS:
-        _add_result(branch, opened.get(_RESULTS[name]))
+    _add_result(branch, payload_result(payload, opened))
     if filetime := _filetime(payload):
         branch.add("note", f"as a Windows FILETIME it is {filetime}", "note")
     for param in payload.get("policy_param", ()):
@@ -148,6 +145,14 @@ def _add_payload(tree: Branch, payload: Json, opened: Json) -> None:
             _add_result(node, opened.get("initiator_data"))
         for item in inside:
             _add_payload(node, item, {})
+
+
+def payload_result(payload: Json, opened: Json) -> str | None:
+    """The result of the check that a payload of the message itself is for; None without one."""
+    name = payload["payload"]
+    if name == "V" or (name == "KEMAC" and payload["mac"]):
+        return opened.get("mac")
+    return opened.get(_RESULTS[name]) if name in _RESULTS else None
 
 
 def _filetime(payload: Json) -> str | None:

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mikeytool.capture.captured_messages import CapturedMessage
-from mikeytool.cli.render.ladder import Arrow, show_ladders
+from mikeytool.cli.render.ladder import Arrow
 from mikeytool.cli.render.table import print_table
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 BROKEN = "broken"
 _MOST_NAMES = 3
+COLUMNS = ("#", "frame", "time", "from", "to", "carried by", "call", "level", "message",
+           "CSB ID", "octets", "check")  # fmt: skip
+"""The heads of the list of messages; `flat` gives a row's cells, without its check."""
 MOST_ARROWS = 10_000
 """Messages in ladders, which have to be held together."""
 
@@ -86,12 +89,12 @@ def show_list(rows: Iterable[Row], *, checked: bool) -> None:
         head = ("#", "frame", "time", "from, to", "carried by", "message")
         print_table(chain([head], (_folded(row, checked=checked) for row in rows)))
         return
-    wide = ("#", "frame", "time", "from", "to", "carried by", "call", "level", "message",
-            "CSB ID", "octets", *(["check"] if checked else []))  # fmt: skip
-    print_table(chain([wide], ((*_flat(row), row.result)[: len(wide)] for row in rows)))
+    wide = COLUMNS if checked else COLUMNS[:-1]
+    print_table(chain([wide], ((*flat(row), row.result)[: len(wide)] for row in rows)))
 
 
-def _flat(row: Row) -> tuple[str, ...]:
+def flat(row: Row) -> tuple[str, ...]:
+    """Give the cells of a row in one line."""
     one = row.captured
     cells = (str(row.number), str(one.signal.moment.frame), _clock(one), one.signal.source,
              one.signal.destination, one.method, one.call_id, one.level, row.kind, row.csb_id,
@@ -122,11 +125,19 @@ def _clock(one: CapturedMessage) -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}.{milliseconds:03}"
 
 
-def show_flow(rows: Sequence[Row], steps: SignallingSteps) -> int:
-    """Print the exchanges and the steps of calls as a ladder between the parties.
+class Flow(NamedTuple):
+    """The exchanges and the steps of calls between parties.
 
-    Gives the number of messages that are left out.
+    `names` are the lines that name each party. `left_out` counts the steps beyond MOST_ARROWS.
     """
+
+    arrows: list[Arrow]
+    names: dict[str, list[str]]
+    left_out: int
+
+
+def flow_of(rows: Sequence[Row], steps: SignallingSteps) -> Flow:
+    """Make arrows of the messages and of the steps of calls, in the order of their frames."""
     parties = _Parties(rows)
     found = steps.in_order()
     shown = found[: MOST_ARROWS - len(rows)]
@@ -144,8 +155,8 @@ def show_flow(rows: Sequence[Row], steps: SignallingSteps) -> int:
         place = row.file, row.captured.signal.moment.frame
         arrows.append((place, Arrow(row.number, *ends, label, row.result, exchange)))
     arrows.sort(key=itemgetter(0))
-    show_ladders([arrow for _, arrow in arrows], parties.names())
-    return len(found) - len(shown) + steps.left_out
+    left_out = len(found) - len(shown) + steps.left_out
+    return Flow([arrow for _, arrow in arrows], parties.names(), left_out)
 
 
 class _Parties:

@@ -37,7 +37,7 @@ def show_ladders(arrows: Sequence[Arrow], names: dict[str, list[str]]) -> None:
     """
     out = console()
     width = 80 if out.width == NO_WIDTH else out.width
-    for at, (title, some) in enumerate(_ladders(arrows)):
+    for at, (title, some) in enumerate(ladders(arrows)):
         if at:
             out.print()
         if title:
@@ -46,7 +46,7 @@ def show_ladders(arrows: Sequence[Arrow], names: dict[str, list[str]]) -> None:
             out.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 
-def _ladders(arrows: Sequence[Arrow]) -> Iterator[tuple[str, list[Arrow]]]:
+def ladders(arrows: Sequence[Arrow]) -> Iterator[tuple[str, list[Arrow]]]:
     """Give the arrows of each ladder, with a title if one set of parties has several."""
     for group in _connected(arrows):
         if len(_parties(group)) <= MOST_PARTIES:

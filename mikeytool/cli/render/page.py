@@ -1,0 +1,207 @@
+"""Messages as one page of HTML: fields beside octets, with checks and the findings of lint.
+
+The page needs nothing from elsewhere and can be read without its script. Text of messages is
+escaped, and a policy in the page lets a browser run no script but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+from mikeytool import __version__
+from mikeytool.lint.rule import Finding
+from mikeytool.wire.annotated_dump import Path, Row, dump
+from mikeytool.wire.message import Message
+from mikeytool.wire.printable import printable
+from mikeytool.wire.text_tree import payload_result
+
+Json = dict[str, Any]
+Results = dict[tuple[str, int], str]
+"""The results of checks, by the names and the first octets of records."""
+
+MOST_MESSAGES = 1000
+"""Messages in one page; a browser is slow with more."""
+_LINE = 8
+_MASK = "••"
+
+
+class Section(NamedTuple):
+    """A message in the page; `message` is None if nothing of it can be read.
+
+    `where` says where it comes from, `described` holds its facts and checks, `error` says why it
+    cannot be read to its end.
+    """
+
+    where: str
+    message: Message | None
+    described: Json
+    error: str
+    findings: Sequence[Finding]
+
+
+def page(
+    title: str, overview: Iterable[str], sections: Iterable[Section], *, show_keys: bool
+) -> Iterator[str]:
+    """Give the page in pieces; `overview` is HTML that stands before the messages."""
+    style, script = (
+        files("mikeytool.cli.render").joinpath(f"page.{kind}").read_text("utf-8")
+        for kind in ("css", "js")
+    )
+    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
+    yield (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}; base-uri \'none\'">'
+        '<meta name="viewport" content="width=device-width">'
+        f'<meta name="generator" content="mikeytool {__version__}">'
+        f"<title>{text(title)}</title><style>{style}</style></head>\n"
+        f"<body><header><h1>{text(title)}</h1></header>\n<main>\n"
+    )
+    yield from overview
+    for number, section in enumerate(sections, 1):
+        yield from _article(number, section, show_keys)
+    yield f"</main>\n<script>{script}</script></body></html>\n"
+
+
+def text(foreign: object) -> str:
+    """Give text that HTML may hold, of any kind and origin."""
+    return escape(printable(str(foreign)))
+
+
+def result(value: str) -> str:
+    """Give the result of a check, or a step of a call, in its colour."""
+    return f'<span class="{text(value)}">{text(value)}</span>' if value else ""
+
+
+def _hash(source: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+# --- One message --------------------------------------------------------------------------
+
+
+def _article(number: int, section: Section, show_keys: bool) -> Iterator[str]:
+    described = section.described
+    name = described.get("data_type") or "broken message"
+    facts = [section.where]
+    facts += [f"CSB ID {described['csb_id']}"] if described.get("csb_id") else []
+    facts += [f"PRF {described['prf']}"] if described.get("prf") else []
+    facts += [f"{len(section.message.raw)} octets"] if section.message else []
+    yield (
+        f'<article id="m{number}" aria-labelledby="m{number}h"><h2 id="m{number}h">'
+        f'{number}. {text(name)}</h2>\n<p class="soft">{text(", ".join(filter(None, facts)))}</p>\n'
+    )
+    if section.error:
+        yield f'<p class="error">{text(section.error)}</p>\n'
+    placed = _Findings(section.findings)
+    rows = list(dump(section.message)) if section.message else []
+    tree = "".join(_tree(f"m{number}", rows, _results(described), placed))
+    yield "".join(f"<p>{_finding(one)}</p>\n" for one in placed.left)
+    yield from _opened(described.get("opened") or {})
+    yield (
+        f'<div class="panes"><section class="tree" aria-label="Fields of message {number}">'
+        f"<ul>{tree}</ul></section>\n"
+        f'<section class="octets" tabindex="0" aria-label="Octets of message {number}">'
+        f'<div class="dump">{"".join(_octets(f"m{number}", rows, show_keys))}</div></section></div>'
+        "</article>\n"
+    )
+
+
+def _opened(opened: Json) -> Iterator[str]:
+    """Give the keys that a message was opened to, and what else is known of it."""
+    for key in opened.get("keys") or ():
+        parts = [f"{name} {key[name]}" for name in ("key", "salt", "spi") if key[name]]
+        yield f"<p>{text(key['type'])}: {text(', '.join(parts))}</p>\n"
+    for note in opened.get("notes") or ():
+        yield f'<p class="soft">note: {text(note)}</p>\n'
+
+
+def _results(described: Json) -> Results:
+    """Give the results of the checks of a message."""
+    opened: Json = described.get("opened") or {}
+    found: Results = {}
+    for payload in described.get("payloads") or ():
+        found[payload["payload"], payload["offset"]] = payload_result(payload, opened) or ""
+        if payload["payload"] == "TICKET" and payload["initiator_data_length"]:
+            at = payload["offset"] + payload["length"] - payload["initiator_data_length"]
+            found["Initiator Data", at] = opened.get("initiator_data") or ""
+    return found
+
+
+class _Findings:
+    """The findings of lint, by the places in the tree where they are shown."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.left = list(findings)
+
+    def take(self, label: str, offset: int) -> list[Finding]:
+        """Give the findings about the record of that name at an octet, once."""
+        found = [one for one in self.left if (one.payload, one.offset) == (label, offset)]
+        self.left = [one for one in self.left if one not in found]
+        return found
+
+
+def _finding(one: Finding) -> str:
+    return f'<span class="{one.level}">{one.level}: {one.code}</span>: {text(one.text)}' + (
+        f' <span class="soft">({text(one.section)})</span>' if one.section else ""
+    )
+
+
+def _tree(at: str, rows: Sequence[Row], results: Results, findings: _Findings) -> Iterator[str]:
+    """Give the items of the tree: an open list for each record, an item for each field."""
+    path: Path = ()
+    for number, row in enumerate(rows):
+        both = zip(path, row.path, strict=False)
+        same = sum(1 for _ in takewhile(lambda two: two[0] == two[1], both))
+        yield "</ul></details></li>" * (len(path) - same)
+        for place in row.path[same:]:
+            yield from _record(place, results, findings)
+        path = row.path
+        yield f"<li>{_field(at, number, row)}</li>"
+    yield "</ul></details></li>" * len(path)
+
+
+def _field(at: str, number: int, row: Row) -> str:
+    """Give a field: a link to its octets, if it has any."""
+    if not row.octets:
+        return f'<span>{text(row.text)} <span class="soft">empty</span></span>'
+    last = row.offset + len(row.octets) - 1
+    place = f"octet {last}" if last == row.offset else f"octets {row.offset} to {last}"
+    return (
+        f'<a id="{at}f{number}" href="#{at}o{number}" data-f="{number}">'
+        f'{text(row.text)} <span class="soft">{place}</span></a>'
+    )
+
+
+def _record(place: tuple[str, int], results: Results, findings: _Findings) -> Iterator[str]:
+    """Give the beginning of the list of a record, with its check and its findings."""
+    checked = result(results.get(place, ""))
+    yield f"<li><details open><summary>{text(place[0])} {checked}</summary><ul>"
+    for one in findings.take(*place):
+        yield f"<li><span>{_finding(one)}</span></li>"
+
+
+def _octets(at: str, rows: Sequence[Row], show_keys: bool) -> Iterator[str]:
+    """Give the lines of the dump; each run of octets is a link to its field."""
+    position = 0
+    for number, row in enumerate(rows):
+        hidden = row.is_secret and not show_keys
+        start = 0
+        while start < len(row.octets):
+            if position % _LINE == 0:
+                yield f'{"</div>" if position else ""}<div><span class="at">{position}</span>'
+            some = row.octets[start : start + _LINE - position % _LINE]
+            shown = " ".join([_MASK] * len(some)) if hidden else some.hex(" ")
+            more = 'tabindex="-1"'
+            if not start:
+                more = f'id="{at}o{number}" aria-label="{text(row.text)}: {shown}"'
+            yield f'<a href="#{at}f{number}" data-f="{number}" {more}>{shown}</a>'
+            start += len(some)
+            position += len(some)
+    yield "</div>" if position else ""

@@ -1,0 +1,226 @@
+"""`decode --html`: the page in Python's parser, in Chromium and for axe-core."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mikeytool.cli.render.page import MOST_MESSAGES
+from tests.capture import network
+from tests.cli.shell import Shell
+from tests.cli.test_captures import story
+from tests.peers.programs import need
+from tests.support import vectors
+from tests.wire.samples import SAMPLES
+
+CASE = vectors("exchanges")[0]
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b]0;x\x07\u202e"
+MASKED = "••"
+
+
+class Page(HTMLParser):
+    """The elements of a page, and what the octets of each message are."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.octets: list[list[str]] = []
+        self._open: list[str] = []
+        self._field: str | None = None
+        self.fields: dict[str, str] = {}
+        self.source = source
+        self.feed(source)
+        assert not self._open, self._open
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attributes}
+        self.tags.append((tag, found))
+        if tag == "article":
+            self.octets.append([])
+        if tag not in ("meta", "line", "polygon"):
+            self._open.append(tag)
+        self._field = found["href"] if tag == "a" and "data-f" in found else None
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("line", "polygon"):
+            assert self._open.pop() == tag
+        self._field = None
+
+    def handle_data(self, data: str) -> None:
+        if self._field is not None and "f" in self._field:
+            self.octets[-1] += data.split()
+
+    def attributes(self, name: str) -> list[str]:
+        return [found[name] for _, found in self.tags if name in found]
+
+
+def page(shell: Shell, command: str, code: int = 0, **variables: str) -> Page:
+    ran = shell.run(f"mikeytool decode --html {command}", **variables)
+    assert ran.code == code, ran.err
+    return Page(ran.out)
+
+
+def call(shell: Shell) -> Page:
+    shell.path("call.pcap").write_bytes(network.pcap(story()))
+    return page(shell, "call.pcap")
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=[sample.name for sample in SAMPLES])
+def test_every_octet_once(shell: Shell, sample: Any) -> None:
+    shell.path("message").write_bytes(sample.data)
+    (octets,) = page(shell, "--show-keys message").octets
+    assert bytes.fromhex("".join(octets)) == sample.data
+
+
+def test_a_field_and_its_octets_lead_to_each_other(shell: Shell) -> None:
+    found = call(shell)
+    ids = found.attributes("id")
+    assert len(ids) == len(set(ids))
+    links = [link.removeprefix("#") for link in found.attributes("href")]
+    assert links
+    assert set(links) <= set(ids)
+
+
+def test_nothing_comes_from_elsewhere(shell: Shell) -> None:
+    found = call(shell)
+    assert not {"src", "srcset", "action", "style"} & {name for _, at in found.tags for name in at}
+    assert all(link.startswith("#") for link in found.attributes("href"))
+    assert not re.search(r"url\(|@import|https?:", found.source)
+
+
+def test_the_policy_admits_the_style_and_the_script_of_the_page_alone(shell: Shell) -> None:
+    found = call(shell)
+    (policy,) = (at["content"] for tag, at in found.tags if "http-equiv" in at)
+    for tag in ("style", "script"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", found.source, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none';")
+
+
+def test_text_of_messages_is_only_text(shell: Shell) -> None:
+    """RFC 6043 6.6: an identity may be any octets."""
+    identity = HOSTILE.encode()
+    idr = b"\x00\x01\x01" + len(identity).to_bytes(2) + identity
+    shell.path("message").write_bytes(bytes.fromhex("01060e00000000070001") + idr)
+    found = page(shell, "message")
+    assert {tag for tag, _ in found.tags if tag in ("script", "img")} == {"script"}
+    assert [tag for tag, _ in found.tags].count("script") == 1
+    assert not {"\x1b", "\x07", "\u202e"} & set(found.source)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in found.source
+
+
+def test_keys_in_the_clear_are_masked(shell: Shell) -> None:
+    kemac = "00 00 000b 00 10 0003 aabbcc 0002 ddee 00"
+    shell.path("message").write_bytes(bytes.fromhex("01000100000000070001" + kemac))
+    (octets,) = page(shell, "message").octets
+    assert octets.count(MASKED) == 5
+    assert not {"aa", "bb", "cc", "dd", "ee"} & set(octets)
+    (shown,) = page(shell, "--show-keys message").octets
+    assert MASKED not in shown
+
+
+def test_checks_and_findings_stand_at_their_place(shell: Shell) -> None:
+    """A message of May 2026 that is read a day later, with the key of the ticket."""
+    opened = f"--tpk {CASE['tpk']} {CASE['TRANSFER_INIT']}"
+    found = page(shell, opened, MIKEYTOOL_NOW="2026-05-30T00:00:00Z").source
+    assert '<summary>TICKET <span class="verified">verified</span></summary>' in found
+    assert '<summary>Initiator Data <span class="verified">verified</span></summary>' in found
+    assert re.search(r'<summary>T </summary><ul>\s*<li><span><span class="note">note: time', found)
+
+
+def test_a_check_that_failed(shell: Shell) -> None:
+    found = page(shell, f"--psk {'00' * 16} {CASE['REQUEST_INIT_PSK']}", code=1)
+    assert '<summary>V <span class="FAILED">FAILED</span></summary>' in found.source
+
+
+def test_a_capture_has_a_list_a_drawing_and_every_message(shell: Shell) -> None:
+    found = call(shell)
+    listed = shell.ok("mikeytool decode --json call.pcap").splitlines()
+    assert len(found.octets) == len(listed)
+    assert [tag for tag, _ in found.tags].count("tr") == 1 + len(listed)
+    assert found.source.count('<a href="#m1">') == 2  # in the list and in the drawing
+    assert "sip:alice@example.com</text>" in found.source
+
+
+def test_a_broken_message_is_shown_up_to_its_fault(shell: Shell) -> None:
+    data = bytes.fromhex(CASE["TRANSFER_INIT"])[:200]
+    shell.path("message").write_bytes(data)
+    found = page(shell, "message", code=3)
+    assert bytes.fromhex("".join(found.octets[0])) == data
+    assert '<p class="error">' in found.source
+
+
+def test_more_messages_than_a_page_holds(shell: Shell) -> None:
+    shell.path("many").write_text(f"{CASE['TRANSFER_RESP']}\n" * (MOST_MESSAGES + 2))
+    ran = shell.fails("mikeytool decode --html many", 3, "2 more are left out")
+    assert len(Page(ran.out).octets) == MOST_MESSAGES
+
+
+def test_one_form_at_a_time(shell: Shell) -> None:
+    shell.fails(f"mikeytool decode --html --json {CASE['TRANSFER_RESP']}", 2, "give one of them")
+
+
+# --- In a browser -------------------------------------------------------------------------
+
+
+def in_chromium(source: str, folder: Path, width: int = 1280) -> tuple[str, str]:
+    """The document after its scripts have run, and what the browser complains of."""
+    path = folder / "page.html"
+    path.write_text(source)
+    ran = subprocess.run(
+        [need("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+         f"--user-data-dir={folder}/profile", "--virtual-time-budget=20000", "--dump-dom",
+         f"--window-size={width},800", path.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return ran.stdout, "\n".join(line for line in ran.stderr.splitlines() if "CONSOLE" in line)
+
+
+def without_policy(source: str, script: str) -> str:
+    """The page with a script of the test."""
+    source = re.sub(r"<meta http-equiv[^>]*>", "", source)
+    return source.replace("</body>", f"<script>{script}</script></body>")
+
+
+def test_a_browser_accepts_style_and_script(shell: Shell, tmp_path: Path) -> None:
+    document, complaints = in_chromium(call(shell).source, tmp_path)
+    assert "<svg" in document
+    assert complaints == ""
+
+
+def test_a_field_and_its_octets_light_up_together(shell: Shell, tmp_path: Path) -> None:
+    script = """
+      const lit = () => [...document.querySelectorAll(".lit")].map((one) => one.id).join(" ");
+      document.getElementById("m1f2").focus();
+      document.title = lit();
+      document.getElementById("m1o4").dispatchEvent(new MouseEvent("mouseover", {bubbles: true}));
+      document.title += " / " + lit();
+    """
+    document, _ = in_chromium(without_policy(call(shell).source, script), tmp_path)
+    assert "<title>m1f2 m1o2 / m1f4 m1o4</title>" in document
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 2560)])
+def test_axe_finds_nothing(shell: Shell, tmp_path: Path, scheme: str, width: int) -> None:
+    axe = os.environ.get("AXE_JS") or need("axe-core, whose file AXE_JS names")
+    script = f"""{Path(axe).read_text()}
+      axe.run().then((found) => {{
+        document.title = JSON.stringify(found.violations.map((one) => [one.id, one.help,
+          one.nodes.slice(0, 2).map((node) => node.html)]));
+      }});
+    """
+    source = without_policy(call(shell).source, script)
+    if scheme == "dark":
+        source = source.replace("(prefers-color-scheme: dark)", "all")
+    document, _ = in_chromium(source, tmp_path, width)
+    (title,) = re.findall(r"<title>(.*?)</title>", document)
+    assert title == "[]"
