@@ -139,7 +139,7 @@ def _authenticated(
         raise Refused("the Authorization header is missing or cannot be read")
     name, t, mac = checked(Identity(unquote_to_bytes(found[1]))), found[2], bytes.fromhex(found[3])
     # As in messages, a key is identified by its own name or by the identity of its user.
-    user = store.user_of_key(name) or store.user(name)
+    user = store.owner(name)
     if user is None or user.sealed_psk is None:
         raise Refused(f"the key {name} is not known")
     key = _derived(store.psk(user))

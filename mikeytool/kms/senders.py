@@ -124,7 +124,7 @@ def claimed_sender(store: Store, message: Message) -> Identity | None:
         with suppress(Refused):
             names += identities(read_certificate(payload.cert_data))
     for name in names[:_MAX_CLAIMED]:
-        known = store.user_of_key(name) or store.user(name) or store.peer(name)
+        known = store.owner(name) or store.peer(name)
         if known is not None:
             return known.identity
     return None
@@ -151,7 +151,7 @@ def owner_of_key(store: Store, psk_id: Identity | None, claimed: Identity | None
     """The user whose key protects a message (interpretation 16)."""
     if psk_id is not None:
         # A key is identified by its own name or by the identity of its user.
-        user = store.user_of_key(psk_id) or store.user(psk_id)
+        user = store.owner(psk_id)
     elif claimed is not None:
         user = store.user(claimed)
     else:

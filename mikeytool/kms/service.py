@@ -1,61 +1,20 @@
-"""The KMS: it takes a message and returns an answer (RFC 6043 4.2.1.4, 4.2.3.4, 5.4).
+"""The KMS: it takes messages and returns answers (RFC 6043 4.2.1.4, 4.2.3.4, 5.4).
 
-The steps follow the order of RFC 3830 5.3. The most important rule is that nothing is written
-before the sender is authenticated, except a limited number of lines in the log. The replay entry,
-the log entry and the answer belong to one transaction, so that no answer is sent before its replay
-entry is on disk.
+Messages that wait at the same time share one transaction, because the time of a transaction is
+mostly that of writing to disk. No answer is given before its transaction is on disk. If a message
+fails, its part of the transaction is undone, and the others go on.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from hmac import compare_digest
+from collections.abc import Sequence
+from contextlib import suppress
 
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.error import error_message
-from mikeytool.exchange.forwarding import MAX_HOPS
-from mikeytool.exchange.profile import profile_of
-from mikeytool.exchange.request import RequestInit, request_resp
-from mikeytool.exchange.resolve import ResolveInit, open_for_responder, resolve_resp
-from mikeytool.exchange.ticket import BaseTicket, make_ticket
-from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.kms import broken_messages
-from mikeytool.kms.authorization import (
-    Responder,
-    acting_responder,
-    check_foreign,
-    check_speaks_for,
-    may_act_as,
-)
-from mikeytool.kms.foreign_tickets import Forwarder, is_foreign
-from mikeytool.kms.grant import check_made, grant, make_keys
-from mikeytool.kms.kms_policy import KmsPolicy
-from mikeytool.kms.senders import Sender, authenticate, claimed_sender
-from mikeytool.kms.store.names import check_identity
-from mikeytool.kms.store.records import Handled, LogEntry, Tpk, User, unauthenticated
-from mikeytool.kms.store.store import Exchange, Store
-from mikeytool.wire.errors import Refused, StateError, Unavailable, UsageError, WireError
-from mikeytool.wire.header import HDR
-from mikeytool.wire.identity import Identity
-from mikeytool.wire.message import Message
-from mikeytool.wire.payloads import TICKET
-from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
-
-_EXCHANGES: dict[int, str] = {
-    DataType.REQUEST_INIT_PSK: "request",
-    DataType.REQUEST_INIT_PK: "request",
-    DataType.RESOLVE_INIT_PSK: "resolve",
-    DataType.RESOLVE_INIT_PK: "resolve",
-}
-
-
-def exchange_of(data_type: int) -> str:
-    """The exchange that a data type begins, as the log and the metrics name it."""
-    return _EXCHANGES.get(data_type, "other")
+from mikeytool.kms.received import ReceivedMessage, Uncounted
+from mikeytool.kms.store.exchanges import Exchange, StoreChanged
+from mikeytool.kms.store.records import Handled
+from mikeytool.kms.store.store import Store
 
 
 def handle(
@@ -73,480 +32,84 @@ def handle(
     on the clock of `time.monotonic`. The default is 10 seconds from the time of asking. Raises
     WireError if the message cannot be read, and StateError if the store fails.
     """
+    [message] = handle_together(store, env, [data], send_errors=send_errors)
+    return finish(message, store, deadline)
+
+
+def handle_together(
+    store: Store, env: Environment, messages: Sequence[bytes], *, send_errors: bool = False
+) -> list[ReceivedMessage]:
+    """Answer messages in one transaction. `finish` returns the result of each.
+
+    Raises StateError if the transaction fails. Then none of them is answered.
+    """
+    received = [ReceivedMessage(store, env, data, send_errors) for data in messages]
+    with store.answering():
+        store.forget(env)
+        _verify(store, received)
+        if any(message.is_done for message in received) and not store.is_known():
+            store.renewed()
+            _verify(store, received)
+        if not all(message.is_done for message in received):
+            _decide(store, received)
+    for message in received:
+        message.log_apart()
+    return received
+
+
+def finish(message: ReceivedMessage, store: Store, deadline: float | None = None) -> Handled:
+    """Return or raise the result of a message that was handled with others.
+
+    If `message.is_foreign`, this asks another KMS first, which may take until `deadline`.
+    """
+    return message.finish(store, handle, deadline)
+
+
+def _verify(store: Store, received: Sequence[ReceivedMessage], *, look: bool = True) -> None:
     kms_policy = store.policy()
-    env = replace(env, skew=kms_policy.max_skew)
-    store.forget(env)
-    message = Message.read(data)
+    for message in received:
+        message.verify(kms_policy, look=look)
+
+
+def _decide(store: Store, received: Sequence[ReceivedMessage]) -> None:
+    """Decide about the messages that are verified.
+
+    They were verified with what is kept in memory. If that turns out to be old, begin again, and
+    read from the store within the transaction.
+    """
+    for renew in (False, True):
+        with suppress(StoreChanged):
+            _in_transaction(store, received, renew=renew)
+            break
+
+
+def _in_transaction(store: Store, received: Sequence[ReceivedMessage], *, renew: bool) -> None:
     try:
-        sender = authenticate(store, env, kms_policy, message)
-    except (Refused, WireError) as fault:
-        handled = _broken(store, env, kms_policy, message, fault)
-        if handled is not None:
-            return handled
-        if isinstance(fault, WireError):
+        with store.exchange() as exchange:
+            if renew:
+                exchange.renewed(store.renewed())
+                _verify(store, received, look=False)
+            for message in received:
+                if message.is_done:
+                    continue
+                if len(received) > 1:
+                    _part(exchange, message)
+                else:
+                    message.decide(exchange)
+    except Uncounted as refusal:
+        received[0].refuse_uncounted(refusal.refused)
+
+
+def _part(exchange: Exchange, message: ReceivedMessage) -> None:
+    """Decide about one of several messages. Whatever it raises concerns only this one."""
+    try:
+        with exchange.part():
+            message.decide(exchange)
+    except StoreChanged:
+        raise
+    except Uncounted as refusal:
+        message.refuse_uncounted(refusal.refused)
+    except Exception as error:
+        if exchange.lost:
             raise
-        refusal, header = fault, message.header
-        _log_unauthenticated(store, env, message, refusal)
-        sends = send_errors and header.data_type != DataType.ERROR
-        answer = error_message(env, header, refusal.error_no, None) if sends else None
-        return Handled(answer, refusal)
-    return _AuthenticatedMessage(store, env, kms_policy, sender, deadline).handled()
-
-
-def _broken(
-    store: Store,
-    env: Environment,
-    kms_policy: KmsPolicy,
-    message: Message,
-    fault: Refused | WireError,
-) -> Handled | None:
-    """Answer a message that breaks a rule and whose MAC or signature is right (RFC 6043 5.4).
-
-    Returns None if nothing proves who sent it.
-    """
-    if isinstance(fault, Refused) and fault.error_no == ErrorNo.AUTH_FAILURE:
-        return None
-    proof = broken_messages.prove(store, env, kms_policy, message)
-    if proof is None:
-        return None
-    refusal = broken_messages.refused(env, message, fault)
-    exchange, user = exchange_of(message.header.data_type), str(proof.sender)
-    store.log_refused(LogEntry(env.clock(), exchange, user, "", "refused", str(refusal)))
-    return Handled(broken_messages.error_for(env, message, proof, refusal), refusal)
-
-
-def _log_unauthenticated(
-    store: Store, env: Environment, message: Message, refusal: Refused
-) -> None:
-    """Log a refusal under the name of the known sender that the message names, if any."""
-    claimed = claimed_sender(store, message)
-    if claimed is not None:
-        exchange = exchange_of(message.header.data_type)
-        store.log_refused(unauthenticated(env.clock(), exchange, claimed, str(refusal)))
-
-
-class _Uncounted(Exception):
-    """A refusal of a known sender that changes nothing in the store except the log."""
-
-    def __init__(self, refused: Refused) -> None:
-        super().__init__(str(refused))
-        self.refused = refused
-
-
-@contextmanager
-def _uncounted() -> Iterator[None]:
-    """Turn a refusal in the block into `_Uncounted`, so that it is rolled back, then logged."""
-    try:
-        yield
-    except Refused as refusal:
-        raise _Uncounted(refusal) from None
-
-
-class _AuthenticatedMessage:
-    """A message of an authenticated sender, until it is answered or refused."""
-
-    def __init__(
-        self,
-        store: Store,
-        env: Environment,
-        kms_policy: KmsPolicy,
-        sender: Sender,
-        deadline: float | None,
-    ) -> None:
-        self.store, self.env, self.sender = store, env, sender
-        self.kms_policy, self.deadline = kms_policy, deadline
-        self.key: bytes | None = None if sender.signed else sender.key
-        """The key that protects the answer or the Error message, once it is known."""
-        self.base: BaseTicket | None = None
-        """The ticket to resolve, once it has been read."""
-
-    def handled(self) -> Handled:
-        """Answer the message, with an Error message if it is refused."""
-        try:
-            answer = self._answer()
-        except Refused as refusal:
-            return Handled(self._error(refusal.error_no), refusal)
-        return Handled(answer)
-
-    def _error(self, error_no: int) -> bytes:
-        """Make an Error message. It has no MAC if the envelope has not been opened."""
-        header: HDR = self.sender.incoming.message.header
-        keys = None
-        if self.key is not None:
-            keys = self.sender.request.keys(self.key, response=False)
-        return error_message(self.env, header, error_no, keys)
-
-    def _answer(self) -> bytes:
-        """Refuse old messages and replays, then decide. Record refusals too.
-
-        An attacker may replay captured messages. They must not count against their sender, and
-        must cost few writes no matter how many arrive.
-        """
-        try:
-            self._check_new()
-            return self._decided()
-        except _Uncounted as refusal:
-            found = refusal.refused
-            self.store.log_refused(self._log_entry(found))
-            raise found from None
-
-    def _check_new(self) -> None:
-        sender = self.sender
-        with _uncounted():
-            self._check_kms()
-            self.env.check_fresh(sender.incoming.t)
-            self.store.check_new(self.env, sender.incoming, sender.acting, sender.key)
-
-    def _check_kms(self) -> None:
-        named, own = self.sender.request.kms, self.store.identity
-        if named is not None and named != own:
-            raise Refused(f"the message is for the KMS {named}; this is {own}", ErrorNo.INVALID_ID)
-
-    def _decided(self) -> bytes:
-        refusal: Refused | None = None
-        answer: bytes | None = None
-        with self.store.exchange() as exchange:
-            count = self._counted(exchange)
-            try:
-                self._admit(count)
-                answer = self._decide(exchange)
-            except (Refused, WireError, UsageError) as error:
-                refusal = _refusal(error)
-            if answer is not None or refusal is not None:
-                exchange.log(self._log_entry(refusal))
-        if refusal is not None:
-            raise refusal
-        if answer is not None:
-            return answer
-        try:
-            return self._forwarded()
-        except Unavailable as error:
-            raise StateError(f"{error}; the message counts as seen: send a new one") from None
-
-    def _counted(self, exchange: Exchange) -> int:
-        """Record a new message and count it. If this raises, nothing is written."""
-        sender, env, most = self.sender, self.env, self.kms_policy.rate
-        with _uncounted():
-            exchange.remember(env, sender.incoming, sender.acting, sender.key)
-            count = exchange.count(sender.user.identity, env.clock()) if most else 0
-            if count > most + 1:
-                raise Refused(f"more than {most} messages of {sender.user.identity} in a minute")
-        return count
-
-    def _admit(self, count: int) -> None:
-        """Refuse messages above the rate limit, and senders that the operator has shut out.
-
-        The sender is looked up again, because the operator may have shut them out after the
-        message was verified.
-        """
-        sender, store, most = self.sender, self.store, self.kms_policy.rate
-        identity = sender.user.identity
-        if count > most:
-            raise Refused(f"more than {most} messages of {identity} in a minute")
-        if sender.path:
-            if len(sender.path) > MAX_HOPS:
-                raise Refused(f"the message came through more than {MAX_HOPS} KMSs")
-            peer = store.peer(identity)
-            if peer is None or not compare_digest(peer.psk, sender.key):
-                raise Refused(f"the KMS {identity} was removed, or has another key")
-            for kms in sender.path:  # includes `peer`
-                known = store.peer(kms)
-                if known is not None:
-                    check_speaks_for(store, known, sender.acting)
-            check_foreign(store, sender.acting)
-            return
-        if sender.signed is None and not may_act_as(store, sender.user, sender.acting):
-            raise Refused(
-                f"the key of {identity} is not that of {sender.acting}, the sender that the"
-                " message names",
-                ErrorNo.AUTH_FAILURE,
-            )
-        if sender.admitted:
-            _check_certified(store, sender)
-            return
-        user, before = _check_enabled(store, identity, "the user"), sender.user
-        if user is None or (user.sealed_psk, user.certificate) != (
-            before.sealed_psk,
-            before.certificate,
-        ):
-            raise Refused(f"the user {identity} has another key now", ErrorNo.AUTH_FAILURE)
-
-    def _decide(self, exchange: Exchange) -> bytes | None:
-        """Return the answer, or None if another KMS has to give it.
-
-        Checks that do not need the envelope key come before its decryption.
-        """
-        request = self.sender.request
-        if profile_of(request.incoming.profile.prf).bits not in self._served():
-            raise Refused(
-                f"the KMS does not serve the {request.incoming.profile.bits}-bit profile",
-                ErrorNo.INVALID_PRF,
-            )
-        if isinstance(request, RequestInit):
-            return self._grant_ticket(exchange, request)
-        return self._resolve_ticket(exchange, request)
-
-    def _served(self) -> list[int]:
-        return [bits for bits in self.kms_policy.profiles if bits <= self.store.profile.bits]
-
-    def _open(self) -> bytes:
-        """Return the key that protects the answer. Call this only after authorizing the sender."""
-        self.key = self.sender.protection(self.store, self.env)
-        return self.key
-
-    # --- Ticket Request -------------------------------------------------------------------
-
-    def _grant_ticket(self, exchange: Exchange, request: RequestInit) -> bytes:
-        """Return a REQUEST_RESP with a new ticket (4.2.1.5)."""
-        asked, kms = request.policy, self.store.identity
-        rules = self.store.rules()
-        for responder in asked.responders:
-            if not rules.allow(self.sender.acting, [responder]):
-                raise _denied(self.sender.acting, responder)
-        key = self._open()
-        if asked.prf != request.incoming.profile.prf:
-            raise _mixed()
-        tpk = self._tpk_for(asked)
-        shared = tpk.shared_with is not None
-        granted = grant(self.env, asked, self.sender.acting, kms, self.kms_policy, shared=shared)
-        keys = make_keys(self.env, granted.keys)
-        ticket, handed_out = make_ticket(self.env, granted.policy, keys, tpk.key, tpk.name)
-        exchange.protected(self.env, tpk, granted.policy, self.kms_policy.max_validity)
-        if not self.sender.admitted:
-            exchange.note(ticket, granted.policy, self.sender.user.identity)
-        return request_resp(self.env, request, key, kms, ticket, handed_out)
-
-    def _tpk_for(self, asked: TicketPolicy) -> Tpk:
-        """Choose the key that protects a new ticket.
-
-        This is the key shared with the responder only if the initiator asks for it, and the
-        ticket has exactly one responder, who is an enabled user.
-        """
-        wants_shared = TicketFlag.E not in asked.flags and TicketFlag.I not in asked.flags
-        shared = None
-        if wants_shared and not self.kms_policy.require_forking and len(asked.responders) == 1:
-            party = self.store.user(asked.responders[0])
-            if party is not None and party.enabled:
-                shared = self.store.shared_tpk(party.identity)
-        if shared is not None and len(shared.key) >= profile_of(asked.prf).key_length:
-            return shared
-        own = self.store.tpk()
-        if own is None:
-            raise Refused("the KMS has no ticket protection key")
-        return own
-
-    # --- Ticket Resolve -------------------------------------------------------------------
-
-    def _resolve_ticket(self, exchange: Exchange, request: ResolveInit) -> bytes | None:
-        """Return a RESOLVE_RESP with the keys of a ticket (4.2.3.5).
-
-        Returns None if the ticket belongs to another KMS.
-        """
-        base = self.base = BaseTicket.of(request.ticket)
-        ticket_policy = base.policy
-        if is_foreign(self.store, base):
-            if ticket_policy.initiator is None:
-                raise Refused(
-                    "the ticket is of another KMS, and names no initiator for whom one speaks",
-                    ErrorNo.INVALID_TICKET,
-                )
-            check_foreign(self.store, ticket_policy.initiator)
-            self._check_call(ticket_policy, [self.sender.acting])
-            self._open()
-            return None
-        responder = self._authorized(ticket_policy)
-        key = self._open()
-        tpk = self.store.tpk(base.tpk_id)
-        if tpk is None or tpk.is_retired(self.env.clock()):
-            raise Refused(
-                f"the ticket is protected with the key {base.tpk_id}, which is unknown here,"
-                " or has retired",
-                ErrorNo.INVALID_TICKET,
-            )
-        _check_before_rotation(tpk, ticket_policy)
-        keys = open_for_responder(base, tpk.key)
-        if ticket_policy.prf != request.incoming.profile.prf:
-            raise _mixed()
-        ticket_policy.check_flags()
-        _check_maker(self.store, tpk, ticket_policy)
-        ticket_policy.check_validity(self.env.clock())
-        if TicketFlag.D not in ticket_policy.flags:
-            check_made(self.env, ticket_policy, keys.keys, self.kms_policy)
-        self._check_requester(request.ticket, ticket_policy)
-        self._use_once(exchange, request.ticket, ticket_policy, responder.acting)
-        kms = self.store.identity
-        return resolve_resp(self.env, request, key, kms, ticket_policy, keys, responder.acting)
-
-    def _check_requester(self, ticket: TICKET, ticket_policy: TicketPolicy) -> None:
-        """Refuse a ticket whose requester or initiator is disabled or removed."""
-        requester = self.store.requester(ticket)
-        if requester is not None:
-            _check_enabled(self.store, requester, "the requester of the ticket")
-        if ticket_policy.initiator is not None:
-            # The initiator may be an identity that a user acts as, or admitted by a certificate:
-            # then they are not a user.
-            _check_enabled(self.store, ticket_policy.initiator, "the initiator", known=False)
-
-    def _authorized(self, ticket_policy: TicketPolicy) -> Responder:
-        """Return the responder.
-
-        Raises Refused unless the ticket and the KMS allow them to resolve it (4.2.3).
-        """
-        sender = self.sender
-        # A KMS that forwards a message acts only for the identity in IDRr.
-        user = User(sender.acting) if sender.path else sender.user
-        responder = acting_responder(self.store, user, sender.acting, ticket_policy)
-        self._check_call(ticket_policy, [responder.acting, responder.named])
-        return responder
-
-    def _check_call(self, ticket_policy: TicketPolicy, names: list[Identity]) -> None:
-        if not self.store.rules().allow(ticket_policy.initiator, names):
-            raise _denied(ticket_policy.initiator, names[0])
-
-    def _use_once(
-        self, exchange: Exchange, ticket: TICKET, ticket_policy: TicketPolicy, responder: Identity
-    ) -> None:
-        """Refuse a ticket without the J flag for a second TRANSFER_INIT (interpretation 22).
-
-        With key forking, the Initiator Data identifies a TRANSFER_INIT, and every responder
-        that the call is forked to may resolve it. Without key forking, each responder may
-        resolve the ticket once.
-        """
-        if TicketFlag.J not in ticket_policy.flags and self.base is not None:
-            made, restored = self.base.t.unix_ns, self.store.restored_ns()
-            if restored and (made is None or made <= restored):
-                raise Refused(
-                    "the ticket is for single use, and the KMS was restored since it was made: it"
-                    " may have been used; request a new one",
-                    ErrorNo.INVALID_TICKET,
-                )
-        by, transfer = responder.data, os.urandom(16)
-        if TicketFlag.I in ticket_policy.flags:
-            by, transfer = b"", hashlib.sha256(ticket.initiator_data).digest()
-        exchange.use_once(self.env, ticket, ticket_policy, by, transfer)
-
-    def _forwarded(self) -> bytes:
-        """Ask another KMS and return the answer. No transaction is open meanwhile."""
-        request, key = self.sender.request, self.key
-        assert isinstance(request, ResolveInit)  # noqa: S101 - nothing else is handed on
-        base = self.base
-        assert base is not None and key is not None  # noqa: S101, PT018 - both were opened
-        refusal: Refused | None = None
-        answer = b""
-        try:
-            forwarder = Forwarder(self.store, self.env, handle, self.deadline)
-            sender = self.sender
-            answer = forwarder.resolve(request, base, sender.acting, sender.path, key)
-        except Refused as error:
-            refusal = error
-        with self.store.exchange() as exchange:
-            exchange.log(self._log_entry(refusal))
-        if refusal is not None:
-            raise refusal
-        return answer
-
-    # --- log ------------------------------------------------------------------------------
-
-    def _log_entry(self, refusal: Refused | None) -> LogEntry:
-        request = self.sender.request
-        if isinstance(request, RequestInit):
-            exchange, about = "request", ", ".join(map(str, request.policy.responders))
-        else:
-            exchange, about = "resolve", self._owner(request)
-        outcome = "answered" if refusal is None else "refused"
-        reason = "" if refusal is None else str(refusal)
-        user = " via ".join(map(str, (self.sender.acting, *reversed(self.sender.path))))
-        return LogEntry(self.env.clock(), exchange, user, about, outcome, reason)
-
-    def _owner(self, request: ResolveInit) -> str:
-        """The initiator of a ticket, for the log."""
-        try:
-            ticket_policy = self.base.policy if self.base else TicketPolicy.of(request.ticket)
-        except (Refused, WireError):
-            return "a broken ticket"
-        return f"ticket of {ticket_policy.initiator}"
-
-
-def _check_certified(store: Store, sender: Sender) -> None:
-    """Refuse a sender who is not in the store, if their certificate names someone who is.
-
-    A CA vouches for a user. It cannot make anyone a group, this KMS or another KMS.
-    """
-    try:
-        check_identity(sender.acting)
-    except UsageError as error:
-        raise Refused(f"the certificate: {error}", ErrorNo.INVALID_CERT) from None
-    for name in sender.names:
-        _check_enabled(store, name, "the user", known=False)
-        if name == store.identity or store.peer(name) is not None:
-            raise Refused(f"{name} is a KMS, and no user", ErrorNo.INVALID_ID)
-        if store.is_group(name):
-            raise Refused(f"{name} is a group, and no user", ErrorNo.INVALID_ID)
-
-
-def _refusal(error: Refused | WireError | UsageError) -> Refused:
-    """Convert an error to a refusal.
-
-    A WireError means a broken ticket, and a UsageError means an unsuitable value.
-    """
-    if isinstance(error, Refused):
-        return error
-    broken = isinstance(error, WireError)
-    return Refused(str(error), ErrorNo.INVALID_TICKET if broken else ErrorNo.INVALID_TPPAR)
-
-
-def _denied(sender: Identity | None, responder: Identity) -> Refused:
-    return Refused(f"a rule denies {sender} to call {responder}; see `kms policy list`")
-
-
-def _mixed() -> Refused:
-    return Refused(
-        "the header and the Ticket Policy have PRFs of different strength", ErrorNo.INVALID_PRF
-    )
-
-
-def _check_enabled(
-    store: Store, identity: Identity, what: str, *, known: bool = True
-) -> User | None:
-    """Refuse a user who is disabled. If `known` is set, refuse a removed user too."""
-    user = store.user(identity)
-    if user is not None and not user.enabled:
-        raise Refused(f"{what} {identity} is disabled")
-    if user is None and known:
-        raise Refused(f"{what} {identity} is no longer a user")
-    return user
-
-
-def _check_before_rotation(tpk: Tpk, ticket_policy: TicketPolicy) -> None:
-    """Refuse a ticket under a rotated key if it ends later than any ticket made with the key."""
-    if tpk.current or tpk.until_ns is None:
-        return
-    end = None if ticket_policy.valid_to is None else ticket_policy.valid_to.unix_ns
-    if end is None or end > tpk.until_ns:
-        raise Refused(
-            f"the ticket is protected with the key {tpk.name}, which was rotated out, and is"
-            " valid for longer than any ticket that was made with it",
-            ErrorNo.INVALID_TICKET,
-        )
-
-
-def _check_maker(store: Store, tpk: Tpk, ticket_policy: TicketPolicy) -> None:
-    """Refuse a ticket that the owner of its protection key was not allowed to make.
-
-    Anyone who has a key can make tickets with it. The KMS's own key protects tickets made by the
-    KMS. A key shared with a user protects tickets that the user made as initiator (D is 0), and
-    tickets that the KMS made for the user. In both cases the user must be enabled.
-    """
-    if tpk.shared_with is None:
-        if TicketFlag.D not in ticket_policy.flags:
-            raise Refused("D is 0, but only the KMS has this key", ErrorNo.INVALID_TICKET)
-        return
-    _check_enabled(store, tpk.shared_with, "the owner of the ticket's protection key")
-    flags = ticket_policy.flags
-    made_by_user = TicketFlag.D not in flags and ticket_policy.initiator == tpk.shared_with
-    for_user = TicketFlag.E not in flags and ticket_policy.responders == (tpk.shared_with,)
-    if not (made_by_user or for_user):
-        raise Refused(
-            f"the ticket is protected with the key of {tpk.shared_with}, who may not have made it",
-            ErrorNo.INVALID_TICKET,
-        )
+        message.fail(error)

@@ -87,6 +87,7 @@ class PostgresDatabase:
     lock: int
     migrations: ClassVar[Mapping[int, Sequence[str]]] = {}
     path = None
+    one_writer = False
 
     def __init__(self, url: str) -> None:
         self._connect(url)

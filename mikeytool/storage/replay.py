@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
-from mikeytool.storage.sql import Db
+from mikeytool.storage.sql import Db, Rows
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
@@ -110,6 +110,48 @@ class Terms(Protocol):
         """The end of its validity (TRe), if it has one."""
 
 
+class Recording:
+    """An initial message that is being recorded. `check` finds out whether it was new.
+
+    Other statements can be executed before `fetch` reads the results, so that a database on a
+    server gets all of them at once.
+    """
+
+    def __init__(
+        self, db: Db, window: Window, message: Initial, sender: Identity, key: bytes
+    ) -> None:
+        self._message, self._sender = message, sender
+        self._horizon: Rows | None = None
+        if message.t.counter is not None:
+            self._added = _count(db, sender, key, message.t.counter)
+            return
+        self._oldest = window.clock() - window.skew * _SECOND
+        row = (sender.data, message.proof, message.t.unix_ns or 0)
+        self._added = db.execute(
+            "INSERT INTO replay VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1", row
+        )
+        # Time has passed since the check for freshness, and an earlier entry for this message may
+        # have been forgotten. Refuse a message that is too old to be remembered.
+        self._horizon = db.execute("SELECT forgotten_ns FROM replay_horizon")
+
+    def fetch(self) -> Self:
+        """Read the results."""
+        self._is_new = self._added.fetchone() is not None
+        if self._horizon is not None:
+            self._forgotten_ns = self._horizon.fetchone()[0]
+        return self
+
+    def check(self) -> None:
+        """Raise the same errors as `remember`."""
+        message, counter = self._message, self._message.t.counter
+        if self._horizon is not None:
+            _check_remembered(message.t.unix_ns or 0, self._oldest, self._forgotten_ns)
+        if counter is not None and not self._is_new:
+            raise _not_above(self._sender, counter)
+        if not self._is_new:
+            raise _replayed(message)
+
+
 def remember(db: Db, window: Window, message: Initial, sender: Identity, key: bytes) -> None:
     """Refuse an initial message that was seen before; otherwise record it.
 
@@ -119,19 +161,7 @@ def remember(db: Db, window: Window, message: Initial, sender: Identity, key: by
     also if the timestamp is from a time whose entries have been forgotten, so that old messages
     are not accepted again if the clock jumps back or the allowed skew grows.
     """
-    if message.t.counter is not None:
-        _count(db, sender, key, message.t.counter)
-        return
-    sent = message.t.unix_ns or 0
-    oldest = window.clock() - window.skew * _SECOND
-    row = (sender.data, message.proof, sent)
-    added = db.execute("INSERT INTO replay VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
-    if not added.rowcount:
-        raise _replayed(message)
-    # Time has passed since the check for freshness, and an earlier entry for this message may
-    # have been forgotten. Refuse a message that is too old to be remembered.
-    horizon = db.execute("SELECT forgotten_ns FROM replay_horizon").fetchone()[0]
-    _check_remembered(sent, oldest, horizon)
+    Recording(db, window, message, sender, key).fetch().check()
 
 
 def check_new(db: Db, window: Window, message: Initial, sender: Identity, key: bytes) -> None:
@@ -180,14 +210,12 @@ def _replayed(message: Initial) -> Refused:
     )
 
 
-def _count(db: Db, sender: Identity, key: bytes, counter: int) -> None:
-    updated = db.execute(
+def _count(db: Db, sender: Identity, key: bytes, counter: int) -> Rows:
+    return db.execute(
         "INSERT INTO counters VALUES (?, ?) ON CONFLICT (scope)"
-        " DO UPDATE SET last = excluded.last WHERE excluded.last > counters.last",
+        " DO UPDATE SET last = excluded.last WHERE excluded.last > counters.last RETURNING 1",
         (_scope(sender, key), counter),
     )
-    if not updated.rowcount:
-        raise _not_above(sender, counter)
 
 
 def _scope(sender: Identity, key: bytes) -> bytes:
@@ -249,13 +277,15 @@ def use_once(
     if terms.valid_to is not None and terms.valid_to.unix_ns is not None:
         until = terms.valid_to.unix_ns
     digest = hashlib.sha256(ticket.ticket_data + b"\0" + by).digest()
-    added = db.execute(
-        "INSERT INTO single_use VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (digest, transfer, until)
+    adding = db.execute(
+        "INSERT INTO single_use VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1",
+        (digest, transfer, until),
     )
-    horizon = db.execute("SELECT tickets_ns FROM replay_horizon").fetchone()[0]
+    looking = db.execute("SELECT tickets_ns FROM replay_horizon")
+    added, horizon = adding.fetchone() is not None, looking.fetchone()[0]
     if until < window.clock() or until <= horizon:
         raise Refused("this ticket has no J flag, and has expired before", ErrorNo.INVALID_TICKET)
-    if not added.rowcount:
+    if not added:
         query = "SELECT transfer FROM single_use WHERE ticket = ?"
         first = db.execute(query, (digest,)).fetchone()
         if first is None or first[0] != transfer:

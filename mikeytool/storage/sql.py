@@ -65,6 +65,9 @@ class Errors:
 class Backend(Protocol):
     """An open database. All its failures raise StateError."""
 
+    one_writer: bool
+    """Whether a transaction that writes has to wait for every other one."""
+
     @property
     def where(self) -> str:
         """Its name in error messages: the path, or the URL without secrets."""

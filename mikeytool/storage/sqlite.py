@@ -49,6 +49,7 @@ class SqliteDatabase:
     migrations: ClassVar[Mapping[int, Sequence[str]]] = {}
     schema: str
     name: str
+    one_writer = True
     patience = 10.0
     """Seconds to wait for another process that holds the file."""
 

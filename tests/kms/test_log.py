@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -14,6 +15,7 @@ from mikeytool.kms.group_queries import Forbidden, SharedKey, answer, authorizat
 from mikeytool.kms.kms_policy import Rule
 from mikeytool.kms.service import handle
 from mikeytool.kms.store import log_entries
+from mikeytool.kms.store.exchanges import Exchange
 from mikeytool.kms.store.records import LogEntry, Peer
 from mikeytool.kms.store.store import Store, Tpk
 from mikeytool.wire.errors import Refused
@@ -38,13 +40,15 @@ def counts(world: World) -> list[int]:
 
 
 def counted_writes(monkeypatch: pytest.MonkeyPatch) -> list[Store]:
-    """An entry for every transaction from now on."""
+    """An entry for every transaction from now on that is not undone."""
     writes: list[Store] = []
     honest = Store.exchange
 
-    def counted(store: Store) -> object:
+    @contextmanager
+    def counted(store: Store) -> Iterator[Exchange]:
+        with honest(store) as exchange:
+            yield exchange
         writes.append(store)
-        return honest(store)
 
     monkeypatch.setattr(Store, "exchange", counted)
     return writes

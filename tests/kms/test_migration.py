@@ -15,10 +15,11 @@ FAR = Identity.from_text("sip:kms.far.example")
 
 
 def as_version_3(db: Db, *, server: bool) -> None:
-    """Undo what version 4 brought."""
+    """Undo what versions 4 and 5 brought."""
     for statement in (
         "DROP TABLE speaks_for",
         "DROP INDEX log_refused",
+        "DROP TABLE changes",
         "ALTER TABLE log DROP COLUMN count",
         "ALTER TABLE tpks DROP COLUMN until_ns",
         "UPDATE mikeytool_kms SET version = 3" if server else "PRAGMA user_version=3",

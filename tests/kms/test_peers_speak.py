@@ -196,7 +196,7 @@ def test_keys_forked_for_another_responder(net: Net, monkeypatch: pytest.MonkeyP
     """Or Bob would answer in the name of whomever the evil KMS likes."""
     honest: Any = resolve_resp
     monkeypatch.setattr(
-        "mikeytool.kms.service.resolve_resp", lambda *given: honest(*given[:-1], CAROL)
+        "mikeytool.kms.received.resolve_resp", lambda *given: honest(*given[:-1], CAROL)
     )
     raw = forged(net, MALLORY, BOB)
     assert "forked the keys for sip:carol" in refused(resolved_by(net, 0, raw, BOB))

@@ -119,8 +119,9 @@ def test_a_replay_that_comes_at_the_same_time_is_not_written_down(
 
 
 def test_what_was_captured_does_not_wait_for_the_file(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    file_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world = file_world
     init = world.asked(world.policy())
     world.handled(init)
     for _ in range(2):

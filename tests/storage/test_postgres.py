@@ -296,14 +296,14 @@ def test_a_server_that_crashes_within_an_exchange(
 ) -> None:
     made, world = own
     message = world.asked(world.policy())
-    remember = replay.remember
+    fetch = replay.Recording.fetch
 
-    def crashes(*what: Any) -> None:
-        remember(*what)
+    def crashes(recording: replay.Recording) -> replay.Recording:
         made.stop(signal.SIGQUIT)
+        return fetch(recording)
 
     with monkeypatch.context() as patched:
-        patched.setattr(replay, "remember", crashes)
+        patched.setattr(replay.Recording, "fetch", crashes)
         with pytest.raises(Unavailable):
             world.handled(message)
     made.start()
@@ -343,7 +343,7 @@ def test_a_server_that_goes_while_another_kms_is_asked(
     ticket = read_transfer_init(world.call(held)).ticket
     request = world.resolving(ticket)
     for name in ("is_foreign", "check_foreign"):
-        monkeypatch.setattr(f"mikeytool.kms.service.{name}", lambda *_: True)
+        monkeypatch.setattr(f"mikeytool.kms.received.{name}", lambda *_: True)
 
     def asked(*_: Any) -> bytes:
         made.stop(signal.SIGQUIT)

@@ -29,8 +29,9 @@ from mikeytool.kms.http.metrics import CONTENT_TYPE, Metrics
 from mikeytool.kms.http.pool import MAX_AGE, MAX_WAITING, StorePool
 from mikeytool.kms.http.shares import Shares, source_of
 from mikeytool.kms.http_message import MEDIA_TYPE, PATH, is_mikey, read_body, write_body
+from mikeytool.kms.received import exchange_of
 from mikeytool.kms.sender_limits import Failures
-from mikeytool.kms.service import exchange_of, handle
+from mikeytool.kms.service import handle
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused, StateError, Unavailable, Unreachable, WireError
 

@@ -18,6 +18,7 @@ from cryptography.x509 import Certificate, load_der_x509_certificate
 from mikeytool.crypto.certificates import Use, check_authority, check_use, is_of_kms, rsa_key
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.profile import Profile
+from mikeytool.kms.store.memory import kept
 from mikeytool.kms.store.names import check_identity
 from mikeytool.kms.store.records import MIN_PSK, Tpk
 from mikeytool.kms.store.seal import Sealer
@@ -33,17 +34,24 @@ if TYPE_CHECKING:
     from mikeytool.exchange.public_key import KmsKey
 
 
+def _is_current(tpk: Tpk) -> bool:
+    return tpk.current
+
+
 class KmsKeys(StoredPolicy):
     """Ticket protection keys, key pairs and trust anchors."""
 
     # --- ticket protection keys -----------------------------------------------------------
+    # Only current keys are kept in memory: messages may still change when others retire.
 
+    @kept(when=_is_current)
     def tpk(self, name: Identity | None = None) -> Tpk | None:
         """The ticket protection key with this name; without a name, the KMS's own current key."""
         if name is None:
             return next(self._tpks("WHERE current = 1 AND shared_with IS NULL", ()), None)
         return next(self._tpks("WHERE name = ?", (name.data,)), None)
 
+    @kept(when=_is_current)
     def shared_tpk(self, party: Identity) -> Tpk | None:
         """The current key that is shared with a user."""
         return next(self._tpks("WHERE current = 1 AND shared_with = ?", (party.data,)), None)
@@ -153,6 +161,7 @@ class KmsKeys(StoredPolicy):
         """The certificates of the KMS, in the order in which they were added."""
         return self._certificates("SELECT cert FROM kms_keys ORDER BY position")
 
+    @kept()
     def key_pairs(self) -> list[KmsKey]:
         """The key pairs of the KMS, in the order in which they were added."""
         with self._errors():
@@ -192,6 +201,7 @@ class KmsKeys(StoredPolicy):
         """Stop trusting the CA whose certificate has this SHA-256. Raises StateError if unknown."""
         self._remove_certificate("DELETE FROM anchors WHERE fingerprint = ?", fingerprint)
 
+    @kept()
     def anchors(self) -> list[Certificate]:
         """The certificates of the CAs that are trusted to certify users."""
         return self._certificates("SELECT cert FROM anchors ORDER BY fingerprint")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from mikeytool.kms.store.memory import kept
 from mikeytool.kms.store.names import check_identity, check_patterns
 from mikeytool.kms.store.records import Peer, check_psk
 from mikeytool.kms.store.seal_context import peer_context
@@ -74,13 +75,22 @@ class Peers(SealedDatabase):
                 raise self._no_peer(identity)
             self._note(db, f"peer remove {identity}")
 
+    @kept()
     def peers(self) -> list[Peer]:
         """All other KMSs, ordered by identity."""
         return list(self._peers("ORDER BY id", ()))
 
+    @kept()
     def peer(self, identity: Identity) -> Peer | None:
         """The other KMS with an identity, or None."""
+        if identity not in self._peer_names():
+            return None  # as for nearly all messages
         return next(self._peers("WHERE id = ?", (identity.data,)), None)
+
+    @kept()
+    def _peer_names(self) -> set[Identity]:
+        with self._errors():
+            return {Identity(row[0]) for row in self._db.execute("SELECT id FROM peers")}
 
     def _peers(self, where: str, values: tuple[bytes, ...]) -> Iterator[Peer]:
         query = f"SELECT id, id_type, place, psk FROM peers {where}"  # noqa: S608

@@ -8,7 +8,7 @@ NAME = "KMS store"
 KIND = 0x6D6B6D73
 """The mark of a store's file, and of its lock on a server: "mkms"."""
 
-VERSION = 4
+VERSION = 5
 
 USERS = """CREATE TABLE users (
     id BLOB PRIMARY KEY, id_type INTEGER NOT NULL, psk BLOB, psk_id BLOB UNIQUE, cert BLOB,
@@ -84,6 +84,12 @@ FROM_VERSION_3 = (
     "CREATE INDEX log_refused ON log (who, at_ns) WHERE outcome = 'refused'",
 )
 
+FROM_VERSION_4 = (
+    # A random number, another one after each change by an operator; see `memory`.
+    "CREATE TABLE changes (number INTEGER NOT NULL)",
+    "INSERT INTO changes VALUES (0)",
+)
+
 SCHEMA = (
     "CREATE TABLE kms (id BLOB NOT NULL, id_type INTEGER NOT NULL, profile INTEGER NOT NULL)",
     USERS,
@@ -97,6 +103,7 @@ SCHEMA = (
     _LOG_AT,
     *SINCE_VERSION_2,
     *FROM_VERSION_3,
+    *FROM_VERSION_4,
     *replay.SCHEMA,
 )
 
@@ -114,6 +121,7 @@ TABLES = {
     "speaks_for": "peer, pattern",
     "rules": "position",
     "rates": "sender",
+    "changes": "number",
     "requested": "ticket",
     "replay": "sender, mac",
     "replay_horizon": "forgotten_ns",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from mikeytool.exchange.profile import PROFILE_256, PROFILES, Profile
 from mikeytool.kms.store import log_entries
+from mikeytool.kms.store.memory import Known, Memory
 from mikeytool.kms.store.records import LogEntry
 from mikeytool.kms.store.seal import Seal, SealContext, Sealer
 from mikeytool.kms.store.store_file import StoreFile
@@ -28,6 +30,9 @@ class SealedDatabase:
     """Whether the operator named this store. MIKEYTOOL_SEAL applies only to that store."""
 
     _operated = False
+
+    known: Known | None = None
+    """What is kept in memory, while messages are answered; see `answering`."""
 
     def __init__(
         self,
@@ -66,9 +71,45 @@ class SealedDatabase:
                 db, LogEntry(self._clock(), "change", log_entries.OPERATOR, change, "done", "")
             )
 
-    def transaction(self) -> AbstractContextManager[Db]:
-        """A transaction that may write. Afterwards, either all of it is on disk or none of it."""
-        return self._backend.transaction()
+    @contextmanager
+    def transaction(self) -> Iterator[Db]:
+        """A transaction for a change. Afterwards, either all of it is on disk or none of it.
+
+        It gives the store another number, so that nothing from before the change is used.
+        """
+        with self._backend.transaction() as db:
+            renumber(db)
+            yield db
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What is kept in memory between messages. Connections to one store may share it."""
+        return Memory()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Keep what is read in memory, and use what is kept there.
+
+        It may be from before a change: the transaction of a message finds that out.
+        """
+        self.known = self.memory.known or self.renewed()
+        try:
+            yield
+        finally:
+            self.known = None
+
+    def renewed(self) -> Known:
+        """Start with an empty memory, as the store is now."""
+        with self._errors():
+            number = self._db.execute(NUMBER).fetchone()[0]
+        self.known = self.memory.known = Known(number)
+        return self.known
+
+    def is_known(self) -> bool:
+        """Whether what is kept in memory is still right."""
+        with self._errors():
+            number = self._db.execute(NUMBER).fetchone()[0]
+        return self.known is not None and self.known.number == number
 
     def snapshot(self) -> AbstractContextManager[Db]:
         """A read-only view of the store at one moment. Others may continue writing."""
@@ -133,6 +174,15 @@ class SealedDatabase:
                 f"{self.where}: {what} does not open: its row was changed or swapped with another;"
                 " restore a backup"
             ) from None
+
+
+NUMBER = "SELECT number FROM changes"
+"""Queries the number of a store."""
+
+
+def renumber(db: Db) -> None:
+    """Give a store another number, within a transaction."""
+    db.execute("UPDATE changes SET number = ?", (int.from_bytes(os.urandom(8)) >> 1,))
 
 
 BeforeCommit = Callable[[], None]

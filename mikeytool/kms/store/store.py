@@ -7,11 +7,11 @@ To answer messages, a KMS needs only a small part of it: users and peers (`user`
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,12 +22,15 @@ from cryptography.x509 import Certificate
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.profile import PROFILE_256, Profile
 from mikeytool.kms.store import log_entries
+from mikeytool.kms.store.exchanges import Exchange
 from mikeytool.kms.store.kms_keys import KmsKeys, check_key_pair, check_tpk, insert_key_pair
+from mikeytool.kms.store.memory import kept
 from mikeytool.kms.store.names import check_identity
 from mikeytool.kms.store.peers import Peers
 from mikeytool.kms.store.records import LogEntry, Tpk, User
 from mikeytool.kms.store.seal import BESIDE, Seal, Sealer, key_path, write_seal
 from mikeytool.kms.store.seal_context import tpk_context
+from mikeytool.kms.store.sealed import renumber
 from mikeytool.kms.store.store_file import StoreFile
 from mikeytool.kms.store.store_server import StoreServer
 from mikeytool.kms.store.users import Users
@@ -43,24 +46,12 @@ from mikeytool.wire.timestamp import Timestamp
 
 if TYPE_CHECKING:
     from mikeytool.exchange.incoming import Incoming
-    from mikeytool.exchange.ticket_policy import TicketPolicy
-    from mikeytool.wire.payloads import TICKET
 
 KeyPair = tuple[RSAPrivateKey, Certificate]
 
 Fill = Callable[[Db, Sealer], None]
 """Inserts the first rows of a new store."""
 
-_COUNT = (
-    # A node whose clock is behind continues to count in the minute of the other nodes.
-    "INSERT INTO rates VALUES (?, ?, 1) ON CONFLICT (sender) DO UPDATE SET (count, minute) ="
-    " (SELECT CASE WHEN same THEN rates.count + 1 ELSE 1 END,"
-    " CASE WHEN same THEN rates.minute ELSE excluded.minute END FROM"
-    " (SELECT excluded.minute BETWEEN rates.minute - 10 AND rates.minute AS same) AS found)"
-    " RETURNING count"
-)
-
-_MINUTE = 60 * NS
 _RESTORED = "restored_ns"
 """The name of a setting that operators do not change."""
 
@@ -68,58 +59,6 @@ _SEARCH_EVERY = 10 * NS
 """Nanoseconds between two searches for entries that can be forgotten."""
 
 __all__ = ["Exchange", "LogEntry", "Store", "Tpk", "User"]
-
-
-class Exchange:
-    """Records the facts about one message, in one transaction."""
-
-    def __init__(self, db: Db) -> None:
-        self._db = db
-
-    def count(self, sender: Identity, now_ns: int) -> int:
-        """Count a message, and return the number of messages from its sender in this minute."""
-        minute = now_ns // _MINUTE
-        count: int = self._db.execute(_COUNT, (sender.data, minute)).fetchone()[0]
-        return count
-
-    def remember(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
-        """Refuse an initial message seen before; otherwise record it. See `replay.remember`."""
-        replay.remember(self._db, env, message, sender, key)
-
-    def note(self, ticket: TICKET, policy: TicketPolicy, user: Identity) -> None:
-        """Record who requested a ticket, until it expires; see `Store.requester`."""
-        until = policy.valid_to.unix_ns if policy.valid_to is not None else None
-        self._db.execute(
-            "INSERT INTO requested VALUES (?, ?, ?)",
-            (_digest(ticket), user.data, replay.NO_END if until is None else until),
-        )
-
-    def protected(self, env: Environment, tpk: Tpk, policy: TicketPolicy, longest: int) -> None:
-        """Record the end of a ticket, so that its protection key does not retire earlier.
-
-        `longest` is the longest validity of tickets, in seconds. Ends are recorded in whole
-        minutes, so that a busy KMS does not write the same row again and again.
-        """
-        end = None if policy.valid_to is None else policy.valid_to.unix_ns
-        if end is None or tpk.until_ns is None:
-            end = max(end or 0, env.clock() + longest * NS)
-        until = -(-end // _MINUTE) * _MINUTE
-        if tpk.until_ns is None or tpk.until_ns < until:
-            self._db.execute(
-                "UPDATE tpks SET until_ns = ? WHERE name = ?"
-                " AND (until_ns IS NULL OR until_ns < ?)",
-                (until, tpk.name.data, until),
-            )
-
-    def use_once(
-        self, env: Environment, ticket: TICKET, policy: TicketPolicy, by: bytes, transfer: bytes
-    ) -> None:
-        """Refuse a ticket without the J flag that was used before; see `replay.use_once`."""
-        replay.use_once(self._db, env, ticket, policy, by, transfer)
-
-    def log(self, entry: LogEntry) -> None:
-        """Add an entry to the log, or count it; see `log_entries.add`."""
-        log_entries.add(self._db, entry)
 
 
 class Store(Users, KmsKeys, Peers):
@@ -246,12 +185,18 @@ class Store(Users, KmsKeys, Peers):
 
     @contextmanager
     def exchange(self) -> Iterator[Exchange]:
-        """The transaction of one message. Afterwards, either all of it is on disk or none of it."""
-        with self._backend.exchange() as db:
-            yield Exchange(db)
+        """The transaction of a message. Afterwards, either all of it is on disk or none of it."""
+        exchange: Exchange | None = None
+        try:
+            with self._backend.exchange() as db:
+                exchange = Exchange(db, self._errors(), self.known)
+                yield exchange
+        finally:
+            if exchange is not None:
+                exchange.ended()
 
     def forget(self, env: Environment) -> None:
-        """Forget old messages and expired tickets, if there are any.
+        """Forget old messages and expired tickets as the policy says, if there are any.
 
         This is not part of an exchange, so it does not make exchanges wait for each other. It
         searches only every few seconds.
@@ -260,6 +205,9 @@ class Store(Users, KmsKeys, Peers):
         if abs(now - self._searched_ns) < _SEARCH_EVERY:
             return
         self._searched_ns = now
+        if self.known is not None and not self.is_known():
+            self.renewed()
+        env = replace(env, skew=self.policy().max_skew)
         # If the store fails now, the exchange that follows will raise it.
         with suppress(StateError), self._errors():
             due = (
@@ -316,18 +264,14 @@ class Store(Users, KmsKeys, Peers):
             return []
         return [path, key_path(path)] if self.sealed_how == BESIDE else [path]
 
-    def requester(self, ticket: TICKET) -> Identity | None:
-        """The user whose key was used to request a ticket, or None if unknown."""
-        query = "SELECT who FROM requested WHERE ticket = ?"
-        with self._errors():
-            row = self._db.execute(query, (_digest(ticket),)).fetchone()
-        return None if row is None else Identity(row[0])
-
     def check_new(self, env: Environment, message: Incoming, sender: Identity, key: bytes) -> None:
-        """Refuse the same messages as `Exchange.remember`, but write nothing.
+        """Refuse the same messages as `Exchange.enter`, but write nothing.
 
-        See `replay.check_new`.
+        See `replay.check_new`. A database on a server need not be asked, except about COUNTERs:
+        it writes nothing for a message that it has seen.
         """
+        if not self._backend.one_writer and message.t.counter is None:
+            return
         with self._errors():
             replay.check_new(self._db, env, message, sender, key)
 
@@ -425,6 +369,7 @@ class Store(Users, KmsKeys, Peers):
             )
             self._note(db, f"restore {backup}")
 
+    @kept()
     def restored_ns(self) -> int:
         """The time when the store was restored from a copy, in Unix nanoseconds, or 0 for never."""
         with self._errors():
@@ -467,11 +412,7 @@ def _first_rows(identity: Identity, profile: Profile, tpk: Tpk, key_pair: KeyPai
 def _filled(seal: Seal, sealer: Sealer, fill: Fill, db: Db) -> None:
     write_seal(db, seal)
     fill(db, sealer)
-
-
-def _digest(ticket: TICKET) -> bytes:
-    """A digest that identifies a ticket. It covers the Ticket Data, which has a MAC."""
-    return hashlib.sha256(ticket.ticket_data).digest()
+    renumber(db)
 
 
 def _beside(path: Path) -> Path:

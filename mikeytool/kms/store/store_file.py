@@ -10,6 +10,7 @@ from typing import ClassVar
 from mikeytool.kms.store.schema import (
     FROM_VERSION_2,
     FROM_VERSION_3,
+    FROM_VERSION_4,
     KIND,
     NAME,
     SCHEMA,
@@ -39,6 +40,7 @@ class StoreFile(SqliteDatabase):
         1: (*replay.FROM_VERSION_1, *SINCE_VERSION_2),
         2: FROM_VERSION_2,
         3: FROM_VERSION_3,
+        4: FROM_VERSION_4,
     }
 
     def _migrated(self, db: sqlite3.Connection, version: int) -> None:

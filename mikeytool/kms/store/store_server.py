@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from mikeytool.kms.store.schema import (
     FROM_VERSION_3,
+    FROM_VERSION_4,
     KIND,
     NAME,
     SCHEMA,
@@ -25,4 +26,4 @@ class StoreServer(PostgresDatabase):
     tables = tuple(TABLES)
     schema = SCHEMA
     lock = KIND
-    migrations: ClassVar = {3: FROM_VERSION_3}
+    migrations: ClassVar = {3: FROM_VERSION_3, 4: FROM_VERSION_4}

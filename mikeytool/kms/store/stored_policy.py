@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from mikeytool.kms.kms_policy import KmsPolicy, Rule, Rules
+from mikeytool.kms.store.memory import kept
 from mikeytool.kms.store.names import check_patterns
 from mikeytool.kms.store.sealed import SealedDatabase
 from mikeytool.wire.errors import StateError
@@ -20,6 +21,7 @@ class StoredPolicy(SealedDatabase):
     _rules: tuple[tuple[int, int | None], Rules] = (0, None), Rules()
     """The rules from the last read, with their number and the position of the last rule."""
 
+    @kept()
     def policy(self) -> KmsPolicy:
         """Return the KMS policy. Raises StateError if it cannot be read."""
         with self._errors():
@@ -50,6 +52,7 @@ class StoredPolicy(SealedDatabase):
             changed = ", ".join(f"{name} = {json.dumps(value)}" for name, value in changes.items())
             self._note(db, f"policy set {changed}")
 
+    @kept()
     def rules(self) -> Rules:
         """Return the rules in order.
 

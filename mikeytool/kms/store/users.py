@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from mikeytool.kms.store.memory import kept
 from mikeytool.kms.store.names import check_identity, check_patterns
 from mikeytool.kms.store.records import NewUser, User, check_psk
 from mikeytool.kms.store.seal_context import psk_context
@@ -84,6 +85,7 @@ class Users(SealedDatabase):
         act_as = f" acting as {', '.join(user.act_as)}" if user.act_as else ""
         self._note(db, f"user add {user.identity}{act_as}")
 
+    @kept()
     def act_as(self, identity: Identity | None = None) -> list[str]:
         """The patterns of identities that a user may act as, or those of all users."""
         values: tuple[bytes, ...] = () if identity is None else (identity.data,)
@@ -143,6 +145,7 @@ class Users(SealedDatabase):
         """All users, ordered by identity."""
         return list(self._users("ORDER BY id", ()))
 
+    @kept()
     def user(self, identity: Identity) -> User | None:
         """The user with an identity, or None."""
         return next(self._users("WHERE id = ?", (identity.data,)), None)
@@ -151,12 +154,22 @@ class Users(SealedDatabase):
         """The user whose key has the name `psk_id`, or None."""
         return next(self._users("WHERE psk_id = ?", (psk_id.data,)), None)
 
+    @kept()
+    def owner(self, name: Identity) -> User | None:
+        """The user whose key has a name, or whose own identity this is; None if there is none.
+
+        The name of a key is never that of another user.
+        """
+        found = list(self._users("WHERE psk_id = ? OR id = ?", (name.data, name.data)))
+        return max(found, key=lambda user: user.psk_id == name, default=None)
+
     def count_users(self) -> int:
         """The number of users."""
         with self._errors():
             count: int = self._db.execute("SELECT count(*) FROM users").fetchone()[0]
         return count
 
+    @kept()
     def psk(self, user: User) -> bytes:
         """The pre-shared key of a user.
 
@@ -214,6 +227,7 @@ class Users(SealedDatabase):
                     )
             self._note(db, f"group remove {group}: {', '.join(map(str, members))}")
 
+    @kept()
     def groups_of(self, member: Identity) -> list[Identity]:
         """The groups that an identity is a member of."""
         with self._errors():

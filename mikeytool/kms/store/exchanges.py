@@ -1,0 +1,160 @@
+"""The transaction of one message, or of a few that wait at the same time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mikeytool.exchange.environment import NS, Environment
+from mikeytool.kms.store import log_entries
+from mikeytool.kms.store.memory import Known
+from mikeytool.kms.store.records import LogEntry, Tpk
+from mikeytool.kms.store.sealed import NUMBER
+from mikeytool.storage import replay
+from mikeytool.storage.sql import Db, Errors
+from mikeytool.wire.identity import Identity
+
+if TYPE_CHECKING:
+    from mikeytool.exchange.incoming import Incoming
+    from mikeytool.exchange.ticket_policy import TicketPolicy
+    from mikeytool.wire.payloads import TICKET
+
+_COUNT = (
+    # A node whose clock is behind continues to count in the minute of the other nodes.
+    "INSERT INTO rates VALUES (?, ?, 1) ON CONFLICT (sender) DO UPDATE SET (count, minute) ="
+    " (SELECT CASE WHEN same THEN rates.count + 1 ELSE 1 END,"
+    " CASE WHEN same THEN rates.minute ELSE excluded.minute END FROM"
+    " (SELECT excluded.minute BETWEEN rates.minute - 10 AND rates.minute AS same) AS found)"
+    " RETURNING count"
+)
+_REQUESTER = "SELECT who FROM requested WHERE ticket = ?"
+_MINUTE = 60 * NS
+
+
+class StoreChanged(Exception):
+    """An operator has changed the store: what is kept in memory is old."""
+
+
+class Exchange:
+    """Records the facts about messages, in one transaction.
+
+    Statements whose results are not needed at once go to a database server together with later
+    ones. This leaves two round trips for a message.
+    """
+
+    def __init__(self, db: Db, errors: Errors, known: Known | None) -> None:
+        self._db, self._errors, self._known = db, errors, known
+        self._unchecked = known is not None
+        self._requester: Identity | None = None
+        self._extended: list[Tpk] = []
+        self.lost = False
+        """Whether nothing of the transaction is left."""
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """The part of one message. If the block raises, nothing of this part is written."""
+        with self._errors:
+            self._db.execute("SAVEPOINT message")
+            try:
+                yield
+            except BaseException:
+                self.lost = True
+                self._db.execute("ROLLBACK TO SAVEPOINT message")
+                self.lost = False
+                raise
+            finally:
+                if not self.lost:
+                    self._db.execute("RELEASE SAVEPOINT message")
+
+    def enter(
+        self,
+        env: Environment,
+        message: Incoming,
+        sender: Identity,
+        key: bytes,
+        *,
+        counted: Identity | None = None,
+        ticket: TICKET | None = None,
+    ) -> int:
+        """Refuse an initial message that was seen before; otherwise record it.
+
+        See `replay.remember`. Returns the number of messages in this minute from the sender
+        `counted`, or 0. `ticket` is one that `requester` is asked about. Raises StoreChanged if
+        what is kept in memory is old.
+        """
+        number = self._db.execute(NUMBER) if self._unchecked else None
+        recording = replay.Recording(self._db, env, message, sender, key)
+        count = requester = None
+        if counted is not None:
+            count = self._db.execute(_COUNT, (counted.data, env.clock() // _MINUTE))
+        if ticket is not None:
+            requester = self._db.execute(_REQUESTER, (_digest(ticket),))
+        # All of them are sent now.
+        recording.fetch()
+        known = None if number is None else number.fetchone()[0]
+        counts = 0 if count is None else count.fetchone()[0]
+        who = None if requester is None else requester.fetchone()
+        self._requester = None if who is None else Identity(who[0])
+        if known is not None and self._known is not None and known != self._known.number:
+            raise StoreChanged
+        self._unchecked = False
+        recording.check()
+        return int(counts)
+
+    def renewed(self, known: Known) -> None:
+        """Take what is kept in memory for right: it was read in this transaction."""
+        self._known, self._unchecked = known, False
+
+    @property
+    def requester(self) -> Identity | None:
+        """The user whose key was used to request the ticket, or None if unknown."""
+        return self._requester
+
+    def note(self, ticket: TICKET, policy: TicketPolicy, user: Identity) -> None:
+        """Record who requested a ticket, until it expires; see `requester`."""
+        until = policy.valid_to.unix_ns if policy.valid_to is not None else None
+        self._db.execute(
+            "INSERT INTO requested VALUES (?, ?, ?)",
+            (_digest(ticket), user.data, replay.NO_END if until is None else until),
+        )
+
+    def protected(self, env: Environment, tpk: Tpk, policy: TicketPolicy, longest: int) -> None:
+        """Record the end of a ticket, so that its protection key does not retire earlier.
+
+        `longest` is the longest validity of tickets, in seconds. Ends are recorded in whole
+        minutes, so that a busy KMS does not write the same row again and again.
+        """
+        end = None if policy.valid_to is None else policy.valid_to.unix_ns
+        if end is None or tpk.until_ns is None:
+            end = max(end or 0, env.clock() + longest * NS)
+        until = -(-end // _MINUTE) * _MINUTE
+        if tpk.until_ns is None or tpk.until_ns < until:
+            self._db.execute(
+                "UPDATE tpks SET until_ns = ? WHERE name = ?"
+                " AND (until_ns IS NULL OR until_ns < ?)",
+                (until, tpk.name.data, until),
+            )
+            self._extended.append(tpk)
+
+    def ended(self) -> None:
+        """Forget the keys whose rows have changed. Call this after the transaction."""
+        for tpk in self._extended:
+            if self._known is not None:
+                self._known.drop(("tpk",), ("tpk", tpk.name), ("shared_tpk", tpk.shared_with))
+
+    def use_once(
+        self, env: Environment, ticket: TICKET, policy: TicketPolicy, by: bytes, transfer: bytes
+    ) -> None:
+        """Refuse a ticket without the J flag that was used before; see `replay.use_once`."""
+        replay.use_once(self._db, env, ticket, policy, by, transfer)
+
+    def log(self, entry: LogEntry) -> None:
+        """Add an entry to the log, or count it; see `log_entries.add`."""
+        log_entries.add(self._db, entry)
+
+
+def _digest(ticket: TICKET) -> bytes:
+    """A digest that identifies a ticket. It covers the Ticket Data, which has a MAC."""
+    return hashlib.sha256(ticket.ticket_data).digest()
