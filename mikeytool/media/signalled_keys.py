@@ -147,7 +147,7 @@ def announced(description: Description, call: str) -> Iterator[SignalledKey]:
         base.destinations = ends_of(section)
         for message in messages_of(session):
             yield replace(base, content=message, level=session.level)
-        yield from _of_section(base, section)
+        yield from _of_section(base, section, _cryptos(description, section))
 
 
 class _Line:
@@ -198,8 +198,8 @@ class _Line:
 
     def _described(self) -> Iterator[SignalledKey]:
         """The keys of a=crypto lines: the tag in the answer chooses the line of the offer."""
-        offered = self._offered.cryptos[:MAX_KEYS]
-        answered = self._answered.cryptos[:MAX_KEYS] if self._answered is not None else []
+        offered = _cryptos(self._negotiation.offer, self._offered)
+        answered = _cryptos(self._negotiation.answer, self._answered)
         taken, closed = self._negotiation.taken, self._closed
         tags = list(map(_tag, offered))
         chosen = tags.index(_tag(answered[0])) if answered and _tag(answered[0]) in tags else None
@@ -282,12 +282,24 @@ def _session_level(
         yield replace(base, content=message, both_ways=True)
 
 
-def _of_section(base: SignalledKey, section: Section) -> Iterator[SignalledKey]:
+def _of_section(
+    base: SignalledKey, section: Section, cryptos: list[str]
+) -> Iterator[SignalledKey]:
     """Yield a copy of `base` for each key of a section."""
     for message in messages_of(section):
         yield replace(base, content=message)
-    for line, content in enumerate(section.cryptos[:MAX_KEYS], 1):
+    for line, content in enumerate(cryptos, 1):
         yield replace(base, content=content, line=line)
+
+
+def _cryptos(description: Description | None, section: Section | None) -> list[str]:
+    """The a=crypto lines of a medium.
+
+    Some write them at session level, where RFC 4568 5 has none; they are for media without any.
+    """
+    if description is None or section is None:
+        return []
+    return (section.cryptos or description.sections[0].cryptos)[:MAX_KEYS]
 
 
 def messages_of(section: Section) -> Iterator[bytes]:
