@@ -13,7 +13,6 @@ from mikeytool.capture.frames import (
     as_datagram,
     find_datagram,
     why_unread,
-    with_octets,
     with_payload,
 )
 from mikeytool.capture.media_in_tcp import CarriedPacket, Framing
@@ -26,6 +25,7 @@ from mikeytool.media.descriptions import ClearDescriptions
 from mikeytool.media.flows import TcpProtocols, is_other_protocol, other_protocol
 from mikeytool.media.report import Report, StreamReport
 from mikeytool.media.settings import Settings
+from mikeytool.media.split_signalling import SplitSignalling
 from mikeytool.srtp.index import Duplicate
 from mikeytool.wire.errors import MikeyError, WireError
 
@@ -51,6 +51,7 @@ class Rewriter:
     ) -> None:
         self._capture = capture
         self._descriptions = descriptions
+        self._split = None if descriptions is None else SplitSignalling(capture, descriptions)
         self._files = files
         self._on_error = settings.on_error
         self._is_rtcp_plain = settings.is_rtcp_plain
@@ -100,6 +101,8 @@ class Rewriter:
         routes = self._demux.known
         kept, rewritten = self._capture.kept, self._capture.rewritten
         plain_rtcp, files = self._is_rtcp_plain, self._files
+        if self._split is not None:
+            self._split.begin_batch()
         for record in batch:
             if self._stopped:
                 break
@@ -199,22 +202,20 @@ class Rewriter:
             if unread:
                 self._report.unread[unread] += 1
         out.append(self._capture.kept(record))
+        if self._split is not None and isinstance(found, Fragment):
+            self._split.add_fragment(record, found, out)
 
     def _segment(
         self, record: Record, found: Datagram, batch: list[Record], out: list[bytes]
     ) -> None:
         """A TCP segment: its signalling may change, and media may be moved out of it."""
         octets = record.raw[found.start : found.end]
-        self._report.others[self._protocols.of(found.flow, octets)] += 1
-        clear = None
-        if self._descriptions is not None and octets and not found.cut:
-            clear = self._descriptions.segment(found.flow, octets)
-        if clear is None:
-            frame = record.frame
-            out.append(self._capture.kept(record))
-        else:
-            frame = with_octets(record.raw, record.start, record.end, found, clear)
-            out.append(self._capture.rewritten(record, frame))
+        protocol = self._protocols.of(found.flow, octets)
+        self._report.others[protocol] += 1
+        frame = record.frame
+        out.append(self._capture.kept(record))
+        if self._split is not None and octets and not found.cut and protocol in ("SIP", "RTSP"):
+            frame = self._split.add_segment(record, found, out)
         if self._carried is not None:
             packets = self._carried.add(record, found, frame, len(out) - 1)
             self._move(self._carried, packets, batch)

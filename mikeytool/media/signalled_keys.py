@@ -282,9 +282,7 @@ def _session_level(
         yield replace(base, content=message, both_ways=True)
 
 
-def _of_section(
-    base: SignalledKey, section: Section, cryptos: list[str]
-) -> Iterator[SignalledKey]:
+def _of_section(base: SignalledKey, section: Section, cryptos: list[str]) -> Iterator[SignalledKey]:
     """Yield a copy of `base` for each key of a section."""
     for message in messages_of(section):
         yield replace(base, content=message)

@@ -217,3 +217,13 @@ def test_the_answer_without_a_capture_of_it() -> None:
         (A, OFFERED, 0), (A32, OFFERED, 0), (F8, OFFERED, 0),
     ]  # fmt: skip
     assert told(sdp(A), answer(B))[1] == (B, IN_USE, 2)
+
+
+def test_crypto_lines_at_session_level_are_for_media_without_any() -> None:
+    def session(crypto: str, *media: str) -> bytes:
+        return lines("v=0", "s=-", f"c=IN IP4 {ALICE}", "t=0 0", f"a=crypto:{crypto}", *media)
+
+    offer = session(A, "m=audio 4000 RTP/SAVP 0", "m=video 4002 RTP/SAVP 31", f"a=crypto:{A2}")
+    assert told(offer, session(B, "m=audio 5000 RTP/SAVP 0", "m=video 5002 RTP/SAVP 31")) == [
+        (A, IN_USE, 2), (A2, IN_USE, 2), (B, IN_USE, 2), (B, IN_USE, 2),
+    ]  # fmt: skip
