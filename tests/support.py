@@ -44,7 +44,7 @@ class Scripted(Environment):
     draws: Iterator[bytes] = field(default_factory=lambda: iter(()))
     stamps: Iterator[Timestamp] = field(default_factory=lambda: iter(()))
 
-    def timestamp(self) -> Timestamp:
+    def timestamp(self, like: Timestamp | None = None) -> Timestamp:
         return next(self.stamps)
 
 

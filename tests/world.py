@@ -128,7 +128,7 @@ class Counting(Environment):
 
     counter: int = 0
 
-    def timestamp(self) -> Timestamp:
+    def timestamp(self, like: Timestamp | None = None) -> Timestamp:
         return Timestamp(TsType.COUNTER, self.counter.to_bytes(4))
 
 

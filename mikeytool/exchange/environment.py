@@ -26,9 +26,15 @@ class Environment:
     ts_type: TsType = TsType.NTP_UTC
     skew: int = DEFAULT_SKEW
 
-    def timestamp(self) -> Timestamp:
-        """Return the T of a message that is made now."""
-        return Timestamp.at(self.clock(), self.ts_type)
+    def timestamp(self, like: Timestamp | None = None) -> Timestamp:
+        """Return the T of a message that is made now.
+
+        `like` is the T of the message that it answers. The answer has its type, and repeats a
+        COUNTER (4.2.2.3, interpretation 42).
+        """
+        if like is None:
+            return Timestamp.at(self.clock(), self.ts_type)
+        return like if like.counter is not None else Timestamp.at(self.clock(), TsType(like.ts_type))
 
     def check_fresh(self, t: Timestamp) -> None:
         """Raise Refused (Invalid TS) if `t` differs from the current time by more than the skew.

@@ -17,6 +17,7 @@ from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import TRANSFERS
 from mikeytool.wire.payloads import ERR, SP, Payload, V
 from mikeytool.wire.registry import CsIdMapType, DataType, ErrorNo, MacAlg, label
+from mikeytool.wire.timestamp import Timestamp
 
 _ABOUT_POLICIES = (ErrorNo.INVALID_SP, ErrorNo.INVALID_SPPAR)
 
@@ -43,15 +44,17 @@ def error_message(
     keys: MessageKeys | None,
     supported: Sequence[SP] = (),
     *,
+    t: Timestamp | None = None,
     mac_alg: MacAlg | None = None,
 ) -> bytes:
-    """Make an Error message about a message with the header `about`.
+    """Make an Error message about a message with the header `about` and the timestamp `t`.
 
     `keys` are those of the message in which the error occurred, or None for an Error message
-    without a MAC. `supported` are the policies to name when security policies are refused.
-    `mac_alg` is the MAC algorithm of the message if it is not that of its profile.
+    without a MAC. `supported` are the policies to name when security policies are refused. `t` is
+    None if it could not be read. `mac_alg` is the MAC algorithm of the message if it is not that of
+    its profile.
     """
-    t = env.timestamp()
+    t = env.timestamp(t)
     transfer = about.data_type in TRANSFERS
     header = HDR(
         version=about.version,
@@ -88,8 +91,8 @@ def error_message_on_refusal(
     else:
         return
     if refusal.answer is None:
-        header = incoming.message.header
-        refusal.answer = error_message(env, header, refusal.error_no, keys, supported)
+        header, t = incoming.message.header, incoming.t
+        refusal.answer = error_message(env, header, refusal.error_no, keys, supported, t=t)
     raise refusal from None
 
 

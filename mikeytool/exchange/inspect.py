@@ -26,7 +26,7 @@ from mikeytool.exchange.inspect_keys import (
     Protection,
     envelope_keys,
     makes_vr,
-    original_mpkrs,
+    known_mpkrs,
     protections,
 )
 from mikeytool.exchange.resolve import initiator_data
@@ -105,7 +105,12 @@ def inspect_message(
     ticket = message.find(TICKET)
     if ticket is not None and ticket.initiator_data:
         originals = [*inside, *(one.keys for one in given if not one.is_forked)]
-        inspection.initiator_data = _check_initiator_data(message, ticket, ring, originals)
+        inspection.initiator_data = _check_initiator_data(context, ticket, ring, originals)
+        if inspection.initiator_data == NOT_CHECKED and ring.mpkr_of(message.header.csb_id):
+            inspection.notes.append(
+                "the MPKr that is given did not make Vr: it is the MPKr' of the responder, or the"
+                " Initiator Data was changed"
+            )
     candidates = protections(context, ring, [*inside, *(one.keys for one in given)])
     end = context.end
     if isinstance(end, SIGN):
@@ -164,21 +169,28 @@ def _open_ticket(
 
 
 def _check_initiator_data(
-    message: Message, ticket: TICKET, ring: KeyRing, tickets: Sequence[TicketKeys]
+    context: Context, ticket: TICKET, ring: KeyRing, tickets: Sequence[TicketKeys]
 ) -> str:
-    """Check Vr under MPKr, and in TRANSFER_INIT that Vi is the V of the message (6.10)."""
-    mpkrs = original_mpkrs(message.header.csb_id, ring, tickets)
-    if not mpkrs:
-        return NOT_CHECKED
+    """Check Vr under MPKr, and in TRANSFER_INIT that Vi is the V of the message (6.10).
+
+    The MPKrs of `tickets` are not forked. One of `ring` may be MPKr', which proves nothing if it
+    did not make Vr.
+    """
+    originals = known_mpkrs(context.message.header.csb_id, None, tickets)
+    mpkrs = known_mpkrs(context.message.header.csb_id, ring, tickets)
     try:
         vi, _ = initiator_data(ticket)
     except MikeyError:
+        return FAILED if mpkrs else NOT_CHECKED
+    # An update repeats the ticket as it was sent, or renews its Initiator Data.
+    sent = [context.message, *([context.offer] if context.is_update and context.offer else [])]
+    if context.kind == DataType.TRANSFER_INIT and vi.ver_data not in [
+        v.ver_data for one in sent for v in one.all(V)
+    ]:
         return FAILED
-    good = any(makes_vr(ticket, mpkr) for mpkr in mpkrs)
-    v = message.find(V)
-    if message.header.data_type == DataType.TRANSFER_INIT and v is not None:
-        good = good and vi.ver_data == v.ver_data
-    return VERIFIED if good else FAILED
+    if any(makes_vr(ticket, mpkr) for mpkr in mpkrs):
+        return VERIFIED
+    return FAILED if originals else NOT_CHECKED
 
 
 def _check_mac(

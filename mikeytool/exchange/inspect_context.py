@@ -22,6 +22,7 @@ from mikeytool.wire.message_types import (
     TRANSFERS,
     answers,
     is_update,
+    is_update_of,
 )
 from mikeytool.wire.payloads import (
     CERT,
@@ -121,19 +122,37 @@ class Context:
 
     @property
     def offer(self) -> Message | None:
-        """The TRANSFER_INIT that began the crypto session bundle, with its ticket."""
-        found = [
-            one
-            for one in (*self.earlier, self.message)
-            if one.header.data_type == D.TRANSFER_INIT and one.find(TICKET) is not None
-        ]
-        return found[-1] if found else None
+        """The TRANSFER_INIT that began the crypto session bundle, with its ticket.
+
+        An update may repeat the ticket (interpretation 44).
+        """
+        offer: Message | None = None
+        for one in (*self.earlier, self.message):
+            if one.header.data_type != D.TRANSFER_INIT or one.find(TICKET) is None:
+                continue
+            if offer is None or not is_update_of(one, offer):
+                offer = one
+        return offer
 
     @property
     def is_update(self) -> bool:
-        """Whether it belongs to a CSB update (RFC 6043 5.2): its round trip has no ticket."""
-        asked = self.asked
-        return self.kind in TRANSFERS and asked is not None and is_update(asked)
+        """Whether it belongs to a CSB update (RFC 6043 5.2)."""
+        asked, offer = self.asked, self.offer
+        if self.kind not in TRANSFERS or asked is None:
+            return False
+        return is_update(asked) or (offer is not None and is_update_of(asked, offer))
+
+    @property
+    def first_answers(self) -> list[Message]:
+        """The TRANSFER_RESPs that ended the initial exchange; a forked call may have several."""
+        found: list[Message] = []
+        asked: Message | None = None
+        for one in self.earlier:
+            if one.header.data_type == D.TRANSFER_INIT:
+                asked = one
+            elif one.header.data_type == D.TRANSFER_RESP and asked is self.offer is not None:
+                found.append(one)
+        return found
 
     @property
     def is_legacy(self) -> bool:
@@ -208,9 +227,13 @@ class Context:
     def identity(self, role: IdRole) -> Identity | None:
         """Find the identity in a role: in the message, in the one it answers, or as given.
 
-        A message may name its signer only in the certificate (RFC 3830 3.2).
+        A message may name its signer only in the certificate (RFC 3830 3.2). An update has the
+        identities of the exchange before it, IDRr of the TRANSFER_RESP (interpretation 29).
         """
         found = _by_role(self.message, role, self.identities)
+        if found is None and self.is_update:
+            for one in (*reversed(self.first_answers), self.offer):
+                found = found or (None if one is None else _by_role(one, role, {}))
         if found is None and self.init is not None and self.kind not in TICKET_RESPONSES:
             found = _by_role(self.init, role, self.identities)
         if found is None:

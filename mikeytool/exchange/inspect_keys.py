@@ -249,6 +249,8 @@ def _transfer_keys(
             for one in context.earlier
             if one.header.data_type == D.TRANSFER_RESP and one.find(RANDR) is not None
         ]
+        if randr(context.message, RandRole.RESPONDER):
+            answers.append(context.message)
         if TicketFlag.G not in flags:
             answers = answers or [None]
     else:
@@ -281,7 +283,7 @@ def _mpkrs(
     tickets: Sequence[TicketKeys],
 ) -> Iterator[bytes]:
     """Yield MPKrs unchanged and forked for the responder; if one made Vr, its fork comes first."""
-    given = original_mpkrs(csb_id, ring, tickets)
+    given = known_mpkrs(csb_id, ring, tickets)
     given.sort(key=lambda mpkr: not makes_vr(ticket, mpkr))
     for mpkr in given:
         both = [mpkr]
@@ -293,10 +295,12 @@ def _mpkrs(
         yield from reversed(both) if makes_vr(ticket, mpkr) else both
 
 
-def original_mpkrs(csb_id: int, ring: KeyRing, tickets: Sequence[TicketKeys]) -> list[bytes]:
-    """Return the available MPKrs, forked or original."""
+def known_mpkrs(
+    csb_id: int, ring: KeyRing | None, tickets: Sequence[TicketKeys]
+) -> list[bytes]:
+    """Return the available MPKrs of tickets and of a ring, forked or original."""
     from_tickets = [keys.mpkr.key for keys in tickets if keys.mpkr is not None]
-    return [*from_tickets, *ring.mpkr_of(csb_id)]
+    return [*from_tickets, *([] if ring is None else ring.mpkr_of(csb_id))]
 
 
 def makes_vr(ticket: TICKET, mpkr: bytes) -> bool:

@@ -168,7 +168,7 @@ def kms_response(
     incoming = init.incoming
     profile, csb_id = incoming.profile, incoming.csb_id
     protection = init.keys(key, response=True)
-    t = env.timestamp()
+    t = env.timestamp(incoming.t)
     kemac = seal_kemac(profile.encr_alg, ticket_keys.sub_payloads(), protection, csb_id, t)
     payloads: list[Payload] = [t.payload(), kms.idr(IdRole.KMS), *before, kemac, *after]
     header = empty_header(init.exchange.response, profile, csb_id, v=0)

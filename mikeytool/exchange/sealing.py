@@ -18,7 +18,7 @@ from mikeytool.crypto.kemac import TICKET_CSB_ID, encrypt
 from mikeytool.crypto.mac import mac
 from mikeytool.exchange.inspect import first_good, inspect_tickets, kemac_payloads
 from mikeytool.exchange.inspect_context import Context, signing_certificate, tag_of
-from mikeytool.exchange.inspect_keys import KeyRing, Protection, original_mpkrs, protections
+from mikeytool.exchange.inspect_keys import KeyRing, Protection, known_mpkrs, protections
 from mikeytool.exchange.resolve import initiator_data
 from mikeytool.exchange.ticket import BaseTicket, covered_by_ticket_mac
 from mikeytool.wire.errors import MikeyError
@@ -214,7 +214,7 @@ class _Sealer:
             end = before_vr - (vr.offset - vi.offset) + vi.length
             data = data[: end - len(v.ver_data)] + v.ver_data + data[end:]
         tickets = inspect_tickets(self._context, self._ring)
-        mpkrs = original_mpkrs(self.message.header.csb_id, self._ring, tickets)
+        mpkrs = known_mpkrs(self.message.header.csb_id, self._ring, tickets)
         if mpkrs:
             keys = initiator_data_keys(ticket.prf, mpkrs[0])
             tag = mac(vr.auth_alg, keys, data[: -len(vr.ver_data)])

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from mikeytool.wire.message import ticket_data as ticket_data
     from mikeytool.wire.message_types import answers as answers
     from mikeytool.wire.message_types import is_update as is_update
+    from mikeytool.wire.message_types import is_update_of as is_update_of
     from mikeytool.wire.message_types import updates as updates
     from mikeytool.wire.payloads import CERT as CERT
     from mikeytool.wire.payloads import CHASH as CHASH
@@ -155,6 +156,7 @@ __getattr__, __dir__, __all__ = face(
         "message_types": (
             "answers",
             "is_update",
+            "is_update_of",
             "updates",
         ),
         "payloads": (

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mikeytool.wire.registry import DataType as D
-from mikeytool.wire.registry import IdRole, NextPayload
+from mikeytool.wire.registry import IdRole, NextPayload, RandRole
 
 if TYPE_CHECKING:
     from mikeytool.wire.message import Message
@@ -101,3 +101,32 @@ def is_update(message: Message) -> bool:
         return False
     new = _NEW_TICKET if kind in TRANSFERS else _NEW
     return not any(payload.number in new for payload in message.payloads)
+
+
+def is_update_of(message: Message, initial: Message) -> bool:
+    """Whether a message is a CSB update of the exchange that `initial` began.
+
+    Unlike `is_update` it recognizes an update that repeats the initiator's RAND or the ticket
+    (RFC 6043 5.2, interpretation 44). `initial` sent again is not an update.
+    """
+    if message.header.csb_id != initial.header.csb_id or is_update(initial):
+        return False
+    if not updates(message.header.data_type, initial.header.data_type):
+        return False
+    repeats = message.header.data_type == D.TRANSFER_INIT and message.raw != initial.raw
+    return is_update(message) or (repeats and _static(message) <= _static(initial))
+
+
+def _static(message: Message) -> set[tuple[object, ...]]:
+    """The payloads of a TRANSFER_INIT that its updates may only repeat.
+
+    Initiator Data is left out: it authenticates one message only.
+    """
+    found: set[tuple[object, ...]] = set()
+    for payload in message.payloads:
+        if payload.number == NextPayload.RANDR and payload.rand_role == RandRole.INITIATOR:
+            found.add((payload.number, payload.rand))
+        elif payload.number == NextPayload.TICKET:
+            names = ("ticket_type", "subtype", "version", "prf", "flags", "tp_data", "ticket_data")
+            found.add((payload.number, *(payload[name] for name in names)))
+    return found

@@ -352,7 +352,7 @@ def test_counters_go_by_the_public_key(world: World) -> None:
 
     def counting(counter: int) -> Environment:
         class Counting(Environment):
-            def timestamp(self) -> Timestamp:
+            def timestamp(self, like: Timestamp | None = None) -> Timestamp:
                 return Timestamp(TsType.COUNTER, counter.to_bytes(4))
 
         return Counting(world.clock, os.urandom)

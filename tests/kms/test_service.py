@@ -262,7 +262,7 @@ def test_a_clock_that_jumps_back_lets_no_replay_in(
 def test_counters_must_grow(store: Store, env: Environment) -> None:
     def init(counter: int) -> bytes:
         class Counting(Environment):
-            def timestamp(self) -> Timestamp:
+            def timestamp(self, like: Timestamp | None = None) -> Timestamp:
                 return Timestamp(TsType.COUNTER, counter.to_bytes(4))
 
         return ask(Counting(env.clock, env.random), policy(env))

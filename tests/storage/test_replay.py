@@ -184,7 +184,7 @@ def test_every_kind_of_time_is_held_against_the_clock(world: World, ts_type: TsT
         at = world.clock.now + off * NS
 
         class Elsewhere(Environment):
-            def timestamp(self, at: int = at) -> Timestamp:
+            def timestamp(self, like: Timestamp | None = None, at: int = at) -> Timestamp:
                 return Timestamp.at(at, ts_type)
 
         init = world.asked(world.policy(), env=Elsewhere(world.clock, os.urandom))
