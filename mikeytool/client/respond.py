@@ -12,12 +12,14 @@ from mikeytool.client.resolvers import Resolve
 from mikeytool.client.session_files import SessionFile, locked_session
 from mikeytool.client.state import ClientState, open_state
 from mikeytool.client.ticket_files import TicketFile
+from mikeytool.exchange.crypto_sessions import Brought
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import error_message, error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.responder import (
     VerifiedInit,
     check_acceptable,
+    check_media,
     transfer_resp,
     verify_transfer_init,
 )
@@ -27,7 +29,7 @@ from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import AcceptPolicy, TransferInit, encr_alg_of, transfer_init_of
 from mikeytool.exchange.update import answer_update
 from mikeytool.storage.private_files import Stage, check_free, not_staged
-from mikeytool.wire.errors import Refused, UsageError
+from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import is_update
@@ -80,7 +82,7 @@ def answer_message(
         if sends_errors and header.data_type != DataType.ERROR:
             refusal.answer = error_message(env, header, refusal.error_no, None)
         raise
-    if is_update(incoming.message):
+    if is_update(incoming.message) or _has_bundle(session_path, incoming.csb_id):
         return answer_session_update(
             env,
             incoming,
@@ -96,6 +98,20 @@ def answer_message(
     return answer_call(env, init, session_path, responder, media, force=force, stage=stage)
 
 
+def _has_bundle(session_path: Path, csb_id: int) -> bool:
+    """Return whether the session in a file has this CSB ID.
+
+    A message with that CSB ID is an update, though it may repeat the ticket (interpretation 44).
+    """
+    if not session_path.exists():
+        return False
+    try:
+        session = SessionFile.read(session_path).session
+    except MikeyError:
+        return False  # whoever writes the file says what is wrong with it
+    return session is not None and session.csb_id == csb_id
+
+
 def answer_call(
     env: Environment,
     init: TransferInit,
@@ -109,29 +125,30 @@ def answer_call(
     """Answer a TRANSFER_INIT and write the session file before returning the answer.
 
     The steps run in this order: refuse what can be refused without the KMS, including a replay;
-    resolve the ticket; check the MAC; check the replay cache; read the contents of the message
-    and make the answer. Raises WireError, StateError or Refused. Refused has an Error message in
-    its `answer` once the caller is authenticated.
+    resolve the ticket; check the MAC; read the contents of the message, make the answer and
+    remember the message. Raises WireError, StateError or Refused. Refused has an Error message in
+    its `answer` once the caller is authenticated. Raises UsageError for media that this end cannot
+    bring; the message may then be answered with others.
     """
     check_free(session_path, force=force)
     with closing(open_state()) as state:
         if callee.sends_errors:
             with error_message_on_refusal(env, init.incoming, None, media.supported):
-                verified = _verified(env, state, init, callee)
+                verified = _verified(env, state, init, callee, media)
         else:
-            verified = _verified(env, state, init, callee)
+            verified = _verified(env, state, init, callee, media)
         keys = init.keys(verified.resolved.keys.mpki.key, response=False)
         with error_message_on_refusal(env, init.incoming, keys, media.supported):
-            state.remember(env, verified)
-            answer, session = transfer_resp(
-                env,
-                verified,
-                callee.accept_policy,
-                local=callee.identity,
-                crypto_sessions=media.crypto_sessions,
-                policies=media.policies,
-                kemac_keys=for_key_wrap(env, encr_alg_of(init.incoming), media.kemac_keys),
-            )
+            with state.remembering(env, verified):
+                answer, session = transfer_resp(
+                    env,
+                    verified,
+                    callee.accept_policy,
+                    local=callee.identity,
+                    crypto_sessions=media.crypto_sessions,
+                    policies=media.policies,
+                    kemac_keys=for_key_wrap(env, encr_alg_of(init.incoming), media.kemac_keys),
+                )
             state.claim_streams(session)
     content = SessionFile(session=session)
     if answer is None:
@@ -143,9 +160,11 @@ def answer_call(
 
 
 def _verified(
-    env: Environment, state: ClientState, init: TransferInit, callee: Callee
+    env: Environment, state: ClientState, init: TransferInit, callee: Callee, media: Media
 ) -> VerifiedInit:
     check_acceptable(env, init, callee.accept_policy, callee.apps)
+    brought = Brought(callee.accept_policy, media.crypto_sessions, media.policies)
+    check_media(env, init, brought, media.kemac_keys)
     _check_caller(init, callee.accept_from)
     caller = init.initiator or init.policy.initiator
     if caller is not None:

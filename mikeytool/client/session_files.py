@@ -19,6 +19,7 @@ from mikeytool.client.ticket_files import (
     key_of_json,
     parse_ticket_octets,
 )
+from mikeytool.exchange.freshness import Freshness
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.session import CryptoSession, Session, key_lengths
 from mikeytool.exchange.ticket import ticket_octets
@@ -31,7 +32,7 @@ from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.payloads import SP
-from mikeytool.wire.registry import IdRole
+from mikeytool.wire.registry import IdRole, TsType
 
 R = TypeVar("R", bound=Record)
 
@@ -138,8 +139,12 @@ def session_json(session: Session) -> Json:
         "randr_i": session.randr_i.hex(),
         "randr_r": session.randr_r.hex(),
         "mpk": session.mpk.hex(),
-        "last_t": session.last_t,
+        **_fresh_json(session.fresh),
         "keys": [key_json(key) for key in session.keys],
+        "keys_since": {spi.hex(): since for spi, since in session.keys_since.items()},
+        "policies": [_sp_hex(policy) for policy in session.policies],
+        "randr_kms": session.randr_kms.hex(),
+        "ticket_digest": session.ticket_digest.hex(),
         "crypto_sessions": [
             {
                 "entry": build(crypto_session.entry).hex(),
@@ -151,6 +156,36 @@ def session_json(session: Session) -> Json:
             for crypto_session in session.crypto_sessions
         ],
     }
+
+
+def _fresh_json(fresh: Freshness) -> Json:
+    return {
+        "ts_type": fresh.ts_type,
+        "last_t": fresh.last_t,
+        "peer_counter": fresh.peer_counter,
+        "heard": fresh.heard,
+        "sent_updates": [one.hex() for one in fresh.sent],
+        "floor": fresh.floor,
+    }
+
+
+def _fresh_of_json(content: Json) -> Freshness:
+    """Reverse `_fresh_json`.
+
+    A file of an earlier version has only the largest T, and all up to that are refused.
+    """
+    last_t = int(content["last_t"])
+    fresh = Freshness(
+        ts_type=TsType(content.get("ts_type", TsType.NTP_UTC)).value,
+        last_t=last_t,
+        peer_counter=int(content.get("peer_counter", -1)),
+        heard=tuple(int(t) for t in content.get("heard", ())),
+        sent=tuple(bytes.fromhex(one) for one in content.get("sent_updates", ())),
+        floor=int(content.get("floor", last_t)),
+    )
+    for number in (last_t, fresh.floor, *fresh.heard):
+        number.to_bytes(8)  # raises OverflowError
+    return fresh
 
 
 def _sp_hex(policy: SP | None) -> str | None:
@@ -169,7 +204,13 @@ def session_of_json(content: Json) -> Session:
         randr_r=bytes.fromhex(content["randr_r"]),
         mpk=bytes.fromhex(content["mpk"]),
         keys=tuple(key_of_json(key) for key in content["keys"]),
-        last_t=int(content["last_t"]),
+        fresh=_fresh_of_json(content),
+        policies=tuple(_record(SP, policy) for policy in content.get("policies", ())),
+        randr_kms=bytes.fromhex(content.get("randr_kms", "")),
+        ticket_digest=bytes.fromhex(content.get("ticket_digest", "")),
+        keys_since={
+            bytes.fromhex(spi): int(since) for spi, since in content.get("keys_since", {}).items()
+        },
         crypto_sessions=tuple(
             CryptoSession(
                 _record(GenericIdEntry, one["entry"]),
@@ -184,8 +225,7 @@ def session_of_json(content: Json) -> Session:
     lengths = [n for one in session.crypto_sessions for n in key_lengths(one)]
     if max(len(session.randr_i), len(session.randr_r), *lengths) > _LONGEST:
         raise WireError("a RAND or a key of more octets than there may be")
-    for number, bits in (session.csb_id, 32), (session.last_t, 64):
-        number.to_bytes(bits // 8)  # raises OverflowError
+    session.csb_id.to_bytes(4)  # raises OverflowError
     profile_of(session.policy.prf)  # raises Refused for an unknown PRF
     return session
 

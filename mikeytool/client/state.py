@@ -20,7 +20,7 @@ from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import ticket_octets
 from mikeytool.storage import replay
 from mikeytool.storage.sqlite import SqliteDatabase
-from mikeytool.wire.errors import Refused, StateError
+from mikeytool.wire.errors import Refused, StateError, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET
 from mikeytool.wire.registry import TicketFlag
@@ -107,6 +107,22 @@ class ClientState(SqliteDatabase):
         if refusal is not None:
             raise refusal
 
+    @contextmanager
+    def remembering(self, env: Environment, verified: VerifiedInit) -> Iterator[None]:
+        """Remember a verified TRANSFER_INIT whether the block, which answers it, fails or not.
+
+        A UsageError says nothing about the message, which may be answered again.
+        """
+        is_used = True
+        try:
+            yield
+        except UsageError:
+            is_used = False
+            raise
+        finally:
+            if is_used:
+                self.remember(env, verified)
+
     def claim_streams(self, session: Session) -> None:
         """Record the streams that a session sends; refuse one that another session sends."""
         with self.transaction() as db:
@@ -150,14 +166,14 @@ class ClientState(SqliteDatabase):
             found = db.execute(
                 "SELECT last_t FROM updated WHERE session = ?", (_session_id(before),)
             ).fetchone()
-            if found is not None and found[0] > before.last_t.to_bytes(8):
+            if found is not None and found[0] > before.fresh.last_t.to_bytes(8):
                 raise Refused(_BEHIND.format("it was updated"))
 
             def updated(session: Session) -> None:
                 _claim_streams(db, session, before)
                 db.execute(
                     "INSERT OR REPLACE INTO updated VALUES (?, ?)",
-                    (_session_id(session), session.last_t.to_bytes(8)),
+                    (_session_id(session), session.fresh.last_t.to_bytes(8)),
                 )
 
             yield updated

@@ -38,7 +38,7 @@ from mikeytool.exchange.error import ErrorReceived, error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import finish_transfer, transfer_init
 from mikeytool.exchange.session import Session
-from mikeytool.exchange.transfer import as_number, read_transfer_init
+from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.exchange.update import finish_update, update_keys
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry
@@ -267,10 +267,8 @@ def _confirm(
     failure: MikeyError = Refused(f"no update to {member.identity} waits for an answer")
     for generation, update in member_rows.updates_of(step.db, member.number):
         sent = Incoming.read(update, DataType.TRANSFER_INIT)
-        # Messages sent after this update do not make the answer to it outdated.
-        then = replace(session, last_t=as_number(sent.t))
         try:
-            agreed = finish_update(step.env, then, sent, message, accept_policy)
+            agreed = finish_update(step.env, session, sent, message, accept_policy)
             came = Incoming.read(message, DataType.TRANSFER_RESP)
             with error_message_on_refusal(step.env, came, update_keys(session), SUPPORTED):
                 _check_unchanged(sent, agreed)
@@ -278,7 +276,6 @@ def _confirm(
             failure = error
             continue
         generation = max(member.generation, generation)
-        agreed = replace(agreed, last_t=max(session.last_t, agreed.last_t))
         member_rows.put_member(step.db, replace(member, session=agreed, generation=generation))
         if generation == conference.generation:
             member_rows.forget_waiting(step.db, member.number)

@@ -145,7 +145,7 @@ def _bring_up(
             crypto_sessions=_under(conference, member.session, spis),
             kemac_keys=_not_known(member.session, keys),
         )
-        member_rows.put_last_t(step.db, member.number, session.last_t)
+        member_rows.put_last_t(step.db, member.number, session.fresh.last_t)
         member_rows.put_update(step.db, member.number, conference.generation, init.raw)
         updates.append(Update(member.identity, init.raw))
     return updates
@@ -154,7 +154,12 @@ def _bring_up(
 def _under(conference: Conference, session: Session, spis: Mapping[Purpose, bytes]) -> list[CsSpec]:
     """Return the crypto sessions of a member under the keys with these SPIs."""
     return [
-        CsSpec(send=session.is_local(one), cs_id=one.entry.cs_id, spi=spis[purpose])
+        CsSpec(
+            send=session.is_local(one),
+            cs_id=one.entry.cs_id,
+            protocol=one.entry.protocol,
+            spi=spis[purpose],
+        )
         for one, purpose in purposes_of(conference, session)
     ]
 

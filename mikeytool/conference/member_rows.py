@@ -66,7 +66,9 @@ def _written(db: Db, number: int, session: Session) -> str:
     named = [
         key.spi.hex() for key in session.keys if key.spi and (key.spi, key.key, key.salt) in good
     ]
-    return json.dumps({**session_json(replace(session, keys=())), "keys": named})
+    # A conference replaces its keys by a schedule of its own.
+    bare = replace(session, keys=(), keys_since={})
+    return json.dumps({**session_json(bare), "keys": named})
 
 
 def _read(text: str, keys: Keys) -> Session:

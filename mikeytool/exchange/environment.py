@@ -34,7 +34,9 @@ class Environment:
         """
         if like is None:
             return Timestamp.at(self.clock(), self.ts_type)
-        return like if like.counter is not None else Timestamp.at(self.clock(), TsType(like.ts_type))
+        if like.counter is not None:
+            return like
+        return Timestamp.at(self.clock(), TsType(like.ts_type))
 
     def check_fresh(self, t: Timestamp) -> None:
         """Raise Refused (Invalid TS) if `t` differs from the current time by more than the skew.

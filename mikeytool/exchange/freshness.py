@@ -63,13 +63,14 @@ class Freshness:
             raise Refused("the COUNTER of this session is used up; set up another session")
         return Timestamp(self.ts_type, value.to_bytes(size))
 
+    def refuse_own(self, message: Incoming) -> None:
+        """Refuse an update that this end sent itself."""
+        if message.t.ntp64 + message.proof in self.sent:
+            raise Refused("this update is one's own; it is for the other end", ErrorNo.AUTH_FAILURE)
+
     def check(self, env: Environment, message: Incoming) -> None:
-        """Refuse an update that is old, was seen before, or was sent by this end."""
+        """Refuse an update of the other end that is old, or was seen before."""
         t = message.t
-        if t.ntp64 + message.proof in self.sent:
-            raise Refused(
-                "this update is one's own; it is for the other end", ErrorNo.AUTH_FAILURE
-            )
         if t.counter is not None:
             if t.counter <= self.peer_counter:
                 raise Refused(

@@ -25,13 +25,14 @@ from mikeytool.exchange.ticket import TicketKeys, check_spis, for_key_wrap
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import (
     AcceptPolicy,
+    Agreed,
     F,
     TransferInit,
-    as_number,
     check_transfer_rands,
     check_usable,
     open_own_kemac,
     refuse_unless,
+    session_of,
     transfer_header,
     transfer_init_of,
     transfer_rand_length,
@@ -143,34 +144,26 @@ def _add_initiator_data(message: Message, mpkr: bytes) -> None:
 
 def session_of_init(held: HeldTicket, init: TransferInit) -> Session:
     """Return the initiator's session when there is no answer to wait for (F = 0)."""
-    return unanswered_session(held.keys.mpki.key, held.keys.keys, init, IdRole.INITIATOR)
+    keys, made_ns = held.keys, init.incoming.t.unix_ns or 0
+    return unanswered_session(keys.mpki.key, keys.keys, init, IdRole.INITIATOR, made_ns)
 
 
 def unanswered_session(
-    mpki: bytes, ticket_keys: Sequence[KeyData], init: TransferInit, role: IdRole | None
+    mpki: bytes,
+    ticket_keys: Sequence[KeyData],
+    init: TransferInit,
+    role: IdRole | None,
+    now_ns: int = 0,
 ) -> Session:
     """Return the session of a verified TRANSFER_INIT that asks for no answer (F = 0).
 
     `ticket_keys` are the session keys of the ticket. `role` is None for an observer.
     """
-    initiator, responder = parties(init)
-    keys = init.keys(mpki, response=False)
-    session = Session(
-        init.incoming.csb_id,
-        role,
-        initiator,
-        responder,
-        init.policy,
-        init.randr_i,
-        b"",
-        mpki,
-        (*open_own_kemac(init.incoming, keys), *ticket_keys),
-        tuple(CryptoSession(e, init.policies[e.policies[0]], True) for e in init.entries),
-        as_number(init.incoming.t),
-    )
-    check_transfer_rands(init.randr_i, b"", [mpki], session.keys)
-    session.check()
-    return session
+    sent = open_own_kemac(init.incoming, init.keys(mpki, response=False))
+    keys = (*sent, *ticket_keys)
+    check_transfer_rands(init.randr_i, b"", [mpki], keys)
+    made = [CryptoSession(e, init.policies[e.policies[0]], True) for e in init.entries]
+    return session_of(init, Agreed(role, *parties(init), None, mpki, keys, tuple(made)), now_ns)
 
 
 def parties(init: TransferInit) -> tuple[Identity, Identity]:
@@ -215,6 +208,7 @@ class TransferResp:
         ticket_keys: Sequence[KeyData],
         accept_policy: AcceptPolicy,
         role: IdRole | None = IdRole.INITIATOR,
+        now_ns: int = 0,
     ) -> Session:
         """Return the session that a verified answer sets up; `role` is None for an observer.
 
@@ -223,7 +217,9 @@ class TransferResp:
         """
         init, incoming = self.init, self.incoming
         initiator, called = parties(init)
-        answering = self._answering_identity(called)
+        # With key forking MPKr' proves who answers, without it nothing but the KMS, which lets
+        # only responders resolve the ticket (interpretation 43).
+        answering = incoming.identity(IdRole.RESPONDER) or called
         if incoming.message.find(KEMAC) is not None:
             refuse_unless(F.M in init.policy.flags, "a KEMAC came, but the ticket has no M flag")
         keys = init.keys(mpk, response=True, randr_r=self.randr_r)
@@ -236,36 +232,9 @@ class TransferResp:
         check_spis(session_keys)
         check_session_keys(session_keys, init.policy.prf)
         check_transfer_rands(init.randr_i, self.randr_r, [mpki, mpk], session_keys)
-        session = Session(
-            incoming.csb_id,
-            role,
-            initiator,
-            answering,
-            init.policy,
-            init.randr_i,
-            self.randr_r,
-            mpk,
-            session_keys,
-            tuple(self._agreed(accept_policy)),
-            max(as_number(init.incoming.t), as_number(incoming.t)),
-        )
-        session.check()
-        return session
-
-    def _answering_identity(self, called: Identity) -> Identity:
-        """Check IDRr of the answer. With key forking, the KMS vouches for it through MPKr'.
-
-        Without key forking, anyone who may resolve the ticket can claim any name. Only the called
-        responder, or one that the ticket names, is accepted in that case.
-        """
-        policy = self.init.policy
-        answering = self.incoming.identity(IdRole.RESPONDER) or called
-        if F.I not in policy.flags and answering not in (called, *policy.responders):
-            raise Refused(
-                f"{answering} answers, who was not called and is not named in the ticket",
-                ErrorNo.INVALID_ID,
-            )
-        return answering
+        made = tuple(self._agreed(accept_policy))
+        agreed = Agreed(role, initiator, answering, incoming, mpk, session_keys, made)
+        return session_of(init, agreed, now_ns)
 
     def _agreed(self, accept_policy: AcceptPolicy) -> list[CryptoSession]:
         """Return the crypto sessions of the answer, compared with the offer (4.2.2.3, 4.2.2.4).
@@ -273,12 +242,7 @@ class TransferResp:
         `accept_policy` is called for policies that the answer adds; all others were offered.
         """
         init = self.init
-        entries, added = read_map(self.incoming, complete=True, known=init.policies)
-        if both := set(added) & set(init.policies):
-            raise Refused(
-                f"the answer has a policy numbered {min(both)}, and so has the offer",
-                ErrorNo.INVALID_SP,
-            )
+        entries, policies = read_map(self.incoming, complete=True, known=init.policies)
         offered = {entry.cs_id: entry for entry in init.entries}
         if missing := set(offered) - {entry.cs_id for entry in entries}:
             raise Refused(f"the answer drops crypto session {min(missing)}")
@@ -288,7 +252,7 @@ class TransferResp:
             before = offered.get(entry.cs_id)
             if before is not None and entry.protocol != before.protocol:
                 raise Refused(f"the answer changes the protocol of crypto session {entry.cs_id}")
-            policy = init.policies.get(number) or added[number]
+            policy = policies[number]
             if number not in init.policies and not accept_policy(policy):
                 raise Refused(
                     f"the policy in the answer for crypto session {entry.cs_id} is not supported",
@@ -323,7 +287,7 @@ def finish_transfer(
     keys = init.keys(mpk, response=True, randr_r=resp.randr_r)
     with error_message_on_refusal(env, resp.incoming, keys, supported):
         env.check_fresh(resp.incoming.t)
-        return resp.session(mpki, mpk, ticket_keys.keys, accept_policy)
+        return resp.session(mpki, mpk, ticket_keys.keys, accept_policy, now_ns=env.clock())
 
 
 def as_answered(keys: TicketKeys, prf: int, modifier: Modifier | None) -> tuple[bytes, TicketKeys]:

@@ -25,8 +25,8 @@ from mikeytool.exchange.inspect_keys import (
     KeyRing,
     Protection,
     envelope_keys,
-    makes_vr,
     known_mpkrs,
+    makes_vr,
     protections,
 )
 from mikeytool.exchange.resolve import initiator_data
@@ -184,8 +184,8 @@ def _check_initiator_data(
         return FAILED if mpkrs else NOT_CHECKED
     # An update repeats the ticket as it was sent, or renews its Initiator Data.
     sent = [context.message, *([context.offer] if context.is_update and context.offer else [])]
-    if context.kind == DataType.TRANSFER_INIT and vi.ver_data not in [
-        v.ver_data for one in sent for v in one.all(V)
+    if context.kind == DataType.TRANSFER_INIT and (vi.auth_alg, vi.ver_data) not in [
+        (v.auth_alg, v.ver_data) for one in sent for v in one.all(V)
     ]:
         return FAILED
     if any(makes_vr(ticket, mpkr) for mpkr in mpkrs):

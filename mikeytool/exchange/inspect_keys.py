@@ -295,9 +295,7 @@ def _mpkrs(
         yield from reversed(both) if makes_vr(ticket, mpkr) else both
 
 
-def known_mpkrs(
-    csb_id: int, ring: KeyRing | None, tickets: Sequence[TicketKeys]
-) -> list[bytes]:
+def known_mpkrs(csb_id: int, ring: KeyRing | None, tickets: Sequence[TicketKeys]) -> list[bytes]:
     """Return the available MPKrs of tickets and of a ring, forked or original."""
     from_tickets = [keys.mpkr.key for keys in tickets if keys.mpkr is not None]
     return [*from_tickets, *([] if ring is None else ring.mpkr_of(csb_id))]

@@ -7,11 +7,14 @@ once the ticket is resolved, then `transfer_resp`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from mikeytool.crypto.derive import MessageKeys
 from mikeytool.crypto.kemac import seal_kemac
-from mikeytool.exchange.crypto_sessions import Arrange, CsSpec, answer_map
+from mikeytool.exchange.crypto_sessions import Arrange, Brought, CsSpec, answer_map
 from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.profile import check_mac_alg
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.resolve import ResolvedTicket
@@ -19,9 +22,9 @@ from mikeytool.exchange.session import CryptoSession, Session, check_session_key
 from mikeytool.exchange.ticket import check_fit, check_spis
 from mikeytool.exchange.transfer import (
     AcceptPolicy,
+    Agreed,
     F,
     TransferInit,
-    as_number,
     check_apps,
     check_transfer_rands,
     check_usable,
@@ -29,11 +32,13 @@ from mikeytool.exchange.transfer import (
     encr_alg_of,
     open_own_kemac,
     refuse_unless,
+    session_of,
     transfer_header,
     transfer_rand_length,
 )
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import RANDR, SP, KeyData, Payload
 from mikeytool.wire.registry import DataType, ErrorNo, IdRole, RandRole
 
@@ -61,6 +66,26 @@ def check_acceptable(
                 f"no security policy offered for crypto session {entry.cs_id} is supported",
                 ErrorNo.INVALID_SPPAR,
             )
+
+
+def check_media(
+    env: Environment, init: TransferInit, brought: Brought, kemac_keys: Sequence[KeyData]
+) -> None:
+    """Refuse what this end cannot bring to an answer, before anything is asked or remembered.
+
+    Raises UsageError for crypto sessions that contradict the offer, and Refused for keys that the
+    ticket does not allow. SPIs that crypto sessions name are known only when the ticket is
+    resolved, and a caller can be told of policies that do not fit only then.
+    """
+    refuse_unless(
+        not kemac_keys or F.M in init.policy.flags,
+        "the ticket has no M flag: the responder must not send keys",
+    )
+    check_session_keys(kemac_keys, init.policy.prf)
+    check_spis(kemac_keys)
+    bare = [replace(spec, spi=None) for spec in brought.crypto_sessions]
+    with suppress(Refused):
+        _complete(env, init, (), replace(brought, crypto_sessions=bare))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,75 +154,60 @@ def transfer_resp(
     length = transfer_rand_length(resolved.keys, session_keys)
     randr_r = env.random(length) if F.G in flags else b""
     check_transfer_rands(init.randr_i, randr_r, [mpki, mpk], session_keys)
-    chosen = _complete(env, init, session_keys, accept_policy, crypto_sessions, policies, arrange)
-    session = Session(
-        init.incoming.csb_id,
-        IdRole.RESPONDER,
-        answering,
-        verified.initiator,
-        policy,
-        init.randr_i,
-        randr_r,
-        mpk,
-        session_keys,
-        tuple(chosen),
-        as_number(init.incoming.t),
+    brought = Brought(accept_policy, crypto_sessions, policies, arrange)
+    chosen = _complete(env, init, session_keys, brought)
+    answer: Message | None = None
+    if F.F in flags:
+        keys = init.keys(mpk, response=True, randr_r=randr_r)
+        answer = _answer(env, verified, answering, randr_r, keys, chosen, kemac_keys)
+    resp = None if answer is None else Incoming.read(answer, DataType.TRANSFER_RESP)
+    agreed = Agreed(
+        IdRole.RESPONDER, answering, verified.initiator, resp, mpk, session_keys, tuple(chosen)
     )
-    session.check()
-    if F.F not in flags:
-        return None, session
-    return _answer(env, verified, session, kemac_keys)
+    session = session_of(init, agreed, env.clock())
+    return (None if answer is None else answer.raw), session
 
 
 def _answer(
-    env: Environment, verified: VerifiedInit, session: Session, kemac_keys: Sequence[KeyData]
-) -> tuple[bytes, Session]:
-    """Return the TRANSFER_RESP for a session, and the session after sending it."""
+    env: Environment,
+    verified: VerifiedInit,
+    local: Identity,
+    randr_r: bytes,
+    keys: MessageKeys,
+    chosen: Sequence[CryptoSession],
+    kemac_keys: Sequence[KeyData],
+) -> Message:
+    """Make the TRANSFER_RESP, under `keys`."""
     init, modifier = verified.init, verified.resolved.modifier
-    keys = init.keys(session.mpk, response=True, randr_r=session.randr_r)
-    t = env.timestamp()
+    incoming, csb_id = init.incoming, init.incoming.csb_id
+    t = env.timestamp(incoming.t)
     payloads: list[Payload] = [t.payload()]
-    if session.randr_r:
-        payloads.append(RANDR(rand_role=RandRole.RESPONDER.value, rand=session.randr_r))
-    payloads.append(session.local.idr(IdRole.RESPONDER))
+    if randr_r:
+        payloads.append(RANDR(rand_role=RandRole.RESPONDER.value, rand=randr_r))
+    payloads.append(local.idr(IdRole.RESPONDER))
     if modifier is not None:
         payloads.append(RANDR(rand_role=RandRole.KMS.value, rand=modifier.randr_kms))
-    chosen = session.crypto_sessions
     new = {
         c.policy.policy_no: c.policy
         for c in chosen
         if c.policy is not None and c.policy.policy_no not in init.policies
     }
     payloads += new.values()
-    profile = init.incoming.profile
     if kemac_keys:
-        payloads.append(seal_kemac(encr_alg_of(init.incoming), kemac_keys, keys, session.csb_id, t))
+        payloads.append(seal_kemac(encr_alg_of(incoming), kemac_keys, keys, csb_id, t))
     entries = [c.entry for c in chosen]
-    header = transfer_header(DataType.TRANSFER_RESP, profile, session.csb_id, entries, v=False)
-    answer = protect(header, payloads, profile, keys, init.raw)
-    return answer.raw, replace(session, last_t=max(session.last_t, as_number(t)))
+    header = transfer_header(DataType.TRANSFER_RESP, incoming.profile, csb_id, entries, v=False)
+    return protect(header, payloads, incoming.profile, keys, init.raw)
 
 
 def _complete(
     env: Environment,
     init: TransferInit,
     keys: Sequence[KeyData],
-    accept_policy: AcceptPolicy,
-    crypto_sessions: Sequence[CsSpec],
-    policies: Sequence[SP],
-    arrange: Arrange | None,
+    brought: Brought,
 ) -> list[CryptoSession]:
     if F.F in init.policy.flags:
-        return answer_map(
-            env,
-            init.entries,
-            init.policies,
-            keys,
-            accept_policy,
-            crypto_sessions,
-            policies,
-            arrange,
-        )
-    if crypto_sessions:
+        return answer_map(env, init.entries, init.policies, keys, brought)
+    if brought.crypto_sessions:
         raise UsageError("the ticket has no F flag: there is no answer to put anything in")
     return [CryptoSession(e, init.policies[e.policies[0]], True) for e in init.entries]

@@ -6,14 +6,16 @@ each end sends (interpretation 14).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from mikeytool.crypto.derive import session_keys
 from mikeytool.exchange.environment import NS
+from mikeytool.exchange.freshness import Freshness
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry, srtp_session_data
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.masked_repr import masked_repr
@@ -68,6 +70,12 @@ class CryptoSession:
         data = srtp_session_data(self.entry)
         return 0 if data is None or data[1] is None else data[1]
 
+    @property
+    def seq(self) -> int | None:
+        """Return the initial sequence number, or None if there is none in the Session Data."""
+        data = srtp_session_data(self.entry)
+        return None if data is None else data[2]
+
 
 @masked_repr
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,17 @@ class MediaKey:
     salt: bytes = field(repr=False)
 
 
+class Proof(StrEnum):
+    """What proves who the other end of a session is (interpretation 43)."""
+
+    MPKR = "MPKr'"
+    """It has MPKr', which the KMS makes for one responder."""
+    INITIATOR_DATA = "Initiator Data"
+    """The KMS verified it under MPKr, which only the requester of the ticket has."""
+    KMS = "KMS"
+    """The KMS lets it resolve the ticket. Everyone else who may could give its name as well."""
+
+
 @masked_repr
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -87,8 +106,11 @@ class Session:
     `role` is None for an observer, who recovered the session from a capture. In that case `local`
     is the initiator, `remote` is the responder, and the observer sends in no crypto session. `keys`
     are the session keys ready for use: TGKs of the ticket are already forked. `mpk` protected the
-    last message of the exchange and will protect updates (5.2). `last_t` is the largest T, as 64
-    bits, that was sent or received under that key.
+    last message of the exchange and will protect updates (5.2).
+
+    `policies` are all SPs of the session, also those that no crypto session uses. `randr_kms` and
+    `ticket_digest` are compared with what an update repeats (interpretation 44). `keys_since` says
+    when the keys came, in Unix nanoseconds by SPI; an observer does not know.
     """
 
     csb_id: int
@@ -101,7 +123,66 @@ class Session:
     mpk: bytes = field(repr=False)
     keys: tuple[KeyData, ...]
     crypto_sessions: tuple[CryptoSession, ...]
-    last_t: int = 0
+    fresh: Freshness = field(default_factory=Freshness)
+    policies: tuple[SP, ...] = ()
+    randr_kms: bytes = b""
+    ticket_digest: bytes = b""
+    keys_since: Mapping[bytes, int] = field(default_factory=dict)
+
+    @property
+    def remote_proof(self) -> Proof | None:
+        """Return what proves who the other end is; None if it has not sent anything."""
+        flags = self.policy.flags
+        if self.role == IdRole.INITIATOR and TicketFlag.F in flags:
+            return Proof.MPKR if TicketFlag.I in flags else Proof.KMS
+        if self.role == IdRole.RESPONDER:
+            return Proof.INITIATOR_DATA if TicketFlag.I in flags else Proof.KMS
+        return None
+
+    @property
+    def policies_by_number(self) -> dict[int, SP]:
+        """The security policies of the session by their policy numbers."""
+        used = [one.policy for one in self.crypto_sessions if one.policy is not None]
+        return {sp.policy_no: sp for sp in (*self.policies, *used)}
+
+    def numbered(self, policies: Iterable[SP]) -> list[SP]:
+        """Return policies with numbers for an update: known ones keep theirs, others get new ones.
+
+        Raises UsageError if no number is left.
+        """
+        known = self.policies_by_number
+        numbers = {policy_content(sp): number for number, sp in known.items()}
+        free = iter(number for number in range(256) if number not in known)
+        found = []
+        for sp in policies:
+            content = policy_content(sp)
+            number = numbers.get(content)
+            if number is None and (number := next(free, None)) is None:
+                raise UsageError("the session has no policy number left")
+            numbers[content] = number
+            found.append(sp.copy(policy_no=number))
+        return found
+
+    def check_rekeyed(self, now_ns: int) -> bool:
+        """Refuse to send on under keys that are older than the ticket's TRr allows (6.10).
+
+        Returns whether it is time to replace them: less than a tenth of the interval is left.
+        """
+        every = self.policy.rekey
+        since = [
+            self.keys_since[one.entry.spi]
+            for one in self.crypto_sessions
+            if one.entry.spi in self.keys_since
+        ]
+        if every is None or not since:
+            return False
+        age = now_ns - min(since)
+        if age > every * NS:
+            raise Refused(
+                f"the keys of this session are {age // NS} s old; its ticket wants others every"
+                f" {every} s (TRr); set up another session"
+            )
+        return age * 10 >= every * NS * 9
 
     def _key_of(self, crypto_session: CryptoSession, spi: bytes) -> KeyData:
         for key in self.keys:
@@ -166,6 +247,11 @@ class Session:
                     " their key streams would be the same"
                 )
             streams.add((media.key, ssrc))
+
+
+def policy_content(policy: SP) -> tuple[object, ...]:
+    """Return what a security policy says, without its number and its place in a message."""
+    return policy.protocol, *((param.type, param.value) for param in policy.policy_param)
 
 
 def sp_value(policy: SP | None, kind: SrtpParam) -> int | None:

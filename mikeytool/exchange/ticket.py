@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from mikeytool.crypto.derive import fork_mpkr, fork_tgk, split_mpk, ticket_keys
 from mikeytool.crypto.kemac import TICKET_CSB_ID, open_kemac, seal_kemac
@@ -200,6 +201,11 @@ def _split(
 def ticket_octets(ticket: TICKET) -> bytes:
     """Return a TICKET payload from Ticket Type to the end of Ticket Data."""
     return build_chain([ticket])[1 : -2 - len(ticket.initiator_data)]
+
+
+def ticket_digest(ticket: TICKET) -> bytes:
+    """Return a digest of a TICKET payload without its Initiator Data."""
+    return sha256(ticket_octets(ticket)).digest()
 
 
 def covered_by_ticket_mac(ticket: TICKET, mac_length: int) -> bytes:

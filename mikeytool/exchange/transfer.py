@@ -13,10 +13,12 @@ from mikeytool.crypto.derive import MessageKeys, message_keys
 from mikeytool.crypto.kemac import open_kemac
 from mikeytool.exchange.crypto_sessions import read_map
 from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.freshness import Freshness
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.profile import Profile, check_encr_alg, check_rands, rand_length
 from mikeytool.exchange.resolve import initiator_data
-from mikeytool.exchange.ticket import TicketKeys
+from mikeytool.exchange.session import CryptoSession, Session
+from mikeytool.exchange.ticket import TicketKeys, ticket_digest
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import HDR, GenericIdEntry
@@ -32,7 +34,6 @@ from mikeytool.wire.registry import (
     RandRole,
     TicketFlag,
 )
-from mikeytool.wire.timestamp import Timestamp
 
 F = TicketFlag
 AcceptPolicy = Callable[[SP], bool]
@@ -123,9 +124,52 @@ def transfer_header(
     )
 
 
-def as_number(t: Timestamp) -> int:
-    """Return a timestamp as 64 bits, for comparison with others of its type."""
-    return int.from_bytes(t.ntp64)
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What the initial exchange settles: an end's own view goes into `session_of`.
+
+    `local` is the initiator for an observer, whose `role` is None. `resp` is the TRANSFER_RESP, if
+    there is one, and `mpk` the key that protects the last message.
+    """
+
+    role: IdRole | None
+    local: Identity
+    remote: Identity
+    resp: Incoming | None
+    mpk: bytes
+    keys: tuple[KeyData, ...]
+    crypto_sessions: tuple[CryptoSession, ...]
+
+
+def session_of(init: TransferInit, agreed: Agreed, now_ns: int) -> Session:
+    """Return the session that a TRANSFER_INIT and its answer set up. Raises Refused."""
+    resp = agreed.resp
+    randr_r = randr_kms = b""
+    policies = dict(init.policies)
+    if resp is not None:
+        randr_r = (resp.rand(RandRole.RESPONDER) or b"") if F.G in init.policy.flags else b""
+        randr_kms = resp.rand(RandRole.KMS) or b""
+        policies = {sp.policy_no: sp for sp in (*resp.message.all(SP), *policies.values())}
+    since = {} if agreed.role is None else {key.spi: now_ns for key in agreed.keys if key.spi}
+    session = Session(
+        csb_id=init.incoming.csb_id,
+        role=agreed.role,
+        local=agreed.local,
+        remote=agreed.remote,
+        policy=init.policy,
+        randr_i=init.randr_i,
+        randr_r=randr_r,
+        mpk=agreed.mpk,
+        keys=agreed.keys,
+        crypto_sessions=agreed.crypto_sessions,
+        fresh=Freshness.after(init.incoming, resp, agreed.role),
+        policies=tuple(policies.values()),
+        randr_kms=randr_kms,
+        ticket_digest=ticket_digest(init.ticket),
+        keys_since=since,
+    )
+    session.check()
+    return session
 
 
 def transfer_rand_length(ticket_keys: TicketKeys, session_keys: Sequence[KeyData]) -> int:

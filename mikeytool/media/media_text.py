@@ -125,13 +125,10 @@ def media_for_session(
         default = default_suite(prf)
         brought = media_of(cs, suites or [default.name], kemac, default=(), default_suite=None)
         brought = replace(brought, encr_alg=encr_alg)
+        # Without --suite only other protocols need a policy.
+        own = [sp for sp in brought.policies if suites or sp.protocol != ProtType.SRTP]
         known = supported_policies(suites, prf)
-        if not suites:
-            return replace(brought, policies=(), supported=known)
-        taken = [c.policy.policy_no for c in session.crypto_sessions if c.policy is not None]
-        first = max(taken, default=-1) + 1
-        policies = [sp.copy(policy_no=first + at) for at, sp in enumerate(brought.policies)]
-        return replace(brought, policies=policies, supported=known)
+        return replace(brought, policies=session.numbered(own), supported=known)
 
     return media
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mikeytool.client.session_files import ESTABLISHED, ROLES, WAITING, SessionFile
-from mikeytool.exchange.session import CryptoSession, MediaKey, Session
+from mikeytool.exchange.session import CryptoSession, MediaKey, Proof, Session
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.srtp.security_policy import suite_of
 from mikeytool.wire.describe import masked
@@ -23,12 +23,25 @@ def describe_session(session: Session, now_ns: int, *, show_keys: bool = False) 
         "role": ROLES[session.role],
         "local": str(session.local),
         "remote": str(session.remote),
+        "remote_proof": session.remote_proof,
         "state": ESTABLISHED,
         "crypto_sessions": [
             _crypto_session(session, one, now_ns, show_keys=show_keys)
             for one in session.crypto_sessions
         ],
     }
+
+
+_PROOFS = {
+    Proof.MPKR: "; MPKr' proves who answered",
+    Proof.KMS: "; only the KMS vouches for the name: whoever may resolve the ticket could give it",
+}
+
+
+def summary(session: Session) -> str:
+    """Return a sentence on a session for its initiator: whose it is, and what proves that."""
+    proof = "" if session.remote_proof is None else _PROOFS.get(session.remote_proof, "")
+    return f"session with {session.remote} is set up{proof}"
 
 
 def describe_session_file(
@@ -66,6 +79,7 @@ def _crypto_session(
         "direction": "send" if session.is_local(crypto_session) else "recv",
         "ssrc": "any" if any_ssrc else None if ssrc is None else f"{ssrc:#010x}",
         "roc": crypto_session.roc,
+        "seq": crypto_session.seq,
         "mki": media.spi.hex(),
         "suite": suite_name,
         **key,

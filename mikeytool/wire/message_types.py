@@ -124,8 +124,8 @@ def _static(message: Message) -> set[tuple[object, ...]]:
     """
     found: set[tuple[object, ...]] = set()
     for payload in message.payloads:
-        if payload.number == NextPayload.RANDR and payload.rand_role == RandRole.INITIATOR:
-            found.add((payload.number, payload.rand))
+        if payload.number == NextPayload.RANDR and payload["rand_role"] == RandRole.INITIATOR:
+            found.add((payload.number, payload["rand"]))
         elif payload.number == NextPayload.TICKET:
             names = ("ticket_type", "subtype", "version", "prf", "flags", "tp_data", "ticket_data")
             found.add((payload.number, *(payload[name] for name in names)))

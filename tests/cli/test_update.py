@@ -83,5 +83,5 @@ def test_what_is_refused(shell: Shell) -> None:
     shell.fails("mikeytool transfer update --session alice.session", 2, "update")
     rekey(shell, "alice", "bob", "--cs dir=send")
     shell.fails("mikeytool transfer respond update --session bob.session", 1, "seen already")
-    shell.fails("mikeytool transfer respond update --session alice.session", 1, "seen already")
+    shell.fails("mikeytool transfer respond update --session alice.session", 1, "one's own")
     shell.fails("mikeytool transfer finish answer --session alice.session", 1, "has its answer")

@@ -223,16 +223,50 @@ def test_remembered_before_anything_else(world: World, monkeypatch: pytest.Monke
     assert "replay" in str(refused(world, init, told=False, resolve=never))
 
 
-def test_remembered_even_if_the_fault_is_ones_own(world: World) -> None:
-    """A responder's own mistake, told to nobody; the caller has to call again."""
-    init = world.call(world.held(PLAIN))
+@pytest.mark.parametrize(
+    "media",
+    [
+        Media([CsSpec(send=True, cs_id=1, ssrc=5)], [POLICY]),
+        Media([CsSpec(send=False)], [POLICY]),
+        Media([CsSpec(send=True, roc=1)], [POLICY]),
+        Media([CsSpec(send=True, protocol=7, ssrc=5)], [POLICY]),
+        Media([CsSpec(send=True, cs_id=2, protocol=7)], [POLICY]),
+        Media([CsSpec(send=True, cs_id=2, policies=(9,))], [POLICY]),
+        Media([CsSpec(send=True, cs_id=3, policies=(9,))], [POLICY]),
+    ],
+    ids=[
+        "another's",
+        "receive",
+        "ROC alone",
+        "SSRC of another protocol",
+        "another protocol",
+        "no such policy",
+        "no such policy of one's own",
+    ],
+)
+def test_a_usage_error_does_not_burn_the_message(world: World, media: Media) -> None:
+    """It is found before the KMS is asked, and the call is answered with the right options."""
+    init = world.call(world.held(SINGLE_PLAIN), crypto_sessions=BOTH_WAYS)
     session = world.path()
     with pytest.raises(UsageError):
-        world.respond(
-            init, session=session, media=Media([CsSpec(send=True, cs_id=1, ssrc=5)], [POLICY])
-        )
+        world.respond(init, session=session, media=media, resolve=never)
     assert not session.exists()
+    world.respond(init)
+
+
+def test_nor_does_one_that_takes_the_ticket_to_find(world: World) -> None:
+    init = world.call(world.held(PLAIN), crypto_sessions=BOTH_WAYS)
+    with pytest.raises(UsageError, match="SPI"):
+        world.respond(init, media=Media([CsSpec(send=True, cs_id=2, spi=b"none")], [POLICY]))
+    world.respond(init)
     assert "replay" in str(refused(world, init, told=False, resolve=never))
+
+
+def test_keys_without_leave_are_not_told_to_the_caller(world: World) -> None:
+    """It is the responder's own mistake."""
+    init = world.call(world.held(PLAIN))
+    refused(world, init, told=False, media=Media(kemac_keys=[tek(b"tek!")]), resolve=never)
+    world.respond(init)
 
 
 def test_who_is_not_authenticated_is_not_told(world: World) -> None:

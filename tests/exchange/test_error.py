@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mikeytool.crypto.derive import MessageKeys
+from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.error import ErrorReceived, error_message, raise_if_error
 from mikeytool.exchange.incoming import Incoming
@@ -221,7 +222,10 @@ def test_errors_in_an_update_go_both_ways(world: World) -> None:
         finish_update(world.env, waiting, init, caught.value.answer, accept_all)
     assert received.value.verified
     assert [sp.policy_no for sp in received.value.supported] == [8]
-    answer, bob = answer_update(world.env, bob, read, accept_all)
+    more = [CsSpec(send=True)]
+    answer, bob = answer_update(
+        world.env, bob, read, accept_all, crypto_sessions=more, policies=[policy]
+    )
     assert answer is not None
     with pytest.raises(Refused) as caught:
         finish_update(world.env, waiting, init, answer, lambda _: False)

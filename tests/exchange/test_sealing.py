@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mikeytool.exchange.inspect import FAILED, VERIFIED, inspect_message
+from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, inspect_message
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.sealing import seal_message
 from mikeytool.wire.errors import UsageError
@@ -116,7 +116,7 @@ def test_only_what_keys_cover_is_written() -> None:
     sealed = seal_message(blank, KeyRing(mpki=[(None, octets)]))
     assert sealed.written == ["V", "Initiator Data"]  # Vi is V again; Vr takes MPKr
     opened = inspect_message(Message.parse(sealed.message.raw), ring_of(CASES[0]))
-    assert (opened.mac, opened.ticket, opened.initiator_data) == (VERIFIED, FAILED, FAILED)
+    assert (opened.mac, opened.ticket, opened.initiator_data) == (VERIFIED, FAILED, NOT_CHECKED)
     other = KeyRing(psks=[(None, bytes(16))], mpki=[(7, bytes(16))])
     assert seal_message(blank, other).message.raw == blank.raw
     assert seal_message(blank, KeyRing()).written == []

@@ -42,7 +42,7 @@ from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.media.media_text import CALL, media_for_session, media_of
-from mikeytool.media.session_description import describe_session
+from mikeytool.media.session_description import describe_session, summary
 from mikeytool.media.suite_policies import accept_suites, default_suite, supported_policies
 from mikeytool.srtp.security_policy import suite_of
 from mikeytool.wire.errors import Refused
@@ -186,7 +186,7 @@ def finish(
     if as_json:
         print(json.dumps(describe_session(session, now_ns(), show_keys=show_keys)))
     else:
-        say(f"{save_as or session_path}: session with {session.remote} is set up")
+        say(f"{save_as or session_path}: {summary(session)}")
 
 
 def print_refusal(refusal: Refused, fmt: Format, output: str | None, *, as_json: bool) -> None:
