@@ -81,7 +81,9 @@ def refused(env: Environment, message: Message, fault: Refused | WireError) -> R
 
 def error_for(env: Environment, message: Message, proof: Proof, refusal: Refused) -> bytes:
     """Make the Error message for the sender, which has a MAC if the message had one."""
-    return error_message(env, message.header, refusal.error_no, proof.keys, mac_alg=proof.mac_alg)
+    sent, mac_alg = message.find(T), proof.mac_alg
+    t = None if sent is None else Timestamp.of(sent)
+    return error_message(env, message.header, refusal.error_no, proof.keys, t=t, mac_alg=mac_alg)
 
 
 def prove(store: Store, env: Environment, kms_policy: KmsPolicy, message: Message) -> Proof | None:

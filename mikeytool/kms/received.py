@@ -193,11 +193,13 @@ class ReceivedMessage:
 
     def _refused(self, refusal: Refused) -> Handled:
         """Refuse with an Error message. It has no MAC if the envelope has not been opened."""
-        header: HDR = self.sender.incoming.message.header
+        incoming = self.sender.incoming
+        header: HDR = incoming.message.header
         keys = None
         if self.key is not None:
             keys = self.sender.request.keys(self.key, response=False)
-        return Handled(error_message(self.env, header, refusal.error_no, keys), refusal)
+        answer = error_message(self.env, header, refusal.error_no, keys, t=incoming.t)
+        return Handled(answer, refusal)
 
     # --- within the transaction -------------------------------------------------------------
 
