@@ -109,6 +109,7 @@ MEANINGS = {
     "credentials": "what shows to a KMS who one is",
     "header": "the common header, HDR (RFC 6043 6.1)",
     "initiate": "the initiator's side of Ticket Transfer",
+    "mission_critical": "mission-critical systems of 3GPP (TS 33.180)",
     "public_key": "exchanges of users with certificates",
     "recover": "the keys of a session from its messages",
     "respond": "the responder's side of Ticket Transfer",

@@ -14,7 +14,7 @@ from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.opening import read_init
 from mikeytool.client.time_text import parse_time
-from mikeytool.lint import RULES, Finding, Level, Report
+from mikeytool.lint import RULES, Finding, Level, Profile, Report
 from mikeytool.lint import lint as lint_message
 from mikeytool.wire.errors import MikeyError, UsageError
 
@@ -35,6 +35,11 @@ _FAILING = {"error": {Level.ERROR}, "warning": {Level.ERROR, Level.WARNING}}
     "--fail-on", type=click.Choice(list(_FAILING)), default="error", show_default=True,
     help="Exit with code 1 if there is a finding of this level or above.",
 )  # fmt: skip
+@click.option(
+    "--profile", type=click.Choice([each.value for each in Profile]),
+    help="What a system demands beyond the RFCs: ONVIF cameras, mission-critical systems of 3GPP,"
+    " IMS.",
+)  # fmt: skip
 @click.option("--list", "as_list", is_flag=True, help="List the codes and their meanings.")
 @quiet_option
 def lint(
@@ -45,6 +50,7 @@ def lint(
     at: str | None,
     ignored: tuple[str, ...],
     fail_on: str,
+    profile: str | None,
     as_list: bool,
 ) -> int:
     """Check MIKEY messages against the RFCs, and print one finding a line.
@@ -74,7 +80,8 @@ def lint(
             codes.add(exit_code(item.content))
             continue
         came = next(time for time in (given, _came(item), now) if time is not None)
-        report = lint_message(item.content, now_ns=came, init=before)
+        chosen = None if profile is None else Profile(profile)
+        report = lint_message(item.content, now_ns=came, init=before, profile=chosen)
         findings = [finding for finding in report.findings if finding.code not in ignored]
         _show(findings, where, as_json=as_json)
         codes.add(_outcome(report, findings, where, fail_on))
@@ -118,7 +125,13 @@ def _check_codes(codes: tuple[str, ...]) -> None:
 def _list(*, as_json: bool) -> None:
     """Print every rule: a table for people, or JSON."""
     rows: list[dict[str, Any]] = [
-        {"code": each.code, "level": each.level, "text": each.about, "section": each.section}
+        {
+            "code": each.code,
+            "level": each.level,
+            "text": each.about,
+            "section": each.section,
+            "profile": each.profile,
+        }
         for _, each in sorted(RULES.items())
     ]
     if as_json:
@@ -126,4 +139,4 @@ def _list(*, as_json: bool) -> None:
         return
     from mikeytool.cli.render.table import print_table
 
-    print_table([list(rows[0]), *(list(row.values()) for row in rows)])
+    print_table([list(rows[0]), *([cell or "" for cell in row.values()] for row in rows)])

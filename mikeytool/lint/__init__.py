@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from mikeytool.lint.check import lint as lint
     from mikeytool.lint.rule import Finding as Finding
     from mikeytool.lint.rule import Level as Level
+    from mikeytool.lint.rule import Profile as Profile
     from mikeytool.lint.rule import Rule as Rule
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "check": ("RULES", "Report", "lint"),
-        "rule": ("Finding", "Level", "Rule"),
+        "rule": ("Finding", "Level", "Profile", "Rule"),
     },
 )

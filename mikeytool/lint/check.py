@@ -16,7 +16,10 @@ from mikeytool.lint import (  # noqa: F401 - their rules register themselves
     certificates,
     header,
     identities,
+    ims,
     kemac_keys,
+    mission_critical,
+    onvif,
     quirks,
     rsa_r,
     security_policies,
@@ -25,8 +28,8 @@ from mikeytool.lint import (  # noqa: F401 - their rules register themselves
     ticket,
     times,
 )
+from mikeytool.lint.rule import PERMITTED, Finding, Found, Profile, Relation, Rule, Spot
 from mikeytool.lint.rule import RULES as RULES
-from mikeytool.lint.rule import Finding, Found, Relation, Rule, Spot
 from mikeytool.lint.subject import MOST_PAYLOADS, Subject
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.message import Message
@@ -46,9 +49,13 @@ class Report(NamedTuple):
 
 
 def lint(
-    message: bytes | str | Message, *, now_ns: int | None = None, init: Message | None = None
+    message: bytes | str | Message,
+    *,
+    now_ns: int | None = None,
+    init: Message | None = None,
+    profile: Profile | None = None,
 ) -> Report:
-    """Check a message against every rule.
+    """Check a message against every rule, and those of a profile.
 
     `message` is what `mikeytool.decode` takes, or what it gives. `now_ns` is when the message
     was received, in Unix nanoseconds, by default now. `init` is the message that it answers,
@@ -65,12 +72,14 @@ def lint(
         if mended is None:
             found = Found(Spot(error.payload or "HDR", error.offset or 0), error.text)
             return Report([RULES["unreadable"].finding(found)], error)
-        return Report(_sorted(Subject(mended, now_ns, init, error.partial.header.cs_count)), error)
+        return Report(
+            _sorted(Subject(mended, now_ns, init, error.partial.header.cs_count), profile), error
+        )
     mended = _without_map(message)
     if mended is None:
-        return Report(_sorted(Subject(message, now_ns, init)), message.error)
+        return Report(_sorted(Subject(message, now_ns, init), profile), message.error)
     subject = Subject(mended, now_ns, init, message.header.cs_count or 0)
-    return Report(_sorted(subject), message.error)
+    return Report(_sorted(subject, profile), message.error)
 
 
 _COUNT_AT = 8
@@ -90,16 +99,16 @@ def _without_map(message: Message) -> Message | None:
     return None
 
 
-def _sorted(subject: Subject) -> list[Finding]:
-    return sorted(_findings(subject), key=lambda finding: finding.offset)
+def _sorted(subject: Subject, profile: Profile | None) -> list[Finding]:
+    return sorted(_findings(subject, profile), key=lambda finding: finding.offset)
 
 
 def _octets(message: Message) -> bytes:
     return message.raw or message.build()
 
 
-def _findings(subject: Subject) -> Iterator[Finding]:
-    whole, parts = _rules(subject.kind, subject.relation)
+def _findings(subject: Subject, profile: Profile | None) -> Iterator[Finding]:
+    whole, parts = _rules(subject.kind, subject.relation, profile)
     there = subject.numbers
     is_broken = subject.message.error is not None
     for each in whole:
@@ -117,11 +126,16 @@ def _findings(subject: Subject) -> Iterator[Finding]:
 
 
 @cache
-def _rules(kind: int, relation: Relation | None) -> tuple[list[Rule], dict[int | None, list[Rule]]]:
+def _rules(
+    kind: int, relation: Relation | None, profile: Profile | None
+) -> tuple[list[Rule], dict[int | None, list[Rule]]]:
     """The rules for messages of a data type: for whole ones, and by payload number."""
     whole: list[Rule] = []
     parts: dict[int | None, list[Rule]] = {}
+    permitted = PERMITTED[profile] if profile else frozenset()
     for each in RULES.values():
+        if each.profile not in (None, profile) or each.code in permitted:
+            continue
         if (each.kinds and kind not in each.kinds) or each.relation not in (None, relation):
             continue
         if not each.on:

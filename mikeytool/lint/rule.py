@@ -79,6 +79,14 @@ class Relation(StrEnum):
     UPDATE = "update"
 
 
+class Profile(StrEnum):
+    """A system that demands more of messages than the RFCs."""
+
+    ONVIF = "onvif"
+    MC = "mc"
+    IMS = "ims"
+
+
 Check = Callable[..., Iterator[Found]]
 C = TypeVar("C", bound=Check)
 
@@ -91,7 +99,8 @@ class Rule:
     `Within` around it. A rule that `needs` a payload class applies once to a message that has
     such a payload. `kinds` are data types; empty means all. A rule with a `relation` needs the
     previous message, and applies only to messages that have this relation to it. A `whole` rule
-    says what is missing, so it does not apply to a message that breaks off.
+    says what is missing, so it does not apply to a message that breaks off. A rule with a `profile`
+    applies only when that is asked for.
     """
 
     code: str
@@ -103,6 +112,7 @@ class Rule:
     kinds: frozenset[int]
     relation: Relation | None
     whole: bool
+    profile: Profile | None
 
     @property
     def about(self) -> str:
@@ -119,6 +129,9 @@ class Rule:
 RULES: dict[str, Rule] = {}
 """Every rule by its code."""
 
+PERMITTED: dict[Profile, frozenset[str]] = {}
+"""The codes of what a profile wants or takes, though it is an RFC's should not, or a quirk."""
+
 
 def rule(
     code: str,
@@ -130,6 +143,7 @@ def rule(
     kinds: Iterable[Any] = (),
     relation: Relation | None = None,
     whole: bool = False,
+    profile: Profile | None = None,
 ) -> Callable[[C], C]:
     """Put a function on the list of rules; see `Rule` for the arguments."""
 
@@ -138,7 +152,9 @@ def rule(
             raise ValueError(f"two rules have the code {code}")
         classes = on if isinstance(on, tuple) else (on,)
         numbers = frozenset(int(kind) for kind in kinds)
-        RULES[code] = Rule(code, level, section, check, classes, needs, numbers, relation, whole)
+        RULES[code] = Rule(
+            code, level, section, check, classes, needs, numbers, relation, whole, profile
+        )
         return check
 
     return register

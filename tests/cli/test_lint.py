@@ -10,6 +10,7 @@ from mikeytool.lint import RULES
 from tests.benchmarks.bench_decode import write_pcap
 from tests.capture.messages import b64
 from tests.cli.shell import Shell
+from tests.lint.messages import NOW, SECOND, D, good
 from tests.support import vectors
 
 CASE = vectors("exchanges")[0]
@@ -136,11 +137,24 @@ def test_wrong_input(shell: Shell, command: str, code: int, words: list[str]) ->
 
 def test_the_list_of_codes(shell: Shell) -> None:
     lines = shell.ok("mikeytool lint --list").splitlines()
-    assert lines[0].split() == ["code", "level", "text", "section"]
+    assert lines[0].split() == ["code", "level", "text", "section", "profile"]
     assert [line.split()[0] for line in lines[1:]] == sorted(RULES)
     rows = json.loads(shell.ok("mikeytool lint --list --json"))["rules"]
     assert {row["code"] for row in rows} == set(RULES)
-    assert all(set(row) == {"code", "level", "text", "section"} for row in rows)
+    assert all(set(row) == {"code", "level", "text", "section", "profile"} for row in rows)
+    assert {row["profile"] for row in rows} == {None, "onvif", "mc", "ims"}
+
+
+def test_a_profile_asks_for_more(shell: Shell) -> None:
+    message = good(D.SAKKE_MSG).hex()
+    shell.ok(f"mikeytool lint --at {NOW // SECOND} {message}")
+    ran = shell.run(f"mikeytool lint --at {NOW // SECOND} --profile mc {message}")
+    assert ran.code == 1
+    assert "error: mc-scheme: SAKKE at" in ran.out
+    assert "(TS 33.180 F.2.1)" in ran.out
+    shell.ok(f"mikeytool lint --profile mc --ignore mc-scheme --at {NOW // SECOND}"
+             f" --ignore mc-identity-missing {message}")  # fmt: skip
+    shell.fails(f"mikeytool lint --profile sip {message}", 2, "onvif")
 
 
 def test_the_list_fits_a_terminal_of_80_columns(shell: Shell) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
-from mikeytool.lint import lint
+from mikeytool.lint import Profile, lint
 from mikeytool.lint.notation import name_of
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpIdEntry
@@ -405,10 +405,16 @@ def initiator_data(*edits: Edit) -> Edit:
 # Checking
 
 
-def codes(data: bytes, init: bytes | None = None, now_ns: int = NOW) -> list[str]:
+def codes(
+    data: bytes,
+    init: bytes | None = None,
+    now_ns: int = NOW,
+    profile: Profile | None = None,
+) -> list[str]:
     """The codes of the findings, sorted."""
     before = None if init is None else Message.parse(init)
-    return sorted(finding.code for finding in lint(data, now_ns=now_ns, init=before).findings)
+    report = lint(data, now_ns=now_ns, init=before, profile=profile)
+    return sorted(finding.code for finding in report.findings)
 
 
 @dataclass(frozen=True)
@@ -420,10 +426,12 @@ class Case:
     also: tuple[str, ...] = ()
     init: Callable[[], bytes] | None = None
     now_ns: int = NOW
+    profile: Profile | None = None
 
     def found(self) -> list[str]:
         """The codes of what is found."""
-        return codes(self.data(), None if self.init is None else self.init(), self.now_ns)
+        init = None if self.init is None else self.init()
+        return codes(self.data(), init, self.now_ns, self.profile)
 
     def expected(self) -> list[str]:
         return sorted((self.code, *self.also))
@@ -436,6 +444,7 @@ def case(
     also: tuple[str, ...] = (),
     init: DataType | bytes | None = None,
     now_ns: int = NOW,
+    profile: Profile | None = None,
 ) -> Case:
     """A good message with edits after which there is `code` to find, and `also` these."""
 
@@ -448,4 +457,5 @@ def case(
         also,
         None if init is None else lambda: octets_of(init),
         now_ns,
+        profile,
     )

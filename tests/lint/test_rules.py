@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mikeytool.lint import RULES, Level, lint
+from mikeytool.lint import RULES, Level, Profile, lint
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import T
 from mikeytool.wire.timestamp import Timestamp
@@ -17,7 +17,10 @@ from tests.lint import (
     test_certificates,
     test_header,
     test_identities,
+    test_ims,
     test_kemac_keys,
+    test_mission_critical,
+    test_onvif,
     test_quirks,
     test_rsa_r,
     test_security_policies,
@@ -30,9 +33,9 @@ from tests.lint.messages import NOW, Case, codes
 from tests.wire.samples import SAMPLES
 
 MODULES = (
-    test_answers, test_certificates, test_header, test_identities, test_kemac_keys,
-    test_security_policies, test_quirks, test_rsa_r, test_strength, test_structure, test_ticket,
-    test_times,
+    test_answers, test_certificates, test_header, test_identities, test_ims, test_kemac_keys,
+    test_mission_critical, test_onvif, test_security_policies, test_quirks, test_rsa_r,
+    test_strength, test_structure, test_ticket, test_times,
 )  # fmt: skip
 CASES: list[Case] = [case for module in MODULES for case in module.CASES]
 
@@ -45,7 +48,14 @@ def test_every_rule_is_broken_by_a_message() -> None:
 def test_how_a_rule_is_told(code: str) -> None:
     rule = RULES[code]
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code)
-    assert re.fullmatch(r"RFC \d{4}( [A-Z0-9.]+)?", rule.section)
+    sources = {
+        None: r"RFC \d{4}( [A-Z0-9.]+)?",
+        Profile.ONVIF: r"ONVIF Streaming MIKEY|Live555 MIKEY\.cpp",
+        Profile.MC: r"TS \d\d\.\d{3}(-1)? [A-Z0-9.]+",
+        Profile.IMS: r"(RFC \d{4}|TR 33\.828) [A-Z0-9.]+",
+    }
+    assert re.fullmatch(sources[rule.profile], rule.section)
+    assert (rule.profile or "") == code.split("-")[0] or rule.profile is None
     assert 10 < len(rule.about) <= 95
     assert not rule.about.endswith(".")
 
@@ -54,7 +64,7 @@ def test_how_a_rule_is_told(code: str) -> None:
 def test_what_a_finding_says(case: Case) -> None:
     init = None if case.init is None else Message.parse(case.init())
     data = case.data()
-    for finding in lint(data, now_ns=case.now_ns, init=init).findings:
+    for finding in lint(data, now_ns=case.now_ns, init=init, profile=case.profile).findings:
         assert finding.level in Level
         assert 0 <= finding.offset <= len(data)
         assert finding.text.isprintable()
@@ -108,7 +118,8 @@ def test_every_must_has_a_rule_or_a_reason() -> None:
 
 def test_every_error_comes_from_a_must() -> None:
     named = {code for _, _, codes_, *_ in musts() for code in codes_.split()}
-    assert {code for code, rule in RULES.items() if rule.level is Level.ERROR} <= named
+    errors = {code for code, rule in RULES.items() if rule.level is Level.ERROR}
+    assert {code for code in errors if RULES[code].profile is None} <= named
 
 
 def test_no_must_stands_twice() -> None:
