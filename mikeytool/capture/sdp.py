@@ -27,11 +27,9 @@ _GROUP = re.compile(r"a=group:BUNDLE((?: \S{1,255}){1,64})")
 _SSRC = re.compile(r"a=ssrc:(\d{1,10})")
 _G711 = re.compile(r"a=rtpmap:(\d{1,3})[ \t]+(PCM[UA])/(\d{1,6})(?:/([1-8]))?", re.I)
 MAX_CANDIDATES = 32
-"""The most ICE candidates, and SSRCs, kept for one section."""
+"""The most ICE candidates, and SSRCs, used of one section. One more is kept, to tell that."""
 MAX_SECTIONS = 1024
 """The most media lines of a description; one with more is not read."""
-MAX_KEYS = 256
-"""The most key attributes of each kind kept for one section."""
 _CRYPTO = re.compile(r"a=(?:acap:\d+[ \t]+)?crypto:(.*)")
 SDP_MEDIA_TYPE = "application/sdp"
 SESSION_LEVEL = "session level"
@@ -145,7 +143,7 @@ def _take(section: Section, line: str) -> None:
     elif match := _CANDIDATE.match(line):
         for address, digits in (match.group(1, 2), match.group(3, 4)):
             port = _port(digits)
-            if len(section.candidates) < MAX_CANDIDATES and port not in (0, _DISCARD):
+            if len(section.candidates) <= MAX_CANDIDATES and port not in (0, _DISCARD):
                 section.candidates.append((address, port))
     elif match := _SSRC.match(line):
         _take_ssrc(section, int(match[1]))
@@ -161,7 +159,7 @@ def _take(section: Section, line: str) -> None:
 
 
 def _take_ssrc(section: Section, ssrc: int) -> None:
-    if ssrc < 1 << 32 and ssrc not in section.ssrcs and len(section.ssrcs) < MAX_CANDIDATES:
+    if ssrc < 1 << 32 and ssrc not in section.ssrcs and len(section.ssrcs) <= MAX_CANDIDATES:
         section.ssrcs.append(ssrc)
 
 

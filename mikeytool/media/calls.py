@@ -8,6 +8,8 @@ SIP dialogs, RTSP sessions and announcements all come out as `SignalledKey`s.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 from mikeytool.capture.body import parts_of
@@ -20,32 +22,45 @@ from mikeytool.capture.sdp import SDP_MEDIA_TYPE, Section, read_sdp
 from mikeytool.capture.signalling import Signal, signals
 from mikeytool.capture.turn import OtherAddresses
 from mikeytool.media.dialogs import FOREVER, METHODS, Description, Dialogs, SipMessage
-from mikeytool.media.ends import Ends, joined
+from mikeytool.media.ends import MAX_ENDS, Ends, joined
 from mikeytool.media.rtsp_sessions import RtspSessions
 from mikeytool.media.signalled_keys import SignalledKey, announced, negotiated
+from mikeytool.media.signalling_bounds import (
+    MAX_KEYS_KEPT,
+    MAX_MIKEY,
+    MAX_SIGNALLING,
+    Bounds,
+    Room,
+    bounded,
+    size_of,
+)
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.message_types import KMS_EXCHANGES
 
-MAX_SIGNALLED = 1 << 18
-"""The most keys kept for one capture."""
 MAX_EARLIER = 16
 """The most messages kept for one crypto session bundle."""
 MAX_KMS_MESSAGES = 1 << 12
 """The most messages with a KMS that are kept."""
 _CSB_ID = slice(4, 8)  # in the common header (RFC 3830 6.1)
 
+# Measured, in octets of memory: what each takes beside its texts and sections.
+_MESSAGE = 1500
+_TRANSACTION = 3500
+_KEY = 1200
+_MIKEY = 300
+
 
 class Calls(NamedTuple):
     """What the signalling of a capture sets up.
 
     `keys` are in order of the frames that carry their keys. `kms_messages` are the MIKEY
-    messages with a KMS, which may hold keys of tickets. `left_out` counts what exceeded the bounds.
-    `times` has the time of each frame.
+    messages with a KMS, which may hold keys of tickets. `left_out` has a line for each bound that
+    was met. `times` has the time of each frame.
     """
 
     keys: list[SignalledKey]
     kms_messages: list[bytes]
-    left_out: int
+    left_out: list[str]
     times: dict[int, int | None]
 
     def count_by_time(self) -> None:
@@ -88,9 +103,13 @@ class _Reader:
 
     def __init__(self) -> None:
         self._described: list[_Described] = []
-        self._bundles = _Bundles()
+        self._bounds = Bounds()
+        self._room = Room(MAX_SIGNALLING, "the messages of calls", self._bounds)
+        self._bundles = _Bundles(self._bounds)
         self._kms: list[bytes] = []
         self.addresses = OtherAddresses()
+        self._kms_room = Room(MAX_MIKEY, "messages with a KMS", self._bounds)
+        self._announced: dict[bytes, list[Section]] = {}
 
     def add(self, signal: Signal) -> None:
         """Take a signal."""
@@ -104,22 +123,64 @@ class _Reader:
                     self._take(found.message)
             for part in parts_of(carrier):
                 if part.content_type == SDP_MEDIA_TYPE and not sections:
-                    sections = read_sdp(part.content)
-        except WireError:
-            pass  # a body that cannot be read has no keys for us
-        message: SipMessage | Carrier = carrier
+                    sections = bounded(read_sdp(part.content), self._bounds)
+        except WireError as error:
+            # What cannot be read has no keys for us.
+            self._bounds.leave_out(f"in a message, {error}")
         if carrier.protocol == "SIP":
-            if carrier.method not in METHODS:
-                return
+            self._add_sip(signal, carrier, sections)
+        elif carrier.protocol == "RTSP":
+            self._add_rtsp(signal, carrier, sections)
+        elif carrier.protocol == "SAP":
+            self._add_sap(signal, carrier, sections)
+
+    def _add_sip(self, signal: Signal, carrier: Carrier, sections: list[Section]) -> None:
+        if carrier.method in METHODS and carrier.status != 100:
             message = SipMessage.of(carrier, signal.flow, signal.moment, sections)
-        elif not (carrier.protocol == "RTSP" or (carrier.protocol == "SAP" and sections)):
-            return
+            self._keep(signal, message, sections)
+
+    def _add_rtsp(self, signal: Signal, carrier: Carrier, sections: list[Section]) -> None:
+        """Keep an RTSP message, unless it only keeps a session alive."""
+        has_keys = bool(carrier.body) or "keymgmt" in carrier.fields
+        if has_keys or carrier.method != "OPTIONS":
+            self._keep(signal, carrier, sections)
+
+    def _add_sap(self, signal: Signal, carrier: Carrier, sections: list[Section]) -> None:
+        """Keep an announcement, unless it is the last one again: it comes every few seconds."""
+        is_new = sections != self._announced.get(signal.flow, [])
+        if is_new and self._keep(signal, replace(carrier, body=b""), sections):
+            self._announced[signal.flow] = sections
+
+    def _keep(self, signal: Signal, message: SipMessage | Carrier, sections: list[Section]) -> bool:
+        """Keep a message until the end of the capture, and return whether there is room for it."""
+        if isinstance(message, SipMessage):
+            begins = message.status is None and message.method not in ("ACK", "BYE")
+            fixed = _TRANSACTION if begins else _MESSAGE
+            texts = [message.call, message.via, message.from_tag, message.to_tag, *message.rack]
+        else:
+            fixed = _MESSAGE
+            texts = [message.target, *chain.from_iterable(message.fields.values())]
+            fixed += len(message.body)
+        if not self._room.takes(fixed + size_of(sections, texts)):
+            return False
         self._described.append(_Described(signal.moment, message, signal.flow, sections))
+        return True
 
     def calls(self) -> Calls:
         """Every key, in order of frames."""
-        dialogs, rtsp = Dialogs(), RtspSessions()
-        found: list[SignalledKey] = []
+        found = list(self._within_bounds(self._keys()))
+        found.sort(key=lambda key: (key.frame, key.media, key.line))
+        kept = list(_useful(found))
+        for key in kept:
+            if isinstance(key.content, bytes):
+                key.earlier = self._bundles.before(key.content)
+            key.sources = self._with_ends_behind(key.sources)
+            key.destinations = self._with_ends_behind(key.destinations)
+        times = {one.moment.frame: one.moment.time for one in self._described}
+        return Calls(kept, self._kms, self._bounds.notes(), times)
+
+    def _keys(self) -> Iterator[SignalledKey]:
+        dialogs, rtsp = Dialogs(self._bounds), RtspSessions(self._bounds)
         # Each side of a TCP connection is read separately, and may be ahead of the other.
         self._described.sort(key=lambda one: one.moment.frame)
         for moment, message, flow, sections in self._described:
@@ -128,21 +189,25 @@ class _Reader:
             elif message.protocol == "RTSP":
                 rtsp.add(message, flow, moment, sections)
             else:
-                found += announced(Description(sections, moment), endpoint(source_of(flow)))
+                yield from announced(Description(sections, moment), endpoint(source_of(flow)))
         for negotiation in dialogs.negotiations():
-            found += negotiated(negotiation)
-        found += rtsp.keys()
-        found.sort(key=lambda key: (key.frame, key.media, key.line))
-        kept = list(_useful(found))
-        left_out = dialogs.left_out + max(len(kept) - MAX_SIGNALLED, 0)
-        del kept[MAX_SIGNALLED:]
-        for key in kept:
-            if isinstance(key.content, bytes):
-                key.earlier = self._bundles.before(key.content)
-            key.sources = self._with_ends_behind(key.sources)
-            key.destinations = self._with_ends_behind(key.destinations)
-        times = {one.moment.frame: one.moment.time for one in self._described}
-        return Calls(kept, self._kms, left_out, times)
+            yield from negotiated(negotiation)
+        yield from rtsp.keys()
+
+    def _within_bounds(self, keys: Iterator[SignalledKey]) -> Iterator[SignalledKey]:
+        left = MAX_KEYS_KEPT
+        for key in keys:
+            left -= _KEY + (len(key.content) if isinstance(key.content, bytes) else 0)
+            if left < 0:
+                self._bounds.leave_out(
+                    f"the keys in the messages of calls take more than {MAX_KEYS_KEPT >> 20} MB of"
+                    " memory; the rest is left out", 0
+                )  # fmt: skip
+                return
+            if max(len(key.sources), len(key.destinations)) == MAX_ENDS:
+                text = f"one side of a call has {MAX_ENDS} addresses and ports or more"
+                self._bounds.leave_out(f"{text}; the first {MAX_ENDS} are used", 0)
+            yield key
 
     def _with_ends_behind(self, ends: Ends) -> Ends:
         behind = self.addresses.ends_behind(ends)
@@ -150,8 +215,13 @@ class _Reader:
 
     def _take(self, message: bytes) -> None:
         self._bundles.add(message)
-        if len(message) > 1 and message[1] in KMS_EXCHANGES and len(self._kms) < MAX_KMS_MESSAGES:
-            self._kms.append(message)
+        if len(message) > 1 and message[1] in KMS_EXCHANGES:
+            if len(self._kms) >= MAX_KMS_MESSAGES:
+                self._bounds.leave_out(
+                    f"there are more than {MAX_KMS_MESSAGES} messages with a KMS"
+                )
+            elif self._kms_room.takes(len(message)):
+                self._kms.append(message)
 
 
 def _useful(found: list[SignalledKey]) -> Iterator[SignalledKey]:
@@ -187,14 +257,20 @@ def _says_same(before: SignalledKey, key: SignalledKey) -> bool:
 class _Bundles:
     """Remembers messages by CSB ID, so that an answer can be matched with earlier messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
         self._messages: dict[bytes, list[bytes]] = {}
+        self._bounds = bounds
+        self._room = Room(MAX_MIKEY, "MIKEY messages", bounds)
 
     def add(self, message: bytes) -> None:
         """Take a message, in the order of the capture."""
-        known = self._messages.setdefault(message[_CSB_ID], [])
-        if message not in known and len(known) < MAX_EARLIER:
-            known.append(message)
+        known = self._messages.get(message[_CSB_ID], [])
+        if message in known:
+            return
+        if len(known) >= MAX_EARLIER:
+            self._bounds.leave_out(f"a CSB ID has more than {MAX_EARLIER} messages")
+        elif self._room.takes(_MIKEY + len(message)):
+            self._messages[message[_CSB_ID]] = [*known, message]
 
     def before(self, message: bytes) -> tuple[bytes, ...]:
         """The messages with the same CSB ID that came before it, oldest first, each once."""

@@ -9,7 +9,7 @@ response, or in ACK or PRACK. A refusal withdraws the offer; BYE ends what was a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,12 +17,14 @@ from mikeytool.capture.carrier import Carrier
 from mikeytool.capture.endpoints import destination_of, source_of
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.sdp import Section
+from mikeytool.media.signalling_bounds import Bounds
 
 FOREVER = 1 << 62
 """Used as a frame number that is after every frame."""
 MAX_FORKS = 16
-"""The most answers kept for one offer."""
-MAX_NEGOTIATIONS = 1 << 17
+"""The most answers, and offers in responses, kept for one request."""
+MAX_OF_CALL = 1024
+"""The most transactions, and the most offers and answers, kept for one Call-ID."""
 
 METHODS = frozenset(("INVITE", "ACK", "PRACK", "UPDATE", "BYE", "CANCEL"))
 """The methods that affect the media of a dialog."""
@@ -190,11 +192,9 @@ class _Call:
 class Dialogs:
     """Takes the SIP messages of a capture, in order of their frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
         self._calls: dict[str, _Call] = {}
-        self._kept = 0
-        self.left_out = 0
-        """Offers and answers beyond MAX_NEGOTIATIONS."""
+        self._bounds = bounds
 
     def add(self, message: SipMessage) -> None:
         """Take a message."""
@@ -245,7 +245,7 @@ class Dialogs:
                 continue
             tag = message.to_tag if message.from_tag == first.offerer else message.from_tag
             is_known = tag in transaction.made or tag in transaction.noticed
-            if not is_known and len(transaction.noticed) < MAX_FORKS:
+            if not is_known and self._has_room(transaction.noticed):
                 transaction.noticed.add(tag)
                 unanswered = Negotiation(first.call, first.offer, first.offerer, first.hosts)
                 unanswered.answerer = tag
@@ -259,6 +259,9 @@ class Dialogs:
             known.request is None or known.request.sections == message.sections
         ):
             known.request = known.request or message
+            return
+        if len(call.transactions) >= MAX_OF_CALL:
+            self._bounds.leave_out(f"a call has more than {MAX_OF_CALL} requests")
             return
         transaction = _Transaction(message, message.hosts)
         call.keep(message, transaction)
@@ -281,6 +284,9 @@ class Dialogs:
         transaction = call.find(message)
         if transaction is None:
             # The request was not captured, so the offer that this answers is unknown.
+            if len(call.transactions) >= MAX_OF_CALL:
+                self._bounds.leave_out(f"a call has more than {MAX_OF_CALL} requests")
+                return
             transaction = _Transaction(None, message.hosts)
             call.keep(message, transaction)
         status = message.status or 0
@@ -311,8 +317,8 @@ class Dialogs:
         negotiation: Negotiation | None = first
         if first.answer is not None:
             another = Negotiation(first.call, first.offer, first.offerer, first.hosts)
-            room = len(transaction.made) < MAX_FORKS
-            negotiation = self._keep(call, another) if room else None
+            has_room = self._has_room(transaction.made)
+            negotiation = self._keep(call, another) if has_room else None
         if negotiation is not None:
             _complete(negotiation, message, message.to_tag)
             transaction.made[message.to_tag] = negotiation
@@ -326,16 +332,24 @@ class Dialogs:
             known.answer is not None or known.offer.sections == message.sections
         ):
             return
+        if not self._has_room(transaction.asked):
+            return
         description = Description(message.sections, message.moment)
         made = self._keep(call, Negotiation(name, description, message.to_tag, message.hosts))
         if made is not None:
             transaction.asked[message.to_tag] = made
 
+    def _has_room(self, tags: Collection[str]) -> bool:
+        """Whether there is room for another side of a request."""
+        if len(tags) < MAX_FORKS:
+            return True
+        self._bounds.leave_out(f"a request has more than {MAX_FORKS} answers")
+        return False
+
     def _keep(self, call: _Call, negotiation: Negotiation) -> Negotiation | None:
-        if self._kept >= MAX_NEGOTIATIONS:
-            self.left_out += 1
+        if len(call.negotiations) >= MAX_OF_CALL:
+            self._bounds.leave_out(f"a call has more than {MAX_OF_CALL} offers and answers")
             return None
-        self._kept += 1
         call.negotiations.append(negotiation)
         return negotiation
 

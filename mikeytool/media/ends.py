@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from mikeytool.capture.endpoints import channel_of
 from mikeytool.capture.sdp import Section
 
-MAX_ENDS = 64
+MAX_ENDS = 128
 """The most ends kept for one side."""
 
 Ends = tuple[bytes, ...]

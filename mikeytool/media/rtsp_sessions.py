@@ -13,17 +13,20 @@ from dataclasses import dataclass, field, replace
 from mikeytool.capture.carried_messages import parameters_of
 from mikeytool.capture.carrier import Carrier
 from mikeytool.capture.endpoints import destination_of, source_of
-from mikeytool.capture.keymgmt import KEYMGMT_HEADER, read_header_value
+from mikeytool.capture.keymgmt import KEYMGMT_HEADER, Spec, read_header_value
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.sdp import Section
 from mikeytool.media.dialogs import FOREVER
 from mikeytool.media.ends import Ends, channel_end, end_at, joined
-from mikeytool.media.signalled_keys import MAX_KEYS, MAX_MEDIA, SignalledKey, messages_of
+from mikeytool.media.signalled_keys import SignalledKey, messages_of
+from mikeytool.media.signalling_bounds import Bounds, bounded
 
 MAX_PENDING = 64
 """The most requests of a connection that wait for their response."""
 MAX_KEPT = 256
 """The most parts with keys, and the most media, kept for one connection."""
+MAX_PARTS = 1 << 14
+"""The most parts with keys kept for all connections."""
 
 _PARAMETER_METHODS = ("SET_PARAMETER", "GET_PARAMETER")
 
@@ -119,8 +122,10 @@ class _Connection:
 class RtspSessions:
     """Takes the RTSP messages of a capture, in order of their frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
         self._connections: dict[bytes, _Connection] = {}
+        self._bounds = bounds
+        self._parts = 0
 
     def add(self, carrier: Carrier, flow: bytes, moment: Moment, sections: list[Section]) -> None:
         """Take a message and the description in its body, which may be empty."""
@@ -131,24 +136,40 @@ class RtspSessions:
             request = connection.requests[cseq] = _Request(carrier, moment)
             if len(connection.requests) > MAX_PENDING:
                 del connection.requests[next(iter(connection.requests))]
+                self._bounds.leave_out(f"more than {MAX_PENDING} requests of a connection wait")
         else:
             request = connection.requests.pop(cseq, _Request(carrier, moment))
         asked = request.carrier
         call = _session(carrier) or carrier.value("content-base") or asked.target
-        found = list(_keyed(carrier, asked, call, moment, sections, by_client=by_client))
-        room = MAX_KEPT - len(connection.keyed)
-        connection.keyed += found[:room]
+        found = self._within_bounds(
+            connection, _keyed(carrier, asked, call, moment, sections, by_client=by_client)
+        )
+        connection.keyed += found
         if is_request:
             request.keyed = found
             return
         self._respond(connection, request, carrier, moment, found)
+
+    def _within_bounds(self, connection: _Connection, parts: Iterator[_Keyed]) -> list[_Keyed]:
+        """The parts of a message for which there is room."""
+        found: list[_Keyed] = []
+        for part in parts:
+            if len(connection.keyed) + len(found) >= MAX_KEPT:
+                self._bounds.leave_out(f"a connection has more than {MAX_KEPT} parts with keys")
+            elif self._parts >= MAX_PARTS:
+                self._bounds.leave_out(f"RTSP messages have more than {MAX_PARTS} parts with keys")
+            else:
+                self._parts += 1
+                part.section = bounded([part.section], self._bounds)[0]
+                found.append(part)
+        return found
 
     def keys(self) -> Iterator[SignalledKey]:
         """Every key, once for each medium that it covers."""
         for connection in self._connections.values():
             for request in connection.requests.values():
                 if request.carrier.method == "SETUP":
-                    _set_up(connection, request, request.carrier, request.moment)
+                    self._set_up(connection, request, request.carrier, request.moment)
             for keyed in connection.keyed:
                 yield from _signalled(connection, keyed)
 
@@ -188,15 +209,21 @@ class RtspSessions:
             return
         method = request.carrier.method
         if method == "SETUP" or (not method and "transport" in carrier.fields):
-            _set_up(connection, request, carrier, moment)
+            self._set_up(connection, request, carrier, moment)
         elif method == "TEARDOWN":
             _tear_down(connection, request.carrier, moment.frame)
+
+    def _set_up(
+        self, connection: _Connection, request: _Request, carrier: Carrier, moment: Moment
+    ) -> None:
+        if len(connection.media) >= MAX_KEPT:
+            self._bounds.leave_out(f"a connection sets up more than {MAX_KEPT} media")
+        else:
+            _set_up(connection, request, carrier, moment)
 
 
 def _set_up(connection: _Connection, request: _Request, carrier: Carrier, moment: Moment) -> None:
     """Record a medium between the ends named in the response, or else in the request."""
-    if len(connection.media) >= MAX_KEPT:
-        return
     transport = _Transport.of(carrier.value("transport"))
     ports, address = "client_port", "destination"
     if "multicast" in transport.flags or "client_port" not in transport.parameters:
@@ -239,19 +266,21 @@ def _keyed(
 ) -> Iterator[_Keyed]:
     """The parts of a message that have keys."""
     for value in carrier.fields.get("keymgmt", ()):
-        specs = read_header_value(value)
-        for uri in dict.fromkeys(spec.uri for spec in specs):
-            section = Section(KEYMGMT_HEADER, specs=[one for one in specs if one.uri == uri])
+        by_uri: dict[str, list[Spec]] = {}
+        for spec in read_header_value(value):
+            by_uri.setdefault(spec.uri, []).append(spec)
+        for uri, specs in by_uri.items():
+            section = Section(KEYMGMT_HEADER, specs=specs)
             of_setup = request.target if request.method == "SETUP" else ""
             yield _Keyed(section, by_client, call, moment, of_setup or uri)
-    for section in sections[: MAX_MEDIA + 1]:
+    for section in sections:
         if section.specs or section.cryptos:
             # The only medium of a description need not name its control.
             named = section.control if len(sections) > 2 else ""
             yield _Keyed(section, by_client, call, moment, named if section.number else "")
     if carrier.body and request.method in _PARAMETER_METHODS:
         for level, specs in parameters_of(carrier.body):
-            section = Section(level, specs=specs[:MAX_KEYS])
+            section = Section(level, specs=specs)
             yield _Keyed(section, by_client, call, moment, request.target)
 
 
@@ -278,7 +307,7 @@ def _signalled(connection: _Connection, keyed: _Keyed) -> Iterator[SignalledKey]
             base.sources, base.destinations, base.ssrcs = medium.client, medium.server, ()
         for message in messages_of(section):
             yield replace(base, content=message)
-        for line, content in enumerate(section.cryptos[:MAX_KEYS], 1):
+        for line, content in enumerate(section.cryptos, 1):
             yield replace(base, content=content, line=line)
 
 

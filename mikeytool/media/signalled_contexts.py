@@ -27,6 +27,7 @@ from mikeytool.media.report import Report
 from mikeytool.media.session_contexts import receivers_of_session
 from mikeytool.media.settings import Settings
 from mikeytool.media.signalled_keys import SignalledKey, described
+from mikeytool.media.signalling_bounds import Bounds, bounded
 from mikeytool.srtp import sdes
 from mikeytool.srtp.suites import Cipher
 from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
@@ -224,8 +225,8 @@ def contexts_of_calls(
         calls = calls_in(signalling)
     by_time = signalling is not None
     found = ContextsOfCalls(calls, settings, ring, report, by_time=by_time)
-    if calls.left_out:
-        report.add_note(f"{calls.left_out} keys in the signalling are too many and left out")
+    for note in calls.left_out:
+        report.add_note(note)
     if found.is_empty:
         raise NoSignalledKeyError("no key in the signalling of the capture can be used")
     return found
@@ -248,7 +249,9 @@ def calls_in(path: Path) -> Calls:
         raise StateError(f"{path}: {error.strerror}") from None
     if not _DESCRIPTION.search(text):
         raise WireError(f"{path}: neither a capture nor a session description")
-    return Calls(list(described(read_sdp(text))), [], 0, {})
+    bounds = Bounds()
+    keys = list(described(bounded(read_sdp(text), bounds)))
+    return Calls(keys, [], bounds.notes(), {})
 
 
 def _settle_guesses(opened: dict[SignalledKey, list[ReceiverContext]]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from itertools import islice
 from typing import Literal
 
 from mikeytool.capture.endpoints import destination_of, source_of
@@ -20,11 +19,6 @@ from mikeytool.media.dialogs import FOREVER, Description, Negotiation
 from mikeytool.media.ends import Ends, ends_of, joined
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.masked_repr import masked_repr
-
-MAX_MEDIA = 64
-"""The most media lines read from one description."""
-MAX_KEYS = 16
-"""The most keys read from one part of a description."""
 
 Protocol = Literal["SIP", "RTSP", "SAP", "SDP"]
 
@@ -126,7 +120,7 @@ def negotiated(negotiation: Negotiation) -> Iterator[SignalledKey]:
     yield from _session_level(negotiation, offer, answer)
     if answer is not None:
         yield from _session_level(negotiation, answer, offer)
-    for section in offer.sections[1 : MAX_MEDIA + 1]:
+    for section in offer.sections[1:]:
         yield from _Line(negotiation, section).keys()
 
 
@@ -141,7 +135,7 @@ def described(sections: list[Section]) -> Iterator[SignalledKey]:
 def announced(description: Description, call: str) -> Iterator[SignalledKey]:
     """The keys of a description that needs no answer (SAP), for all media to its ends."""
     session, *media = description.sections
-    for section in media[:MAX_MEDIA]:
+    for section in media:
         base = _key("SAP", call, description, section)
         base.taken = description.moment.frame
         base.destinations = ends_of(section)
@@ -254,7 +248,7 @@ def _session_level(
     if not session.specs:
         return
     base = _base(negotiation, mine, session)
-    pairs = [(each, _opposite(other, each)) for each in media[:MAX_MEDIA]]
+    pairs = [(each, _opposite(other, each)) for each in media]
     if other is not None:
         pairs = [
             (one, two)
@@ -297,12 +291,12 @@ def _cryptos(description: Description | None, section: Section | None) -> list[s
     """
     if description is None or section is None:
         return []
-    return (section.cryptos or description.sections[0].cryptos)[:MAX_KEYS]
+    return section.cryptos or description.sections[0].cryptos
 
 
 def messages_of(section: Section) -> Iterator[bytes]:
     """The MIKEY messages of a section; unreadable ones are skipped."""
-    for spec in islice(section.specs, MAX_KEYS):
+    for spec in section.specs:
         try:
             message = message_of(spec)
         except WireError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from mikeytool.capture.body import parts_of
@@ -16,6 +17,7 @@ from mikeytool.capture.carrier import Carrier
 from mikeytool.capture.sdp import SDP_MEDIA_TYPE, Section, read_sdp
 from mikeytool.capture.signalling import Signal
 from mikeytool.media.dialogs import METHODS, Dialogs, SipMessage
+from mikeytool.media.signalling_bounds import MAX_SIGNALLING, Bounds, Room, bounded, size_of
 from mikeytool.wire.errors import WireError
 
 MAX_STEPS = 1 << 14
@@ -53,6 +55,8 @@ class SignallingSteps:
     def __init__(self) -> None:
         self.file = 0
         self.left_out = 0
+        self._bounds = Bounds()
+        self._room = Room(MAX_SIGNALLING, "the messages of calls", self._bounds)
         self._steps: list[Step] = []
         self._messages: list[tuple[int, SipMessage]] = []
         self._requests: dict[tuple[str, str, str], str] = {}
@@ -68,11 +72,12 @@ class SignallingSteps:
         carrier = signal.carrier
         if isinstance(carrier, WireError) or carrier.protocol not in ("SIP", "RTSP"):
             return False
-        sections = _sections(carrier)
+        sections = bounded(_sections(carrier), self._bounds)
         method = carrier.method if carrier.protocol == "SIP" else self._rtsp_method(signal, carrier)
         if not _is_step(carrier, method, sections):
             return False
-        if len(self._steps) >= MAX_STEPS:
+        texts = chain.from_iterable(carrier.fields.values())
+        if len(self._steps) >= MAX_STEPS or not self._room.takes(size_of(sections, texts)):
             self.left_out += 1
             return True
         call = carrier.value("call-id" if carrier.protocol == "SIP" else "session")
@@ -99,7 +104,7 @@ class SignallingSteps:
         roles: dict[tuple[int, int], str] = {}
         dialogs: dict[int, Dialogs] = {}
         for file, message in sorted(self._messages, key=lambda one: (one[0], one[1].moment.frame)):
-            dialogs.setdefault(file, Dialogs()).add(message)
+            dialogs.setdefault(file, Dialogs(self._bounds)).add(message)
             if message.sections:
                 roles[file, message.moment.frame] = "again"
         for file, calls in dialogs.items():

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from mikeytool.wire.message import MAX_MESSAGE, MAX_PAYLOADS, Message
-from tests.capture.network import THERE, pcap, udp
+from tests.capture.network import BACK, THERE, pcap, udp
 from tests.cli.shell import Shell
 
 MOST = 100 << 20
@@ -76,6 +76,33 @@ def test_millions_of_payloads(shell: Shell, command: str) -> None:
     assert code == 3
     assert most < MOST
     assert err.count("\n") == 1
+
+
+CRYPTO = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:"
+
+
+def dense_calls(count: int, media: int, keys: int) -> Iterator[bytes]:
+    """Calls with as many keys as a datagram holds, each offered and answered."""
+    specs = "a=key-mgmt:mikey AQAFAAAAAAAAAA==\r\n" * 16
+    lines = "".join(f"{CRYPTO}{n:040}\r\n" for n in range(keys))
+    sdp = f"v=0\r\n{specs}" + "".join(
+        f"m=audio {6000 + 2 * n} RTP/SAVP 0\r\n{lines}" for n in range(media)
+    )
+    for n in range(count):
+        common = (
+            f"Via: SIP/2.0/UDP h;branch={n}\r\nFrom: <sip:a>;tag=a\r\nCall-ID: {n}\r\n"
+            f"CSeq: 1 INVITE\r\nContent-Type: application/sdp\r\n"
+        )
+        yield udp(f"INVITE sip:b SIP/2.0\r\n{common}To: <sip:b>\r\n\r\n{sdp}".encode(), THERE)
+        yield udp(f"SIP/2.0 200 OK\r\n{common}To: <sip:b>;tag=b\r\n\r\n{sdp}".encode(), BACK)
+
+
+@pytest.mark.parametrize(("count", "media", "keys"), [(350, 40, 12), (8000, 1, 1)])
+def test_calls_with_many_keys(shell: Shell, count: int, media: int, keys: int) -> None:
+    shell.path("in.pcap").write_bytes(pcap(dense_calls(count, media, keys)))
+    _, most, err = peak(shell, "srtp decrypt -o out.pcap in.pcap")
+    assert most < MOST + (64 << 20)
+    assert "the messages of calls take more than 64 MB of memory: " in err
 
 
 def test_roles_and_decode_stop_at_a_number_of_payloads() -> None:
