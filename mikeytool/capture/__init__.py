@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from mikeytool.capture.signalling import Signal as Signal
     from mikeytool.capture.signalling import Signalling as Signalling
     from mikeytool.capture.signalling import signals as signals
-    from mikeytool.capture.text import FoundMessage as FoundMessage
+    from mikeytool.capture.strict_text import FoundMessage as FoundMessage
     from mikeytool.capture.text import find_messages as find_messages
     from mikeytool.capture.text import format_message as format_message
     from mikeytool.capture.text_input import stream_messages as stream_messages
@@ -88,8 +88,8 @@ __getattr__, __dir__, __all__ = face(
             "Signalling",
             "signals",
         ),
+        "strict_text": ("FoundMessage",),
         "text": (
-            "FoundMessage",
             "find_messages",
             "format_message",
         ),

@@ -53,7 +53,22 @@ def parts_of(carrier: Carrier) -> Iterator[Part]:
     if content_type.startswith("multipart/"):
         yield from _parts(declared, carrier.body)
     else:
-        yield Part(content_type, carrier.body)
+        yield Part(content_type, _decoded(carrier))
+
+
+def _decoded(carrier: Carrier) -> bytes:
+    """Undo the transfer encoding of a body (RFC 2045 6); raises WireError if it does not hold."""
+    encoding = carrier.value("content-transfer-encoding").strip().lower()
+    if encoding not in ("base64", "quoted-printable"):
+        return carrier.body
+    import binascii  # imported here because most bodies have no encoding
+
+    try:
+        if encoding == "base64":
+            return binascii.a2b_base64(carrier.body)
+        return binascii.a2b_qp(carrier.body)
+    except binascii.Error:
+        raise WireError(f"the body is not in {encoding}, as its header says") from None
 
 
 def _parts(declared: str, body: bytes) -> Iterator[Part]:

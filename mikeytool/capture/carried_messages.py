@@ -9,8 +9,9 @@ from mikeytool.capture.body import parts_of
 from mikeytool.capture.carrier import MAX_VALUES, Carrier, read_fields
 from mikeytool.capture.keymgmt import Spec, message_of, read_header_value
 from mikeytool.capture.sdp import SDP_MEDIA_TYPE, read_sdp
+from mikeytool.capture.strict_text import FoundMessage
 from mikeytool.capture.tcp_streams import MIKEY_MEDIA_TYPE
-from mikeytool.capture.text import FoundMessage, find_messages
+from mikeytool.capture.text import find_messages
 from mikeytool.wire.errors import WireError
 
 MAX_MESSAGES = 256

@@ -18,8 +18,9 @@ MAX_HEAD = 1 << 16
 MAX_VALUES = 64
 """The most header fields read with one name."""
 _READ = frozenset(
-    ("call-id", "content-base", "content-encoding", "content-length", "content-type", "cseq",
-     "from", "keymgmt", "rack", "session", "to", "transfer-encoding", "transport", "via")
+    ("call-id", "content-base", "content-encoding", "content-length",
+     "content-transfer-encoding", "content-type", "cseq", "from", "keymgmt", "rack", "session",
+     "to", "transfer-encoding", "transport", "via")
 )  # fmt: skip
 """The header fields that are read; a message may have thousands of others."""
 

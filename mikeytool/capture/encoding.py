@@ -10,9 +10,11 @@ text of only hex digits is practically impossible.
 from __future__ import annotations
 
 import binascii
+import codecs
 import re
 
 from mikeytool.wire.errors import WireError
+from mikeytool.wire.registry import DataType, NextPayload
 
 _HEX_PREFIX = re.compile(r"(?<![0-9A-Fa-f])0[xX](?=[0-9A-Fa-f])")
 _NOT_HEX = re.compile(r"[^0-9A-Fa-f:\s]")
@@ -31,6 +33,30 @@ _BEGIN_LENGTH = len("0x01 0x0e 0x05")
 # The lengths of lines in wrapped hex. A line with a whole message is longer, and one with
 # nothing but a header is hardly longer than the least.
 _WRAPPED_HEX = range(16, 161)
+
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_SAMPLE = 128
+"""How many octets show whether a text without a mark is UTF-16."""
+
+
+def decode_text(data: bytes) -> str | None:
+    """Decode UTF-8, or UTF-16 and UTF-32 with a mark or as they show; None for other octets."""
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(name, "replace")
+    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        sample = data[:_SAMPLE]
+        zeros, others = sample[first::2], sample[1 - first :: 2]
+        if len(zeros) > 4 and not any(zeros) and all(9 <= octet < 127 for octet in others):
+            return data.decode(name, "replace")
+    return None
 
 
 def begins_message(text: str) -> bool:
@@ -121,15 +147,30 @@ def is_wrapped(lines: list[str]) -> bool:
     return not any(_NOT_BASE64.search(line) for line in lines)
 
 
-def _is_message(text: str) -> bool:
-    """Whether a text is one complete message."""
-    from mikeytool.wire.message import Message  # imported here because few texts need it
+def begins_like_message(octets: bytes) -> bool:
+    """Whether octets have version 1, an assigned data type and an assigned first payload."""
+    return len(octets) > 2 and octets[0] == 1 and octets[1] in _TYPES and octets[2] in _PAYLOADS
+
+
+_TYPES = frozenset(int(one) for one in DataType)
+_PAYLOADS = frozenset(int(one) for one in NextPayload)
+
+
+def is_whole(octets: bytes) -> bool:
+    """Whether octets are one complete message."""
+    from mikeytool.wire.message import message_end  # imported here because few texts need it
 
     try:
-        Message.parse(read_text(text))
+        return message_end(octets) == len(octets)
     except WireError:
         return False
-    return True
+
+
+def _is_message(text: str) -> bool:
+    try:
+        return is_whole(read_text(text))
+    except WireError:
+        return False
 
 
 def _is_base64_of_version_1(text: str) -> bool:

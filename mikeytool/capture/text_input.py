@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from mikeytool.capture.encoding import begins_message
-from mikeytool.capture.text import FoundMessage, find_messages
+from mikeytool.capture.strict_text import FoundMessage
+from mikeytool.capture.text import find_messages
 from mikeytool.wire.errors import WireError
 
 BLOCK = 1 << 20

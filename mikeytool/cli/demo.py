@@ -105,7 +105,8 @@ def _width(scene: Scene) -> int:
 
 def _arrow(folder: Path, scene: Scene, sender: str, receiver: str, name: str) -> str:
     """Draw one message of the ladder: sender, receiver, type and size."""
-    from mikeytool.capture.text import FoundMessage, find_messages
+    from mikeytool.capture.strict_text import FoundMessage
+    from mikeytool.capture.text import find_messages
 
     found = find_messages((folder / name).read_bytes())[0]
     if not isinstance(found, FoundMessage):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mikeytool.capture.capture_files import is_capture
-from mikeytool.capture.text import Format, FoundMessage, format_message
+from mikeytool.capture.other_kinds import HEAD, SQLITE, refuse_other_kind
+from mikeytool.capture.strict_text import FoundMessage
+from mikeytool.capture.text import Format, format_message
 from mikeytool.capture.text_input import stream_messages
 from mikeytool.cli.options.common import say
 from mikeytool.wire.errors import StateError, UsageError, WireError
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from mikeytool.storage.private_files import Stage
 
 C = TypeVar("C", bound=Callable[..., Any])
-_SQLITE = b"SQLite format 3\0"
-_MAGIC = 64
-"""Octets at the beginning of a file that show its kind."""
 
 _SHORTEST = 10
 """Octets of a header with an Empty map, the least that a message has."""
@@ -50,6 +48,8 @@ def open_input(argument: str | None) -> BufferedReader:
     if not argument:
         return BufferedReader(BytesIO())
     path = Path(argument)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S+$", argument) and not _exists(path):
+        raise WireError(f"{argument}: this is a URL, which is not fetched; save it to a file first")
     if not _exists(path):
         return BufferedReader(BytesIO(os.fsencode(argument)))
     if path.is_dir():
@@ -68,24 +68,11 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def check_kind(data: bytes) -> None:
-    """Raise WireError for a file of another kind, given in place of a message by mistake."""
-    if is_capture(data):
-        raise WireError(
-            "this is a packet capture; decode lists its messages, and decode --json --index N"
-            " | mikeytool encode gives one of them"
-        )
-    if data.startswith(_SQLITE):
-        raise WireError("this is a database, a store or the client's state; see kms show")
-    if match := re.match(rb'\s*\{\s*"mikeytool": "([a-z ]+)"', data):
-        raise WireError(f"this is a {match[1].decode()} file of mikeytool; see its show command")
-
-
 def stream_of(
     source: BufferedReader, argument: str | None, *, lines: bool = False
 ) -> Iterator[FoundMessage | WireError]:
     """Read the messages of an open input, in constant memory if every line is one."""
-    check_kind(source.peek(_MAGIC))
+    refuse_other_kind(source.peek(HEAD))
     found = stream_messages(source, lines=lines)
     if argument and _looks_like_a_name(argument):
         several = list(found)
@@ -102,7 +89,7 @@ def _or_no_file(item: FoundMessage | WireError, argument: str) -> FoundMessage |
     text = str(item) if isinstance(item, WireError) else ""
     if isinstance(item, FoundMessage) and len(item.message) < _SHORTEST:
         text = "this is too short for a message"
-    return WireError(f"{text}; and there is no file {argument!r}") if text else item
+    return WireError(f"there is no file {argument!r}; as a message: {text}") if text else item
 
 
 def one_message(argument: str | None, index: int | None = None, *, what: str = "MESSAGE") -> bytes:
@@ -170,10 +157,10 @@ def check_output(output: str | None) -> None:
     check_folder(path)
     try:
         with path.open("rb") if path.is_file() else BytesIO() as file:
-            begin = file.read(_MAGIC)
+            begin = file.read(HEAD)
     except OSError as error:
         raise StateError(f"{output}: {error.strerror}") from None
-    if path.is_dir() or begin.startswith(_SQLITE) or b'"mikeytool"' in begin:
+    if path.is_dir() or begin.startswith(SQLITE) or b'"mikeytool"' in begin:
         raise StateError(f"{output}: a folder or a state file is in the way; choose another name")
 
 

@@ -7,7 +7,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mikeytool.capture.capture_files import HEAD, is_capture
-from mikeytool.capture.text import FoundMessage
+from mikeytool.capture.strict_text import FoundMessage
 from mikeytool.cli.message_io import open_input, stream_of
 from mikeytool.cli.options.common import say
 from mikeytool.cli.render.progress import progress

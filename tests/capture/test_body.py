@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import quopri
+
 import pytest
 
 from mikeytool.capture.body import MAX_MULTIPARTS, Part, parts_of
@@ -62,6 +65,18 @@ def test_a_part_in_base64() -> None:
     )
     (only,) = parts_of(carrier("multipart/mixed; boundary=b", body))
     assert only.content == b"\1\2\3\4"
+
+
+def test_a_body_with_a_transfer_encoding() -> None:
+    for name, body in (
+        ("base64", base64.encodebytes(SDP)),
+        ("Quoted-Printable", quopri.encodestring(SDP)),
+    ):
+        (only,) = parts_of(carrier("application/sdp", body, content_transfer_encoding=name))
+        assert only.content.replace(b"\r\n", b"\n") == SDP.replace(b"\r\n", b"\n")
+    broken = carrier("application/sdp", b"QQQQQ", content_transfer_encoding="base64")
+    with pytest.raises(WireError, match="base64"):
+        list(parts_of(broken))
 
 
 def test_a_last_part_that_breaks_off() -> None:

@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mikeytool.capture.encoding import begins_message
-from mikeytool.capture.text import Format, FoundMessage, find_messages, format_message
+from mikeytool.capture.strict_text import FoundMessage
+from mikeytool.capture.text import Format, find_messages, format_message
 from mikeytool.wire.errors import WireError
 from tests.capture.messages import ERROR, TRANSFER_RESP, UPDATE_RESP, b64
 from tests.support import to_an_end

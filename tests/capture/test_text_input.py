@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mikeytool.capture import text_input as stream
-from mikeytool.capture.text import FoundMessage, find_messages
+from mikeytool.capture.strict_text import FoundMessage
+from mikeytool.capture.text import find_messages
 from mikeytool.capture.text_input import stream_messages
 from mikeytool.wire.errors import WireError
 from tests.support import vectors
@@ -41,7 +42,7 @@ TEXTS = {
     "hex between base64": "\n".join([*LINES[:4], HEX, *LINES[4:], HEX]),
     "a bad line": "\n".join([*LINES[:4], "AQ!nonsense", *LINES[4:], "AQAA="]),
     "attributes": "\n".join([*LINES[:4], *(f"a=key-mgmt:mikey {line}" for line in LINES[4:])]),
-    "base64 in lines": base64.encodebytes(b"".join(MESSAGES)).decode(),
+    "base64 in lines": "\n".join(base64.encodebytes(message).decode() for message in MESSAGES),
     "hex in lines": "\n".join(HEX[at : at + 64] for at in range(0, len(HEX), 64)),
     "an SDP": "v=0\r\n"
     + "a=x\r\n" * 300

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mikeytool.capture.other_kinds import refuse_other_kind
 from mikeytool.cli import message_io
 from mikeytool.cli.options.common import is_quiet
 from mikeytool.cli.render.progress import WORTH_IT, counted
@@ -27,7 +28,7 @@ def open_input(argument: str | None) -> Iterator[PacketFile]:
     with message_io.open_input(argument) as file:
         packets = PacketFile(file)
         if not packets.is_capture:
-            message_io.check_kind(packets.head)
+            refuse_other_kind(packets.head)
             if isinstance(file.raw, io.BytesIO) and not _IS_TEXT.fullmatch(packets.head):
                 raise WireError(
                     f"there is no file {argument!r}, and it is no packet in hex or base64"
