@@ -213,10 +213,11 @@ class CryptoSession(NamedTuple):
     policies: bytes
     session_data: bytes
     spi: bytes
+    s: int = 0
 
     def pack(self) -> bytes:
         return (
-            struct.pack("!BBB", self.cs_id, 0, len(self.policies))
+            struct.pack("!BBB", self.cs_id, 0, self.s << 7 | len(self.policies))
             + self.policies
             + struct.pack("!H", len(self.session_data))
             + self.session_data
@@ -273,7 +274,7 @@ def read(raw: bytes) -> Parsed:
         (size,) = struct.unpack_from("!H", raw, at)
         data, at = raw[at + 2 : at + 2 + size], at + 2 + size
         spi, at = raw[at + 1 : at + 1 + raw[at]], at + 1 + raw[at]
-        sessions.append(CryptoSession(cs_id, numbers, data, spi))
+        sessions.append(CryptoSession(cs_id, numbers, data, spi, policies >> 7))
     return Parsed(Header(kind, first, v_prf & 127, csb_id, sessions), unchain(first, raw[at:]), raw)
 
 

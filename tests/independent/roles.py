@@ -181,6 +181,8 @@ class User:
     """The same for TP Data."""
     rand_size: int | None = None
     """The length of the RAND of an initial message to the KMS, if not that of the suite."""
+    stamp: Callable[[], bytes] = lambda: b"\0" + now()
+    """Makes the T of messages to another user: TS type and TS value."""
 
     sent: bytes = b""
     """The last initial message to the KMS, and its RAND."""
@@ -210,6 +212,8 @@ class Initiator(User):
 
     init: Parsed
     held: Held
+    answered: Held
+    """The ticket as the responder of the last answer has it."""
 
     def request_init(self, to: bytes, flags: str, key_type: int = TGK) -> bytes:
         """4.2.1.1 and 4.2.1.2."""
@@ -261,16 +265,16 @@ class Initiator(User):
             CryptoSession(at, b"\0", b"" if ssrc is None else ssrc.to_bytes(4), spi)
             for at, ssrc in enumerate(ssrcs, 1)
         ]
-        rand, csb_id, ts = fresh(suite.key), int.from_bytes(fresh(4)), now()
+        rand, csb_id, t = fresh(suite.key), int.from_bytes(fresh(4)), self.stamp()
         keys = message_protection(suite, self.held.mpki, csb_id, False, rand, b"")
         head: Chain = [
-            t_payload(ts),
+            (T, t),
             randr(I_ROLE, rand),
             idr(I_ROLE, self.identity),
             idr(R_ROLE, to),
             policy_sp(0, suite.key),
         ]
-        tail: Chain = [kemac(suite, keys, csb_id, ts, sent_keys)] if sent_keys else []
+        tail: Chain = [kemac(suite, keys, csb_id, ts64(t), sent_keys)] if sent_keys else []
         tail.append((V, bytes([suite.mac_alg])))
 
         def message(content: bytes) -> bytes:
@@ -314,6 +318,7 @@ class Initiator(User):
         for kind, content in answer.payloads:
             if kind == KEMAC:
                 held.keys += open_kemac(content, keys, init.header.csb_id, answer.ts)
+        self.answered = held
         return all_media(init, answer.header.sessions, held, rand_r)
 
 
@@ -385,8 +390,12 @@ class Responder(User):
             if kind == KEMAC:
                 self.held.keys += open_kemac(content, keys, init.header.csb_id, init.ts)
 
-    def transfer_resp(self, ssrc: int, sent_keys: list[Key] | None = None) -> tuple[bytes, Media]:
-        """4.2.2.3; crypto sessions without SSRC get `ssrc`, the next one, and so on."""
+    def transfer_resp(
+        self, ssrc: int, sent_keys: list[Key] | None = None, more: Chain | None = None
+    ) -> tuple[bytes, Media]:
+        """4.2.2.3; crypto sessions without SSRC get `ssrc`, the next one, and so on. `more` are
+        payloads that need not be there.
+        """
         init, flags, suite = self.init, self.held.ticket.flags, self.init.suite
         self.held.keys += sent_keys or []
         sessions = []
@@ -397,14 +406,15 @@ class Responder(User):
             spi = sent_keys[0].spi if sent_keys else one.spi or self.held.keys[0].spi
             sessions.append(one._replace(spi=spi, policies=one.policies[:1]))
         rand_r = fresh(suite.key) if "G" in flags else b""
-        csb_id, ts = init.header.csb_id, now()
+        csb_id, t = init.header.csb_id, self.stamp()
         mpk = self.held.mpkr if "I" in flags else self.held.mpki
         keys = message_protection(suite, mpk, csb_id, True, init.rand(I_ROLE), rand_r)
-        payloads: Chain = [t_payload(ts)]
+        payloads: Chain = [(T, t)]
         payloads += [randr(R_ROLE, rand_r)] if rand_r else []
         payloads.append(idr(R_ROLE, self.named or self.identity))
         payloads += [randr(KMS_ROLE, self.rand_kms)] if self.rand_kms else []
-        payloads += [kemac(suite, keys, csb_id, ts, sent_keys)] if sent_keys else []
+        payloads += [kemac(suite, keys, csb_id, ts64(t), sent_keys)] if sent_keys else []
+        payloads += more or []
         payloads.append((V, bytes([suite.mac_alg])))
         message = header(TRANSFER_RESP, payloads, suite, csb_id, 0, sessions) + chain(payloads)
         raw = sign(suite, keys.auth, message, init.raw)
