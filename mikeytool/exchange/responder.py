@@ -42,6 +42,9 @@ from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import RANDR, SP, KeyData, Payload
 from mikeytool.wire.registry import DataType, ErrorNo, IdRole, RandRole
 
+_MOST_NAMES = 16
+"""How many identities are tried if a TRANSFER_INIT leaves out IDRr."""
+
 
 def check_acceptable(
     env: Environment,
@@ -102,18 +105,32 @@ def verify_transfer_init(
 ) -> VerifiedInit:
     """Verify TRANSFER_INIT with MPKi (4.2.3.6). Raises Refused.
 
-    If IDRr is omitted, `local` is used; if IDRi is omitted, the ticket's IDRi is used.
+    If IDRi is omitted, the ticket's IDRi is used; if IDRr is omitted, it is `local` or one of the
+    ticket's responders, such as a group (interpretation 4).
     """
     if resolved.policy != init.policy:
         raise Refused("another ticket was resolved than this message carries")
     initiator = init.initiator or init.policy.initiator
     if initiator is None:
         raise Refused("neither the message nor its ticket names the initiator", ErrorNo.INVALID_ID)
-    responder = init.responder or local
     keys = init.keys(resolved.keys.mpki.key, response=False)
-    check_mac(init.incoming, keys, initiator.data + responder.data)
+    *others, last = _called(init, resolved, local)
+    for name in others:
+        with suppress(Refused):
+            check_mac(init.incoming, keys, initiator.data + name.data)
+            break
+    else:
+        check_mac(init.incoming, keys, initiator.data + last.data)
     check_vi(init)
     return VerifiedInit(init, resolved, initiator)
+
+
+def _called(init: TransferInit, resolved: ResolvedTicket, local: Identity) -> list[Identity]:
+    """Return the identities that may be the IDRr under the MAC of a TRANSFER_INIT."""
+    if init.responder is not None:
+        return [init.responder]
+    acting = [] if resolved.responder is None else [resolved.responder]
+    return list(dict.fromkeys([local, *acting, *init.policy.responders]))[:_MOST_NAMES]
 
 
 def transfer_resp(

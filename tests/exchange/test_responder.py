@@ -17,7 +17,7 @@ from mikeytool.exchange.protection import protect
 from mikeytool.exchange.request import HeldTicket
 from mikeytool.exchange.responder import check_acceptable, transfer_resp, verify_transfer_init
 from mikeytool.exchange.ticket import new_key
-from mikeytool.exchange.transfer import read_transfer_init
+from mikeytool.exchange.transfer import TransferInit, read_transfer_init
 from mikeytool.srtp.security_policy import policy_for
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.header import HDR
@@ -307,12 +307,18 @@ def test_identities_stand_in_for_those_left_out(world: World) -> None:
     header, payloads = rewritten(init, dropping(IDR))
     keys = init_keys(header, payloads, held.keys.mpki.key)
     profile = read_transfer_init(init).incoming.profile
-    raw = protect(header, payloads, profile, keys, ALICE.data + BOB.data)
     resolved = world.resolved(init)
-    verified = verify_transfer_init(read_transfer_init(raw), resolved, BOB)
-    assert verified.initiator == ALICE
-    with pytest.raises(Refused, match="MAC"):
-        verify_transfer_init(read_transfer_init(raw), resolved, CAROL)
+
+    def called(who: Identity) -> TransferInit:
+        raw = protect(header, payloads, profile, keys, ALICE.data + who.data).raw
+        return read_transfer_init(raw)
+
+    # Bob is named in the ticket, and Carol is who answers.
+    for who in (BOB, CAROL):
+        assert verify_transfer_init(called(who), resolved, CAROL).initiator == ALICE
+    for who in (EVE, ALICE):
+        with pytest.raises(Refused, match="MAC"):
+            verify_transfer_init(called(who), resolved, CAROL)
 
 
 def test_rands_are_as_long_as_keys_of_ones_own(world: World) -> None:

@@ -256,9 +256,15 @@ class Initiator(User):
         return self.held
 
     def transfer_init(
-        self, to: bytes, ssrcs: list[int | None], sent_keys: list[Key] | None = None
+        self,
+        to: bytes,
+        ssrcs: list[int | None],
+        sent_keys: list[Key] | None = None,
+        roles: tuple[int, ...] = (I_ROLE, R_ROLE),
     ) -> bytes:
-        """4.2.2.1; an SSRC of None leaves the crypto session to the responder."""
+        """4.2.2.1; an SSRC of None leaves the crypto session to the responder. It names the
+        parties in these roles, and both in its MAC.
+        """
         ticket, suite = self.held.ticket, self.suite
         spi = (sent_keys or self.held.keys)[0].spi if sent_keys or self.held.keys else b""
         sessions = [
@@ -270,8 +276,7 @@ class Initiator(User):
         head: Chain = [
             (T, t),
             randr(I_ROLE, rand),
-            idr(I_ROLE, self.identity),
-            idr(R_ROLE, to),
+            *(idr(role, (self.identity, to)[role - 1]) for role in roles),
             policy_sp(0, suite.key),
         ]
         tail: Chain = [kemac(suite, keys, csb_id, ts64(t), sent_keys)] if sent_keys else []
