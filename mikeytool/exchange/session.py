@@ -163,26 +163,31 @@ class Session:
             found.append(sp.copy(policy_no=number))
         return found
 
-    def check_rekeyed(self, now_ns: int) -> bool:
-        """Refuse to send on under keys that are older than the ticket's TRr allows (6.10).
+    @property
+    def rekey_by_ns(self) -> int | None:
+        """Return when the keys have to be replaced at the latest (TRr, 6.10), in Unix nanoseconds.
 
-        Returns whether it is time to replace them: less than a tenth of the interval is left.
+        Returns None if the ticket does not say, or the age of the keys is not known.
         """
-        every = self.policy.rekey
-        since = [
-            self.keys_since[one.entry.spi]
-            for one in self.crypto_sessions
-            if one.entry.spi in self.keys_since
-        ]
-        if every is None or not since:
+        used = {one.entry.spi for one in self.crypto_sessions} & self.keys_since.keys()
+        if self.policy.rekey is None or not used:
+            return None
+        return min(self.keys_since[spi] for spi in used) + self.policy.rekey * NS
+
+    def check_rekeyed(self, now_ns: int) -> bool:
+        """Refuse to send under keys that had to be replaced before (TRr, 6.10).
+
+        Returns whether it is time to replace them: a tenth of the interval, or less, is left.
+        """
+        until, every = self.rekey_by_ns, self.policy.rekey
+        if until is None or every is None:
             return False
-        age = now_ns - min(since)
-        if age > every * NS:
+        if now_ns > until:
             raise Refused(
-                f"the keys of this session are {age // NS} s old; its ticket wants others every"
-                f" {every} s (TRr); set up another session"
+                f"the keys of this session had to be replaced {(now_ns - until) // NS} s ago (TRr"
+                f" of its ticket: every {every} s); set up another session"
             )
-        return age * 10 >= every * NS * 9
+        return until - now_ns <= every * NS // 10
 
     def _key_of(self, crypto_session: CryptoSession, spi: bytes) -> KeyData:
         for key in self.keys:

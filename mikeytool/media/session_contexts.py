@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from mikeytool.client.state import ClientState, Stream
 
 
+_REKEY = (
+    "{}: it is time to replace the keys, as the ticket wants (TRr): transfer update --kemac; the"
+    " session cannot send any more afterwards"
+)
+
+
 @dataclass
 class SessionStream:
     """An SRTP crypto session of a session file, in which one end sends."""
@@ -120,7 +126,7 @@ class SessionSenders:
         """Take the streams that sessions send.
 
         Raises UsageError if there are none or if two sessions send the same SSRC, and Refused for a
-        file that is older than another copy of it.
+        file that is older than another copy of it, or whose keys had to be replaced before.
         """
         self._files = files
         self._state = state
@@ -131,10 +137,13 @@ class SessionSenders:
         self.contexts: list[SenderContext] = []
         taken: set[int] = set()
         for path, content in files:
-            session = content.established
+            session, now = content.established, settings.now_ns
+            is_due = session.check_rekeyed(time.time_ns() if now is None else now)
             for stream in srtp_streams(path, content):
                 if session.is_local(stream.crypto_session):
                     self._add(stream, taken)
+            if is_due and self._senders:
+                self._senders[-1][1].notes.add(_REKEY.format(path))
         if not self._senders:
             raise UsageError("the session has no SRTP stream to send")
         self._marks = list(self._known())

@@ -10,6 +10,7 @@ from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.srtp.security_policy import suite_of
 from mikeytool.wire.describe import masked
 from mikeytool.wire.registry import IdRole, ProtType, label
+from mikeytool.wire.timestamp import LAST_MOMENT, Timestamp
 
 
 def describe_session(session: Session, now_ns: int, *, show_keys: bool = False) -> dict[str, Any]:
@@ -25,11 +26,16 @@ def describe_session(session: Session, now_ns: int, *, show_keys: bool = False) 
         "remote": str(session.remote),
         "remote_proof": session.remote_proof,
         "state": ESTABLISHED,
+        "rekey_by": _utc(session.rekey_by_ns),
         "crypto_sessions": [
             _crypto_session(session, one, now_ns, show_keys=show_keys)
             for one in session.crypto_sessions
         ],
     }
+
+
+def _utc(unix_ns: int | None) -> str | None:
+    return None if unix_ns is None or unix_ns >= LAST_MOMENT else Timestamp.at(unix_ns).utc
 
 
 _PROOFS = {

@@ -19,11 +19,14 @@ def session(shell: Shell, name: str) -> dict[str, Any]:
     return shown
 
 
-def rekey(shell: Shell, starter: str, other: str, options: str = "--kemac tek+salt") -> None:
+def rekey(
+    shell: Shell, starter: str, other: str, options: str = "--kemac tek+salt", **variables: str
+) -> None:
     shell.ok(
         f"mikeytool transfer update --session {starter}.session {options} > update\n"
         f"mikeytool transfer respond update --session {other}.session > answer\n"
-        f"mikeytool transfer finish answer --session {starter}.session"
+        f"mikeytool transfer finish answer --session {starter}.session",
+        **variables,
     )
 
 
