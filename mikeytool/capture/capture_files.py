@@ -65,6 +65,9 @@ def read_head(file: BinaryIO) -> tuple[bytes, BinaryIO]:
     """
     head = _read(file)
     if not head.startswith(_GZIP):
+        if isinstance(file, io.IOBase) and file.seekable():
+            file.seek(-len(head), io.SEEK_CUR)
+            return head, file
         from mikeytool.capture.record import READ_SIZE
 
         return head, io.BufferedReader(_Rejoined(head, file), READ_SIZE)

@@ -33,7 +33,16 @@ from mikeytool.capture.encapsulations import (
 )
 from mikeytool.capture.endpoints import destination_of, endpoint, source_of
 from mikeytool.capture.exported_pdu import read_exported_pdu
-from mikeytool.capture.layers import Layer, checksum, enclose, fix_ipv4, fix_ipv6, fix_tcp, fix_udp
+from mikeytool.capture.layers import (
+    Layer,
+    checksum,
+    enclose,
+    fix_ipv4,
+    fix_ipv6,
+    fix_tcp,
+    fix_udp,
+    words_sum,
+)
 from mikeytool.capture.link_types import (
     ETHERNET,
     EXPORTED_PDU,
@@ -428,11 +437,7 @@ def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> byt
     else:
         head = raw[start : network + 4] + (ahead + length).to_bytes(2, "big")
         head += raw[network + 6 : transport]
-    # The sum of 16-bit words in one's complement is the number they make, modulo 2^16 - 1
-    # (RFC 1071); the pseudo header has the length once more.
-    words = int.from_bytes(payload, "big")
-    if length & 1:
-        words <<= 8
-    total = -(words + int.from_bytes(flow, "big") + UDP + 2 * length) % 0xFFFF
+    # The pseudo header has the length once more.
+    total = -(words_sum(payload) + words_sum(flow) + UDP + 2 * length) % 0xFFFF
     frame = head + ports + _two_u16.pack(length, total or 0xFFFF) + payload
     return enclose(frame, start, layers) if layers else frame

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mikeytool.capture.frames import (
@@ -17,6 +17,7 @@ from mikeytool.capture.frames import (
 )
 from mikeytool.capture.media_in_tcp import CarriedPacket, Framing
 from mikeytool.capture.packet_lines import NO_LINE, PacketLines
+from mikeytool.capture.pcap import Block, Pcap
 from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture, Record, batches
 from mikeytool.capture.turn import Turn
 from mikeytool.media.carried_media import Carried, CarriedMedia
@@ -26,6 +27,7 @@ from mikeytool.media.flows import TcpProtocols, is_other_protocol, other_protoco
 from mikeytool.media.report import Report, StreamReport
 from mikeytool.media.settings import Settings
 from mikeytool.media.split_signalling import SplitSignalling
+from mikeytool.media.usual_packets import UsualPackets
 from mikeytool.srtp.index import Duplicate
 from mikeytool.wire.errors import MikeyError, WireError
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from mikeytool.media.stream_files import StreamFiles
 
 BATCH = 1024
-"""How many packets are read, processed and written at a time."""
+"""How many packets are read, processed and written at a time; a pcap file comes in blocks."""
 _SECOND = 10**9  # nanoseconds
 
 
@@ -64,6 +66,9 @@ class Rewriter:
         # Nothing is encrypted there: it takes a connection, which then has other octets.
         self._carried = CarriedMedia(capture, self._turn) if report.verb == "decrypted" else None
         self._carried_counts: Counter[Framing] = Counter()
+        self._usual: UsualPackets | None = None
+        if isinstance(capture, Pcap) and self._carried is not None and files is None:
+            self._usual = UsualPackets(capture, demux)
 
     def run(self) -> Iterator[bytes]:
         """The octets to write, a batch at a time.
@@ -72,14 +77,14 @@ class Rewriter:
         broken file becomes the `fault` of the report.
         """
         yield self._capture.head
-        before: list[Record] = []
+        before: Sequence[Record] | None = None
         for batch in self._batches():
-            if before:
+            if before is not None:
                 yield self._process(before)
                 if self._stopped:
                     return
             before = batch
-        if before:
+        if before is not None:
             yield self._process(before, is_last=True)
             if self._stopped:
                 self._report.fault = None  # it comes later
@@ -89,21 +94,27 @@ class Rewriter:
                 f"{'client and peer' if framing == 'TURN' else 'the ends of the connection'}"
             )
 
-    def _batches(self) -> Iterator[list[Record]]:
+    def _batches(self) -> Iterator[Sequence[Record]]:
         try:
-            yield from batches(self._capture, BATCH)
+            if isinstance(self._capture, Pcap):
+                yield from self._capture.blocks()
+            else:
+                yield from batches(self._capture, BATCH)
         except WireError as error:
             # A run that stops at a failed packet before has not met it.
             self._report.fault = error
 
-    def _process(self, batch: list[Record], *, is_last: bool = False) -> bytes:
+    def _process(self, batch: Sequence[Record], *, is_last: bool = False) -> bytes:
         out: list[bytes] = []
         routes = self._demux.known
         kept, rewritten = self._capture.kept, self._capture.rewritten
         plain_rtcp, files = self._is_rtcp_plain, self._files
         if self._split is not None:
             self._split.begin_batch()
-        for record in batch:
+        records: Iterable[Record] = batch
+        if self._usual is not None and isinstance(batch, Block):
+            records = self._usual.others(batch, out, lambda: self._stopped)
+        for record in records:
             if self._stopped:
                 break
             _, _, link, raw, start, end, wire = record
@@ -182,7 +193,7 @@ class Rewriter:
         self,
         record: Record,
         found: Datagram | Fragment | None,
-        batch: list[Record],
+        batch: Sequence[Record],
         out: list[bytes],
     ) -> None:
         """A record that holds no UDP datagram."""
@@ -206,7 +217,7 @@ class Rewriter:
             self._split.add_fragment(record, found, out)
 
     def _segment(
-        self, record: Record, found: Datagram, batch: list[Record], out: list[bytes]
+        self, record: Record, found: Datagram, batch: Sequence[Record], out: list[bytes]
     ) -> None:
         """A TCP segment: its signalling may change, and media may be moved out of it."""
         octets = record.raw[found.start : found.end]
@@ -220,7 +231,9 @@ class Rewriter:
             packets = self._carried.add(record, found, frame, len(out) - 1)
             self._move(self._carried, packets, batch)
 
-    def _move(self, carried: CarriedMedia, packets: Iterator[Carried], batch: list[Record]) -> None:
+    def _move(
+        self, carried: CarriedMedia, packets: Iterator[Carried], batch: Sequence[Record]
+    ) -> None:
         """Take packets out of TCP, both decrypted and failed ones."""
         for packet, segment in packets:
             route, clear = self._carry(packet, segment.record, batch)
@@ -230,7 +243,7 @@ class Rewriter:
                     self._files.add(route, segment.record, octets, clear)
 
     def _carry(
-        self, packet: CarriedPacket, record: Record, batch: list[Record]
+        self, packet: CarriedPacket, record: Record, batch: Sequence[Record]
     ) -> tuple[Route | None, bytes | None]:
         """The route of a packet in another transport if it is ours, and its decrypted form."""
         flow, octets = packet.flow, packet.packet
@@ -271,7 +284,7 @@ class Rewriter:
         record: Record,
         datagram: Datagram | None,
         packet: bytes,
-        batch: list[Record],
+        batch: Sequence[Record],
         out: list[bytes],
     ) -> None:
         """A UDP datagram or a line that is neither RTP nor RTCP."""
@@ -300,7 +313,7 @@ class Rewriter:
         packet: bytes,
         record: Record,
         datagram: Datagram,
-        batch: list[Record],
+        batch: Sequence[Record],
         out: list[bytes],
     ) -> bool:
         """A packet in a TURN datagram; returns False if the packet stays there."""

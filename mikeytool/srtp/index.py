@@ -133,10 +133,10 @@ class Known(Enum):
 class Packets:
     """Tracks the packets with the newest indices of one SSRC under one key, at any destination.
 
-    It keeps the `hash()` of each packet, which is keyed with a secret of the process (PEP
-    456). `next` is the index after the highest one. A packet in order is recorded with
-    `packets.hashes[index & packets.mask] = hash(packet); packets.next += 1`, any other with
-    `note`. `source` is where the last packet came from.
+    It keeps the `hash()` of each packet, or of the tag at its end; the hash is keyed with a secret
+    of the process (PEP 456). `next` is the index after the highest one. A packet in order is
+    recorded with `packets.hashes[index & packets.mask] = hash(packet); packets.next += 1`, any
+    other with `note`. `source` is where the last packet came from.
     """
 
     __slots__ = ("hashes", "mask", "next", "source")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mikeytool.srtp.cryptex import is_cryptex
+from mikeytool.srtp.in_order import InOrder
 from mikeytool.srtp.index import (
     RTCP_INDICES,
     RTP_INDICES,
@@ -121,6 +122,7 @@ class Receiver:
         # Without a tag to check, an announced MKI has to be present.
         self._rtp_attempts = named if mki and not suite.rtp_tag_length else named + bare
         self._found_mkis = 0
+        self._proof = _proof(suite, master_keys)
         self._make_openers()
         self._lifetimes = {
             number: Lifetime(each, self.notes)
@@ -228,7 +230,7 @@ class Receiver:
             and index < _NEARLY_RTP
         ):
             window.next = packets.next = index + 1
-            packets.hashes[index & packets.mask] = hash(packet)
+            packets.hashes[index & packets.mask] = hash(packet[self._proof :])
             stream.received += 1
         else:
             try:
@@ -240,6 +242,26 @@ class Receiver:
                 self._search.found(ssrc)
                 self._note_roc(ssrc, index, likely >> 16)
         return clear
+
+    def in_order(self, ssrc: int, source: str, destination: str) -> InOrder | None:
+        """The stream of a source, to open packets that come in order and from nowhere else.
+
+        None if `unprotect` has more to do than that: there is no packet yet, or the key has a
+        lifetime or is nearly used up, or packets carry their ROC.
+        """
+        stream = self._streams.get((ssrc, destination))
+        if stream is None or stream.window is None or self._lifetimes or self._carries_roc:
+            return None
+        index = stream.window.next
+        for open_, key in self._rtp_openers:
+            packets = stream.packets.get(key)
+            if packets is not None and packets.next == index:
+                is_only = source == stream.source == packets.source
+                is_fresh = index < _NEARLY_RTP - _MOST_IN_ORDER
+                return (
+                    InOrder(stream, packets, open_, self._proof) if is_only and is_fresh else None
+                )
+        return None
 
     def _unprotect_rtcp(self, packet: bytes, source: str, destination: str) -> bytes:
         ssrc = parse_rtcp(packet)
@@ -277,7 +299,7 @@ class Receiver:
         """Record an authentic packet, or raise Replayed, Clash or Refused."""
         ssrc, kind = stream.ssrc, "SRTCP" if rtcp else "SRTP"
         packets = self._packets.get((ssrc, key, rtcp))
-        seen = hash(packet)
+        seen = hash(packet if rtcp else packet[self._proof :])
         known = packets.known(index, seen) if packets else Known.NEW
         if packets and known is Known.OTHER:
             raise Clash(
@@ -472,6 +494,7 @@ class Receiver:
 
 
 _NO_TAG = "the tag does not verify with the likely ROC"
+_MOST_IN_ORDER = 1 << 32  # packets between two calls of `in_order`
 _NEARLY_RTP, _NEARLY_RTCP = nearly(RTP_INDICES), nearly(RTCP_INDICES)
 
 
@@ -487,6 +510,17 @@ def _index(ssrc: int, highest: int, sequence: int) -> int:
             "2^48 packets that a master key may protect; agree on a new key"
         )
     return index
+
+
+def _proof(suite: Suite, keys: Sequence[MasterKey]) -> int:
+    """Where the end of a packet begins that proves what is in it, for a slice.
+
+    That is the tag, with the MKI. A short tag is no proof: then it is the whole packet.
+    """
+    if suite.rtp_tag_length < LONG_TAG or suite.rcc is not None:
+        return 0
+    longest = max(LONGEST_FOUND_MKI, *(len(key.mki) for key in keys))
+    return -(suite.rtp_tag_length + longest)
 
 
 def _from(source: str) -> str:

@@ -60,13 +60,16 @@ def write_pcap(path: Path, messages: list[bytes]) -> None:
             out.write(struct.pack("<IIII", number, 0, len(ip), len(ip)) + ip)
 
 
+def environment() -> dict[str, str]:
+    """That of a command: an installed package has its byte code, which some machines forbid."""
+    return {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
+
+
 def seconds(command: list[str]) -> float:
     """How long a command takes, its output thrown away."""
-    # An installed package has its byte code; some machines forbid Python to keep it.
-    keeps = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     subprocess.run(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, env=keeps
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, env=environment()
     )
     return time.perf_counter() - start
 
