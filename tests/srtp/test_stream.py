@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mikeytool.srtp import SUITES, Clash, Receiver, Replayed, Sender, Suite, suite
+from mikeytool.srtp.stream import Stream
 from mikeytool.wire.errors import Refused
 from tests.srtp.media import protect_all
 
@@ -123,3 +124,11 @@ def test_one_key_and_ssrc_for_two_streams_is_noted_where_it_cannot_be_compared_a
     assert "from first" in note
     assert "from second to elsewhere" in note
     assert "key stream" in note
+
+
+def test_packets_in_order_are_not_late() -> None:
+    stream = Stream(SSRC, "", "")
+    for index, late in ((5, 0), (6, 0), (9, 0), (7, 1), (8, 2), (10, 2)):
+        stream.record_rtp(index, 64)
+        assert stream.late == late
+    assert (stream.received, stream.lost, stream.first) == (6, 0, 5)

@@ -1,0 +1,16 @@
+"""Whether a description of a conference shows its keys."""
+
+from __future__ import annotations
+
+from mikeytool.conference.description import describe_conferences
+from tests.conference.room import Room
+
+
+def test_keys_are_shown_only_to_who_asks(room: Room) -> None:
+    room.create()
+    now = room.clock()
+    masked = describe_conferences(room.system.state, now)
+    shown = describe_conferences(room.system.state, now, show_keys=True)
+    for hidden, plain in zip(masked[0]["keys"], shown[0]["keys"], strict=True):
+        assert hidden["tek"].startswith("sha256:")
+        assert len(bytes.fromhex(plain["tek"])) >= 16
