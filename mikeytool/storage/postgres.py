@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mikeytool.storage.postgres_structure import structure_of
 from mikeytool.storage.sql import Db, Errors, Rows, Where
 from mikeytool.wire.errors import StateError, Unavailable, UsageError
 
@@ -176,6 +177,24 @@ class PostgresDatabase:
                 for statement in self.migrations[version]:
                     db.execute(_translated(statement))
             db.execute(f"UPDATE {self.version_table} SET version = ?", (self.version,))  # noqa: S608
+
+    def check_schema(self) -> None:
+        """Raise StateError if the tables differ from new ones.
+
+        The new ones are temporary tables that are never committed.
+        """
+        namespace = "SELECT to_regnamespace(quote_ident(current_schema()))::oid::bigint"
+        with self._begun(_BEGIN):
+            found = structure_of(self, self.execute(namespace).fetchone()[0], self.tables)
+            self.execute("SAVEPOINT new")
+            self.execute("SET LOCAL search_path = pg_temp")
+            for statement in self.schema:
+                self.execute(_translated(statement))
+            new = self.execute("SELECT pg_my_temp_schema()::bigint").fetchone()[0]
+            is_same = found == structure_of(self, new, self.tables)
+            self.execute("ROLLBACK TO new")
+        if not is_same:
+            raise StateError(f"{self.where}: its tables are damaged; restore a backup")
 
     # --- transactions -----------------------------------------------------------------------
 

@@ -98,6 +98,9 @@ class Backend(Protocol):
     def stream(self, db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
         """Return a query's column names and its rows. Only a few rows are in memory at a time."""
 
+    def check_schema(self) -> None:
+        """Raise StateError if the tables differ from those of a new database."""
+
     def faults(self, db: Db) -> Iterator[str]:
         """Descriptions of what is wrong with the database itself."""
 

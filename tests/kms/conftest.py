@@ -27,3 +27,10 @@ def file_world(tmp_path: Path) -> Iterator[World]:
     """A KMS on a file, where the file is what a test is about."""
     with closing(World(tmp_path)) as made:
         yield made
+
+
+@pytest.fixture
+def postgres_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A KMS on a database server, where the server is what a test is about."""
+    with closing(World(tmp_path, where=request.getfixturevalue("postgres").new())) as made:
+        yield made

@@ -45,6 +45,43 @@ def test_what_somebody_changed(
     assert list(faults(world)) == [name]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP INDEX log_refused",
+        "DROP INDEX tpks_current",
+        "CREATE INDEX another ON log (outcome)",
+        "ALTER TABLE users ADD COLUMN another TEXT",
+        "ALTER TABLE rates DROP COLUMN count",
+        "ALTER TABLE single_use RENAME TO another",
+    ],
+)
+def test_tables_that_are_not_those_of_a_new_store(world: World, statement: str) -> None:
+    world.store.check_schema()
+    with world.store.transaction() as db:
+        db.execute(statement)
+    with pytest.raises(StateError, match="its tables are damaged; restore a backup"):
+        check(world.store)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE users ALTER COLUMN enabled DROP NOT NULL",
+        "ALTER TABLE log ALTER COLUMN count SET DEFAULT 2",
+        "ALTER TABLE users ALTER COLUMN id_type TYPE INTEGER",
+        "ALTER TABLE peers DROP CONSTRAINT peers_pkey",
+        "ALTER TABLE users ENABLE ROW LEVEL SECURITY",
+        "CREATE RULE none AS ON INSERT TO replay DO INSTEAD NOTHING",
+    ],
+)
+def test_tables_on_a_server_that_are_damaged(postgres_world: World, statement: str) -> None:
+    with postgres_world.store.transaction() as db:
+        db.execute(statement)
+    with pytest.raises(StateError, match="its tables are damaged"):
+        check(postgres_world.store)
+
+
 def test_who_acts_without_being_a_user(file_world: World) -> None:
     """A database server does not let that happen."""
     with file_world.store.transaction() as db:

@@ -379,8 +379,7 @@ class Store(Users, KmsKeys, Peers):
 
     def check_schema(self) -> None:
         """Raise StateError if the tables do not belong to a store."""
-        if isinstance(self._backend, StoreFile):
-            self._backend.check_schema()
+        self._backend.check_schema()
 
     def _key_copy(self, target: Path) -> None:
         _copy_key(key_path(self.path), target)
