@@ -10,11 +10,30 @@ import click
 from mikeytool.cli.exit_codes import EXIT_USAGE
 
 
+class Command(click.Command):
+    """A command whose help ends with examples and exit codes."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples and the exit codes."""
+        # Imported here: only help needs it.
+        from mikeytool.cli.help import examples_of, exit_codes_of, folded
+
+        name = ctx.command_path.partition(" ")[2]
+        with formatter.section("Examples"):
+            for example in examples_of(name):
+                for line in folded(example, formatter.width - 2):
+                    formatter.write(f"  {line}\n")
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), text) for code, text in exit_codes_of(name)])
+
+
 class Group(click.Group):
     """A group that shows its help and exits with code 2 when no command is given.
 
     Releases of click before 8.2 exit with code 0.
     """
+
+    command_class = Command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Print the help on standard error and exit with code 2 when nothing is given."""

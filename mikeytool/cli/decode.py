@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
+from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
 from mikeytool.cli.message_io import pick
 from mikeytool.cli.message_items import Item, begun, items_of
@@ -39,7 +40,7 @@ _MOST_ERRORS = 1000
 """Errors that are held until the list is printed; of more, the first are told before."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @json_option
 @click.option("--hex", "as_hex", is_flag=True, help="Print every octet beside its field.")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from mikeytool.cli.command_groups import Command
 from mikeytool.cli.demo_script import CALL, CONFERENCE, Scene, Step
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.message import Message
@@ -29,7 +30,7 @@ export MIKEYTOOL_STATE
 """
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Keep the files in DIR, with the commands as demo.sh.")  # fmt: skip
 def demo(keep: Path | None) -> None:

@@ -12,6 +12,7 @@ import click
 
 from mikeytool.capture.json_input import json_values
 from mikeytool.capture.text import Format, format_message
+from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import complain, exit_code, worst
 from mikeytool.cli.message_io import check_output, message_options, open_input, write_output
 from mikeytool.cli.options.common import quiet_option, say
@@ -28,7 +29,7 @@ from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 _BEGIN = 256
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("description", required=False, metavar="[JSON]")
 @message_options
 @context_options

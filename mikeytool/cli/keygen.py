@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mikeytool.cli.command_groups import Group
+from mikeytool.cli.command_groups import Command, Group
 from mikeytool.cli.message_io import write_output
 from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import force_option, quiet_option
@@ -60,7 +60,7 @@ def _symmetric(kind: str) -> click.Command:
         else:
             write_private(output, data, force=force)
 
-    return click.command(kind, help=text.format(usual))(make)
+    return click.command(kind, cls=Command, help=text.format(usual))(make)
 
 
 for _kind in _KINDS:

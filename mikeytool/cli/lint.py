@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
 from mikeytool.cli.message_items import Item, begun, items_of
 from mikeytool.cli.options.clock import clock
@@ -21,7 +22,7 @@ from mikeytool.wire.errors import MikeyError, UsageError
 _FAILING = {"error": {Level.ERROR}, "warning": {Level.ERROR, Level.WARNING}}
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @json_option
 @click.option("--lines", is_flag=True, help="Every line is a message of its own.")

@@ -7,10 +7,11 @@ from importlib.resources import files
 
 import click
 
+from mikeytool.cli.command_groups import Command
 from mikeytool.wire.errors import UsageError
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("topic", required=False)
 def manual(topic: str | None) -> None:
     """Show the page TOPIC of the manual; without TOPIC, list the pages.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from mikeytool.cli.command_groups import Command
 from mikeytool.cli.message_io import write_output
 from mikeytool.wire.lua_dissector import dissector
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to FILE.")
 def wireshark(output: str | None) -> None:
     """Write a Wireshark dissector for MIKEY, in Lua.

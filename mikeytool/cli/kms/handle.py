@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mikeytool.capture.text import Format
+from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import complain, exit_code
 from mikeytool.cli.message_io import (
     check_output,
@@ -22,7 +23,7 @@ from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Where
 
 
-@click.command()
+@click.command(cls=Command)
 @store_argument
 @message_argument
 @index_option

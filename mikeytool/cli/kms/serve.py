@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import EXIT_INTERRUPT
 from mikeytool.cli.options.common import DEBUG, quiet_option, say
 from mikeytool.cli.options.keys import read_passphrase
@@ -20,7 +21,7 @@ from mikeytool.wire.identity import Identity
 _PACKAGES = ("h11", "prometheus_client", "starlette", "uvicorn")
 
 
-@click.command(short_help="Answer over HTTP until stopped.")
+@click.command(cls=Command, short_help="Answer over HTTP until stopped.")
 @store_argument
 @click.option(
     "--listen", default="127.0.0.1:8443", show_default=True, metavar="HOST:PORT",

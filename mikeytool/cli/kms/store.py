@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from mikeytool.cli.command_groups import Command
 from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
@@ -26,7 +27,7 @@ from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 
 
-@click.command()
+@click.command(cls=Command)
 @store_argument
 @click.option(
     "--id", "identity", type=IDENTITY, required=True, metavar="KMS_ID",
@@ -74,7 +75,7 @@ def init(
     say(f"{store}: KMS {identity}, {profile}-bit profile; keys are sealed under {sealed}")
 
 
-@click.command()
+@click.command(cls=Command)
 @store_argument
 @json_option
 def show(store: Where, as_json: bool) -> None:
@@ -96,7 +97,7 @@ def show(store: Where, as_json: bool) -> None:
         print_table([("", ""), *((name.replace("_", " "), str(v)) for name, v in content.items())])
 
 
-@click.command()
+@click.command(cls=Command)
 @store_argument
 @json_option
 @quiet_option
@@ -122,7 +123,7 @@ def check(store: Where, as_json: bool) -> int:
     return 1 if any(one.faults for one in found) else 0
 
 
-@click.command()
+@click.command(cls=Command)
 @store_argument
 @click.argument("file", type=PATH)
 @click.option("--with-key", is_flag=True, help="Copy STORE.key to FILE.key as well.")
@@ -141,7 +142,7 @@ def backup(store: Where, file: Path, with_key: bool, force: bool) -> None:
     say(f"{file}: copy of {store}" + (f", its key in {file}.key" if with_key else ""))
 
 
-@click.command(short_help="Make a STORE of a copy that backup made.")
+@click.command(cls=Command, short_help="Make a STORE of a copy that backup made.")
 @click.argument("file", type=PATH)
 @click.argument("store", type=PATH)
 @force_option
@@ -157,7 +158,7 @@ def restore(file: Path, store: Path, force: bool) -> None:
     say(f"{store}: restored from {file}; repeat what was disabled or removed since")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("store", metavar="FROM", type=STORE)
 @click.argument("target", metavar="TO", type=STORE)
 @click.option(

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from mikeytool.cli.command_groups import Group
+from mikeytool.cli.command_groups import Command, Group
 from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
 from mikeytool.cli.message_io import check_output
 from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
@@ -28,7 +28,7 @@ from mikeytool.wire.errors import StateError, UsageError, WireError
 _PATH = click.Path(path_type=Path)
 
 
-class _OptionalValue(click.Command):
+class _OptionalValue(Command):
     """A command whose `--mki` may have no value: one follows only after `=`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

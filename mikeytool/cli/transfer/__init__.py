@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mikeytool.cli.command_groups import LazyGroup
+from mikeytool.cli.command_groups import Command, LazyGroup
 from mikeytool.cli.options.clock import now_ns
 from mikeytool.cli.options.common import json_option, show_keys_option
 from mikeytool.cli.render.table import print_table
@@ -28,7 +28,7 @@ def transfer() -> None:
     """Send a ticket to a responder and set up a session, the SESSION file."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("session_path", metavar="SESSION", type=click.Path(path_type=Path))
 @json_option
 @show_keys_option

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from mikeytool.capture.text import Format, format_message
+from mikeytool.cli.command_groups import Command
 from mikeytool.cli.message_io import (
     check_output,
     index_option,
@@ -51,7 +52,7 @@ from mikeytool.wire.payloads import SP
 from mikeytool.wire.registry import TicketFlag
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--ticket", "ticket_path", type=PATH, required=True, metavar="FILE",
     help="The ticket file; it is marked as used.",
@@ -117,7 +118,7 @@ def init(
     write_unstaged(message, fmt, output)
 
 
-@click.command(short_help="Update the keys or crypto sessions of a session.")
+@click.command(cls=Command, short_help="Update the keys or crypto sessions of a session.")
 @session_option
 @media_options
 @key_wrap_option
@@ -142,7 +143,7 @@ def update(
     write_unstaged(message, fmt, output)
 
 
-@click.command(short_help="Take the answer to init or update.")
+@click.command(cls=Command, short_help="Take the answer to init or update.")
 @message_argument
 @session_option
 @click.option(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mikeytool.cli.command_groups import Command
 from mikeytool.cli.message_io import one_message
 from mikeytool.cli.options.clock import now_ns
 from mikeytool.cli.options.common import (
@@ -26,7 +27,7 @@ from mikeytool.storage.private_files import check_free
 from mikeytool.wire.errors import UsageError
 
 
-@click.command(short_help="The session of a captured exchange.")
+@click.command(cls=Command, short_help="The session of a captured exchange.")
 @click.option(
     "--init", "init", required=True, metavar="MESSAGE", help="The captured TRANSFER_INIT."
 )

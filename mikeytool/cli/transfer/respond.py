@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from mikeytool.capture.text import Format, format_message
+from mikeytool.cli.command_groups import Command
 from mikeytool.cli.message_io import (
     check_output,
     index_option,
@@ -58,7 +59,7 @@ from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 
 
-@click.command(short_help="Answer a TRANSFER_INIT or an update.")
+@click.command(cls=Command, short_help="Answer a TRANSFER_INIT or an update.")
 @message_argument
 @session_option
 @click.option(

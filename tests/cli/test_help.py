@@ -1,0 +1,128 @@
+"""Every command's help has examples, which run, and its exit codes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from mikeytool.cli.help import all_commands, examples_of, folded
+from mikeytool.cli.main import cli
+from tests.capture import network
+from tests.cli.shell import Shell
+from tests.cli.test_captures import story
+from tests.support import TESTS
+
+BEFORE = {
+    "kms user import": """
+        printf 'uri\\nsip:dave@example.com\\n' > users.csv
+        printf '{"uri": "sip:erin@example.com"}\\n' > users.jsonl
+    """,
+    "kms key add": """
+        for name in other other-2; do
+            mikeytool keygen rsa --identity sip:kms.example.org --bits 2048 -o $name.key \\
+                --cert-out $name.crt
+        done
+    """,
+    "kms trust add": """
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 30 \\
+            -subj /CN=CA -addext basicConstraints=critical,CA:TRUE 2> openssl.log
+        mikeytool keygen psk -o between.psk
+        mikeytool keygen psk -o net.psk
+        mikeytool keygen tpk --bytes 16 -o shared.tpk
+    """,
+    "srtp info": """
+        for sequence in 1 2 3; do
+            echo 8000000${sequence}000000a01111111168656c6c6f
+        done > alice.rtp
+    """,
+    "conference init": """
+        mikeytool kms user add kms.db sip:factory@conf.example.com \\
+            --act-as 'sip:*@conf.example.com' -o factory.psk
+    """,
+    "conference create": """
+        for at in '' -2; do
+            mikeytool ticket request --as sip:alice@example.com --psk file:alice.psk --kms kms.db \\
+                --to sip:factory@conf.example.com --to sip:bob@example.com \\
+                --to sip:dave@example.com --flags=+M --save conf$at.ticket
+            mikeytool transfer init --ticket conf$at.ticket --to sip:factory@conf.example.com \\
+                --session creation$at.session > creation$at
+        done
+    """,
+    "conference call-in": """
+        mikeytool ticket request --as sip:bob@example.com --psk file:bob.psk --kms kms.db \\
+            --to sip:room@conf.example.com --flags=+M --key-type none --save room.ticket
+        mikeytool transfer init --ticket room.ticket --to sip:room@conf.example.com \\
+            --session bob-room.session --cs dir=send,ssrc=0x22222222 --cs dir=recv > bob-calls
+        mikeytool transfer init --ticket conf.ticket --to sip:room@conf.example.com \\
+            --session alice-room.session --cs dir=send,ssrc=0x33333333 --cs dir=recv > alice-calls
+    """,
+    "conference answer": """
+        psk=$(grep sip:dave@example.com new-keys | cut -d' ' -f3)
+        mikeytool transfer respond to-dave --as sip:dave@example.com --psk $psk --kms kms.db \\
+            --session dave.session > from-dave
+    """,
+}
+"""What has to be there before the examples of some commands."""
+
+ELSEWHERE = re.compile(r"https://|postgresql://|\bserve\b|\bssh\b")
+"""What a test cannot reach."""
+
+
+def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if not isinstance(command, click.Group):
+        yield path
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        below = command.get_command(context, name)
+        assert below is not None
+        yield from commands(below, (*path, name))
+
+
+COMMANDS = [" ".join(path) for path in commands()]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples_and_exit_codes(shell: Shell, command: str) -> None:
+    out = shell.ok(f"mikeytool {command} --help", COLUMNS="80")
+    assert all(len(line) <= 80 for line in out.splitlines()), out
+    examples = out.partition("\nExamples:\n")[2].partition("\n\n")[0]
+    assert len(examples.splitlines()) >= 2
+    assert command.removesuffix(" show").split()[-1] in examples
+    assert re.search(r"\nExit codes:\n  0  done\n", out)
+    assert re.search(r"\n  2  wrong usage", out)
+
+
+def test_the_examples_run_in_their_order(shell: Shell) -> None:
+    """All in one folder, as one session; files that commands need are made before them."""
+    shell.path("call.pcap").write_bytes(network.pcap(story()))
+    shutil.copy(TESTS / "media/captures/reinvite-new-key.pcap", shell.path("sip-call.pcap"))
+    assert set(COMMANDS) == set(all_commands())
+    for command in all_commands():
+        if command == "demo":  # it has tests of its own, and takes its time
+            continue
+        if command in BEFORE:
+            shell.bash.ok(BEFORE[command])
+        for example in examples_of(command):
+            if not ELSEWHERE.search(example):
+                ran = shell.run(example)
+                assert ran.code == 0, f"{example}\n{ran.out}\n{ran.err}"
+
+
+def test_a_folded_example_is_the_same_command() -> None:
+    for command in COMMANDS:
+        for example in examples_of(command):
+            printed = "\n".join(folded(example, 78)).replace("mikeytool", "printf '%s\\n'", 1)
+            whole = example.replace("mikeytool", "printf '%s\\n'", 1)
+            if set("|<>$;&#") & set(example):
+                continue
+            assert _bash(printed) == _bash(whole)
+
+
+def _bash(command: str) -> bytes:
+    return subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout
