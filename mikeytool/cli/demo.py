@@ -7,19 +7,20 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from mikeytool.cli.command_groups import Command
-from mikeytool.cli.demo_script import CALL, CONFERENCE, Scene, Step
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import DataType, label
 
-SCENES = (CALL, CONFERENCE)
 _COLUMNS = 80
 
 _HEAD = """#!/bin/sh
@@ -30,6 +31,32 @@ export MIKEYTOOL_STATE
 """
 
 
+class Step(NamedTuple):
+    """One command of `demo.toml`, which says what the fields mean."""
+
+    command: str
+    title: str = ""
+    arrow: tuple[str, str, str] | None = None
+    refused: bool = False
+
+
+class Scene(NamedTuple):
+    """A part of the script, and the parties of its messages."""
+
+    title: str
+    parties: list[str]
+    steps: list[Step]
+
+
+def script() -> list[Scene]:
+    """Read the script."""
+    read = tomllib.loads(files("mikeytool.cli").joinpath("demo.toml").read_text("utf-8"))
+    return [
+        Scene(one["title"], one["parties"], [Step(**step) for step in one["steps"]])
+        for one in read["scenes"]
+    ]
+
+
 @click.command(cls=Command)
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Keep the files in DIR, with the commands as demo.sh.")  # fmt: skip
@@ -37,19 +64,20 @@ def demo(keep: Path | None) -> None:
     """Show a KMS, a ticket, a call, a conference, and attacks that must fail."""
     if keep is not None and keep.exists() and not (keep.is_dir() and not any(keep.iterdir())):
         raise StateError(f"{keep}: this is no empty folder; choose another name")
+    scenes = script()
     with _folder(keep) as folder:
         print("Messages with their sizes in octets")
-        for scene in SCENES:
+        for scene in scenes:
             print(f"\n== {scene.title}\n")
             print("".join(name.ljust(_width(scene)) for name in scene.parties).rstrip())
             for step in scene.steps:
                 _play(step, scene, folder)
         print("\nAll of it went as it should.")
         if keep is not None:
-            script = folder / "demo.sh"
-            steps = [step for scene in SCENES for step in scene.steps]
-            script.write_text(_HEAD + "".join(map(_script_line, steps)))
-            script.chmod(0o755)
+            commands = folder / "demo.sh"
+            steps = [step for scene in scenes for step in scene.steps]
+            commands.write_text(_HEAD + "".join(map(_script_line, steps)))
+            commands.chmod(0o755)
             print(f"The files are in {keep}, the commands in {keep / 'demo.sh'}.")
 
 
