@@ -44,6 +44,9 @@ from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import TICKET
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
+SEEN = "the message counts as seen: send a new one"
+"""What a client has to do when the KMS fails after it recorded the message."""
+
 _EXCHANGES: dict[int, str] = {
     DataType.REQUEST_INIT_PSK: "request",
     DataType.REQUEST_INIT_PK: "request",
@@ -104,8 +107,10 @@ class ReceivedMessage:
     def finish(self, store: Store, handle: Handle, deadline: float | None) -> Handled:
         """Return or raise the result. If it is foreign, ask another KMS."""
         self.store = store
-        if self.is_foreign:
-            return self._forwarded(handle, deadline)
+        return self._forwarded(handle, deadline) if self.is_foreign else self.result()
+
+    def result(self) -> Handled:
+        """Return or raise the result, which is not foreign."""
         if isinstance(self._result, Handled):
             return self._result
         assert self._result is not None  # noqa: S101 - see the class
@@ -439,7 +444,7 @@ class ReceivedMessage:
             with self.store.exchange() as exchange:
                 exchange.log(self._log_entry(refusal))
         except Unavailable as error:
-            raise StateError(f"{error}; the message counts as seen: send a new one") from None
+            raise StateError(f"{error}; {SEEN}") from None
         return Handled(answer) if refusal is None else self._refused(refusal)
 
     # --- log ------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ service file). The URL must not contain it, because command lines show in proces
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mikeytool.storage.postgres_structure import structure_of
@@ -219,9 +220,35 @@ class PostgresDatabase:
 
     @contextmanager
     def exchange(self) -> Iterator[Db]:
-        """A transaction for one message. Others run in parallel, and it sees their commits."""
-        with self._begun(_BEGIN):
-            yield self
+        """A transaction for one message. Others run in parallel, and it sees their commits.
+
+        Statements are sent when a result is needed, and at the end, together with COMMIT. Each
+        time is one round trip to the server.
+        """
+        with self.errors():
+            if self._is_disturbed():
+                self.execute("SELECT 1")  # connects again if the connection is lost
+            self._within = True
+            try:
+                with self._committing(), self._pipeline():
+                    self._connection.execute(_BEGIN)
+                    yield self
+                    self._commit()
+            finally:
+                self._end()
+
+    def _pipeline(self) -> AbstractContextManager[object]:
+        """Send statements without waiting for each result, if libpq can do that (since 14)."""
+        if self._library.Pipeline.is_supported():
+            return self._connection.pipeline()
+        return nullcontext()
+
+    def _is_disturbed(self) -> bool:
+        """Whether the server has said something meanwhile, which is usually that it ends."""
+        try:
+            return bool(select.select([self._connection.fileno()], [], [], 0)[0])
+        except (self._library.OperationalError, ValueError):
+            return True
 
     @contextmanager
     def snapshot(self) -> Iterator[Db]:
@@ -235,22 +262,36 @@ class PostgresDatabase:
             self.execute(begin)
             self._within = True
             try:
-                yield
-                self._commit()
+                with self._committing():
+                    yield
+                    self._commit()
             finally:
-                self._within = False
-                if not self._connection.closed and self._connection.info.transaction_status:
-                    with suppress(Exception):  # if this fails, the transaction is over anyway
-                        self._connection.execute("ROLLBACK")
+                self._end()
+
+    def _end(self) -> None:
+        """End a transaction that is not committed."""
+        self._within = False
+        if not self._connection.closed and self._connection.info.transaction_status:
+            with suppress(Exception):  # if this fails, the transaction is over anyway
+                self._connection.execute("ROLLBACK")
 
     def _commit(self) -> None:
+        self._sent = True
+        self._done = self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _committing(self) -> Iterator[None]:
+        """Find out whether the transaction in the block was committed."""
+        self._sent = False
         try:
-            done = self._connection.execute("COMMIT").statusmessage
+            yield
         except self._library.OperationalError as error:
+            if not (self._sent and self._connection.closed):
+                raise
             raise StateError(
                 f"{self.where}: {_line(error)}; whether it was written is not known"
             ) from None
-        if done != "COMMIT":
+        if self._done.statusmessage != "COMMIT":
             raise StateError(f"{self.where}: the transaction was rolled back")
 
     def errors(self) -> Errors:

@@ -147,10 +147,13 @@ class SqliteDatabase:
             self._begin()
             try:
                 yield self.db
-                self.db.execute("COMMIT")
+                self._commit()
             finally:
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
+
+    def _commit(self) -> None:
+        self.db.execute("COMMIT")
 
     exchange = spare = transaction
 

@@ -1,9 +1,9 @@
 """Processes that use one store, and what kills them: a program of its own, because it forks.
 
 `python -m tests.kms.crashing together FOLDER WORKERS MESSAGES` lets workers handle messages of
-their own, and then each those of the next one again. `… killed FOLDER KILLS SEED` kills a process
-that handles messages, again and again; each one after it begins with what the one before had
-in its hands. Both print what came of it as JSON.
+their own, and then each those of the next one again. `… killed FOLDER KILLS SEED AT_ONCE` kills a
+process that handles messages, so many in a transaction, again and again; each one after it begins
+with what the one before had in its hands. Both print what came of it as JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from mikeytool.kms.service import handle
+from mikeytool.kms.service import handle, handle_together
 from mikeytool.kms.store.store import Store
 from tests.world import START, Clock, World
 
@@ -94,23 +94,26 @@ def together(world: World, workers: int, messages: int) -> dict[str, int]:
     return {"answered": sum(one["good"] for one in kept), "doubled": doubled}
 
 
-def killed(world: World, kills: int, seed: int) -> dict[str, int]:
+def killed(world: World, kills: int, seed: int, at_once: int) -> dict[str, int]:
     """A process is killed while it handles messages; the next one gets its last ones again."""
     chance = random.Random(seed)
-    fresh = [world.asked(world.policy()) for _ in range(kills * 4)]
+    fresh = [world.asked(world.policy()) for _ in range(kills * 4 * at_once)]
     answered: Counter[int] = Counter()
     at = 0
 
     def work(pipe: int, numbers: Sequence[int]) -> None:
         with closing(Store(world.store.path)) as store:
             os.write(pipe, b"ready\n")
-            for number in numbers:
-                if answers(store, world, fresh[number]):
-                    os.write(pipe, f"{number}\n".encode())
+            for first in range(0, len(numbers), at_once):
+                some = numbers[first : first + at_once]
+                handled = handle_together(store, world.env, [fresh[number] for number in some])
+                for number, one in zip(some, handled, strict=True):
+                    if one.result().refusal is None:
+                        os.write(pipe, f"{number}\n".encode())
         time.sleep(60)
 
     for _ in range(kills):
-        numbers = range(max(0, at - 2), min(at + 40, len(fresh)))
+        numbers = range(max(0, at - 2 * at_once), min(at + 40 * at_once, len(fresh)))
         process, pipe = child(lambda end, n=numbers: work(end, n))  # type: ignore[misc]
         said = read_lines(pipe, 1 + chance.randrange(4))  # it has opened the store, and gone on
         time.sleep(chance.uniform(0, 0.01))
@@ -132,7 +135,8 @@ def main() -> None:
     what, folder, *numbers = sys.argv[1:]
     world = World(Path(folder), Clock(START))
     world.store.close()  # it must not be used on both sides of a fork
-    found = {"together": together, "killed": killed}[what](world, *map(int, numbers))
+    series: dict[str, Callable[..., dict[str, int]]] = {"together": together, "killed": killed}
+    found = series[what](world, *map(int, numbers))
     print(json.dumps(found))
 
 

@@ -34,7 +34,7 @@ class Lab:
         alive, held = os.pipe()
         stack.callback(os.close, alive)
         stack.callback(os.close, held)
-        self.worker = Worker(no_store, 1, None, (), alive, lambda: None, Metrics())
+        self.worker = Worker(StorePool(no_store, 1), None, (), alive, lambda: None, Metrics())
         self.worker.config.load()
         app = self.worker.config.loaded_app
 
@@ -163,10 +163,11 @@ class Posts:
         self.pool = StorePool(no_store, 1)
         self.pool.close()
         self.pool.run = self._run  # type: ignore[method-assign, assignment]
+        self.pool.run_together = self._run  # type: ignore[method-assign, assignment]
         self._app = application(self.pool, Metrics())
         self.tasks: list[asyncio.Task[int]] = []
 
-    async def _run(self, _work: object) -> None:
+    async def _run(self, *_: object) -> None:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.at_work.append(future)
         await future

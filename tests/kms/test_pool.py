@@ -159,10 +159,10 @@ def test_what_a_client_is_told_of_a_store_that_fails(
     """The same may be sent again only if it is known that nothing was done."""
 
     async def ask(pool: StorePool) -> tuple[int, dict[bytes, bytes]]:
-        async def fail(_work: object) -> None:
+        async def fail(*_: object) -> Any:
             raise error
 
-        pool.run = fail  # type: ignore[method-assign, assignment]
+        pool.run_together = fail  # type: ignore[method-assign, assignment]
         return await requested(application(pool, Metrics()), "/keymanagement", b"AQsA")
 
     got, headers = pooled(world, ask)

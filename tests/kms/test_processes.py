@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from mikeytool.kms.store.check import check
 from mikeytool.kms.store.store import Store
 from tests.cli.shell import ALICE, Shell, with_kms
@@ -46,10 +48,11 @@ def test_eight_processes_on_one_store(memory: Path, series: Series) -> None:
     assert entries(memory) == (messages, messages)
 
 
-def test_a_process_that_is_killed_anywhere(memory: Path, series: Series) -> None:
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_a_process_that_is_killed_anywhere(memory: Path, series: Series, at_once: int) -> None:
     """What got out is on disk; what was not done is not half there."""
     kills = series.length(300, 60)
-    found = crashing(memory, "killed", kills, series.seed)
+    found = crashing(memory, "killed", kills, series.seed, at_once)
     assert found["doubled"] == 0
     assert found["answered"] > kills // 3
     remembered, logged = entries(memory)

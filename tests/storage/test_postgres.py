@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -365,6 +368,53 @@ def test_a_restart_between_messages_is_not_noticed(own: tuple[Server, World]) ->
         made.start()
     world.handled(world.asked(world.policy()))
     assert world.store.count_log() == 3
+
+
+class Counter:
+    """Stands between a client and a server, and counts how often the client waits."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.trips = 0
+        self._server = str(server.folder / ".s.PGSQL.5432")
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(folder / ".s.PGSQL.5432"))
+        self._listening.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with self._listening:
+            client, _ = self._listening.accept()
+        with client, socket.socket(socket.AF_UNIX) as server:
+            server.connect(self._server)
+            asking = False
+            while True:
+                for ready in select.select([client, server], [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    if ready is client and not asking:
+                        self.trips += 1
+                    asking = ready is client
+                    (server if ready is client else client).sendall(data)
+
+
+def test_a_message_takes_two_round_trips(postgres: Server, tmp_path: Path) -> None:
+    """And no more for a resolve; the first ones read what is kept in memory then."""
+    url = postgres.new()
+    with closing(World(tmp_path, where=url)) as world:
+        held = world.held()
+        requests = [world.asked(world.policy()) for _ in range(20)]
+        resolves = [resolving(world, held) for _ in range(20)]
+        counter = Counter(postgres, tmp_path)
+        near = url.replace(quote(str(postgres.folder), safe=""), quote(str(tmp_path), safe=""))
+        with closing(Store(near, clock=world.clock)) as store:
+            for messages in (requests, resolves):
+                for message in messages[:10]:
+                    assert handle(store, world.env, message).refusal is None
+                before = counter.trips
+                for message in messages[10:]:
+                    assert handle(store, world.env, message).refusal is None
+                assert counter.trips - before == 2 * 10
 
 
 # --- the database itself --------------------------------------------------------------------

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -29,9 +29,10 @@ from mikeytool.kms.http.metrics import CONTENT_TYPE, Metrics
 from mikeytool.kms.http.pool import MAX_AGE, MAX_WAITING, StorePool
 from mikeytool.kms.http.shares import Shares, source_of
 from mikeytool.kms.http_message import MEDIA_TYPE, PATH, is_mikey, read_body, write_body
-from mikeytool.kms.received import exchange_of
+from mikeytool.kms.received import SEEN, ReceivedMessage, exchange_of
 from mikeytool.kms.sender_limits import Failures
-from mikeytool.kms.service import handle
+from mikeytool.kms.service import finish, handle_together
+from mikeytool.kms.store.records import Handled
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused, StateError, Unavailable, Unreachable, WireError
 
@@ -239,14 +240,10 @@ class _Handlers:
                 "unreadable",
             )
         body = await request.body()  # at most MAX_BODY octets, see `connection_limits`
-        env = self._env
         try:
             message, text = read_body(body)
             counted.exchange = exchange_of(message[1]) if len(message) > 1 else "other"
-            deadline = time.monotonic() + FORWARD_SECONDS
-            handled = await self._run(
-                source, lambda store: handle(store, env, message, deadline=deadline)
-            )
+            handled = await self._run(source, lambda: self._handled(message))
         except WireError as error:
             raise self._unreadable(source, error) from None
         if handled.answer is None:
@@ -258,6 +255,20 @@ class _Handlers:
         headers = {"content-type": MEDIA_TYPE, "cache-control": "no-store"}
         return Response(write_body(handled.answer, text=text), headers=headers)
 
+    async def _handled(self, message: bytes) -> Handled:
+        """Handle a message together with others that wait."""
+        deadline = time.monotonic() + FORWARD_SECONDS
+        received = await self._pool.run_together(self._handle_together, message)
+        if not received.is_foreign:
+            return received.result()
+        try:
+            return await self._pool.run(lambda store: finish(received, store, deadline))
+        except Unavailable as error:
+            raise StateError(f"{error}; {SEEN}") from None
+
+    def _handle_together(self, store: Store, messages: Sequence[bytes]) -> list[ReceivedMessage]:
+        return handle_together(store, self._env, messages)
+
     async def _groups(self, request: Request, source: str, counted: _Counted) -> Response:
         counted.exchange = "groups"
         header = request.headers.get("authorization")
@@ -266,7 +277,10 @@ class _Handlers:
         now = self._env.clock()
         try:
             body, mac = await self._run(
-                source, lambda store: group_queries.answer(store, header, query, now)
+                source,
+                lambda: self._pool.run(
+                    lambda store: group_queries.answer(store, header, query, now)
+                ),
             )
         except WireError as error:
             raise Problem(HTTPStatus.BAD_REQUEST, str(error), "unreadable") from None
@@ -285,8 +299,8 @@ class _Handlers:
         }
         return Response(body, headers=headers)
 
-    async def _run(self, source: str, work: Callable[[Store], T]) -> T:
-        """Run `work` in the pool when the source may. Raises Problem if the store fails."""
+    async def _run(self, source: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work in the pool when the source may. Raises Problem if the store fails."""
         try:
             return await self._shared(source, work)
         except Unavailable as error:
@@ -303,12 +317,12 @@ class _Handlers:
                 HTTPStatus.INTERNAL_SERVER_ERROR, "the store of the KMS has failed", "error"
             ) from None
 
-    async def _shared(self, source: str, work: Callable[[Store], T]) -> T:
+    async def _shared(self, source: str, work: Callable[[], Awaitable[T]]) -> T:
         try:
             await self._shares.enter(source, MAX_AGE)
         except TimeoutError:
             raise Unavailable("messages wait too long to be answered") from None
         try:
-            return await self._pool.run(work)
+            return await work()
         finally:
             self._shares.leave(source)

@@ -22,8 +22,10 @@ from multiprocessing.context import ForkProcess
 
 from mikeytool.kms.http.listen import ServerTls
 from mikeytool.kms.http.metrics import Metrics, Numbers, shared
+from mikeytool.kms.http.pool import StorePool
 from mikeytool.kms.http.shares import Proxies
 from mikeytool.kms.http.worker import GRACE_SECONDS, Worker, log_to_stderr
+from mikeytool.kms.store.memory import Memory
 from mikeytool.kms.store.seal import Sealer
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.postgres import is_url
@@ -37,9 +39,11 @@ _START_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
 """The wait before starting a worker again after it failed to start."""
 
-_AT_ONCE_FILE = 1
-_AT_ONCE_SERVER = 8
-"""The number of slots in which threads of a worker use the store; see `StorePool`."""
+_POOL_FILE = (1, 32)
+_POOL_SERVER = (8, 1)
+"""For how many threads of a worker use the store at once, and how many messages share one of
+their transactions. A server writes the transactions of several connections together itself.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -196,17 +200,16 @@ def _run_worker(
     """Run a worker in the process that was forked for it."""
     os.close(pipe[1])
     try:
+        memory = Memory()
 
         def connect() -> Store:
             store = Store(settings.where)
-            store.sealer = sealer
+            store.sealer, store.memory = sealer, memory
             return store
 
         connect().close()
-        at_once = _AT_ONCE_SERVER if is_url(settings.where) else _AT_ONCE_FILE
         worker = Worker(
-            connect,
-            at_once,
+            StorePool(connect, *(_POOL_SERVER if is_url(settings.where) else _POOL_FILE)),
             settings.tls,
             settings.proxies,
             pipe[0],

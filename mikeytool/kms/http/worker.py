@@ -29,7 +29,6 @@ from mikeytool.kms.http.listen import ServerTls
 from mikeytool.kms.http.metrics import Metrics
 from mikeytool.kms.http.pool import StorePool
 from mikeytool.kms.http.shares import Proxies
-from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import StateError
 
 GRACE_SECONDS = 10
@@ -54,15 +53,14 @@ log = logging.getLogger(__name__)
 class Worker(uvicorn.Server):
     """A server that ends on SIGTERM, or when the pipe `parent` is closed. SIGHUP reloads `tls`.
 
-    `at_once` is the number of slots in which threads work on the store. `proxies` are the
+    `pool` runs the work on the store. `proxies` are the
     addresses whose X-Forwarded-For is trusted. `ready` is called once the worker accepts
     connections. `counts` are its metrics.
     """
 
     def __init__(
         self,
-        connect: Callable[[], Store],
-        at_once: int,
+        pool: StorePool,
         tls: ServerTls | None,
         proxies: Sequence[str],
         parent: int,
@@ -70,7 +68,7 @@ class Worker(uvicorn.Server):
         counts: Metrics,
     ) -> None:
         self._tls, self._parent, self._ready = tls, parent, ready
-        self._pool = StorePool(connect, at_once)
+        self._pool = pool
         self._open = Connections(_most_connections(), counts, Proxies(proxies))
         super().__init__(
             uvicorn.Config(
