@@ -33,6 +33,7 @@ from mikeytool.lint.rule import RULES as RULES
 from mikeytool.lint.subject import MOST_PAYLOADS, Subject
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.message import Message
+from mikeytool.wire.registry import CsIdMapType
 
 MOST = 50
 """The most findings of one rule in one message; more would not help."""
@@ -82,20 +83,20 @@ def lint(
     return Report(_sorted(subject, profile), message.error)
 
 
-_COUNT_AT = 8
-"""Where #CS is in a header."""
-
-
 def _without_map(message: Message) -> Message | None:
     """A message as it can be read if the CS ID map is missing, although #CS says that it is there.
 
     None if the message can be read to its last octet as it is, or cannot be without the map.
     """
     data = message.raw
-    if (message.error is None and not message.trailing) or not message.header.cs_count:
+    head = message.header
+    if (message.error is None and not message.trailing) or not head.cs_count:
         return None
+    if head.cs_id_map_type not in (CsIdMapType.SRTP_ID, CsIdMapType.GENERIC_ID):
+        return None
+    without = head.copy(cs_count=0, cs_id_map=[]).build()
     with suppress(WireError):
-        return Message.parse(data[:_COUNT_AT] + b"\0" + data[_COUNT_AT + 1 :])
+        return Message.parse(without + data[len(without) :])
     return None
 
 

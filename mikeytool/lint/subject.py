@@ -12,6 +12,7 @@ from mikeytool.lint.notation import Layout, inner_layout, message_layout, name_o
 from mikeytool.lint.rule import HEADER, Place, Relation, Spot
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.extensions import read_extension
+from mikeytool.wire.generate_builder import build
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import HDR, GenericIdEntry, SrtpIdEntry
 from mikeytool.wire.message import Message, content, contents
@@ -242,25 +243,14 @@ class Subject:
         return {payload.number for layer in self.layers for payload in layer.payloads}
 
 
-_MAP_AT = 10
-_SRTP_ID_SIZE = 9
-_GENERIC_ID_SIZE = 6
-"""Octets of the header before the map, of an entry of an SRTP-ID map, and of one of a
-GENERIC-ID map without what varies in it (RFC 3830 6.1, RFC 6043 6.1.1)."""
-
-
 def crypto_sessions(header: HDR) -> list[MapEntry]:
     """The crypto sessions of a header; in an SRTP-ID map the position is the CS ID."""
-    entries, at = [], _MAP_AT
+    entries = []
+    at = len(header.copy(cs_id_map=[]).build())
     for position, entry in enumerate(header.cs_id_map, 1):
-        if isinstance(entry, SrtpIdEntry):
-            cs_id, size = position, _SRTP_ID_SIZE
-        else:
-            cs_id = entry.cs_id
-            varying = len(entry.policies) + len(entry.session_data) + len(entry.spi)
-            size = _GENERIC_ID_SIZE + varying
+        cs_id = position if isinstance(entry, SrtpIdEntry) else entry.cs_id
         entries.append(MapEntry(Spot("CS ID map", at), cs_id, entry))
-        at += size
+        at += len(build(entry))
     return entries
 
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache, partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.grammar import Record
-from mikeytool.wire.header import GenericIdEntry, SrtpIdEntry, srtp_session_data
+from mikeytool.wire.header import (
+    GenericIdEntry,
+    SrtpIdEntry,
+    SrtpSessionData,
+    srtp_session_data,
+)
 from mikeytool.wire.json_field import (
     ABSENT,
     HEX,
@@ -213,8 +218,6 @@ class PolicyParamsField(RecordsField, kind="policy"):
 class CsIdMapField(RecordsField, kind="crypto sessions"):
     """The CS ID map; in an SRTP-ID map the CS ID is the position, counted from 1."""
 
-    _SIZES: ClassVar[dict[str, tuple[int, int]]] = {"ssrc": (0, 4), "roc": (4, 4), "seq": (8, 2)}
-
     def written(self) -> Writer:
         """A list of objects, or null if the header is truncated."""
         return lambda record, show_keys, depth: (
@@ -248,7 +251,9 @@ class CsIdMapField(RecordsField, kind="crypto sessions"):
             fields["session_data"] = placed.hex()
         if described.get("seq") is not None:
             fields.setdefault("s", True)
-        unknown = described.keys() - json_record(GenericIdEntry).keys - set(self._SIZES)
+        unknown = (
+            described.keys() - json_record(GenericIdEntry).keys - SrtpSessionData.fields.keys()
+        )
         if unknown:
             raise UsageError(f"{min(unknown)!r} is not a field here")
         return json_record(GenericIdEntry).compose(
@@ -257,10 +262,13 @@ class CsIdMapField(RecordsField, kind="crypto sessions"):
 
     def _placed(self, described: Json, data: bytes) -> bytes:
         """Put SSRC, ROC and SEQ into their places in the Session Data (RFC 6043 6.1.1)."""
-        for name, (at, size) in self._SIZES.items():
+        at = 0
+        for name, field in SrtpSessionData.fields.items():
+            size = field.grammar.sizeof()
             if described.get(name) is not None:
                 number = hex_number(name, described[name], (1 << 8 * size) - 1)
                 data = data[:at].ljust(at, b"\0") + number.to_bytes(size) + data[at + size :]
+            at += size
         return data
 
     @staticmethod
