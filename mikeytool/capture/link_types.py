@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from collections.abc import Mapping
 
 from mikeytool.capture.encapsulations import (
     IP,
@@ -134,6 +135,6 @@ def unread_link(link: int) -> str:
     return f"link type {link} ({name})" if name else f"link type {link}"
 
 
-def unread_frames(counts: Counter[str]) -> str:
+def unread_frames(counts: Mapping[str, int]) -> str:
     """Write how many frames of each kind are not read, the most frequent kind first."""
-    return ", ".join(f"{count} {name}" for name, count in counts.most_common(_MOST_SHOWN))
+    return ", ".join(f"{count} {name}" for name, count in Counter(counts).most_common(_MOST_SHOWN))

@@ -162,13 +162,13 @@ class Signalling:
         return TextStream(emit)
 
 
-def signals(records: Iterable[Record], addresses: OtherAddresses | None = None) -> Iterator[Signal]:
+def signals(records: Iterable[Record], signalling: Signalling | None = None) -> Iterator[Signal]:
     """Find the messages in the records of a capture, each when it is complete.
 
-    `addresses` takes the STUN and TURN messages. Raises what iterating over the records raises,
-    after the messages before it.
+    `signalling` takes the records. Raises what iterating over the records raises, after the
+    messages before it.
     """
-    signalling = Signalling(addresses)
+    signalling = signalling or Signalling()
     try:
         for record in records:
             yield from signalling.add(record)

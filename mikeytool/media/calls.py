@@ -7,9 +7,10 @@ SIP dialogs, RTSP sessions and announcements all come out as `SignalledKey`s.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
 from mikeytool.capture.body import parts_of
@@ -19,7 +20,7 @@ from mikeytool.capture.endpoints import endpoint, source_of
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.record import Record
 from mikeytool.capture.sdp import SDP_MEDIA_TYPE, Section, read_sdp
-from mikeytool.capture.signalling import Signal, signals
+from mikeytool.capture.signalling import Signal, Signalling, signals
 from mikeytool.capture.turn import OtherAddresses
 from mikeytool.media.dialogs import FOREVER, METHODS, Description, Dialogs, SipMessage
 from mikeytool.media.ends import MAX_ENDS, Ends, joined
@@ -55,13 +56,15 @@ class Calls(NamedTuple):
 
     `keys` are in order of the frames that carry their keys. `kms_messages` are the MIKEY
     messages with a KMS, which may hold keys of tickets. `left_out` has a line for each bound that
-    was met. `times` has the time of each frame.
+    was met. `times` has the time of each frame. `unread` counts the frames that are not read, by
+    kind.
     """
 
     keys: list[SignalledKey]
     kms_messages: list[bytes]
     left_out: list[str]
     times: dict[int, int | None]
+    unread: Mapping[str, int] = MappingProxyType({})
 
     def count_by_time(self) -> None:
         """Turn positions into times, for media in another file; keys without a time come first."""
@@ -82,7 +85,7 @@ def read_calls(records: Iterable[Record]) -> Calls:
     """
     reader = _Reader()
     try:
-        for signal in signals(records, reader.addresses):
+        for signal in signals(records, reader.signalling):
             reader.add(signal)
     except WireError:
         pass  # reading the packets meets the same fault and reports it
@@ -107,7 +110,8 @@ class _Reader:
         self._room = Room(MAX_SIGNALLING, "the messages of calls", self._bounds)
         self._bundles = _Bundles(self._bounds)
         self._kms: list[bytes] = []
-        self.addresses = OtherAddresses()
+        self._addresses = OtherAddresses()
+        self.signalling = Signalling(self._addresses)
         self._kms_room = Room(MAX_MIKEY, "messages with a KMS", self._bounds)
         self._announced: dict[bytes, list[Section]] = {}
 
@@ -177,7 +181,7 @@ class _Reader:
             key.sources = self._with_ends_behind(key.sources)
             key.destinations = self._with_ends_behind(key.destinations)
         times = {one.moment.frame: one.moment.time for one in self._described}
-        return Calls(kept, self._kms, self._bounds.notes(), times)
+        return Calls(kept, self._kms, self._bounds.notes(), times, self.signalling.unread)
 
     def _keys(self) -> Iterator[SignalledKey]:
         dialogs, rtsp = Dialogs(self._bounds), RtspSessions(self._bounds)
@@ -210,7 +214,7 @@ class _Reader:
             yield key
 
     def _with_ends_behind(self, ends: Ends) -> Ends:
-        behind = self.addresses.ends_behind(ends)
+        behind = self._addresses.ends_behind(ends)
         return joined((*ends, *behind)) if behind else ends
 
     def _take(self, message: bytes) -> None:

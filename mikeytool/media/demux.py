@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from mikeytool.capture.endpoints import destination_of, endpoint, source_of
 from mikeytool.capture.frames import UDP, Datagram, find_datagram
+from mikeytool.capture.link_types import unread_frames
 from mikeytool.capture.record import Record
 from mikeytool.media.contexts import Process, ReceiverContext, SenderContext
 from mikeytool.media.report import Report, StreamReport
@@ -138,6 +139,10 @@ class Demux(ABC):
             raise Refused(refusal)
         return []
 
+    def takes(self, flow: bytes, ssrc: bytes) -> bool:
+        """Whether a key covers an SSRC in a flow."""
+        return bool(self._taking(flow, ssrc))
+
     def _taking(self, flow: bytes, ssrc: bytes) -> list[SenderContext | ReceiverContext]:
         number = int.from_bytes(ssrc)
         if not self._flows.accepts(flow) or not self._is_chosen_ssrc(number):
@@ -227,6 +232,17 @@ class SenderDemux(Demux):
                 self._report.count_key(route.report, context.name, record.number)
                 return context.process(packet, route.source, route.destination)
         return None
+
+    def finish(self) -> None:
+        """If nothing was encrypted, report why."""
+        report = self._report
+        if report.is_empty or report.errors or any(each.done for each in report.streams):
+            return
+        if report.streams:
+            report.tell_nothing("the key is for none of the streams")
+        else:
+            more = f"; not read: {unread_frames(report.unread)}" if report.unread else ""
+            report.tell_nothing(f"there is no RTP or RTCP in UDP{more}")
 
 
 def _media(batch: Iterable[Record]) -> Iterable[tuple[bytes, bytes]]:

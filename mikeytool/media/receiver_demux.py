@@ -132,7 +132,7 @@ class ReceiverDemux(Demux):
         if opened is not None:
             return opened
         failure = refused or failure
-        if is_clear_rtcp(packet) and not self._is_wanted(route):
+        if self._signalled is not None and is_clear_rtcp(packet) and not self._is_wanted(route):
             near = candidates is not None and candidates.near and not candidates.is_plain
             if near or route.context is not None:
                 self._report.count_left("RTCP in the clear beside SRTP", _shown(route))

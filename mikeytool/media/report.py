@@ -244,8 +244,8 @@ class Report:
             )
 
     def tell_nothing(self, reason: str) -> None:
-        """Report that nothing at all was decrypted, and why."""
-        self.nothing = f"nothing was decrypted: {reason}"
+        """Report that nothing at all was encrypted or decrypted, and why."""
+        self.nothing = f"nothing was {self.verb}: {reason}"
         self.tell_not_done(self.nothing)
 
     @property

@@ -15,9 +15,10 @@ from mikeytool.capture.frames import (
     why_unread,
     with_payload,
 )
-from mikeytool.capture.media_in_tcp import CarriedPacket, Framing
+from mikeytool.capture.media_in_tcp import CarriedPacket, Framing, MediaInTcp
 from mikeytool.capture.packet_lines import NO_LINE, PacketLines
 from mikeytool.capture.pcap import Block, Pcap
+from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture, Record, batches
 from mikeytool.capture.turn import Turn
 from mikeytool.media.carried_media import Carried, CarriedMedia
@@ -64,7 +65,9 @@ class Rewriter:
         self._protocols = TcpProtocols()
         self._turn = Turn()
         # Nothing is encrypted there: it takes a connection, which then has other octets.
-        self._carried = CarriedMedia(capture, self._turn) if report.verb == "decrypted" else None
+        is_moved = report.verb == "decrypted"
+        self._carried = CarriedMedia(capture, self._turn) if is_moved else None
+        self._in_tcp = None if is_moved else MediaInTcp(self._turn)
         self._carried_counts: Counter[Framing] = Counter()
         self._usual: UsualPackets | None = None
         if isinstance(capture, Pcap) and self._carried is not None and files is None:
@@ -88,7 +91,16 @@ class Rewriter:
             yield self._process(before, is_last=True)
             if self._stopped:
                 self._report.fault = None  # it comes later
+        if self._in_tcp is not None:
+            for packet in self._in_tcp.end():
+                self._count_carried(packet)
         for framing, count in self._carried_counts.items():
+            if self._carried is None:
+                self._report.tell_not_done(
+                    f"{framing}: {count} packet{'s' * (count > 1)} not encrypted; only RTP and RTCP"
+                    " in UDP can be"
+                )
+                continue
             self._report.add_note(
                 f"{framing}: {count} packet{'s' * (count > 1)} written as UDP datagrams between "
                 f"{'client and peer' if framing == 'TURN' else 'the ends of the connection'}"
@@ -230,6 +242,9 @@ class Rewriter:
         if self._carried is not None:
             packets = self._carried.add(record, found, frame, len(out) - 1)
             self._move(self._carried, packets, batch)
+        if self._in_tcp is not None:
+            for packet in self._in_tcp.add(record.raw, found, Moment(record.number, record.time)):
+                self._count_carried(packet)
 
     def _move(
         self, carried: CarriedMedia, packets: Iterator[Carried], batch: Sequence[Record]
@@ -294,7 +309,7 @@ class Rewriter:
                 out.append(self._capture.kept(record))
             self._stopped = self._on_error == "stop"
             return
-        if self._carried is not None and datagram is not None and not datagram.cut:
+        if datagram is not None and not datagram.cut:
             relayed = self._turn.read(datagram.flow, packet)
             if relayed is not None and self._relayed(*relayed, record, datagram, batch, out):
                 return
@@ -319,6 +334,9 @@ class Rewriter:
         """A packet in a TURN datagram; returns False if the packet stays there."""
         if len(packet) < 8 or packet[0] >> 6 != 2:
             return False
+        if self._carried is None:
+            self._count_carried(CarriedPacket("TURN", flow, packet))
+            return False
         route, clear = self._carry(CarriedPacket("TURN", flow, packet), record, batch)
         if route is not None and clear is not None:
             frame = as_datagram(record.raw, record.start, datagram, flow, clear)
@@ -328,6 +346,12 @@ class Rewriter:
         elif route is None or self._on_error == "keep":
             out.append(self._capture.kept(record))
         return True
+
+    def _count_carried(self, packet: CarriedPacket) -> None:
+        """Count a packet in another transport that should be encrypted, and is not."""
+        at = 4 if 192 <= packet.packet[1] <= 223 else 8
+        if self._demux.takes(packet.flow, packet.packet[at : at + 4]):
+            self._carried_counts[packet.framing] += 1
 
     def _failed(
         self, record: Record, stream: StreamReport, error: MikeyError, out: list[bytes]

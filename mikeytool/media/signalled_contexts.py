@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mikeytool import decode
 from mikeytool.capture.capture_files import is_capture, open_capture, read_head
+from mikeytool.capture.link_types import unread_frames
 from mikeytool.capture.record import Record
 from mikeytool.capture.sdp import read_sdp
 from mikeytool.client.session_files import SessionFile
@@ -30,7 +31,7 @@ from mikeytool.media.signalled_keys import SignalledKey, described
 from mikeytool.media.signalling_bounds import Bounds, bounded
 from mikeytool.srtp import sdes
 from mikeytool.srtp.suites import Cipher
-from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
+from mikeytool.wire.errors import MikeyError, Refused, StateError, UsageError, WireError
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import KEYS_IN_ANSWER, TRANSFERS, is_update
 from mikeytool.wire.registry import DataType
@@ -216,7 +217,7 @@ def contexts_of_calls(
     SDES lines and MIKEY messages with keys in the clear need no other key; `ring` opens the
     rest, MIKEY-TICKET exchanges among them. The capture is read once for this and then rewound,
     unless `signalling` names another file with the keys. The report lists keys that cannot be used.
-    Raises NoSignalledKeyError if no key can.
+    Raises NoSignalledKeyError if no key can, and Refused if frames that are not read may have one.
     """
     if signalling is None:
         calls = read_calls(packets.capture)
@@ -227,6 +228,11 @@ def contexts_of_calls(
     found = ContextsOfCalls(calls, settings, ring, report, by_time=by_time)
     for note in calls.left_out:
         report.add_note(note)
+    if found.is_empty and calls.unread:
+        raise Refused(
+            "nothing was decrypted: the signalling has no key that can be used; not read: "
+            + unread_frames(calls.unread)
+        )
     if found.is_empty:
         raise NoSignalledKeyError("no key in the signalling of the capture can be used")
     return found

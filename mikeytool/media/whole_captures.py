@@ -209,6 +209,7 @@ class Encryption:
 
             rewriter = Rewriter(packets.capture, demux, self._settings, report)
             _rewrite(packets, target, rewriter, report, after)
+            demux.finish()
         report.finish()
         return report
 

@@ -12,6 +12,7 @@ import pytest
 from mikeytool.capture.capture_files import open_capture
 from mikeytool.srtp import MasterKey, Sender
 from tests.capture import network, wires
+from tests.capture.network import ALICE, BOB, Ends, pcap, tcp, udp
 from tests.cli.media import (
     CAPTURE,
     KEYS,
@@ -372,3 +373,29 @@ def test_keys_of_another_file(shell: Shell) -> None:
     (row,) = decrypt(shell, "--signalling sdp", key="")
     assert (row["decrypted"], row["key"]) == (3, "SDP, media 1 (audio), line 1")
     shell.fails(f"mikeytool srtp decrypt in --signalling sdp --key {KEYS[0].hex()}", 2, "either")
+
+
+def test_what_is_not_encrypted_is_told(shell: Shell) -> None:
+    """Other transports than UDP, streams of other keys, and captures without media."""
+    packets = [rtp(number) for number in range(1, 4)]
+    framed = b"".join(b"$\0" + len(each).to_bytes(2) + each for each in packets)
+    ends = Ends(ALICE, 554, BOB, 4000)
+    key = f"--key {KEYS[0].hex()}"
+    shell.path("in").write_bytes(pcap([tcp(framed, 1, ends), udp(packets[0], Ends(dport=5000))]))
+    ran = shell.fails(f"mikeytool srtp encrypt in -o out {key}", 1, "RTSP interleaved: 3 packets")
+    assert "not encrypted; only RTP and RTCP in UDP can be" in ran.err
+    shell.ok(f"mikeytool srtp encrypt in -o out2 {key} --port 5000")
+    data = b"\x40\1" + len(packets[0]).to_bytes(2) + packets[0]
+    shell.path("turn").write_bytes(pcap([udp(data, Ends(sport=3478, dport=5000))]))
+    shell.fails(f"mikeytool srtp encrypt turn -o out3 {key}", 1, "TURN: 1 packet not encrypted")
+    shell.path("dns").write_bytes(pcap([udp(b"query", Ends(dport=53))]))
+    shell.fails(
+        f"mikeytool srtp encrypt dns -o out4 {key}", 1, "nothing was encrypted: there is no"
+    )
+    shell.fails(f"mikeytool srtp encrypt in -o out5 {key} --ssrc 7", 1, "none of the streams")
+
+
+def test_frames_that_are_not_read_are_why_there_is_no_key(shell: Shell) -> None:
+    whole = pcap([udp(rtp(1))])
+    shell.path("in").write_bytes(whole[:20] + (147).to_bytes(4, "little") + whole[24:])
+    shell.fails("mikeytool srtp decrypt in -o out", 1, "not read: 1 link type 147 (USER0)")
