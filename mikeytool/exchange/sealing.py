@@ -200,7 +200,10 @@ class _Sealer:
             return [ID(id_type=int(sender.id_type), id_data=sender.data)]
 
     def initiator_data(self) -> None:
-        """Write Vi, a copy of the V of TRANSFER_INIT, and Vr under MPKr (RFC 6043 6.10)."""
+        """Write Vi, a copy of the V of TRANSFER_INIT, and Vr under MPKr (RFC 6043 6.10).
+
+        An update may repeat the ticket with the Vi of the TRANSFER_INIT before it.
+        """
         ticket = self.message.find(TICKET)
         if ticket is None or not ticket.initiator_data:
             return
@@ -209,7 +212,10 @@ class _Sealer:
         except MikeyError:
             return
         data, v = ticket.initiator_data, self.message.find(V)
-        if self._has_new_v and v is not None and vi.auth_alg == v.auth_alg:
+        offer = self._context.offer
+        first = None if offer is None or offer is self.message else offer.find(V)
+        repeats = first is not None and vi.ver_data == first.ver_data
+        if self._has_new_v and not repeats and v is not None and vi.auth_alg == v.auth_alg:
             before_vr = len(data) - vr.length
             end = before_vr - (vr.offset - vi.offset) + vi.length
             data = data[: end - len(v.ver_data)] + v.ver_data + data[end:]

@@ -47,6 +47,9 @@ def offered_map(
         if policy_content(known.get(sp.policy_no, sp)) != policy_content(sp):
             raise UsageError(f"the session has another policy {sp.policy_no}")
     present = {one.entry.cs_id: one for one in session.crypto_sessions}
+    named = [spec.cs_id for spec in specs if spec.cs_id is not None]
+    if len(set(named)) != len(named):
+        raise UsageError("two crypto sessions have the same CS ID")
     every = {**known, **{sp.policy_no: sp for sp in policies}}
     chosen = [replace(spec, policies=_numbers(spec, every, policies)) for spec in specs or [
         CsSpec(session.is_local(one), one.entry.cs_id, protocol=one.entry.protocol)

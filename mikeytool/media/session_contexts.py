@@ -69,8 +69,8 @@ class SessionStream:
     def highest(self, rocs: Mapping[int, int]) -> dict[int, Highest]:
         """The highest indices used so far, by SSRC.
 
-        Before the first RTP packet, ROC and SEQ of the Session Data say where the stream of
-        its own SSRC starts (RFC 6043 6.1.1), unless `rocs` does.
+        ROC and SEQ of the Session Data say where the stream of its own SSRC starts, or goes on
+        after an update (RFC 6043 6.1.1), unless `rocs` does.
         """
         found: dict[int, Highest] = {}
         for name, (rtp, rtcp) in self.content.sent.items():
@@ -83,8 +83,7 @@ class SessionStream:
         _, roc, seq = srtp_session_data(self.crypto_session.entry) or (0, None, None)
         if own is not None and own not in rocs and roc is not None and seq is not None:
             before = found.get(own, Highest())
-            if before.rtp < 0:
-                found[own] = Highest((roc << 16 | seq) - 1, before.rtcp)
+            found[own] = Highest(max(before.rtp, (roc << 16 | seq) - 1), before.rtcp)
         return found
 
 

@@ -33,7 +33,7 @@ from mikeytool.srtp import sdes
 from mikeytool.srtp.suites import Cipher
 from mikeytool.wire.errors import MikeyError, Refused, StateError, UsageError, WireError
 from mikeytool.wire.message import Message
-from mikeytool.wire.message_types import KEYS_IN_ANSWER, TRANSFERS, is_update
+from mikeytool.wire.message_types import KEYS_IN_ANSWER, TRANSFERS, is_update, is_update_of
 from mikeytool.wire.registry import DataType
 
 _LONGEST_DESCRIPTION = 1 << 18
@@ -195,7 +195,9 @@ class ContextsOfCalls:
             if not inits:
                 raise UsageError("a TRANSFER_RESP whose TRANSFER_INIT is not in the capture")
             *before, last, answer = [*before[: inits[-1] + 1], last]
-        if not is_update(Message.parse(last)):
+        message = Message.parse(last)
+        repeats = any(is_update_of(message, Message.parse(one)) for one in before)
+        if not repeats and not is_update(message):
             return recover_session(last, answer, ring, self._kms_messages)
         if not before:
             raise UsageError("an update of a session whose messages are not in the capture")

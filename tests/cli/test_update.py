@@ -88,3 +88,104 @@ def test_what_is_refused(shell: Shell) -> None:
     shell.fails("mikeytool transfer respond update --session bob.session", 1, "seen already")
     shell.fails("mikeytool transfer respond update --session alice.session", 1, "one's own")
     shell.fails("mikeytool transfer finish answer --session alice.session", 1, "has its answer")
+
+
+def streams(shell: Shell, name: str) -> dict[int, dict[str, Any]]:
+    return {one["cs_id"]: one for one in session(shell, name)["crypto_sessions"]}
+
+
+@pytest.mark.parametrize(("owner", "other", "cs_id"), [("alice", "bob", 1), ("bob", "alice", 2)])
+def test_a_stream_is_changed_by_its_sender(
+    shell: Shell, owner: str, other: str, cs_id: int
+) -> None:
+    with_sessions(shell)
+    before = streams(shell, owner)
+    rekey(shell, owner, other, f"--cs dir=send,id={cs_id},ssrc=0x77,roc=2,seq=65535")
+    for name in (owner, other):
+        after = streams(shell, name)
+        one = after.pop(cs_id)
+        assert (one["ssrc"], one["roc"], one["seq"]) == ("0x00000077", 2, 65535)
+        assert one["master_key"] == before[cs_id]["master_key"]
+        assert after[3 - cs_id]["ssrc"] == before[3 - cs_id]["ssrc"]
+    # ROC and SEQ say where the stream goes on, at both ends, whatever was sent before.
+    shell.path("packets").write_text(
+        "".join(PACKET.format(seq=seq, ssrc="00000077") + "\n" for seq in (65535, 0))
+    )
+    shell.ok(f"mikeytool srtp encrypt packets --session {owner}.session -o sent")
+    sent = json.loads(shell.path(f"{owner}.session").read_text())["sent"]
+    assert max(rtp for rtp, _ in sent.values()) == 3 << 16
+    clear = shell.ok(f"mikeytool srtp decrypt sent --session {other}.session")
+    assert clear.splitlines() == shell.path("packets").read_text().splitlines()
+    # Another update leaves them as they are.
+    rekey(shell, owner, other, f"--cs dir=send,id={cs_id}")
+    assert streams(shell, other)[cs_id]["roc"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "suites"),
+    [
+        ("--suite AES_CM_128_HMAC_SHA1_32", [32, 32]),
+        ("--suite AES_CM_128_HMAC_SHA1_32 --cs dir=recv,id=2", [80, 32]),
+        ("--suite AES_CM_128_HMAC_SHA1_32 --cs dir=send,id=1,policy=1", [32, 80]),
+        ("--suite AES_CM_128_HMAC_SHA1_32 --cs dir=send", [80, 80, 32]),
+        ("--suite AES_CM_128_HMAC_SHA1_80 --cs dir=send,id=1", [80, 80]),
+        ("--suite AES_CM_128_HMAC_SHA1_32 --cs dir=send,id=1 --cs dir=recv,id=2,policy=0",
+         [32, 80]),
+    ],
+)  # fmt: skip
+def test_a_suite_of_an_update_is_used(shell: Shell, options: str, suites: list[int]) -> None:
+    with_sessions(shell)
+    rekey(shell, "alice", "bob", options)
+    expected = [f"AES_CM_128_HMAC_SHA1_{bits}" for bits in suites]
+    for name in ("alice", "bob"):
+        assert [one["suite"] for one in streams(shell, name).values()] == expected
+    # The policy is known from now on.
+    rekey(shell, "bob", "alice", "--cs dir=recv,id=1,policy=0")
+    assert streams(shell, "alice")[1]["suite"] == "AES_CM_128_HMAC_SHA1_80"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ("--cs dir=recv,id=1", 2, "this end's to send"),
+        ("--cs dir=send,id=2", 2, "the other end's"),
+        ("--cs dir=recv,id=2,ssrc=5", 2, "for its sender"),
+        ("--cs dir=recv,id=2,roc=1,seq=1", 2, "for its sender"),
+        ("--cs dir=send,id=1,roc=1", 2, "go together"),
+        ("--cs dir=send,id=1,policy=7", 2, "no policy 7"),
+        ("--cs dir=send,id=1,prot=7", 2, "prot"),
+        ("--cs dir=send,id=1,spi=99", 2, "SPI 99"),
+        ("--cs dir=send,id=1 --cs dir=send,id=1,ssrc=5", 2, "same CS ID"),
+        ("--cs dir=send,id=1,policy=0 --suite AES_CM_128_HMAC_SHA1_32", 2, "policy=1"),
+        ("--cs dir=send,prot=7,ssrc=5", 2, "only SRTP"),
+    ],
+)
+def test_what_cannot_be_done_is_said(shell: Shell, options: str, code: int, words: str) -> None:
+    with_sessions(shell)
+    before = shell.path("alice.session").read_text()
+    update = f"mikeytool transfer update --session alice.session {options}"
+    shell.fails(update, code, words)
+    assert shell.path("alice.session").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ("--cs dir=send,id=1,ssrc=5", 2, "the other end's"),
+        ("--cs dir=send,id=2,spi=99", 2, "SPI 99"),
+        ("--cs dir=send,id=2,policy=9", 2, "policy 9"),
+        ("--cs dir=recv", 2, "a responder can add"),
+        ("--kemac tek", 1, "M flag"),
+    ],
+)
+def test_nor_in_the_answer(shell: Shell, options: str, code: int, words: str) -> None:
+    with_sessions(shell)
+    shell.ok(
+        "mikeytool transfer update --session alice.session --cs dir=send,id=1 --cs dir=recv,id=2"
+        " > update"
+    )
+    respond = "mikeytool transfer respond update --session bob.session"
+    assert shell.fails(f"{respond} {options}", code, words).out == ""
+    shell.ok(f"{respond} --cs dir=send,id=2,ssrc=0x55 > answer")
+    shell.ok("mikeytool transfer finish answer --session alice.session")
+    assert streams(shell, "alice")[2]["ssrc"] == "0x00000055"

@@ -139,3 +139,17 @@ def test_a_broken_call_takes_no_answer(world: World) -> None:
         assert session.read_bytes() == broken
     session.write_bytes(json.dumps(good).encode())
     world.finish(answer or b"", session)
+
+
+def test_a_file_of_an_earlier_version(world: World) -> None:
+    """It knows the largest T and no other: whatever is up to that is refused."""
+    path = responding(world)
+    content = json.loads(path.read_text())
+    for name in ("ts_type", "peer_counter", "heard", "sent_updates", "floor", "keys_since",
+                 "policies", "randr_kms", "ticket_digest"):  # fmt: skip
+        del content[name]
+    path.write_text(json.dumps(content))
+    session = SessionFile.read(path).established
+    assert session.fresh.floor == session.fresh.last_t > 0
+    assert session.policies_by_number.keys() == {0}
+    assert session.rekey_by_ns is None

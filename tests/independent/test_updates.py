@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from mikeytool.exchange.inspect_keys import KeyRing
+from mikeytool.exchange.recover import recover_session
+from mikeytool.exchange.update import observed_update
 from tests.cli.shell import Shell
 from tests.independent.bundle import Bundle, counter, ntp
 from tests.independent.rfc6043 import (
@@ -350,6 +353,9 @@ def test_decode_verifies_what_repeats_and_what_leaves_out(kms: Shell, by_initiat
     assert [one["mac"] for one in opened] == ["verified"] * 5
     assert [one["initiator_data"] for one in opened] == ["verified", None, "verified", None, None]
     assert opened[4]["keys"][0]["key"] == key(3).key.hex()
+    # What is made again with the keys is what was there.
+    kms.path("json").write_text("\n".join(shown))
+    assert kms.ok(f"mikeytool encode json --tpk {tpk}") == kms.path("all").read_text().strip()
     # A flipped bit is still a wrong MAC, repeated or not.
     bad = exchange[2][:-1] + bytes([exchange[2][-1] ^ 1])
     kms.path("bad").write_text("".join(f"{b64(one)}\n" for one in [*exchange[:2], bad]))
@@ -460,3 +466,36 @@ def test_a_tgk_of_an_update_is_not_forked(kms: Shell) -> None:
     raw = alice.update(ntp(), under(alice, new), [new])
     alice.finish(unb64(kms.ok(f"mikeytool transfer respond {b64(raw)} --session bob.session")))
     assert media_of(kms, "bob.session") == alice.media
+
+
+@pytest.mark.parametrize("roles", [(I_ROLE, R_ROLE), (R_ROLE, I_ROLE), (I_ROLE,), ()])
+@pytest.mark.parametrize("repeats", [False, True], ids=["bare", "repeats"])
+def test_an_observer_follows(
+    kms: Shell,
+    session: Callable[..., tuple[Bundle, str]],
+    roles: tuple[int, ...],
+    repeats: bool,
+) -> None:
+    """Who started an update is told by the answer, whatever the order of its identities, and
+    the lowest bit of its T.
+    """
+    peer, path = session()
+    assert peer.resp is not None
+    by_initiator = path == "bob.session"
+    new = key(5)
+    stream = CryptoSession(3, b"\0", b"\x33" * 4, new.spi)
+    payloads = peer.static() if repeats else []
+    raw = peer.update(
+        ntp(bit=int(by_initiator)), [*under(peer, new), stream], [new], payloads, roles=roles
+    )
+    answer = unb64(kms.ok(f"mikeytool transfer respond {b64(raw)} --session {path}"))
+    peer.finish(answer)
+    ring = KeyRing(tpks=[(None, bytes(range(200, 232)))])
+    before = recover_session(peer.init.raw, peer.resp.raw, ring)
+    after = observed_update(before, raw, answer)
+    assert {
+        one.entry.cs_id: (media.spi, media.key, media.salt)
+        for one in after.crypto_sessions
+        for media in [after.media_key(one)]
+    } == peer.media
+    assert [one.by_initiator for one in after.crypto_sessions] == [True, False, by_initiator]
