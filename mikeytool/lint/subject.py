@@ -246,7 +246,7 @@ class Subject:
 def crypto_sessions(header: HDR) -> list[MapEntry]:
     """The crypto sessions of a header; in an SRTP-ID map the position is the CS ID."""
     entries = []
-    at = len(header.copy(cs_id_map=[]).build())
+    at = len(build(header.copy(cs_id_map=[])))
     for position, entry in enumerate(header.cs_id_map, 1):
         cs_id = position if isinstance(entry, SrtpIdEntry) else entry.cs_id
         entries.append(MapEntry(Spot("CS ID map", at), cs_id, entry))

@@ -20,7 +20,7 @@ from mikeytool.srtp.suites import Cipher, Suite, suite
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry, SrtpIdEntry, srtp_session_data
 from mikeytool.wire.message import Message, key_data
-from mikeytool.wire.message_types import answers
+from mikeytool.wire.message_types import TRANSFERS, answers
 from mikeytool.wire.payloads import KEMAC, SP, KeyData
 from mikeytool.wire.registry import EncrAlg, KeyType, ProtType
 
@@ -96,6 +96,30 @@ def exchanges(messages: Sequence[Message]) -> Iterator[tuple[Message, Message | 
             answered.append(initial)
         if all(message is not one for one in answered):
             yield message, initial
+
+
+def exchange_receivers(
+    name: str, message: Message, initial: Message | None, settings: Settings, ring: KeyRing | None
+) -> list[ReceiverContext]:
+    """Contexts that decrypt with the keys of one exchange of any mode, as `exchanges` gives it.
+
+    Raises UsageError for a MIKEY-TICKET exchange without a ring, and Refused as `srtp_keys` and
+    `recover_session` do.
+    """
+    if message.header.data_type not in TRANSFERS:
+        return mikey_receivers(name, srtp_keys(message, ring, initial), settings)
+    if ring is None:
+        raise UsageError("a MIKEY-TICKET exchange; --keys FILE opens it")
+    # Imported here because messages with keys in the clear need no sessions.
+    from pathlib import Path
+
+    from mikeytool.client.session_files import SessionFile
+    from mikeytool.exchange.recover import recover_session
+    from mikeytool.media.session_contexts import receivers_of_session
+
+    first, answer = (message, None) if initial is None else (initial, message)
+    session = recover_session(first.raw, None if answer is None else answer.raw, ring)
+    return [*receivers_of_session(Path(name), SessionFile(session=session), settings)]
 
 
 def srtp_keys(

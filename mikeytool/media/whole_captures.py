@@ -235,10 +235,10 @@ def _receivers(
         else:
             messages.append(key)
     if messages:
-        from mikeytool.media.mikey_contexts import exchanges, mikey_receivers, srtp_keys
+        from mikeytool.media.mikey_contexts import exchange_receivers, exchanges
 
         for message, initial in exchanges(messages):
-            found += mikey_receivers(name, srtp_keys(message, ring, initial), settings)
+            found += exchange_receivers(name, message, initial, settings, ring)
     if sessions:
         from mikeytool.media.session_contexts import session_receivers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from base64 import b64encode
 
@@ -77,6 +78,29 @@ def test_other_keys_of_a_tab_open_a_message_too(shell: Shell) -> None:
     shell.fails(f"mikeytool srtp decrypt in -o out {given}", 1, "--keys")
     shell.ok(f"mikeytool srtp decrypt in -o out {given} --keys tab")
     assert shell.path("out").read_text().strip() == rtp(1, ssrc=0xDEADBEEF).hex()
+
+
+def test_a_ticket_exchange_opens_with_its_keys(shell: Shell) -> None:
+    shell.ok(
+        "mikeytool keygen tpk -o shared.tpk\n"
+        "mikeytool ticket create --as sip:alice@example.com --to sip:bob@example.com"
+        " --tpk file:shared.tpk --tpk-id shared --save t\n"
+        "mikeytool transfer init --ticket t --to sip:bob@example.com --session alice > init\n"
+        "mikeytool transfer respond init --as sip:bob@example.com --tpk file:shared.tpk"
+        " --session bob > resp\n"
+        "mikeytool transfer finish resp --session alice"
+    )
+    ssrc = json.loads(shell.ok("mikeytool transfer show alice --json"))["crypto_sessions"][0][
+        "ssrc"
+    ]
+    clear = rtp(1, ssrc=int(ssrc, 16))
+    shell.path("in").write_text(clear.hex() + "\n")
+    shell.ok("mikeytool srtp encrypt in -o out --session alice")
+    shell.path("tab").write_text(f"tpk shared {shell.path('shared.tpk').read_text()}")
+    both = "--mikey init --mikey resp"
+    shell.ok(f"mikeytool srtp decrypt out -o back {both} --keys tab")
+    assert shell.path("back").read_text().strip() == clear.hex()
+    shell.fails(f"mikeytool srtp decrypt out -o none {both}", 2, "--keys FILE opens it")
 
 
 def test_a_tab_goes_with_no_other_form(shell: Shell) -> None:

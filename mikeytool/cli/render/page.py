@@ -91,6 +91,7 @@ def _article(number: int, section: Section, show_keys: bool) -> Iterator[str]:
     name = described.get("data_type") or "broken message"
     facts = [section.where]
     facts += [f"CSB ID {described['csb_id']}"] if described.get("csb_id") else []
+    facts += [f"purpose {described['key_purpose']}"] if "key_purpose" in described else []
     facts += [f"PRF {described['prf']}"] if described.get("prf") else []
     facts += [f"{len(section.message.raw)} octets"] if section.message else []
     yield (
