@@ -16,7 +16,7 @@ from mikeytool.exchange.error import raise_if_error
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import finish_transfer, session_of_init, transfer_init
 from mikeytool.exchange.profile import profile_of
-from mikeytool.exchange.session import Session
+from mikeytool.exchange.session import LONGEST_OVERLAP, Session
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import (
     AcceptPolicy,
@@ -27,7 +27,7 @@ from mikeytool.exchange.transfer import (
 )
 from mikeytool.exchange.update import finish_update, update_init, update_keys
 from mikeytool.storage.private_files import Stage, check_free, locked, not_staged
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import SP, KeyData
@@ -40,7 +40,8 @@ class Media:
 
     `encr_alg` is the encryption algorithm of this end's KEMAC, if it is not the profile's
     default. `supported` lists the policies that an Error message names when the other end's
-    policies are refused.
+    policies are refused. `overlap` is how long, in seconds, keys stay valid that updates of the
+    session replace; None leaves it as it is.
     """
 
     crypto_sessions: Sequence[CsSpec] = ()
@@ -48,6 +49,15 @@ class Media:
     kemac_keys: Sequence[KeyData] = ()
     encr_alg: EncrAlg | None = None
     supported: Sequence[SP] = ()
+    overlap: int | None = None
+
+    def with_overlap(self, session: Session) -> Session:
+        """The session with this end's overlap. Raises UsageError for more than a day."""
+        if self.overlap is None:
+            return session
+        if self.overlap > LONGEST_OVERLAP:
+            raise UsageError("replaced keys stay valid for a day at most")
+        return replace(session, overlap=self.overlap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +215,7 @@ def start_update(
     with locked_session(session_path) as content:
         before = content.established
         brought = media(before)
+        before = brought.with_overlap(before)
         init, session = update_init(
             env,
             before,

@@ -149,6 +149,7 @@ def answer_call(
                     policies=media.policies,
                     kemac_keys=for_key_wrap(env, encr_alg_of(init.incoming), media.kemac_keys),
                 )
+            session = media.with_overlap(session)
             state.claim_streams(session)
     content = SessionFile(session=session)
     if answer is None:
@@ -215,7 +216,7 @@ def answer_session_update(
         with update_of(before) as updated:
             answer, session = answer_update(
                 env,
-                before,
+                brought.with_overlap(before),
                 message,
                 accept_policy,
                 crypto_sessions=brought.crypto_sessions,

@@ -21,7 +21,7 @@ from mikeytool.client.ticket_files import (
 )
 from mikeytool.exchange.freshness import Freshness
 from mikeytool.exchange.profile import profile_of
-from mikeytool.exchange.session import CryptoSession, Session, key_lengths
+from mikeytool.exchange.session import KEY_OVERLAP, CryptoSession, Session, key_lengths
 from mikeytool.exchange.ticket import ticket_octets
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import read_transfer_init
@@ -141,6 +141,7 @@ def session_json(session: Session) -> Json:
         "mpk": session.mpk.hex(),
         **_fresh_json(session.fresh),
         "keys": [key_json(key) for key in session.keys],
+        "overlap": session.overlap,
         "keys_since": {spi.hex(): since for spi, since in session.keys_since.items()},
         "policies": [_sp_hex(policy) for policy in session.policies],
         "randr_kms": session.randr_kms.hex(),
@@ -208,6 +209,7 @@ def session_of_json(content: Json) -> Session:
         policies=tuple(_record(SP, policy) for policy in content.get("policies", ())),
         randr_kms=bytes.fromhex(content.get("randr_kms", "")),
         ticket_digest=bytes.fromhex(content.get("ticket_digest", "")),
+        overlap=int(content.get("overlap", KEY_OVERLAP)),
         keys_since={
             bytes.fromhex(spi): int(since) for spi, since in content.get("keys_since", {}).items()
         },

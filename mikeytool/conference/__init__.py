@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from mikeytool.conference.model import Purpose as Purpose
     from mikeytool.conference.model import Settings as Settings
     from mikeytool.conference.model import Update as Update
+    from mikeytool.conference.relay import Relay as Relay
+    from mikeytool.conference.relay import conference_receivers as conference_receivers
+    from mikeytool.conference.relay import seat_names as seat_names
     from mikeytool.conference.system import ConferenceSystem as ConferenceSystem
 
 __getattr__, __dir__, __all__ = face(
@@ -71,6 +74,7 @@ __getattr__, __dir__, __all__ = face(
         ),
         "calling_in": ("call_in", "create"),
         "calling_out": ("Answered", "answer", "call_out"),
+        "relay": ("Relay", "conference_receivers", "seat_names"),
         "membership": ("Tidied", "allow", "change_keys", "dismiss", "tidy", "unanswered"),
     },
 )

@@ -17,11 +17,11 @@ from mikeytool.conference.model import (
     Update,
 )
 from mikeytool.conference.system import ConferenceSystem, Step
+from mikeytool.exchange.session import LONGEST_OVERLAP
 from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ErrorNo
 
-_LONGEST_OVERLAP = 24 * 3600
 _LONGEST_IDENTITY = 0xFFFF
 """The maximum length in octets of an identity in an IDR payload."""
 _IN = (MemberState.INVITED, MemberState.JOINED)
@@ -184,7 +184,7 @@ def change_keys(
 
     Raises UsageError for an overlap of more than a day.
     """
-    if overlap > _LONGEST_OVERLAP:
+    if overlap > LONGEST_OVERLAP:
         raise UsageError("old group keys stay good for a day at most")
 
     def work(step: Step) -> list[Update]:

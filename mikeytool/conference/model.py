@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mikeytool.exchange.session import Session
+from mikeytool.exchange.session import KEY_OVERLAP, Session
 from mikeytool.exchange.ticket import new_key
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.masked_repr import masked_repr
@@ -15,8 +15,8 @@ from mikeytool.wire.registry import KeyType, ProtType
 TEK_LENGTH = 16
 SALT_LENGTH = 14
 """The lengths in octets that AES_CM_128_HMAC_SHA1_80, the suite of every conference, requires."""
-DEFAULT_OVERLAP = 30
-"""Seconds for which a group key stays valid after it has been replaced."""
+DEFAULT_OVERLAP = KEY_OVERLAP
+"""Seconds for which a group key stays valid after it has been replaced, for members as well."""
 DEFAULT_TIMEOUT = 180
 """Seconds that someone who was called out has to answer."""
 
@@ -120,6 +120,32 @@ class Member:
     generation: int
     deadline_ns: int | None = None
     session: Session | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """An SSRC and who has it; `is_released` says that they have it no more.
+
+    `who` and `state` are None for an SSRC of the system itself. An invitation ends at
+    `deadline_ns`.
+    """
+
+    ssrc: int
+    purpose: Purpose
+    who: Identity | None
+    state: MemberState | None
+    deadline_ns: int | None
+    is_released: bool
+
+    def refusal(self) -> str | None:
+        """Return why nobody may send with this SSRC; None when its member may."""
+        if self.who is None:
+            return "it stands for everyone else's streams; nobody sends with it"
+        if self.state == MemberState.INVITED:
+            return f"it is kept for {self.who}, who has not answered the call"
+        if self.state == MemberState.LEFT:
+            return f"it was that of {self.who}, who is no longer in the conference"
+        return f"{self.who} has another SSRC now" if self.is_released else None
 
 
 @dataclass(frozen=True, slots=True)

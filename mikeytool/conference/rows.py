@@ -11,7 +11,7 @@ from typing import Any
 
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference.database import Db, identity_row, readable
-from mikeytool.conference.model import Conference, GroupKey, Purpose, Settings
+from mikeytool.conference.model import Conference, GroupKey, MemberState, Purpose, Seat, Settings
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
 
@@ -256,6 +256,28 @@ def ssrcs_of(db: Db, member: int) -> list[int]:
         "SELECT ssrc FROM ssrcs WHERE member = ? AND generation IS NULL ORDER BY ssrc", (member,)
     )
     return [ssrc for (ssrc,) in rows]
+
+
+def seats(db: Db, number: int) -> list[Seat]:
+    """Return who has, or had, each SSRC of a conference while its keys are in use."""
+    found = db.execute(
+        "SELECT ssrc, purpose, identity, id_type, state, deadline_ns, ssrcs.generation"
+        " FROM ssrcs LEFT JOIN members ON members.number = ssrcs.member"
+        " WHERE ssrcs.conference = ?",
+        (number,),
+    )
+    with readable("the list of SSRCs"):
+        return [
+            Seat(
+                ssrc,
+                Purpose(purpose),
+                None if who is None else Identity(who, id_type),
+                None if state is None else MemberState(state),
+                deadline_ns,
+                released is not None,
+            )
+            for ssrc, purpose, who, id_type, state, deadline_ns, released in found
+        ]
 
 
 def system_ssrc(db: Db, number: int, purpose: Purpose) -> int | None:

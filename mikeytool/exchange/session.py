@@ -30,8 +30,10 @@ from mikeytool.wire.registry import (
 )
 from mikeytool.wire.srtp_policy import SRTP_DEFAULTS, SrtpPolicy
 
-KEY_OVERLAP = 120
-"""How long a key stays valid after an update has replaced it, in seconds."""
+KEY_OVERLAP = 10
+"""How long a key stays valid after an update has replaced it, in seconds from T of the update."""
+LONGEST_OVERLAP = 24 * 3600
+"""The longest that it may stay valid, in seconds."""
 MAX_SALT = 32
 DEFAULT_TEK_LENGTH = SRTP_DEFAULTS[SrtpParam.ENCR_KEY_LENGTH]
 DEFAULT_SALT_LENGTH = SRTP_DEFAULTS[SrtpParam.SALT_KEY_LENGTH]
@@ -43,9 +45,7 @@ class CryptoSession:
     """One negotiated crypto session. `policy` is None only under an Empty map.
 
     `by_initiator` is true if the initiator sends. `previous` is the SPI of the key that the latest
-    update replaced, and `replaced_ns` is the time of that update in Unix nanoseconds. The old key
-    stays valid for KEY_OVERLAP, so that no packet in flight is lost. It does not stay valid longer,
-    because a member that has left may know it.
+    update replaced, and `replaced_ns` is T of that update in Unix nanoseconds.
     """
 
     entry: GenericIdEntry
@@ -53,10 +53,6 @@ class CryptoSession:
     by_initiator: bool
     previous: tuple[bytes, ...] = ()
     replaced_ns: int = 0
-
-    def overlap(self, now_ns: int) -> tuple[bytes, ...]:
-        """Return the SPIs of replaced keys that are still valid."""
-        return self.previous if now_ns < self.replaced_ns + KEY_OVERLAP * NS else ()
 
     @property
     def ssrc(self) -> int | None:
@@ -110,7 +106,9 @@ class Session:
 
     `policies` are all SPs of the session, also those that no crypto session uses. `randr_kms` and
     `ticket_digest` are compared with what an update repeats (interpretation 44). `keys_since` says
-    when the keys came, in Unix nanoseconds by SPI; an observer does not know.
+    when the keys came, in Unix nanoseconds by SPI; an observer does not know. A key that an update
+    replaces stays valid for `overlap` seconds, so that no packet in flight is lost. It does not
+    stay valid longer, because a member that has left may know it.
     """
 
     csb_id: int
@@ -128,6 +126,7 @@ class Session:
     randr_kms: bytes = b""
     ticket_digest: bytes = b""
     keys_since: Mapping[bytes, int] = field(default_factory=dict)
+    overlap: int = KEY_OVERLAP
 
     @property
     def remote_proof(self) -> Proof | None:
@@ -173,6 +172,10 @@ class Session:
         if self.policy.rekey is None or not used:
             return None
         return min(self.keys_since[spi] for spi in used) + self.policy.rekey * NS
+
+    def still_valid(self, one: CryptoSession, now_ns: int) -> tuple[bytes, ...]:
+        """Return the SPIs of the replaced keys of a crypto session that are still valid."""
+        return one.previous if now_ns < one.replaced_ns + self.overlap * NS else ()
 
     def check_rekeyed(self, now_ns: int) -> bool:
         """Refuse to send under keys that had to be replaced before (TRr, 6.10).

@@ -142,7 +142,7 @@ def _answered(
     agreed = answered_map(env, session, incoming, brought, new_keys=new_keys)
     before, starter = session.policies_by_number, peer_of(session)
     session = _with_policies(session, incoming.message.all(SP), agreed)
-    session = merged(session, agreed, starter, now)
+    session = merged(session, agreed, starter, _moment(incoming, now))
     session.check()
     session.check_rekeyed(now)
     if not wants_answer:
@@ -206,9 +206,19 @@ def _finished(
     session = _with_keys(session, _sent_keys(session, incoming, peer), now_ns)
     agreed = agreed_map(session, init, incoming, Brought(accept_policy))
     sent = (*init.message.all(SP), *incoming.message.all(SP))
-    session = merged(_with_policies(session, sent, agreed), agreed, own, now_ns)
+    moment = _moment(init, now_ns)
+    session = merged(_with_policies(session, sent, agreed), agreed, own, moment)
     session.check()
     return session
+
+
+def _moment(update: Incoming, now_ns: int) -> int:
+    """Return T of an update in Unix nanoseconds: from then on the overlap of keys counts.
+
+    For a COUNTER, and for a T in the future, it is the present time.
+    """
+    sent = update.t.unix_ns
+    return now_ns if sent is None else min(sent, now_ns)
 
 
 def observed_update(

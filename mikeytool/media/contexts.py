@@ -58,7 +58,7 @@ class ReceiverContext:
     """
 
     __slots__ = (
-        "_options", "_receiver", "_rocs", "barred", "is_guess", "master_keys", "name",
+        "_admits", "_options", "_receiver", "_rocs", "barred", "is_guess", "master_keys", "name",
         "shares_tags", "signalled", "ssrcs", "suite",
     )  # fmt: skip
 
@@ -75,6 +75,7 @@ class ReceiverContext:
         mki: bool = False,
         window: int | None = None,
         rocs: Mapping[int, int] | None = None,
+        admits: Callable[[int], None] | None = None,
     ) -> None:
         """Take keys of a suite; `window` and `rocs` are the values that come with the keys.
 
@@ -89,6 +90,7 @@ class ReceiverContext:
         self.barred = barred
         self.signalled: SignalledKey | None = None
         self.is_guess = self.shares_tags = False
+        self._admits = admits
         self._options = (owned, mki, settings.window or window or WINDOW, settings.search_budget)
         self._rocs = {**(rocs or {}), **settings.rocs}
         self._receiver: Receiver | None = None
@@ -106,6 +108,7 @@ class ReceiverContext:
             self._receiver = Receiver(
                 self.suite, self.master_keys, ssrcs=self.ssrcs, barred=self.barred,
                 owned=owned, mki=mki, window=window, roc=self._rocs, budget=budget,
+                admits=self._admits,
             )  # fmt: skip
             self._receiver.searches = False
         return self._receiver

@@ -117,6 +117,7 @@ def media_for_session(
     kemac: Sequence[str],
     *,
     encr_alg: EncrAlg | None = None,
+    overlap: int | None = None,
 ) -> Callable[[Session], Media]:
     """Read the options for an update, in which keys are as long as those of the session."""
 
@@ -124,7 +125,7 @@ def media_for_session(
         prf = session.policy.prf
         default = default_suite(prf)
         brought = media_of(cs, suites or [default.name], kemac, default=(), default_suite=None)
-        brought = replace(brought, encr_alg=encr_alg)
+        brought = replace(brought, encr_alg=encr_alg, overlap=overlap)
         # Without --suite only other protocols need a policy.
         own = [sp for sp in brought.policies if suites or sp.protocol != ProtType.SRTP]
         known = supported_policies(suites, prf)

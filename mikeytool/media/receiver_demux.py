@@ -12,7 +12,7 @@ from mikeytool.media.contexts import ReceiverContext
 from mikeytool.media.demux import CUT, Demux, Route
 from mikeytool.media.report import Report
 from mikeytool.media.settings import Settings
-from mikeytool.srtp.index import Clash, Replayed, Unverified, estimate
+from mikeytool.srtp.index import Clash, Excluded, Replayed, Unverified, estimate
 from mikeytool.srtp.packet import RTP_HEADER, is_clear_rtcp, is_rtcp
 from mikeytool.wire.errors import MikeyError, Refused
 
@@ -176,7 +176,7 @@ class ReceiverDemux(Demux):
         same keys for streams that start again.
         """
         return (
-            isinstance(failure, Replayed | Clash)
+            isinstance(failure, Replayed | Clash | Excluded)
             and route.context is not None
             and route.context.signalled is None
         )
@@ -309,7 +309,7 @@ class ReceiverDemux(Demux):
             try:
                 opened = receiver.unprotect(packet, route.source, route.destination)
             except MikeyError as error:
-                if isinstance(error, Replayed | Clash) and context.signalled is None:
+                if isinstance(error, Replayed | Clash | Excluded) and context.signalled is None:
                     raise
                 failure = error
                 continue

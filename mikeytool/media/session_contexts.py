@@ -62,7 +62,7 @@ class SessionStream:
         """Its master keys with SPIs as MKIs; a key that an update just replaced comes first."""
         session, one = self.content.established, self.crypto_session
         now = time.time_ns() if now_ns is None else now_ns
-        spis = [*one.overlap(now), one.entry.spi]
+        spis = [*session.still_valid(one, now), one.entry.spi]
         found = [session.media_key(one, spi) for spi in spis]
         return [MasterKey(media.key, media.salt, media.spi) for media in found]
 

@@ -97,7 +97,7 @@ def _replaced(
     session: Session, crypto_session: CryptoSession, now_ns: int, *, show_keys: bool
 ) -> list[dict[str, str]]:
     """Describe the keys that updates replaced; packets in flight may still use them."""
-    state = "overlap" if crypto_session.overlap(now_ns) else "expired"
+    state = "overlap" if session.still_valid(crypto_session, now_ns) else "expired"
     replaced = [session.media_key(crypto_session, spi) for spi in crypto_session.previous]
     return [
         {

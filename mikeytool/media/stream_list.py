@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -39,6 +40,7 @@ class StreamSummary:
     packets: int = 0
     octets: int = 0
     rtcp: int = 0
+    seat: str | None = None
     types: Counter[int] = field(default_factory=Counter)
     first_time: int | None = None
     last_time: int | None = None
@@ -126,7 +128,7 @@ class StreamSummary:
             "last_seq": self.last_seq,
             "lost": self.lost,
             "rtcp": self.rtcp,
-        }
+        } | ({} if self.seat is None else {"seat": self.seat})
 
 
 @dataclass
@@ -139,6 +141,11 @@ class StreamList:
     streams: list[StreamSummary]
     others: Counter[str]
     fault: WireError | None = None
+
+    def name_seats(self, names: Mapping[int, str]) -> None:
+        """Name the member of a conference whose stream each one is, by its SSRC."""
+        for stream in self.streams:
+            stream.seat = names.get(stream.ssrc, "nobody has it")
 
     def json(self) -> dict[str, Any]:
         """The list as `srtp info --json` prints it."""

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from mikeytool.media.stream_list import StreamList
     from mikeytool.wire.message import Message
 
-    Key = Crypto | Path | Message
+    SenderKey = Crypto | Path | Message
+    Key = SenderKey | ReceiverContext
 
 _WRITE_SIZE = 1 << 21
 """Octets that are written at once."""
@@ -57,8 +58,9 @@ def decrypt_capture(
     `source` is a pcap, pcapng or rtpdump file, or a text with a packet a line, in hex or
     base64; `target` becomes a file of the same kind, in which packets without a key are unchanged.
     `keys` are crypto attributes (`mikeytool.srtp.parse_crypto`, or a `Crypto` made from a suite and
-    a master key), paths of session files, and MIKEY messages, an initial message before its answer.
-    Without them the keys are those in the signalling of the capture, or of another file,
+    a master key), paths of session files, contexts such as those of
+    `mikeytool.conference.conference_receivers`, and MIKEY messages, an initial message before its
+    answer. Without them the keys are those in the signalling of the capture, or of another file,
     `signalling`: a capture, or a session description. `key_ring` opens MIKEY messages that have no
     key in the clear.
 
@@ -80,7 +82,7 @@ def decrypt_capture(
 def encrypt_capture(
     source: Source,
     target: Target,
-    keys: Sequence[Key],
+    keys: Sequence[SenderKey],
     *,
     settings: Settings | None = None,
     listener: Listener | None = None,
@@ -186,7 +188,11 @@ class Encryption:
     """Encrypts the packets of a file with sessions, or with one other key. Use it only once."""
 
     def __init__(
-        self, keys: Sequence[Key], settings: Settings | None = None, *, key_name: str = _KEY_NAME
+        self,
+        keys: Sequence[SenderKey],
+        settings: Settings | None = None,
+        *,
+        key_name: str = _KEY_NAME,
     ) -> None:
         """Take keys into use as `encrypt_capture` does; raises its errors about keys."""
         self._settings = settings or Settings()
@@ -232,6 +238,8 @@ def _receivers(
             found.append(crypto_receiver(name, key, settings))
         elif isinstance(key, Path):
             sessions.append(key)
+        elif isinstance(key, ReceiverContext):
+            found.append(key)
         else:
             messages.append(key)
     if messages:

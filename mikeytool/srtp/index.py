@@ -49,6 +49,10 @@ class Unverified(Refused):
     """The packet's tag verifies under no key, or no key has its MKI."""
 
 
+class Excluded(Refused):
+    """The packet is authentic, but its SSRC is not admitted under the key."""
+
+
 class Clash(Refused):
     """Two different packets have the same SSRC, index and key, and so the same key stream."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from mikeytool.srtp.cryptex import is_cryptex
 from mikeytool.srtp.in_order import InOrder
@@ -86,6 +86,7 @@ class Receiver:
         window: int = WINDOW,
         roc: Mapping[int, int] | None = None,
         budget: SearchBudget | None = None,
+        admits: Callable[[int], None] | None = None,
     ) -> None:
         """Take the live master keys into use, oldest first.
 
@@ -94,7 +95,8 @@ class Receiver:
         `mki` says that every packet has an MKI, for suites without a tag. `window` is the number of
         newest indices, 64 or more, among which a late packet is accepted. `roc` is the ROC of the
         first packet of an SSRC, 0 if absent. `budget` bounds the searches for ROCs far from the
-        likely one, and may be shared by receivers.
+        likely one, and may be shared by receivers. `admits` is called with the SSRC of an authentic
+        packet when a stream begins; it raises Excluded for one that may not.
 
         Raises UsageError if there is no key, a key or salt has the wrong length, or a window or ROC
         is out of range.
@@ -113,6 +115,7 @@ class Receiver:
         self._ssrcs = ssrcs
         self._barred = barred
         self._owned = owned
+        self._admits = admits
         self._window = window
         self._roc = dict(roc or {})
         newest_first = list(enumerate(master_keys))[::-1]
@@ -297,6 +300,8 @@ class Receiver:
         self, stream: Stream, packet: bytes, index: int, key: int, source: str, *, rtcp: bool
     ) -> None:
         """Record an authentic packet, or raise Replayed, Clash or Refused."""
+        if self._admits is not None:
+            self._admits(stream.ssrc)
         ssrc, kind = stream.ssrc, "SRTCP" if rtcp else "SRTP"
         packets = self._packets.get((ssrc, key, rtcp))
         seen = hash(packet if rtcp else packet[self._proof :])

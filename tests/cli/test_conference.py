@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def test_wrong_uses_with_a_conference(system: Shell) -> None:
         "mikeytool conference call-out conference.db sip:bob@example.com", 1, "conference remove"
     )
     name = "'sip:'$(head -c 66000 /dev/zero | tr '\\0' x)"
-    system.fails(f"mikeytool conference allow conference.db {name}", 2, "fits into no message")
+    system.fails(f"mikeytool conference allow conference.db {name}", 2, "at most 1024 octets")
 
 
 def test_a_system_made_anew_knows_what_it_has_seen(system: Shell) -> None:
@@ -335,3 +336,103 @@ def test_people_are_put_out_when_the_store_of_the_kms_is_gone(system: Shell) -> 
     system.path("away").rename(system.path("kms.db"))
     system.ok("mikeytool conference updates conference.db")
     assert [key["state"] for key in shown(system)["keys"]] == ["active", "overlap"]
+
+
+def send(shell: Shell, name: str, text: str, sequence: int = 1) -> None:
+    """A packet of someone's own stream, in hex and under their session's key, to `NAME.srtp`."""
+    ssrc = next(one["ssrc"] for one in session(shell, name) if one["direction"] == "send")
+    packet = f"8000{sequence:04x}000000a0{ssrc[2:]}{text.encode().hex()}"
+    shell.ok(
+        f"echo {packet} | mikeytool srtp encrypt --session {name}.session > {name}.srtp",
+        **person(name),
+    )
+
+
+def test_the_system_hears_members_and_names_the_others(system: Shell) -> None:
+    create(system)
+    call_in(system, "alice", ticket=False)
+    call_in(system, "bob", ssrc="0x22222222")
+    for name in ("alice", "bob"):
+        send(system, name, f"from {name}")
+    listen = "cat alice.srtp bob.srtp | mikeytool srtp decrypt --conference conference.db"
+    heard = system.ok(listen)
+    assert b"from alice".hex() in heard
+    assert b"from bob".hex() in heard
+    system.ok("mikeytool conference remove conference.db sip:bob@example.com")
+    ran = system.fails(listen, 1, "0x22222222", "sip:bob@example.com, who is no longer in")
+    assert b"from alice".hex() in ran.out
+    assert b"from bob".hex() not in ran.out
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(9, 0), (11, 1)])
+def test_an_old_key_lives_for_ten_seconds_everywhere(
+    system: Shell, seconds: int, code: int
+) -> None:
+    """For the system and for a member who has the new key, from T of the update."""
+    create(system)
+    call_in(system, "alice", ticket=False)
+    call_in(system, "bob", ssrc="0x22222222")
+    send(system, "alice", "old key")
+    start = int(time.time()) + 1
+    (update,) = [
+        one["message"]
+        for one in map(
+            json.loads,
+            system.ok(
+                "mikeytool conference rekey conference.db", MIKEYTOOL_NOW=str(start)
+            ).splitlines(),
+        )
+        if one["to"] == "sip:bob@example.com"
+    ]
+    system.ok(
+        f"mikeytool transfer respond {update} --session bob.session -o answer",
+        **person("bob"),
+        MIKEYTOOL_NOW=str(start + 5),
+    )
+    for keys in ("--conference conference.db", "--session bob.session"):
+        ran = system.run(
+            f"mikeytool srtp decrypt alice.srtp {keys}", MIKEYTOOL_NOW=str(start + seconds)
+        )
+        assert ran.code == code, f"{keys}: {ran.err}"
+    state = "overlap" if code == 0 else "expired"
+    shown_to_bob = json.loads(
+        system.ok("mikeytool transfer show bob.session --json", MIKEYTOOL_NOW=str(start + seconds))
+    )
+    received = next(one for one in shown_to_bob["crypto_sessions"] if one["direction"] == "recv")
+    assert [key["state"] for key in received["keys"]] == ["active", state]
+
+
+def test_a_member_chooses_another_overlap(system: Shell) -> None:
+    create(system)
+    call_in(system, "alice", ticket=False)
+    call_in(system, "bob", ssrc="0x22222222")
+    send(system, "alice", "old key")
+    start = int(time.time()) + 1
+    lines = system.ok("mikeytool conference rekey conference.db", MIKEYTOOL_NOW=str(start))
+    update = next(
+        one["message"]
+        for one in map(json.loads, lines.splitlines())
+        if one["to"] == "sip:bob@example.com"
+    )
+    system.ok(
+        f"mikeytool transfer respond {update} --session bob.session --overlap 1m -o answer",
+        **person("bob"),
+        MIKEYTOOL_NOW=str(start + 1),
+    )
+    decrypt = "mikeytool srtp decrypt alice.srtp --session bob.session"
+    system.ok(decrypt, MIKEYTOOL_NOW=str(start + 59))
+    system.fails(decrypt, 1, "verify", MIKEYTOOL_NOW=str(start + 61))
+
+
+def test_info_names_the_seats(system: Shell) -> None:
+    create(system)
+    call_in(system, "alice", ticket=False)
+    for sequence in (1, 2, 3):
+        send(system, "alice", "hello", sequence)
+        system.ok("cat alice.srtp >> all")
+    system.ok("sed s/11111111/99999999/ all > other; cat other >> all")
+    out = system.ok("mikeytool srtp info all --conference conference.db --json")
+    assert [(one["ssrc"], one["seat"]) for one in json.loads(out)["streams"]] == [
+        ("0x11111111", "sip:alice@example.com audio"),
+        ("0x99999999", "nobody has it"),
+    ]

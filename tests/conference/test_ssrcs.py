@@ -126,7 +126,7 @@ def opened(person: Person, data: bytes) -> bytes:
     session = person.session
     assert session is not None
     theirs = next(one for one in session.crypto_sessions if session.admits_any(one))
-    spis = [*theirs.overlap(person.room.clock.now), theirs.entry.spi]
+    spis = [*session.still_valid(theirs, person.room.clock.now), theirs.entry.spi]
     media = [session.media_key(theirs, spi) for spi in spis]
     receiver = Receiver(SUITE, [MasterKey(one.key, one.salt, one.spi) for one in media])
     return receiver.unprotect(data)

@@ -24,6 +24,18 @@ app_option = click.option(
 )
 
 
+overlap_option = click.option(
+    "--overlap", metavar="D", callback=lambda _context, _option, text: _duration(text),
+    help="Keys that updates replace stay valid this long, from T of the update.  [default: 10s]",
+)  # fmt: skip
+
+
+def _duration(text: str | None) -> int | None:
+    from mikeytool.client.time_text import parse_duration  # few commands are given one
+
+    return None if text is None else parse_duration(text)
+
+
 def media_options(command: C) -> C:
     """Add the options for media, which both ends have."""
     options = (

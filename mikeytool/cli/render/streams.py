@@ -53,6 +53,7 @@ def show_streams(found: StreamList) -> None:
 
         heading = ["SSRC", "source", "destination", "packets", "type", "seconds", "seq", "lost",
                    "RTCP"]  # fmt: skip
+        heading += ["seat"] if found.streams[0].seat is not None else []
         print_table([heading, *map(_cells, found.streams)])
     else:
         say("no RTP or RTCP is in the capture")
@@ -70,4 +71,5 @@ def _cells(stream: StreamSummary) -> list[str]:
     seconds = "-" if stream.seconds is None else f"{stream.seconds:.2f}"
     ends = [stream.source or "-", stream.destination or "-"]
     return [f"{stream.ssrc:#010x}", *ends, str(stream.packets), types, seconds, span,
-            str(stream.lost), str(stream.rtcp)]  # fmt: skip
+            str(stream.lost), str(stream.rtcp),
+            *([] if stream.seat is None else [stream.seat])]  # fmt: skip

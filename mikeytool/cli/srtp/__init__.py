@@ -164,6 +164,8 @@ def encrypt(
         "--keys", "keytab", type=_PATH, metavar="FILE",
         help="Keys that open the signalling in the capture, or the message of --mikey.",
     ),
+    click.option("--conference", type=_PATH, metavar="STATE",
+                 help="Keys and SSRCs of the conferences of a conference system."),
     click.option("--signalling", type=_PATH, metavar="SIP|SDP", help="Signalling in another file."),
     click.option("--split", type=_PATH, metavar="DIR", help="A file per stream, WAV of G.711."),
     force_option,
@@ -181,7 +183,7 @@ def decrypt(
 ) -> int:
     """Verify and decrypt packets."""
     given = KeyOptions(**options)
-    keys = given.keys() if given.name else None
+    keys = given.receiver_keys() if given.name else None
     if keys is None and source not in (None, "-") and not Path(source).exists():
         raise UsageError(HOW)
     work = Decryption(keys, given.settings(), key_ring=given.key_ring(), signalling=signalling,
@@ -197,15 +199,22 @@ def decrypt(
 
 @srtp.command()
 @click.argument("capture", metavar="[CAPTURE]", required=False)
+@click.option(
+    "--conference", type=_PATH, metavar="STATE", help="Name the members whose streams they are."
+)
 @json_option
 @quiet_option
-def info(capture: str | None, as_json: bool) -> int:
+def info(capture: str | None, conference: Path | None, as_json: bool) -> int:
     """List the RTP and RTCP streams of a capture; no key is needed."""
     from mikeytool.cli.render.streams import show_streams
     from mikeytool.media.stream_list import streams_in
 
     with open_input(capture) as packets:
         found = streams_in(packets.capture)
+    if conference is not None:
+        from mikeytool.conference.relay import seat_names
+
+        found.name_seats(seat_names(conference))
     if as_json:
         print(json.dumps(found.json()))
     else:

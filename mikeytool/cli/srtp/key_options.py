@@ -18,7 +18,7 @@ from mikeytool.wire.masked_repr import masked_repr
 
 if TYPE_CHECKING:
     from mikeytool.exchange.inspect_keys import KeyRing
-    from mikeytool.media.whole_captures import Key
+    from mikeytool.media.whole_captures import Key, SenderKey
 
 HOW = (
     "give --session SESSION, --suite NAME with --key KEY, --sdes LINE or --mikey MESSAGE, or a"
@@ -38,6 +38,7 @@ class KeyOptions:
     sdes: Sequence[str] = field(default=(), repr=False)
     mikey: Sequence[str] = field(default=(), repr=False)
     keytab: Path | None = None
+    conference: Path | None = None
     ssrcs: Sequence[str] = ()
     any_ssrc: bool = False
     ports: Sequence[int] = ()
@@ -53,7 +54,9 @@ class KeyOptions:
     def __post_init__(self) -> None:
         """Refuse options that exclude each other."""
         if len(self._forms) > 1 and self._forms != ["--mikey", "--keys"]:
-            raise UsageError("keys come in one form; give one of --session, --key, --sdes, --mikey")
+            raise UsageError(
+                "keys come in one form; give one of --session, --key, --sdes, --mikey, --conference"
+            )
         if (self.suite_name or self.salt) and self.key is None:
             raise UsageError(f"--suite and --salt go with --key; {HOW}")
         if self.mki and self.key is None:
@@ -66,7 +69,8 @@ class KeyOptions:
         """The options that give keys."""
         forms = {"--session": bool(self.sessions), "--key": self.key is not None,
                  "--sdes": bool(self.sdes), "--mikey": bool(self.mikey),
-                 "--keys": self.keytab is not None}  # fmt: skip
+                 "--keys": self.keytab is not None,
+                 "--conference": self.conference is not None}  # fmt: skip
         return [name for name, is_given in forms.items() if is_given]
 
     @property
@@ -74,7 +78,15 @@ class KeyOptions:
         """The option that gives the keys, empty if none does; `--keys` opens others."""
         return next((form for form in self._forms if form != "--keys"), "")
 
-    def keys(self) -> list[Key]:
+    def receiver_keys(self) -> list[Key]:
+        """The keys to decrypt with; raises the errors of `keys`, and StateError."""
+        if self.conference is None:
+            return [*self.keys()]
+        from mikeytool.conference.relay import conference_receivers
+
+        return [*conference_receivers(self.conference, self.settings())]
+
+    def keys(self) -> list[SenderKey]:
         """The keys that the options give; raises UsageError, and WireError for a bad message."""
         if self.sessions:
             return list(self.sessions)
@@ -87,7 +99,7 @@ class KeyOptions:
             return [Message.parse(one_message(text, what="--mikey")) for text in self.mikey]
         return [] if self.key is None else self._bare_keys(self.key)
 
-    def _bare_keys(self, key: bytes) -> list[Key]:
+    def _bare_keys(self, key: bytes) -> list[SenderKey]:
         chosen = suite(self.suite_name or "AES_CM_128_HMAC_SHA1_80")
         pairs = [(key, self.salt or b"")]
         if not self.salt and len(key) == chosen.key_length + chosen.salt_length:
@@ -124,7 +136,7 @@ class KeyOptions:
 
     def _now_ns(self) -> int | None:
         """The time by which keys of sessions have expired."""
-        if not (self.sessions or self.keytab):
+        if not (self.sessions or self.keytab or self.conference):
             return None
         # Imported here because bare keys need no grammar of messages.
         from mikeytool.cli.options.clock import now_ns

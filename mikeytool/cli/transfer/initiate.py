@@ -35,6 +35,7 @@ from mikeytool.cli.options.negotiation import (
     PATH,
     app_option,
     media_options,
+    overlap_option,
     session_option,
 )
 from mikeytool.cli.options.types import IDENTITY
@@ -121,6 +122,7 @@ def init(
 @click.command(cls=Command, short_help="Update the keys or crypto sessions of a session.")
 @session_option
 @media_options
+@overlap_option
 @key_wrap_option
 @message_options
 @quiet_option
@@ -129,6 +131,7 @@ def update(
     cs: Sequence[str],
     suites: Sequence[str],
     kemac: Sequence[str],
+    overlap: int | None,
     key_wrap: bool,
     fmt: Format,
     output: str | None,
@@ -138,7 +141,8 @@ def update(
     The other end answers with `transfer respond`, and `transfer finish` takes the answer.
     """
     check_output(output)
-    media = media_for_session(cs, suites, kemac, encr_alg=wrapping(key_wrap))
+    encr_alg = wrapping(key_wrap)
+    media = media_for_session(cs, suites, kemac, encr_alg=encr_alg, overlap=overlap)
     message = client.start_update(environment(), session_path, media, stage=staging(fmt, output))
     write_unstaged(message, fmt, output)
 

@@ -41,6 +41,7 @@ from mikeytool.cli.options.negotiation import (
     PATH,
     app_option,
     media_options,
+    overlap_option,
     session_option,
 )
 from mikeytool.cli.options.types import IDENTITY
@@ -85,6 +86,7 @@ from mikeytool.wire.identity import Identity
     help="Print an Error message, which has no MAC, also for callers that are not authenticated.",
 )  # fmt: skip
 @media_options
+@overlap_option
 @app_option
 @index_option
 @json_option
@@ -110,6 +112,7 @@ def respond(
     cs: Sequence[str],
     suites: Sequence[str],
     kemac: Sequence[str],
+    overlap: int | None,
     apps: Sequence[str],
     force: bool,
     **credentials: Any,
@@ -139,7 +142,8 @@ def respond(
     def call_media(policy: TicketPolicy) -> Media:
         default = default_suite(policy.prf)
         media = media_of(cs, suites, kemac, default=(), default_suite=default)
-        return replace(media, supported=supported_policies(suites, policy.prf))
+        known = supported_policies(suites, policy.prf)
+        return replace(media, supported=known, overlap=overlap)
 
     try:
         answer, session = answer_message(
@@ -149,7 +153,7 @@ def respond(
             callee=callee,
             call_media=call_media,
             update_policy=accept_suites(suites),
-            update_media=media_for_session(cs, suites, kemac),
+            update_media=media_for_session(cs, suites, kemac, overlap=overlap),
             sends_errors=send_errors,
             force=force,
             stage=stage,

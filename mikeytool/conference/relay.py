@@ -1,0 +1,184 @@
+"""The media of a conference under the system's eye (TR 33.828 5.3.2).
+
+The system knows who has which SSRC under which group key. A packet that verifies is taken only if
+its SSRC is that of a member who is in; removal counts from that moment, whatever the overlap that
+the members allow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mikeytool.conference import rows
+from mikeytool.conference.database import ConferenceState, Db
+from mikeytool.conference.membership import the_conference
+from mikeytool.conference.model import Conference, GroupKey, Purpose, Seat
+from mikeytool.conference.ssrcs import SUITE
+from mikeytool.media.contexts import ReceiverContext
+from mikeytool.media.settings import Settings
+from mikeytool.srtp.index import Excluded, Unverified
+from mikeytool.srtp.master_key import MasterKey
+from mikeytool.srtp.packet import is_rtcp, parse_rtcp, parse_rtp
+from mikeytool.srtp.receiver import Receiver
+from mikeytool.wire.errors import UsageError
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.registry import ProtType
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Who may send with which SSRC, for one purpose of a conference."""
+
+    focus: Identity
+    purpose: Purpose
+    seats: Mapping[int, Seat]
+
+    def check(self, ssrc: int) -> None:
+        """Raise Excluded for an SSRC that no member who is in has for this purpose."""
+        seat = self.seats.get(ssrc)
+        if seat is None:
+            reason = f"nobody in {self.focus} has it"
+        elif seat.purpose != self.purpose:
+            reason = f"it is for the {seat.purpose} of {seat.who or self.focus}"
+        else:
+            found = seat.refusal()
+            if found is None:
+                return
+            reason = found
+        raise Excluded(f"SSRC 0x{ssrc:08x} under the {self.purpose} key: {reason}")
+
+
+class Relay:
+    """Takes the packets of one conference as they come.
+
+    Changes of the state file by any process count from the next packet on. What is known of a
+    stream (its index, replays) is kept over changes.
+    """
+
+    def __init__(
+        self, state: ConferenceState, clock: Callable[[], int], focus: Identity | None = None
+    ) -> None:
+        """Take a conference of a system; `focus` is not needed if there is only one.
+
+        `clock` gives Unix nanoseconds. Raises UsageError when there is no such conference, or one
+        without media.
+        """
+        self._state, self._clock, self._focus = state, clock, focus
+        self._receivers: dict[bytes, Receiver] = {}
+        self._keys: dict[Purpose, list[Receiver]] = {}
+        self._seats: dict[int, Seat] = {}
+        self._ledgers: dict[Purpose, Ledger] = {}
+        self._version: tuple[int, int] | None = None
+        self._until_ns: int | None = None
+        self._refresh()
+
+    def take(self, packet: bytes, source: str = "", destination: str = "") -> bytes:
+        """Return a packet that may go to the other members, as it is.
+
+        `source` and `destination` are addresses and ports. Raises Excluded for an SSRC that may not
+        be used, Unverified for a tag that verifies under no live key, Replayed and Clash as
+        `Receiver` does, and WireError for what is no packet.
+        """
+        self.open(packet, source, destination)
+        return packet
+
+    def open(self, packet: bytes, source: str = "", destination: str = "") -> bytes:
+        """Return a packet in the clear. Raises as `take` does."""
+        self._refresh()
+        ssrc = parse_rtcp(packet) if is_rtcp(packet) else parse_rtp(packet)[0]
+        seat = self._seats.get(ssrc)
+        purpose = self._any if seat is None else seat.purpose
+        self._ledgers[purpose].check(ssrc)
+        failure: Unverified | None = None
+        for receiver in self._keys.get(purpose, ()):
+            try:
+                return receiver.unprotect(packet, source, destination)
+            except Unverified as error:
+                failure = failure or error
+        raise failure or Unverified(f"there is no live {purpose} key")
+
+    def _refresh(self) -> None:
+        """Read the state again if it has changed, or a key has expired."""
+        db = self._state.db
+        (version,) = db.execute("PRAGMA data_version").fetchone()
+        now = self._clock()
+        if (version, db.total_changes) == self._version and (
+            self._until_ns is None or now < self._until_ns
+        ):
+            return
+        self._version = version, db.total_changes
+        with self._state.snapshot() as snapshot:
+            conference = the_conference(snapshot, self._focus)
+            self._seats, self._ledgers = _ledgers(snapshot, conference)
+            if not self._ledgers:
+                raise UsageError(f"{conference.focus} has no media")
+            self._any = next(iter(self._ledgers))
+            keys = _live(snapshot, conference, now)
+        self._receivers = {
+            key.spi: self._receivers.get(key.spi) or Receiver(SUITE, [_master(key)]) for key in keys
+        }
+        self._keys = {}
+        for key in keys:
+            self._keys.setdefault(key.purpose, []).append(self._receivers[key.spi])
+        ends = [key.until_ns for key in keys if key.until_ns is not None]
+        self._until_ns = min(ends, default=None)
+
+
+def conference_receivers(path: Path, settings: Settings) -> list[ReceiverContext]:
+    """Return the contexts that decrypt the media of the conferences in a state file.
+
+    The SSRCs are those of the members who are in. Raises StateError for the file, and UsageError
+    when none of its conferences has a live media key.
+    """
+    found = []
+    now_ns = time.time_ns() if settings.now_ns is None else settings.now_ns
+    with ConferenceState(path) as state, state.snapshot() as db:
+        for conference in rows.conferences(db):
+            _, ledgers = _ledgers(db, conference)
+            for key in _live(db, conference, now_ns):
+                ledger = ledgers[key.purpose]
+                found.append(
+                    ReceiverContext(
+                        f"{conference.focus} {key.purpose}", SUITE, [_master(key)], settings,
+                        ssrcs=settings.ssrcs, admits=ledger.check,
+                    )
+                )  # fmt: skip
+    if not found:
+        raise UsageError(f"{path}: no conference has a media key that is live")
+    return found
+
+
+def seat_names(path: Path) -> dict[int, str]:
+    """Return who has each SSRC in the conferences of a state file, or why nobody may use it.
+
+    Raises StateError for the file.
+    """
+    found = {}
+    with ConferenceState(path) as state, state.snapshot() as db:
+        for conference in rows.conferences(db):
+            for seat in rows.seats(db, conference.number):
+                found[seat.ssrc] = seat.refusal() or f"{seat.who} {seat.purpose}"
+    return found
+
+
+def _ledgers(db: Db, conference: Conference) -> tuple[dict[int, Seat], dict[Purpose, Ledger]]:
+    """Return the seats of a conference by SSRC, and its ledgers."""
+    seats = {seat.ssrc: seat for seat in rows.seats(db, conference.number)}
+    media = [one for one in conference.purposes if one.protocol == ProtType.SRTP]
+    return seats, {one: Ledger(conference.focus, one, seats) for one in media}
+
+
+def _live(db: Db, conference: Conference, now_ns: int) -> list[GroupKey]:
+    """Return the media keys that open packets now, newest first."""
+    return [
+        key
+        for key in rows.group_keys(db, conference.number)
+        if key.purpose.protocol == ProtType.SRTP and key.tek and key.state(now_ns) != "expired"
+    ]
+
+
+def _master(key: GroupKey) -> MasterKey:
+    return MasterKey(key.tek, key.salt, key.spi)
