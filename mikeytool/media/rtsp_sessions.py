@@ -15,7 +15,7 @@ from mikeytool.capture.carrier import Carrier
 from mikeytool.capture.endpoints import destination_of, source_of
 from mikeytool.capture.keymgmt import KEYMGMT_HEADER, Spec, read_header_value
 from mikeytool.capture.reassembly import Moment
-from mikeytool.capture.sdp import Section
+from mikeytool.capture.sdp import G711, Section
 from mikeytool.media.dialogs import FOREVER
 from mikeytool.media.ends import Ends, channel_end, end_at, joined
 from mikeytool.media.signalled_keys import SignalledKey, messages_of
@@ -117,6 +117,7 @@ class _Connection:
     requests: dict[str, _Request] = field(default_factory=dict)
     keyed: list[_Keyed] = field(default_factory=list)
     media: list[_Medium] = field(default_factory=list)
+    codecs: dict[str, dict[int, G711]] = field(default_factory=dict)  # by control URI
 
 
 class RtspSessions:
@@ -145,6 +146,9 @@ class RtspSessions:
             connection, _keyed(carrier, asked, call, moment, sections, by_client=by_client)
         )
         connection.keyed += found
+        for section in sections[1:]:
+            if section.codecs and len(connection.codecs) < MAX_KEPT:
+                connection.codecs[section.control] = section.codecs
         if is_request:
             request.keyed = found
             return
@@ -296,12 +300,16 @@ def _signalled(connection: _Connection, keyed: _Keyed) -> Iterator[SignalledKey]
     for medium in media:
         if medium.ended <= keyed.moment.frame:
             continue
+        codecs: dict[int, G711] = {}
+        for control, some in connection.codecs.items():
+            if _controls(control, medium.uri):
+                codecs |= some
         base = SignalledKey(
             None, "RTSP", medium.session or keyed.call, keyed.moment.frame, keyed.moment.time,
             section.level, section.number, section.kind, transport=section.transport,
             sources=medium.server, destinations=medium.client, both_ways=True,
             ssrcs=medium.ssrcs, taken=keyed.taken and max(keyed.taken, medium.frame),
-            ended=medium.ended, end=medium.end, declined=keyed.declined,
+            ended=medium.ended, end=medium.end, declined=keyed.declined, codecs=codecs,
         )  # fmt: skip
         if keyed.by_client:
             base.sources, base.destinations, base.ssrcs = medium.client, medium.server, ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mikeytool.capture.sdp import G711
 from mikeytool.media.ends import channel_end
 from mikeytool.media.signalled_keys import SignalledKey
 from tests.capture.carriers import key_mgmt, lines, rtsp
@@ -168,3 +169,21 @@ def test_a_response_that_was_not_captured_leaves_what_was_asked_for() -> None:
     request = setup(0, UNICAST, SERVER, HEADER)[0]
     (one,) = of(request)
     assert (one.content, one.taken, one.sources[0]) == (UPDATE_RESP, 0, end(ALICE, 5000))
+
+
+def test_payload_types_are_those_that_the_description_names() -> None:
+    """Also for keys in a header, which says nothing of them."""
+    described = lines(
+        "v=0", "m=audio 0 RTP/SAVP 97", "a=control:trackID=0", "a=rtpmap:97 PCMA/16000/2",
+        "m=audio 0 RTP/SAVP 98", "a=control:trackID=1", "a=rtpmap:98 pcmu/8000",
+        "a=rtpmap:99 opus/48000/2",
+    )  # fmt: skip
+    first, second = signalled(
+        *conversation(
+            *ask("DESCRIBE", 1, back=described),
+            *setup(0, UNICAST, SERVER, HEADER),
+            *setup(1, UNICAST, SERVER.replace("6000-6001", "6002-6003"), HEADER),
+        )
+    )
+    assert first.codecs == {97: G711("PCMA", 16000, 2)}
+    assert second.codecs == {98: G711("PCMU", 8000, 1)}
