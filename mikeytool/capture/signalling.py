@@ -188,8 +188,9 @@ def _read_datagram(data: bytes, flow: bytes) -> Carrier | None:
 
     Raises WireError for a SAP packet that cannot be read.
     """
-    if START.match(data):
-        return _read_text(data)
+    # RFC 3261 7.5: empty lines before a message mean nothing.
+    if START.match(text := data.lstrip(b"\r\n")):
+        return _read_text(text)
     if _is_for(flow, _MIKEY_PORT):
         return Carrier("MIKEY", body=data)
     if _is_for(flow, _SAP_PORT) or looks_like_sap(data):

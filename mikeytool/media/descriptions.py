@@ -43,7 +43,7 @@ class ClearDescriptions:
         """The rewritten SIP message of a datagram; None if it does not change."""
         if _SECURE not in payload or not self._is_meant(payload):
             return None
-        blank = _BLANK.search(payload)
+        blank = _BLANK.search(payload, len(payload) - len(payload.lstrip(b"\r\n")))
         if blank is None:
             return None
         head, body = payload[: blank.end()], payload[blank.end() :]

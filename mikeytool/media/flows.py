@@ -33,7 +33,7 @@ def other_protocol(packet: bytes) -> str:
     if not packet:
         return "other"
     first = packet[0]
-    line = START.match(packet)
+    line = START.match(packet.lstrip(b"\r\n"))
     if line is not None:
         return next(name[:-1].decode() for name in _TEXTS if name in line[0])
     if is_channel_data(packet):

@@ -291,3 +291,12 @@ def test_where_the_search_for_a_roc_stopped_is_told() -> None:
     packets, report = run(INVITE, OK, ACK, *media(sender(A, 1 << 20), 3))
     assert packets[3:] == media(sender(A, 1 << 20), 3)
     assert "tried from 0 to 131328" in report.nothing
+
+
+def test_empty_lines_before_a_message_mean_nothing() -> None:
+    """RFC 3261 7.5."""
+    late = udp(b"\r\n\r\n" + INVITE[28:])
+    packets, _ = run(late, OK, ACK, *media(sender(A), 1, 2))
+    assert packets[3:] == media(None, 1, 2)
+    clear = message("INVITE", sdp(A, transport="RTP/AVP"))
+    assert packets[0] == udp(b"\r\n\r\n" + clear[28:])

@@ -182,3 +182,16 @@ def test_the_library_gives_the_same_steps() -> None:
     assert [(one.frame, one.text, one.result) for one in steps.in_order()][-2:] == [
         (6, "INVITE: audio SDES 1", "offer"), (7, "488 INVITE", "refused"),
     ]  # fmt: skip
+
+
+def test_a_long_call_id_is_cut(shell: Shell) -> None:
+    """More parties than fit side by side have a ladder for each call."""
+    calls = [
+        message("INVITE", sdp(A), call="x" * 100 + str(at), ends=Ends(f"10.0.0.{at}", 1, PROXY, 2))
+        for at in range(6)
+    ]
+    write(shell, calls)
+    for variables in ({}, {"FORCE_COLOR": "1"}):
+        out = shell.ok("mikeytool decode --flow call.pcap", **variables)
+        assert out.count("call xxx") == 6
+    assert max(map(len, shell.ok("mikeytool decode --flow call.pcap").splitlines())) <= 80

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from rich.text import Text
@@ -38,12 +39,13 @@ def show_ladders(arrows: Sequence[Arrow], names: dict[str, list[str]]) -> None:
     out = console()
     width = 80 if out.width == NO_WIDTH else out.width
     for at, (title, some) in enumerate(ladders(arrows)):
-        if at:
-            out.print()
-        if title:
-            out.print(Text(title, style="bold"))
-        for line in _Ladder(some, width).lines(names):
-            out.print(line, no_wrap=True, overflow="ignore", crop=False)
+        cut = title if len(title) <= width else f"{title[: width - 1]}…"
+        above = [Text("")] * bool(at) + [Text(cut, style="bold")] * bool(title)
+        for line in chain(above, _Ladder(some, width).lines(names)):
+            if out.color_system is None:  # much quicker
+                out.file.write(f"{line.plain}\n")
+            else:
+                out.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 
 def ladders(arrows: Sequence[Arrow]) -> Iterator[tuple[str, list[Arrow]]]:
