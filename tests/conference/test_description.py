@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from mikeytool.conference.description import describe_conferences
 from tests.conference.room import Room
+from tests.world import BOB
 
 
 def test_keys_are_shown_only_to_who_asks(room: Room) -> None:
-    room.create()
+    room.create(BOB)
+    room.person(BOB).call_in()
     now = room.clock()
-    masked = describe_conferences(room.system.state, now)
-    shown = describe_conferences(room.system.state, now, show_keys=True)
+    masked = describe_conferences(room.state, now)
+    shown = describe_conferences(room.state, now, show_keys=True)
+    assert len(masked[0]["keys"]) == len(shown[0]["keys"]) == 1
     for hidden, plain in zip(masked[0]["keys"], shown[0]["keys"], strict=True):
         assert hidden["tek"].startswith("sha256:")
         assert len(bytes.fromhex(plain["tek"])) >= 16

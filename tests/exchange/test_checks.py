@@ -12,8 +12,9 @@ from mikeytool.exchange import inspect_history
 from mikeytool.exchange.error import ErrorReceived, error_message, raise_if_error
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import transfer_init
+from mikeytool.exchange.inspect import inspect_message
 from mikeytool.exchange.inspect_description import Inspector
-from mikeytool.exchange.inspect_history import Earlier
+from mikeytool.exchange.inspect_history import Earlier, History
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.ticket import BaseTicket
@@ -29,6 +30,7 @@ from tests.support import vectors
 from tests.world import ALICE, BOB, PLAIN, World, position, tek
 
 CASE = vectors("exchanges")[0]
+CASES_WITH_UPDATE = next(case for case in vectors("exchanges") if "update" in case)
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, 15])
@@ -110,3 +112,22 @@ def test_what_is_plain_and_where_keys_go() -> None:
     kemac = next(one for one in described["payloads"] if one["payload"] == "KEMAC")
     assert [one for one in described["payloads"] if one.get("keys")] == [kemac]
     assert all(len(bytes.fromhex(one["key"])) >= 16 for one in kemac["keys"])
+
+
+def test_the_answers_of_the_kms_for_a_ticket_are_kept_up_to_their_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inspect_history, "MAX_ANSWERS", 2)
+    psk = KeyRing(psks=[(CASE["initiator"].encode(), bytes.fromhex(CASE["psk_initiator"]))])
+    history = History(psk)
+    for name in ("REQUEST_INIT_PSK", *["REQUEST_RESP"] * 4):
+        history.inspect(Message.parse(bytes.fromhex(CASE[name])))
+    assert [len(kept) for kept in history._known_keys.values()] == [2]
+
+
+def test_what_is_missing_is_told_of_updates_alone() -> None:
+    """Of a message whose keys are missing, no other reason is given."""
+    for name, note in (("TRANSFER_INIT", False), ("update", True)):
+        raw = CASES_WITH_UPDATE["update"]["TRANSFER_INIT"] if note else CASES_WITH_UPDATE[name]
+        found = inspect_message(Message.parse(bytes.fromhex(raw)), KeyRing())
+        assert any("an update goes with" in one for one in found.notes) == note

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mikeytool.exchange.inspect import FAILED, NOT_CHECKED, VERIFIED, inspect_message
 from mikeytool.exchange.inspect_description import Inspector
@@ -18,6 +20,7 @@ from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import CERT, IDR, PKE, RANDR, SIGN
 from mikeytool.wire.registry import DataType, IdRole, KeyType
 from tests.crypto import openssl
+from tests.crypto.test_certificates import certificate
 from tests.crypto.test_signature import loaded
 from tests.exchange.rfc3830 import Party
 from tests.support import scripted, vectors
@@ -136,6 +139,9 @@ def test_a_signature_covers_identities_that_are_left_out() -> None:
     bare = Message.parse(Message(init.header.copy(next_payload=None), left).build())
     found = inspect_message(bare, KeyRing())
     assert found.signature == NOT_CHECKED
+    # Without the name of the KMS nothing can be signed, and the old signature stays.
+    kept = seal_message(bare, of_alice(case))
+    assert (kept.written, kept.message.raw) == ([], bare.raw)
     told = {IdRole.KMS: KMS}
     resealed = seal_message(bare, of_alice(case), identities=told)
     assert resealed.written == ["SIGN"]
@@ -199,3 +205,18 @@ def test_an_initial_message_of_another_exchange_is_told() -> None:
         notes.clear()
         Inspector(of_kms(CASES[0]), init, note=notes.append).describe(first)
         assert len(notes) == told
+
+
+def test_a_signature_with_a_key_that_is_not_for_rsa() -> None:
+    """Whatever its S type says, MIKEY has RSA only."""
+    init = init_of(CASES[0])
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    other = certificate("alice", "root", public_key=key).public_bytes(Encoding.DER)
+    payloads = [
+        relaxed(one, cert_data=other, cert_len=None) if isinstance(one, CERT) else relaxed(one)
+        for one in init.payloads
+    ]
+    forged = Message.parse(Message(init.header.copy(next_payload=None), payloads).build())
+    found = inspect_message(forged, KeyRing())
+    assert found.signature == NOT_CHECKED
+    assert any("with such a key are not checked" in note for note in found.notes)

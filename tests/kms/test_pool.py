@@ -126,7 +126,7 @@ def test_one_that_is_given_up_leaves_its_place(world: World) -> None:
     assert pooled(world, cancelled) == "next"
 
 
-async def requested(app: Any, path: str, body: bytes) -> tuple[int, dict[bytes, bytes]]:
+async def requested(app: Any, path: str, body: bytes) -> tuple[int, dict[bytes, bytes], bytes]:
     """What an application answers to a message, without a server."""
     sent: list[dict[str, Any]] = []
 
@@ -142,30 +142,32 @@ async def requested(app: Any, path: str, body: bytes) -> tuple[int, dict[bytes, 
         "http_version": "1.1", "scheme": "http", "server": ("x", 1),
     }  # fmt: skip
     await app(scope, receive, send)
-    return sent[0]["status"], dict(sent[0]["headers"])
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "again"),
+    ("error", "status", "again", "words"),
     [
-        (Unavailable("the database is away"), 503, b"1"),
-        (StateError("it is broken, at /secret/place"), 500, None),
-        (ZeroDivisionError(), 500, None),
+        (Unavailable("the database is away"), 503, b"1", b"send it again"),
+        (StateError("it is broken, at /secret/place"), 500, None, b"the store of the KMS has"),
+        (ZeroDivisionError("/secret"), 500, None, b"the KMS has failed"),
     ],
 )
 def test_what_a_client_is_told_of_a_store_that_fails(
-    world: World, error: Exception, status: int, again: bytes | None
+    world: World, error: Exception, status: int, again: bytes | None, words: bytes
 ) -> None:
     """The same may be sent again only if it is known that nothing was done."""
 
-    async def ask(pool: StorePool) -> tuple[int, dict[bytes, bytes]]:
+    async def ask(pool: StorePool) -> tuple[int, dict[bytes, bytes], bytes]:
         async def fail(*_: object) -> Any:
             raise error
 
         pool.run_together = fail  # type: ignore[method-assign, assignment]
         return await requested(application(pool, Metrics()), "/keymanagement", b"AQsA")
 
-    got, headers = pooled(world, ask)
+    got, headers, body = pooled(world, ask)
     assert got == status
+    assert words in body
+    assert b"secret" not in body
     assert headers.get(b"retry-after") == again
     assert headers[b"content-type"] == b"application/problem+json"
