@@ -14,11 +14,11 @@ entry forgotten before the insert is always noticed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, Self
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from mikeytool.storage.sql import Db, Rows
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Recording:
         """Read the results."""
         self._is_new = self._added.fetchone() is not None
         if self._horizon is not None:
-            self._forgotten_ns = self._horizon.fetchone()[0]
+            self._forgotten_ns = _horizon(self._horizon.fetchone())
         return self
 
     def check(self) -> None:
@@ -179,11 +179,20 @@ def check_new(db: Db, window: Window, message: Initial, sender: Identity, key: b
         "SELECT forgotten_ns, EXISTS (SELECT 1 FROM replay WHERE sender = ? AND mac = ?)"
         " FROM replay_horizon"
     )
-    horizon, seen = db.execute(query, (sender.data, message.proof)).fetchone()
+    row = db.execute(query, (sender.data, message.proof)).fetchone()
+    horizon, seen = _horizon(row), row[1]
     oldest = window.clock() - window.skew * _SECOND
     _check_remembered(message.t.unix_ns or 0, oldest, horizon)
     if seen:
         raise _replayed(message)
+
+
+def _horizon(row: Sequence[Any] | None) -> int:
+    """The horizon in the first column. Raises StateError if there is none."""
+    found = None if row is None else row[0]
+    if not isinstance(found, int):
+        raise StateError("the replay cache has lost its horizon; restore a backup")
+    return found
 
 
 def _check_remembered(sent_ns: int, oldest_ns: int, horizon: int) -> None:
@@ -282,7 +291,7 @@ def use_once(
         (digest, transfer, until),
     )
     looking = db.execute("SELECT tickets_ns FROM replay_horizon")
-    added, horizon = adding.fetchone() is not None, looking.fetchone()[0]
+    added, horizon = adding.fetchone() is not None, _horizon(looking.fetchone())
     if until < window.clock() or until <= horizon:
         raise Refused("this ticket has no J flag, and has expired before", ErrorNo.INVALID_TICKET)
     if not added:

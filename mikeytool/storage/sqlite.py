@@ -241,4 +241,5 @@ class SqliteDatabase:
             return None
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
             return StateError(f"{self.path}: this file is no {self.name}")
-        return StateError(f"{self.path}: {error}")
+        line, _, _ = str(error).partition("\n")  # some texts quote the lines of a damaged schema
+        return StateError(f"{self.path}: {line}")

@@ -19,7 +19,7 @@ from mikeytool.kms.store.store_file import StoreFile
 from mikeytool.kms.store.store_server import StoreServer
 from mikeytool.storage.postgres import is_url
 from mikeytool.storage.sql import Backend, Db, Errors, Where
-from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.wire.errors import MikeyError, StateError, UsageError
 from mikeytool.wire.identity import Identity
 
 
@@ -122,8 +122,20 @@ class SealedDatabase:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Close it. An error that is not ours may come from damage, such as a lost value."""
+        try:
+            if isinstance(error, Exception) and not isinstance(error, MikeyError):
+                self._check_whole(error)
+        finally:
+            self.close()
+
+    def _check_whole(self, error: Exception) -> None:
+        with self.snapshot() as db:
+            fault = next(iter(self._backend.faults(db)), None)
+        if fault is not None:
+            text = fault.partition("\n")[0]
+            raise StateError(f"{self.where}: it is damaged; restore a backup: {text}") from error
 
     @property
     def _db(self) -> Db:
