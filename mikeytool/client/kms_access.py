@@ -109,7 +109,8 @@ class UrlKms:
         asked = group_queries.target(kind, identity)
         header, mac = group_queries.authorization(self._key, asked, time.time_ns())
         deadline = time.monotonic() + PATIENCE
-        answer = self._remote.exchange("GET", asked, {"Authorization": header}, b"", deadline)
+        there = self._remote.address.prefix + asked
+        answer = self._remote.exchange("GET", there, {"Authorization": header}, b"", deadline)
         if answer.status == HTTPStatus.FORBIDDEN:
             raise Refused(
                 f"{self._remote.url}: the KMS tells of groups to users who may act as others (kms"

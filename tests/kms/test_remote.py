@@ -94,6 +94,7 @@ def test_what_is_sent(serve: Serve) -> None:
         ("/keymanagement", "/keymanagement"),
         ("/a/b/", "/a/b/keymanagement"),
         ("/a/keymanagement", "/a/keymanagement"),
+        ("/a?requesttype=ticketrequest", "/a/keymanagement?requesttype=ticketrequest"),
     ):
         server = serve(GOOD)
         assert ask(server.url + suffix) == ANSWER
@@ -180,7 +181,7 @@ def test_a_server_that_is_silent_is_left() -> None:
     "url",
     [
         "http://kms.example.com", "http://10.0.0.1", "http://[2001:db8::1]", "ftp://x", "https://",
-        "https://a:b@x", "https://a@x", "https://x?a=b", "https://x/#a", "https://x:0x",
+        "https://a:b@x", "https://a@x", "https://x?a=b#c", "https://x?a= b", "https://x/#a", "https://x:0x",
         "https://x:99999", "https://[::1", "https://x y", "https://\u0444.example",
         "https://x/\u0444", "https://a..b", "https://h;x", "https://h\\.x/", "https://ex%61mple.com",
     ],
@@ -189,6 +190,24 @@ def test_urls_that_are_none(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         Address.of(url)
     assert "a:b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("https://x", "/keymanagement"),
+        ("https://x/?", "/keymanagement"),
+        ("https://x/keymanagement", "/keymanagement"),
+        ("https://x/a/keymanagement/", "/a/keymanagement"),
+        ("https://x?requesttype=ticketrequest", "/keymanagement?requesttype=ticketrequest"),
+        ("https://x/a/?b=c&d=%20", "/a/keymanagement?b=c&d=%20"),
+        ("https://x:1/keymanagement?a=/keymanagement", "/keymanagement?a=/keymanagement"),
+        ("https://x/keymanagement?a?b", "/keymanagement?a?b"),
+    ],
+)
+def test_a_query_stays_as_it_is(url: str, target: str) -> None:
+    """3GPP TS 33.328 names the exchange there, in `requesttype`."""
+    assert Address.of(url).target == target
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost"])

@@ -79,13 +79,22 @@ _HOST = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The address of a KMS: `https://HOST[:PORT][/PREFIX]`, or plain `http` on this machine."""
+    """The address of a KMS: `https://HOST[:PORT][/PREFIX][?QUERY]`, or `http` on this machine.
+
+    The query goes with messages as it stands. 3GPP TS 33.328 has `requesttype` there.
+    """
 
     url: str
     scheme: str
     host: str
     port: int
     prefix: str
+    query: str = ""
+
+    @property
+    def target(self) -> str:
+        """Where messages are POSTed: path and query."""
+        return self.prefix + PATH + (f"?{self.query}" if self.query else "")
 
     @classmethod
     def of(cls, url: str) -> Self:
@@ -99,9 +108,9 @@ class Address:
             raise UsageError(
                 "the URL of a KMS has no user name or password: leave out what is before @"
             )
-        if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        if parts.scheme not in ("http", "https") or not host or parts.fragment:
             raise UsageError(
-                f"{url}: the URL of a KMS looks like https://kms.example.com[:PORT][/PATH]"
+                f"{url}: the URL of a KMS looks like https://kms.example.com[:PORT][/PATH][?QUERY]"
             )
         if _HOST.fullmatch(host) is None:
             raise UsageError(f"{url}: this is no host: {host}")
@@ -111,7 +120,7 @@ class Address:
             raise UsageError(f"{url}: plain http is only for this machine; use https")
         prefix = parts.path.rstrip("/").removesuffix(PATH)
         port = port or (443 if parts.scheme == "https" else 80)
-        return cls(url, parts.scheme, host, port, prefix)
+        return cls(url, parts.scheme, host, port, prefix, parts.query)
 
 
 def connected(address: Address, context: ssl.SSLContext | None, deadline: float) -> socket.socket:

@@ -18,7 +18,6 @@ from typing import cast
 from mikeytool.kms.http_message import (
     MAX_BODY,
     MEDIA_TYPE,
-    PATH,
     is_mikey,
     read_body,
     write_body,
@@ -60,7 +59,8 @@ class KmsClient:
         KMS cannot be reached or does not answer in time, and Refused if it refuses to answer.
         """
         headers = {"Content-Type": MEDIA_TYPE, "Accept": MEDIA_TYPE}
-        answer = self.exchange("POST", PATH, headers, write_body(message, text=True), deadline)
+        body, target = write_body(message, text=True), self.address.target
+        answer = self.exchange("POST", target, headers, body, deadline)
         self.check(answer)
         if not is_mikey(answer.headers.get("Content-Type")):
             raise self._no_kms("its answer is not application/mikey")
@@ -101,7 +101,10 @@ class KmsClient:
     def exchange(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, deadline: float
     ) -> Answer:
-        """Return the response to a request. Resends the request if the KMS cannot have seen it."""
+        """Return the response to a request for a path and query.
+
+        Resends the request if the KMS cannot have seen it.
+        """
         for pause in (*_PAUSES, None):
             try:
                 return self._once(method, target, headers, body, deadline)
@@ -120,9 +123,7 @@ class KmsClient:
     ) -> Answer:
         with Connection(self.address, self._context, deadline) as connection:
             try:
-                connection.request(
-                    method, self.address.prefix + target, body or None, dict(headers)
-                )
+                connection.request(method, target, body or None, dict(headers))
                 answer = _read(connection.getresponse())
             except TimeoutError:
                 raise Unreachable(
