@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mikeytool.capture.record import Record as Record
     from mikeytool.capture.sdp import Section as Section
     from mikeytool.capture.sdp import read_sdp as read_sdp
+    from mikeytool.capture.sdp_message import SdpPlace as SdpPlace
     from mikeytool.capture.signalling import Signal as Signal
     from mikeytool.capture.signalling import Signalling as Signalling
     from mikeytool.capture.signalling import signals as signals
@@ -83,6 +84,7 @@ __getattr__, __dir__, __all__ = face(
             "Section",
             "read_sdp",
         ),
+        "sdp_message": ("SdpPlace",),
         "signalling": (
             "Signal",
             "Signalling",

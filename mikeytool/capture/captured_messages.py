@@ -13,6 +13,7 @@ from mikeytool.capture.endpoints import destination_of, source_of
 from mikeytool.capture.link_types import unread_frames
 from mikeytool.capture.signalling import Signal, Signalling
 from mikeytool.wire.errors import WireError
+from mikeytool.wire.protocol_list import Carried
 from mikeytool.wire.timestamp import FIRST_MOMENT, LAST_MOMENT, Timestamp
 
 Json = dict[str, Any]
@@ -35,6 +36,8 @@ class CapturedMessage(NamedTuple):
     carrier: Carrier
     signal: Signal
     level: str
+    carried: Carried | None = None
+    """The protocols in the session description that carried it, if one did."""
 
     @property
     def method(self) -> str:
@@ -141,8 +144,9 @@ class _Reader:
             head = carrier.with_body(b"")
             seen = Signal(head, signal.moment, signal.flow, signal.transport)
             size = _FACTS + sum(len(one) for values in head.fields.values() for one in values)
-            for content, level, _ in messages_in(carrier):
-                self._found.append(CapturedMessage(content, head, seen, level))
+            for one in messages_in(carrier):
+                content = one.message
+                self._found.append(CapturedMessage(content, head, seen, one.level, one.carried))
                 self._held += size + (len(content) if isinstance(content, bytes) else 0)
                 size = _FACTS
             if b"a=crypto:" in carrier.body:

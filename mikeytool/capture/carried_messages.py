@@ -13,6 +13,7 @@ from mikeytool.capture.strict_text import FoundMessage
 from mikeytool.capture.tcp_streams import MIKEY_MEDIA_TYPE
 from mikeytool.capture.text import find_messages
 from mikeytool.wire.errors import WireError
+from mikeytool.wire.protocol_list import Carried, Description
 
 MAX_MESSAGES = 256
 """The most messages read from one carrier."""
@@ -23,12 +24,13 @@ class CarriedMessage(NamedTuple):
 
     `level` is its place in a session description, "session level" or "media 1 (audio)", or
     else "KeyMgmt header"; empty if the carrier consists only of the message. `uri` is the URI in a
-    KeyMgmt header.
+    KeyMgmt header. `carried` has the protocols in the session description.
     """
 
     message: bytes | WireError
     level: str = ""
     uri: str = ""
+    carried: Carried | None = None
 
 
 def messages_in(carrier: Carrier) -> Iterator[CarriedMessage]:
@@ -54,9 +56,7 @@ def _messages_in(carrier: Carrier) -> Iterator[CarriedMessage]:
             yield from _of_spec(spec, spec.carrier)
     for part in parts_of(carrier):
         if part.content_type == SDP_MEDIA_TYPE:
-            for section in read_sdp(part.content):
-                for spec in section.specs:
-                    yield from _of_spec(spec, section.level)
+            yield from _of_description(part.content)
         elif part.content_type == MIKEY_MEDIA_TYPE:
             yield from _of_body(part.content)
         elif carrier.protocol == "RTSP":
@@ -81,6 +81,17 @@ def parameters_of(body: bytes) -> Iterator[tuple[str, list[Spec]]]:
                 specs.append(Spec("mikey", "mikey", "".join(value.split())))
         if specs:
             yield level, specs
+
+
+def _of_description(content: bytes) -> Iterator[CarriedMessage]:
+    description, sections = Description(), read_sdp(content)
+    for section in sections:
+        for spec in section.specs:
+            description.add(section.level, spec.protocol)
+    for section in sections:
+        for spec in section.specs:
+            for found in _of_spec(spec, section.level):
+                yield found._replace(carried=Carried(description, section.level))
 
 
 def _of_spec(spec: Spec, level: str) -> Iterator[CarriedMessage]:

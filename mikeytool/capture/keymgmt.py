@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 from typing import NamedTuple
 
@@ -36,6 +37,11 @@ def read_attribute(line: str) -> Spec | None:
         return None
     carrier = "a=acap" if match[1] else "a=key-mgmt"
     return Spec(carrier, protocol=match[2], data=match[3].rstrip())
+
+
+def attribute(message: bytes) -> bytes:
+    """Give the a=key-mgmt line for a MIKEY message, without its end (RFC 4567 3.1)."""
+    return b"a=key-mgmt:mikey " + binascii.b2a_base64(message, newline=False)
 
 
 def read_header(line: str) -> list[Spec] | None:

@@ -12,8 +12,15 @@ from itertools import groupby, pairwise, takewhile
 from typing import Literal, NamedTuple
 
 from mikeytool.capture.encoding import begins_message, is_wrapped, read_text
-from mikeytool.capture.keymgmt import Spec, message_of, read_attribute, read_header
+from mikeytool.capture.keymgmt import (
+    KEYMGMT_HEADER,
+    Spec,
+    message_of,
+    read_attribute,
+    read_header,
+)
 from mikeytool.wire.errors import WireError
+from mikeytool.wire.protocol_list import Carried, Description, list_fault
 
 _HEADER_BASE64 = 14
 """The base64 characters of the least common header (RFC 3830 6.1)."""
@@ -32,8 +39,9 @@ class FoundMessage(NamedTuple):
     """A message and its place in the input.
 
     `where` describes the place. `line` counts from 1 and is the first of several; `level` is
-    "session level" or "media 1 (audio)" for a message in SDP; `uri` is that of a KeyMgmt
-    header. The message may be broken, since only its beginning was checked.
+    "session level" or "media 1 (audio)" for a message in SDP, and `carried` has the protocols
+    in that SDP; `uri` is that of a KeyMgmt header. The message may be broken, since only its
+    beginning was checked.
     """
 
     message: bytes
@@ -41,6 +49,16 @@ class FoundMessage(NamedTuple):
     line: int = 1
     level: str | None = None
     uri: str | None = None
+    carried: Carried | None = None
+
+    @property
+    def list_fault(self) -> str | None:
+        """How the protocol list in the message differs from its SDP (RFC 4567 4.1.4)."""
+        if self.carried is None:
+            return None
+        from mikeytool.wire.message import Message  # few texts need it
+
+        return list_fault(Message.read(self.message), self.carried)
 
 
 _Kind = Literal["skipped", "attribute", "header", "signalling", "encoded", "other"]
@@ -123,6 +141,7 @@ class StrictReader:
         self._headers = "header" in kinds and not lines
         self._found: list[ReadItem] = []
         self._level: str | None = None
+        self._description: Description | None = None
         self._media = 0
         self._crypto = 0
         self._protocols: dict[str, None] = {}
@@ -194,9 +213,9 @@ class StrictReader:
             self._media += 1
             self._level = media_level(self._media, text)
         elif text.startswith("v="):
-            self._level, self._media = SESSION_LEVEL, 0
+            self._level, self._media, self._description = SESSION_LEVEL, 0, Description()
         elif text[1] != "=":
-            self._level, self._media = None, 0
+            self._level, self._media, self._description = None, 0, None
         elif text.startswith("a=crypto:"):
             self._crypto = self._crypto or line.number
 
@@ -204,7 +223,11 @@ class StrictReader:
         """Take the MIKEY messages of an attribute or header, skip other protocols."""
         number, last = line.number, line.number + len(line.parts) - 1
         for spec in specs:
-            level = None if spec.carrier == "KeyMgmt header" else self._level
+            level = None if spec.carrier == KEYMGMT_HEADER else self._level
+            carried = None
+            if level is not None and self._description is not None:
+                self._description.add(level, spec.protocol)
+                carried = Carried(self._description, level)
             where = f"{spec.carrier}, line {number}" + (f", {level}" if level else "")
             try:
                 message = message_of(spec)
@@ -214,7 +237,7 @@ class StrictReader:
             if message is None:
                 self._protocols[spec.protocol] = None
             else:
-                found = FoundMessage(message, where, number, level, spec.uri or None)
+                found = FoundMessage(message, where, number, level, spec.uri or None, carried)
                 self._add(found, number, last, "header")
 
     def _read_encoded(self, run: list[_Line]) -> None:

@@ -9,12 +9,18 @@ be read strictly is searched for messages (see `extract`); they take the place o
 from __future__ import annotations
 
 import binascii
-from typing import Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from mikeytool.capture.encoding import begins_like_message, decode_text, is_whole
+from mikeytool.capture.keymgmt import attribute
 from mikeytool.capture.other_kinds import refuse_other_kind
 from mikeytool.capture.strict_text import FoundMessage, ReadItem, StrictReader
 from mikeytool.wire.errors import WireError
+from mikeytool.wire.protocol_list import MIKEY
+
+if TYPE_CHECKING:
+    from mikeytool.capture.sdp_message import SdpPlace
 
 Format = Literal["b64", "hex", "raw", "sdp"]
 
@@ -66,17 +72,37 @@ def _stands(one: ReadItem) -> bool:
     return begins_like_message(one.item.message) and (one.is_sure or is_whole(one.item.message))
 
 
-def format_message(message: bytes, fmt: Format) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a message of Ticket Transfer is written: in an encoding, or in a session description."""
+
+    fmt: Format
+    place: SdpPlace | None = None
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The protocol list that goes into the message (RFC 4567 4.1.4, interpretation 50)."""
+        if self.place is not None:
+            return self.place.protocols
+        return (MIKEY,) if self.fmt == "sdp" else ()
+
+
+def format_message(message: bytes, fmt: Format | Form) -> bytes:
     """Write a message as text or, with `raw`, as it is; all but `raw` end in a newline.
 
     `b64` and `hex` are one line, `sdp` is the attribute of RFC 4567 3.1.
     """
+    if isinstance(fmt, Form):
+        if fmt.place is not None:
+            return fmt.place.completed(message)
+        fmt = fmt.fmt
     if fmt == "raw":
         return message
     if fmt == "hex":
         return message.hex().encode() + b"\n"
-    prefix = b"a=key-mgmt:mikey " if fmt == "sdp" else b""
-    return prefix + binascii.b2a_base64(message)
+    if fmt == "sdp":
+        return attribute(message) + b"\n"
+    return binascii.b2a_base64(message)
 
 
 def _is_binary(data: bytes) -> bool:

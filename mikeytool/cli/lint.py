@@ -82,7 +82,9 @@ def lint(
             continue
         came = next(time for time in (given, _came(item), now) if time is not None)
         chosen = None if profile is None else Profile(profile)
-        report = lint_message(item.content, now_ns=came, init=before, profile=chosen)
+        report = lint_message(
+            item.content, now_ns=came, init=before, profile=chosen, carried=item.carried
+        )
         findings = [finding for finding in report.findings if finding.code not in ignored]
         _show(findings, where, as_json=as_json)
         codes.add(_outcome(report, findings, where, fail_on))

@@ -6,18 +6,19 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import wraps
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from mikeytool.capture.other_kinds import HEAD, SQLITE, refuse_other_kind
 from mikeytool.capture.strict_text import FoundMessage
-from mikeytool.capture.text import Format, format_message
+from mikeytool.capture.text import Form, Format, format_message
 from mikeytool.capture.text_input import stream_messages
 from mikeytool.cli.options.common import say
-from mikeytool.wire.errors import StateError, UsageError, WireError
+from mikeytool.wire.errors import Refused, StateError, UsageError, WireError
 
 if TYPE_CHECKING:
     from mikeytool.storage.private_files import Stage
@@ -98,10 +99,29 @@ def one_message(argument: str | None, index: int | None = None, *, what: str = "
         return pick_message(list(stream_of(source, argument)), index, what=what)
 
 
+def offered_message(argument: str | None, index: int | None = None) -> bytes:
+    """Read the one message of an offer or answer, as `one_message` does.
+
+    Raises Refused if the session description around it names other protocols than the message.
+    """
+    with open_input(argument) as source:
+        found = pick_found(list(stream_of(source, argument)), index)
+    if (fault := found.list_fault) is not None:
+        raise Refused(f"bidding-down: {fault} (RFC 4567 4.1.4)")
+    return found.message
+
+
 def pick_message(
     found: list[FoundMessage | WireError], index: int | None, *, what: str = "MESSAGE"
 ) -> bytes:
     """Choose one message of several; raises WireError or UsageError."""
+    return pick_found(found, index, what=what).message
+
+
+def pick_found(
+    found: list[FoundMessage | WireError], index: int | None, *, what: str = "MESSAGE"
+) -> FoundMessage:
+    """Choose one message of several, with its place; raises WireError or UsageError."""
     good = [item for item in found if isinstance(item, FoundMessage)]
     if not good and isinstance(found[0], WireError):
         raise found[0]
@@ -111,7 +131,7 @@ def pick_message(
     chosen = found[pick(index, len(found))]
     if isinstance(chosen, WireError):
         raise chosen
-    return chosen.message
+    return chosen
 
 
 def pick(index: int | None, count: int) -> int:
@@ -139,7 +159,37 @@ def message_options(command: C) -> C:
     )(command)  # fmt: skip
 
 
-def write_message(message: bytes, fmt: Format, output: str | None) -> None:
+def sdp_message_options(command: C) -> C:
+    """`message_options`, with which a message can be put into a session description."""
+
+    @wraps(command)
+    def with_form(*, fmt: Format, sdp: Path | None, sdp_media: int, **options: Any) -> Any:
+        place = None
+        if sdp is not None:
+            from mikeytool.capture.sdp_message import SdpPlace  # few messages go there
+
+            place = SdpPlace.find(read_input(str(sdp)), sdp_media)
+        elif sdp_media:
+            raise UsageError("--sdp-media goes with --sdp FILE")
+        return command(fmt=Form(fmt, place), **options)
+
+    options = (
+        click.option(
+            "--sdp", type=click.Path(path_type=Path), metavar="FILE",
+            help="Print this session description, an offer or answer, with the message in it.",
+        ),
+        click.option(
+            "--sdp-media", type=click.IntRange(0), default=0, metavar="N",
+            help="Put it into the media section N, from 1; default: the session level.",
+        ),
+    )  # fmt: skip
+    made: Any = with_form
+    for option in reversed(options):
+        made = option(made)
+    return message_options(cast(C, made))
+
+
+def write_message(message: bytes, fmt: Format | Form, output: str | None) -> None:
     """Print a message, or write it to a file."""
     write_output(format_message(message, fmt), output)
 
@@ -177,7 +227,7 @@ def write_output(data: bytes, output: str | None) -> None:
         raise StateError(f"{output}: {error.strerror}") from None
 
 
-def staging(fmt: Format, output: str | None) -> Stage:
+def staging(fmt: Format | Form, output: str | None) -> Stage:
     """Make the stage of a message: it is on disk before a state file says that it was sent.
 
     It gets the name of `-o` after the state file is written. Standard output has no stage;
@@ -191,7 +241,7 @@ def staging(fmt: Format, output: str | None) -> Stage:
     return lambda message: staged(path, format_message(message, fmt))
 
 
-def write_unstaged(message: bytes, fmt: Format, output: str | None) -> None:
+def write_unstaged(message: bytes, fmt: Format | Form, output: str | None) -> None:
     """Print a message that has no stage."""
     if output is None or output == "-":
         write_message(message, fmt, output)

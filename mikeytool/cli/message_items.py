@@ -12,6 +12,7 @@ from mikeytool.cli.message_io import open_input, stream_of
 from mikeytool.cli.options.common import say
 from mikeytool.cli.render.progress import progress
 from mikeytool.wire.errors import MikeyError, UsageError
+from mikeytool.wire.protocol_list import Carried
 
 if TYPE_CHECKING:
     from mikeytool.capture.captured_messages import CapturedMessage
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class Item(NamedTuple):
-    """A message or why there is none, where it was, and its place in a capture."""
+    """A message or why there is none, where it was, and its places in a capture and in SDP."""
 
     content: bytes | MikeyError
     where: str
     captured: CapturedMessage | None = None
+    carried: Carried | None = None
 
 
 def items_of(
@@ -64,7 +66,7 @@ def _items_of(
             for item in stream_of(source, argument, lines=lines):
                 tick()
                 if isinstance(item, FoundMessage):
-                    yield Item(item.message, name + item.where)
+                    yield Item(item.message, name + item.where, carried=item.carried)
                 else:
                     yield Item(item, name.removesuffix(": "))
     except MikeyError as error:
@@ -79,4 +81,4 @@ def _captured(
 
     watch = [] if steps is None else [steps.begin()]
     for one in find_captured_messages(source, lambda text: say(f"note: {text}"), tick, *watch):
-        yield Item(one.content, name + one.where, one)
+        yield Item(one.content, name + one.where, one, one.carried)

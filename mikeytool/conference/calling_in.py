@@ -75,7 +75,7 @@ def _created(
         if identity not in own:
             rows.allow(db, number, identity)
     verified = _as_first(step, verified, factory)
-    answer, _ = transfer_resp(step.env, verified, accept_policy, local=factory)
+    answer, _ = transfer_resp(step.call_env, verified, accept_policy, local=factory)
     return _needed(answer)
 
 
@@ -137,7 +137,7 @@ def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
     number = member_rows.put_member(db, joined)
     plan = CallInPlan(db, step.env, conference, number, keys)
     answer, session = transfer_resp(
-        step.env,
+        step.call_env,
         verified,
         accept_policy,
         local=conference.focus,

@@ -82,7 +82,7 @@ def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int)
     number = _invite(step, conference, who, 0, None)
     plan = CallInPlan(db, step.env, conference, number, keys)
     init = transfer_init(
-        step.env,
+        step.call_env,
         held,
         initiator=conference.focus,
         responder=who,

@@ -58,16 +58,25 @@ class ConferenceSystem:
     """A running conference system: its file, clock, randomness and KMS.
 
     With `send_errors` it also sends Error messages to senders that are not authenticated.
+    `protocols` are those of the session description that the message of a call goes into.
     """
 
     state: ConferenceState
     env: Environment
     kms: Kms
     send_errors: bool = False
+    protocols: tuple[str, ...] = ()
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, env: Environment, *, send_errors: bool = False) -> Iterator[Self]:
+    def open(
+        cls,
+        path: Path,
+        env: Environment,
+        *,
+        send_errors: bool = False,
+        protocols: tuple[str, ...] = (),
+    ) -> Iterator[Self]:
         """Open the system in a state file; raises StateError.
 
         The KMS is contacted only when it is first asked, so commands that need no answer work
@@ -77,7 +86,7 @@ class ConferenceSystem:
             me = state.settings()
             key = SharedKey(me.identity, me.psk)
             with closing(LazyKms(lambda: reach(me.kms, key=key))) as kms:
-                yield cls(state, env, kms, send_errors)
+                yield cls(state, env, kms, send_errors, protocols)
 
     @cached_property
     def settings(self) -> Settings:
@@ -204,6 +213,11 @@ class Step:
     db: Db
     answers: Mapping[Hashable, Any]
     env: Environment
+
+    @property
+    def call_env(self) -> Environment:
+        """The environment of the message that is asked for, in its session description."""
+        return replace(self.env, protocols=self.system.protocols)
 
     def groups_of(self, people: Sequence[Identity]) -> list[Sequence[Identity]]:
         """Return the groups that the KMS lists for each of these people."""

@@ -1,13 +1,18 @@
-"""The clock and randomness that are passed to the exchanges."""
+"""The clock, randomness and surroundings that are passed to the exchanges."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mikeytool.wire.errors import Refused
+from mikeytool.wire.protocol_list import sdp_ids
 from mikeytool.wire.registry import ErrorNo, TsType
 from mikeytool.wire.timestamp import Timestamp
+
+if TYPE_CHECKING:
+    from mikeytool.wire.payloads import Payload
 
 NS = 1_000_000_000
 DEFAULT_SKEW = 300
@@ -18,13 +23,15 @@ DEFAULT_SKEW = 300
 class Environment:
     """The clock and randomness of a role: `clock` returns Unix nanoseconds, `random` octets.
 
-    `skew` is the maximum difference between a timestamp and the clock, in seconds.
+    `skew` is the maximum difference between a timestamp and the clock, in seconds. `protocols` are
+    the key management protocols in the session description that messages go into, if they do.
     """
 
     clock: Callable[[], int]
     random: Callable[[int], bytes]
     ts_type: TsType = TsType.NTP_UTC
     skew: int = DEFAULT_SKEW
+    protocols: tuple[str, ...] = ()
 
     def timestamp(self, like: Timestamp | None = None) -> Timestamp:
         """Return the T of a message that is made now.
@@ -37,6 +44,10 @@ class Environment:
         if like.counter is not None:
             return like
         return Timestamp.at(self.clock(), TsType(like.ts_type))
+
+    def extensions(self) -> list[Payload]:
+        """Return what a message of Ticket Transfer has in a session description: their list."""
+        return [sdp_ids(self.protocols)] if self.protocols else []
 
     def check_fresh(self, t: Timestamp) -> None:
         """Raise Refused (Invalid TS) if `t` differs from the current time by more than the skew.

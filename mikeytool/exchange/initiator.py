@@ -86,6 +86,7 @@ def transfer_init(
     )
     payloads: list[Payload] = [
         t.payload(),
+        *env.extensions(),
         RANDR(rand_role=RandRole.INITIATOR.value, rand=randr_i),
         initiator.idr(IdRole.INITIATOR),
         responder.idr(IdRole.RESPONDER),

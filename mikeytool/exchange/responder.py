@@ -198,7 +198,7 @@ def _answer(
     init, modifier = verified.init, verified.resolved.modifier
     incoming, csb_id = init.incoming, init.incoming.csb_id
     t = env.timestamp(incoming.t)
-    payloads: list[Payload] = [t.payload()]
+    payloads: list[Payload] = [t.payload(), *env.extensions()]
     if randr_r:
         payloads.append(RANDR(rand_role=RandRole.RESPONDER.value, rand=randr_r))
     payloads.append(local.idr(IdRole.RESPONDER))

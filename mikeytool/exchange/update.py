@@ -77,9 +77,8 @@ def update_init(
     identities: list[Payload] = [initiator.idr(IdRole.INITIATOR), responder.idr(IdRole.RESPONDER)]
     if role == IdRole.RESPONDER:
         identities.reverse()
-    content = _Content(
-        session.fresh.next_t(env, role), entries, [*identities, *new], kemac_keys, encr_alg
-    )
+    payloads = [*env.extensions(), *identities, *new]
+    content = _Content(session.fresh.next_t(env, role), entries, payloads, kemac_keys, encr_alg)
     message = _message(session, DataType.TRANSFER_INIT, content, initiator.data + responder.data)
     sent = Incoming.read(message, DataType.TRANSFER_INIT)
     return sent, replace(session, fresh=session.fresh.after_sending(sent))
@@ -152,7 +151,7 @@ def _answered(
     content = _Content(
         session.fresh.next_t(env, own_role(session)),
         [one.entry for one in agreed],
-        [session.local.idr(own_role(session)), *added],
+        [*env.extensions(), session.local.idr(own_role(session)), *added],
         kemac_keys,
         encr_alg_of(incoming),
     )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mikeytool import decode
 from mikeytool.lint import (  # noqa: F401 - their rules register themselves
     answers,
+    bidding_down,
     certificates,
     header,
     identities,
@@ -33,6 +34,7 @@ from mikeytool.lint.rule import RULES as RULES
 from mikeytool.lint.subject import MOST_PAYLOADS, Subject
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.message import Message
+from mikeytool.wire.protocol_list import Carried
 from mikeytool.wire.registry import CsIdMapType
 
 MOST = 50
@@ -55,12 +57,14 @@ def lint(
     now_ns: int | None = None,
     init: Message | None = None,
     profile: Profile | None = None,
+    carried: Carried | None = None,
 ) -> Report:
     """Check a message against every rule, and those of a profile.
 
     `message` is what `mikeytool.decode` takes, or what it gives. `now_ns` is when the message
     was received, in Unix nanoseconds, by default now. `init` is the message that it answers,
-    or for a CSB update a message of the first exchange. Raises WireError for a text that does
+    or for a CSB update a message of the first exchange. `carried` is its place in a session
+    description, if it comes from one. Raises WireError for a text that does
     not carry exactly one message.
     """
     now_ns = time.time_ns() if now_ns is None else now_ns
@@ -73,13 +77,14 @@ def lint(
         if mended is None:
             found = Found(Spot(error.payload or "HDR", error.offset or 0), error.text)
             return Report([RULES["unreadable"].finding(found)], error)
-        return Report(
-            _sorted(Subject(mended, now_ns, init, error.partial.header.cs_count), profile), error
-        )
+        missing = error.partial.header.cs_count
+        subject = Subject(mended, now_ns, init, missing, carried)
+        return Report(_sorted(subject, profile), error)
     mended = _without_map(message)
     if mended is None:
-        return Report(_sorted(Subject(message, now_ns, init), profile), message.error)
-    subject = Subject(mended, now_ns, init, message.header.cs_count or 0)
+        subject = Subject(message, now_ns, init, carried=carried)
+    else:
+        subject = Subject(mended, now_ns, init, message.header.cs_count or 0, carried)
     return Report(_sorted(subject, profile), message.error)
 
 

@@ -30,6 +30,7 @@ from mikeytool.wire.payloads import (
     Payload,
     V,
 )
+from mikeytool.wire.protocol_list import Carried
 from mikeytool.wire.registry import (
     DataType,
     EncrAlg,
@@ -99,14 +100,16 @@ class Subject:
     """One message, with the message before it in `init` if there is one, at a time.
 
     `now_ns` is Unix time in nanoseconds. `missing_sessions` is #CS if the message was read without
-    the map that it should have. `layers` are the message and everything in it that
-    holds payloads, three deep at most; `faults` what in there could not be read.
+    the map that it should have. `carried` is its place in a session description, if it comes from
+    one. `layers` are the message and everything in it that holds payloads, three deep at most;
+    `faults` what in there could not be read.
     """
 
     message: Message
     now_ns: int
     init: Message | None = None
     missing_sessions: int = 0
+    carried: Carried | None = None
     layers: list[Within] = field(default_factory=list)
     faults: list[tuple[Payload, str, WireError]] = field(default_factory=list)
 

@@ -16,7 +16,8 @@ def carrier(protocol: Protocol, body: bytes = b"", **fields: str) -> Carrier:
 
 
 def in_sdp(body: bytes) -> list[CarriedMessage]:
-    return list(messages_in(carrier("SIP", body, content_type="application/sdp")))
+    found = messages_in(carrier("SIP", body, content_type="application/sdp"))
+    return [one._replace(carried=None) for one in found]
 
 
 def test_descriptions_at_every_level() -> None:
@@ -37,6 +38,19 @@ def test_other_protocols_and_sdes_are_passed_over() -> None:
     crypto = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc"
     assert in_sdp(sdp("a=key-mgmt:kerberos AQAF", crypto, key_mgmt(ERROR))) == [
         CarriedMessage(ERROR, "media 1 (audio)")
+    ]
+
+
+def test_the_protocols_of_a_description() -> None:
+    """RFC 4567 4.1.4: also those behind a message, and those at other levels."""
+    body = lines("v=0", key_mgmt(ERROR), "a=key-mgmt:keyp1 AQ", "m=audio 1 RTP/SAVP 0")
+    body += lines("a=key-mgmt:keyp2 AQ", key_mgmt(ERROR))
+    places = [
+        one.carried for one in messages_in(carrier("SIP", body, content_type="application/sdp"))
+    ]
+    assert [(one.description.protocols, one.level) for one in places if one] == [
+        (("mikey", "keyp1", "keyp2"), "session level"),
+        (("mikey", "keyp1", "keyp2"), "media 1 (audio)"),
     ]
 
 

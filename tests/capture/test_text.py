@@ -26,7 +26,7 @@ MESSAGES = Path(__file__).parents[3] / "shared" / "data" / "messages.txt"
 def found(text: str | bytes, *, lines: bool = False) -> list[FoundMessage]:
     items = find_messages(text.encode() if isinstance(text, str) else text, lines=lines)
     assert [item for item in items if isinstance(item, WireError)] == []
-    return [item for item in items if isinstance(item, FoundMessage)]
+    return [item._replace(carried=None) for item in items if isinstance(item, FoundMessage)]
 
 
 def messages(text: str | bytes, *, lines: bool = False) -> list[bytes]:
@@ -239,6 +239,26 @@ m=video 52230 RTP/SAVP 31
 a=rtpmap:31 H261/90000
 a=acap:1 key-mgmt:mikey {b64(UPDATE_RESP)}
 """
+
+
+def test_the_protocols_of_each_description() -> None:
+    """RFC 4567 4.1.4: in their order, and of this description only (interpretation 50)."""
+    offer = OFFER.replace("a=rtpmap:98", "a=key-mgmt:keyp1 AQ\na=key-mgmt:\na=rtpmap:98")
+    answer = f"v=0\nm=audio 1 RTP/SAVP 0\na=key-mgmt:mikey {b64(ERROR)}\n"
+    bare = f"a=key-mgmt:keyp2 AQ\na=key-mgmt:mikey {b64(ERROR)}\n"
+    text = f"{bare}INVITE sip:b SIP/2.0\nTo: b\n\n{offer}\nSIP/2.0 200 OK\nTo: b\n\n{answer}"
+    places = [
+        item.carried for item in find_messages(text.encode()) if not isinstance(item, WireError)
+    ]
+    assert places[0] is None
+    audio, video = "media 1 (audio)", "media 2 (video)"
+    every = [("session level", "mikey"), (audio, "keyp1"), (audio, "mikey"), (video, "mikey")]
+    assert [(one.description.offered, one.level) for one in places[1:4] if one] == [
+        (every, "session level"), (every, audio), (every, video)
+    ]  # fmt: skip
+    assert [(one.description.offered, one.level) for one in places[4:] if one] == [
+        ([(audio, "mikey")], audio)
+    ]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])

@@ -185,6 +185,8 @@ def content_size(number: int, data: bytes) -> int:
         for _ in range(1 if number == TP else 3):
             size += 2 + u16(data, size)
         return size
+    if number == GENERAL_EXT:
+        return 3 + u16(data, 1)
     if number in (SP, IDR):
         return 4 + u16(data, 2)
     if number in (T, TR, V):
@@ -300,6 +302,11 @@ def idr(role: int, identity: bytes, kind: int = 1) -> tuple[int, bytes]:
 
 def randr(role: int, rand: bytes) -> tuple[int, bytes]:
     return RANDR, struct.pack("!B", role) + rand8(rand)
+
+
+def sdp_ids(text: bytes) -> tuple[int, bytes]:
+    """The list of key management protocols (RFC 3830 6.15, RFC 4567 4.1.4)."""
+    return GENERAL_EXT, struct.pack("!BH", 1, len(text)) + text
 
 
 def now() -> bytes:

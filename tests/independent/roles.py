@@ -261,9 +261,10 @@ class Initiator(User):
         ssrcs: list[int | None],
         sent_keys: list[Key] | None = None,
         roles: tuple[int, ...] = (I_ROLE, R_ROLE),
+        more: Chain | None = None,
     ) -> bytes:
         """4.2.2.1; an SSRC of None leaves the crypto session to the responder. It names the
-        parties in these roles, and both in its MAC.
+        parties in these roles, and both in its MAC. `more` are payloads behind T.
         """
         ticket, suite = self.held.ticket, self.suite
         spi = (sent_keys or self.held.keys)[0].spi if sent_keys or self.held.keys else b""
@@ -275,6 +276,7 @@ class Initiator(User):
         keys = message_protection(suite, self.held.mpki, csb_id, False, rand, b"")
         head: Chain = [
             (T, t),
+            *(more or []),
             randr(I_ROLE, rand),
             *(idr(role, (self.identity, to)[role - 1]) for role in roles),
             policy_sp(0, suite.key),

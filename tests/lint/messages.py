@@ -37,6 +37,7 @@ from mikeytool.wire.payloads import (
     T,
     V,
 )
+from mikeytool.wire.protocol_list import Carried
 from mikeytool.wire.registry import DataType, EncrAlg, MacAlg
 from mikeytool.wire.sakke import SAKKE
 from mikeytool.wire.timestamp import Timestamp
@@ -410,10 +411,11 @@ def codes(
     init: bytes | None = None,
     now_ns: int = NOW,
     profile: Profile | None = None,
+    carried: Carried | None = None,
 ) -> list[str]:
     """The codes of the findings, sorted."""
     before = None if init is None else Message.parse(init)
-    report = lint(data, now_ns=now_ns, init=before, profile=profile)
+    report = lint(data, now_ns=now_ns, init=before, profile=profile, carried=carried)
     return sorted(finding.code for finding in report.findings)
 
 
@@ -427,11 +429,12 @@ class Case:
     init: Callable[[], bytes] | None = None
     now_ns: int = NOW
     profile: Profile | None = None
+    carried: Carried | None = None
 
     def found(self) -> list[str]:
         """The codes of what is found."""
         init = None if self.init is None else self.init()
-        return codes(self.data(), init, self.now_ns, self.profile)
+        return codes(self.data(), init, self.now_ns, self.profile, self.carried)
 
     def expected(self) -> list[str]:
         return sorted((self.code, *self.also))
@@ -445,6 +448,7 @@ def case(
     init: DataType | bytes | None = None,
     now_ns: int = NOW,
     profile: Profile | None = None,
+    carried: Carried | None = None,
 ) -> Case:
     """A good message with edits after which there is `code` to find, and `also` these."""
 
@@ -458,4 +462,5 @@ def case(
         None if init is None else lambda: octets_of(init),
         now_ns,
         profile,
+        carried,
     )

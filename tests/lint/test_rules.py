@@ -14,6 +14,7 @@ from mikeytool.wire.payloads import T
 from mikeytool.wire.timestamp import Timestamp
 from tests.lint import (
     test_answers,
+    test_bidding_down,
     test_certificates,
     test_header,
     test_identities,
@@ -33,9 +34,9 @@ from tests.lint.messages import NOW, Case, codes
 from tests.wire.samples import SAMPLES
 
 MODULES = (
-    test_answers, test_certificates, test_header, test_identities, test_ims, test_kemac_keys,
-    test_mission_critical, test_onvif, test_security_policies, test_quirks, test_rsa_r,
-    test_strength, test_structure, test_ticket, test_times,
+    test_answers, test_bidding_down, test_certificates, test_header, test_identities, test_ims,
+    test_kemac_keys, test_mission_critical, test_onvif, test_security_policies, test_quirks,
+    test_rsa_r, test_strength, test_structure, test_ticket, test_times,
 )  # fmt: skip
 CASES: list[Case] = [case for module in MODULES for case in module.CASES]
 
@@ -64,7 +65,8 @@ def test_how_a_rule_is_told(code: str) -> None:
 def test_what_a_finding_says(case: Case) -> None:
     init = None if case.init is None else Message.parse(case.init())
     data = case.data()
-    for finding in lint(data, now_ns=case.now_ns, init=init, profile=case.profile).findings:
+    found = lint(data, now_ns=case.now_ns, init=init, profile=case.profile, carried=case.carried)
+    for finding in found.findings:
         assert finding.level in Level
         assert 0 <= finding.offset <= len(data)
         assert finding.text.isprintable()

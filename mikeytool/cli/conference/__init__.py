@@ -9,15 +9,15 @@ from pathlib import Path
 
 import click
 
-from mikeytool.capture.text import Format, format_message
+from mikeytool.capture.text import Form, Format, format_message
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.exit_codes import complain, exit_code
 from mikeytool.cli.message_io import (
     check_output,
     index_option,
     message_argument,
-    message_options,
-    one_message,
+    offered_message,
+    sdp_message_options,
     write_message,
 )
 from mikeytool.cli.options.clock import environment
@@ -117,8 +117,12 @@ def _identity_of(where: str) -> Identity:
         return kms.identity
 
 
-def _system(path: Path, *, send_errors: bool = False) -> AbstractContextManager[ConferenceSystem]:
-    return ConferenceSystem.open(path, environment(), send_errors=send_errors)
+def _system(
+    path: Path, form: Form | None = None, *, send_errors: bool = False
+) -> AbstractContextManager[ConferenceSystem]:
+    protocols = () if form is None else form.protocols
+    env = environment()
+    return ConferenceSystem.open(path, env, send_errors=send_errors, protocols=protocols)
 
 
 def _purposes(_context: click.Context, _param: click.Parameter, text: str) -> list[Purpose]:
@@ -143,7 +147,7 @@ def _purposes(_context: click.Context, _param: click.Parameter, text: str) -> li
     metavar="audio,video,floor,events", help="Make keys for these.",
 )  # fmt: skip
 @send_errors_option
-@message_options
+@sdp_message_options
 @quiet_option
 def create(
     state: Path,
@@ -152,13 +156,16 @@ def create(
     focus: Identity,
     purposes: list[Purpose],
     send_errors: bool,
-    fmt: Format,
+    fmt: Form,
     output: str | None,
 ) -> int:
     """Create a conference from the creator's TRANSFER_INIT; prints TRANSFER_RESP."""
-    data = one_message(message, index)
+    data = offered_message(message, index)
     check_output(output)
-    with _system(state, send_errors=send_errors) as system, _answering(fmt, output) as answers:
+    with (
+        _system(state, fmt, send_errors=send_errors) as system,
+        _answering(fmt, output) as answers,
+    ):
         answers.append(calling_in.create(system, data, focus, purposes))
         say(f"{focus}: a conference for {', '.join(purposes)}")
     return answers.code
@@ -169,20 +176,23 @@ def create(
 @message_argument
 @index_option
 @send_errors_option
-@message_options
+@sdp_message_options
 @quiet_option
 def call_in(
     state: Path,
     message: str | None,
     index: int | None,
     send_errors: bool,
-    fmt: Format,
+    fmt: Form,
     output: str | None,
 ) -> int:
     """Admit a caller: TRANSFER_INIT in, TRANSFER_RESP with the group keys out."""
-    data = one_message(message, index)
+    data = offered_message(message, index)
     check_output(output)
-    with _system(state, send_errors=send_errors) as system, _answering(fmt, output) as answers:
+    with (
+        _system(state, fmt, send_errors=send_errors) as system,
+        _answering(fmt, output) as answers,
+    ):
         answers.append(calling_in.call_in(system, data))
         _note_updates(system)
     return answers.code
@@ -195,7 +205,7 @@ class _Answers(list[bytes]):
 
 
 @contextmanager
-def _answering(fmt: Format, output: str | None) -> Iterator[_Answers]:
+def _answering(fmt: Format | Form, output: str | None) -> Iterator[_Answers]:
     """Print an answer, or for a refusal the Error message that goes with it."""
     answers = _Answers()
     try:
@@ -225,20 +235,20 @@ def _note_updates(system: ConferenceSystem) -> None:
     "--timeout", metavar="D", default=f"{DEFAULT_TIMEOUT}s", show_default=True,
     help="Wait this long for the answer.",
 )  # fmt: skip
-@message_options
+@sdp_message_options
 @quiet_option
 def call_out(
     state: Path,
     identity: Identity,
     focus: Identity | None,
     timeout: str,
-    fmt: Format,
+    fmt: Form,
     output: str | None,
 ) -> None:
     """Invite URI; prints TRANSFER_INIT with the group keys."""
     seconds = parse_duration(timeout)
     check_output(output)
-    with _system(state) as system:
+    with _system(state, fmt) as system:
         message = calling_out.call_out(system, focus, identity, seconds)
         _note_updates(system)
     write_message(message, fmt, output)
@@ -255,7 +265,7 @@ def answer(state: Path, message: str | None, index: int | None) -> int:
     Prints the updates that follow from it as JSON Lines, and for an answer that is refused an
     Error message.
     """
-    data = one_message(message, index)
+    data = offered_message(message, index)
     with _system(state) as system, _answering("b64", None) as answers:
         answered = calling_out.answer(system, data)
         _print_updates(answered.updates)

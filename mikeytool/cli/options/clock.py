@@ -11,9 +11,12 @@ from mikeytool.client.time_text import parse_time
 from mikeytool.exchange.environment import Environment
 
 
-def environment() -> Environment:
-    """Make the environment of an exchange from the clock and randomness of this machine."""
-    return Environment(clock=clock(), random=os.urandom)
+def environment(protocols: tuple[str, ...] = ()) -> Environment:
+    """Make the environment of an exchange from the clock and randomness of this machine.
+
+    `protocols` are those of the session description that messages go into.
+    """
+    return Environment(clock=clock(), random=os.urandom, protocols=protocols)
 
 
 def clock() -> Callable[[], int]:

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import click
 
-from mikeytool.capture.text import Format, format_message
+from mikeytool.capture.text import Form, Format, format_message
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.message_io import (
     check_output,
     index_option,
     message_argument,
     message_options,
-    one_message,
+    offered_message,
+    sdp_message_options,
     staging,
     write_message,
     write_unstaged,
@@ -73,7 +74,7 @@ from mikeytool.wire.registry import TicketFlag
     "--same-rands-as", "group_path", type=PATH, metavar="SESSION",
     help="Use the RAND of that session, so that a group has one key; needs a ticket without G.",
 )  # fmt: skip
-@message_options
+@sdp_message_options
 @force_option
 @quiet_option
 def init(
@@ -87,7 +88,7 @@ def init(
     key_wrap: bool,
     apps: Sequence[str],
     group_path: Path | None,
-    fmt: Format,
+    fmt: Form,
     output: str | None,
     force: bool,
 ) -> None:
@@ -108,7 +109,7 @@ def init(
         return replace(media, encr_alg=wrapping(key_wrap))
 
     message = client.start_call(
-        environment(),
+        environment(fmt.protocols),
         ticket_path,
         session_path,
         client.Call(local, remote, [Identity.from_text(app) for app in apps], group),
@@ -124,7 +125,7 @@ def init(
 @media_options
 @overlap_option
 @key_wrap_option
-@message_options
+@sdp_message_options
 @quiet_option
 def update(
     session_path: Path,
@@ -133,7 +134,7 @@ def update(
     kemac: Sequence[str],
     overlap: int | None,
     key_wrap: bool,
-    fmt: Format,
+    fmt: Form,
     output: str | None,
 ) -> None:
     """Print an update of a session: new keys (--kemac), new or changed crypto sessions (--cs).
@@ -143,7 +144,8 @@ def update(
     check_output(output)
     encr_alg = wrapping(key_wrap)
     media = media_for_session(cs, suites, kemac, encr_alg=encr_alg, overlap=overlap)
-    message = client.start_update(environment(), session_path, media, stage=staging(fmt, output))
+    env, stage = environment(fmt.protocols), staging(fmt, output)
+    message = client.start_update(env, session_path, media, stage=stage)
     write_unstaged(message, fmt, output)
 
 
@@ -178,7 +180,7 @@ def finish(
     A forked call may get several answers; --save-as takes one more. If the answer is authentic
     but not acceptable, an Error message for the other end is printed, or written to -o.
     """
-    data = one_message(message, index)
+    data = offered_message(message, index)
     check_output(output)
     try:
         known = partial(supported_policies, suites)
@@ -194,7 +196,9 @@ def finish(
         say(f"{save_as or session_path}: {summary(session)}")
 
 
-def print_refusal(refusal: Refused, fmt: Format, output: str | None, *, as_json: bool) -> None:
+def print_refusal(
+    refusal: Refused, fmt: Format | Form, output: str | None, *, as_json: bool
+) -> None:
     """Print the Error message for the other end, and name the suites that it supports."""
     if isinstance(refusal, ErrorReceived) and refusal.supported:
         say(f"the other end supports {', '.join(map(_policy_name, refusal.supported))}")

@@ -11,14 +11,14 @@ from typing import Any
 
 import click
 
-from mikeytool.capture.text import Format, format_message
+from mikeytool.capture.text import Form, format_message
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.message_io import (
     check_output,
     index_option,
     message_argument,
-    message_options,
-    one_message,
+    offered_message,
+    sdp_message_options,
     staging,
     write_unstaged,
 )
@@ -91,7 +91,7 @@ from mikeytool.wire.identity import Identity
 @index_option
 @json_option
 @show_keys_option
-@message_options
+@sdp_message_options
 @force_option
 @quiet_option
 def respond(
@@ -100,7 +100,7 @@ def respond(
     index: int | None,
     as_json: bool,
     show_keys: bool,
-    fmt: Format,
+    fmt: Form,
     output: str | None,
     local: Identity | None,
     kms_where: str | None,
@@ -123,11 +123,11 @@ def respond(
     may be used again are remembered, and --ticket gives one. The update of a session needs
     nothing but SESSION.
     """
-    data = one_message(message, index)
+    data = offered_message(message, index)
     check_output(output)
     if as_json and output is not None:
         raise UsageError('--json has the answer in it, under "message"; -o is for the answer alone')
-    env = environment()
+    env = environment(fmt.protocols)
     stage = not_staged if as_json else staging(fmt, output)
 
     def callee() -> Callee:
