@@ -48,7 +48,7 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it takes connections."""
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [self._bin / "postgres", "-D", self.folder / "data", "-k", self.folder,
                  *self._options],
                 user=self._as, cwd="/", env={}, stdout=log, stderr=log,
@@ -59,14 +59,14 @@ class Server:
                 psycopg.connect(self.url()).close()
                 break
             except psycopg.OperationalError:
-                assert self._process.poll() is None, (self.folder / "log").read_text()
+                assert self.process.poll() is None, (self.folder / "log").read_text()
                 assert time.monotonic() < give_up
                 time.sleep(0.05)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT ends connections first, SIGQUIT is a crash."""
-        self._process.send_signal(how)
-        self._process.wait(60)
+        self.process.send_signal(how)
+        self.process.wait(60)
 
     def url(self, schema: str | None = None) -> str:
         """Where it is; with the search path of a store."""

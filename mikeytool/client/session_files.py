@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -206,7 +207,7 @@ def session_of_json(content: Json) -> Session:
         mpk=bytes.fromhex(content["mpk"]),
         keys=tuple(key_of_json(key) for key in content["keys"]),
         fresh=_fresh_of_json(content),
-        policies=tuple(_record(SP, policy) for policy in content.get("policies", ())),
+        policies=tuple(_policy(policy) for policy in content.get("policies", ())),
         randr_kms=bytes.fromhex(content.get("randr_kms", "")),
         ticket_digest=bytes.fromhex(content.get("ticket_digest", "")),
         overlap=int(content.get("overlap", KEY_OVERLAP)),
@@ -216,7 +217,7 @@ def session_of_json(content: Json) -> Session:
         crypto_sessions=tuple(
             CryptoSession(
                 _record(GenericIdEntry, one["entry"]),
-                None if one["policy"] is None else _record(SP, one["policy"]),
+                None if one["policy"] is None else _policy(one["policy"]),
                 one["by_initiator"],
                 tuple(bytes.fromhex(spi) for spi in one["previous"]),
                 int(one.get("replaced_ns", 0)),
@@ -230,6 +231,12 @@ def session_of_json(content: Json) -> Session:
     session.csb_id.to_bytes(4)  # raises OverflowError
     profile_of(session.policy.prf)  # raises Refused for an unknown PRF
     return session
+
+
+@lru_cache(64)
+def _policy(octets: str) -> SP:
+    """A security policy. The members of a conference have the same, and nobody changes one."""
+    return _record(SP, octets)
 
 
 def _record(kind: type[R], octets: str) -> R:

@@ -147,7 +147,7 @@ def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
         arrange=plan.arrange,
     )
     member_rows.put_member(db, replace(joined, session=session))
-    keep_interval(step, conference, [session.policy])
+    keep_interval(step, conference, [session.policy.rekey])
     return _needed(answer)
 
 

@@ -211,7 +211,7 @@ def _join(step: Step, conference: Conference, member: Member, message: Message) 
     joined = replace(member, state=MemberState.JOINED, deadline_ns=None, session=session)
     member_rows.put_member(step.db, joined)
     member_rows.forget_waiting(step.db, member.number)
-    keep_interval(step, conference, [session.policy])
+    keep_interval(step, conference, [session.policy.rekey])
     if change == _CLASH:
         # Under the old key two members would send with the same SSRC, so it must not be used.
         return replace(answered, updates=rekey(step, conference))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mikeytool.conference import member_rows, rows
@@ -84,11 +84,11 @@ def _due(policy: TicketPolicy, now_ns: int) -> int | None:
     return None if end is None else now_ns + (end - now_ns) * 9 // 10
 
 
-def keep_interval(step: Step, conference: Conference, policies: Iterable[TicketPolicy]) -> None:
+def keep_interval(step: Step, conference: Conference, intervals: Iterable[int | None]) -> None:
     """Replace the active keys as often as the members' tickets require (6.10, TRr)."""
-    intervals = [policy.rekey for policy in policies if policy.rekey is not None]
-    if intervals:
-        rows.hasten(step.db, conference.number, step.env.clock() + min(intervals) * NS)
+    given = [interval for interval in intervals if interval is not None]
+    if given:
+        rows.hasten(step.db, conference.number, step.env.clock() + min(given) * NS)
 
 
 def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) -> list[Update]:
@@ -103,15 +103,21 @@ def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) ->
     # Get the keys before reading the members: this may fail until the KMS has been asked, and
     # there may be many members.
     keys = new_keys(step, conference)
-    staying, denied = [], rows.denied(db, conference.number)
-    for member in member_rows.members(db, conference.number, MemberState.JOINED):
-        if _is_over(member, now) or member.identity.data in denied:
-            put_out(db, member, conference.generation)
-        else:
-            staying.append(member)
-    conference = rows.conference(db, conference.number)
-    keep_interval(step, conference, (one.session.policy for one in staying if one.session))
-    return _bring_up(step, conference, staying, keys)
+    before, conference = conference, rows.conference(db, conference.number)
+    denied, intervals = rows.denied(db, conference.number), set[int | None]()
+
+    def staying() -> Iterator[Member]:
+        for member in member_rows.members(db, conference.number, MemberState.JOINED):
+            if _is_over(member, now) or member.identity.data in denied:
+                put_out(db, member, before.generation)
+                continue
+            if member.session is not None:
+                intervals.add(member.session.policy.rekey)
+            yield member
+
+    updates = _bring_up(step, conference, staying(), keys)
+    keep_interval(step, conference, intervals)
+    return updates
 
 
 def _is_over(member: Member, now_ns: int) -> bool:

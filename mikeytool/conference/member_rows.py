@@ -25,6 +25,9 @@ from mikeytool.wire.payloads import KeyData
 _WAITING = 4
 """The maximum number of a member's unanswered updates; answers to older ones are late."""
 
+_AT_ONCE = 500
+"""How many members are read at a time; one takes some 10 kB."""
+
 Keys = Mapping[bytes, KeyData]
 
 
@@ -79,7 +82,9 @@ def _read(text: str, keys: Keys) -> Session:
         session,
         keys=tuple(keys[spi] for spi in named if spi in keys),
         crypto_sessions=tuple(
-            replace(one, previous=tuple(spi for spi in one.previous if spi in keys))
+            one
+            if all(spi in keys for spi in one.previous)
+            else replace(one, previous=tuple(spi for spi in one.previous if spi in keys))
             for one in session.crypto_sessions
         ),
     )
@@ -127,13 +132,17 @@ def people(db: Db, number: int, *states: MemberState) -> Iterator[Member]:
 
 def _in_states(query: str, states: Sequence[MemberState]) -> str:
     marks = ", ".join("?" * len(states))
-    return f"{query} WHERE conference = ? AND state IN ({marks}) ORDER BY number"
+    return f"{query} WHERE conference = ? AND state IN ({marks})"
 
 
 def _found(db: Db, number: int, query: str, *values: object) -> Iterator[Member]:
-    keys = _group_keys(db, number)
-    found = db.execute(query, (number, *values)).fetchall()
-    return (_member(row, keys) for row in found)
+    """Yield members a few rows at a time. Rows that were yielded may be changed meanwhile."""
+    keys, last = _group_keys(db, number), 0
+    query += " AND number > ? ORDER BY number LIMIT ?"
+    while found := db.execute(query, (number, *values, last, _AT_ONCE)).fetchall():
+        for row in found:
+            yield _member(row, keys)
+        last = found[-1][0]
 
 
 def members_of_csb(db: Db, csb_id: int) -> list[Member]:
@@ -195,7 +204,7 @@ def forget_waiting(db: Db, member: int) -> None:
 def behind(db: Db, number: int) -> list[Member]:
     """Return the members that have not answered an update."""
     waiting = "number IN (SELECT member FROM updates)"
-    return list(_found(db, number, f"{_MEMBER} WHERE conference = ? AND {waiting} ORDER BY number"))
+    return list(_found(db, number, f"{_MEMBER} WHERE conference = ? AND {waiting}"))
 
 
 def count_behind(db: Db) -> int:

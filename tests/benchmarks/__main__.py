@@ -1,4 +1,9 @@
-"""Every benchmark: `python -m tests.benchmarks`. Ratios against peers, measured side by side."""
+"""Every benchmark: `python -m tests.benchmarks`. Ratios against peers, measured side by side.
+
+With `--growth`: what work costs as it grows.
+"""
+
+import sys
 
 from tests.benchmarks import (
     bench_captures,
@@ -7,11 +12,15 @@ from tests.benchmarks import (
     bench_http,
     bench_kms,
     bench_srtp,
+    growth_kms,
 )
 
-bench_decode.main()
-bench_captures.main()
-bench_srtp.main()
-bench_kms.main()
-bench_conference.main()
-bench_http.main()
+if sys.argv[1:] == ["--growth"]:
+    growth_kms.main()
+else:
+    bench_decode.main()
+    bench_captures.main()
+    bench_srtp.main()
+    bench_kms.main()
+    bench_conference.main()
+    bench_http.main()

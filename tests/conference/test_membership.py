@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mikeytool.conference import group_keys, membership, rows
+from mikeytool.conference import group_keys, member_rows, membership, rows
 from mikeytool.conference.model import Purpose, Update
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS
@@ -83,6 +83,22 @@ def test_only_someone_who_is_in_is_removed(full: Room) -> None:
     with pytest.raises(Refused, match="is not in"):
         membership.dismiss(full.system, None, [BOB, DAN], deny=False)
     assert full.dump() == before
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_members_are_read_a_few_at_a_time(
+    full: Room, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Each gets one update, while rows that were read are changed."""
+    everyone = [one.to for one in membership.change_keys(full.system, None)]
+    assert len(everyone) == len(set(everyone)) == 3
+    monkeypatch.setattr(member_rows, "_AT_ONCE", at_once)
+    number = full.conference().number
+    with full.state.transaction() as db:
+        rows.deny(db, number, everyone[1], settled=True)
+    updates = membership.change_keys(full.system, None)
+    assert [one.to for one in updates] == [everyone[0], *everyone[2:]]
+    deliver(full, updates)
 
 
 def test_the_old_key_is_good_for_the_overlap(full: Room) -> None:
