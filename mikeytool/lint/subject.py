@@ -34,6 +34,7 @@ from mikeytool.wire.protocol_list import Carried
 from mikeytool.wire.registry import (
     DataType,
     EncrAlg,
+    IdRole,
     KeyType,
     ProtType,
     RandRole,
@@ -127,7 +128,8 @@ class Subject:
         """Whether the message belongs to a CSB update, which may repeat RANDs and the ticket,
         although it should not (RFC 6043 5.2)."""
         if self.kind == D.TRANSFER_RESP and self.relation is Relation.ANSWER:
-            return self.init is not None and repeats_ticket(self.init)
+            by_initiator = identity_in(self.message.payloads, IdRole.INITIATOR) is not None
+            return by_initiator or (self.init is not None and repeats_ticket(self.init))
         if is_update(self.message) or self.relation is Relation.UPDATE:
             return True
         return self.kind == D.TRANSFER_INIT and has_rands_of_others(self.message)

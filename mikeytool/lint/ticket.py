@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mikeytool.lint.rule import HEADER, Found, Level, Relation, rule
 from mikeytool.lint.subject import Subject, Within, identity_in, ticket_of
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.message_types import REQUESTS
+from mikeytool.wire.message_types import REQUESTS, TRANSFERS
 from mikeytool.wire.payloads import (
     DH,
     ERR,
@@ -250,37 +250,59 @@ def initiator_unnamed(subject: Subject, payload: TICKET, within: Within) -> Iter
         )
 
 
-@rule("initiator-keys", Level.ERROR, "RFC 6043 4.2.2.1", kinds=[D.TRANSFER_INIT])
+@rule("initiator-keys", Level.ERROR, "RFC 6043 4.2.2.1", kinds=TRANSFERS)
 def initiator_keys(subject: Subject) -> Iterator[Found]:
     """Keys from the initiator although L = 0 forbids them."""
     # L and M bind by role, in updates too (interpretation 21).
-    ticket = ticket_of(subject.message)
-    if subject.is_update:
-        ticket = (ticket or ticket_of(subject.init)) if _by_initiator(subject) else None
-    kemac = subject.message.find(KEMAC)
-    if ticket is not None and kemac is not None and F.L not in ticket.flag:
+    kemac, flags, sender = _sent_keys(subject)
+    if kemac is None:
+        return
+    if sender == IdRole.INITIATOR and F.L not in flags:
         yield Found(kemac, "the initiator sends keys, but L is 0; leave KEMAC out or set L")
+    elif sender is None and not flags & (F.L | F.M):
+        yield Found(kemac, "there are keys, but L and M are 0; leave KEMAC out")
 
 
-@rule("responder-keys", Level.ERROR, "RFC 6043 4.2.2.3", kinds=[D.TRANSFER_INIT, D.TRANSFER_RESP])
+@rule("responder-keys", Level.ERROR, "RFC 6043 4.2.2.3", kinds=TRANSFERS)
 def responder_keys(subject: Subject) -> Iterator[Found]:
     """Keys from the responder although M = 0 forbids them."""
-    ticket, kemac = ticket_of(subject.init), subject.message.find(KEMAC)
-    if ticket is None or kemac is None or subject.relation is None or F.M in ticket.flag:
-        return
-    if subject.kind == D.TRANSFER_RESP or not _by_initiator(subject):
+    kemac, flags, sender = _sent_keys(subject)
+    if kemac is not None and sender == IdRole.RESPONDER and F.M not in flags:
         yield Found(kemac, "the responder sends keys, but M is 0; leave KEMAC out or set M")
+
+
+def _sent_keys(subject: Subject) -> tuple[KEMAC | None, TicketFlag, int | None]:
+    """The KEMAC of a message under a known ticket, the ticket's flags, and the sender's role."""
+    ticket = ticket_of(subject.message)
+    if ticket is None and subject.relation is not None:
+        ticket = ticket_of(subject.init)
+    if ticket is None:
+        return None, F(0), None
+    return subject.message.find(KEMAC), ticket.flag, _sender(subject)
+
+
+def _sender(subject: Subject) -> int | None:
+    """The role of the sender of a message of Ticket Transfer; None if nothing tells it.
+
+    Either end may start an update. Its identity then comes first, and an answer has that of the
+    other end (5.2).
+    """
+    is_answer = subject.kind == D.TRANSFER_RESP
+    named: list[int] = [idr.id_role for idr in subject.message.all(IDR)]
+    if not subject.is_update:
+        if named == [IdRole.RESPONDER, IdRole.INITIATOR]:
+            return None  # the order of an update by the responder, which may repeat the ticket
+        return IdRole.RESPONDER if is_answer else IdRole.INITIATOR
+    if not is_answer or len(named) == 1:
+        return named[0] if named else None
+    asked = subject.init.find(IDR) if subject.init and subject.relation else None
+    others = {IdRole.INITIATOR: IdRole.RESPONDER, IdRole.RESPONDER: IdRole.INITIATOR}
+    return None if asked is None else others.get(IdRole(asked.id_role))
 
 
 def _offered_ticket(subject: Subject) -> TICKET | None:
     """The ticket of the message that is answered; an update may only repeat it."""
     return None if subject.is_update else ticket_of(subject.init)
-
-
-def _by_initiator(subject: Subject) -> bool:
-    """Whether the initiator started an update; its identity then comes first (5.2)."""
-    first = subject.message.find(IDR)
-    return first is None or first.id_role == IdRole.INITIATOR
 
 
 @rule("answer-forbidden", Level.ERROR, "RFC 6043 6.10", relation=Relation.ANSWER)

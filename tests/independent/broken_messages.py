@@ -137,7 +137,7 @@ def version(draft: Draft, chance: random.Random) -> bool:
 @must("RFC 3830 5.2", "a payload that must be there")
 def missing(draft: Draft, chance: random.Random) -> bool:
     needed = NEEDED[draft.kind]
-    if draft.kind == TRANSFER_INIT and TICKET in draft.numbers():
+    if draft.kind == TRANSFER_INIT and draft.init is None:
         needed += (RANDR, TICKET)
     if draft.kind in (PSK, PK, DH_INIT, SAKKE_MSG) and RAND not in draft.numbers():
         return False
@@ -642,7 +642,7 @@ def granted_kemac(draft: Draft, chance: random.Random) -> bool:
 
 @must("RFC 6043 4.2.2.1", "no keys of the initiator if L is 0")
 def unwanted_keys(draft: Draft, chance: random.Random) -> bool:
-    if draft.kind != TRANSFER_INIT or KEMAC in draft.numbers():
+    if draft.kind != TRANSFER_INIT or KEMAC in draft.numbers() or draft.init is not None:
         return False
     kemac = KEMAC, bytes([3 if draft.prf else 1, 0, 40]) + chance.randbytes(40) + b"\0"
     insert(draft, kemac, len(draft.payloads) - 1)

@@ -14,15 +14,19 @@ from dataclasses import dataclass, field, replace
 from tests.independent import rfc6043 as ticket
 from tests.independent.rfc6043 import (
     ERR,
+    IDR,
     KEMAC,
     KEY_DATA,
     RAND,
+    RANDR,
     SP,
     SUITES,
     TEK,
     TEK_SALT,
     TGK,
     TGK_SALT,
+    TICKET,
+    TR,
     Chain,
     Key,
     T,
@@ -100,8 +104,10 @@ class Writer:
     def maybe(self, *payloads: tuple[int, bytes]) -> Chain:
         return list(payloads) if self.chance.random() < 0.6 else []
 
-    def t(self) -> tuple[int, bytes]:
-        """T (RFC 3830 6.6), a moment ago."""
+    def t(self, *, counter: bool = False) -> tuple[int, bytes]:
+        """T (RFC 3830 6.6), a moment ago; sometimes a COUNTER where that is allowed."""
+        if counter and self.chance.random() < 0.2:
+            return T, b"\2" + self.octets(4)
         return T, b"\0" + ticket.now()
 
     def rand(self, size: int | None = None) -> tuple[int, bytes]:
@@ -220,7 +226,7 @@ class Writer:
         map_type, entries, policies = self.crypto_sessions(open_=True)
         where = {"prf": prf, "map_type": map_type, "entries": entries, "v": 1}
         ids = [*self.maybe(self.id()), *self.maybe(self.id())]
-        t = self.t()
+        t = self.t(counter=True)
         rand = self.rand()
         init = self.draft(PSK, [t, rand, *ids, *policies, self.kemac(prf, mac=True)], **where)
         answer = self.answer(PSK_VER, [t, *self.maybe(self.id()), self.v(prf)], init)
@@ -252,7 +258,7 @@ class Writer:
         hmac_ = self.chance.random() < 0.5
         prf, group = 0 if hmac_ else self.chance.randrange(2), self.chance.choice((0, 0, 1, 2))
         map_type, entries, policies = self.crypto_sessions(open_=True)
-        t, mine, i, r = self.t(), self.dh(group), self.id(), self.id()
+        t, mine, i, r = self.t(counter=True), self.dh(group), self.id(), self.id()
         end = [(KEMAC, bytes([0, 0, 0, 1]) + self.octets(20)) if hmac_ else self.sign()]
         cert = [] if hmac_ else self.maybe(self.cert())
         ids = [*self.maybe(i), r] if hmac_ else [i, *cert, *self.maybe(r)]
@@ -269,7 +275,7 @@ class Writer:
         prf, group = self.chance.randrange(2), self.chance.random() < 0.4
         map_type, entries, policies = self.crypto_sessions(open_=True)
         rand = self.maybe(self.rand())
-        t = self.t()
+        t = self.t(counter=True)
         offered = [] if group else self.maybe(*policies)
         init = self.draft(RSA_R_I, [t, *rand, *self.maybe(self.id()), *self.maybe(self.cert()),
                                     *self.maybe(self.id()), *offered, self.sign()],
@@ -349,13 +355,19 @@ class Writer:
             flags -= {"G", "M", "I"}
         return "".join(sorted(flags if flags & {"G", "H"} else flags | {"H"}))
 
+    def policy_of(self, payloads: Chain) -> Chain:
+        """TP Data with more of what 6.10 allows."""
+        rekey = self.maybe((TR, struct.pack("!BBI", 4, 3, self.chance.randrange(1, 1 << 20))))
+        more = [*self.maybe(self.idr(5)), *self.maybe(self.idr(2))]
+        return [*payloads[:4], *rekey, payloads[4], *more, *payloads[5:]]
+
     def exchange(self) -> list[Draft]:
         """Ticket Request, Transfer and Resolve between the second implementation's roles."""
         alice, bob, kms_id = self.who(), self.who(), b"sip:kms.example.org"
         suite, flags = SUITES[self.chance.randrange(2)], self.flags()
         psks = {b"a": (alice, self.octets(suite.key)), b"b": (bob, self.octets(suite.key))}
         kms = Kms(kms_id, self.octets(suite.key), psks)
-        initiator = Initiator(alice, kms_id, psks[b"a"][1], b"a", suite)
+        initiator = Initiator(alice, kms_id, psks[b"a"][1], b"a", suite, edit_tp=self.policy_of)
         responder = Responder(bob, kms_id, psks[b"b"][1], b"b", suite)
         request = initiator.request_init(bob, flags, self.chance.choice((TGK, TGK_SALT)))
         got = kms.handle(request)
@@ -371,12 +383,37 @@ class Writer:
         found.append(Draft.read(init))
         found.append(Draft.read(resolve))
         found.append(Draft.read(resolved, found[3]))
+        first = found[2]
+        found += [self.signed(one) for one in (found[0], found[3])]
         if "F" in flags:
             theirs = None
             if "M" in flags and mine is None and self.chance.random() < 0.5:
                 theirs = [sent]
-            found.append(Draft.read(responder.transfer_resp(18, theirs)[0], found[2]))
-        return [*found, *(self.signed(one) for one in (found[0], found[3]))]
+            found.append(Draft.read(responder.transfer_resp(18, theirs)[0], first))
+            found += self.update(first, found[-1], flags)
+        error = self.draft(ERROR, [self.t(), (ERR, b"\x0c\0\0"), self.v(first.prf)],
+                           prf=first.prf, csb_id=first.csb_id, map_type=GENERIC_ID)  # fmt: skip
+        error.init = first
+        return [*found, error]
+
+    def update(self, first: Draft, answer: Draft, flags: str) -> list[Draft]:
+        """A CSB update of either end and its answer (5.2), sometimes with what is static."""
+        by_initiator = self.chance.random() < 0.5
+        ids = [one for one in first.payloads if one[0] == IDR]
+        ids = ids if by_initiator else ids[::-1]
+        rands = [one for one in (*first.payloads, *answer.payloads) if one[0] == RANDR]
+        kemac = (KEMAC, bytes([3 if first.prf else 1, 0, 40]) + self.octets(40) + b"\0")
+        keys = [kemac] if ("L" if by_initiator else "M") in flags else []
+        repeats = self.chance.random() < 0.4
+        static = [one for one in first.payloads if one[0] == TICKET] if repeats else []
+        made = [self.t(), *(self.chance.sample(rands, len(rands)) if repeats else []),
+                *(ids if repeats else self.maybe(*ids)), *static, *keys,
+                self.v(first.prf)]  # fmt: skip
+        update = Draft(TRANSFER_INIT, made, first.prf, 1, first.csb_id, GENERIC_ID,
+                       list(answer.entries), init=self.chance.choice((first, answer)))  # fmt: skip
+        theirs = [kemac] if ("M" if by_initiator else "L") in flags else []
+        got = [self.t(), ids[-1], *theirs, self.v(first.prf)]
+        return [update, self.answer(TRANSFER_RESP, got, update, entries=list(answer.entries))]
 
     def signed(self, message: Draft) -> Draft:
         """The public-key variant of a request (4.2.1.3)."""
