@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mikeytool.exchange.error import ErrorReceived as ErrorReceived
     from mikeytool.exchange.error import error_message as error_message
     from mikeytool.exchange.error import error_message_on_refusal as error_message_on_refusal
+    from mikeytool.exchange.freshness import Freshness as Freshness
     from mikeytool.exchange.incoming import Incoming as Incoming
     from mikeytool.exchange.initiator import finish_transfer as finish_transfer
     from mikeytool.exchange.initiator import session_of_init as session_of_init
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from mikeytool.exchange.sealing import seal_message as seal_message
     from mikeytool.exchange.session import CryptoSession as CryptoSession
     from mikeytool.exchange.session import MediaKey as MediaKey
+    from mikeytool.exchange.session import Proof as Proof
     from mikeytool.exchange.session import Session as Session
     from mikeytool.exchange.ticket import BaseTicket as BaseTicket
     from mikeytool.exchange.ticket import TicketKeys as TicketKeys
@@ -161,7 +163,8 @@ __getattr__, __dir__, __all__ = face(
         "responder": ("VerifiedInit", "check_acceptable", "transfer_resp", "verify_transfer_init"),
         "incoming": ("Incoming",),
         "update": ("answer_update", "finish_update", "update_init"),
-        "session": ("CryptoSession", "MediaKey", "Session"),
+        "freshness": ("Freshness",),
+        "session": ("CryptoSession", "MediaKey", "Proof", "Session"),
         "error": ("ErrorReceived", "error_message", "error_message_on_refusal"),
         "inspect": ("Inspection", "inspect_message"),
         "inspect_keys": ("KeyRing",),

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 _REKEY = (
-    "{}: it is time to replace the keys, as the ticket wants (TRr): transfer update --kemac; the"
-    " session cannot send any more afterwards"
+    "{}: it is time to replace the keys, as the ticket wants (TRr), with transfer update --kemac;"
+    " after that time the session cannot send any more"
 )
 
 

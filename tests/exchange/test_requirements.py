@@ -27,6 +27,7 @@ PO = "exchange/test_ticket_policy.py::"
 PK = "exchange/test_public_key.py::"
 IN = "exchange/test_incoming.py::"
 CL = "client/test_initiate.py::"
+IU = "independent/test_updates.py::"
 CR = "client/test_respond.py::"
 DE = "crypto/test_derive.py::"
 
@@ -81,6 +82,10 @@ REQUIREMENTS = [
     ("4.2.2.3", "Session Data and SPI filled in", CS + "test_an_answer_is_complete"),
     ("4.2.2.3", "#CS counts what is added", CS + "test_crypto_sessions_that_the_responder_adds"),
     ("4.2.2.3", "RANDRr if G", INI + "test_randr_r_must_be_there"),
+    ("4.2.2.3", "a COUNTER may be repeated", IU + "test_timestamps_of_every_type"),
+    ("4.2.2.3", "IDRr may differ", "independent/test_groups.py::"
+     "test_a_member_answers_as_themselves"),
+    ("4.2.2.3", "an SP should not be sent again", IU + "test_a_policy_is_sent_again"),
     ("4.2.2.3", "IDRr of the KMS is passed on", RE + "test_the_identity_from_the_kms_is_echoed"),
     ("4.2.2.3", "RANDRkms of the KMS is passed on",
      V + "test_responder_answers_and_has_the_media_keys"),
@@ -139,9 +144,11 @@ REQUIREMENTS = [
     ("5.1.3", "one of the two at least", PO + "test_each_rule_alone_is_held_by_every_role"),
     # --- Updates
     ("5.2", "the same CSB ID, a new T", UP + "test_nothing_static_comes_again"),
-    ("5.2", "T grows", UP + "test_what_is_refused"),
+    ("5.2", "T is new", IU + "test_the_t_of_the_initial_exchange_is_not_new"),
+    ("5.2", "crypto sessions as at first", IU + "test_a_peer_changes_its_own_stream"),
     ("5.2", "V says whether an answer is wanted", UP + "test_an_update_may_want_no_answer"),
-    ("5.2", "no new RAND or ticket", UP + "test_nothing_static_comes_again"),
+    ("5.2", "no new RAND or ticket", IU + "test_what_is_not_repeated_but_new"),
+    ("5.2", "the same ones again", IU + "test_an_update_repeats_what_is_static"),
     ("5.2", "under the keys of the last message",
      UP + "test_an_update_is_made_again_answered_and_finished"),
     ("5.2", "KEMAC only with L or M", UP + "test_keys_without_the_l_flag_are_refused"),
@@ -159,6 +166,7 @@ REQUIREMENTS = [
     ("5.4", "the Error message echoes the header",
      ER + "test_an_error_message_has_a_map_that_goes_with_sp"),
     ("5.4", "V is 0, a fresh T", ER + "test_what_an_error_must_have_to_be_believed"),
+    ("5.4", "of the type that it answers", IU + "test_errors_have_the_type_of_what_they_answer"),
     ("5.4", "under the keys of the message", V + "test_error_is_believed_and_made_again"),
     # --- Coverage
     ("5.5", "identities follow initial messages",
@@ -200,6 +208,8 @@ REQUIREMENTS = [
     ("6.10", "N and O: nothing beyond the RFC", PO + "test_processing_beyond_the_rfc"),
     ("6.10", "TRs and TRe are times until 2104",
      PO + "test_validity_begins_and_ends_with_its_moments"),
+    ("6.10", "TRr holds between two rekeyings",
+     "cli/test_rekeying.py::test_nothing_is_sent_after_it"),
     ("6.10", "TRr is NTP-UTC-32", PO + "test_a_rekeying_interval_of_another_type"),
     ("6.10", "KEMAC in TP is bare, and not granted", PO + "test_the_kemac_of_a_policy"),
     ("6.10", "each responder has an IDR", PO + "test_what_stands_in_a_policy_once"),

@@ -51,6 +51,11 @@ def ntp(kind: int = 0, seconds: float = 0, bit: int | None = None) -> bytes:
     return bytes([kind]) + struct.pack("!Q", value)
 
 
+def ntp32(seconds: float = 0) -> bytes:
+    """A T of type NTP-UTC-32."""
+    return b"\3" + ntp(seconds=seconds)[1:5]
+
+
 def counter(value: int) -> bytes:
     """A T of type COUNTER."""
     return b"\2" + struct.pack("!I", value)
@@ -147,13 +152,19 @@ class Bundle:
         return raw
 
     def answer(
-        self, raw: bytes, t: bytes, sessions: list[CryptoSession], keys: list[Key] | None = None
+        self,
+        raw: bytes,
+        t: bytes,
+        sessions: list[CryptoSession],
+        keys: list[Key] | None = None,
+        payloads: Chain | None = None,
     ) -> bytes:
         """TRANSFER_RESP to an update of the other end, once that verifies."""
         init = read(raw)
         check(self.suite, self.protection.auth, raw, b"".join(self.parties))
-        self.keys = [*self._opened(init), *self.keys]
-        answer = self._message(TRANSFER_RESP, t, sessions, self.names((self.role,)), keys, 0, raw)
+        self.keys = [*self._opened(init), *(keys or []), *self.keys]
+        middle = [*self.names((self.role,)), *(payloads or [])]
+        answer = self._message(TRANSFER_RESP, t, sessions, middle, keys, 0, raw)
         self.take(read(answer).header.sessions)
         return answer
 

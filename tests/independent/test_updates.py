@@ -16,7 +16,7 @@ from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.recover import recover_session
 from mikeytool.exchange.update import observed_update
 from tests.cli.shell import Shell
-from tests.independent.bundle import Bundle, counter, ntp
+from tests.independent.bundle import Bundle, counter, ntp, ntp32
 from tests.independent.rfc6043 import (
     I_ROLE,
     R_ROLE,
@@ -48,13 +48,15 @@ from tests.independent.test_interop import (
 __all__ = ["kms"]
 
 FLAGS = "DEFGHIJLMNO"
-TYPES = {"NTP-UTC": 0, "NTP": 1, "COUNTER": 2}
+TYPES = {"NTP-UTC": 0, "NTP": 1, "COUNTER": 2, "NTP-UTC-32": 3}
 EVERY = list(TYPES.values())
 
 
 def stamps(kind: int, first: int = 100) -> Callable[[], bytes]:
     """Makes T of a type, one after the other; a plain peer's counter goes up by one."""
     count = iter(range(first, first + 1000))
+    if kind == 3:
+        return lambda: ntp32(next(count))
     return lambda: counter(next(count)) if kind == 2 else ntp(kind)
 
 
@@ -499,3 +501,82 @@ def test_an_observer_follows(
         for media in [after.media_key(one)]
     } == peer.media
     assert [one.by_initiator for one in after.crypto_sessions] == [True, False, by_initiator]
+
+
+# --- what else an update may be -----------------------------------------------------------------
+
+
+def test_an_update_that_wants_no_answer(
+    kms: Shell, session: Callable[..., tuple[Bundle, str]]
+) -> None:
+    """V = 0 (5.2): the session changes and nothing is printed; nobody could fill in what misses."""
+    peer, path = session()
+    new = key(1)
+    raw = peer.update(ntp(), under(peer, new), [new], v=0)
+    assert kms.ok(f"mikeytool transfer respond {b64(raw)} --session {path}") == ""
+    peer.take(under(peer, new))
+    assert media_of(kms, path) == peer.media
+    raw = peer.update(ntp(), [CryptoSession(7, b"\0", b"", new.spi)], v=0)
+    told = refused(kms, raw, path, "misses")
+    assert peer.error(unb64(told)) == 10
+    raw = peer.update(ntp(), [CryptoSession(7, b"\0", b"\7" * 4, new.spi)], v=0)
+    kms.ok(f"mikeytool transfer respond {b64(raw)} --session {path}")
+    shown = json.loads(kms.ok(f"mikeytool transfer show {path} --json"))["crypto_sessions"]
+    assert (shown[2]["cs_id"], shown[2]["direction"]) == (7, "recv")
+
+
+def test_the_answer_to_an_update_brings_something(
+    kms: Shell, session: Callable[..., tuple[Bundle, str]]
+) -> None:
+    """A key, a policy and a stream of the other end's, and another SSRC for the tool's stream,
+    which the other end may ask for (4.2.2.3).
+    """
+    peer, path = session()
+    update = unb64(kms.ok(f"mikeytool transfer update --session {path} --suite"
+                          " AES_CM_128_HMAC_SHA1_32"))  # fmt: skip
+    own = 2 if path == "bob.session" else 1
+    new, sessions = key(4), {one.cs_id: one for one in read(update).header.sessions}
+    sessions[own] = sessions[own]._replace(session_data=b"\x44" * 4)
+    sessions[9] = CryptoSession(9, b"\x63", b"\x99" * 4, new.spi)
+    policy = (SP, b"\x63" + policy_sp(0, 16)[1][1:])
+    raw = peer.answer(update, ntp(), list(sessions.values()), [new], [policy])
+    kms.ok(f"mikeytool transfer finish {b64(raw)} --session {path}")
+    assert media_of(kms, path) == peer.media
+    shown = json.loads(kms.ok(f"mikeytool transfer show {path} --json"))["crypto_sessions"]
+    assert [one["suite"][-2:] for one in shown] == ["32", "32", "80"]
+    assert (shown[own - 1]["ssrc"], shown[2]["cs_id"]) == ("0x44444444", 9)
+    assert [one["direction"] for one in shown].count("recv") == 2
+
+
+@pytest.mark.parametrize("fault", ["drops", "policy", "SPI", "protocol"])
+def test_an_answer_to_an_update_that_is_wrong(
+    kms: Shell, session: Callable[..., tuple[Bundle, str]], fault: str
+) -> None:
+    peer, path = session()
+    update = unb64(
+        kms.ok(f"mikeytool transfer update --session {path} --suite AES_CM_128_HMAC_SHA1_32")
+    )
+    [one, two] = read(update).header.sessions
+    wrong = {
+        "drops": [one],
+        "policy": [one, two._replace(policies=b"\x09")],
+        "SPI": [one, two._replace(spi=b"none")],
+        "protocol": [one, two._replace(policies=b"")],
+    }[fault]
+    raw = peer.answer(update, ntp(), wrong)
+    ran = kms.run(f"mikeytool transfer finish {b64(raw)} --session {path}")
+    assert ran.code == 1
+    assert peer.error(unb64(ran.out.strip())) in (9, 10, 12)
+    kms.ok(
+        f"mikeytool transfer finish {b64(peer.answer(update, ntp(), [one, two]))} --session {path}"
+    )
+
+
+def test_updates_that_cross(kms: Shell, session: Callable[..., tuple[Bundle, str]]) -> None:
+    """Each end answers the update of the other before it has the answer to its own."""
+    peer, path = session()
+    own = unb64(kms.ok(f"mikeytool transfer update --session {path} --kemac tek+salt"))
+    rekeyed(kms, peer, path, ntp(), 1)
+    raw = peer.answer(own, ntp(), read(own).header.sessions)
+    kms.ok(f"mikeytool transfer finish {b64(raw)} --session {path}")
+    assert media_of(kms, path) == peer.media
