@@ -6,8 +6,9 @@ result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -111,14 +112,14 @@ def inspect_message(
                 "the MPKr that is given did not make Vr: it is the MPKr' of the responder, or the"
                 " Initiator Data was changed"
             )
-    candidates = protections(context, ring, [*inside, *(one.keys for one in given)])
+    candidates = partial(protections, context, ring, [*inside, *(one.keys for one in given)])
     end = context.end
     if isinstance(end, SIGN):
         inspection.signature = _check_signature(context, end, inspection)
     elif end is not None:
         inspection.mac = _check_mac(context, end, candidates, inspection)
     else:
-        _open_unproven(context, candidates, inspection)
+        _open_unproven(context, candidates(), inspection)
     if message.find(PKE) is not None:
         _open_envelope(context, ring, inspection)
     if NOT_CHECKED in (inspection.mac, inspection.signature) and not _is_eccsi(end):
@@ -194,14 +195,18 @@ def _check_initiator_data(
 
 
 def _check_mac(
-    context: Context, end: V | KEMAC, candidates: Iterator[Protection], inspection: Inspection
+    context: Context,
+    end: V | KEMAC,
+    candidates: Callable[[], Iterator[Protection]],
+    inspection: Inspection,
 ) -> str:
     """Check the MAC at the end of a message; the keys that verify it also open KEMAC."""
-    covers = context.covers()
-    if covers is None:
-        return NOT_CHECKED
+    result, found = NOT_CHECKED, None
     alg = end.auth_alg if isinstance(end, V) else end.mac_alg
-    result, found = first_good(candidates, alg, covers, tag_of(end))
+    for covers in context.coverings():
+        result, found = first_good(candidates(), alg, covers, tag_of(end))
+        if found is not None:
+            break
     if found is not None:
         for kemac in context.message.all(KEMAC):
             _open_kemac(context, kemac, found.keys, inspection)

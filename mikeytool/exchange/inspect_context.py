@@ -7,8 +7,8 @@ what follows it under the MAC. `inspect` uses this to verify messages, `sealing`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from mikeytool.exchange.protection import covered
@@ -205,6 +205,25 @@ class Context:
             return None
         raw = self.message.raw[: end.offset + end.length]
         return covered(self.message, raw, len(tag_of(end))) + behind
+
+    def coverings(self) -> Iterator[bytes]:
+        """Yield what the MAC at the end may cover; nothing if part of it is unknown.
+
+        An update without IDRr may be of any end that answered a forked call.
+        """
+        covers = self.covers()
+        if covers is None:
+            return
+        yield covers
+        if self.kind != D.TRANSFER_INIT or _by_role(self.message, _R, {}) is not None:
+            return
+        answers = self.first_answers
+        for answer in answers[:-1]:
+            others = [one for one in answers if one is not answer]
+            kept = [one for one in self.earlier if not any(one is each for each in others)]
+            covers = replace(self, earlier=kept).covers()
+            if covers is not None:
+                yield covers
 
     def kemac_covers(self, kemac: KEMAC) -> bytes:
         """Return what the MAC of a lone KEMAC covers: the payload, with Next payload set to 0."""

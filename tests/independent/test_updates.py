@@ -31,10 +31,13 @@ from tests.independent.rfc6043 import (
     randr,
     read,
 )
-from tests.independent.roles import policy_sp
+from tests.independent.roles import Responder, policy_sp
 from tests.independent.test_interop import (
     ALICE,
     BOB,
+    KMS_ID,
+    NAMES,
+    PSKS,
     as_user,
     b64,
     cs,
@@ -580,3 +583,27 @@ def test_updates_that_cross(kms: Shell, session: Callable[..., tuple[Bundle, str
     raw = peer.answer(own, ntp(), read(own).header.sessions)
     kms.ok(f"mikeytool transfer finish {b64(raw)} --session {path}")
     assert media_of(kms, path) == peer.media
+
+
+def test_decode_finds_who_of_a_forked_call_is_updated(kms: Shell) -> None:
+    """Two ends answer one call (12.2), and updates without identities go to both."""
+    kms.ok(
+        f"mikeytool ticket request {as_user(ALICE)} --to {BOB.decode()} --to {ALICE.decode()}"
+        f" --kms kms.db --save alice.ticket --flags {FLAGS}"
+    )
+    init = kms.ok(
+        f"mikeytool transfer init --ticket alice.ticket --to {BOB.decode()} {cs('F')} --session s"
+    )
+    exchange, ends = [unb64(init)], []
+    for who in (BOB, ALICE):
+        end = Responder(who, KMS_ID, PSKS[who], NAMES[who])
+        resolve = b64(end.receive(unb64(init)))
+        end.resolve_resp(unb64(kms.ok(f"mikeytool kms handle kms.db {resolve}")))
+        exchange.append(end.transfer_resp(0x22222222)[0])
+        ends.append(Bundle.of_responder(end, exchange[-1]))
+    for end_of in ends:
+        new = key(1)
+        exchange.append(end_of.update(ntp(), under(end_of, new), [new], roles=()))
+    kms.path("all").write_text("".join(f"{b64(one)}\n" for one in exchange))
+    shown = kms.ok(f"mikeytool decode all --json --tpk {bytes(range(200, 232)).hex()}")
+    assert [json.loads(line)["opened"]["mac"] for line in shown.splitlines()] == ["verified"] * 5

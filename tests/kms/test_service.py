@@ -32,6 +32,7 @@ from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import ERR, TICKET, KeyData, V
 from mikeytool.wire.registry import ErrorNo, KeyType, TicketFlag, TsType
 from mikeytool.wire.timestamp import Timestamp
+from tests.support import message_t
 from tests.world import World
 
 F = TicketFlag
@@ -267,10 +268,13 @@ def test_counters_must_grow(store: Store, env: Environment) -> None:
 
         return ask(Counting(env.clock, env.random), policy(env))
 
-    assert handle(store, env, init(7)).refusal is None
-    refused(handle(store, env, init(7)), ErrorNo.INVALID_TS)
-    refused(handle(store, env, init(6)), ErrorNo.INVALID_TS)
-    assert handle(store, env, init(8)).refusal is None
+    # Interpretation 42: answers and Error messages have the type of what they answer.
+    answers = [handle(store, env, init(number)) for number in (7, 7, 6, 8)]
+    for one in answers[1:3]:
+        refused(one, ErrorNo.INVALID_TS)
+    assert [one.refusal is None for one in answers] == [True, False, False, True]
+    stamps = [message_t(one.answer or b"") for one in answers]
+    assert [t.counter for t in stamps] == [7, 7, 6, 8]
 
 
 @pytest.mark.parametrize(
