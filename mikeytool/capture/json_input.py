@@ -51,8 +51,14 @@ def json_values(source: BufferedIOBase) -> Iterator[Any]:
         raise WireError(_EMPTY)
 
 
+class _NoNumberError(ValueError):
+    """A name that some programs write for a number, and JSON does not have (RFC 8259 6)."""
+
+    msg = "NaN and Infinity are no numbers there; give a number"
+
+
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise _NoNumberError(name)
 
 
 def _is_broken(error: Exception) -> bool:

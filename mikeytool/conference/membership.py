@@ -19,11 +19,9 @@ from mikeytool.conference.model import (
 from mikeytool.conference.system import ConferenceSystem, Step
 from mikeytool.exchange.session import LONGEST_OVERLAP
 from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
-from mikeytool.wire.identity import Identity
+from mikeytool.wire.identity import MAX_IDENTITY, Identity
 from mikeytool.wire.registry import ErrorNo
 
-_LONGEST_IDENTITY = 0xFFFF
-"""The maximum length in octets of an identity in an IDR payload."""
 _IN = (MemberState.INVITED, MemberState.JOINED)
 
 
@@ -124,10 +122,10 @@ def allow(system: ConferenceSystem, focus: Identity | None, who: Sequence[Identi
     for identity in who:
         if "*" in str(identity):
             raise UsageError(f"{identity}: the allowed set has names and groups, no patterns")
-        if len(identity.data) > _LONGEST_IDENTITY:
+        if len(identity.data) > MAX_IDENTITY:
             raise UsageError(
-                f"an identity of {len(identity.data):,} octets fits into no message; it can have"
-                f" {_LONGEST_IDENTITY:,}"
+                f"an identity of {len(identity.data):,} octets is too long; it has at most"
+                f" {MAX_IDENTITY:,}"
             )
     with system.state.transaction() as db:
         conference = the_conference(db, focus)
