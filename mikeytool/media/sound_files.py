@@ -26,6 +26,7 @@ _FIRST = 16
 """After this many packets the earliest one is known, and the file begins with it."""
 _LONG_GAP = 60  # seconds; a longer gap has to be one on the clock of the capture too
 _TOLERANCE = 10  # seconds
+_LATE = 2  # seconds; a packet further back begins a new count
 _CHUNK = 1 << 20
 _MODULUS, _HALF = 1 << 32, 1 << 31
 
@@ -93,8 +94,9 @@ class SoundFile:
     def _place(self, timestamp: int, time: int | None) -> int:
         """The frame at which a packet begins, relative to the first packet that came.
 
-        A jump that the clock of the capture does not confirm is no gap: the sender counts from
-        another number, and the sound goes on behind what came before.
+        A jump that the clock of the capture does not confirm is no gap, and a jump back is no late
+        packet: the sender counts from another number, as in another call from the same ports, and
+        the sound goes on behind what came before.
         """
         if self._last is None:
             at = 0
@@ -103,7 +105,9 @@ class SoundFile:
             ahead = (timestamp - before + _HALF) % _MODULUS - _HALF
             at = place + ahead
             seconds = ahead / self._codec.rate
-            if abs(seconds) > _LONG_GAP:
+            if seconds < -_LATE:
+                at = self._end
+            elif seconds > _LONG_GAP:
                 elapsed = None if time is None or then is None else (time - then) / 1e9
                 is_gap = elapsed is not None and abs(elapsed - seconds) <= max(
                     _TOLERANCE, elapsed / 10

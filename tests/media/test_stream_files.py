@@ -123,6 +123,11 @@ def test_a_jump_that_the_clock_does_not_confirm_is_no_gap(tmp_path: Path) -> Non
     split([*CALL, *protected(jumps)], tmp_path / "a")
     whole = b"".join(bytes([n]) * 160 for n in range(40))
     assert heard(tmp_path / f"a/{ONE}.wav") == decoded("mulaw", whole)
+    # Another call, whose packets are counted from the beginning again.
+    again = [sound(n, 160 * (n % 200), 0, bytes([n]) * 160) for n in range(250)]
+    split([*CALL, *protected(again)], tmp_path / "b")
+    whole = b"".join(bytes([n]) * 160 for n in range(250))
+    assert heard(tmp_path / f"b/{ONE}.wav") == decoded("mulaw", whole)
     held = [sound(0, 0, 0, bytes(160)), sound(1, 70 * 8000, 0, bytes(160))]
     one, two = protected(held)
     split([*CALL, one, *media(None, *range(1, 70), ends=Ends(ALICE, 9, BOB, 9)), two], tmp_path)
