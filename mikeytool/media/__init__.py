@@ -16,7 +16,8 @@
     print(list_streams("clear").json())
 
 Without keys `decrypt_capture` uses those in the signalling of the capture, which
-`find_signalled_keys` lists. A session file is a key too, given as a `Path`.
+`find_signalled_keys` lists. A session file is a key too, given as a `Path`. With `split` each
+stream also gets a file of its own. `SignallingSteps` has the offers, answers and refusals.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mikeytool.media.session_description import describe_session_file as describe_session_file
     from mikeytool.media.settings import Settings as Settings
     from mikeytool.media.signalled_keys import SignalledKey as SignalledKey
+    from mikeytool.media.signalling_steps import SignallingSteps as SignallingSteps
     from mikeytool.media.stream_list import StreamList as StreamList
     from mikeytool.media.stream_list import StreamSummary as StreamSummary
     from mikeytool.media.whole_captures import decrypt_capture as decrypt_capture
@@ -55,6 +57,7 @@ __getattr__, __dir__, __all__ = face(
         "session_description": ("describe_session", "describe_session_file"),
         "settings": ("Settings",),
         "signalled_keys": ("SignalledKey",),
+        "signalling_steps": ("SignallingSteps",),
         "stream_list": ("StreamList", "StreamSummary"),
         "whole_captures": (
             "decrypt_capture", "encrypt_capture", "find_signalled_keys", "list_streams",
