@@ -137,7 +137,10 @@ def update(
     fmt: Form,
     output: str | None,
 ) -> None:
-    """Print an update of a session: new keys (--kemac), new or changed crypto sessions (--cs).
+    """Print an update of a session: new keys (--kemac), suites, new or changed streams (--cs).
+
+    Keys and suites are for every stream, unless --cs names some: id=N changes the stream with that
+    CS ID, and policies are known by their numbers from then on.
 
     The other end answers with `transfer respond`, and `transfer finish` takes the answer.
     """
