@@ -14,7 +14,7 @@ from mikeytool.capture.json_input import json_values
 from mikeytool.capture.text import Format, format_message
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import complain, exit_code, worst
-from mikeytool.cli.message_io import check_output, message_options, open_input, write_output
+from mikeytool.cli.message_io import message_options, open_input, write_output
 from mikeytool.cli.options.common import quiet_option, say
 from mikeytool.cli.options.opening import (
     context_options,
@@ -23,6 +23,7 @@ from mikeytool.cli.options.opening import (
     read_identities,
     read_init,
 )
+from mikeytool.cli.options.outputs import check_output, output_force_option
 from mikeytool.exchange.reseal import Resealer
 from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 
@@ -32,6 +33,7 @@ _BEGIN = 256
 @click.command(cls=Command)
 @click.argument("description", required=False, metavar="[JSON]")
 @message_options
+@output_force_option
 @context_options
 @key_ring_options
 @quiet_option

@@ -10,8 +10,9 @@ import click
 from mikeytool.cli.command_groups import Command, Group
 from mikeytool.cli.message_io import write_output
 from mikeytool.cli.options.clock import clock
-from mikeytool.cli.options.common import force_option, quiet_option
+from mikeytool.cli.options.common import quiet_option
 from mikeytool.cli.options.keys import KeyFormat, format_key
+from mikeytool.cli.options.outputs import OUTPUT_PATH, force_option
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.srtp import suite
 from mikeytool.storage.private_files import check_free, write_private
@@ -43,7 +44,9 @@ def _symmetric(kind: str) -> click.Command:
         "-f", "--format", "fmt", type=click.Choice(["hex", "b64", "raw"]), default="hex",
         show_default=True, help="The encoding of the key.",
     )  # fmt: skip
-    @click.option("-o", "--output", type=_PATH, metavar="FILE", help="Write to FILE, mode 0600.")
+    @click.option(
+        "-o", "--output", type=OUTPUT_PATH, metavar="FILE", help="Write to FILE, mode 0600."
+    )
     @force_option
     @quiet_option
     def make(
@@ -73,12 +76,16 @@ for _kind in _KINDS:
     help="The identity of the certificate, its subjectAltName.",
 )  # fmt: skip
 @click.option(
-    "-o", "--output", type=_PATH, required=True, metavar="PEM",
+    "-o", "--output", type=OUTPUT_PATH, required=True, metavar="PEM",
     help="Write the private key to PEM, mode 0600.",
 )  # fmt: skip
 @click.option(
-    "--cert-out", type=_PATH, required=True, metavar="PEM", help="Write the certificate to PEM."
-)
+    "--cert-out",
+    type=OUTPUT_PATH,
+    required=True,
+    metavar="PEM",
+    help="Write the certificate to PEM.",
+)  # fmt: skip
 @click.option(
     "--bits", type=click.IntRange(2048, 8192), default=3072, show_default=True,
     help="Length of the key.",

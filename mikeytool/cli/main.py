@@ -24,6 +24,7 @@ from mikeytool.cli.exit_codes import (
     exit_code,
 )
 from mikeytool.cli.options.common import DEBUG
+from mikeytool.cli.options.outputs import ARGUMENTS
 from mikeytool.cli.render.guarded_streams import guarded_streams
 from mikeytool.wire.errors import MikeyError
 
@@ -94,6 +95,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         # Not cli.main(), which would take a closed pipe for a failure of the command.
         with cli.make_context("mikeytool", arguments) as context:
             context.meta[DEBUG] = debug
+            context.meta[ARGUMENTS] = arguments
             result = cli.invoke(context)
     except click.exceptions.Exit as error:
         return error.exit_code

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from mikeytool.capture.other_kinds import HEAD, SQLITE, refuse_other_kind
+from mikeytool.capture.other_kinds import HEAD, refuse_other_kind
 from mikeytool.capture.strict_text import FoundMessage
 from mikeytool.capture.text import Form, Format, format_message
 from mikeytool.capture.text_input import stream_messages
 from mikeytool.cli.options.common import say
+from mikeytool.cli.options.outputs import OUTPUT, check_output, is_forced
 from mikeytool.wire.errors import Refused, StateError, UsageError, WireError
 
 if TYPE_CHECKING:
@@ -150,9 +151,9 @@ index_option = click.option("--index", type=int, help="Take the message with thi
 def message_options(command: C) -> C:
     """`-f` and `-o`, for commands that print a message."""
     formats = click.Choice(["b64", "hex", "raw", "sdp"])
-    command = click.option(
-        "-o", "--output", type=click.Path(dir_okay=False), help="Write to FILE."
-    )(command)
+    command = click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="Write to FILE.")(
+        command
+    )
     return click.option(
         "-f", "--format", "fmt", type=formats, default="b64", show_default=True,
         help="The encoding of the message.",
@@ -194,37 +195,17 @@ def write_message(message: bytes, fmt: Format | Form, output: str | None) -> Non
     write_output(format_message(message, fmt), output)
 
 
-def check_output(output: str | None) -> None:
-    """Raise StateError when the output cannot go there, before anything else is changed.
-
-    State files are never overwritten with a message.
-    """
-    if output is None or output == "-":
-        return
-    from mikeytool.storage.private_files import check_folder
-
-    path = Path(output)
-    check_folder(path)
-    try:
-        with path.open("rb") if path.is_file() else BytesIO() as file:
-            begin = file.read(HEAD)
-    except OSError as error:
-        raise StateError(f"{output}: {error.strerror}") from None
-    if path.is_dir() or begin.startswith(SQLITE) or b'"mikeytool"' in begin:
-        raise StateError(f"{output}: a folder or a state file is in the way; choose another name")
-
-
 def write_output(data: bytes, output: str | None) -> None:
     """Write octets to standard output, or to a file."""
     if output is None or output == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
+    from mikeytool.storage.private_files import staged
+
     check_output(output)
-    try:
-        Path(output).write_bytes(data)
-    except OSError as error:
-        raise StateError(f"{output}: {error.strerror}") from None
+    with staged(Path(output), data, replace=is_forced()):
+        pass
 
 
 def staging(fmt: Format | Form, output: str | None) -> Stage:
@@ -238,7 +219,8 @@ def staging(fmt: Format | Form, output: str | None) -> Stage:
     if output is None or output == "-":
         return not_staged
     path = Path(output)
-    return lambda message: staged(path, format_message(message, fmt))
+    force = is_forced()
+    return lambda message: staged(path, format_message(message, fmt), replace=force)
 
 
 def write_unstaged(message: bytes, fmt: Format | Form, output: str | None) -> None:

@@ -6,11 +6,13 @@ import click
 
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.message_io import write_output
+from mikeytool.cli.options.outputs import OUTPUT, output_force_option
 from mikeytool.wire.lua_dissector import dissector
 
 
 @click.command(cls=Command)
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to FILE.")
+@click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="Write to FILE.")
+@output_force_option
 def wireshark(output: str | None) -> None:
     """Write a Wireshark dissector for MIKEY, in Lua.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -88,27 +88,32 @@ def open_packets(source: Source) -> Iterator[PacketFile]:
 
 
 @contextmanager
-def open_target(target: Target) -> Iterator[BinaryIO]:
+def open_target(
+    target: Target, is_worth_it: Callable[[], bool] = lambda: True
+) -> Iterator[BinaryIO]:
     """Open the output: a named file appears under its name when it is complete.
 
-    So the input may be the same file. Raises StateError if it cannot be written; an existing file
-    is then unchanged.
+    It does not appear if `is_worth_it` says no in the end. Raises StateError if it cannot be
+    written; an existing file is then unchanged.
     """
     if not isinstance(target, str | os.PathLike):
         yield target
         target.flush()
+        is_worth_it()
         return
     final = Path(os.path.realpath(target))
     try:
         if final.exists() and not final.is_file():
             with final.open("wb") as device:
                 yield device
+            is_worth_it()
             return
         temporary = final.with_name(f".{final.name[:200]}.{os.getpid()}")
         try:
             with temporary.open("xb") as out:
                 yield out
-            temporary.replace(final)
+            if is_worth_it():
+                temporary.replace(final)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:

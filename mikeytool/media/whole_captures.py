@@ -176,10 +176,17 @@ class Decryption:
         descriptions = None if signalled is None else signalled.descriptions
         with nullcontext() if split is None else _files(split, packets, force=force) as files:
             rewriter = Rewriter(packets.capture, demux, self._settings, report, descriptions, files)
-            _rewrite(packets, target or os.devnull, rewriter, report, demux.take_notes)
+
+            def is_any_decrypted() -> bool:
+                demux.finish()
+                done = any(each.done for each in report.streams)
+                return done or not (report.nothing or report.errors)
+
+            _rewrite(
+                packets, target or os.devnull, rewriter, report, demux.take_notes, is_any_decrypted
+            )
             if files is not None:
                 files.finish(report)
-        demux.finish()
         report.finish()
         return report
 
@@ -286,9 +293,13 @@ def _rewrite(
     rewriter: Rewriter,
     report: Report,
     save: Callable[[], None],
+    is_worth_it: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Process every packet; `save` is called before packets are written."""
-    with open_target(target) as out:
+    """Process every packet; `save` is called before packets are written.
+
+    `is_worth_it` says in the end whether there is anything that has to be kept.
+    """
+    with open_target(target, is_worth_it) as out:
         for parts in _large(rewriter.run()):
             save()
             out.writelines(parts)

@@ -111,12 +111,12 @@ def not_staged(_data: bytes) -> Iterator[None]:
 
 
 @contextmanager
-def staged(path: Path, data: bytes) -> Iterator[None]:
+def staged(path: Path, data: bytes, *, replace: bool = True) -> Iterator[None]:
     """Write a message to a file next to `path` before the block, and rename it after the block.
 
     A message that the block records as sent can therefore really be sent. An existing file keeps
     its mode, and a new file gets the default mode. A device or a pipe is written to after the
-    block. Raises StateError.
+    block. Raises StateError, also if the file exists and `replace` is not set.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
@@ -127,7 +127,7 @@ def staged(path: Path, data: bytes) -> Iterator[None]:
             raise StateError(f"{path}: {error.strerror}") from None
         return
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-    with new_file(path, replace=True, mode=mode) as temporary:
+    with new_file(path, replace=replace, mode=mode) as temporary:
         temporary.write_bytes(data)
         _sync(temporary)
         yield

@@ -45,7 +45,7 @@ def decrypt(
 ) -> list[dict[str, Any]]:
     """Decrypt the file `in` to `out`; gives the rows of the report."""
     given = f"--key {KEYS[0].hex()}" if key is None else key
-    ran = shell.run(f"mikeytool srtp decrypt in -o out --report report {given} {options}")
+    ran = shell.run(f"mikeytool srtp decrypt in -o out --force --report report {given} {options}")
     assert ran.code == code, ran.err
     rows: list[dict[str, Any]] = json.loads(shell.path("report").read_text())["streams"]
     return rows

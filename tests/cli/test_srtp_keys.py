@@ -42,7 +42,7 @@ def test_keys_as_other_tools_print_them(shell: Shell, key: str) -> None:
 
 def test_a_slip_in_hex_is_no_base64(shell: Shell) -> None:
     write(shell, "in", [frame(sender().protect(CLEAR[0]))])
-    ran = shell.run(f"mikeytool srtp decrypt in -o out --key {HEX[:-1]}g")
+    ran = shell.run(f"mikeytool srtp decrypt in -o out --force --key {HEX[:-1]}g")
     assert ran.code == 2
     assert HEX[:-1] not in ran.err
 
@@ -59,7 +59,7 @@ def test_what_a_dtls_exporter_gives_opens_both_directions(shell: Shell) -> None:
     )
     rows = decrypt(shell, key=f"--key {exporter.hex()}")
     assert [counts(row, "packets", "decrypted") for row in rows] == [(3, 3), (3, 3)]
-    ran = shell.run(f"mikeytool srtp encrypt in -o out --key {exporter.hex()}")
+    ran = shell.run(f"mikeytool srtp encrypt in -o out --force --key {exporter.hex()}")
     assert ran.code == 2
     assert "give the sender's own" in ran.err
 
@@ -102,7 +102,7 @@ def test_srtcp_tags_of_four_octets(shell: Shell) -> None:
     (row,) = decrypt(shell, "--srtcp-tag 4")
     assert counts(row, "decrypted", "failed") == (2, 0)
     assert frames_of(shell, "out") == [frame(CLEAR[0]), frame(rtcp())]
-    shell.ok(f"mikeytool srtp encrypt out -o back --key {HEX} --srtcp-tag 4")
+    shell.ok(f"mikeytool srtp encrypt out -o back --force --key {HEX} --srtcp-tag 4")
     assert frames_of(shell, "back") == frames_of(shell, "in")
 
 
@@ -114,7 +114,7 @@ def test_an_srtcp_tag_that_no_suite_has(shell: Shell, name: str, octets: int) ->
     chosen = SUITES[name]
     key = bytes(chosen.key_length + chosen.salt_length).hex()
     ran = shell.run(
-        f"mikeytool srtp decrypt in -o out --suite {name} --key {key} --srtcp-tag {octets}"
+        f"mikeytool srtp decrypt in -o out --force --suite {name} --key {key} --srtcp-tag {octets}"
     )
     assert ran.code == 2
     assert f"an SRTCP tag of {octets} octets" in ran.err
@@ -126,7 +126,7 @@ def test_rtcp_in_the_clear_stays_as_it_is(shell: Shell) -> None:
     (row,) = decrypt(shell, "--plain-rtcp")
     assert counts(row, "decrypted", "skipped", "failed") == (1, 1, 0)
     assert frames_of(shell, "out") == [frame(CLEAR[0]), frame(rtcp())]
-    shell.ok(f"mikeytool srtp encrypt out -o back --key {HEX} --plain-rtcp")
+    shell.ok(f"mikeytool srtp encrypt out -o back --force --key {HEX} --plain-rtcp")
     assert frames_of(shell, "back") == frames_of(shell, "in")
 
 
@@ -155,7 +155,7 @@ def test_a_start_and_a_gap_of_many_rocs(shell: Shell) -> None:
 def test_an_mki_that_nobody_announced(shell: Shell) -> None:
     named = Sender(SUITE, MasterKey(KEY[:16], KEY[16:], b"\0\1"), mki=True)
     write(shell, "in", [frame(named.protect(each)) for each in CLEAR])
-    ran = shell.run(f"mikeytool srtp decrypt in -o out --key {HEX}")
+    ran = shell.run(f"mikeytool srtp decrypt in -o out --force --key {HEX}")
     assert ran.code == 0
     assert "MKI 0001, which nobody announced" in ran.err
     assert frames_of(shell, "out") == [frame(each) for each in CLEAR]

@@ -13,7 +13,6 @@ from mikeytool.capture.text import Form, Format, format_message
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.exit_codes import complain, exit_code
 from mikeytool.cli.message_io import (
-    check_output,
     index_option,
     message_argument,
     offered_message,
@@ -21,14 +20,9 @@ from mikeytool.cli.message_io import (
     write_message,
 )
 from mikeytool.cli.options.clock import environment
-from mikeytool.cli.options.common import (
-    force_option,
-    json_option,
-    quiet_option,
-    say,
-    show_keys_option,
-)
+from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.keys import KEY, KEY_HELP, need_key
+from mikeytool.cli.options.outputs import check_output, force_option, output_force_option
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.conference import print_conference
 from mikeytool.client.kms_access import reach
@@ -148,6 +142,7 @@ def _purposes(_context: click.Context, _param: click.Parameter, text: str) -> li
 )  # fmt: skip
 @send_errors_option
 @sdp_message_options
+@output_force_option
 @quiet_option
 def create(
     state: Path,
@@ -177,6 +172,7 @@ def create(
 @index_option
 @send_errors_option
 @sdp_message_options
+@output_force_option
 @quiet_option
 def call_in(
     state: Path,
@@ -236,6 +232,7 @@ def _note_updates(system: ConferenceSystem) -> None:
     help="Wait this long for the answer.",
 )  # fmt: skip
 @sdp_message_options
+@output_force_option
 @quiet_option
 def call_out(
     state: Path,

@@ -8,7 +8,6 @@ from mikeytool.capture.text import Format
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import complain, exit_code
 from mikeytool.cli.message_io import (
-    check_output,
     index_option,
     message_argument,
     message_options,
@@ -17,6 +16,7 @@ from mikeytool.cli.message_io import (
 )
 from mikeytool.cli.options.clock import environment
 from mikeytool.cli.options.common import quiet_option
+from mikeytool.cli.options.outputs import check_output, output_force_option
 from mikeytool.cli.options.store import store_argument
 from mikeytool.kms.service import handle as handle_message
 from mikeytool.kms.store.store import Store
@@ -33,6 +33,7 @@ from mikeytool.storage.sql import Where
     help="Also answer unauthenticated senders, with an Error message.",
 )
 @message_options
+@output_force_option
 @quiet_option
 def handle(
     store: Where,

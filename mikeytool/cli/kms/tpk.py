@@ -10,8 +10,9 @@ import click
 
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.clock import now_ns
-from mikeytool.cli.options.common import force_option, say
+from mikeytool.cli.options.common import say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
+from mikeytool.cli.options.outputs import force_option
 from mikeytool.cli.options.store import deliver, key_file_option, store_command
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table

@@ -13,8 +13,9 @@ import click
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.exit_codes import complain, exit_code, worst
 from mikeytool.cli.message_io import write_output
-from mikeytool.cli.options.common import force_option, say
+from mikeytool.cli.options.common import say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
+from mikeytool.cli.options.outputs import OUTPUT_PATH, force_option
 from mikeytool.cli.options.store import (
     PATH,
     PATTERN,
@@ -101,7 +102,7 @@ def _certificate(path: Path, uri: Identity, policy: KmsPolicy) -> bytes:
 @store_command(user, "import")
 @click.argument("file", type=PATH)
 @click.option(
-    "-o", "--output", type=PATH, metavar="FILE",
+    "-o", "--output", type=OUTPUT_PATH, metavar="FILE",
     help="Write new keys to FILE, mode 0600, instead of standard output.",
 )  # fmt: skip
 @force_option

@@ -32,7 +32,6 @@ quiet_option = click.option(
     "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_quiet,
     help="Print nothing but errors on standard error.",
 )  # fmt: skip
-force_option = click.option("--force", is_flag=True, help="Overwrite files that exist.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 show_keys_option = click.option(
     "--show-keys", is_flag=True, help="Print whole keys, not the beginning of their SHA-256."

@@ -13,6 +13,7 @@ from mikeytool.cli.message_io import write_output
 from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import json_option, quiet_option
 from mikeytool.cli.options.keys import format_key, read_passphrase
+from mikeytool.cli.options.outputs import OUTPUT_PATH
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.postgres import check_url, is_url
 from mikeytool.storage.private_files import write_private
@@ -45,7 +46,7 @@ class StoreType(click.ParamType):  # type: ignore[type-arg] # generic only in ne
 STORE = StoreType()
 store_argument = click.argument("store", type=STORE)
 key_file_option = click.option(
-    "-o", "--output", type=PATH, metavar="FILE", help="Write the key to FILE, mode 0600."
+    "-o", "--output", type=OUTPUT_PATH, metavar="FILE", help="Write the key to FILE, mode 0600."
 )
 
 

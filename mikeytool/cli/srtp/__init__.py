@@ -13,9 +13,16 @@ import click
 
 from mikeytool.cli.command_groups import Command, Group
 from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
-from mikeytool.cli.message_io import check_output
-from mikeytool.cli.options.common import force_option, json_option, quiet_option, say
+from mikeytool.cli.message_io import write_output
+from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY_HELP, MEDIA_KEY
+from mikeytool.cli.options.outputs import (
+    OUTPUT,
+    OUTPUT_PATH,
+    check_output,
+    force_option,
+    output_force_option,
+)
 from mikeytool.cli.srtp.key_options import HOW, KeyOptions
 from mikeytool.cli.srtp.packet_input import open_input, progress_bar, target_of
 from mikeytool.media.listener import Listener
@@ -23,7 +30,7 @@ from mikeytool.media.packet_files import NO_PACKETS, NoSignalledKeyError, Packet
 from mikeytool.media.report import Report
 from mikeytool.media.whole_captures import Decryption, Encryption
 from mikeytool.srtp.suites import SUITES
-from mikeytool.wire.errors import StateError, UsageError, WireError
+from mikeytool.wire.errors import UsageError, WireError
 
 _PATH = click.Path(path_type=Path)
 
@@ -95,9 +102,9 @@ _STREAM_OPTIONS = (
         "--on-error", type=click.Choice(["drop", "keep", "stop"]), default="drop",
         show_default=True, help="What becomes of a packet that fails.",
     ),
-    click.option("--report", "report_path", type=_PATH, metavar="FILE",
+    click.option("--report", "report_path", type=OUTPUT_PATH, metavar="FILE",
                  help="Write the report as JSON."),
-    click.option("-o", "--output", "target", type=click.Path(dir_okay=False), metavar="OUTPUT",
+    click.option("-o", "--output", "target", type=OUTPUT, metavar="OUTPUT",
                  help="Write to OUTPUT."),
     click.option("--jobs", type=click.IntRange(1, 64), hidden=True, expose_value=False,
                  callback=_note_jobs),
@@ -123,6 +130,7 @@ _source = click.argument("source", metavar="[INPUT]", required=False)
     _source,
     *_KEY_OPTIONS,
     *_STREAM_OPTIONS,
+    output_force_option,
     click.option(
         "--cryptex", is_flag=True, help="Encrypt CSRCs and header extensions too (RFC 9335)."
     ),
@@ -147,6 +155,7 @@ def encrypt(
         )
     encryption = Encryption(keys, settings, key_name=given.name)
     check_output(target)
+    check_output(report_path)
     with open_input(source) as packets:
         if not given.sessions:
             say(
@@ -189,6 +198,7 @@ def decrypt(
     work = Decryption(keys, given.settings(), key_ring=given.key_ring(), signalling=signalling,
                       key_name=given.name)  # fmt: skip
     check_output(target)
+    check_output(report_path)
     with open_input(source) as packets:
         if keys is None and not packets.is_capture:
             raise UsageError(HOW)
@@ -273,7 +283,4 @@ def _run(
 
 
 def _write_report(report: Report, path: Path) -> None:
-    try:
-        path.write_text(json.dumps(report.json()) + "\n")
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
+    write_output(json.dumps(report.json()).encode() + b"\n", str(path))

@@ -12,7 +12,6 @@ import click
 from mikeytool.capture.text import Format, find_messages
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.message_io import (
-    check_output,
     index_option,
     message_argument,
     message_options,
@@ -21,15 +20,10 @@ from mikeytool.cli.message_io import (
     read_input,
 )
 from mikeytool.cli.options.clock import environment
-from mikeytool.cli.options.common import (
-    force_option,
-    json_option,
-    quiet_option,
-    say,
-    show_keys_option,
-)
+from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.credentials import CREDENTIALS, credentials_of, key_name
 from mikeytool.cli.options.keys import KEY, KEY_HELP, key_wrap_option, need_key, wrapping
+from mikeytool.cli.options.outputs import OUTPUT_PATH, check_output, force_option
 from mikeytool.cli.options.ticket_policy import policy_options
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
@@ -113,7 +107,9 @@ def request(
     "--kms-id", type=IDENTITY, metavar="ID", envvar="MIKEYTOOL_KMS_ID",
     help="The KMS that resolves the ticket (mode 3).",
 )  # fmt: skip
-@click.option("--save", type=_PATH, required=True, metavar="FILE", help="Write the ticket to FILE.")
+@click.option(
+    "--save", type=OUTPUT_PATH, required=True, metavar="FILE", help="Write the ticket to FILE."
+)
 @policy_options(CREATE_FLAGS)
 @key_wrap_option
 @force_option
@@ -145,7 +141,9 @@ def create(
 @ticket.command(short_help="Take the answer of the KMS.")
 @message_argument
 @click.option("--pending", type=_PATH, required=True, metavar="FILE", help="File of the request.")
-@click.option("--save", type=_PATH, required=True, metavar="FILE", help="Write the ticket to FILE.")
+@click.option(
+    "--save", type=OUTPUT_PATH, required=True, metavar="FILE", help="Write the ticket to FILE."
+)
 @accept_changed_option
 @index_option
 @force_option

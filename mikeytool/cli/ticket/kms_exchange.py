@@ -11,8 +11,9 @@ import click
 
 from mikeytool.capture.text import Format
 from mikeytool.cli.message_io import staging, write_unstaged
-from mikeytool.cli.options.common import force_option, say
+from mikeytool.cli.options.common import say
 from mikeytool.cli.options.credentials import credential_options, kms_at, kms_options
+from mikeytool.cli.options.outputs import OUTPUT_PATH, force_option
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.client.ticket_files import Pending
 from mikeytool.client.tickets import accept_answer
@@ -38,9 +39,11 @@ def kms_exchange_options(command: C) -> C:
             as_option,
             credential_options,
             kms_options,
-            click.option("--save", type=_PATH, metavar="FILE", help="Write the ticket to FILE."),
             click.option(
-                "--pending", type=_PATH, metavar="FILE",
+                "--save", type=OUTPUT_PATH, metavar="FILE", help="Write the ticket to FILE."
+            ),
+            click.option(
+                "--pending", type=OUTPUT_PATH, metavar="FILE",
                 help="Print the message; FILE keeps what `ticket accept` needs.",
             ),
             force_option,

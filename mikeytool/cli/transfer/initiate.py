@@ -13,7 +13,6 @@ import click
 from mikeytool.capture.text import Form, Format, format_message
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.message_io import (
-    check_output,
     index_option,
     message_argument,
     message_options,
@@ -24,13 +23,7 @@ from mikeytool.cli.message_io import (
     write_unstaged,
 )
 from mikeytool.cli.options.clock import environment, now_ns
-from mikeytool.cli.options.common import (
-    force_option,
-    json_option,
-    quiet_option,
-    say,
-    show_keys_option,
-)
+from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.keys import key_wrap_option, wrapping
 from mikeytool.cli.options.negotiation import (
     PATH,
@@ -38,6 +31,12 @@ from mikeytool.cli.options.negotiation import (
     media_options,
     overlap_option,
     session_option,
+)
+from mikeytool.cli.options.outputs import (
+    OUTPUT_PATH,
+    check_output,
+    force_option,
+    output_force_option,
 )
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.client import initiate as client
@@ -126,6 +125,7 @@ def init(
 @overlap_option
 @key_wrap_option
 @sdp_message_options
+@output_force_option
 @quiet_option
 def update(
     session_path: Path,
@@ -160,12 +160,13 @@ def update(
     help="Accept only these of the suites that were not offered.",
 )  # fmt: skip
 @click.option(
-    "--save-as", type=PATH, metavar="FILE", help="Write the session to FILE, not to SESSION."
+    "--save-as", type=OUTPUT_PATH, metavar="FILE", help="Write the session to FILE, not to SESSION."
 )
 @index_option
 @json_option
 @show_keys_option
 @message_options
+@output_force_option
 @quiet_option
 def finish(
     message: str | None,

@@ -11,15 +11,10 @@ import click
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.message_io import one_message
 from mikeytool.cli.options.clock import now_ns
-from mikeytool.cli.options.common import (
-    force_option,
-    json_option,
-    quiet_option,
-    say,
-    show_keys_option,
-)
+from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.negotiation import session_option
 from mikeytool.cli.options.opening import key_ring, key_ring_options
+from mikeytool.cli.options.outputs import force_option
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.recover import recover_session
 from mikeytool.media.session_description import describe_session

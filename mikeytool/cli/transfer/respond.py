@@ -14,7 +14,6 @@ import click
 from mikeytool.capture.text import Form, format_message
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.message_io import (
-    check_output,
     index_option,
     message_argument,
     offered_message,
@@ -23,13 +22,7 @@ from mikeytool.cli.message_io import (
     write_unstaged,
 )
 from mikeytool.cli.options.clock import environment, now_ns
-from mikeytool.cli.options.common import (
-    force_option,
-    json_option,
-    quiet_option,
-    say,
-    show_keys_option,
-)
+from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.credentials import (
     credential_options,
     credentials_of,
@@ -44,6 +37,7 @@ from mikeytool.cli.options.negotiation import (
     overlap_option,
     session_option,
 )
+from mikeytool.cli.options.outputs import check_output, force_option
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.transfer.initiate import print_refusal
 from mikeytool.client import resolvers

@@ -1,0 +1,85 @@
+"""Files that are there stay as they are, unless --force is given and the command reads none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.shell import ALICE, BOB, Shell, with_kms, with_sessions
+
+KEY = bytes(range(30)).hex()
+RTP = "80000001000000a01111111168656c6c6f20626f62"
+ERROR = "AQYFAEwC+OYAAQwA7cNPSteoSCYJDAAAAAHcJVVnx4I9BW0GR8WOSJZngXYbug=="
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mikeytool encode json -o there",
+        "mikeytool wireshark -o there",
+        "mikeytool keygen psk -o there",
+        "mikeytool keygen rsa --identity sip:a --bits 2048 -o new --cert-out there",
+        f"mikeytool srtp encrypt rtp --key {KEY} -o there",
+        f"mikeytool srtp encrypt rtp --key {KEY} -o new --report there",
+        "mikeytool ticket request --as sip:a --psk 00112233445566778899aabbccddeeff --to sip:b"
+        " --kms-id sip:k --pending new -o there",
+    ],
+)
+def test_a_file_that_is_there(shell: Shell, command: str) -> None:
+    shell.path("rtp").write_text(f"{RTP}\n")
+    shell.ok(f"mikeytool decode --json {ERROR} > json")
+    shell.path("there").write_text("precious")
+    shell.fails(command, 4, "there: it exists already", "--force")
+    assert shell.path("there").read_text() == "precious"
+    assert not shell.path("new").exists()
+    shell.ok(f"{command} --force")
+    assert shell.path("there").read_bytes() != b"precious"
+
+
+@pytest.mark.parametrize("name", ["json", "./json", "link", "hard"])
+@pytest.mark.parametrize("force", ["", "--force"])
+def test_a_file_that_is_read(shell: Shell, name: str, force: str) -> None:
+    shell.ok(f"mikeytool decode --json {ERROR} > json")
+    before = shell.path("json").read_bytes()
+    shell.path("link").symlink_to("json")
+    shell.path("hard").hardlink_to(shell.path("json"))
+    for way in ("json -o", "json --output=", "-o"):
+        output = f"{way}{name}" if way.endswith("=") else f"{way} {name}"
+        shell.fails(f"mikeytool encode {force} {output} < json", 2, "reads this file")
+    assert shell.path("json").read_bytes() == before
+
+
+def test_keys_and_stores_are_read_as_well(shell: Shell) -> None:
+    with_kms(shell)
+    request = f"mikeytool ticket request {ALICE} --to sip:bob@example.com --force"
+    for name in ("alice.psk", "kms.db", "kms.db.key"):
+        before = shell.path(name).read_bytes()
+        shell.fails(f"{request} --kms kms.db --save {name}", 2, "reads this file")
+        assert shell.path(name).read_bytes() == before
+    shell.fails("mikeytool kms user rekey kms.db sip:bob@example.com -o kms.db --force", 2, "reads")
+    shell.fails(
+        "mikeytool ticket request --as sip:alice@example.com --to sip:bob@example.com --force"
+        " --kms kms.db --save alice.psk", 2, "reads this file", MIKEYTOOL_PSK="file:alice.psk",
+    )  # fmt: skip
+
+
+def test_a_command_that_fails_leaves_no_file(shell: Shell) -> None:
+    with_sessions(shell)
+    shell.path("rtp").write_text(f"{RTP}\n")
+    wrong = bytes(range(1, 31)).hex()
+    shell.ok(f"mikeytool srtp encrypt rtp --key {KEY} -o srtp")
+    for command in (
+        "mikeytool encode '{' -o out",
+        f"mikeytool srtp decrypt srtp --key {wrong} -o out",
+        f"mikeytool srtp decrypt srtp --key {wrong} --on-error keep -o out",
+        f"mikeytool transfer respond 0100 {BOB} --kms kms.db --session s -o out",
+        "mikeytool kms handle kms.db 0100 -o out",
+    ):
+        assert shell.run(command).code
+        assert not shell.path("out").exists(), command
+
+
+def test_devices_and_pipes_take_output(shell: Shell) -> None:
+    shell.ok(f"mikeytool decode --json {ERROR} | mikeytool encode -o /dev/null")
+    assert json.loads(shell.ok(f"mikeytool decode --json {ERROR} -q"))
