@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from mikeytool.capture.other_kinds import HEAD, SQLITE
-from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.wire.errors import UsageError
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -72,41 +68,14 @@ def check_output(output: str | Path | None) -> None:
     """
     if output is None or output == "-":
         return
-    from mikeytool.storage.private_files import check_folder, check_free
+    from mikeytool.storage.output_files import check_replaceable
 
-    path = Path(output)
-    check_folder(path)
-    if path.is_dir():
-        raise StateError(f"{output}: this is a folder; choose another name")
-    if not path.is_file():
-        return
-    try:
-        with path.open("rb") as file:
-            begin = file.read(HEAD)
-    except OSError as error:
-        raise StateError(f"{output}: {error.strerror}") from None
-    if begin.startswith(SQLITE) or b'"mikeytool"' in begin:
-        raise StateError(f"{output}: a state file is in the way; choose another name")
-    check_free(path, force=is_forced())
+    check_replaceable(Path(output), force=is_forced())
 
 
 def _check_not_read(name: str, options: list[str], arguments: list[str]) -> None:
-    try:
-        target = Path(name).stat()
-        if not stat.S_ISREG(target.st_mode):
-            return
-    except (OSError, ValueError):
-        return
-    for other in _read_by(name, options, arguments):
-        if os.path.samestat(target, other):
-            raise UsageError(
-                f"{options[0]} {name}: the command reads this file, and does not overwrite it;"
-                " choose another name"
-            )
+    from mikeytool.storage.output_files import is_among
 
-
-def _read_by(name: str, options: list[str], arguments: list[str]) -> Iterator[os.stat_result]:
-    """Give the files that a command may read: all that arguments and variables name, and input."""
     named = [value for key, value in os.environ.items() if key.startswith("MIKEYTOOL_")]
     before = ""
     for argument in arguments:
@@ -114,11 +83,8 @@ def _read_by(name: str, options: list[str], arguments: list[str]) -> Iterator[os
         if not is_output and argument not in {f"{option}={name}" for option in options}:
             named.append(argument)
         before = argument
-    for text in named:
-        for part in (text, text.partition("=")[2]):
-            path = part.removeprefix("file:")
-            for each in (path, f"{path}.key") if path else ():
-                with suppress(OSError, ValueError):
-                    yield Path(each).stat()
-    with suppress(OSError, ValueError, AttributeError):
-        yield os.fstat(sys.stdin.fileno())
+    if is_among(name, named):
+        raise UsageError(
+            f"{options[0]} {name}: the command reads this file, and does not overwrite it; choose"
+            " another name"
+        )

@@ -23,9 +23,10 @@ from mikeytool.cli.options.outputs import (
     force_option,
     output_force_option,
 )
-from mikeytool.cli.srtp.key_options import HOW, KeyOptions
+from mikeytool.cli.srtp.key_options import key_ring, named_keys, receiver_keys
 from mikeytool.cli.srtp.packet_input import open_input, progress_bar, target_of
 from mikeytool.media.listener import Listener
+from mikeytool.media.named_keys import HOW
 from mikeytool.media.packet_files import NO_PACKETS, NoSignalledKeyError, PacketFile, Target
 from mikeytool.media.report import Report
 from mikeytool.media.whole_captures import Decryption, Encryption
@@ -143,7 +144,7 @@ def encrypt(
     **options: Any,
 ) -> int:
     """Encrypt packets. A session remembers what it has sent and never goes back."""
-    given = KeyOptions(**options)
+    given = named_keys(**options)
     if not given.name:
         raise UsageError(HOW)
     settings = given.settings()
@@ -191,11 +192,11 @@ def decrypt(
     **options: Any,
 ) -> int:
     """Verify and decrypt packets."""
-    given = KeyOptions(**options)
-    keys = given.receiver_keys() if given.name else None
+    given = named_keys(**options)
+    keys = receiver_keys(given) if given.name else None
     if keys is None and source not in (None, "-") and not Path(source).exists():
         raise UsageError(HOW)
-    work = Decryption(keys, given.settings(), key_ring=given.key_ring(), signalling=signalling,
+    work = Decryption(keys, given.settings(), key_ring=key_ring(given), signalling=signalling,
                       key_name=given.name)  # fmt: skip
     check_output(target)
     check_output(report_path)
