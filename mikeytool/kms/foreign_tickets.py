@@ -41,21 +41,16 @@ class PeerUnreachable(Refused, Unreachable):
 def is_foreign(store: Store, ticket: BaseTicket) -> bool:
     """Whether a ticket is for another KMS, and must not be tried with a key of this one.
 
-    A ticket is foreign if it names another KMS. If it names none, its key and its initiator tell:
-    the key may have the name of another KMS, and the initiator may be one for whom another KMS
-    speaks, or nobody who is known here. Two KMSs may use the same name for a key.
+    A ticket is foreign if it names another KMS. If it names none, its initiator tells, since this
+    KMS names itself in every ticket that it makes, and nobody but its users can have made another.
+    The name of the key tells only if there is no initiator: two KMSs may use the same name.
     """
-    kms, initiator, name = ticket.policy.kms, ticket.policy.initiator, ticket.tpk_id
-    if kms is not None:
-        return kms != store.identity
-    if initiator is not None and is_ours(store, initiator):
-        return False
-    if name is not None and store.peer(name) is not None:
-        return True
-    if initiator is not None and any(peer.closeness(initiator) for peer in store.peers()):
-        return True
-    known = name is not None and store.tpk(name) is not None
-    return not known and (initiator is not None or bool(store.peers()))
+    policy, name = ticket.policy, ticket.tpk_id
+    if policy.kms is not None:
+        return policy.kms != store.identity
+    if policy.initiator is not None:
+        return not is_ours(store, policy.initiator)
+    return store.tpk(name) is None and bool(store.peers())
 
 
 class Forwarder:

@@ -56,6 +56,8 @@ class Key(NamedTuple):
     key: bytes
     salt: bytes | None
     spi: bytes
+    kv: int = 1
+    """Key validity: none, the SPI, or an interval (RFC 3830 6.14)."""
 
 
 def prf(suite: Suite, inkey: bytes, label: bytes, length: int) -> bytes:
@@ -179,7 +181,9 @@ def content_size(number: int, data: bytes) -> int:
         size = 3 + u16(data, 1)
         if data[0] >> 4 in (TGK_SALT, TEK_SALT, GTGK_SALT):
             size += 2 + u16(data, size)
-        return size + 1 + data[size] if data[0] & 15 == 1 else size
+        for _ in range(data[0] & 15):  # the SPI, or the two ends of an interval
+            size += 1 + data[size]
+        return size
     if number in (TP, TICKET):
         size = 7
         for _ in range(1 if number == TP else 3):
@@ -324,11 +328,12 @@ def key_chain(keys: list[Key]) -> bytes:
     """What a KEMAC encrypts."""
     contents = []
     for key in keys:
-        content = struct.pack("!BH", key.type << 4 | 1, len(key.key)) + key.key
+        content = struct.pack("!BH", key.type << 4 | key.kv, len(key.key)) + key.key
         if key.type in (TGK_SALT, TEK_SALT, GTGK_SALT):
             assert key.salt is not None
             content += struct.pack("!H", len(key.salt)) + key.salt
-        contents.append((KEY_DATA, content + struct.pack("!B", len(key.spi)) + key.spi))
+        validity = (b"", struct.pack("!B", len(key.spi)) + key.spi, b"\4abcd\4efgh")[key.kv]
+        contents.append((KEY_DATA, content + validity))
     return chain(contents)
 
 

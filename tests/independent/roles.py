@@ -440,6 +440,12 @@ class Kms:
     tpk: bytes
     users: dict[bytes, tuple[bytes, bytes]]
     """Identity and pre-shared key by the key's name."""
+    rand_size: int = 0
+    """The length of the RAND in tickets, if not that of the suite."""
+    kv: int = 1
+    """The key validity of session keys."""
+    tpk_id: bytes | None = None
+    """The name of the TPK for tickets."""
 
     def handle(self, raw: bytes) -> bytes:
         """The answer to REQUEST_INIT_PSK or RESOLVE_INIT_PSK."""
@@ -473,7 +479,7 @@ class Kms:
             if kind == KEMAC:
                 (size,) = struct.unpack_from("!H", content, 1)
                 for at, key in enumerate(unchain(20, content[3 : 3 + size]), 1):
-                    inside.append(made_key(key[1], at))
+                    inside.append(made_key(key[1], at)._replace(kv=self.kv))
         policy = leading([one for one in asked if one[0] != KEMAC])
         mpk = fresh(suite.key)
         ticket, rand = self.make_ticket(suite, wanted.flags, policy, mpk, inside)
@@ -487,12 +493,13 @@ class Kms:
         self, suite: Suite, flags: str, policy: bytes, mpk: bytes, inside: list[Key]
     ) -> tuple[Ticket, bytes]:
         """Appendix A: the ticket and its RAND."""
-        rand, ts = fresh(suite.key), now()
+        rand, ts = fresh(self.rand_size or suite.key), now()
         keys = ticket_protection(suite, self.tpk, rand)
         payloads: Chain = [
             t_payload(ts),
             (RAND, rand8(rand)),
             kemac(suite, keys, TICKET_CSB_ID, ts, [Key(MPK, mpk, None, b"\0\0\1\0"), *inside]),
+            *([] if self.tpk_id is None else [idr(PSK_ROLE, self.tpk_id, 2)]),
             (V, bytes([suite.mac_alg])),
         ]
         data = bytes([T, 0, 0]) + chain(payloads)

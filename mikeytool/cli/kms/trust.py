@@ -27,8 +27,8 @@ from mikeytool.wire.errors import UsageError
 def key() -> None:
     """Key pairs of the KMS: public-key requests are encrypted to them.
 
-    A request names the key pair by the hash of its certificate; the first one is used for
-    requests without such a hash.
+    A request names the key pair by the hash of its certificate. All are tried for requests
+    without such a hash.
     """
 
 
