@@ -100,13 +100,25 @@ def one_message(argument: str | None, index: int | None = None, *, what: str = "
         return pick_message(list(stream_of(source, argument)), index, what=what)
 
 
-def offered_message(argument: str | None, index: int | None = None) -> bytes:
+def offered_message(
+    argument: str | None,
+    index: int | None = None,
+    *,
+    is_wanted: Callable[[bytes], bool] = lambda _message: False,
+) -> bytes:
     """Read the one message of an offer or answer, as `one_message` does.
 
-    Raises Refused if the session description around it names other protocols than the message.
+    Of several messages, such as the updates of a conference for its members, the only one that
+    `is_wanted` is taken. Raises Refused if the session description around it names other protocols
+    than the message.
     """
     with open_input(argument) as source:
-        found = pick_found(list(stream_of(source, argument)), index)
+        every = list(stream_of(source, argument))
+    if index is None and len(every) > 1:
+        good = (one for one in every if isinstance(one, FoundMessage))
+        wanted = [one for one in good if is_wanted(one.message)]
+        every = [*wanted] if len(wanted) == 1 else every
+    found = pick_found(every, index)
     if (fault := found.list_fault) is not None:
         raise Refused(f"bidding-down: {fault} (RFC 4567 4.1.4)")
     return found.message

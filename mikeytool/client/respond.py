@@ -29,7 +29,7 @@ from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import AcceptPolicy, TransferInit, encr_alg_of, transfer_init_of
 from mikeytool.exchange.update import answer_update
 from mikeytool.storage.private_files import Stage, check_free, not_staged
-from mikeytool.wire.errors import MikeyError, Refused, UsageError
+from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import is_update
@@ -96,6 +96,18 @@ def answer_message(
         init = transfer_init_of(incoming)
     media = call_media(init.policy)
     return answer_call(env, init, session_path, responder, media, force=force, stage=stage)
+
+
+def is_for_session(session_path: Path, message: bytes) -> bool:
+    """Return whether a message has the CSB ID of the session in a file.
+
+    False without such a file, and for octets that are no message.
+    """
+    try:
+        csb_id = Message.read(message).header.csb_id
+    except WireError:
+        return False
+    return _has_bundle(session_path, csb_id)
 
 
 def _has_bundle(session_path: Path, csb_id: int) -> bool:

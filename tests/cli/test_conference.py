@@ -240,6 +240,10 @@ def test_updates_are_json_lines(system: Shell) -> None:
         " | mikeytool conference answer conference.db",
         **person("bob"),
     )
+    system.path("updates").write_text("\n".join(lines))
+    ran = system.run("mikeytool decode --json updates")
+    assert len(ran.out.splitlines()) == 2
+    assert system.run("mikeytool lint updates").code == 0
     left = system.ok("mikeytool conference updates conference.db").splitlines()
     assert [json.loads(line)["to"] for line in left] == ["sip:alice@example.com"]
     system.ok("mikeytool conference remove conference.db sip:bob@example.com")
@@ -436,3 +440,22 @@ def test_info_names_the_seats(system: Shell) -> None:
         ("0x11111111", "sip:alice@example.com audio"),
         ("0x99999999", "nobody has it"),
     ]
+
+
+def test_a_member_takes_their_own_of_several_updates(system: Shell) -> None:
+    create(system)
+    call_in(system, "alice", ticket=False)
+    call_in(system, "bob", ssrc="0x22222222")
+    system.ok("mikeytool conference rekey conference.db > updates")
+    for name in ("bob", "alice"):
+        system.ok(
+            f"mikeytool transfer respond updates --session {name}.session"
+            " | mikeytool conference answer conference.db",
+            **person(name),
+        )
+    assert system.ok("mikeytool conference updates conference.db") == ""
+    assert [key["state"] for key in shown(system)["keys"]] == ["active", "overlap"]
+    system.ok("cp alice.session other.session; cat updates updates > twice")
+    system.fails(
+        "mikeytool transfer respond twice --session other.session", 2, "4 messages", "--index"
+    )

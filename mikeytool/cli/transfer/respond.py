@@ -43,7 +43,7 @@ from mikeytool.cli.transfer.initiate import print_refusal
 from mikeytool.client import resolvers
 from mikeytool.client.initiate import Media
 from mikeytool.client.resolvers import Resolve
-from mikeytool.client.respond import Callee, answer_message
+from mikeytool.client.respond import Callee, answer_message, is_for_session
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.media.media_text import media_for_session, media_of
@@ -115,9 +115,10 @@ def respond(
 
     The KMS resolves the ticket, unless that was done before: tickets without key forking that
     may be used again are remembered, and --ticket gives one. The update of a session needs
-    nothing but SESSION.
+    nothing but SESSION. Of several messages, such as the JSON Lines of `conference rekey`, it
+    takes the one for SESSION.
     """
-    data = offered_message(message, index)
+    data = offered_message(message, index, is_wanted=partial(is_for_session, session_path))
     check_output(output)
     if as_json and output is not None:
         raise UsageError('--json has the answer in it, under "message"; -o is for the answer alone')
