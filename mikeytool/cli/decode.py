@@ -30,7 +30,7 @@ from mikeytool.wire.message import Message
 
 if TYPE_CHECKING:
     from mikeytool.capture.captured_messages import CapturedMessage
-    from mikeytool.cli.render.capture import Row
+    from mikeytool.media.message_flow import Row
     from mikeytool.media.signalling_steps import SignallingSteps
 
 Json = dict[str, Any]
@@ -173,7 +173,8 @@ def _overview(
 
     Gives the exit code.
     """
-    from mikeytool.cli.render.capture import MOST_ARROWS, flow_of, show_list
+    from mikeytool.cli.render.capture import show_list
+    from mikeytool.media.message_flow import MOST_ARROWS, flow_of
 
     errors: list[str] = []
     codes: set[int] = set()
@@ -220,10 +221,10 @@ def _page(
     show_keys: bool,
 ) -> int:
     """Print a page with every message; gives the exit code."""
-    from mikeytool.cli.render.capture import flow_of
     from mikeytool.cli.render.page import MOST_MESSAGES, Section, page
     from mikeytool.cli.render.page_overview import overview
     from mikeytool.lint.check import lint
+    from mikeytool.media.message_flow import flow_of
 
     rows, sections, codes = [], [], set()
     found = _inspected(items, inspector)
@@ -259,7 +260,7 @@ class _Inspected(NamedTuple):
 
     def row(self, number: int, file: int) -> Row:
         """Give the row of a message of a capture; `file` is the number of the capture."""
-        from mikeytool.cli.render.capture import Row, result_of
+        from mikeytool.media.message_flow import Row, result_of
 
         failed = EXIT_REFUSED in self.codes
         result = result_of(self.described, failed=failed, broken=bool(self.error))

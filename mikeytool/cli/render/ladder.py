@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 from rich.text import Text
 
 from mikeytool.cli.render.console import NO_WIDTH, RESULTS, console
+from mikeytool.media.message_flow import Arrow, ladders, parties_of
 
-MOST_PARTIES = 5
-"""Side by side; if there are more, each exchange has a ladder of its own."""
 _MARGIN = 5
 _LEAST_GAP = 12
 _RESULT = max(map(len, RESULTS)) + 2
-
-
-class Arrow(NamedTuple):
-    """A message: its number or 0, sender, receiver and label, and the result of its checks.
-
-    `exchange` names the exchange that it belongs to, such as "CSB ID 0x12345678".
-    """
-
-    number: int
-    sender: str
-    receiver: str
-    label: str
-    result: str
-    exchange: str
 
 
 def show_ladders(arrows: Sequence[Arrow], names: dict[str, list[str]]) -> None:
@@ -48,41 +32,6 @@ def show_ladders(arrows: Sequence[Arrow], names: dict[str, list[str]]) -> None:
                 out.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 
-def ladders(arrows: Sequence[Arrow]) -> Iterator[tuple[str, list[Arrow]]]:
-    """Give the arrows of each ladder, with a title if one set of parties has several."""
-    for group in _connected(arrows):
-        if len(_parties(group)) <= MOST_PARTIES:
-            yield "", group
-            continue
-        exchanges: dict[str, list[Arrow]] = {}
-        for arrow in group:
-            exchanges.setdefault(arrow.exchange, []).append(arrow)
-        yield from exchanges.items()
-
-
-def _connected(arrows: Sequence[Arrow]) -> list[list[Arrow]]:
-    """Group the arrows by connected sets of parties, in order of appearance."""
-    leader: dict[str, str] = {}
-
-    def lead(party: str) -> str:
-        found = leader.setdefault(party, party)
-        while found != leader[found]:
-            found = leader[found]
-        leader[party] = found
-        return found
-
-    for arrow in arrows:
-        leader[lead(arrow.receiver)] = lead(arrow.sender)
-    groups: dict[str, list[Arrow]] = {}
-    for arrow in arrows:
-        groups.setdefault(lead(arrow.sender), []).append(arrow)
-    return list(groups.values())
-
-
-def _parties(arrows: Sequence[Arrow]) -> list[str]:
-    return list(dict.fromkeys(end for one in arrows for end in (one.sender, one.receiver)))
-
-
 def _fold(name: str, room: int) -> Iterator[str]:
     """Cut a name into pieces that fit, before its host if possible."""
     at = name.find("@")
@@ -99,7 +48,7 @@ class _Ladder:
     def __init__(self, arrows: Sequence[Arrow], width: int) -> None:
         self._arrows = arrows
         self._width = width
-        parties = _parties(arrows)
+        parties = parties_of(arrows)
         self._columns = {party: at for at, party in enumerate(parties)}
         gaps = len(parties) - 1 or 1
         wanted = max(-(-(len(a.label) + 8) // self._distance(a)) for a in arrows)

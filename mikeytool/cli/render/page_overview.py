@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from mikeytool.cli.render.capture import COLUMNS, Flow, Row, flat
-from mikeytool.cli.render.ladder import Arrow, ladders
+from mikeytool.cli.render.capture import COLUMNS, flat
 from mikeytool.cli.render.page import result, text
+from mikeytool.media.message_flow import Arrow, Flow, Row, ladders
 
 _GAP = 260
 """Between two parties, in pixels; a label has about 40 characters there."""
