@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +21,8 @@ from mikeytool.srtp.packet import RTP_HEADER, rtp_fields
 from mikeytool.wire.errors import WireError
 
 _MOST_STREAMS = 4096
+_LONGEST_WAIT = 1 << 16
+"""Packets after which a stream without a second one makes room for another."""
 _NEAR = 100  # sequence numbers
 _MISORDER = 3000  # sequence numbers; one further off begins anew (RFC 3550 A.1 has 3000 and 100)
 
@@ -170,6 +172,9 @@ class _Table:
     def __init__(self) -> None:
         self.streams: dict[tuple[int, bytes], StreamSummary] = {}
         self.others: Counter[str] = Counter()
+        self._seen = 0
+        # Streams that may not be sure, and when they came, the oldest first.
+        self._new: deque[tuple[int, tuple[int, bytes]]] = deque()
 
     def add(self, flow: bytes, raw: bytes, start: int, end: int, time: int | None) -> bool:
         """Count the packet `raw[start:end]`; False if it is neither RTP nor RTCP."""
@@ -183,6 +188,7 @@ class _Table:
             sequence, ssrc = 0, int.from_bytes(raw[start + 4 : start + 8])
         else:
             sequence, ssrc = rtp_fields(raw, start)
+        self._seen += 1
         stream = self.streams.get((ssrc, flow)) or self._open(ssrc, flow)
         if stream is None:
             self.others["of more streams than are listed"] += 1
@@ -193,19 +199,31 @@ class _Table:
         return True
 
     def _open(self, ssrc: int, flow: bytes) -> StreamSummary | None:
-        if len(self.streams) >= _MOST_STREAMS:
-            self.drop_unsure()
-            if len(self.streams) >= _MOST_STREAMS:
-                return None
+        if len(self.streams) >= _MOST_STREAMS and not self._drop_oldest():
+            return None
         ends = (endpoint(source_of(flow)), endpoint(destination_of(flow))) if flow else (None,) * 2
         stream = self.streams[ssrc, flow] = StreamSummary(ssrc, *ends)
+        self._new.append((self._seen, (ssrc, flow)))
         return stream
+
+    def _drop_oldest(self) -> bool:
+        """Drop a stream that has waited long for a second packet; returns whether there was one."""
+        while self._new and self._new[0][0] <= self._seen - _LONGEST_WAIT:
+            if self._drop(self._new.popleft()[1]):
+                return True
+        return False
+
+    def _drop(self, key: tuple[int, bytes]) -> bool:
+        if not key[1] or self.streams[key].is_sure:
+            return False
+        self.others["other"] += self.streams.pop(key).packets
+        return True
 
     def drop_unsure(self) -> None:
         """Drop streams that looked like RTP but are probably something else."""
-        unsure = [key for key, each in self.streams.items() if key[1] and not each.is_sure]
-        for key in unsure:
-            self.others["other"] += self.streams.pop(key).packets
+        for _, key in self._new:
+            self._drop(key)
+        self._new.clear()
 
 
 def _look(capture: Capture, table: _Table) -> None:

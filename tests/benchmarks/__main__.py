@@ -13,9 +13,11 @@ from tests.benchmarks import (
     bench_kms,
     bench_srtp,
     growth_kms,
+    growth_media,
 )
 
 if sys.argv[1:] == ["--growth"]:
+    growth_media.main()
     growth_kms.main()
 else:
     bench_decode.main()
