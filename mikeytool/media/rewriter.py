@@ -23,16 +23,16 @@ from mikeytool.capture.record import BARE_PACKET, NO_PACKET, Capture, Record, ba
 from mikeytool.capture.turn import Turn
 from mikeytool.media.carried_media import Carried, CarriedMedia
 from mikeytool.media.demux import Demux, Route
-from mikeytool.media.descriptions import ClearDescriptions
 from mikeytool.media.flows import TcpProtocols, is_other_protocol, other_protocol
 from mikeytool.media.report import Report, StreamReport
 from mikeytool.media.settings import Settings
-from mikeytool.media.split_signalling import SplitSignalling
 from mikeytool.media.usual_packets import UsualPackets
 from mikeytool.srtp.index import Duplicate
 from mikeytool.wire.errors import MikeyError, WireError
 
 if TYPE_CHECKING:
+    from mikeytool.media.descriptions import ClearDescriptions
+    from mikeytool.media.split_signalling import SplitSignalling
     from mikeytool.media.stream_files import StreamFiles
 
 BATCH = 1024
@@ -54,7 +54,12 @@ class Rewriter:
     ) -> None:
         self._capture = capture
         self._descriptions = descriptions
-        self._split = None if descriptions is None else SplitSignalling(capture, descriptions)
+        self._split: SplitSignalling | None = None
+        if descriptions is not None:
+            # Imported here: keys that are given need no signalling.
+            from mikeytool.media.split_signalling import SplitSignalling
+
+            self._split = SplitSignalling(capture, descriptions)
         self._files = files
         self._on_error = settings.on_error
         self._is_rtcp_plain = settings.is_rtcp_plain

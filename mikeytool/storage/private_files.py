@@ -7,7 +7,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -48,6 +47,9 @@ def new_file(
     in the message, if `path` exists and `replace` is not set.
     """
     try:
+        # Imported here: many commands only look at a folder.
+        import tempfile
+
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None

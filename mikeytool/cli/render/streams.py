@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from mikeytool.cli.options.common import say
-from mikeytool.media.report import Report
-from mikeytool.media.stream_list import StreamList, StreamSummary
+
+if TYPE_CHECKING:
+    from mikeytool.media.report import Report
+    from mikeytool.media.stream_list import StreamList, StreamSummary
 
 
 def show_report(report: Report) -> None:
@@ -34,6 +36,8 @@ def _lines(table: list[list[str]], has_key: bool) -> Iterator[str]:
     """Lay out a table; in a narrow terminal each row is two lines."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     is_limited = sys.stderr.isatty() or os.environ.get("COLUMNS")
+    import shutil  # here, as -q prints no table
+
     room = shutil.get_terminal_size().columns if is_limited else sum(widths) * 3
     last = len(widths) - has_key
     for cells in table:
