@@ -1,4 +1,4 @@
-"""What work costs as it grows: `python -m tests.benchmarks --growth`.
+"""What work on media costs as it grows; a part of `python -m tests.benchmarks --growth`.
 
 Each table has the size of the work and the seconds that it takes, in all and for each unit. On a
 straight line the last column stays as it is, or falls.
