@@ -171,6 +171,10 @@ def _text(names: str, record: Record, described: dict[str, Any]) -> str:
     return ", ".join(_field_text(name, record, described) for name in names.split(", "))
 
 
+_READABLE = ("text", "time", "unix time")
+"""How octets are shown whose value says more than the octets."""
+
+
 def _field_text(name: str, record: Record, described: dict[str, Any]) -> str:
     shown = name.replace("_", " ")
     key = name.removesuffix("_data") if record.fields[name].show == "text" else name
@@ -178,7 +182,7 @@ def _field_text(name: str, record: Record, described: dict[str, Any]) -> str:
     if isinstance(value, dict):
         value = value["utc"] or described.get("seconds")
     octets = isinstance(getattr(record, name, None), bytes)
-    if value is None or (octets and key == name and "time" not in record.fields[name].show
+    if value is None or (octets and key == name and record.fields[name].show not in _READABLE
                          and not isinstance(record, PolicyParam)):  # fmt: skip
         return shown
     if f"{name}_set" in described:
