@@ -19,6 +19,7 @@ from time import perf_counter
 from unittest import mock
 
 from mikeytool.exchange.transfer import read_transfer_init
+from mikeytool.kms.service import handle_together
 from mikeytool.kms.store.records import NewUser
 from mikeytool.wire.identity import Identity
 from tests.world import USERS, World
@@ -27,6 +28,7 @@ EACH = 60
 """Messages in a round."""
 
 ROUNDS = 9
+TOGETHER = 20
 FEW, MANY = 100, 100_000
 
 Hmacs = list[tuple[bytes, bytes, str]]
@@ -42,6 +44,7 @@ def main() -> None:
         print(f"{MANY:,} users added in {perf_counter() - started:.1f} s")
         for name, make in (("requests", requests), ("resolves", resolves)):
             against_the_least(name, small, make)
+            together(name, small, make)
             with_more_users(name, small, large, make)
 
 
@@ -75,6 +78,18 @@ def against_the_least(name: str, world: World, make: Make) -> None:
             ours = seconds(world, make(world, EACH))
             pairs.append((ours, least(hmacs, commit, EACH)))
     report(f"{name}, against {len(hmacs)} HMACs and a commit", pairs, "the least", "0.5")
+
+
+def together(name: str, world: World, make: Make) -> None:
+    """Compare messages that share a transaction with messages that have one each."""
+    pairs = []
+    for _ in range(ROUNDS):
+        messages = make(world, EACH)
+        started = perf_counter()
+        for first in range(0, EACH, TOGETHER):
+            handle_together(world.store, world.env, messages[first : first + TOGETHER])
+        pairs.append((perf_counter() - started, seconds(world, make(world, EACH))))
+    report(f"{name}, {TOGETHER} in a transaction", pairs, "one", "1.5")
 
 
 def with_more_users(name: str, small: World, large: World, make: Make) -> None:
