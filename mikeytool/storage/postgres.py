@@ -245,10 +245,12 @@ class PostgresDatabase:
 
     def _is_disturbed(self) -> bool:
         """Whether the server has said something meanwhile, which is usually that it ends."""
+        poll = select.poll()
         try:
-            return bool(select.select([self._connection.fileno()], [], [], 0)[0])
-        except (self._library.OperationalError, ValueError):
+            poll.register(self._connection.fileno(), select.POLLIN)
+        except self._library.OperationalError:
             return True
+        return bool(poll.poll(0))
 
     @contextmanager
     def snapshot(self) -> Iterator[Db]:
