@@ -10,6 +10,8 @@ import pytest
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.kms.sender_limits import Failures
 from mikeytool.kms.service import handle
+from mikeytool.kms.store.exchanges import Exchange
+from mikeytool.kms.store.records import LogEntry
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.registry import ErrorNo
 from tests.world import ALICE, BOB, START, Counting, World
@@ -21,16 +23,31 @@ def octets(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.iterdir()) if "shm" not in path.name]
 
 
-def test_a_flood_of_forged_messages_costs_no_write(file_world: World) -> None:
-    file_world.handled(file_world.asked(file_world.policy()))
-    before = octets(file_world.folder)
-    forged = [bytearray(file_world.asked(file_world.policy())) for _ in range(20)]
+def test_a_flood_of_forged_messages_costs_few_writes(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 20 in the name of a user, the log has the 1st, 2nd, 4th, 8th and 16th."""
+    world, written = file_world, 0
+    world.handled(world.asked(world.policy()))
+    forged = [bytearray(world.asked(world.policy())) for _ in range(20)]
+    log = Exchange.log
+
+    def counted(exchange: Exchange, entry: LogEntry) -> None:
+        nonlocal written
+        written += 1
+        log(exchange, entry)
+
+    monkeypatch.setattr(Exchange, "log", counted)
     for message in forged:
         message[-1] ^= 1
-        handled = handle(file_world.store, file_world.env, bytes(message))
+        same = octets(world.folder)
+        count = written
+        handled = handle(world.store, world.env, bytes(message))
         assert handled.refusal is not None
         assert handled.answer is None
-    assert octets(file_world.folder) == before
+        assert (octets(world.folder) == same) == (written == count)
+    assert written == 5
+    assert [one.outcome for one in world.store.log()] == ["answered", "refused"]
 
 
 def test_a_source_that_fails_too_often_is_turned_away_for_the_minute() -> None:
