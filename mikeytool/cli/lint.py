@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
+from mikeytool import __version__
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
+from mikeytool.cli.message_io import exists
 from mikeytool.cli.message_items import Item, begun, items_of
 from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.opening import read_init
 from mikeytool.client.time_text import parse_time
-from mikeytool.lint import RULES, Finding, Level, Profile, Report
+from mikeytool.lint import Finding, Level, Profile, Report, Sarif, codes_of, rule_rows
 from mikeytool.lint import lint as lint_message
 from mikeytool.wire.errors import MikeyError, UsageError
 
-_FAILING = {"error": {Level.ERROR}, "warning": {Level.ERROR, Level.WARNING}}
+_FAILING = {each.value: set(list(Level)[:at]) for at, each in enumerate(Level, 1)}
+_ONCE = "time-past"
+"""The code of what is said once in a run: that old messages are old says nothing of each."""
 
 
 @click.command(cls=Command)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @json_option
+@click.option("--sarif", is_flag=True, help="Print one SARIF 2.1.0 document, for CI systems.")
 @click.option("--lines", is_flag=True, help="Every line is a message of its own.")
 @click.option(
     "--init", metavar="MESSAGE",
     help="The message that it answers; for a CSB update, one of the first exchange.",
 )  # fmt: skip
 @click.option("--at", metavar="T", help="The time of the message: ISO 8601, Unix seconds, now-D.")
-@click.option("--ignore", "ignored", metavar="CODE", multiple=True, help="Leave out this code.")
+@click.option(
+    "--ignore", "ignored", metavar="CODE[,CODE...]", multiple=True, help="Leave out these codes."
+)
 @click.option(
     "--fail-on", type=click.Choice(list(_FAILING)), default="error", show_default=True,
     help="Exit with code 1 if there is a finding of this level or above.",
@@ -46,6 +54,7 @@ _FAILING = {"error": {Level.ERROR}, "warning": {Level.ERROR, Level.WARNING}}
 def lint(
     inputs: tuple[str, ...],
     as_json: bool,
+    sarif: bool,
     lines: bool,
     init: str | None,
     at: str | None,
@@ -65,18 +74,25 @@ def lint(
     if as_list:
         _list(as_json=as_json)
         return 0
-    _check_codes(ignored)
+    if as_json and sarif:
+        raise UsageError("--json and --sarif: give one of them")
+    left_out = codes_of(ignored)
     items = items_of(inputs, init, lines=lines)
     now = clock()()
     given = None if at is None else parse_time(at, now)
     before = read_init(init)
     _, many, items = begun(items)
     codes: set[int] = set()
+    old = 0
+    document = Sarif(__version__) if sarif else None
     for item in items:
         where = f"{item.where}: " if many and item.where else ""
+        place = _place(item)
         if isinstance(item.content, MikeyError):
             if as_json:
-                print(json.dumps({"error": str(item.content)}))
+                print(json.dumps({"error": str(item.content), **place}))
+            if document is not None:
+                document.add_error(str(item.content), place)
             complain(f"{where}{item.content}")
             codes.add(exit_code(item.content))
             continue
@@ -85,10 +101,31 @@ def lint(
         report = lint_message(
             item.content, now_ns=came, init=before, profile=chosen, carried=item.carried
         )
-        findings = [finding for finding in report.findings if finding.code not in ignored]
-        _show(findings, where, as_json=as_json)
+        findings = [finding for finding in report.findings if finding.code not in left_out]
+        if old and any(finding.code == _ONCE for finding in findings):
+            old += 1
+            findings = [finding for finding in findings if finding.code != _ONCE]
+        old = old or sum(finding.code == _ONCE for finding in findings)
+        if document is None:
+            _show(findings, where, place, as_json=as_json)
+        else:
+            document.add(findings, place, report.error)
         codes.add(_outcome(report, findings, where, fail_on))
+    if document is not None:
+        print(json.dumps(document.json(), indent=2))
+    if old > 1:
+        say(f"note: {old} messages have a timestamp in the past; only the first is named")
     return worst(codes)
+
+
+def _place(item: Item) -> dict[str, Any]:
+    """Give the place of a message, in the words of --json."""
+    name = "standard input" if item.source == "-" else item.source
+    if name == item.source and not exists(Path(name)):
+        name = "argument"
+    if item.captured is not None:
+        return {"input": name, "frame": item.captured.signal.moment.frame}
+    return {"input": name, "line": item.line}
 
 
 def _came(item: Item) -> int | None:
@@ -96,9 +133,9 @@ def _came(item: Item) -> int | None:
     return None if item.captured is None else item.captured.signal.moment.time
 
 
-def _show(findings: list[Finding], where: str, *, as_json: bool) -> None:
+def _show(findings: list[Finding], where: str, place: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"findings": [finding._asdict() for finding in findings]}))
+        print(json.dumps({**place, "findings": [finding._asdict() for finding in findings]}))
         return
     if not findings:
         say(f"{where}no findings")
@@ -115,28 +152,9 @@ def _outcome(report: Report, findings: list[Finding], where: str, fail_on: str) 
     return EXIT_REFUSED if any(each.level in _FAILING[fail_on] for each in findings) else 0
 
 
-def _check_codes(codes: tuple[str, ...]) -> None:
-    from difflib import get_close_matches
-
-    for code in codes:
-        if code not in RULES:
-            near = get_close_matches(code, RULES, n=1)
-            hint = f"did you mean {near[0]}?" if near else "see lint --list"
-            raise UsageError(f"--ignore {code}: there is no such code; {hint}")
-
-
 def _list(*, as_json: bool) -> None:
     """Print every rule: a table for people, or JSON."""
-    rows: list[dict[str, Any]] = [
-        {
-            "code": each.code,
-            "level": each.level,
-            "text": each.about,
-            "section": each.section,
-            "profile": each.profile,
-        }
-        for _, each in sorted(RULES.items())
-    ]
+    rows = rule_rows()
     if as_json:
         print(json.dumps({"rules": rows}))
         return

@@ -50,9 +50,9 @@ def open_input(argument: str | None) -> BufferedReader:
     if not argument:
         return BufferedReader(BytesIO())
     path = Path(argument)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S+$", argument) and not _exists(path):
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S+$", argument) and not exists(path):
         raise WireError(f"{argument}: this is a URL, which is not fetched; save it to a file first")
-    if not _exists(path):
+    if not exists(path):
         return BufferedReader(BytesIO(os.fsencode(argument)))
     if path.is_dir():
         raise WireError(f"{argument}: this is a folder, not a file")
@@ -62,7 +62,7 @@ def open_input(argument: str | None) -> BufferedReader:
         raise StateError(f"{argument}: {error.strerror}") from None
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Tell whether a path exists; text that cannot be a path does not."""
     try:
         return path.exists()
@@ -83,7 +83,7 @@ def stream_of(
 
 
 def _looks_like_a_name(argument: str) -> bool:
-    return len(argument) < 64 and argument != "-" and not _exists(Path(argument))
+    return len(argument) < 64 and argument != "-" and not exists(Path(argument))
 
 
 def _or_no_file(item: FoundMessage | WireError, argument: str) -> FoundMessage | WireError:

@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 
 class Item(NamedTuple):
-    """A message or why there is none, where it was, and its places in a capture and in SDP."""
+    """A message or why there is none, where it was, and its places in a capture and in SDP.
+
+    `source` is the input, and `line` the first line of the message there.
+    """
 
     content: bytes | MikeyError
     where: str
     captured: CapturedMessage | None = None
     carried: Carried | None = None
+    source: str = ""
+    line: int | None = None
 
 
 def items_of(
@@ -39,7 +44,11 @@ def items_of(
     if (*inputs, init).count("-") > 1:
         raise UsageError("only one argument can be standard input")
     many = len(inputs) > 1
-    return (item for one in inputs for item in _items_of(one, steps, lines=lines, many=many))
+    return (
+        item._replace(source=one)
+        for one in inputs
+        for item in _items_of(one, steps, lines=lines, many=many)
+    )
 
 
 def begun(items: Iterator[Item]) -> tuple[Item, bool, Iterator[Item]]:
@@ -66,7 +75,8 @@ def _items_of(
             for item in stream_of(source, argument, lines=lines):
                 tick()
                 if isinstance(item, FoundMessage):
-                    yield Item(item.message, name + item.where, carried=item.carried)
+                    where = name + item.where
+                    yield Item(item.message, where, carried=item.carried, line=item.line)
                 else:
                     yield Item(item, name.removesuffix(": "))
     except MikeyError as error:

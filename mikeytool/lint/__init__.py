@@ -20,15 +20,20 @@ if TYPE_CHECKING:
     from mikeytool.lint.check import RULES as RULES
     from mikeytool.lint.check import Report as Report
     from mikeytool.lint.check import lint as lint
+    from mikeytool.lint.code_list import codes_of as codes_of
+    from mikeytool.lint.code_list import rule_rows as rule_rows
     from mikeytool.lint.rule import Finding as Finding
     from mikeytool.lint.rule import Level as Level
     from mikeytool.lint.rule import Profile as Profile
     from mikeytool.lint.rule import Rule as Rule
+    from mikeytool.lint.sarif import Sarif as Sarif
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "check": ("RULES", "Report", "lint"),
+        "code_list": ("codes_of", "rule_rows"),
         "rule": ("Finding", "Level", "Profile", "Rule"),
+        "sarif": ("Sarif",),
     },
 )

@@ -27,7 +27,9 @@ def test_a_good_message_says_so_on_standard_error(shell: Shell) -> None:
     ran = shell.run(f"mikeytool lint {AT} {RESP}")
     assert ran == (0, "", "no findings\n")
     assert shell.run(f"mikeytool lint -q {AT} {RESP}") == (0, "", "")
-    assert shell.run(f"mikeytool lint --json {AT} {RESP}") == (0, '{"findings": []}\n', "")
+    assert shell.run(f"mikeytool lint --json {AT} {RESP}") == (
+        0, '{"input": "argument", "line": 1, "findings": []}\n', ""
+    )  # fmt: skip
 
 
 def test_one_finding_a_line(shell: Shell) -> None:
@@ -86,7 +88,8 @@ def test_several_messages_are_named(shell: Shell) -> None:
     ran = shell.run(f"mikeytool lint --json {AT} messages {RESP}")
     assert ran.code == 3
     assert [list(json.loads(line)) for line in ran.out.splitlines()] == [
-        ["findings"], ["findings"], ["error"], ["findings"],
+        ["input", "line", "findings"], ["input", "line", "findings"], ["error", "input", "line"],
+        ["input", "line", "findings"],
     ]  # fmt: skip
 
 
@@ -95,7 +98,7 @@ def test_a_message_that_breaks_off(shell: Shell) -> None:
     ran = shell.fails(f"mikeytool lint {AT} {cut}", 3, "ver_data takes 20 octets")
     assert ran.out.startswith("error: unreadable: V at ")
     ran = shell.fails(f"mikeytool lint --json {AT} --ignore unreadable {cut}", 3)
-    assert ran.out == '{"findings": []}\n'
+    assert json.loads(ran.out)["findings"] == []
     ran = shell.fails("mikeytool lint 010f0500e34b3f93020201", 3, "CS ID map at octet 11")
     assert ran.out.startswith("error: unreadable: CS ID map at 11: ")
 
@@ -121,7 +124,7 @@ def test_a_capture_tells_when_a_message_came(shell: Shell) -> None:
     [
         ("mikeytool lint --ignore time-pst AQ", 2, ["time-pst", "did you mean time-past?"]),
         ("mikeytool lint --ignore x AQ", 2, ["see lint --list"]),
-        ("mikeytool lint --fail-on note AQ", 2, ["--fail-on"]),
+        ("mikeytool lint --fail-on nothing AQ", 2, ["--fail-on"]),
         ("mikeytool lint --at yesterday AQ", 2, ["yesterday"]),
         ("mikeytool lint --init - -", 2, ["only one argument"]),
         ("mikeytool lint --init nowhere AQ", 3, ["no file 'nowhere'"]),
@@ -169,3 +172,41 @@ def test_a_message_without_certificates_loads_no_cryptography(shell: Shell) -> N
         "assert not {'cryptography', 'rich', 'sqlite3'} & set(sys.modules), sys.modules"
     )
     shell.ok(f'python -c "{code}"')
+
+
+def test_codes_with_commas_and_failing_on_notes(shell: Shell) -> None:
+    old = f"mikeytool lint --at 2040-01-01T00:00:00Z {RESP}"
+    assert shell.run(old).code == 0
+    assert "time-past" in shell.run(f"{old} --fail-on note").out
+    assert shell.run(f"{old} --fail-on note").code == 1
+    ran = shell.run(f"{old} --fail-on note --ignore time-past,validity-over --ignore=key-old,")
+    assert (ran.code, "key-old" in ran.err) == (2, True)
+    assert shell.run(f"{old} --fail-on note --ignore time-past,validity-over").code == 0
+
+
+def test_old_timestamps_are_one_note_a_run(shell: Shell) -> None:
+    shell.path("many").write_text(f"{RESP}\n" * 3)
+    ran = shell.run("mikeytool lint many --at 2040-01-01T00:00:00Z")
+    assert ran.out.count("time-past") == 1
+    assert "3 messages have a timestamp in the past" in ran.err
+
+
+def test_sarif_names_rules_places_and_what_cannot_be_read(shell: Shell) -> None:
+    shell.path("a file").write_text(f"{RESP}\nzz!\n{RESP}\n")
+    ran = shell.run("mikeytool lint --sarif 'a file' --at 2040-01-01T00:00:00Z")
+    assert ran.code == 3
+    document = json.loads(ran.out)
+    (run,) = document["runs"]
+    assert document["version"] == "2.1.0"
+    rules = run["tool"]["driver"]["rules"]
+    assert len({rule["id"] for rule in rules}) == len(rules)
+    (result,) = run["results"]
+    assert rules[result["ruleIndex"]]["id"] == result["ruleId"] == "time-past"
+    assert result["level"] == "note"
+    (location,) = result["locations"]
+    assert location["physicalLocation"] == {
+        "artifactLocation": {"uri": "a%20file"}, "region": {"startLine": 1},
+    }  # fmt: skip
+    (invocation,) = run["invocations"]
+    assert not invocation["executionSuccessful"]
+    assert "line 2" in invocation["toolExecutionNotifications"][0]["message"]["text"]
