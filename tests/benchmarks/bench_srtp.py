@@ -64,7 +64,7 @@ def _measure(folder: Path, kind: str, size: int, packets: int, chosen: Suite) ->
     ours, theirs = folder / "ours.pcap", folder / "theirs.pcap"
     octets = (key.key + key.salt).hex()
     commands = (
-        [str(MIKEYTOOL), "srtp", "decrypt", "-q", str(source), "-o", str(ours),
+        [str(MIKEYTOOL), "srtp", "decrypt", "-q", "--force", str(source), "-o", str(ours),
          "--suite", chosen.name, "--key", octets],
         [sys.executable, "-m", "tests.benchmarks.lean_srtp", str(source), str(theirs),
          octets, str(PROFILES[chosen.name])],
