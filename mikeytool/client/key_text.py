@@ -12,6 +12,8 @@ from mikeytool.wire.errors import StateError, UsageError
 _HEX = re.compile(
     r"\s*(?:0x)?[0-9a-f]{2}(?:(?:\s*[:,-]\s*|\s*)(?:0x)?[0-9a-f]{2})*\s*", re.IGNORECASE
 )
+_LONGEST_NAME = 256
+"""Characters of the name of a file that is given without `file:`."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{20,}={0,2}")
 
 
@@ -40,6 +42,8 @@ def parse_key(text: str, what: str, *, takes_base64: bool = False) -> bytes:
 
 
 def _hex_key(text: str, what: str) -> bytes:
+    if not _HEX.fullmatch(text) and len(text) < _LONGEST_NAME and os.path.isfile(text):  # noqa: PTH113
+        raise UsageError(f"{what} {text}: this is a file; did you mean file:{text}?")
     try:
         key = bytes.fromhex(_digits(text) if _HEX.fullmatch(text) else text)
     except ValueError:

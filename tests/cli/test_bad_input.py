@@ -84,6 +84,7 @@ def test_a_key_that_is_missing_is_asked_for_or_refused(shell: Shell) -> None:
     request = "mikeytool ticket request --as sip:alice@example.com --to sip:bob@example.com"
     shell.fails(f"setsid {request} --kms kms.db --save t", 2, "--psk", "env:NAME")
     shell.ok(f"{request} --kms kms.db --save t", MIKEYTOOL_PSK="file:alice.psk")
+    shell.fails(f"{request} --kms kms.db --save u --psk alice.psk", 2, "file:alice.psk?")
     shell.fails(f"{request} --kms kms.db --save u --psk env:NOPE", 2, "NOPE")
     shell.fails(f"{request} --kms kms.db --save u --psk nothex", 2, "b64:TEXT")
     shell.fails(f"{request} --kms kms.db --save u --psk file:nope", 4, "nope")
