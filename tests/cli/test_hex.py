@@ -77,4 +77,4 @@ def test_a_terminal_of_80_columns(shell: Shell) -> None:
 
 
 def test_not_with_json(shell: Shell) -> None:
-    shell.fails(f"mikeytool decode --hex --json {OFFER}", 2, "--json and --hex")
+    shell.fails(f"mikeytool decode --hex --json {OFFER}", 2, "--json, --hex and --html")
