@@ -214,5 +214,5 @@ def _no_message(signalling: Signalling, crypto: int) -> WireError:
     messages = [f"{seen[name]} {name}" for name in _PROTOCOLS if seen[name]]
     text += f"; messages: {', '.join(messages)}" if messages else "; no SIP, RTSP, HTTP or SAP"
     if crypto:
-        text += f"; {crypto} with a=crypto, which is SDES (RFC 4568): see srtp --sdes"
+        text += f"; {crypto} with a=crypto, which is SDES (RFC 4568): srtp decrypt uses it"
     return WireError(text)

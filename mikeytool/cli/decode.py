@@ -191,7 +191,12 @@ def _overview(
                 number += 1
                 yield one.row(number, 0 if steps is None else steps.file)
             elif one.message is not None:
-                raise UsageError("captures, and --flow, go without other messages beside them")
+                raise UsageError(
+                    "captures go without other messages beside them; give those in a run of"
+                    " their own"
+                    if steps is None
+                    else "--flow draws captures only; for other messages leave it out"
+                )
 
     found = rows()
     left_out = 0

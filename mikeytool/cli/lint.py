@@ -79,7 +79,7 @@ def lint(
     left_out = codes_of(ignored)
     items = items_of(inputs, init, lines=lines)
     now = clock()()
-    given = None if at is None else parse_time(at, now)
+    given = None if at is None else parse_time(at, now, "--at")
     before = read_init(init)
     _, many, items = begun(items)
     codes: set[int] = set()

@@ -152,7 +152,8 @@ def pick(index: int | None, count: int) -> int:
     if index is None:
         return 0
     if not 1 <= index <= count:
-        raise UsageError(f"--index {index}: there are {count} messages, counted from 1")
+        here = "is one message" if count == 1 else f"are {count} messages"
+        raise UsageError(f"--index {index}: there {here}, counted from 1")
     return index - 1
 
 

@@ -33,7 +33,7 @@ def parse_key(text: str, what: str, *, takes_base64: bool = False) -> bytes:
         value = os.environ.get(rest)
         if value is None:
             raise UsageError(f"{what}: the environment has no {rest}")
-        return _text_key(value.strip(), what)
+        return _text_key(value.strip(), f"{what}: {rest}")
     if scheme == "file":
         return _file_key(rest, what)
     if takes_base64 and _BASE64.fullmatch(text) and not _HEX.fullmatch(text):
@@ -59,11 +59,11 @@ def _digits(text: str) -> str:
     return re.sub(r"0x|[\s:,-]", "", text, flags=re.IGNORECASE)
 
 
-def _base64_key(text: str, what: str) -> bytes:
+def _base64_key(text: str, what: str, wrong: str = "this is no base64") -> bytes:
     try:
         return _not_empty(base64.b64decode(text + "=" * (-len(text) % 4), validate=True), what)
     except ValueError:
-        raise UsageError(f"{what}: this is no base64") from None
+        raise UsageError(f"{what}: {wrong}") from None
 
 
 def _text_key(text: str, what: str) -> bytes:
@@ -75,7 +75,7 @@ def _text_key(text: str, what: str) -> bytes:
         if len(text) % 2:
             raise UsageError(f"{what}: {len(text)} hex digits, an odd number: one is missing")
         return bytes.fromhex(text)
-    return _base64_key(text, what)
+    return _base64_key(text, what, "this is neither hex nor base64")
 
 
 def _file_key(path: str, what: str) -> bytes:
@@ -91,7 +91,7 @@ def _file_key(path: str, what: str) -> bytes:
         data.decode("latin-1")
     ):
         return _not_empty(data, what)
-    return _text_key(data.decode("ascii"), what)
+    return _text_key(data.decode("ascii"), f"{what}: {path}")
 
 
 def _not_empty(key: bytes, what: str) -> bytes:

@@ -42,7 +42,7 @@ def policy_of(
     `suite_lengths` are the lengths in octets of TEKs and salts, if not those of the profile.
     Raises UsageError.
     """
-    start = parse_time(not_before, now_ns)
+    start = parse_time(not_before, now_ns, "--not-before")
     chosen = PROFILES[int(profile)]
     policy = TicketPolicy(
         prf=chosen.prf,
@@ -50,8 +50,10 @@ def policy_of(
         responders=tuple(responders),
         initiator=local,
         valid_from=Timestamp.at(start, TsType.NTP_UTC_32),
-        valid_to=Timestamp.at(start + parse_duration(valid_for) * NS, TsType.NTP_UTC_32),
-        rekey=None if rekey_every is None else parse_duration(rekey_every),
+        valid_to=Timestamp.at(
+            start + parse_duration(valid_for, "--valid-for") * NS, TsType.NTP_UTC_32
+        ),
+        rekey=None if rekey_every is None else parse_duration(rekey_every, "--rekey-every"),
         apps=tuple(Identity.from_text(app) for app in apps),
         keys=parse_key_types(key_types or ["tgk"], _lengths(chosen.key_length, suite_lengths)),
         ticket_type=ticket_type,

@@ -204,7 +204,9 @@ def read_ticket(path: Path) -> TicketFile:
 
 
 def ticket_of_json(content: Json, where: str) -> TicketFile:
-    """Return the ticket file with this content; raises WireError when it is broken."""
+    """Return the ticket file with this content; raises WireError for any other or a broken one."""
+    if content.get("mikeytool") != KIND:
+        raise WireError(f"{where}: this is no ticket file of mikeytool")
     try:
         return TicketFile.of_json(content)
     except BROKEN:

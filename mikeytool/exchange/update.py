@@ -302,7 +302,10 @@ def own_role(session: Session) -> IdRole:
 
 def _check_bundle(session: Session, incoming: Incoming) -> None:
     if incoming.csb_id != session.csb_id:
-        raise Refused(f"it is of the bundle {incoming.csb_id:#010x}, not {session.csb_id:#010x}")
+        raise Refused(
+            f"the message is for another session: its CSB ID is {incoming.csb_id:#010x}, that"
+            f" of this session is {session.csb_id:#010x}"
+        )
 
 
 def _check_static(env: Environment, session: Session, incoming: Incoming) -> None:

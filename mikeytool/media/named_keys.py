@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from mikeytool.media.whole_captures import SenderKey
     from mikeytool.wire.message import Message
 
-HOW = (
-    "give --session SESSION, --suite NAME with --key KEY, --sdes LINE or --mikey MESSAGE, or a"
-    " capture that holds the signalling"
-)
+HOW = "give --session SESSION, --suite NAME with --key KEY, --sdes LINE or --mikey MESSAGE"
+HOW_TO_DECRYPT = f"{HOW}, or a capture that holds the signalling"
 
 
 @masked_repr

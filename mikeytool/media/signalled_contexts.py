@@ -236,7 +236,8 @@ def contexts_of_calls(
             + unread_frames(calls.unread)
         )
     if found.is_empty:
-        raise NoSignalledKeyError("no key in the signalling of the capture can be used")
+        where = "the capture" if signalling is None else signalling
+        raise NoSignalledKeyError(f"{where} has no signalling with a key that can be used")
     return found
 
 

@@ -201,6 +201,30 @@ def test_screens_of_80_columns(shell: Shell) -> None:
                     "kms log kms.db"):  # fmt: skip
         shown = shell.ok(f"mikeytool {command}", COLUMNS="80")
         assert max(map(len, shown.splitlines())) <= 80, command
+    lines = shell.ok("mikeytool kms log kms.db", COLUMNS="80").splitlines()
+    assert lines[0].split() == ["time", "exchange", "by", "for", "outcome", "reason"]
+    assert sum("answered" in line for line in lines) == 2  # a column that is cut off has none
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("lint --at soon init", "--at soon: "),
+        ("kms log kms.db --since soon", "--since soon: "),
+        ("kms policy set kms.db --max-skew 9", "--max-skew 9: "),
+        ("conference rekey conference.db --overlap 9", "--overlap 9: "),
+        ("transfer respond x --session bob.session --overlap 9", "--overlap 9: "),
+        ("ticket show bob.session", "bob.session: this is no ticket file"),
+        ("decode --index 2 AQAFgC9uGlUAAAsA7JpS8YAAAAAAAA==", "there is one message"),
+        ("decode --flow AQAFgC9uGlUAAAsA7JpS8YAAAAAAAA==", "--flow draws captures only"),
+        ("srtp encrypt alice.rtp", "--mikey MESSAGE\n"),
+    ],
+)
+def test_errors_name_what_was_given(shell: Shell, command: str, says: str) -> None:
+    with_sessions(shell)
+    ran = shell.run(f"mikeytool {command}")
+    assert says in ran.err
+    assert ran.code in (2, 3)
 
 
 def test_a_debug_run_shows_the_traceback_and_the_same_code(shell: Shell) -> None:

@@ -163,6 +163,7 @@ def test_a_profile_asks_for_more(shell: Shell) -> None:
 def test_the_list_fits_a_terminal_of_80_columns(shell: Shell) -> None:
     lines = shell.ok("mikeytool lint --list", COLUMNS="80").splitlines()
     assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["code", "level", "text", "section", "profile"]
 
 
 def test_a_message_without_certificates_loads_no_cryptography(shell: Shell) -> None:

@@ -243,7 +243,7 @@ def call_out(
     output: str | None,
 ) -> None:
     """Invite URI; prints TRANSFER_INIT with the group keys."""
-    seconds = parse_duration(timeout)
+    seconds = parse_duration(timeout, "--timeout")
     check_output(output)
     with _system(state, fmt) as system:
         message = calling_out.call_out(system, focus, identity, seconds)
@@ -335,7 +335,7 @@ def _dismiss(
 @quiet_option
 def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
     """Change the group keys; prints the updates for the members, as JSON Lines."""
-    seconds = parse_duration(overlap)
+    seconds = parse_duration(overlap, "--overlap")
     with _system(state) as system:
         _print_updates(membership.change_keys(system, focus, seconds))
 

@@ -39,7 +39,7 @@ def log() -> None:
 @click.option("--since", metavar="T", help="From this time on: ISO 8601, Unix seconds or now-D.")
 def show(store: Store, as_json: bool, since: str | None) -> None:
     """Show the requests of users and their outcomes, and what operators changed."""
-    found = store.log(0 if since is None else parse_time(since, now_ns()))
+    found = store.log(0 if since is None else parse_time(since, now_ns(), "--since"))
     if as_json:
         for entry in found:
             print(json.dumps(_entry_json(entry)))
@@ -52,7 +52,7 @@ def show(store: Store, as_json: bool, since: str | None) -> None:
 @click.option("--before", required=True, metavar="T", help="A time, or now-D as in now-30d.")
 def prune(store: Store, before: str) -> None:
     """Remove the entries from before a time; `kms policy set --keep-log` does so by itself."""
-    store.prune_log(parse_time(before, now_ns()))
+    store.prune_log(parse_time(before, now_ns(), "--before"))
     say(f"{store.where}: the log begins at {before}")
 
 

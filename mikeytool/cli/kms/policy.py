@@ -116,7 +116,9 @@ def set_policy(
     """Change limits; those that are not given stay as they are."""
     changes: dict[str, Any] = {name: value for name, value in plain.items() if value is not None}
     durations = {"max_validity": max_validity, "max_skew": max_skew, "keep_log": keep_log}
-    changes |= {name: parse_duration(text) for name, text in durations.items() if text is not None}
+    for name, text in durations.items():
+        if text is not None:
+            changes[name] = parse_duration(text, f"--{name.replace('_', '-')}")
     if not changes:
         raise UsageError("there is nothing to change; see kms policy set --help")
     with Store(store, clock(), operated=True) as opened:

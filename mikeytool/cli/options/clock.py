@@ -32,4 +32,4 @@ def clock() -> Callable[[], int]:
 def now_ns() -> int:
     """Give the time of that clock, in Unix nanoseconds."""
     given = os.environ.get("MIKEYTOOL_NOW")
-    return parse_time(given, time.time_ns()) if given else time.time_ns()
+    return parse_time(given, time.time_ns(), "MIKEYTOOL_NOW") if given else time.time_ns()

@@ -33,7 +33,7 @@ overlap_option = click.option(
 def _duration(text: str | None) -> int | None:
     from mikeytool.client.time_text import parse_duration  # few commands are given one
 
-    return None if text is None else parse_duration(text)
+    return None if text is None else parse_duration(text, "--overlap")
 
 
 def media_options(command: C) -> C:

@@ -53,12 +53,13 @@ def show_streams(found: StreamList) -> None:
     """Print the streams of a capture, and on standard error what else is in it."""
     if found.streams:
         # Imported here: JSON and an empty list need no tables.
+        from mikeytool.cli.render.guarded_streams import is_plain
         from mikeytool.cli.render.table import print_table
 
-        heading = ["SSRC", "source", "destination", "packets", "type", "seconds", "seq", "lost",
-                   "RTCP"]  # fmt: skip
+        ends = ["source", "destination"] if is_plain() else ["from, to"]
+        heading = ["SSRC", *ends, "packets", "type", "seconds", "seq", "lost", "RTCP"]
         heading += ["seat"] if found.streams[0].seat is not None else []
-        print_table([heading, *map(_cells, found.streams)])
+        print_table([heading, *(_cells(one, len(ends)) for one in found.streams)])
     else:
         say("no RTP or RTCP is in the capture")
     if found.others:
@@ -69,11 +70,13 @@ def _counted(kinds: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
 
-def _cells(stream: StreamSummary) -> list[str]:
+def _cells(stream: StreamSummary, columns: int) -> list[str]:
+    """Give the cells of a stream, with its two ends in so many columns."""
     types = ",".join(map(str, sorted(stream.types))) or "-"
     span = "-" if stream.first_seq is None else f"{stream.first_seq}-{stream.last_seq}"
     seconds = "-" if stream.seconds is None else f"{stream.seconds:.2f}"
     ends = [stream.source or "-", stream.destination or "-"]
+    ends = ends if columns == len(ends) else ["\n".join(ends)]
     return [f"{stream.ssrc:#010x}", *ends, str(stream.packets), types, seconds, span,
             str(stream.lost), str(stream.rtcp),
             *([] if stream.seat is None else [stream.seat])]  # fmt: skip

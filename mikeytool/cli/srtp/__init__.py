@@ -26,7 +26,7 @@ from mikeytool.cli.options.outputs import (
 from mikeytool.cli.srtp.key_options import key_ring, named_keys, receiver_keys
 from mikeytool.cli.srtp.packet_input import open_input, progress_bar, target_of
 from mikeytool.media.listener import Listener
-from mikeytool.media.named_keys import HOW
+from mikeytool.media.named_keys import HOW, HOW_TO_DECRYPT
 from mikeytool.media.packet_files import NO_PACKETS, NoSignalledKeyError, PacketFile, Target
 from mikeytool.media.report import Report
 from mikeytool.media.whole_captures import Decryption, Encryption
@@ -194,15 +194,13 @@ def decrypt(
     """Verify and decrypt packets."""
     given = named_keys(**options)
     keys = receiver_keys(given) if given.name else None
-    if keys is None and source not in (None, "-") and not Path(source).exists():
-        raise UsageError(HOW)
     work = Decryption(keys, given.settings(), key_ring=key_ring(given), signalling=signalling,
                       key_name=given.name)  # fmt: skip
     check_output(target)
     check_output(report_path)
     with open_input(source) as packets:
         if keys is None and not packets.is_capture:
-            raise UsageError(HOW)
+            raise UsageError(HOW_TO_DECRYPT)
         run = partial(work.run, split=split, force=force)
         target = target or (os.devnull if split else None)
         return _run(run, packets, source, target, report_path)
@@ -270,7 +268,7 @@ def _run(
         with progress_bar(packets, source) as progress:
             report = run(packets, target_of(target), _Printer(progress))
     except NoSignalledKeyError as error:
-        raise UsageError(f"{error}; {HOW}") from None
+        raise UsageError(f"{error}; {HOW_TO_DECRYPT}") from None
     show_report(report)
     if report_path is not None:
         _write_report(report, report_path)
