@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple
 from mikeytool.crypto.derive import MessageKeys, message_keys
 from mikeytool.crypto.kemac import open_kemac, seal_kemac
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.error import raise_if_error
+from mikeytool.exchange.error import ErrorReceived, raise_if_error
 from mikeytool.exchange.incoming import Incoming, message_of
 from mikeytool.exchange.profile import (
     Profile,
@@ -31,7 +31,7 @@ from mikeytool.wire.header import HDR
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import KEMAC, RANDR, Payload
-from mikeytool.wire.registry import CsIdMapType, DataType, IdRole, RandRole
+from mikeytool.wire.registry import CsIdMapType, DataType, ErrorNo, IdRole, RandRole
 
 
 class KmsExchange(NamedTuple):
@@ -184,7 +184,12 @@ def verified_response(
     it cannot be read.
     """
     message, header = message_of(response), init.incoming.message.header
-    raise_if_error(env, message, header, init.keys(key, response=False))
+    try:
+        raise_if_error(env, message, header, init.keys(key, response=False))
+    except ErrorReceived as error:
+        if error.error_no == ErrorNo.INVALID_ID:
+            error.args = (f"{error}; check the names given with --as, --psk-id and --kms-id",)
+        raise
     incoming = Incoming.read(message, init.exchange.response)
     incoming.check_answers(header)
     incoming.check_no_crypto_sessions()

@@ -70,7 +70,7 @@ def test_what_is_said_when_it_fails(tls: Shell) -> None:
     with running(tls) as server:
         url = server.url
         tls.fails(f"{ASK} --kms {url} --save t", 5, "certificate is not good", "--kms-ca")
-        tls.fails(f"{ASK} --kms {url} --kms-ca ca.pem --save t", 1, "--psk", "--kms-id")
+        tls.fails(f"{ASK} --kms {url} --kms-ca ca.pem --save t", 1, "Invalid ID", "--kms-id")
         tls.fails(f"{ASK} --kms {url}/x {KMS} --save t", 5, "no KMS at this address")
         tls.fails(f"{ASK} --kms {url} {KMS} --kms-ca no.pem --save t", 4, "no.pem")
         tls.fails(f"{ASK} --kms http{url[5:]} --save t", 5, "https")
