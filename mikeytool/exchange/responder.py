@@ -42,6 +42,10 @@ from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import RANDR, SP, KeyData, Payload
 from mikeytool.wire.registry import DataType, ErrorNo, IdRole, RandRole
 
+_NO_M = (
+    "the ticket has no M flag: the responder must not send keys; the initiator has to request one"
+    " with --flags=+M"
+)
 _MOST_NAMES = 16
 """How many identities are tried if a TRANSFER_INIT leaves out IDRr."""
 
@@ -82,7 +86,7 @@ def check_media(
     """
     refuse_unless(
         not kemac_keys or F.M in init.policy.flags,
-        "the ticket has no M flag: the responder must not send keys",
+        _NO_M,
     )
     check_session_keys(kemac_keys, init.policy.prf)
     check_spis(kemac_keys)
@@ -153,9 +157,7 @@ def transfer_resp(
     """
     init, resolved = verified.init, verified.resolved
     policy, flags = init.policy, init.policy.flags
-    refuse_unless(
-        not kemac_keys or F.M in flags, "the ticket has no M flag: the responder must not send keys"
-    )
+    refuse_unless(not kemac_keys or F.M in flags, _NO_M)
     check_fit(encr_alg_of(init.incoming), kemac_keys)
     answering = resolved.responder or local
     mpki = resolved.keys.mpki.key

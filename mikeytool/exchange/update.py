@@ -60,7 +60,9 @@ def update_init(
     UsageError for an update that changes nothing or contradicts the session.
     """
     if not (crypto_sessions or kemac_keys or policies):
-        raise UsageError("an update takes new keys, suites or crypto sessions")
+        raise UsageError(
+            "an update takes new keys (--kemac), suites (--suite) or crypto sessions (--cs)"
+        )
     profile = profile_of(session.policy.prf)
     encr_alg = encr_alg or profile.encr_alg
     check_encr_alg(profile, encr_alg)
@@ -344,7 +346,8 @@ def _check_may_send(session: Session, role: IdRole, keys: Sequence[KeyData]) -> 
     flag = F.L if role == IdRole.INITIATOR else F.M
     refuse_unless(
         not keys or flag in session.policy.flags,
-        f"the ticket has no {flag.name} flag: this end must not send keys",
+        f"the ticket has no {flag.name} flag: this end must not send keys; request a ticket with"
+        f" --flags=+{flag.name}",
     )
 
 

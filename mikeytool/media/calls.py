@@ -57,7 +57,8 @@ class Calls(NamedTuple):
     `keys` are in order of the frames that carry their keys. `kms_messages` are the MIKEY
     messages with a KMS, which may hold keys of tickets. `left_out` has a line for each bound that
     was met. `times` has the time of each frame. `unread` counts the frames that are not read, by
-    kind.
+    kind. `is_described` says that there is signalling at all, `has_dtls` that a medium uses DTLS,
+    whose keys are not in it.
     """
 
     keys: list[SignalledKey]
@@ -65,6 +66,8 @@ class Calls(NamedTuple):
     left_out: list[str]
     times: dict[int, int | None]
     unread: Mapping[str, int] = MappingProxyType({})
+    is_described: bool = True
+    has_dtls: bool = False
 
     def count_by_time(self) -> None:
         """Turn positions into times, for media in another file; keys without a time come first."""
@@ -181,7 +184,9 @@ class _Reader:
             key.sources = self._with_ends_behind(key.sources)
             key.destinations = self._with_ends_behind(key.destinations)
         times = {one.moment.frame: one.moment.time for one in self._described}
-        return Calls(kept, self._kms, self._bounds.notes(), times, self.signalling.unread)
+        has_dtls = any(s.has_fingerprint for one in self._described for s in one.sections)
+        return Calls(kept, self._kms, self._bounds.notes(), times, self.signalling.unread,
+                     is_described=bool(self._described), has_dtls=has_dtls)  # fmt: skip
 
     def _keys(self) -> Iterator[SignalledKey]:
         dialogs, rtsp = Dialogs(self._bounds), RtspSessions(self._bounds)

@@ -236,9 +236,19 @@ def contexts_of_calls(
             + unread_frames(calls.unread)
         )
     if found.is_empty:
-        where = "the capture" if signalling is None else signalling
-        raise NoSignalledKeyError(f"{where} has no signalling with a key that can be used")
+        raise NoSignalledKeyError(_why_no_key(calls, str(signalling or "the capture")))
     return found
+
+
+def _why_no_key(calls: Calls, where: str) -> str:
+    if not calls.is_described:
+        return f"{where} has no SIP, RTSP or SAP; --signalling FILE takes it from elsewhere"
+    if calls.has_dtls:
+        return (
+            f"{where} has calls with DTLS-SRTP, whose keys are not in the signalling; --key takes"
+            " what the DTLS exporter of either end gave"
+        )
+    return f"{where} has signalling, but no key in it that can be used"
 
 
 def calls_in(path: Path) -> Calls:
@@ -259,8 +269,9 @@ def calls_in(path: Path) -> Calls:
     if not _DESCRIPTION.search(text):
         raise WireError(f"{path}: neither a capture nor a session description")
     bounds = Bounds()
-    keys = list(described(bounded(read_sdp(text), bounds)))
-    return Calls(keys, [], bounds.notes(), {})
+    sections = bounded(read_sdp(text), bounds)
+    has_dtls = any(section.has_fingerprint for section in sections)
+    return Calls(list(described(sections)), [], bounds.notes(), {}, has_dtls=has_dtls)
 
 
 def _settle_guesses(opened: dict[SignalledKey, list[ReceiverContext]]) -> None:

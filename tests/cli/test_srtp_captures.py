@@ -25,6 +25,7 @@ from tests.cli.media import (
     write,
 )
 from tests.cli.shell import Shell
+from tests.media.dialogues import answer, message, sdp
 from tests.peers.programs import need, run
 from tests.srtp.media import rtcp, rtp
 
@@ -404,3 +405,20 @@ def test_frames_that_are_not_read_are_why_there_is_no_key(shell: Shell) -> None:
     whole = pcap([udp(rtp(1))])
     shell.path("in").write_bytes(whole[:20] + (147).to_bytes(4, "little") + whole[24:])
     shell.fails("mikeytool srtp decrypt in -o out", 1, "not read: 1 link type 147 (USER0)")
+
+
+_DTLS = ["a=fingerprint:sha-256 " + ":".join(["AB"] * 32), "a=setup:actpass"]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [(_DTLS, "calls with DTLS-SRTP"), ([], "has signalling, but no key"), (None, "has no SIP,")],
+)
+def test_signalling_without_keys_says_why(shell: Shell, more: list[str] | None, says: str) -> None:
+    medium = udp(rtp(1), Ends(ALICE, 4000, BOB, 5000))
+    call = [] if more is None else [message("INVITE", sdp(more=more)), message("200", answer())]
+    shell.path("call.pcap").write_bytes(pcap([*call, medium]))
+    shell.fails("mikeytool srtp decrypt call.pcap -o out.pcap", 2, says)
+    shell.path("media.pcap").write_bytes(pcap([medium]))
+    command = "mikeytool srtp decrypt media.pcap --signalling call.pcap -o out.pcap"
+    shell.fails(command, 2, says)

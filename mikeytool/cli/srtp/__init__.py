@@ -268,7 +268,7 @@ def _run(
         with progress_bar(packets, source) as progress:
             report = run(packets, target_of(target), _Printer(progress))
     except NoSignalledKeyError as error:
-        raise UsageError(f"{error}; {HOW_TO_DECRYPT}") from None
+        raise UsageError(f"{error}; {HOW}") from None
     show_report(report)
     if report_path is not None:
         _write_report(report, report_path)
