@@ -106,7 +106,7 @@ def rsa(
     ca_key: Path | None,
     force: bool,
 ) -> None:
-    """Make an RSA key pair, and a certificate for an identity that is valid for a year."""
+    """Make an RSA key pair and its certificate. The certificate is valid for a year."""
     for path in (output, cert_out):
         check_free(path, force=force)
     if (ca_cert is None) != (ca_key is None):

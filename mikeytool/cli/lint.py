@@ -81,10 +81,12 @@ def lint(
     now = clock()()
     given = None if at is None else parse_time(at, now, "--at")
     before = read_init(init)
-    _, many, items = begun(items)
+    document = Sarif(__version__) if sarif else None
+    many = True
+    if document is None:  # a document has to be there for an only message that is unreadable, too
+        _, many, items = begun(items)
     codes: set[int] = set()
     old = 0
-    document = Sarif(__version__) if sarif else None
     for item in items:
         where = f"{item.where}: " if many and item.where else ""
         place = _place(item)

@@ -126,3 +126,11 @@ def test_a_folded_example_is_the_same_command() -> None:
 
 def _bash(command: str) -> bytes:
     return subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout
+
+
+def test_no_list_of_commands_cuts_a_sentence(shell: Shell) -> None:
+    for group in ("", "keygen", "ticket", "transfer", "srtp", "conference", "kms", "kms user",
+                  "kms group", "kms policy", "kms tpk", "kms key", "kms trust", "kms peer",
+                  "kms log"):  # fmt: skip
+        out = shell.ok(f"mikeytool {group} --help", COLUMNS="80")
+        assert not [line for line in out.splitlines() if line.endswith("...")][1:], group

@@ -192,6 +192,13 @@ def test_old_timestamps_are_one_note_a_run(shell: Shell) -> None:
     assert "3 messages have a timestamp in the past" in ran.err
 
 
+def test_sarif_is_a_document_for_one_message_that_cannot_be_read(shell: Shell) -> None:
+    ran = shell.run("mikeytool lint --sarif zz!")
+    assert ran.code == 3
+    (run,) = json.loads(ran.out)["runs"]
+    assert not run["invocations"][0]["executionSuccessful"]
+
+
 def test_sarif_names_rules_places_and_what_cannot_be_read(shell: Shell) -> None:
     shell.path("a file").write_text(f"{RESP}\nzz!\n{RESP}\n")
     ran = shell.run("mikeytool lint --sarif 'a file' --at 2040-01-01T00:00:00Z")

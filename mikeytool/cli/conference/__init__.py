@@ -154,7 +154,7 @@ def create(
     fmt: Form,
     output: str | None,
 ) -> int:
-    """Create a conference from the creator's TRANSFER_INIT; prints TRANSFER_RESP."""
+    """Create a conference. The creator's TRANSFER_INIT comes in, TRANSFER_RESP goes out."""
     data = offered_message(message, index)
     check_output(output)
     with (
@@ -182,7 +182,7 @@ def call_in(
     fmt: Form,
     output: str | None,
 ) -> int:
-    """Admit a caller: TRANSFER_INIT in, TRANSFER_RESP with the group keys out."""
+    """Admit a caller. TRANSFER_INIT comes in, TRANSFER_RESP with the group keys goes out."""
     data = offered_message(message, index)
     check_output(output)
     with (
@@ -293,7 +293,7 @@ def allow(state: Path, identities: tuple[Identity, ...], focus: Identity | None)
 @focus_option
 @quiet_option
 def deny(state: Path, identities: tuple[Identity, ...], focus: Identity | None) -> None:
-    """Take users or groups out of the allowed set and out of the conference.
+    """Put users or groups out, and let them no longer in.
 
     Prints the updates for the members that stay, as JSON Lines. The others are out even when
     the KMS, which makes the new keys, cannot be reached; the next command that reaches it
@@ -308,7 +308,7 @@ def deny(state: Path, identities: tuple[Identity, ...], focus: Identity | None) 
 @focus_option
 @quiet_option
 def remove(state: Path, identities: tuple[Identity, ...], focus: Identity | None) -> None:
-    """Remove members that have left or are to leave; they may come back.
+    """Remove members that have left or are to leave. They may come back.
 
     Prints the updates for the members that stay, as JSON Lines.
     """
@@ -334,7 +334,7 @@ def _dismiss(
 )  # fmt: skip
 @quiet_option
 def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
-    """Change the group keys; prints the updates for the members, as JSON Lines."""
+    """Change the group keys. Prints the updates for the members, as JSON Lines."""
     seconds = parse_duration(overlap, "--overlap")
     with _system(state) as system:
         _print_updates(membership.change_keys(system, focus, seconds))
@@ -345,7 +345,7 @@ def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
 @focus_option
 @quiet_option
 def updates(state: Path, focus: Identity | None) -> None:
-    """Print again the updates that members have not answered, as JSON Lines."""
+    """Print again the updates that were not answered. They are JSON Lines."""
     with _system(state) as system:
         _print_updates(membership.unanswered(system, focus))
 

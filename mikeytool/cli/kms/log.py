@@ -38,7 +38,7 @@ def log() -> None:
 @store_command(log, "show")
 @click.option("--since", metavar="T", help="From this time on: ISO 8601, Unix seconds or now-D.")
 def show(store: Store, as_json: bool, since: str | None) -> None:
-    """Show the requests of users and their outcomes, and what operators changed."""
+    """Show requests and their outcomes. Changes by operators are among them."""
     found = store.log(0 if since is None else parse_time(since, now_ns(), "--since"))
     if as_json:
         for entry in found:
@@ -51,7 +51,7 @@ def show(store: Store, as_json: bool, since: str | None) -> None:
 @store_command(log, "prune")
 @click.option("--before", required=True, metavar="T", help="A time, or now-D as in now-30d.")
 def prune(store: Store, before: str) -> None:
-    """Remove the entries from before a time; `kms policy set --keep-log` does so by itself."""
+    """Remove the entries from before a time. `kms policy set --keep-log` does so by itself."""
     store.prune_log(parse_time(before, now_ns(), "--before"))
     say(f"{store.where}: the log begins at {before}")
 

@@ -68,7 +68,7 @@ def add_peer(
 @click.argument("kms_id", type=IDENTITY)
 @_patterns
 def set_peer(store: Store, kms_id: Identity, patterns: tuple[str, ...]) -> None:
-    """Change the identities that another KMS speaks for, to these patterns alone."""
+    """Change the identities that another KMS speaks for. The old patterns are forgotten."""
     store.set_patterns(kms_id, patterns)
     say(f"{store.where}: the KMS {kms_id} speaks for {', '.join(patterns)}")
 

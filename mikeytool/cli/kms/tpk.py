@@ -59,7 +59,7 @@ def add_tpk(
 def rotate_tpk(
     store: Store, shared_with: Identity | None, output: Path | None, force: bool
 ) -> None:
-    """Use a new key for new tickets; the old one retires with the last of its tickets."""
+    """Use a new key for new tickets. The old one retires with the last of its tickets."""
     _new_tpk(store, shared_with, None, None, output, force=force)
 
 
@@ -92,14 +92,14 @@ def _new_tpk(
 @store_command(tpk, "remove")
 @click.argument("name")
 def remove_tpk(store: Store, name: str) -> None:
-    """Remove a key at once, as one that leaked; its tickets are no longer resolved."""
+    """Remove a key at once, as one that leaked. Its tickets are no longer resolved."""
     store.remove_tpk(Identity.key_name(name))
     say(f"{store.where}: removed the key {name}")
 
 
 @store_command(tpk, "list")
 def list_tpks(store: Store, as_json: bool) -> None:
-    """List the keys, without their octets, and until when those are kept that were rotated out."""
+    """List the keys, without their octets. Those that were rotated out have an end."""
     now = now_ns()
     listed = [
         {

@@ -36,7 +36,7 @@ def key() -> None:
 @click.option("--private-key", type=PATH, required=True, metavar="PEM", help="The private key.")
 @click.option("--cert", type=PATH, required=True, metavar="PEM", help="Its certificate.")
 def add_key(store: Store, private_key: Path, cert: Path) -> None:
-    """Add a key pair, whose certificate must name the KMS in its subjectAltName."""
+    """Add a key pair. Its certificate must name the KMS in the subjectAltName."""
     pair = read_key_pair(private_key, cert)
     store.add_key(*pair)
     say(f"{store.where}: added the key of {_short(pair[1])}")

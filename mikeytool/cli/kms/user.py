@@ -191,7 +191,7 @@ def _known_by(one: User) -> list[str]:
 @store_command(user, "show")
 @click.argument("uri", type=IDENTITY)
 def show_user(store: Store, uri: Identity, as_json: bool) -> None:
-    """Show a user: key name, state, groups, and the identities that they may act as."""
+    """Show a user. That is key name, state, groups, and the identities that they may act as."""
     found = store.user(uri)
     if found is None:
         raise StateError(f"{store.where}: there is no user {uri}; see kms user list")

@@ -58,7 +58,10 @@ _KEY_OPTIONS = (
         "--session", "sessions", type=_PATH, multiple=True, metavar="SESSION",
         help="Take keys, suites and SSRCs from a session file.",
     ),
-    click.option("--suite", "suite_name", metavar="NAME", help=f"With --key: {', '.join(SUITES)}."),
+    click.option(
+        "--suite", "suite_name", metavar="NAME",
+        help=f"With --key: {', '.join(SUITES)}; the first is the default.",
+    ),
     click.option(
         "--key", type=MEDIA_KEY, metavar="KEY",
         help="The master key, key and salt in one, or all that a DTLS exporter gives: "
@@ -70,12 +73,12 @@ _KEY_OPTIONS = (
     ),
     click.option(
         "--mikey", multiple=True, metavar="MESSAGE",
-        help="A MIKEY message with a key in the clear, or decrypt's --keys for it; an initial"
-        " message before its answer.",
+        help="A MIKEY message with a key in the clear, or (decrypt only) one that --keys opens."
+        " Give an initial message before its answer.",
     ),
 )  # fmt: skip
 _STREAM_OPTIONS = (
-    click.option("--ssrc", "ssrcs", multiple=True, metavar="SSRC", help="Only these."),
+    click.option("--ssrc", "ssrcs", multiple=True, metavar="SSRC", help="Only of this SSRC."),
     click.option("--any-ssrc", is_flag=True, help="Any SSRC, also with a session."),
     click.option(
         "--port", "ports", type=click.IntRange(0, 65535), multiple=True, metavar="PORT",
@@ -143,7 +146,11 @@ def encrypt(
     report_path: Path | None,
     **options: Any,
 ) -> int:
-    """Encrypt packets. A session remembers what it has sent and never goes back."""
+    """Encrypt packets. A session remembers what it has sent and never goes back.
+
+    INPUT is a capture (pcap, pcapng or rtpdump), packets in hex or base64, one a line, or - for
+    standard input.
+    """
     given = named_keys(**options)
     if not given.name:
         raise UsageError(HOW)
@@ -191,7 +198,11 @@ def decrypt(
     force: bool,
     **options: Any,
 ) -> int:
-    """Verify and decrypt packets."""
+    """Verify and decrypt packets.
+
+    INPUT is a capture (pcap, pcapng or rtpdump), packets in hex or base64, one a line, or - for
+    standard input. Without a key option, the keys in the signalling of the capture are used.
+    """
     given = named_keys(**options)
     keys = receiver_keys(given) if given.name else None
     work = Decryption(keys, given.settings(), key_ring=key_ring(given), signalling=signalling,
