@@ -81,7 +81,8 @@ MIN_KEY = 16
 def check_key(key: bytes, what: str) -> None:
     """Raise UsageError for a key under 128 bits (12.1)."""
     if len(key) < MIN_KEY:
-        raise UsageError(f"the {what} has {len(key)} octets, {MIN_KEY} are the least (12.1)")
+        octets = "1 octet" if len(key) == 1 else f"{len(key)} octets"
+        raise UsageError(f"the {what} has {octets}; it needs {MIN_KEY} or more (RFC 6043 12.1)")
 
 
 def rand_length(*keys: bytes) -> int:

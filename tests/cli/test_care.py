@@ -217,6 +217,7 @@ def test_screens_of_80_columns(shell: Shell) -> None:
         ("ticket show bob.session", "bob.session: this is no ticket file"),
         ("decode --index 2 AQAFgC9uGlUAAAsA7JpS8YAAAAAAAA==", "there is one message"),
         ("decode --flow AQAFgC9uGlUAAAsA7JpS8YAAAAAAAA==", "--flow draws captures only"),
+        ("transfer update --session bob.session", "(--kemac), suites (--suite)"),
         ("srtp encrypt alice.rtp", "--mikey MESSAGE\n"),
     ],
 )
@@ -252,3 +253,9 @@ def test_interrupting_gives_130(shell: Shell) -> None:
         _, shown = process.communicate()
     assert process.returncode == 130
     assert b"Traceback" not in shown
+
+
+def test_a_copy_over_a_store_is_refused_without_advice_to_force_it(shell: Shell) -> None:
+    with_sessions(shell)
+    ran = shell.fails("mikeytool kms copy kms.db kms.db", 4, "choose another name")
+    assert "--force" not in ran.err

@@ -101,7 +101,10 @@ def init(
 
     def media_for(policy: TicketPolicy) -> client.Media:
         if remote not in policy.responders:
-            say(f"note: {remote} is not among the responders of the ticket by name")
+            say(
+                f"note: the ticket does not name {remote}, which may resolve it only as a member of"
+                " a group in it or by --act-as"
+            )
         default = default_suite(policy.prf)
         calls = CALL if TicketFlag.F in policy.flags else CALL[:1]
         media = media_of(cs, suites, kemac, default=calls, default_suite=default)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from mikeytool.kms.store.schema import TABLES
 from mikeytool.kms.store.seal import Sealer
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Db, Where
+from mikeytool.wire.errors import StateError
 
 Progress = Callable[[int, int], None]
 """Called with the number of rows copied so far, and the total number of rows."""
@@ -30,6 +32,8 @@ def copy(source: Store, target: Where, how: str, progress: Progress) -> int:
     under their data key, which is sealed again by `how`. Raises the same errors as `Store.make`.
     """
     total = done = 0
+    if isinstance(target, Path) and target.exists():  # nothing forces a copy over a store
+        raise StateError(f"{target}: it exists already; choose another name")
 
     def fill(into: Db, _sealer: Sealer) -> None:
         nonlocal total, done
