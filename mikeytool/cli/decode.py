@@ -6,14 +6,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
 from mikeytool.cli.message_io import pick
-from mikeytool.cli.message_items import Item, begun, items_of
+from mikeytool.cli.message_items import Item, begun, items_of, name_of
 from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.opening import (
     context_options,
@@ -23,21 +24,19 @@ from mikeytool.cli.options.opening import (
     read_init,
 )
 from mikeytool.cli.render.guarded_streams import print_json
-from mikeytool.exchange.inspect_description import Inspector
+from mikeytool.exchange.inspect_description import Inspected, Inspector
 from mikeytool.wire.describe import schema
 from mikeytool.wire.errors import MikeyError, UsageError, WireError
 from mikeytool.wire.message import Message
+from mikeytool.wire.redaction import redact as redact_keys
 
 if TYPE_CHECKING:
     from mikeytool.capture.captured_messages import CapturedMessage
     from mikeytool.media.message_flow import Row
     from mikeytool.media.signalling_steps import SignallingSteps
+    from mikeytool.wire.annotated_dump import Row as AnnotatedRow
 
 Json = dict[str, Any]
-_LONGEST_NAME = 200
-"""Characters of an input that is a name; a longer one is the message itself."""
-_MOST_ERRORS = 1000
-"""Errors that are held until the list is printed; of more, the first are told before."""
 
 
 @click.command(cls=Command)
@@ -48,6 +47,7 @@ _MOST_ERRORS = 1000
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of --json.")
 @click.option("--lines", is_flag=True, help="Take every line as a message of its own.")
 @click.option("--index", type=int, help="Show only the message with this number, from 1.")
+@click.option("--redact", is_flag=True, help="Leave out octets that are, or may hold, keys.")
 @click.option("--flow", is_flag=True, help="Show the exchanges in a capture as a ladder.")
 @context_options
 @key_ring_options
@@ -61,6 +61,7 @@ def decode(
     show_schema: bool,
     lines: bool,
     index: int | None,
+    redact: bool,
     flow: bool,
     init: str | None,
     identities: tuple[str, ...],
@@ -72,8 +73,8 @@ def decode(
     INPUT is a message, a file of messages or - for standard input: binary, hex, base64, an
     a=key-mgmt or KeyMgmt line, or whole SDP, SIP and RTSP messages; or a pcap or pcapng file,
     of which every message is listed. With keys, every MAC and ticket that they cover is
-    verified. Keys in the clear are masked without --show-keys, but not in the octets of
-    encr_data and of --hex.
+    verified. Keys in the clear are masked without --show-keys, but not in the octets of --json
+    and --hex, unless with --redact.
     """
     if show_schema:
         print(json.dumps(schema(), indent=2))
@@ -90,13 +91,16 @@ def decode(
         read_init(init),
         read_identities(identities),
         show_keys=show_keys,
+        redact=redact,
         note=lambda text: say(f"note: {text}"),
     )
     show = _show_json if as_json else _show_dump if as_hex else _show_tree
     if index is not None:
         items = iter([_chosen(items, index, inspector)])
     if as_html and steps is not None:
-        return _page(inputs, items, inspector, steps, show_keys=show_keys)
+        hides = attrgetter("is_redacted" if redact else "is_secret")
+        hidden = (lambda _row: False) if show_keys else hides
+        return _page(inputs, items, inspector, steps, hidden)
     if steps is not None:
         return _overview(items, inspector, steps, checked=ring is not None)
     first, many, items = begun(items)
@@ -121,12 +125,12 @@ def _chosen(items: Iterator[Item], index: int, inspector: Inspector) -> Item:
     return chosen[pick(index, count)]
 
 
-Show = Callable[[Message, Json, str | None, bool], None]
+Show = Callable[[Inspector, Message, Json, str | None, bool], None]
 
 
 def _decode_one(item: Item, inspector: Inspector, show: Show, *, at: int, many: bool) -> int:
     """Print one message, or the part of it that can be read; gives its exit code."""
-    where = f"{item.where}: " if many and item.where else ""
+    where = item.where if many else ""
     try:
         if isinstance(item.content, MikeyError):
             raise item.content
@@ -134,7 +138,7 @@ def _decode_one(item: Item, inspector: Inspector, show: Show, *, at: int, many: 
     except MikeyError as error:
         if show is _show_json:
             print_json(json.dumps({"error": str(error), **_facts(item)}))
-        complain(f"{where}{error}")
+        complain(str(error), where)
         return exit_code(error)
     text, failed = inspector.text(message) if show is _show_json else None, False
     if text is not None:
@@ -144,10 +148,9 @@ def _decode_one(item: Item, inspector: Inspector, show: Show, *, at: int, many: 
         described: Json = {}
         if show is not _show_dump or not inspector.is_plain(message):
             described, failed = inspector.describe(message)
-        show(message, described | _facts(item), item.where if many else None, at == 0)
+        show(inspector, message, described | _facts(item), item.where if many else None, at == 0)
     if message.error is not None:
-        sys.stdout.flush()
-        complain(f"{where}{message.error}")
+        complain(str(message.error), where)
         return EXIT_UNREADABLE
     return EXIT_REFUSED if failed else 0
 
@@ -176,21 +179,17 @@ def _overview(
     from mikeytool.cli.render.capture import show_list
     from mikeytool.media.message_flow import MOST_ARROWS, flow_of
 
-    errors: list[str] = []
     codes: set[int] = set()
 
     def rows() -> Iterator[Row]:
         number = 0
-        for one in _inspected(items, inspector):
-            codes.update(one.codes)
-            if one.error:
-                errors.append(one.error)
-                if len(errors) > _MOST_ERRORS:
-                    complain(errors.pop(0))
-            if one.item.captured is not None:
+        for item in items:
+            known = inspector.read(item.content)
+            codes.update(_codes(known, item))
+            if item.captured is not None:
                 number += 1
-                yield one.row(number, 0 if steps is None else steps.file)
-            elif one.message is not None:
+                yield _row(item, known, number, 0 if steps is None else steps.file)
+            elif known.message is not None:
                 raise UsageError(
                     "captures go without other messages beside them; give those in a run of"
                     " their own"
@@ -209,9 +208,6 @@ def _overview(
         flow = flow_of(shown, steps)
         show_ladders(flow.arrows, flow.names)
         left_out = sum(1 for _ in found) + flow.left_out
-    sys.stdout.flush()
-    for error in errors:
-        complain(error)
     if left_out:
         raise WireError(f"--flow shows {MOST_ARROWS} messages; {left_out} more are left out")
     return worst(codes)
@@ -222,8 +218,7 @@ def _page(
     items: Iterator[Item],
     inspector: Inspector,
     steps: SignallingSteps,
-    *,
-    show_keys: bool,
+    hides: Callable[[AnnotatedRow], bool],
 ) -> int:
     """Print a page with every message; gives the exit code."""
     from mikeytool.cli.render.page import MOST_MESSAGES, Section, page
@@ -232,85 +227,67 @@ def _page(
     from mikeytool.media.message_flow import flow_of
 
     rows, sections, codes = [], [], set()
-    found = _inspected(items, inspector)
-    for number, one in enumerate(islice(found, MOST_MESSAGES), 1):
-        codes.update(one.codes)
+    for number, item in enumerate(islice(items, MOST_MESSAGES), 1):
+        known = inspector.read(item.content)
+        codes.update(_codes(known, item))
         received = None
-        if one.item.captured is not None:
-            rows.append(one.row(number, steps.file))
-            received = one.item.captured.signal.moment.time
-        findings = [] if one.message is None else lint(one.message, now_ns=received).findings
-        sections.append(Section(one.item.where, one.message, one.described, one.error, findings))
-    left_out = sum(1 for _ in found)
-    title = ", ".join(one for one in inputs if len(one) < _LONGEST_NAME) or "MIKEY"
+        if item.captured is not None:
+            rows.append(_row(item, known, number, steps.file))
+            received = item.captured.signal.moment.time
+        message = known.message
+        findings = [] if message is None else lint(message, now_ns=received).findings
+        sections.append(Section(item.where, known, findings))
+    left_out = sum(1 for _ in items)
+    title = ", ".join(name_of(one) for one in inputs) or "MIKEY"
     above = overview(rows, flow_of(rows, steps)) if rows else ()
-    sys.stdout.writelines(page(title, above, sections, show_keys=show_keys))
-    sys.stdout.flush()
-    for section in sections:
-        if section.error:
-            complain(section.error)
+    sys.stdout.writelines(page(title, above, sections, hides))
     if left_out:
         raise WireError(f"--html shows {MOST_MESSAGES} messages; {left_out} more are left out")
     return worst(codes)
 
 
-class _Inspected(NamedTuple):
-    """An item with what is known of it; `error` says why it cannot be read, or is empty."""
+def _row(item: Item, known: Inspected, number: int, file: int = 0) -> Row:
+    """Give the row of a message of a capture; `file` is the number of the capture."""
+    from mikeytool.media.message_flow import Row, result_of
 
-    item: Item
-    message: Message | None
-    described: Json
-    error: str
-    codes: set[int]
-
-    def row(self, number: int, file: int) -> Row:
-        """Give the row of a message of a capture; `file` is the number of the capture."""
-        from mikeytool.media.message_flow import Row, result_of
-
-        failed = EXIT_REFUSED in self.codes
-        result = result_of(self.described, failed=failed, broken=bool(self.error))
-        captured = cast("CapturedMessage", self.item.captured)
-        return Row(number, captured, self.message, result, file)
+    result = result_of(known.described, failed=known.failed, broken=known.error is not None)
+    return Row(number, cast("CapturedMessage", item.captured), known.message, result, file)
 
 
-def _inspected(items: Iterator[Item], inspector: Inspector) -> Iterator[_Inspected]:
-    for item in items:
-        message, failed = None, False
-        described: Json = {}
-        error: MikeyError | None = None
-        try:
-            if isinstance(item.content, MikeyError):
-                raise item.content
-            message = Message.read(item.content)
-            described, failed = inspector.describe(message)
-            error = message.error
-        except MikeyError as caught:
-            error = caught
-        codes = {EXIT_REFUSED} if failed else set()
-        text = ""
-        if error is not None:
-            codes.add(exit_code(error))
-            text = f"{item.where}: {error}" if item.where else str(error)
-        yield _Inspected(item, message, described, text, codes)
+def _codes(known: Inspected, item: Item) -> set[int]:
+    """Complain of what cannot be read, and give the exit codes of a message."""
+    if known.error is not None:
+        complain(str(known.error), item.where)
+        return {exit_code(known.error)} | ({EXIT_REFUSED} if known.failed else set())
+    return {EXIT_REFUSED} if known.failed else set()
 
 
-def _show_json(_message: Message, described: Json, _where: str | None, _first: bool) -> None:
+def _show_json(
+    inspector: Inspector, message: Message, described: Json, _where: str | None, _first: bool
+) -> None:
+    inspector.note_keys(message)
     print_json(json.dumps(described))
 
 
-def _show_tree(_message: Message, described: Json, where: str | None, first: bool) -> None:
+def _show_tree(
+    inspector: Inspector, _message: Message, described: Json, where: str | None, first: bool
+) -> None:
     # Imported here, as in the next: a pipe of JSON needs no rich.
     from mikeytool.cli.render.tree import show_tree
 
     _title(where, first)
-    show_tree(described)
+    is_done = inspector.shows_keys or inspector.redacts
+    show_tree(described if is_done else redact_keys(described, unread=False))
 
 
-def _show_dump(message: Message, _described: Json, where: str | None, first: bool) -> None:
+def _show_dump(
+    inspector: Inspector, message: Message, _described: Json, where: str | None, first: bool
+) -> None:
     from mikeytool.cli.render.dump import show_dump
 
     _title(where, first)
-    show_dump(message)
+    inspector.note_keys(message)
+    show_dump(message, redact=inspector.redacts)
 
 
 def _title(where: str | None, first: bool) -> None:

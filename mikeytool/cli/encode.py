@@ -66,7 +66,7 @@ def encode(
         try:
             data = _encoded(resealer, item)
         except MikeyError as error:
-            complain(f"item {at}: {error}" if len(first) > 1 else str(error))
+            complain(str(error), f"item {at}" if len(first) > 1 else "")
             codes.add(exit_code(error))
             continue
         if output in (None, "-"):

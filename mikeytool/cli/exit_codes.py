@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from mikeytool.wire.errors import (
@@ -45,6 +47,54 @@ def worst(codes: set[int]) -> int:
     return next((code for code in _CODES.values() if code in codes), 0)
 
 
-def complain(text: str) -> None:
-    """Print an error as one line on standard error."""
+# --- Errors -------------------------------------------------------------------------------
+
+_ERRORS = "mikeytool.errors"
+_MOST = 10
+"""Different errors that are printed; of more there is a count."""
+
+
+class _Errors:
+    """The errors of a run: each once, with the place of the first."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[str, int]] = {}
+        self._more = 0
+
+    def add(self, text: str, where: str) -> None:
+        first, count = self._found.get(text, (where, 0))
+        if count or len(self._found) < _MOST:
+            self._found[text] = first, count + 1
+        else:
+            self._more += 1
+
+    def print(self) -> None:
+        """Print them, after all output."""
+        try:
+            sys.stdout.flush()
+        finally:
+            for text, (where, count) in self._found.items():
+                times = f" ({count} times{', first here' if where else ''})" if count > 1 else ""
+                _print(f"{where}: {text}{times}" if where else f"{text}{times}")
+            if self._more:
+                _print(f"{self._more} more error{'s are' if self._more > 1 else ' is'} not shown")
+
+
+def complain(text: str, where: str = "") -> None:
+    """Print an error as one line on standard error, at the end of a command that goes on.
+
+    The same error at several places is one line with a count.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None:
+        _print(text if not where else f"{where}: {text}")
+        return
+    errors = context.meta.get(_ERRORS)
+    if errors is None:
+        errors = context.meta[_ERRORS] = _Errors()
+        context.find_root().call_on_close(errors.print)
+    errors.add(text, where)
+
+
+def _print(text: str) -> None:
     click.echo(f"mikeytool: {printable(text)}", err=True)

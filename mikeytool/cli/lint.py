@@ -95,7 +95,7 @@ def lint(
                 print(json.dumps({"error": str(item.content), **place}))
             if document is not None:
                 document.add_error(str(item.content), place)
-            complain(f"{where}{item.content}")
+            complain(str(item.content), item.where if many else "")
             codes.add(exit_code(item.content))
             continue
         came = next(time for time in (given, _came(item), now) if time is not None)
@@ -149,7 +149,7 @@ def _outcome(report: Report, findings: list[Finding], where: str, fail_on: str) 
     """Give the exit code of one message."""
     if report.error is not None:
         sys.stdout.flush()
-        complain(f"{where}{report.error}")
+        complain(str(report.error), where.removesuffix(": "))
         return exit_code(report.error)
     return EXIT_REFUSED if any(each.level in _FAILING[fail_on] for each in findings) else 0
 

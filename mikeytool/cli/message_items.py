@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mikeytool.capture.capture_files import HEAD, is_capture
 from mikeytool.capture.strict_text import FoundMessage
-from mikeytool.cli.message_io import open_input, stream_of
+from mikeytool.cli.message_io import exists, open_input, stream_of
 from mikeytool.cli.options.common import say
 from mikeytool.cli.render.progress import progress
 from mikeytool.wire.errors import MikeyError, UsageError
@@ -17,6 +18,9 @@ from mikeytool.wire.protocol_list import Carried
 if TYPE_CHECKING:
     from mikeytool.capture.captured_messages import CapturedMessage
     from mikeytool.media.signalling_steps import SignallingSteps
+
+_SHORT = 20
+"""Characters of a message that are shown as its name: at most its header, and no key."""
 
 
 class Item(NamedTuple):
@@ -62,11 +66,17 @@ def begun(items: Iterator[Item]) -> tuple[Item, bool, Iterator[Item]]:
     return first[0], len(first) > 1, chain(first, items)
 
 
+def name_of(argument: str) -> str:
+    """Give the name of an input, or the beginning of one that is the message itself."""
+    is_name = len(argument) <= _SHORT or exists(Path(argument))
+    return argument if is_name else f"{argument[:_SHORT]}..."
+
+
 def _items_of(
     argument: str, steps: SignallingSteps | None, *, lines: bool, many: bool
 ) -> Iterator[Item]:
     """Read the messages of one input; an input that cannot be read is one bad item."""
-    name = f"{argument}: " if many else ""
+    name = f"{name_of(argument)}: " if many else ""
     try:
         with open_input(argument) as source, progress(source) as tick:
             if is_capture(source.peek(HEAD)):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mikeytool import decode, describe
 from mikeytool.wire.describe import describe_keys, describe_text, masked
-from mikeytool.wire.errors import MikeyError
+from mikeytool.wire.errors import MikeyError, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import CERT, SIGN
+from mikeytool.wire.redaction import might_hold_keys, redact
 from mikeytool.wire.registry import IdRole
 
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
+class Inspected(NamedTuple):
+    """What is known of a message; `error` says why it cannot be read to its end."""
+
+    message: Message | None
+    described: Json
+    failed: bool
+    error: MikeyError | None
+
+
 class Inspector:
     """Opens messages with the keys of a ring and describes them as `decode --json` does.
 
@@ -30,8 +40,9 @@ class Inspector:
     inspected, because the certificate is in the message.
 
     `init` is the initial message that a response answers. `identities` are those that the messages
-    omit. Keys are shown as the beginning of their SHA-256 unless `show_keys` is set. `note` is
-    called with a sentence about an `init` that does not fit.
+    omit. Keys are shown as the beginning of their SHA-256 unless `show_keys` is set. With `redact`,
+    the octets that hold keys are left out too. `note` is called with a sentence about an `init`
+    that does not fit, and once about octets of messages that are shown and hold keys.
     """
 
     def __init__(
@@ -41,10 +52,16 @@ class Inspector:
         identities: Mapping[IdRole, Identity] | None = None,
         *,
         show_keys: bool = False,
+        redact: bool = False,
         note: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self._ring, self._init, self._identities = ring, init, identities or {}
-        self._show_keys, self._note = show_keys, note
+        if show_keys and redact:
+            raise UsageError(
+                "--redact leaves out the keys that --show-keys shows; give one of them"
+            )
+        self.shows_keys, self.redacts, self._note = show_keys, redact, note
+        self._noted = show_keys or redact
         self._history: History | None = None
 
     def is_plain(self, message: Message) -> bool:
@@ -56,16 +73,46 @@ class Inspector:
 
         This is much faster than `describe`. For any other message it returns None; use `describe`.
         """
-        if not self.is_plain(message):
+        if self.redacts or not self.is_plain(message):
             return None
-        return f'{describe_text(message, show_keys=self._show_keys)[1:-1]}, "opened": null'
+        text = f'{describe_text(message, show_keys=self.shows_keys)[1:-1]}, "opened": null'
+        if not self._noted and might_hold_keys(text):
+            self.note_keys(message)
+        return text
+
+    def note_keys(self, message: Message) -> None:
+        """Say once that octets which are shown whole hold keys, unless that was asked for."""
+        # Imported here because most messages have no keys in the clear.
+        from mikeytool.wire.annotated_dump import holds_keys
+
+        if not self._noted and holds_keys(message):
+            self._noted = True
+            self._note("keys in the clear are in these octets; --redact leaves them out")
+
+    def read(self, content: bytes | MikeyError) -> Inspected:
+        """Read and describe a message, or the part of it that can be read."""
+        message: Message | None = None
+        described: Json = {}
+        failed = False
+        error: MikeyError | None = None
+        try:
+            if isinstance(content, MikeyError):
+                raise content
+            message = Message.read(content)
+            described, failed = self.describe(message)
+            error = message.error
+        except MikeyError as caught:
+            error = caught
+        return Inspected(message, described, failed, error)
 
     def describe(self, message: Message) -> tuple[Json, bool]:
         """Describe a message, and return whether a check failed.
 
         The description's `inspection` is None if the message is truncated or nothing opens it.
         """
-        described = describe(message, show_keys=self._show_keys)
+        described = describe(message, show_keys=self.shows_keys)
+        if self.redacts:
+            redact(described)
         described["opened"] = None
         is_signed = message.find(SIGN) is not None
         if not message.header.is_whole or (self._ring is None and not is_signed):
@@ -100,14 +147,14 @@ class Inspector:
             "envelope_key": None if key is None else self._shown(key),
             "ticket": inspection.ticket,
             "initiator_data": inspection.initiator_data,
-            "keys": describe_keys(inspection.keys, show_keys=self._show_keys),
+            "keys": describe_keys(inspection.keys, show_keys=self.shows_keys),
             "notes": inspection.notes,
         }
         for offset, keys in inspection.kemacs.items():
-            _add_keys(described["payloads"], offset, describe_keys(keys, show_keys=self._show_keys))
+            _add_keys(described["payloads"], offset, describe_keys(keys, show_keys=self.shows_keys))
 
     def _shown(self, key: bytes) -> str:
-        return key.hex() if self._show_keys else masked(key)
+        return key.hex() if self.shows_keys else masked(key)
 
 
 def _add_keys(payloads: Any, offset: int, keys: list[Json]) -> None:

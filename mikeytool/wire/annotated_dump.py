@@ -21,8 +21,9 @@ from mikeytool.wire.json_lists import param_text
 from mikeytool.wire.json_nested import MAX_DEPTH
 from mikeytool.wire.json_record import json_record
 from mikeytool.wire.message import Message, contents
-from mikeytool.wire.payloads import KEMAC, SP, GeneralExt, Payload, PolicyParam
-from mikeytool.wire.registry import EncrAlg, NextPayload, label
+from mikeytool.wire.payloads import SP, GeneralExt, Payload, PolicyParam
+from mikeytool.wire.redaction import is_secret, is_unread
+from mikeytool.wire.registry import NextPayload, label
 
 Path = tuple[tuple[str, int], ...]
 """The structures that contain some octets, outermost first: their names and start octets."""
@@ -31,7 +32,8 @@ Path = tuple[tuple[str, int], ...]
 class Row(NamedTuple):
     """Some octets, their offset from the start of the message, and a text that explains them.
 
-    `is_secret` says that the octets are a key or salt in the clear.
+    `is_secret` says that the octets are a key in the clear, and `is_unread` that they could not be
+    read and so may hold one.
     """
 
     offset: int
@@ -39,6 +41,17 @@ class Row(NamedTuple):
     text: str
     path: Path
     is_secret: bool = False
+    is_unread: bool = False
+
+    @property
+    def is_redacted(self) -> bool:
+        """Whether the octets are left out of what anyone may see."""
+        return self.is_secret or self.is_unread
+
+    def shown(self, start: int, count: int, *, hide: bool) -> str:
+        """Some of the octets in hex, or as many masks."""
+        some = self.octets[start : start + count]
+        return " ".join(["••"] * len(some)) if hide else some.hex(" ")
 
 
 def dump(message: Message) -> Iterator[Row]:
@@ -49,7 +62,12 @@ def dump(message: Message) -> Iterator[Row]:
     if message.trailing:
         at = len(message.raw) - len(message.trailing)
         what = "behind the last payload" if message.error is None else "not read"
-        yield Row(at, message.trailing, what, (("trailing octets", at),))
+        yield Row(at, message.trailing, what, (("trailing octets", at),), is_unread=True)
+
+
+def holds_keys(message: Message) -> bool:
+    """Whether a message has keys in the clear."""
+    return any(row.is_secret for row in dump(message))
 
 
 def _header_rows(message: Message) -> Iterator[Row]:
@@ -95,14 +113,9 @@ def _rows(
         elif isinstance(payload, GeneralExt) and name == "data":
             yield from _extension_rows(payload, octets, at, path)
         else:
-            yield Row(at, octets, _text(name, record, described), path, _is_secret(name, record))
-
-
-def _is_secret(name: str, record: Record) -> bool:
-    """Whether a field is a key in the clear, or octets that may hold one and cannot be read."""
-    if isinstance(record, KEMAC) and name == "encr_data":
-        return record.encr_alg == EncrAlg.NULL
-    return name in record.fields and record.fields[name].show == "secret"
+            text = _text(name, record, described)
+            secret, unread = is_secret(name, record), is_unread(name, record)
+            yield Row(at, octets, text, path, secret, unread)
 
 
 def _held(name: str, inside: dict[str, Iterator[Payload]]) -> list[Payload] | None:

@@ -49,7 +49,9 @@ def or_null(null: str, text: Callable[[Any], str]) -> Callable[[Any], str]:
     return lambda value: null if value is None else text(value)
 
 
-HEX = {"type": "string", "pattern": "^([0-9a-f]{2})*$"}
+REDACTED = "redacted:"
+"""What a text begins with that stands in place of octets."""
+HEX = {"type": "string", "pattern": "^(([0-9a-f]{2})*|redacted: [0-9]+ octets)$"}
 
 
 class JsonField:
@@ -372,6 +374,10 @@ def octets_of(what: str, value: Any) -> bytes:
     except (TypeError, ValueError):
         if isinstance(value, str) and value.startswith("sha256:"):
             raise UsageError(f"{what} is masked; decode with --show-keys") from None
+        if isinstance(value, str) and value.startswith(REDACTED):
+            raise UsageError(
+                f"{what} is redacted, so the message is not complete; decode without --redact"
+            ) from None
         raise UsageError(f"{what}: give whole octets in hex") from None
 
 

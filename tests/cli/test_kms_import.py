@@ -107,7 +107,17 @@ def test_every_wrong_line_is_told(world: World, capsys: pytest.CaptureFixture[st
     code, said = imported(world, capsys, b"uri,psk\n" + b"sip:c@x,0011\n" * 30)
     assert code == 2
     assert "30 lines are wrong" in said
-    assert len(said.splitlines()) == 21
+    assert said.splitlines()[2].endswith("exists already (29 times, first here)")
+    assert len(said.splitlines()) == 3
+
+
+def test_of_many_wrong_lines_ten_are_told(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = "".join(f"sip:u{n}@x,0011\nsip:u{n}@x,0011\n" for n in range(30))
+    _, said = imported(world, capsys, f"uri,psk\n{lines}".encode())
+    first, *others = said.splitlines()
+    assert "wrong; nobody was added" in first
+    assert len(others) == 10
+    assert others[-1].endswith("more errors are not shown")
 
 
 def test_files_are_not_overwritten(shell: Shell) -> None:

@@ -54,4 +54,4 @@ def test_a_bar_while_a_store_is_copied(shell: Shell) -> None:
 
 def test_none_in_a_pipe(shell: Shell) -> None:
     shell.path("in").write_bytes(LINE)
-    assert shell.run("mikeytool decode --json in").err == ""
+    assert shell.run("mikeytool decode in").err == ""

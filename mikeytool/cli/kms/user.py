@@ -35,9 +35,6 @@ from mikeytool.storage.private_files import check_free, write_private
 from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 from mikeytool.wire.identity import Identity
 
-_SHOWN = 20
-"""How many wrong lines of an import are reported one by one."""
-
 
 @click.group(cls=Group)
 def user() -> None:
@@ -138,10 +135,10 @@ def import_users(store: Store, file: Path, output: Path | None, force: bool) -> 
 
 
 def _complain_of(faults: list[tuple[int, MikeyError]], file: Path) -> int:
-    for line, fault in faults[:_SHOWN]:
-        complain(f"{file}:{line}: {fault}")
     what = "lines are" if len(faults) > 1 else "line is"
-    complain(f"{file}: {len(faults)} {what} wrong; nobody was added")
+    complain(f"{len(faults)} {what} wrong; nobody was added", str(file))
+    for line, fault in faults:
+        complain(str(fault), f"{file}:{line}")
     return worst({exit_code(fault) for _, fault in faults})
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 from mikeytool import __version__
+from mikeytool.exchange.inspect_description import Inspected
 from mikeytool.lint.rule import Finding
 from mikeytool.wire.annotated_dump import Path, Row, dump
-from mikeytool.wire.message import Message
 from mikeytool.wire.printable import printable
 from mikeytool.wire.text_tree import payload_result
 
@@ -28,27 +28,26 @@ Results = dict[tuple[str, int], str]
 MOST_MESSAGES = 1000
 """Messages in one page; a browser is slow with more."""
 _LINE = 8
-_MASK = "••"
 
 
 class Section(NamedTuple):
-    """A message in the page; `message` is None if nothing of it can be read.
-
-    `where` says where it comes from, `described` holds its facts and checks, `error` says why it
-    cannot be read to its end.
-    """
+    """A message in the page, and where it comes from."""
 
     where: str
-    message: Message | None
-    described: Json
-    error: str
+    known: Inspected
     findings: Sequence[Finding]
 
 
 def page(
-    title: str, overview: Iterable[str], sections: Iterable[Section], *, show_keys: bool
+    title: str,
+    overview: Iterable[str],
+    sections: Iterable[Section],
+    hides: Callable[[Row], bool],
 ) -> Iterator[str]:
-    """Give the page in pieces; `overview` is HTML that stands before the messages."""
+    """Give the page in pieces; `overview` is HTML that stands before the messages.
+
+    `hides` tells whether the octets of a row are masked.
+    """
     style, script = (
         files("mikeytool.cli.render").joinpath(f"page.{kind}").read_text("utf-8")
         for kind in ("css", "js")
@@ -64,7 +63,7 @@ def page(
     )
     yield from overview
     for number, section in enumerate(sections, 1):
-        yield from _article(number, section, show_keys)
+        yield from _article(number, section, hides)
     yield f"</main>\n<script>{script}</script></body></html>\n"
 
 
@@ -86,22 +85,22 @@ def _hash(source: str) -> str:
 # --- One message --------------------------------------------------------------------------
 
 
-def _article(number: int, section: Section, show_keys: bool) -> Iterator[str]:
-    described = section.described
+def _article(number: int, section: Section, hides: Callable[[Row], bool]) -> Iterator[str]:
+    message, described, _, error = section.known
     name = described.get("data_type") or "broken message"
     facts = [section.where]
     facts += [f"CSB ID {described['csb_id']}"] if described.get("csb_id") else []
     facts += [f"purpose {described['key_purpose']}"] if "key_purpose" in described else []
     facts += [f"PRF {described['prf']}"] if described.get("prf") else []
-    facts += [f"{len(section.message.raw)} octets"] if section.message else []
+    facts += [f"{len(message.raw)} octets"] if message else []
     yield (
         f'<article id="m{number}" aria-labelledby="m{number}h"><h2 id="m{number}h">'
         f'{number}. {text(name)}</h2>\n<p class="soft">{text(", ".join(filter(None, facts)))}</p>\n'
     )
-    if section.error:
-        yield f'<p class="error">{text(section.error)}</p>\n'
+    if error is not None:
+        yield f'<p class="error">{text(error)}</p>\n'
     placed = _Findings(section.findings)
-    rows = list(dump(section.message)) if section.message else []
+    rows = list(dump(message)) if message else []
     tree = "".join(_tree(f"m{number}", rows, _results(described), placed))
     yield "".join(f"<p>{_finding(one)}</p>\n" for one in placed.left)
     yield from _opened(described.get("opened") or {})
@@ -109,7 +108,7 @@ def _article(number: int, section: Section, show_keys: bool) -> Iterator[str]:
         f'<div class="panes"><section class="tree" aria-label="Fields of message {number}">'
         f"<ul>{tree}</ul></section>\n"
         f'<section class="octets" tabindex="0" aria-label="Octets of message {number}">'
-        f'<div class="dump">{"".join(_octets(f"m{number}", rows, show_keys))}</div></section></div>'
+        f'<div class="dump">{"".join(_octets(f"m{number}", rows, hides))}</div></section></div>'
         "</article>\n"
     )
 
@@ -188,21 +187,20 @@ def _record(place: tuple[str, int], results: Results, findings: _Findings) -> It
         yield f"<li><span>{_finding(one)}</span></li>"
 
 
-def _octets(at: str, rows: Sequence[Row], show_keys: bool) -> Iterator[str]:
+def _octets(at: str, rows: Sequence[Row], hides: Callable[[Row], bool]) -> Iterator[str]:
     """Give the lines of the dump; each run of octets is a link to its field."""
     position = 0
     for number, row in enumerate(rows):
-        hidden = row.is_secret and not show_keys
         start = 0
         while start < len(row.octets):
             if position % _LINE == 0:
                 yield f'{"</div>" if position else ""}<div><span class="at">{position}</span>'
-            some = row.octets[start : start + _LINE - position % _LINE]
-            shown = " ".join([_MASK] * len(some)) if hidden else some.hex(" ")
+            count = min(_LINE - position % _LINE, len(row.octets) - start)
+            shown = row.shown(start, count, hide=hides(row))
             more = 'tabindex="-1"'
             if not start:
                 more = f'id="{at}o{number}" aria-label="{text(row.text)}: {shown}"'
             yield f'<a href="#{at}f{number}" data-f="{number}" {more}>{shown}</a>'
-            start += len(some)
-            position += len(some)
+            start += count
+            position += count
     yield "</div>" if position else ""
