@@ -27,7 +27,7 @@ from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import for_key_wrap
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import AcceptPolicy, TransferInit, encr_alg_of, transfer_init_of
-from mikeytool.exchange.update import answer_update
+from mikeytool.exchange.update import answer_update, is_update_of
 from mikeytool.storage.private_files import Stage, check_free, not_staged
 from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
 from mikeytool.wire.identity import Identity
@@ -82,7 +82,7 @@ def answer_message(
         if sends_errors and header.data_type != DataType.ERROR:
             refusal.answer = error_message(env, header, refusal.error_no, None)
         raise
-    if is_update(incoming.message) or _has_bundle(session_path, incoming.csb_id):
+    if is_update(incoming.message) or _repeats_ticket(session_path, incoming):
         return answer_session_update(
             env,
             incoming,
@@ -107,21 +107,27 @@ def is_for_session(session_path: Path, message: bytes) -> bool:
         csb_id = Message.read(message).header.csb_id
     except WireError:
         return False
-    return _has_bundle(session_path, csb_id)
-
-
-def _has_bundle(session_path: Path, csb_id: int) -> bool:
-    """Return whether the session in a file has this CSB ID.
-
-    A message with that CSB ID is an update, though it may repeat the ticket (interpretation 44).
-    """
-    if not session_path.exists():
-        return False
-    try:
-        session = SessionFile.read(session_path).session
-    except MikeyError:
-        return False  # whoever writes the file says what is wrong with it
+    session = _session_in(session_path)
     return session is not None and session.csb_id == csb_id
+
+
+def _repeats_ticket(session_path: Path, message: Incoming) -> bool:
+    """Return whether a message is an update though it repeats the ticket (interpretation 44).
+
+    Its MAC has the keys of the session. That of the message which set the session up has not.
+    """
+    session = _session_in(session_path)
+    return session is not None and is_update_of(session, message)
+
+
+def _session_in(session_path: Path) -> Session | None:
+    """Return the session in a file; None for what is no session."""
+    if not session_path.exists():
+        return None
+    try:
+        return SessionFile.read(session_path).session
+    except MikeyError:
+        return None  # whoever writes the file says what is wrong with it
 
 
 def answer_call(

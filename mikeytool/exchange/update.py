@@ -99,6 +99,20 @@ def _check_offer(
     merged(session, sure, own_role(session), 0).check()
 
 
+def is_update_of(session: Session, incoming: Incoming) -> bool:
+    """Return whether a message has the MAC of an update, though it may repeat the ticket (5.2)."""
+    try:
+        _check_mac(session, incoming)
+    except Refused:
+        return False
+    return session.csb_id == incoming.csb_id
+
+
+def _check_mac(session: Session, incoming: Incoming) -> None:
+    initiator, responder = _parties(session)
+    check_mac(incoming, update_keys(session), initiator.data + responder.data)
+
+
 def answer_update(
     env: Environment,
     session: Session,
@@ -118,8 +132,7 @@ def answer_update(
     """
     _check_bundle(session, incoming)
     session.fresh.refuse_own(incoming)
-    initiator, responder = _parties(session)
-    check_mac(incoming, update_keys(session), initiator.data + responder.data)
+    _check_mac(session, incoming)
     _check_own_keys(session, incoming, kemac_keys)
     with error_message_on_refusal(env, incoming, update_keys(session), supported):
         session.fresh.check(env, incoming)

@@ -32,7 +32,7 @@ def test_keys_that_are_none(text: str) -> None:
 @pytest.mark.parametrize("content", [b"", b"\n"])
 def test_a_file_without_a_key(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
-    with pytest.raises(UsageError, match="--key: the key is empty"):
+    with pytest.raises(UsageError, match="the key is empty"):
         parse_key(f"file:{tmp_path}/key", "--key")
 
 

@@ -31,7 +31,10 @@ class OutputType(click.ParamType):  # type: ignore[type-arg] # generic only in n
     ) -> str | Path:
         """Give the name, when it is none of a file that is read."""
         if isinstance(value, str) and ctx is not None and param is not None and value != "-":
-            _check_not_read(value, param.opts, ctx.meta.get(ARGUMENTS, ()))
+            words = ctx.command_path.split()[1:]  # a file may have the name of a command
+            given = ctx.meta.get(ARGUMENTS, ())
+            given = given[len(words) :] if list(given[: len(words)]) == words else given
+            _check_not_read(value, param.opts, given)
         return self._made(value)
 
 
