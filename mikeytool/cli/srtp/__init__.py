@@ -205,8 +205,6 @@ def decrypt(
     """
     given = named_keys(**options)
     keys = receiver_keys(given) if given.name else None
-    if keys is None and source not in (None, "-") and not Path(source).exists():
-        raise UsageError(f"INPUT is no file that exists, and packets in text need a key: {HOW}")
     work = Decryption(keys, given.settings(), key_ring=key_ring(given), signalling=signalling,
                       key_name=given.name)  # fmt: skip
     check_output(target)
