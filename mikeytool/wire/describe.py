@@ -12,7 +12,7 @@ import json
 from mikeytool.wire import json_lists  # noqa: F401 - importing it registers its kinds of fields
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.header import HDR
-from mikeytool.wire.json_field import HEX, Json, masked, name_text, octets_of, quoted
+from mikeytool.wire.json_field import HEX, Json, MissingFields, masked, name_text, octets_of, quoted
 from mikeytool.wire.json_nested import (
     compose_payloads,
     describe_keys,
@@ -83,14 +83,23 @@ def compose(described: Json) -> Message:
     when the message is built. Those that are given are written unchanged. A payload may be
     `{"raw": hex}`. Raises UsageError, which names the place, for an invalid value.
     """
+    missing: list[str] = []
+    header: HDR | None = None
+    payloads: list[Payload] | None = None
     try:
         header = json_record(HDR).compose(described, BESIDE | _REST)
+    except MissingFields as error:
+        missing.append(f"header: {error}")
     except UsageError as error:
         raise UsageError(f"header: {error}") from None
     try:
         payloads = compose_payloads(described.get("payloads") or [], "payloads")
+    except MissingFields as error:
+        missing.append(str(error))
     except RecursionError:
         raise UsageError("payloads are nested in payloads too deep to be written") from None
+    if header is None or payloads is None:
+        raise MissingFields("; ".join(missing))
     trailing = described.get("trailing")
     return Message(header, payloads, b"" if trailing is None else octets_of("trailing", trailing))
 

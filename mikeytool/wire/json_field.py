@@ -51,6 +51,18 @@ def or_null(null: str, text: Callable[[Any], str]) -> Callable[[Any], str]:
 
 REDACTED = "redacted:"
 """What a text begins with that stands in place of octets."""
+
+
+class MissingFields(UsageError):
+    """Fields that are not in the JSON, of a record or of several."""
+
+    @classmethod
+    def of(cls, first: str, *others: str) -> MissingFields:
+        """The error for some fields of one record."""
+        more = f", and so {'are' if len(others) > 1 else 'is'} {', '.join(others)}"
+        return cls(f"{first} is missing{more if others else ''}")
+
+
 HEX = {"type": "string", "pattern": "^(([0-9a-f]{2})*|redacted: [0-9]+ octets)$"}
 
 

@@ -18,6 +18,7 @@ from mikeytool.wire.json_field import (
     HEX,
     Json,
     JsonField,
+    MissingFields,
     Writer,
     octets_of,
     quoted,
@@ -25,7 +26,7 @@ from mikeytool.wire.json_field import (
 )
 from mikeytool.wire.json_record import json_record
 from mikeytool.wire.message import build_chain, build_leading, content
-from mikeytool.wire.payloads import ID, THDR, KeyData, Payload, Raw, payload_kind
+from mikeytool.wire.payloads import ID, KEMAC, THDR, KeyData, Payload, Raw, payload_kind
 from mikeytool.wire.registry import EncrAlg, NextPayload
 
 MAX_DEPTH = 6
@@ -60,7 +61,16 @@ def compose_payloads(items: Any, what: str) -> list[Payload]:
     """The payloads of a list of dictionaries; raises UsageError, which names a place in `what`."""
     if not isinstance(items, list):
         raise UsageError(f"{what}: give a list of payloads")
-    return [_compose_payload(item, f"{what}[{at}]") for at, item in enumerate(items)]
+    made: list[Payload] = []
+    missing: list[str] = []
+    for at, item in enumerate(items):
+        try:
+            made.append(_compose_payload(item, f"{what}[{at}]"))
+        except MissingFields as error:
+            missing.append(str(error))
+    if missing:
+        raise MissingFields("; ".join(missing))
+    return made
 
 
 def _compose_payload(described: Any, where: str) -> Payload:
@@ -73,7 +83,7 @@ def _compose_payload(described: Any, where: str) -> Payload:
         where = f"{where} ({kind.label})"
         payload: Payload = json_record(kind).compose(described, _PLACE)
     except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
+        raise type(error)(f"{where}: {error}") from None
     return payload
 
 
@@ -198,6 +208,18 @@ def full_keys(keys: Any) -> list[Payload] | None:
     return found
 
 
+def _agrees(given: Any, *known: Any) -> bool:
+    """Whether what is given is known, masked or in full; a part of an object may be left out."""
+    if isinstance(given, dict) and all(isinstance(one, dict) for one in known):
+        return all(
+            value is None or _agrees(value, *(one.get(name) for one in known))
+            for name, value in given.items()
+        )
+    if isinstance(given, list) and all(isinstance(one, list) for one in known):
+        return all(map(_agrees, given, *known)) and {len(given)} == {len(one) for one in known}
+    return given in known
+
+
 class KeyDataField(JsonField, kind="key data"):
     """Encr data of a KEMAC, with the keys beside it if it is not encrypted.
 
@@ -240,10 +262,25 @@ class KeyDataField(JsonField, kind="key data"):
             if inside is not None:
                 return build_chain([*self._named(described.get("keys_id")), *inside])
         if data is not None:
-            return octets_of(self.name, data)
+            octets = octets_of(self.name, data)
+            if known.get("encr_alg") == EncrAlg.NULL:
+                self._check_kept(octets, described)
+            return octets
         if keys is not None:
             raise UsageError(f"{self.name} is missing, and the keys are masked or to be encrypted")
         return ABSENT
+
+    def _check_kept(self, octets: bytes, described: Json) -> None:
+        """Raise UsageError for keys that say otherwise than the octets, which go before them."""
+        kemac = KEMAC(encr_alg=_NULL, encr_data=octets, mac_alg=0, mac=b"")
+        shown = [json.loads(f"{{{self._text(kemac, show, 0)}}}") for show in (False, True)]
+        for name in ("keys", "keys_id"):
+            given = described.get(name)
+            if given is not None and not _agrees(given, *(one.get(name) for one in shown)):
+                raise UsageError(
+                    f"{name} and encr_data differ, and encr_data goes before keys that are masked"
+                    " or cannot be read; edit the output of decode --show-keys, or encr_data"
+                )
 
     @staticmethod
     def _named(described: Any) -> Iterator[ID]:

@@ -11,7 +11,7 @@ from typing import Any
 from mikeytool.wire import json_texts  # noqa: F401 - importing it registers its kinds of fields
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.grammar import Record
-from mikeytool.wire.json_field import ABSENT, Json, Recurring, Writer, json_field
+from mikeytool.wire.json_field import ABSENT, Json, MissingFields, Recurring, Writer, json_field
 
 _RECORDS: dict[type[Record], JsonRecord] = {}
 
@@ -70,20 +70,35 @@ class JsonRecord:
         """The record that a dictionary describes; `beside` has the keys that are not fields.
 
         Fields with a default, including lengths and counts, may be left out. In a record that may
-        be truncated, the fields after the fault are null. Raises UsageError for invalid values.
+        be truncated, the fields after the fault are null. Raises UsageError for invalid values, and
+        MissingFields with all that are missing.
         """
         unknown = described.keys() - self.keys - beside
         if unknown:
             raise UsageError(f"{min(unknown)!r} is not a field here")
         values: dict[str, Any] = {}
+        missing: list[str] = []
+        inside: list[str] = []
         for field in self.fields:
-            value = field.read(described, values)
+            try:
+                value = field.read(described, values)
+            except MissingFields as error:
+                inside.append(str(error))
+                continue
+            except UsageError:
+                if missing:  # what it depends on may be among them
+                    break
+                raise
             if value is not ABSENT:
                 values[field.name] = value
             elif field.field.default is ...:
                 if not (field.nullable and any(key in described for key in field.keys)):
-                    raise UsageError(f"{field.keys[0]} is missing")
+                    missing.append(field.keys[0])
                 values[field.name] = None
+        if missing:
+            inside.insert(0, str(MissingFields.of(*missing)))
+        if inside:
+            raise MissingFields("; ".join(inside))
         return self.record(**values)
 
     def schema(self) -> Json:

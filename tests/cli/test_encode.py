@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -177,3 +178,49 @@ def test_a_kemac_is_encrypted_from_full_keys(shell: Shell) -> None:
     assert again["opened"]["mac"] == "verified"
     kemac = next(one for one in again["payloads"] if one["payload"] == "KEMAC")
     assert kemac["keys"][0]["key"] == "00" * 16
+
+
+MASKED: dict[str, Any] = {
+    "payload": "KEMAC",
+    "encr_alg": "NULL",
+    "encr_data": "00100002abcd0001ee",
+    "mac_alg": "NULL",
+    "keys": [{"type": "TGK+SALT", "key": "sha256:123d4c7e", "salt_len": 1}],
+}
+
+
+def masked(**changes: Any) -> str:
+    """A message with a KEMAC whose key is masked, with changes to the key or to its neighbours."""
+    key = MASKED["keys"][0] | changes.get("key", {})
+    beside = {name: value for name, value in changes.items() if name != "key"}
+    payload = json.dumps(MASKED | {"keys": [key]} | beside)
+    return f"""'{{"data_type": "Pre-shared", {HEADER}, "payloads": [{payload}]}}'"""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key": {"type": "TEK"}},
+        {"key": {"key": "sha256:00000000"}},
+        {"key": {"salt": "ef"}},
+        {"key": {"spi": "01"}},
+        {"keys": [MASKED["keys"][0]] * 2},
+        {"keys_id": {"id_type": "URI", "id": "sip:a@b"}},
+        {"key": {"key": "abce", "salt": "ee"}, "keys_error": "they end early"},
+    ],
+)
+def test_an_edit_that_would_be_lost_is_refused(shell: Shell, changes: Any) -> None:
+    written = "01000100000000010001" + "00" + "00" + "0009" + "00100002abcd0001ee" + "00"
+    assert shell.ok(f"mikeytool encode -f hex {masked()}") == written
+    assert shell.ok(f"mikeytool encode -f hex {masked(key={'salt': 'ee'})}") == written
+    shell.fails(f"mikeytool encode {masked(**changes)}", 2, "encr_data differ", "--show-keys")
+
+
+def test_all_missing_fields_are_named(shell: Shell) -> None:
+    nested = '{"payload": "TP", "tp_data": [{"payload": "T"}]}'
+    text = '{"payloads": [{"payload": "T"}, {"payload": "RAND"}, ' + nested + "]}"
+    shell.fails(
+        f"mikeytool encode '{text}'", 2, "header: data_type is missing, and so are ", "csb_id",
+        "payloads[0] (T): ts_type is missing, and so is ts_value", "payloads[1] (RAND): rand",
+        "payloads[2] (TP): ", "tp_data[0] (T): ts_type",
+    )  # fmt: skip

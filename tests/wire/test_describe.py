@@ -242,9 +242,9 @@ HEADER = "01 00 {} 00 00000001 {} 01"
         (header(payloads=[{"payload": "KEMAC", "encr_alg": "NULL", "keys": [
             {"type": "TEK", "kv": "Null", "key": "abcd"}, {"type": "TEK", "kv": "SPI", "key": "ab", "spi": "09"}]}]),
          HEADER.format("01", "00") + "00 00 000d 14 20 0002 abcd  00 21 0001 ab 01 09 00"),
-        (header(payloads=[{"payload": "KEMAC", "encr_alg": "NULL", "encr_data": "abcd", "keys": [
-            {"type": "TEK", "kv": "Null", "key": "sha256:00000000"}]}]),
-         HEADER.format("01", "00") + "00 00 0002 abcd 00"),
+        (header(payloads=[{"payload": "KEMAC", "encr_alg": "NULL", "encr_data": "00200002abcd", "keys": [
+            {"type": "TEK", "kv": "Null", "key": "sha256:123d4c7e"}]}]),
+         HEADER.format("01", "00") + "00 00 0006 00200002abcd 00"),
     ],
 )  # fmt: skip
 def test_crafted(described: Json, octets: str) -> None:
