@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mikeytool.wire.describe import compose, full_keys
 from mikeytool.wire.errors import UsageError, WireError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.json_nested import agrees, describe_keys
 from mikeytool.wire.message import Message, build_chain, contents
 from mikeytool.wire.payloads import KEMAC, Payload
 from mikeytool.wire.registry import EncrAlg, IdRole
@@ -82,15 +83,35 @@ class Resealer:
             keys={one.offset: one.keys for one in wanted},
         )
         for one in wanted:
-            if one.is_bare and one.offset not in sealed.kemacs:
+            if one.offset in sealed.kemacs:
+                continue
+            if one.is_bare:
                 raise UsageError(
                     f"KEMAC at octet {one.offset}: encr_data is missing, and none of the keys"
                     " given encrypts the keys in it"
                 )
+        for kept in _kept_keys(message.payloads, described.get("payloads"), sealed.kemacs):
+            sealed.notes += self._check_kept(message, *kept)
         with suppress(WireError):
             is_read = message is not composed
             self._earlier.add(sealed.message if is_read else Message.parse(sealed.message.raw))
         return Encoded(sealed.message.raw, sealed.written, sealed.notes)
+
+    def _check_kept(self, message: Message, offset: int, keys: Any) -> list[str]:
+        """Raise UsageError for keys that were edited beside Encr data which stays as it is."""
+        from mikeytool.exchange.inspect_history import History
+        from mikeytool.exchange.inspect_keys import KeyRing
+
+        inspected = History(self._ring or KeyRing(), self._identities).inspect(message, self._init)
+        found = inspected.kemacs.get(offset)
+        if found is None:
+            return [f"KEMAC at octet {offset}: encr_data stays, without the keys beside it"]
+        if not agrees(keys, *(describe_keys(found, show_keys=shows) for shows in (False, True))):
+            raise UsageError(
+                f"KEMAC at octet {offset}: keys are edited, but one is masked, so encr_data would"
+                " stay; edit the output of decode --show-keys"
+            )
+        return []
 
 
 def _readable(message: Message) -> Message:
@@ -135,3 +156,16 @@ def _new_keys(payloads: list[Payload], described: Any) -> Iterator[_Wanted]:
         for name, inside in contents(payload):
             if isinstance(beside.get(name), list):
                 yield from _new_keys(list(inside), beside[name])
+
+
+def _kept_keys(
+    payloads: list[Payload], described: Any, written: set[int]
+) -> Iterator[tuple[int, Any]]:
+    """Find the encrypted KEMACs that keep their Encr data, with the keys described beside it."""
+    for payload, beside in zip(payloads, described or (), strict=False):
+        encrypted = isinstance(payload, KEMAC) and payload.encr_alg != EncrAlg.NULL
+        if encrypted and beside.get("keys") and payload.offset not in written:
+            yield payload.offset, beside["keys"]
+        for name, inside in contents(payload):
+            if isinstance(beside.get(name), list):
+                yield from _kept_keys(list(inside), beside[name], written)

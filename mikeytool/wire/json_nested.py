@@ -208,15 +208,15 @@ def full_keys(keys: Any) -> list[Payload] | None:
     return found
 
 
-def _agrees(given: Any, *known: Any) -> bool:
+def agrees(given: Any, *known: Any) -> bool:
     """Whether what is given is known, masked or in full; a part of an object may be left out."""
     if isinstance(given, dict) and all(isinstance(one, dict) for one in known):
         return all(
-            value is None or _agrees(value, *(one.get(name) for one in known))
+            value is None or agrees(value, *(one.get(name) for one in known))
             for name, value in given.items()
         )
     if isinstance(given, list) and all(isinstance(one, list) for one in known):
-        return all(map(_agrees, given, *known)) and {len(given)} == {len(one) for one in known}
+        return all(map(agrees, given, *known)) and {len(given)} == {len(one) for one in known}
     return given in known
 
 
@@ -276,7 +276,7 @@ class KeyDataField(JsonField, kind="key data"):
         shown = [json.loads(f"{{{self._text(kemac, show, 0)}}}") for show in (False, True)]
         for name in ("keys", "keys_id"):
             given = described.get(name)
-            if given is not None and not _agrees(given, *(one.get(name) for one in shown)):
+            if given is not None and not agrees(given, *(one.get(name) for one in shown)):
                 raise UsageError(
                     f"{name} and encr_data differ, and encr_data goes before keys that are masked"
                     " or cannot be read; edit the output of decode --show-keys, or encr_data"

@@ -224,3 +224,15 @@ def test_all_missing_fields_are_named(shell: Shell) -> None:
         "payloads[0] (T): ts_type is missing, and so is ts_value", "payloads[1] (RAND): rand",
         "payloads[2] (TP): ", "tp_data[0] (T): ts_type",
     )  # fmt: skip
+
+
+def test_masked_keys_of_a_ticket_cannot_be_edited(shell: Shell) -> None:
+    shell.path("json").write_text(shell.ok(f"mikeytool decode --json --tpk {CASE['tpk']} {OFFER}"))
+    encode = f"mikeytool encode -f hex --tpk {CASE['tpk']}"
+    assert shell.ok(f"{encode} json") == OFFER
+    edited = shell.path("json").read_text().replace('"spi": "0', '"spi": "f')
+    assert edited != shell.path("json").read_text()
+    shell.path("edited").write_text(edited)
+    shell.fails(f"{encode} edited", 2, "keys are edited", "--show-keys")
+    other = shell.run(f"mikeytool encode -f hex --psk {'00' * 16} edited")
+    assert "encr_data stays" in other.err
