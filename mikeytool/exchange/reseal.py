@@ -63,7 +63,8 @@ class Resealer:
             raise WireError(f"this was no message before: {str(described['error'])[:200]}")
         message = compose(described if self._ring is None else _with_room(described))
         if self._ring is None or not message.header.is_whole:
-            return Encoded(message.build())
+            notes = ["without keys, an encrypted KEMAC keeps its encr_data"]
+            return Encoded(message.build(), notes=notes if _has_opened(described) else [])
         return self._sealed(message, described, self._ring)
 
     def _sealed(self, message: Message, described: Json, ring: KeyRing) -> Encoded:
@@ -156,6 +157,15 @@ def _new_keys(payloads: list[Payload], described: Any) -> Iterator[_Wanted]:
         for name, inside in contents(payload):
             if isinstance(beside.get(name), list):
                 yield from _new_keys(list(inside), beside[name])
+
+
+def _has_opened(described: Json) -> bool:
+    """Whether an encrypted KEMAC has keys beside its Encr data, in Ticket Data too."""
+    if described.get("payload") == "KEMAC":
+        return bool(described.get("keys")) and described.get("encr_alg") != "NULL"
+    inside = described.get("payloads") or described.get("ticket_data")
+    every = inside if isinstance(inside, list) else []
+    return any(_has_opened(one) for one in every if isinstance(one, dict))
 
 
 def _kept_keys(

@@ -236,3 +236,4 @@ def test_masked_keys_of_a_ticket_cannot_be_edited(shell: Shell) -> None:
     shell.fails(f"{encode} edited", 2, "keys are edited", "--show-keys")
     other = shell.run(f"mikeytool encode -f hex --psk {'00' * 16} edited")
     assert "encr_data stays" in other.err
+    assert "keeps its encr_data" in shell.run("mikeytool encode edited").err
