@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import secrets
 import socket
 import struct
 import subprocess
@@ -120,15 +121,24 @@ def test_ffmpeg_takes_the_same_sound_from_an_rtsp_connection(tmp_path: Path) -> 
 
 
 def _ports(count: int) -> list[int]:
-    """Free ports for UDP, apart from each other."""
+    """Free ports, apart from each other and below those that a system gives to anybody."""
     found: list[int] = []
     while len(found) < count:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
-            made.bind((LOCAL, 0))
-            port = made.getsockname()[1] & ~0xF
-        if port > 1024 and port not in found:
+        port = secrets.randbelow(600) * 16 + 20_000
+        if port not in found and _is_free(port):
             found.append(port)
     return found
+
+
+def _is_free(port: int) -> bool:
+    """SIP takes the port of both UDP and TCP."""
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as made:
+            try:
+                made.bind((LOCAL, port))
+            except OSError:
+                return False
+    return True
 
 
 def _phone(folder: Path, name: str, port: int, media: int, tone: Path) -> list[str | Path]:
