@@ -178,9 +178,12 @@ class Decryption:
             rewriter = Rewriter(packets.capture, demux, self._settings, report, descriptions, files)
 
             def is_any_decrypted() -> bool:
+                has_failed = bool(report.errors)
                 demux.finish()
-                done = any(each.done for each in report.streams)
-                return done or not (report.nothing or report.errors)
+                if any(each.done for each in report.streams):
+                    return True
+                # Media of calls whose keys were refused or declined is in the clear as it is.
+                return not has_failed and (signalled is not None or not report.nothing)
 
             _rewrite(
                 packets, target or os.devnull, rewriter, report, demux.take_notes, is_any_decrypted

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from mikeytool.capture.capture_files import open_capture
 from mikeytool.srtp import MasterKey, Sender
 from tests.capture import wires
 from tests.capture.wires import ethernet, ipv4, packed, udp
@@ -21,7 +22,7 @@ from tests.cli.media import (
 )
 from tests.cli.shell import Shell
 from tests.srtp.media import rtp
-from tests.support import SHARED
+from tests.support import SHARED, TESTS
 
 
 def sip(first: str, sdp: str, sequence: str = "1 INVITE") -> bytes:
@@ -185,3 +186,14 @@ def test_an_update_in_the_capture_opens_with_the_same_keys(shell: Shell) -> None
     assert [out[2], out[5]] == [frame(rtp(number, ssrc=ssrc)) for number in (1, 2)]
     (row,) = json.loads(shell.path("report").read_text())["streams"]
     assert [one["frame"] for one in row["keys"]] == [3, 6]
+
+
+def test_media_of_a_refused_offer_stays_as_it_is(shell: Shell) -> None:
+    """The call went on without keys: the output holds its packets in the clear, unchanged."""
+    source = TESTS / "media" / "captures" / "refused-invite.pcap"
+    ran = shell.run(f"mikeytool srtp decrypt {source} -o out.pcap")
+    assert ran.code == 1
+    assert "nothing was decrypted" in ran.err
+    with source.open("rb") as file:
+        before = [record.frame for record in open_capture(file)]
+    assert frames_of(shell, "out.pcap") == before
