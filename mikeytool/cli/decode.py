@@ -221,9 +221,9 @@ def _page(
     hides: Callable[[AnnotatedRow], bool],
 ) -> int:
     """Print a page with every message; gives the exit code."""
-    from mikeytool.cli.render.page import MOST_MESSAGES, Section, page
-    from mikeytool.cli.render.page_overview import overview
     from mikeytool.lint.check import lint
+    from mikeytool.media.html_overview import overview
+    from mikeytool.media.html_page import MOST_MESSAGES, HtmlSection, html_document
     from mikeytool.media.message_flow import flow_of
 
     rows, sections, codes = [], [], set()
@@ -236,11 +236,11 @@ def _page(
             received = item.captured.signal.moment.time
         message = known.message
         findings = [] if message is None else lint(message, now_ns=received).findings
-        sections.append(Section(item.where, known, findings))
+        sections.append(HtmlSection(item.where, known, findings))
     left_out = sum(1 for _ in items)
     title = ", ".join(name_of(one) for one in inputs) or "MIKEY"
     above = overview(rows, flow_of(rows, steps)) if rows else ()
-    sys.stdout.writelines(page(title, above, sections, hides))
+    sys.stdout.writelines(html_document(title, sections, above, hides))
     if left_out:
         raise WireError(f"--html shows {MOST_MESSAGES} messages; {left_out} more are left out")
     return worst(codes)

@@ -21,6 +21,7 @@ A KMS in memory grants Alice a ticket for Bob:
         handled = kms.handle(store, env, init.raw)
         print(mikey.accept_request_resp(env, init, psk, handled.answer).held)
 
+The functions `describe_user`, `describe_store` and so on give what `kms ... --json` prints.
 `Store.init` creates a store in a file or a PostgreSQL database, `Store(PATH)` opens it, and
 `KmsClient(URL).ask` asks a KMS over HTTP. If a message is refused, the result has a `refusal`,
 and its `answer` is an Error message or None.
@@ -50,6 +51,15 @@ if TYPE_CHECKING:
     from mikeytool.kms.store.records import Tpk as Tpk
     from mikeytool.kms.store.records import User as User
     from mikeytool.kms.store.store import Store as Store
+    from mikeytool.kms.store.store_description import describe_certificate as describe_certificate
+    from mikeytool.kms.store.store_description import describe_check as describe_check
+    from mikeytool.kms.store.store_description import describe_kms_policy as describe_kms_policy
+    from mikeytool.kms.store.store_description import describe_peer as describe_peer
+    from mikeytool.kms.store.store_description import describe_rules as describe_rules
+    from mikeytool.kms.store.store_description import describe_store as describe_store
+    from mikeytool.kms.store.store_description import describe_tpk as describe_tpk
+    from mikeytool.kms.store.store_description import describe_user as describe_user
+    from mikeytool.kms.store.store_description import describe_whole_user as describe_whole_user
     from mikeytool.kms.user_import import ReadUsers as ReadUsers
     from mikeytool.kms.user_import import read_users as read_users
 
@@ -69,5 +79,10 @@ __getattr__, __dir__, __all__ = face(
         "store.copying": ("copy",),
         "store.records": ("Handled", "LogEntry", "NewUser", "Peer", "Tpk", "User"),
         "store.store": ("Store",),
+        "store.store_description": (
+            "describe_certificate", "describe_check", "describe_kms_policy", "describe_peer",
+            "describe_rules", "describe_store", "describe_tpk", "describe_user",
+            "describe_whole_user",
+        ),
     },
-)
+)  # fmt: skip

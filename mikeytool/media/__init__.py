@@ -18,6 +18,7 @@
 Without keys `decrypt_capture` uses those in the signalling of the capture, which
 `find_signalled_keys` lists. A session file is a key too, given as a `Path`. With `split` each
 stream also gets a file of its own. `SignallingSteps` has the offers, answers and refusals.
+`html_document` makes the page of `decode --html` of messages that an `exchange.Inspector` read.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from mikeytool.lazy import face
 
 if TYPE_CHECKING:
     from mikeytool.media.flows import FlowFilter as FlowFilter
+    from mikeytool.media.html_page import HtmlSection as HtmlSection
+    from mikeytool.media.html_page import html_document as html_document
     from mikeytool.media.listener import Listener as Listener
     from mikeytool.media.media_text import media_for_session as media_for_session
     from mikeytool.media.media_text import media_of as media_of
@@ -51,6 +54,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "media_text": ("media_for_session", "media_of",),
         "flows": ("FlowFilter",),
+        "html_page": ("HtmlSection", "html_document"),
         "listener": ("Listener",),
         "packet_files": ("NoSignalledKeyError",),
         "report": ("Report", "StreamReport"),

@@ -26,6 +26,9 @@ MOST_ARROWS = 10_000
 MOST_PARTIES = 5
 """Side by side; if there are more, each exchange has a ladder of its own."""
 _MOST_NAMES = 3
+COLUMNS = ("#", "frame", "time", "from", "to", "carried by", "call", "level", "message",
+           "CSB ID", "octets", "check")  # fmt: skip
+"""The heads of a list of messages: those of `Row.cells`, and of its result."""
 
 
 class Arrow(NamedTuple):
@@ -90,6 +93,25 @@ class Row(NamedTuple):
     message: Message | None
     result: str
     file: int = 0
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What a list has of the message, in printable text; without its result."""
+        one = self.captured
+        cells = (str(self.number), str(one.signal.moment.frame), self.clock, one.signal.source,
+                 one.signal.destination, one.method, one.call_id, one.level, self.kind,
+                 self.csb_id, str(self.size))  # fmt: skip
+        return tuple(printable(cell) or "-" for cell in cells)
+
+    @property
+    def clock(self) -> str:
+        """The time of day in UTC to the millisecond."""
+        time = self.captured.signal.moment.time
+        if time is None:
+            return "-"
+        seconds, milliseconds = divmod(time // 1_000_000, 1000)
+        minutes, second = divmod(seconds % 86_400, 60)
+        return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}.{milliseconds:03}"
 
     @property
     def size(self) -> int:

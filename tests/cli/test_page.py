@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mikeytool.cli.render.page import MOST_MESSAGES
+from mikeytool.media.html_page import MOST_MESSAGES
 from tests.capture import network
 from tests.cli.shell import Shell
 from tests.cli.test_captures import story

@@ -16,6 +16,7 @@ from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import Peer
 from mikeytool.kms.store.store import Store
+from mikeytool.kms.store.store_description import describe_peer
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 
@@ -105,15 +106,7 @@ def list_peers(store: Store, as_json: bool) -> None:
     """List the other KMSs, without their keys."""
     peers = store.peers()
     if as_json:
-        listed = [
-            {
-                "kms": str(one.identity),
-                "url" if "://" in one.location else "store": one.location,
-                "for": list(one.patterns),
-            }
-            for one in peers
-        ]
-        print(json.dumps({"peers": listed}))
+        print(json.dumps({"peers": [describe_peer(one) for one in peers]}))
         return
     rows = [(str(one.identity), one.location, ", ".join(one.patterns) or "nobody") for one in peers]
     print_table([("KMS", "place", "for"), *rows])

@@ -15,6 +15,7 @@ from mikeytool.cli.render.table import print_table
 from mikeytool.client.time_text import parse_duration
 from mikeytool.kms.kms_policy import KmsPolicy, Rule
 from mikeytool.kms.store.store import Store
+from mikeytool.kms.store.store_description import describe_kms_policy, describe_rules, rule_word
 from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 
@@ -30,19 +31,8 @@ def policy() -> None:
 def show(store: Store, as_json: bool) -> None:
     """Show the limits on what is granted."""
     found = store.policy()
-    content: dict[str, Any] = {
-        "max_validity": found.max_validity,
-        "max_skew": found.max_skew,
-        "require_forking": found.require_forking,
-        "key_types": list(found.key_types),
-        "profiles": list(found.profiles),
-        "admit_certified": found.admit_certified,
-        "extended_key_usage": list(found.extended_key_usage),
-        "rate": found.rate,
-        "keep_log": found.keep_log,
-    }
     if as_json:
-        print(json.dumps(content))
+        print(json.dumps(describe_kms_policy(found)))
     else:
         print_table([("", ""), *_rows(found)])
 
@@ -160,12 +150,8 @@ def deny(store: Store, sender: str, responder: str) -> None:
 def _add(store: Store, rule: Rule) -> None:
     store.add_rule(rule)
     everyone = "allowed" if store.rules().otherwise else "denied"
-    made = f"{_word(rule.allowed)} {rule.sender} to {rule.responder}"
+    made = f"{rule_word(rule.allowed)} {rule.sender} to {rule.responder}"
     say(f"{store.where}: {made}; others are {everyone}")
-
-
-def _word(allowed: bool) -> str:
-    return "allow" if allowed else "deny"
 
 
 @store_command(policy, "remove")
@@ -181,12 +167,8 @@ def list_rules(store: Store, as_json: bool) -> None:
     """List the rules in their order, and what applies if none matches."""
     rules = store.rules()
     if as_json:
-        listed = [
-            {"rule": _word(rule.allowed), "from": rule.sender, "to": rule.responder}
-            for rule in rules.rules
-        ]
-        print(json.dumps({"rules": listed, "otherwise": _word(rules.otherwise)}))
+        print(json.dumps(describe_rules(rules)))
         return
-    rows = [(_word(rule.allowed), rule.sender, rule.responder) for rule in rules.rules]
-    last = (_word(rules.otherwise), "everyone else", "")
+    rows = [(rule_word(rule.allowed), rule.sender, rule.responder) for rule in rules.rules]
+    last = (rule_word(rules.otherwise), "everyone else", "")
     print_table([("rule", "from", "to"), *rows, last])

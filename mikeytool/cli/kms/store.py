@@ -23,6 +23,7 @@ from mikeytool.kms.store import copying
 from mikeytool.kms.store.records import Tpk
 from mikeytool.kms.store.seal import BESIDE, PLACE_VARIABLE, check_how
 from mikeytool.kms.store.store import Store
+from mikeytool.kms.store.store_description import describe_check, describe_store
 from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
@@ -82,16 +83,7 @@ def init(
 def show(store: Where, as_json: bool) -> None:
     """Show the identity of the KMS, and what is in its STORE."""
     with Store(store) as opened:
-        how = opened.sealed_how
-        content = {
-            "kms": str(opened.identity),
-            "profile": opened.profile.bits,
-            "sealed_under": f"{store}.key" if how == BESIDE else how,
-            "users": opened.count_users(),
-            "certificates": len(opened.certificates()),
-            "trusted": len(opened.anchors()),
-            "log_entries": opened.count_log(),
-        }
+        content = describe_store(opened)
     if as_json:
         print(json.dumps(content))
     else:
@@ -110,10 +102,7 @@ def check(store: Where, as_json: bool) -> int:
     with Store(store) as opened:
         found = checking.check(opened)
     if as_json:
-        listed = [
-            {"check": one.name, "ok": not one.faults, "faults": list(one.faults)} for one in found
-        ]
-        print(json.dumps({"checks": listed}))
+        print(json.dumps({"checks": [describe_check(one) for one in found]}))
     else:
         rows = [
             (one.name if at == 0 else "", text)

@@ -18,9 +18,8 @@ from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import Tpk
 from mikeytool.kms.store.store import Store
+from mikeytool.kms.store.store_description import describe_tpk
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.registry import TsType
-from mikeytool.wire.timestamp import Timestamp
 
 
 @click.group(cls=Group)
@@ -101,17 +100,7 @@ def remove_tpk(store: Store, name: str) -> None:
 def list_tpks(store: Store, as_json: bool) -> None:
     """List the keys, without their octets. Those that were rotated out have an end."""
     now = now_ns()
-    listed = [
-        {
-            "name": str(one.name),
-            "shared_with": None if one.shared_with is None else str(one.shared_with),
-            "octets": len(one.key),
-            "current": one.current,
-            "until": None if one.current or one.until_ns is None else _utc(one.until_ns),
-        }
-        for one in store.tpks()
-        if not one.is_retired(now)
-    ]
+    listed = [describe_tpk(one) for one in store.tpks() if not one.is_retired(now)]
     if as_json:
         print(json.dumps({"tpks": listed}))
         return
@@ -125,7 +114,3 @@ def list_tpks(store: Store, as_json: bool) -> None:
         for one in listed
     ]
     print_table([("name", "shared with", "octets", ""), *rows])
-
-
-def _utc(at_ns: int) -> str:
-    return str(Timestamp.at(at_ns, TsType.NTP_UTC_32).utc)

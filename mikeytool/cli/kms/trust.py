@@ -20,6 +20,7 @@ from mikeytool.cli.options.store import (
 )
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.store import Store
+from mikeytool.kms.store.store_description import describe_certificate
 from mikeytool.wire.errors import UsageError
 
 
@@ -92,7 +93,7 @@ def remove_anchor(store: Store, ca: Path) -> None:
 
 
 def _print(certificates: list[Certificate], name: str, as_json: bool) -> None:
-    listed = [_json(one) for one in certificates]
+    listed = [describe_certificate(one) for one in certificates]
     if as_json:
         print(json.dumps({name: listed}))
         return
@@ -100,18 +101,9 @@ def _print(certificates: list[Certificate], name: str, as_json: bool) -> None:
     print_table([("subject", "valid to", "SHA-256"), *rows])
 
 
-def _json(certificate: Certificate) -> dict[str, Any]:
-    return {
-        "subject": certificate.subject.rfc4514_string(),
-        "valid_from": f"{certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
-        "valid_to": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
-        "sha256": certificate.fingerprint(SHA256()).hex(),
-    }
-
-
 def _short(certificate: Certificate) -> str:
     """A certificate in a few words."""
-    one = _json(certificate)
+    one = describe_certificate(certificate)
     return f"{one['subject'] or 'a certificate'} ({_short_hash(one)})"
 
 

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -29,8 +28,9 @@ from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.kms_policy import KmsPolicy
-from mikeytool.kms.store.records import NewUser, User
+from mikeytool.kms.store.records import NewUser
 from mikeytool.kms.store.store import Store
+from mikeytool.kms.store.store_description import describe_user, describe_whole_user
 from mikeytool.storage.private_files import check_free, write_private
 from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
 from mikeytool.wire.identity import Identity
@@ -156,13 +156,13 @@ def list_users(store: Store, as_json: bool) -> None:
     """List the users, without their keys."""
     users = store.users()
     if as_json:
-        print(json.dumps({"users": [_user_json(one) for one in users]}))
+        print(json.dumps({"users": [describe_user(one) for one in users]}))
         return
     rows = [
         (
             str(one.identity),
             "" if one.psk_id is None else str(one.psk_id),
-            " and ".join(_known_by(one)),
+            " and ".join(describe_user(one)["known_by"]),
             "enabled" if one.enabled else "disabled",
         )
         for one in users
@@ -170,33 +170,13 @@ def list_users(store: Store, as_json: bool) -> None:
     print_table([("user", "key name", "known by", "state"), *rows])
 
 
-def _user_json(one: User) -> dict[str, Any]:
-    return {
-        "uri": str(one.identity),
-        "psk_id": None if one.psk_id is None else str(one.psk_id),
-        "known_by": _known_by(one),
-        "enabled": one.enabled,
-    }
-
-
-def _known_by(one: User) -> list[str]:
-    """How a user is known: by `psk`, by `cert`, or both."""
-    by = {"psk": one.sealed_psk, "cert": one.certificate}
-    return [name for name, value in by.items() if value is not None]
-
-
 @store_command(user, "show")
 @click.argument("uri", type=IDENTITY)
 def show_user(store: Store, uri: Identity, as_json: bool) -> None:
     """Show a user. That is key name, state, groups, and the identities that they may act as."""
-    found = store.user(uri)
-    if found is None:
+    content = describe_whole_user(store, uri)
+    if content is None:
         raise StateError(f"{store.where}: there is no user {uri}; see kms user list")
-    content = {
-        **_user_json(found),
-        "act_as": store.act_as(uri),
-        "groups": [str(group) for group in store.groups_of(uri)],
-    }
     if as_json:
         print(json.dumps(content))
         return

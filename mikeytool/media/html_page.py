@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 from itertools import takewhile
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol
 
 from mikeytool import __version__
 from mikeytool.exchange.inspect_description import Inspected
-from mikeytool.lint.rule import Finding
 from mikeytool.wire.annotated_dump import Path, Row, dump
 from mikeytool.wire.printable import printable
 from mikeytool.wire.text_tree import payload_result
@@ -30,26 +30,54 @@ MOST_MESSAGES = 1000
 _LINE = 8
 
 
-class Section(NamedTuple):
-    """A message in the page, and where it comes from."""
+class Finding(Protocol):
+    """What the page shows of a finding; those of `mikeytool.lint` are such."""
+
+    @property
+    def level(self) -> str:
+        """How serious it is, one word."""
+
+    @property
+    def code(self) -> str:
+        """The code of its rule."""
+
+    @property
+    def payload(self) -> str:
+        """The name of the payload that it is about."""
+
+    @property
+    def offset(self) -> int:
+        """The offset of that payload in octets from the start of the message."""
+
+    @property
+    def text(self) -> str:
+        """What is wrong."""
+
+    @property
+    def section(self) -> str:
+        """Where an RFC says so, or nothing."""
+
+
+class HtmlSection(NamedTuple):
+    """A message in the page, where it comes from, and what lint says of it."""
 
     where: str
     known: Inspected
     findings: Sequence[Finding]
 
 
-def page(
+def html_document(
     title: str,
-    overview: Iterable[str],
-    sections: Iterable[Section],
-    hides: Callable[[Row], bool],
+    sections: Iterable[HtmlSection],
+    overview: Iterable[str] = (),
+    hides: Callable[[Row], bool] = attrgetter("is_secret"),
 ) -> Iterator[str]:
     """Give the page in pieces; `overview` is HTML that stands before the messages.
 
     `hides` tells whether the octets of a row are masked.
     """
     style, script = (
-        files("mikeytool.cli.render").joinpath(f"page.{kind}").read_text("utf-8")
+        files("mikeytool.media").joinpath(f"html_page.{kind}").read_text("utf-8")
         for kind in ("css", "js")
     )
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
@@ -85,7 +113,7 @@ def _hash(source: str) -> str:
 # --- One message --------------------------------------------------------------------------
 
 
-def _article(number: int, section: Section, hides: Callable[[Row], bool]) -> Iterator[str]:
+def _article(number: int, section: HtmlSection, hides: Callable[[Row], bool]) -> Iterator[str]:
     message, described, _, error = section.known
     name = described.get("data_type") or "broken message"
     facts = [section.where]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from mikeytool.cli.render.capture import COLUMNS, flat
-from mikeytool.cli.render.page import result, text
-from mikeytool.media.message_flow import Arrow, Flow, Row, ladders
+from mikeytool.media.html_page import result, text
+from mikeytool.media.message_flow import COLUMNS, Arrow, Flow, Row, ladders
 
 _GAP = 260
 """Between two parties, in pixels; a label has about 40 characters there."""
@@ -32,7 +31,7 @@ def _list(rows: Sequence[Row]) -> Iterator[str]:
     heads = "".join(f'<th scope="col">{head}</th>' for head in COLUMNS)
     yield f"<table><thead><tr>{heads}</tr></thead>\n<tbody>\n"
     for row in rows:
-        number, *cells = flat(row)
+        number, *cells = row.cells
         link = f'<a href="#m{number}">{number}</a>'
         shown = [link, *map(text, cells), result(row.result)]
         yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in shown)}</tr>\n"
