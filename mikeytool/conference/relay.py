@@ -8,7 +8,8 @@ the members allow.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from mikeytool.media.settings import Settings
 from mikeytool.srtp.index import Excluded, Unverified
 from mikeytool.srtp.master_key import MasterKey
 from mikeytool.srtp.packet import is_rtcp, parse_rtcp, parse_rtp
-from mikeytool.srtp.receiver import Receiver
+from mikeytool.srtp.receiver import MOST_STREAMS, Receiver
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ProtType
@@ -34,11 +35,11 @@ class Ledger:
 
     focus: Identity
     purpose: Purpose
-    seats: Mapping[int, Seat]
+    find: Callable[[int], Seat | None]
 
     def check(self, ssrc: int) -> None:
         """Raise Excluded for an SSRC that no member who is in has for this purpose."""
-        seat = self.seats.get(ssrc)
+        seat = self.find(ssrc)
         if seat is None:
             reason = f"nobody in {self.focus} has it"
         elif seat.purpose != self.purpose:
@@ -69,7 +70,8 @@ class Relay:
         self._state, self._clock, self._focus = state, clock, focus
         self._receivers: dict[bytes, Receiver] = {}
         self._keys: dict[Purpose, list[Receiver]] = {}
-        self._seats: dict[int, Seat] = {}
+        self._conference: Conference
+        self._seats: dict[int, Seat | None] = {}
         self._ledgers: dict[Purpose, Ledger] = {}
         self._version: tuple[int, int] | None = None
         self._until_ns: int | None = None
@@ -89,16 +91,35 @@ class Relay:
         """Return a packet in the clear. Raises as `take` does."""
         self._refresh()
         ssrc = parse_rtcp(packet) if is_rtcp(packet) else parse_rtp(packet)[0]
-        seat = self._seats.get(ssrc)
+        seat = self._seat(ssrc)
         purpose = self._any if seat is None else seat.purpose
         self._ledgers[purpose].check(ssrc)
-        failure: Unverified | None = None
-        for receiver in self._keys.get(purpose, ()):
+        receivers = self._keys.get(purpose, ())
+        for receiver in receivers if len(receivers) > 1 else ():
+            with suppress(Unverified):
+                return receiver.unprotect(packet, source, destination)
+        # Searching for the ROC takes longer than trying each key, so it comes last.
+        failure = Unverified(f"there is no live {purpose} key")
+        for receiver in receivers:
+            receiver.searches = True
             try:
                 return receiver.unprotect(packet, source, destination)
             except Unverified as error:
-                failure = failure or error
-        raise failure or Unverified(f"there is no live {purpose} key")
+                failure = error
+            finally:
+                receiver.searches = False
+        raise failure
+
+    def _seat(self, ssrc: int) -> Seat | None:
+        """Return who has an SSRC. Each is looked up once, until the state changes."""
+        try:
+            return self._seats[ssrc]
+        except KeyError:
+            if len(self._seats) >= MOST_STREAMS:
+                self._seats.clear()
+            found = rows.seat(self._state.db, self._conference.number, ssrc)
+            self._seats[ssrc] = found
+            return found
 
     def _refresh(self) -> None:
         """Read the state again if it has changed, or a key has expired."""
@@ -109,22 +130,39 @@ class Relay:
             self._until_ns is None or now < self._until_ns
         ):
             return
-        self._version = version, db.total_changes
         with self._state.snapshot() as snapshot:
             conference = the_conference(snapshot, self._focus)
-            self._seats, self._ledgers = _ledgers(snapshot, conference)
+            self._ledgers = _ledgers(conference, self._seat)
             if not self._ledgers:
                 raise UsageError(f"{conference.focus} has no media")
-            self._any = next(iter(self._ledgers))
             keys = _live(snapshot, conference, now)
-        self._receivers = {
-            key.spi: self._receivers.get(key.spi) or Receiver(SUITE, [_master(key)]) for key in keys
-        }
+        self._conference, self._any = conference, next(iter(self._ledgers))
+        self._seats.clear()
+        self._take_keys(keys)
+        self._version = version, db.total_changes
+
+    def _take_keys(self, keys: Sequence[GroupKey]) -> None:
+        """Keep the receivers of keys that are live still, and make those of new keys."""
+        before, self._receivers = self._receivers, {}
         self._keys = {}
         for key in keys:
-            self._keys.setdefault(key.purpose, []).append(self._receivers[key.spi])
+            receiver = before.get(key.spi)
+            if receiver is None:
+                receiver = Receiver(SUITE, [_master(key)], roc=_rocs(before.values()))
+                receiver.searches = False
+            self._receivers[key.spi] = receiver
+            self._keys.setdefault(key.purpose, []).append(receiver)
         ends = [key.until_ns for key in keys if key.until_ns is not None]
         self._until_ns = min(ends, default=None)
+
+
+def _rocs(receivers: Iterable[Receiver]) -> dict[int, int]:
+    """Return how often each SSRC has rolled over; it goes on counting under another key."""
+    return {
+        ssrc: max(highest.rtp, 0) >> 16
+        for receiver in receivers
+        for ssrc, highest in receiver.highest.items()
+    }
 
 
 def conference_receivers(path: Path, settings: Settings) -> list[ReceiverContext]:
@@ -137,7 +175,8 @@ def conference_receivers(path: Path, settings: Settings) -> list[ReceiverContext
     now_ns = time.time_ns() if settings.now_ns is None else settings.now_ns
     with ConferenceState(path) as state, state.snapshot() as db:
         for conference in rows.conferences(db):
-            _, ledgers = _ledgers(db, conference)
+            seats = {seat.ssrc: seat for seat in rows.seats(db, conference.number)}
+            ledgers = _ledgers(conference, seats.get)
             for key in _live(db, conference, now_ns):
                 ledger = ledgers[key.purpose]
                 found.append(
@@ -164,11 +203,10 @@ def seat_names(path: Path) -> dict[int, str]:
     return found
 
 
-def _ledgers(db: Db, conference: Conference) -> tuple[dict[int, Seat], dict[Purpose, Ledger]]:
-    """Return the seats of a conference by SSRC, and its ledgers."""
-    seats = {seat.ssrc: seat for seat in rows.seats(db, conference.number)}
+def _ledgers(conference: Conference, find: Callable[[int], Seat | None]) -> dict[Purpose, Ledger]:
+    """Return the ledger of each purpose with media."""
     media = [one for one in conference.purposes if one.protocol == ProtType.SRTP]
-    return seats, {one: Ledger(conference.focus, one, seats) for one in media}
+    return {one: Ledger(conference.focus, one, find) for one in media}
 
 
 def _live(db: Db, conference: Conference, now_ns: int) -> list[GroupKey]:

@@ -258,26 +258,34 @@ def ssrcs_of(db: Db, member: int) -> list[int]:
     return [ssrc for (ssrc,) in rows]
 
 
+_SEATS = (
+    "SELECT ssrc, purpose, identity, id_type, state, deadline_ns, ssrcs.generation"
+    " FROM ssrcs LEFT JOIN members ON members.number = ssrcs.member WHERE ssrcs.conference = ?"
+)
+
+
 def seats(db: Db, number: int) -> list[Seat]:
     """Return who has, or had, each SSRC of a conference while its keys are in use."""
-    found = db.execute(
-        "SELECT ssrc, purpose, identity, id_type, state, deadline_ns, ssrcs.generation"
-        " FROM ssrcs LEFT JOIN members ON members.number = ssrcs.member"
-        " WHERE ssrcs.conference = ?",
-        (number,),
-    )
+    return [_seat(row) for row in db.execute(_SEATS, (number,))]
+
+
+def seat(db: Db, number: int, ssrc: int) -> Seat | None:
+    """Return who has, or had, an SSRC; None when nobody was given it."""
+    row = db.execute(f"{_SEATS} AND ssrc = ?", (number, ssrc)).fetchone()
+    return None if row is None else _seat(row)
+
+
+def _seat(row: Any) -> Seat:
+    ssrc, purpose, who, id_type, state, deadline_ns, released = row
     with readable("the list of SSRCs"):
-        return [
-            Seat(
-                ssrc,
-                Purpose(purpose),
-                None if who is None else Identity(who, id_type),
-                None if state is None else MemberState(state),
-                deadline_ns,
-                released is not None,
-            )
-            for ssrc, purpose, who, id_type, state, deadline_ns, released in found
-        ]
+        return Seat(
+            ssrc,
+            Purpose(purpose),
+            None if who is None else Identity(who, id_type),
+            None if state is None else MemberState(state),
+            deadline_ns,
+            released is not None,
+        )
 
 
 def system_ssrc(db: Db, number: int, purpose: Purpose) -> int | None:

@@ -11,6 +11,7 @@ from tests.benchmarks import (
     bench_decode,
     bench_http,
     bench_kms,
+    bench_relay,
     bench_srtp,
     growth_kms,
     growth_media,
@@ -25,4 +26,5 @@ else:
     bench_srtp.main()
     bench_kms.main()
     bench_conference.main()
+    bench_relay.main()
     bench_http.main()

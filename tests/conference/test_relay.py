@@ -13,7 +13,7 @@ from mikeytool.exchange.environment import NS
 from mikeytool.exchange.session import KEY_OVERLAP
 from mikeytool.media.settings import Settings
 from mikeytool.media.whole_captures import decrypt_capture
-from mikeytool.srtp import MasterKey, Sender
+from mikeytool.srtp import MasterKey, Receiver, Sender
 from mikeytool.srtp.index import Excluded, Replayed, Unverified
 from mikeytool.wire.errors import Refused, UsageError, WireError
 from tests.capture import wires
@@ -157,6 +157,21 @@ def test_a_stream_goes_on_under_the_new_key(full: Room) -> None:
     answer_all(full, membership.change_keys(full.system, None))
     fresh = sent(full.person(ALICE), 10)
     assert relay.take(fresh) == fresh
+
+
+def test_the_roc_goes_on_under_the_new_key(full: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No packet under either key has to be found by trying other ROCs, which takes longer."""
+    ssrc, media = full.person(ALICE).sends()[0]
+    old = Sender(SUITE, MasterKey(media.key, media.salt))
+    relay = relay_of(full)
+    for sequence in (65535, 0):
+        relay.take(old.protect(packet(ssrc, sequence)))
+    answer_all(full, membership.change_keys(full.system, None))
+    _, media = full.person(ALICE).sends()[0]
+    new = Sender(SUITE, MasterKey(media.key, media.salt), roc={ssrc: 1})
+    monkeypatch.setattr(Receiver, "_find", None)
+    for protected in (new.protect(packet(ssrc, 2)), old.protect(packet(ssrc, 1))):
+        assert relay.take(protected) == protected
 
 
 def test_an_ssrc_that_was_given_up_by_calling_in_again(full: Room) -> None:
