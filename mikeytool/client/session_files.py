@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -32,7 +32,7 @@ from mikeytool.wire.generate_builder import build
 from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import GenericIdEntry
-from mikeytool.wire.payloads import SP
+from mikeytool.wire.payloads import SP, KeyData
 from mikeytool.wire.registry import IdRole, TsType
 
 R = TypeVar("R", bound=Record)
@@ -45,6 +45,7 @@ ESTABLISHED = "established"
 
 ROLES = {IdRole.INITIATOR: "initiator", IdRole.RESPONDER: "responder", None: "observer"}
 """The names of the roles in a session; an observer is someone who recovered it from a capture."""
+_ROLE_OF = {name: role for role, name in ROLES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,18 +195,21 @@ def _sp_hex(policy: SP | None) -> str | None:
     return None if policy is None else build(policy.copy(next_payload=0)).hex()
 
 
-def session_of_json(content: Json) -> Session:
-    """Reverse `session_json`; raises the errors in `BROKEN` for other content."""
+def session_of_json(content: Json, keys: Sequence[KeyData] | None = None) -> Session:
+    """Reverse `session_json`; raises the errors in `BROKEN` for other content.
+
+    `keys` are those of a session that was stored without them.
+    """
     session = Session(
         csb_id=int(content["csb_id"]),
-        role={name: role for role, name in ROLES.items()}[content["role"]],
+        role=_ROLE_OF[content["role"]],
         local=identity_of_json(content["local"]),
         remote=identity_of_json(content["remote"]),
         policy=TicketPolicy.of(parse_ticket_octets(bytes.fromhex(content["ticket_policy"]))),
         randr_i=bytes.fromhex(content["randr_i"]),
         randr_r=bytes.fromhex(content["randr_r"]),
         mpk=bytes.fromhex(content["mpk"]),
-        keys=tuple(key_of_json(key) for key in content["keys"]),
+        keys=tuple(map(key_of_json, content["keys"]) if keys is None else keys),
         fresh=_fresh_of_json(content),
         policies=tuple(_policy(policy) for policy in content.get("policies", ())),
         randr_kms=bytes.fromhex(content.get("randr_kms", "")),

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from mikeytool.conference.relay import conference_receivers as conference_receivers
     from mikeytool.conference.relay import seat_names as seat_names
     from mikeytool.conference.system import ConferenceSystem as ConferenceSystem
+    from mikeytool.conference.updates import Updates as Updates
 
 __getattr__, __dir__, __all__ = face(
     __name__,
@@ -75,6 +76,7 @@ __getattr__, __dir__, __all__ = face(
         "calling_in": ("call_in", "create"),
         "calling_out": ("Answered", "answer", "call_out"),
         "relay": ("Relay", "conference_receivers", "seat_names"),
+        "updates": ("Updates",),
         "membership": ("Tidied", "allow", "change_keys", "dismiss", "tidy", "unanswered"),
     },
 )

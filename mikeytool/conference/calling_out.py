@@ -6,7 +6,8 @@ treated as a member that leaves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mikeytool.client.ticket_files import TicketFile
@@ -134,7 +135,7 @@ class Answered:
 
     focus: Identity
     identity: Identity
-    updates: list[Update] = field(default_factory=list)
+    updates: Collection[Update] = ()
     refusal: Refused | None = None
     undone: MikeyError | None = None
 
@@ -217,7 +218,7 @@ def _join(step: Step, conference: Conference, member: Member, message: Message) 
         return replace(answered, updates=rekey(step, conference))
     if change == _NONE and member.generation == conference.generation:
         return answered
-    return replace(answered, updates=bring_up(step, conference, [joined]))
+    return replace(answered, updates=bring_up(step, conference, lambda: [joined]))
 
 
 def _unwanted(db: Db, conference: Conference, member: Member, session: Session) -> Refused | None:

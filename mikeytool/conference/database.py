@@ -78,7 +78,7 @@ class ConferenceState(SqliteDatabase):
 
     kind = 0x6D6B6366  # "mkcf"
     name = "conference system"
-    patience = 60.0  # a rekey of ten thousand members takes a while
+    patience = 120.0  # a rekey of a hundred thousand members takes most of a minute
     version = 2
     migrations: ClassVar = {1: (_KEYS_UNTIL, "DELETE FROM tickets")}
     schema = "".join(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.database import Db
+from mikeytool.conference.member_rows import Sent
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
     SALT_LENGTH,
@@ -16,12 +18,12 @@ from mikeytool.conference.model import (
     Member,
     MemberState,
     Purpose,
-    Update,
 )
 from mikeytool.conference.ssrcs import purposes_of
 from mikeytool.conference.system import Step
+from mikeytool.conference.updates import Updates
 from mikeytool.exchange.crypto_sessions import CsSpec
-from mikeytool.exchange.environment import NS
+from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket_policy import TicketPolicy, wanted_key
 from mikeytool.exchange.update import update_init
@@ -31,6 +33,9 @@ from mikeytool.wire.registry import KeyType, TicketFlag
 
 KEY_FLAGS = TicketFlag.from_letters("DEFGHJNO")
 """The ticket that brings the group keys is not sent to anyone."""
+
+_AT_ONCE = 500
+"""How many updates are made before they are written; one takes some 10 kB until then."""
 
 
 def current_keys(step: Step, conference: Conference) -> list[GroupKey]:
@@ -91,7 +96,7 @@ def keep_interval(step: Step, conference: Conference, intervals: Iterable[int | 
         rows.hasten(step.db, conference.number, step.env.clock() + min(given) * NS)
 
 
-def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) -> list[Update]:
+def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) -> Updates:
     """Replace the group keys and return an update for each member (RFC 6043 5.2).
 
     The old keys stay valid for `overlap` seconds. Members whose ticket has expired cannot be
@@ -126,35 +131,46 @@ def _is_over(member: Member, now_ns: int) -> bool:
     return end is not None and end.unix_ns is not None and end.unix_ns < now_ns
 
 
-def bring_up(step: Step, conference: Conference, members: Sequence[Member]) -> list[Update]:
+def bring_up(
+    step: Step, conference: Conference, members: Callable[[], Iterable[Member]]
+) -> Updates:
     """Return an update for each of these members, with the group keys and their crypto sessions.
 
     A member whose ticket has expired, or who is denied, is put out. The keys then change for
-    everybody.
+    everybody. `members` reads them; it is called again once nobody has to be put out.
     """
     now, denied = step.env.clock(), rows.denied(step.db, conference.number)
-    if any(_is_over(one, now) or one.identity.data in denied for one in members):
+    if any(_is_over(one, now) or one.identity.data in denied for one in members()):
         return rekey(step, conference)
-    return _bring_up(step, conference, members, _active(step, conference))
+    return _bring_up(step, conference, members(), _active(step, conference))
 
 
 def _bring_up(
     step: Step, conference: Conference, members: Iterable[Member], keys: Sequence[GroupKey]
-) -> list[Update]:
+) -> Updates:
     spis = {key.purpose: key.spi for key in keys}
-    updates = []
-    for member in members:
-        assert member.session is not None  # noqa: S101 - members that have joined have one
-        init, session = update_init(
-            step.env,
-            member.session,
-            crypto_sessions=_under(conference, member.session, spis),
-            kemac_keys=_not_known(member.session, keys),
-        )
-        member_rows.put_last_t(step.db, member.number, session.fresh.last_t)
-        member_rows.put_update(step.db, member.number, conference.generation, init.raw)
-        updates.append(Update(member.identity, init.raw))
-    return updates
+    before, todo = member_rows.last_update(step.db), iter(members)
+    while some := list(islice(todo, _AT_ONCE)):
+        made = [_update(step.env, conference, member, spis, keys) for member in some]
+        member_rows.put_updates(step.db, conference.generation, made)
+    return Updates(step.system.state, [range(before + 1, member_rows.last_update(step.db) + 1)])
+
+
+def _update(
+    env: Environment,
+    conference: Conference,
+    member: Member,
+    spis: Mapping[Purpose, bytes],
+    keys: Sequence[GroupKey],
+) -> Sent:
+    assert member.session is not None  # noqa: S101 - members that have joined have one
+    init, session = update_init(
+        env,
+        member.session,
+        crypto_sessions=_under(conference, member.session, spis),
+        kemac_keys=_not_known(member.session, keys),
+    )
+    return Sent(member.number, init.raw, session.fresh.last_t)
 
 
 def _under(conference: Conference, session: Session, spis: Mapping[Purpose, bytes]) -> list[CsSpec]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from mikeytool.client.session_files import session_json, session_of_json
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference import rows
 from mikeytool.conference.database import Db, identity_row, readable
-from mikeytool.conference.model import Member, MemberState
+from mikeytool.conference.model import Member, MemberState, Update
 from mikeytool.exchange.session import Session
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
@@ -52,13 +52,6 @@ def put_member(db: Db, member: Member) -> int:
     return int(row[0])
 
 
-def put_last_t(db: Db, number: int, last_t: int) -> None:
-    """Store the largest T of a member's session; sending changes nothing else in it."""
-    (text,) = db.execute("SELECT session FROM members WHERE number = ?", (number,)).fetchone()
-    content = json.dumps({**json.loads(text), "last_t": last_t})
-    db.execute("UPDATE members SET session = ? WHERE number = ?", (content, number))
-
-
 def _group_keys(db: Db, number: int) -> dict[bytes, KeyData]:
     """Return the group keys of a conference that have not been wiped, by SPI."""
     return {key.spi: key.key_data() for key in rows.group_keys(db, number) if key.tek}
@@ -77,14 +70,13 @@ def _written(db: Db, number: int, session: Session) -> str:
 def _read(text: str, keys: Keys) -> Session:
     content = json.loads(text)
     named = [bytes.fromhex(spi) for spi in content.pop("keys")]
-    session = session_of_json({**content, "keys": []})
+    session = session_of_json(content, [keys[spi] for spi in named if spi in keys])
+    if all(spi in keys for one in session.crypto_sessions for spi in one.previous):
+        return session
     return replace(
         session,
-        keys=tuple(keys[spi] for spi in named if spi in keys),
         crypto_sessions=tuple(
-            one
-            if all(spi in keys for spi in one.previous)
-            else replace(one, previous=tuple(spi for spi in one.previous if spi in keys))
+            replace(one, previous=tuple(spi for spi in one.previous if spi in keys))
             for one in session.crypto_sessions
         ),
     )
@@ -175,17 +167,48 @@ def call_of(db: Db, member: int) -> tuple[bytes, TicketFile] | None:
         return row[0], TicketFile.of_json(json.loads(row[1]))
 
 
-def put_update(db: Db, member: int, generation: int, message: bytes) -> None:
-    """Keep an update until it is answered, along with a few earlier ones."""
-    db.execute(
+class Sent(NamedTuple):
+    """An update of a member, and the largest T of their session after it."""
+
+    member: int
+    message: bytes
+    last_t: int
+
+
+def put_updates(db: Db, generation: int, made: Sequence[Sent]) -> None:
+    """Keep updates until they are answered, along with a few earlier ones of each member.
+
+    Sending changes nothing in a session but its largest T.
+    """
+    db.executemany(
+        "UPDATE members SET session = json_set(session, '$.last_t', json(?)) WHERE number = ?",
+        [(str(one.last_t), one.member) for one in made],
+    )
+    db.executemany(
         "INSERT INTO updates (member, generation, message) VALUES (?, ?, ?)",
-        (member, generation, message),
+        [(one.member, generation, one.message) for one in made],
     )
-    db.execute(
-        "DELETE FROM updates WHERE member = ? AND number NOT IN (SELECT number FROM updates"
-        " WHERE member = ? ORDER BY number DESC LIMIT ?)",
-        (member, member, _WAITING),
+    db.executemany(
+        "DELETE FROM updates WHERE member = ?1 AND number <= (SELECT number FROM updates"
+        " WHERE member = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+        [(one.member, _WAITING) for one in made],
     )
+
+
+def last_update(db: Db) -> int:
+    """Return the number of the newest update; those made from now on have larger ones."""
+    return int(db.execute("SELECT ifnull(max(number), 0) FROM updates").fetchone()[0])
+
+
+def updates_between(db: Db, first: int, end: int) -> list[Update]:
+    """Return the unanswered updates with numbers from `first` to before `end`."""
+    found = db.execute(
+        "SELECT identity, id_type, message FROM updates JOIN members"
+        " ON members.number = updates.member"
+        " WHERE updates.number >= ? AND updates.number < ? ORDER BY updates.number",
+        (first, end),
+    )
+    return [Update(Identity(who, id_type), message) for who, id_type, message in found]
 
 
 def updates_of(db: Db, member: int) -> list[tuple[int, bytes]]:
@@ -201,10 +224,10 @@ def forget_waiting(db: Db, member: int) -> None:
     db.execute("DELETE FROM updates WHERE member = ?", (member,))
 
 
-def behind(db: Db, number: int) -> list[Member]:
+def behind(db: Db, number: int) -> Iterator[Member]:
     """Return the members that have not answered an update."""
     waiting = "number IN (SELECT member FROM updates)"
-    return list(_found(db, number, f"{_MEMBER} WHERE conference = ? AND {waiting}"))
+    return _found(db, number, f"{_MEMBER} WHERE conference = ? AND {waiting}")
 
 
 def count_behind(db: Db) -> int:

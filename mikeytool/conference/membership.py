@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from mikeytool.conference import member_rows, rows
@@ -17,6 +17,7 @@ from mikeytool.conference.model import (
     Update,
 )
 from mikeytool.conference.system import ConferenceSystem, Step
+from mikeytool.conference.updates import Updates
 from mikeytool.exchange.session import LONGEST_OVERLAP
 from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
 from mikeytool.wire.identity import MAX_IDENTITY, Identity
@@ -59,12 +60,13 @@ def the_conference(db: Db, focus: Identity | None) -> Conference:
     return every[0]
 
 
-def catch_up(step: Step, conference: Conference) -> tuple[Conference, list[Update]]:
+def catch_up(step: Step, conference: Conference) -> tuple[Conference, Updates]:
     """Do what is due: put out members that did not answer, and renew old keys.
 
     Returns the conference in its new state, and the resulting updates.
     """
-    updates = rekey(step, conference) if _is_due(step, conference) else []
+    due = _is_due(step, conference)
+    updates = rekey(step, conference) if due else Updates(step.system.state)
     return rows.conference(step.db, conference.number), updates
 
 
@@ -98,7 +100,7 @@ def let_go(db: Db, conference: Conference, out: Iterable[Member]) -> None:
 class Tidied:
     """The updates that catching up led to; `undone` says why it could not be done yet."""
 
-    updates: list[Update] = field(default_factory=list)
+    updates: Collection[Update] = ()
     undone: MikeyError | None = None
 
 
@@ -110,7 +112,7 @@ def tidy(system: ConferenceSystem, focus: Identity) -> Tidied:
         return Tidied(undone=error)
 
 
-def _caught_up(system: ConferenceSystem, focus: Identity) -> list[Update]:
+def _caught_up(system: ConferenceSystem, focus: Identity) -> Updates:
     return system.step(lambda step: catch_up(step, the_conference(step.db, focus))[1])
 
 
@@ -136,7 +138,7 @@ def allow(system: ConferenceSystem, focus: Identity | None, who: Sequence[Identi
 
 def dismiss(
     system: ConferenceSystem, focus: Identity | None, who: Sequence[Identity], *, deny: bool
-) -> list[Update]:
+) -> Updates:
     """Put people out and return the updates; `deny` also removes them from the allowed set.
 
     The people named are put out at once, in a transaction before the KMS is asked for new group
@@ -177,7 +179,7 @@ def _dismiss(db: Db, conference: Conference, identity: Identity, *, deny: bool) 
 
 def change_keys(
     system: ConferenceSystem, focus: Identity | None, overlap: int = DEFAULT_OVERLAP
-) -> list[Update]:
+) -> Updates:
     """Replace the group keys of a conference and return the updates.
 
     Raises UsageError for an overlap of more than a day.
@@ -185,7 +187,7 @@ def change_keys(
     if overlap > LONGEST_OVERLAP:
         raise UsageError("old group keys stay good for a day at most")
 
-    def work(step: Step) -> list[Update]:
+    def work(step: Step) -> Updates:
         conference = the_conference(step.db, focus)
         if not conference.generation:
             raise Refused(f"{conference.focus} has no group key yet; the first to join gets one")
@@ -195,14 +197,15 @@ def change_keys(
     return system.step(work)
 
 
-def unanswered(system: ConferenceSystem, focus: Identity | None) -> list[Update]:
+def unanswered(system: ConferenceSystem, focus: Identity | None) -> Updates:
     """Make unanswered updates anew, because an old message is not accepted twice."""
     with system.state.snapshot() as db:
         chosen = rows.conferences(db) if focus is None else [the_conference(db, focus)]
-    return [update for each in chosen for update in system.step(partial(_made_anew, each.focus))]
+    made = [system.step(partial(_made_anew, each.focus)) for each in chosen]
+    return Updates.joined(system.state, made)
 
 
-def _made_anew(focus: Identity, step: Step) -> list[Update]:
+def _made_anew(focus: Identity, step: Step) -> Updates:
     conference, fresh = catch_up(step, the_conference(step.db, focus))
-    behind = [] if fresh else member_rows.behind(step.db, conference.number)
+    behind = partial(member_rows.behind, step.db, conference.number)
     return fresh or bring_up(step, conference, behind)

@@ -93,7 +93,9 @@ class Freshness:
         sent = (*self.sent, message.t.ntp64 + message.proof)
         gone = [int.from_bytes(one[:8]) for one in sent[:-MAX_KEPT]]
         fresh = replace(self, sent=sent[-MAX_KEPT:], last_t=self._advanced(message.t))
-        if gone and message.t.counter is not None:
+        if not gone:
+            return fresh
+        if message.t.counter is not None:
             return replace(fresh, peer_counter=max(self.peer_counter, *gone))
         return fresh._without(gone)
 

@@ -206,10 +206,11 @@ class Session:
         Raises Refused if there is no such key.
         """
         key = self._key_of(crypto_session, crypto_session.entry.spi if spi is None else spi)
-        tek_length, salt_length = key_lengths(crypto_session)
         if key.type in (KeyType.TEK, KeyType.TEK_SALT):
             # With a TEK without a salt, SRTP uses its default, a salt of zeros.
-            return MediaKey(key.spi or b"", key.key, key.salt or bytes(salt_length))
+            salt = key.salt or bytes(key_lengths(crypto_session)[1])
+            return MediaKey(key.spi or b"", key.key, salt)
+        tek_length, salt_length = key_lengths(crypto_session)
         flags = self.policy.flags
         derived = session_keys(
             self.policy.prf,

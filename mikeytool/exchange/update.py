@@ -30,7 +30,13 @@ from mikeytool.exchange.transfer import (
     refuse_unless,
     transfer_header,
 )
-from mikeytool.exchange.update_map import agreed_map, answered_map, merged, offered_map
+from mikeytool.exchange.update_map import (
+    after_update,
+    agreed_map,
+    answered_map,
+    merged,
+    offered_map,
+)
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.identity import Identity
@@ -74,7 +80,7 @@ def update_init(
     check_session_keys(kemac_keys, session.policy.prf)
     check_spis((*kemac_keys, *session.keys))
     entries, new = offered_map(env, session, crypto_sessions, policies, kemac_keys)
-    _check_offer(_with_keys(session, kemac_keys, now), entries, policies)
+    _check_offer(session, kemac_keys, entries, policies)
     initiator, responder = _parties(session)
     identities: list[Payload] = [initiator.idr(IdRole.INITIATOR), responder.idr(IdRole.RESPONDER)]
     if role == IdRole.RESPONDER:
@@ -87,7 +93,10 @@ def update_init(
 
 
 def _check_offer(
-    session: Session, entries: Sequence[GenericIdEntry], policies: Sequence[SP]
+    session: Session,
+    keys: Sequence[KeyData],
+    entries: Sequence[GenericIdEntry],
+    policies: Sequence[SP],
 ) -> None:
     """Refuse what the other end would refuse: a wrong key length, or a key stream used twice."""
     every = {**session.policies_by_number, **{sp.policy_no: sp for sp in policies}}
@@ -96,7 +105,9 @@ def _check_offer(
         for one in entries
         if len(one.policies) == 1 and one.spi
     ]
-    merged(session, sure, own_role(session), 0).check()
+    after = after_update(session, sure, own_role(session), 0)
+    every_key = (*_new_keys(session, keys), *session.keys)
+    replace(session, keys=every_key, crypto_sessions=after).check()
 
 
 def is_update_of(session: Session, incoming: Incoming) -> bool:
@@ -382,12 +393,18 @@ def _with_keys(session: Session, keys: Sequence[KeyData], now_ns: int) -> Sessio
 
     A key may be sent a second time, because the answer to its update may have been lost.
     """
+    new = _new_keys(session, keys)
+    since = {key.spi: now_ns for key in new if key.spi and now_ns}
+    return replace(session, keys=(*new, *session.keys), keys_since={**session.keys_since, **since})
+
+
+def _new_keys(session: Session, keys: Sequence[KeyData]) -> list[KeyData]:
+    """Return the keys that the session has not; raises Refused for one that it must not get."""
     known = {(key.spi, key.type, key.key, key.salt) for key in session.keys}
     new = [key for key in keys if (key.spi, key.type, key.key, key.salt) not in known]
     check_spis((*new, *session.keys))
     check_transfer_rands(session.randr_i, session.randr_r, [session.mpk], new)
-    since = {key.spi: now_ns for key in new if key.spi and now_ns}
-    return replace(session, keys=(*new, *session.keys), keys_since={**session.keys_since, **since})
+    return new
 
 
 def _with_policies(

@@ -51,7 +51,7 @@ def offered_map(
     if len(set(named)) != len(named):
         raise UsageError("two crypto sessions have the same CS ID")
     every = {**known, **{sp.policy_no: sp for sp in policies}}
-    chosen = [replace(spec, policies=_numbers(spec, every, policies)) for spec in specs or [
+    chosen = [_with_numbers(spec, every, policies) for spec in specs or [
         CsSpec(session.is_local(one), one.entry.cs_id, protocol=one.entry.protocol)
         for one in session.crypto_sessions
     ]]  # fmt: skip
@@ -79,11 +79,13 @@ def offered_map(
     return entries, [sp for sp in policies if sp.policy_no not in known]
 
 
-def _numbers(spec: CsSpec, every: Mapping[int, SP], new: Sequence[SP]) -> tuple[int, ...]:
-    """Return the policies of a spec: those that it names, or else the new ones that fit."""
+def _with_numbers(spec: CsSpec, every: Mapping[int, SP], new: Sequence[SP]) -> CsSpec:
+    """Return a spec with its policies: those that it names, or else the new ones that fit."""
     if spec.policies:
-        return tuple(policy_numbers(spec, list(every.values())))
-    return tuple(sp.policy_no for sp in new if sp.protocol == spec.protocol)
+        policy_numbers(spec, list(every.values()))  # raises UsageError for one that is not there
+        return spec
+    fitting = tuple(sp.policy_no for sp in new if sp.protocol == spec.protocol)
+    return replace(spec, policies=fitting) if fitting else spec
 
 
 def _changed(
@@ -194,10 +196,23 @@ def agreed_map(
 def merged(
     session: Session, agreed: Sequence[CryptoSession], starter: IdRole, now_ns: int
 ) -> Session:
-    """Return the session with the crypto sessions of an update, and without forgotten keys.
+    """Return the session with the crypto sessions of an update, and without forgotten keys."""
+    after = replace(session, crypto_sessions=after_update(session, agreed, starter, now_ns))
+    forgotten = _spis(session) - _spis(after)
+    return replace(
+        after,
+        keys=tuple(key for key in after.keys if key.spi not in forgotten),
+        keys_since={spi: t for spi, t in after.keys_since.items() if spi not in forgotten},
+    )
 
-    `starter` started the update. In a new crypto session the end that set its SSRC sends: the
-    starter if `by_initiator` is set, and otherwise the end that answered.
+
+def after_update(
+    session: Session, agreed: Sequence[CryptoSession], starter: IdRole, now_ns: int
+) -> tuple[CryptoSession, ...]:
+    """Return all crypto sessions of a session, with those of an update that `starter` started.
+
+    In a new crypto session the end that set its SSRC sends: the starter if `by_initiator` is set,
+    and otherwise the end that answered.
     """
     present = {one.entry.cs_id: one for one in session.crypto_sessions}
     for one in agreed:
@@ -212,13 +227,7 @@ def merged(
                 ErrorNo.INVALID_SP,
             )
         present[one.entry.cs_id] = _after(before, one, now_ns)
-    after = replace(session, crypto_sessions=tuple(present.values()))
-    forgotten = _spis(session) - _spis(after)
-    return replace(
-        after,
-        keys=tuple(key for key in after.keys if key.spi not in forgotten),
-        keys_since={spi: t for spi, t in after.keys_since.items() if spi not in forgotten},
-    )
+    return tuple(present.values())
 
 
 def _after(before: CryptoSession, one: CryptoSession, now_ns: int) -> CryptoSession:

@@ -82,7 +82,7 @@ class SrtpPolicy:
         self.given = {param.type: int.from_bytes(param.value[:8]) for param in params}
         self.encr_alg = self.value(P.ENCR_ALG)
         self.is_aead = self.encr_alg in AEAD
-        usual = srtp_defaults(self.encr_alg)
+        usual = _AEAD_DEFAULTS if self.is_aead else SRTP_DEFAULTS
         self.auth_alg = self.value(P.SRTP_AUTH_ALG, self.value(P.AUTH_ALG, usual[P.AUTH_ALG]))
         self.key_length = self.value(P.ENCR_KEY_LENGTH)
         self.salt_length = self.value(P.SALT_KEY_LENGTH, usual[P.SALT_KEY_LENGTH])

@@ -7,6 +7,7 @@ stays as it is.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ RULES = (0, 10, 100, 1_000, 10_000)
 USERS = (100, 1_000, 10_000, 100_000)
 ROWS = (0, 1_000, 10_000, 100_000, 1_000_000)
 MEMBERS = (1, 10, 100, 1_000, 10_000)
-SEATS = (10, 100, 1_000, 10_000)
+SEATS = (10, 100, 1_000, 10_000, 100_000)
 
 Make = Callable[[World, int], list[bytes]]
 
@@ -105,8 +106,11 @@ def for_group(world: World, count: int) -> list[bytes]:
 
 
 def conference() -> None:
-    """Print what a join costs, and a rekey for each member."""
-    print("seats taken in a conference: processor time of a join, and of a rekey for each member")
+    """Print what a join costs, a rekey for each member, and the memory that a rekey takes."""
+    print(
+        "seats taken in a conference: processor time of a join, of a rekey and of sending its"
+        " updates for each member, and how much memory both take at most"
+    )
     for size in SEATS:
         with tempfile.TemporaryDirectory() as folder:
             room = Room(Path(folder))
@@ -124,11 +128,27 @@ def conference() -> None:
                 started = process_time()
                 room.call_in(call)
                 joins.append(process_time() - started)
-            started = process_time()
+            before, started = memory(), process_time()
             updates = membership.change_keys(room.system, None)
-            each = (process_time() - started) / len(updates)
+            rekeyed = process_time()
+            sent = sum(1 for _ in updates)
+            each, sending = rekeyed - started, process_time() - rekeyed
+            peak = memory("VmHWM") - before
+            assert sent == size + len(guests)
             room.state.close()
-        print(f"  {size:9,} {1e3 * min(joins):9.2f} ms {1e6 * each:9,.0f} us", flush=True)
+        print(
+            f"  {size:9,} {1e3 * min(joins):9.2f} ms {1e6 * each / sent:9,.0f} us"
+            f" {1e6 * sending / sent:9,.0f} us {peak:9,.1f} MB",
+            flush=True,
+        )
+
+
+def memory(which: str = "") -> float:
+    """The memory of this process in MB, or the most since it was last asked for that."""
+    if not which:
+        Path("/proc/self/clear_refs").write_text("5")  # the highest mark is set back
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{which or 'VmRSS'}:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +45,7 @@ def said(answer: bytes) -> Told:
     return {"message": answer.hex()}
 
 
-def updates(made: list[Update]) -> Told:
+def updates(made: Collection[Update]) -> Told:
     return {"updates": [[str(one.to), one.message.hex()] for one in made]}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import permutations
 
@@ -147,7 +147,7 @@ def every_pair_hears(room: Room, people: Sequence[Identity]) -> None:
         assert other.unprotect(mine.protect(packet(ssrc, 2))) == packet(ssrc, 2)
 
 
-def answer_all(room: Room, updates: Sequence[Update]) -> None:
+def answer_all(room: Room, updates: Collection[Update]) -> None:
     for update in updates:
         room.answer(room.person(update.to).update(update.message))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -105,6 +105,11 @@ class Connection:
         done = self.db.execute(statement, values)
         self.process.after(statement)
         return done
+
+    def executemany(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Each row is a statement."""
+        for row in rows:
+            self.execute(statement, row)
 
     @property
     def in_transaction(self) -> bool:

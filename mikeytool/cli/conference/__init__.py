@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
@@ -359,7 +359,7 @@ def _warn(undone: MikeyError | None) -> None:
         )
 
 
-def _print_updates(made: Sequence[Update]) -> None:
+def _print_updates(made: Iterable[Update]) -> None:
     for update in made:
         message = format_message(update.message, "b64").decode().strip()
         print(json.dumps({"to": str(update.to), "message": message}))
