@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mikeytool.conference.membership import allow as allow
     from mikeytool.conference.membership import change_keys as change_keys
     from mikeytool.conference.membership import dismiss as dismiss
+    from mikeytool.conference.membership import dismiss_seat as dismiss_seat
     from mikeytool.conference.membership import tidy as tidy
     from mikeytool.conference.membership import unanswered as unanswered
     from mikeytool.conference.model import Conference as Conference
@@ -77,6 +78,14 @@ __getattr__, __dir__, __all__ = face(
         "calling_out": ("Answered", "answer", "call_out"),
         "relay": ("Relay", "conference_receivers", "seat_names"),
         "updates": ("Updates",),
-        "membership": ("Tidied", "allow", "change_keys", "dismiss", "tidy", "unanswered"),
+        "membership": (
+            "Tidied",
+            "allow",
+            "change_keys",
+            "dismiss",
+            "dismiss_seat",
+            "tidy",
+            "unanswered",
+        ),
     },
 )

@@ -15,7 +15,8 @@ from dataclasses import replace
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.group_keys import current_keys, keep_interval
 from mikeytool.conference.membership import catch_up, may_take_part
-from mikeytool.conference.model import Conference, Member, MemberState, Purpose
+from mikeytool.conference.model import Conference, Purpose
+from mikeytool.conference.seats import seat_for
 from mikeytool.conference.ssrcs import SUPPORTED, CallInPlan, accept_policy, own_policies
 from mikeytool.conference.system import ConferenceSystem, Step, resolved_file, ticket_digest
 from mikeytool.exchange.error import error_message_on_refusal
@@ -127,15 +128,8 @@ def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
     """Give a caller their SSRCs and the group keys."""
     db, keys = step.db, current_keys(step, conference)
     conference = rows.conference(db, conference.number)
-    caller, csb_id = verified.initiator, verified.init.incoming.csb_id
-    before = member_rows.member_of(db, conference.number, caller)
-    if before is not None:
-        # Their earlier SSRCs may have sent packets under the same key.
-        rows.release_ssrcs(db, before.number, conference.generation)
-        member_rows.forget_waiting(db, before.number)
-    joined = Member(0, conference.number, caller, MemberState.JOINED, csb_id, conference.generation)
-    number = member_rows.put_member(db, joined)
-    plan = CallInPlan(db, step.env, conference, number, keys)
+    seat = seat_for(db, conference, verified.initiator, verified.init)
+    plan = CallInPlan(db, step.env, conference, seat.number, keys)
     answer, session = transfer_resp(
         step.call_env,
         verified,
@@ -146,7 +140,7 @@ def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
         kemac_keys=[key.key_data() for key in keys],
         arrange=plan.arrange,
     )
-    member_rows.put_member(db, replace(joined, session=session))
+    member_rows.put_member(db, replace(seat, session=session))
     keep_interval(step, conference, [session.policy.rekey])
     return _needed(answer)
 

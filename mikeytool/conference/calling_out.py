@@ -75,12 +75,13 @@ def call_out(
 def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int) -> bytes:
     db, conference = step.db, the_conference(step.db, focus)
     may_take_part(step, conference, who)
-    _check_not_called(step, conference, member_rows.person_of(db, conference.number, who))
+    seat = _seat_to_call(step, conference, who)
     held = step.ticket(("call", conference.focus, who), conference.focus, who, CALL_OUT_FLAGS)
     conference, _ = catch_up(step, conference)
     keys = current_keys(step, conference)
     conference = rows.conference(db, conference.number)
-    number = _invite(step, conference, who, 0, None)
+    seat = replace(seat, generation=conference.generation)
+    number = member_rows.put_member(db, seat)
     plan = CallInPlan(db, step.env, conference, number, keys)
     init = transfer_init(
         step.call_env,
@@ -92,36 +93,31 @@ def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int)
         kemac_keys=[key.key_data() for key in keys],
     )
     deadline = step.env.clock() + timeout * NS
-    _invite(step, conference, who, init.incoming.csb_id, deadline)
+    member_rows.put_member(
+        db, replace(seat, number=number, csb_id=init.incoming.csb_id, deadline_ns=deadline)
+    )
     ticket = TicketFile(held.ticket, held.policy, held.keys, True)
     member_rows.put_call(db, number, init.raw, ticket)
     return init.raw
 
 
-def _check_not_called(step: Step, conference: Conference, before: Member | None) -> None:
-    """Refuse to call someone who is in, or who may still answer an earlier call-out."""
-    if before is None:
-        return
-    who, now = before.identity, step.env.clock()
-    if before.state == MemberState.JOINED:
-        raise Refused(f"{who} is in {conference.focus} already")
-    if before.deadline_ns is not None and not _is_late(before, now):
-        until = Timestamp.at(before.deadline_ns, TsType.NTP_UTC).utc
-        raise Refused(
-            f"{who} is being called until {until}; conference remove ends that, and then they can"
-            " be called again"
-        )
+def _seat_to_call(step: Step, conference: Conference, who: Identity) -> Member:
+    """Return the seat for someone who is called; it is not stored yet.
 
-
-def _invite(
-    step: Step, conference: Conference, who: Identity, csb_id: int, deadline: int | None
-) -> int:
-    return member_rows.put_member(
-        step.db,
-        Member(
-            0, conference.number, who, MemberState.INVITED, csb_id, conference.generation, deadline
-        ),
-    )
+    Raises Refused for someone who is in, or who may still answer an earlier call-out.
+    """
+    theirs, now = member_rows.seats_of(step.db, conference.number, who), step.env.clock()
+    for one in theirs:
+        if one.state == MemberState.JOINED:
+            raise Refused(f"{who} is in {conference.focus} already")
+        if one.deadline_ns is not None and not _is_late(one, now):
+            until = Timestamp.at(one.deadline_ns, TsType.NTP_UTC).utc
+            raise Refused(
+                f"{who} is being called until {until}; conference remove ends that, and then they"
+                " can be called again"
+            )
+    number = next((one.number for one in theirs), 0)
+    return Member(number, conference.number, who, MemberState.INVITED, 0, conference.generation)
 
 
 @dataclass
@@ -172,8 +168,9 @@ def _take(called: Member, message: Message, step: Step) -> Answered:
     conference = rows.conference(step.db, called.conference)
     if called.state == MemberState.INVITED:
         settle_denials(step, conference)
-    member = member_rows.member_of(step.db, conference.number, called.identity)
-    now = step.env.clock()
+    member, now = member_rows.member(step.db, called.number), step.env.clock()
+    if member is not None and member.csb_id != called.csb_id:
+        member = None  # another session has that seat since
     if member is not None and member.state == MemberState.INVITED and not _is_late(member, now):
         return _join(step, conference, member, message)
     if member is not None and member.state == MemberState.JOINED and member.session is not None:

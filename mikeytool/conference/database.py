@@ -24,6 +24,15 @@ from mikeytool.wire.identity import Identity
 
 Db = sqlite3.Connection
 
+_MEMBERS = """(
+    number INTEGER PRIMARY KEY, conference INTEGER NOT NULL REFERENCES conferences,
+    identity BLOB NOT NULL, id_type INTEGER NOT NULL, state TEXT NOT NULL,
+    csb_id INTEGER NOT NULL, generation INTEGER NOT NULL, deadline_ns INTEGER,
+    session TEXT)"""
+_ENDINGS = """(
+    number INTEGER PRIMARY KEY, conference INTEGER NOT NULL REFERENCES conferences,
+    csb_id INTEGER NOT NULL, identity BLOB NOT NULL, id_type INTEGER NOT NULL,
+    session TEXT NOT NULL, reason TEXT NOT NULL, told INTEGER NOT NULL)"""
 _TABLES = {
     "system": """(
     identity BLOB NOT NULL, id_type INTEGER NOT NULL, psk BLOB NOT NULL, kms TEXT NOT NULL,
@@ -31,17 +40,15 @@ _TABLES = {
     "conferences": """(
     number INTEGER PRIMARY KEY, focus BLOB NOT NULL UNIQUE, focus_type INTEGER NOT NULL,
     creator BLOB NOT NULL, creator_type INTEGER NOT NULL, purposes TEXT NOT NULL,
-    generation INTEGER NOT NULL DEFAULT 0)""",
+    generation INTEGER NOT NULL DEFAULT 0, may_add TEXT NOT NULL DEFAULT '[]',
+    ended_ns INTEGER)""",
     "tickets": """(
     ticket BLOB PRIMARY KEY, resolved TEXT NOT NULL, until_ns INTEGER) WITHOUT ROWID""",
     "allowed": """(
     conference INTEGER NOT NULL REFERENCES conferences, identity BLOB NOT NULL,
     id_type INTEGER NOT NULL, denied INTEGER NOT NULL, PRIMARY KEY (conference, identity))""",
-    "members": """(
-    number INTEGER PRIMARY KEY, conference INTEGER NOT NULL REFERENCES conferences,
-    identity BLOB NOT NULL, id_type INTEGER NOT NULL, state TEXT NOT NULL,
-    csb_id INTEGER NOT NULL, generation INTEGER NOT NULL, deadline_ns INTEGER,
-    session TEXT, UNIQUE (conference, identity))""",
+    "members": _MEMBERS,
+    "endings": _ENDINGS,
     "calls": """(
     member INTEGER PRIMARY KEY REFERENCES members, init BLOB NOT NULL, ticket TEXT NOT NULL)""",
     "updates": """(
@@ -58,10 +65,16 @@ _TABLES = {
     UNIQUE (conference, spi))""",
 }
 _KEYS_UNTIL = "CREATE INDEX group_keys_until ON group_keys (until_ns) WHERE until_ns NOT NULL"
-_INDEXES = (
-    "CREATE INDEX tickets_until ON tickets (until_ns)",
+_MEMBER_INDEXES = (
+    "CREATE INDEX members_identity ON members (conference, identity)",
     "CREATE INDEX members_csb ON members (csb_id)",
     "CREATE INDEX members_deadline ON members (conference, deadline_ns) WHERE deadline_ns NOT NULL",
+)
+_ENDING_INDEX = "CREATE INDEX endings_csb ON endings (csb_id)"
+_INDEXES = (
+    "CREATE INDEX tickets_until ON tickets (until_ns)",
+    *_MEMBER_INDEXES,
+    _ENDING_INDEX,
     "CREATE INDEX updates_member ON updates (member)",
     "CREATE INDEX ssrcs_member ON ssrcs (member)",
     _KEYS_UNTIL,
@@ -73,14 +86,27 @@ class ConferenceState(SqliteDatabase):
 
     The octets of group keys are stored in `group_keys` only; a member's session refers to them by
     SPI. In version 1 the session held the octets too, and kept them after the keys had expired.
-    Version 1 also did not record who had resolved a ticket.
+    Version 1 also did not record who had resolved a ticket. In version 2 a user had one seat only.
     """
 
     kind = 0x6D6B6366  # "mkcf"
     name = "conference system"
     patience = 120.0  # a rekey of a hundred thousand members takes most of a minute
-    version = 2
-    migrations: ClassVar = {1: (_KEYS_UNTIL, "DELETE FROM tickets")}
+    version = 3
+    migrations: ClassVar = {
+        1: (_KEYS_UNTIL, "DELETE FROM tickets"),
+        2: (
+            f"CREATE TABLE seats {_MEMBERS}",
+            "INSERT INTO seats SELECT * FROM members",
+            "DROP TABLE members",
+            "ALTER TABLE seats RENAME TO members",
+            *_MEMBER_INDEXES,
+            f"CREATE TABLE endings {_ENDINGS}",
+            _ENDING_INDEX,
+            "ALTER TABLE conferences ADD COLUMN may_add TEXT NOT NULL DEFAULT '[]'",
+            "ALTER TABLE conferences ADD COLUMN ended_ns INTEGER",
+        ),
+    }
     schema = "".join(
         f"{statement};"
         for statement in (
@@ -130,13 +156,15 @@ class ConferenceState(SqliteDatabase):
         self.db.execute("PRAGMA secure_delete=ON")
         if found == self.version:
             return
-        if found in self.migrations:
-            self.db.execute("VACUUM")  # version 1 left keys in such pages
+        if found == 1:
+            self.db.execute("VACUUM")  # it left keys in such pages
         super()._migrate(found)
         self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _migrated(self, db: Db, version: int) -> None:
         """Convert sessions to refer to group keys by SPI, for the keys that are still valid."""
+        if version != 1:
+            return
         good = {
             (conference, spi.hex(), tek.hex(), salt.hex())
             for conference, spi, tek, salt in db.execute(

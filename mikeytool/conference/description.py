@@ -26,6 +26,7 @@ def _conference(db: Db, one: Conference, now_ns: int, show_keys: bool) -> dict[s
     members = [
         {
             "identity": str(member.identity),
+            "csb_id": f"{member.csb_id:#010x}",
             "state": _state_now(member.state, member.deadline_ns, now_ns).value,
             "ssrcs": [f"{ssrc:#010x}" for ssrc in rows.ssrcs_of(db, member.number)],
         }

@@ -1,5 +1,6 @@
 """Queries about members: their sessions, and the messages that wait for their answers.
 
+Each row is a seat; a user with several devices has several.
 Queries take the connection of the transaction. A session is stored without the octets of its
 group keys; it refers to them by SPI. Keys that have been wiped since are left out when the
 session is read. Other keys that came with a ticket are not used by any crypto session of a
@@ -32,24 +33,27 @@ Keys = Mapping[bytes, KeyData]
 
 
 def put_member(db: Db, member: Member) -> int:
-    """Store a member, replacing any row of the same identity; returns the row's number."""
-    row = db.execute(
+    """Store a seat, a new one if its number is 0; returns its number."""
+    row = (
+        member.state.value,
+        member.csb_id,
+        member.generation,
+        member.deadline_ns,
+        None if member.session is None else _written(db, member.conference, member.session),
+    )
+    if member.number:
+        db.execute(
+            "UPDATE members SET state = ?, csb_id = ?, generation = ?, deadline_ns = ?,"
+            " session = ? WHERE number = ?",
+            (*row, member.number),
+        )
+        return member.number
+    cursor = db.execute(
         "INSERT INTO members (conference, identity, id_type, state, csb_id, generation,"
-        " deadline_ns, session) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (conference, identity) DO UPDATE SET state = excluded.state,"
-        " csb_id = excluded.csb_id, generation = excluded.generation,"
-        " deadline_ns = excluded.deadline_ns, session = excluded.session RETURNING number",
-        (
-            member.conference,
-            *identity_row(member.identity),
-            member.state.value,
-            member.csb_id,
-            member.generation,
-            member.deadline_ns,
-            None if member.session is None else _written(db, member.conference, member.session),
-        ),
-    ).fetchone()
-    return int(row[0])
+        " deadline_ns, session) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (member.conference, *identity_row(member.identity), *row),
+    )
+    return int(cursor.lastrowid or 0)
 
 
 def _group_keys(db: Db, number: int) -> dict[bytes, KeyData]:
@@ -96,20 +100,18 @@ def _member(row: Any, keys: Keys) -> Member:
     return Member(number, room, who, where, csb_id, generation, deadline_ns, session)
 
 
-def member_of(db: Db, number: int, identity: Identity) -> Member | None:
-    """Return the row of an identity in a conference."""
-    row = db.execute(
-        f"{_MEMBER} WHERE conference = ? AND identity = ?", (number, identity.data)
-    ).fetchone()
-    return None if row is None else _member(row, _group_keys(db, number))
+def member(db: Db, number: int) -> Member | None:
+    """Return the seat with a number."""
+    row = db.execute(f"{_MEMBER} WHERE number = ?", (number,)).fetchone()
+    return None if row is None else _member(row, _group_keys(db, row[1]))
 
 
-def person_of(db: Db, number: int, identity: Identity) -> Member | None:
-    """Return the row of an identity in a conference, without its session."""
-    row = db.execute(
-        f"{_PERSON} WHERE conference = ? AND identity = ?", (number, identity.data)
-    ).fetchone()
-    return None if row is None else _member(row, {})
+def seats_of(db: Db, number: int, identity: Identity) -> list[Member]:
+    """Return the seats of a user in a conference, without their sessions."""
+    found = db.execute(
+        f"{_PERSON} WHERE conference = ? AND identity = ? ORDER BY number", (number, identity.data)
+    )
+    return [_member(row, {}) for row in found.fetchall()]
 
 
 def members(db: Db, number: int, *states: MemberState) -> Iterator[Member]:

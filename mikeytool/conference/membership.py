@@ -16,14 +16,13 @@ from mikeytool.conference.model import (
     MemberState,
     Update,
 )
+from mikeytool.conference.seats import IN
 from mikeytool.conference.system import ConferenceSystem, Step
 from mikeytool.conference.updates import Updates
 from mikeytool.exchange.session import LONGEST_OVERLAP
 from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
 from mikeytool.wire.identity import MAX_IDENTITY, Identity
 from mikeytool.wire.registry import ErrorNo
-
-_IN = (MemberState.INVITED, MemberState.JOINED)
 
 
 def may_take_part(step: Step, conference: Conference, identity: Identity) -> None:
@@ -83,7 +82,7 @@ def settle_denials(step: Step, conference: Conference) -> None:
     """Put out members that were admitted only through a group that is now denied."""
     if not rows.is_unsettled(step.db, conference.number):
         return
-    inside = list(member_rows.people(step.db, conference.number, *_IN))
+    inside = list(member_rows.people(step.db, conference.number, *IN))
     stay = _allowed(step, conference, [one.identity for one in inside])
     let_go(step.db, conference, [one for one in inside if one.identity not in stay])
     rows.settle(step.db, conference.number)
@@ -151,12 +150,48 @@ def dismiss(
         conference = the_conference(db, focus)
         for identity in who:
             _dismiss(db, conference, identity, deny=deny)
+    return _keys_changed(system, conference, "denial" if deny else "removal")
+
+
+def dismiss_seat(
+    system: ConferenceSystem, focus: Identity | None, csb_id: int, who: Identity | None = None
+) -> Updates:
+    """Put one seat out, named by its CSB ID, as `dismiss` does with all seats of a user.
+
+    `who` is needed only if users have seats with the same CSB ID. Raises Refused for a seat that
+    is not in.
+    """
+    with system.state.transaction() as db:
+        conference = the_conference(db, focus)
+        let_go(db, conference, [_seat(db, conference, csb_id, who)])
+    return _keys_changed(system, conference, "removal")
+
+
+def _seat(db: Db, conference: Conference, csb_id: int, who: Identity | None) -> Member:
+    found = [
+        one
+        for one in member_rows.members_of_csb(db, csb_id)
+        if one.conference == conference.number and one.state in IN and who in (None, one.identity)
+    ]
+    if not found:
+        whose = "" if who is None else f" of {who}"
+        raise Refused(
+            f"{conference.focus} has no seat {csb_id:#010x}{whose}; conference show lists them"
+        )
+    if len(found) > 1:
+        names = " and ".join(str(one.identity) for one in found)
+        raise Refused(f"{names} have a seat {csb_id:#010x} each; name one of them as well")
+    return found[0]
+
+
+def _keys_changed(system: ConferenceSystem, conference: Conference, done: str) -> Updates:
+    """Change the group keys after somebody was put out, which stands even if this fails."""
     try:
         return _caught_up(system, conference.focus)
     except MikeyError as error:
         stands = (
-            f"; the {'denial' if deny else 'removal'} stands, and the group keys change with the"
-            " next command that reaches the KMS"
+            f"; the {done} stands, and the group keys change with the next command that reaches"
+            " the KMS"
         )
         if isinstance(error, WireError):
             error.text += stands
@@ -165,16 +200,15 @@ def dismiss(
 
 
 def _dismiss(db: Db, conference: Conference, identity: Identity, *, deny: bool) -> None:
-    member = member_rows.person_of(db, conference.number, identity)
+    seats = member_rows.seats_of(db, conference.number, identity)
     if deny:
         # Someone who has joined is one person. Any other name, even that of someone who was
         # called out, may by now be the name of a group.
-        joined = member is not None and member.state == MemberState.JOINED
+        joined = any(one.state == MemberState.JOINED for one in seats)
         rows.deny(db, conference.number, identity, settled=joined)
-    elif member is None:
+    elif not seats:
         raise Refused(f"{identity} is not in {conference.focus}")
-    if member is not None and member.state in _IN:
-        let_go(db, conference, [member])
+    let_go(db, conference, [one for one in seats if one.state in IN])
 
 
 def change_keys(

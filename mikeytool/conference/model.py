@@ -17,6 +17,8 @@ SALT_LENGTH = 14
 """The lengths in octets that AES_CM_128_HMAC_SHA1_80, the suite of every conference, requires."""
 DEFAULT_OVERLAP = KEY_OVERLAP
 """Seconds for which a group key stays valid after it has been replaced, for members as well."""
+MAX_SEATS = 10
+"""How many seats a user can have in a conference: each gets an update at every change of keys."""
 DEFAULT_TIMEOUT = 180
 """Seconds that someone who was called out has to answer."""
 
@@ -39,7 +41,7 @@ _PROTOCOLS = {Purpose.FLOOR: ProtType.TLS_PSK, Purpose.EVENTS: ProtType.CMS}
 
 
 class MemberState(StrEnum):
-    """The state of a member: called out, in, or out again."""
+    """The state of a seat: called out, in, or out again."""
 
     INVITED = "invited"
     JOINED = "joined"
@@ -105,11 +107,12 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Someone who was called out, is in, or was in.
+    """A seat: a device of someone who was called out, is in, or was in.
 
-    `csb_id` belongs to `session`, or to the call-out that waits for its answer. The call-out is
-    lost at `deadline_ns`. `generation` is that of the newest group keys that the member is known
-    to have.
+    A user has a seat for each device. `number` is 0 until the seat is stored. `csb_id` names the
+    seat; it belongs to `session`, or to the call-out that waits for its answer. The call-out is
+    lost at `deadline_ns`. `generation` is that of the newest group keys that the seat is known to
+    have.
     """
 
     number: int
@@ -126,13 +129,13 @@ class Member:
 class Seat:
     """An SSRC and who has it; `is_released` says that they have it no more.
 
-    `who` and `state` are None for an SSRC of the system itself. An invitation ends at
-    `deadline_ns`.
+    `who` names the user, and the seat too if they have several. `who` and `state` are None for an
+    SSRC of the system itself. An invitation ends at `deadline_ns`.
     """
 
     ssrc: int
     purpose: Purpose
-    who: Identity | None
+    who: str | None
     state: MemberState | None
     deadline_ns: int | None
     is_released: bool

@@ -57,7 +57,7 @@ def conferences(db: Db) -> list[Conference]:
 
 
 def _conference(row: Any) -> Conference:
-    number, focus, focus_type, creator, creator_type, purposes, generation = row
+    number, focus, focus_type, creator, creator_type, purposes, generation, *_ = row
     at = Identity(focus, focus_type)
     with readable(f"the row of {at}"):
         named = tuple(Purpose(name) for name in purposes.split(","))
@@ -258,8 +258,15 @@ def ssrcs_of(db: Db, member: int) -> list[int]:
     return [ssrc for (ssrc,) in rows]
 
 
+def had_ssrcs(db: Db, member: int) -> set[int]:
+    """Return the SSRCs that a seat has, or had under keys that are still valid."""
+    return {ssrc for (ssrc,) in db.execute("SELECT ssrc FROM ssrcs WHERE member = ?", (member,))}
+
+
 _SEATS = (
-    "SELECT ssrc, purpose, identity, id_type, state, deadline_ns, ssrcs.generation"
+    "SELECT ssrc, purpose, identity, id_type, csb_id, state, deadline_ns, ssrcs.generation,"
+    " (SELECT count(*) FROM members AS own WHERE own.conference = members.conference"
+    " AND own.identity = members.identity AND own.state != 'left')"
     " FROM ssrcs LEFT JOIN members ON members.number = ssrcs.member WHERE ssrcs.conference = ?"
 )
 
@@ -276,16 +283,13 @@ def seat(db: Db, number: int, ssrc: int) -> Seat | None:
 
 
 def _seat(row: Any) -> Seat:
-    ssrc, purpose, who, id_type, state, deadline_ns, released = row
+    ssrc, purpose, identity, id_type, csb_id, state, deadline_ns, released, seats = row
+    who = None if identity is None else str(Identity(identity, id_type))
+    if seats > 1 and released is None:
+        who = f"{who} (seat {csb_id:#010x})"
     with readable("the list of SSRCs"):
-        return Seat(
-            ssrc,
-            Purpose(purpose),
-            None if who is None else Identity(who, id_type),
-            None if state is None else MemberState(state),
-            deadline_ns,
-            released is not None,
-        )
+        place = None if state is None else MemberState(state)
+        return Seat(ssrc, Purpose(purpose), who, place, deadline_ns, released is not None)
 
 
 def system_ssrc(db: Db, number: int, purpose: Purpose) -> int | None:

@@ -106,8 +106,10 @@ def test_what_show_prints(system: Shell) -> None:
     assert content["creator"] == "sip:alice@example.com"
     assert content["allowed"] == ["sip:alice@example.com", "sip:bob@example.com"]
     alice, bob = content["members"]
+    csb_id = json.loads(system.ok("mikeytool transfer show alice.session --json"))["csb_id"]
     assert alice == {
-        "identity": "sip:alice@example.com", "state": "joined", "ssrcs": ["0x11111111"]
+        "identity": "sip:alice@example.com", "csb_id": csb_id, "state": "joined",
+        "ssrcs": ["0x11111111"],
     }  # fmt: skip
     assert bob["ssrcs"] != alice["ssrcs"]
     assert [key["purpose"] for key in content["keys"]] == ["audio", "events"]
@@ -328,6 +330,25 @@ def test_event_packages_with_a_cms_key(system: Shell) -> None:
         " -out opened"
     )
     assert system.path("opened").read_bytes().split() == system.path("body").read_bytes().split()
+
+
+def test_one_device_of_two_is_removed(system: Shell) -> None:
+    create(system)
+    call_in(system, "bob", ssrc="0x22222222")
+    system.ok("rm bob.session bob.init bob.resp")
+    call_in(system, "bob", ticket=False, ssrc="0x33333333")
+    phone, tablet = [one["csb_id"] for one in shown(system)["members"]]
+    assert phone in system.ok("mikeytool conference show conference.db")
+    system.fails("mikeytool conference remove conference.db", 2, "URI", "--seat")
+    system.fails("mikeytool conference remove conference.db --seat seven", 2, "--seat seven")
+    system.fails("mikeytool conference remove conference.db --seat 0x7", 1, "no seat 0x00000007")
+    line = system.ok(f"mikeytool conference remove conference.db --seat {phone}")
+    system.ok(
+        f"echo '{line}' | mikeytool transfer respond --session bob.session"
+        " | mikeytool conference answer conference.db"
+    )
+    left = {one["csb_id"]: one["state"] for one in shown(system)["members"]}
+    assert left == {phone: "left", tablet: "joined"}
 
 
 def test_people_are_put_out_when_the_store_of_the_kms_is_gone(system: Shell) -> None:

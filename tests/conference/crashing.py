@@ -129,7 +129,10 @@ class Killed:
     def calls(self, who: Identity) -> bytes:
         person = self.room.person(who)
         person.ticket(FOCUS)
-        return person.call(FOCUS, [self.chance.choice(SSRCS)])
+        session, ssrcs = person.session, [self.chance.choice(SSRCS)]
+        if session is not None:  # the device comes back
+            ssrcs = [ssrc for ssrc, _ in person.sends()]
+        return person.call(FOCUS, ssrcs)
 
     def heard(self, person: Person) -> None:
         """Nobody else has one of a person's SSRCs under the same key, now or earlier."""

@@ -11,10 +11,14 @@ from mikeytool.conference.model import Conference, Member, MemberState
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ProtType
 
+_ORDER = ["", "left", "invited", "joined"]
+
 
 def check(path: Path) -> dict[Identity, str]:
-    """The file is whole and agrees with itself; gives where everyone stands."""
-    found = {}
+    """The file is whole and agrees with itself; gives where everyone stands: the best of a
+    user's seats.
+    """
+    found: dict[Identity, str] = {}
     with closing(ConferenceState(path)) as state, state.snapshot() as db:
         assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         for conference in rows.conferences(db):
@@ -22,7 +26,8 @@ def check(path: Path) -> dict[Identity, str]:
             taken: set[int] = set()
             denied = rows.denied(db, conference.number)
             for member in member_rows.members(db, conference.number, *MemberState):
-                found[member.identity] = member.state.value
+                best = max(member.state.value, found.get(member.identity, ""), key=_ORDER.index)
+                found[member.identity] = best
                 assert member.state == MemberState.LEFT or member.identity.data not in denied
                 own = rows.ssrcs_of(db, member.number)
                 assert not taken & set(own)

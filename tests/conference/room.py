@@ -22,6 +22,7 @@ from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.exchange.update import answer_update
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import SP
 from mikeytool.wire.registry import DataType, KeyType
 from tests.world import ALICE, KMS, POLICY, World, accept_all, psk_of
@@ -88,6 +89,11 @@ class Person:
         self.ticket(FOCUS)
         return self.take(self.room.call_in(self.call(FOCUS, ssrcs or (None,), receive)))
 
+    def come_back(self) -> Session:
+        """Call in with the SSRCs of the last session, as the same device would."""
+        ssrcs = [ssrc for ssrc, _ in self.sends()]
+        return self.call_in(*ssrcs, receive=len(ssrcs))
+
     def pick_up(self, init: bytes, ssrc: int | None = None, by: Identity | None = None) -> bytes:
         """Answer a call-out; `ssrc` is for the stream to send."""
         specs = [CsSpec(send=True, ssrc=ssrc)] if ssrc is not None else []
@@ -101,6 +107,11 @@ class Person:
         answer, self.session = answer_update(self.room.env, self.session, incoming, accept_all)
         assert answer is not None
         return answer
+
+    def is_for(self, message: bytes) -> bool:
+        """Whether an update is for the session of this device."""
+        assert self.session is not None
+        return Message.read(message).header.csb_id == self.session.csb_id
 
     def sends(self) -> list[tuple[int, MediaKey]]:
         """SSRC and key of each stream to send."""
@@ -143,6 +154,10 @@ class Room(World):
         """Someone, the same each time."""
         return self.people.setdefault(who, Person(self, who))
 
+    def device(self, who: Identity) -> Person:
+        """Another device of someone."""
+        return Person(self, who)
+
     def create(
         self,
         *guests: Identity,
@@ -177,10 +192,15 @@ class Room(World):
         return found
 
     def members(self) -> dict[Identity, Member]:
-        """Everyone who is known in the conference."""
+        """Everyone who is known in the conference, with the best of their seats."""
         number = self.conference().number
+        order = (MemberState.LEFT, MemberState.INVITED, MemberState.JOINED)
         with self.state.transaction() as db:
-            return {one.identity: one for one in member_rows.members(db, number, *MemberState)}
+            found = sorted(
+                member_rows.members(db, number, *MemberState),
+                key=lambda one: order.index(one.state),
+            )
+        return {one.identity: one for one in found}
 
     def states(self) -> dict[Identity, str]:
         """Where everyone stands."""

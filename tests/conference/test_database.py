@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import sqlite3
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mikeytool.client.session_files import session_of_json
 from mikeytool.conference import calling_in, membership
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.model import Purpose, Settings
@@ -230,7 +232,7 @@ def test_a_file_of_version_1_is_migrated(old: Room) -> None:
         assert key is not None
         assert key.encode() not in found
     assert ERASED not in found
-    assert old.state._pragma("user_version") == 2
+    assert old.state._pragma("user_version") == ConferenceState.version
     assert old.tables()["tickets"] == []
     assert len(check(path)) == 3
 
@@ -252,6 +254,52 @@ def test_a_conference_of_version_1_goes_on(old: Room) -> None:
     }
     with pytest.raises(Refused, match="seen before"):
         old.call_in(old.person(BOB).init)
+
+
+@pytest.fixture
+def one_seat(room: Room, tmp_path: Path) -> Room:
+    """A room at a file that version 2 wrote, and people with the sessions that they had then."""
+    path, here = tmp_path / "old.db", Path(__file__).parent
+    path.write_bytes(gzip.decompress((here / "version_2.db.gz").read_bytes()))
+    held = json.loads((here / "version_2.json").read_text())
+    room.clock.now = held["clock"]
+    for who, session in held["sessions"].items():
+        room.person(Identity.from_text(who)).session = session_of_json(session)
+    room.state.close()
+    room.state = ConferenceState(path)
+    room.system = replace(room.system, state=room.state)
+    return room
+
+
+def test_a_file_of_version_2_is_migrated(one_seat: Room) -> None:
+    """With a member whose update waits, one who was put out, and one who is being called."""
+    old, path = one_seat, one_seat.state.path
+    assert check(path) == {
+        ALICE: "joined", BOB: "joined", CAROL: "joined", EVE: "left", DAN: "invited"
+    }  # fmt: skip
+    assert old.ssrcs(BOB) == [0x11111112, 0x11111212]
+    (update,) = membership.unanswered(old.system, None)
+    old.answer(old.person(BOB).update(update.message))
+    old.device(BOB).call_in()
+    for one in membership.change_keys(old.system, None):
+        if old.person(one.to).is_for(one.message):
+            old.answer(old.person(one.to).update(one.message))
+    newest = old.group_keys()[0].tek
+    assert old.person(ALICE).keys()[old.group_keys()[0].spi] == newest
+    with pytest.raises(Refused, match="may not take part"):
+        old.person(EVE).call_in()
+    check(path)
+
+
+def test_a_file_of_version_2_gets_the_tables_of_a_new_one(one_seat: Room, tmp_path: Path) -> None:
+    def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
+        with closing(sqlite3.connect(path)) as db:
+            names = [n for (n,) in db.execute("SELECT name FROM sqlite_master ORDER BY name")]
+            return {name: db.execute(f"PRAGMA table_info({name})").fetchall() for name in names}
+
+    fresh = tmp_path / "fresh.db"
+    ConferenceState.init(fresh, one_seat.system.settings).close()
+    assert tables(one_seat.state.path) == tables(fresh)
 
 
 def test_a_migration_that_is_cut_short_is_done_again(

@@ -69,7 +69,7 @@ NEXT: dict[str, Command] = {
     "allow": lambda room: membership.allow(room.system, None, [EVE]),
     "deny": lambda room: membership.dismiss(room.system, None, [EVE], deny=True),
     "remove": lambda room: membership.dismiss(room.system, None, [CAROL], deny=False),
-    "call in": lambda room: room.person(CAROL).call_in(),
+    "call in": lambda room: room.person(CAROL).come_back(),
     "call out": lambda room: room.call_out(EVE),
     "answer": lambda room: room.answer(room.person(EVE).pick_up(room.call_out(EVE))),
 }

@@ -176,7 +176,7 @@ def test_the_roc_goes_on_under_the_new_key(full: Room, monkeypatch: pytest.Monke
 
 def test_an_ssrc_that_was_given_up_by_calling_in_again(full: Room) -> None:
     relay, before = relay_of(full), sent(full.person(BOB), 1)
-    full.person(BOB).call_in(None, None, receive=2)
+    full.person(BOB).come_back()
     with pytest.raises(Excluded, match=r"sip:bob@example\.com has another SSRC now"):
         relay.take(before)
     now = sent(full.person(BOB), 1)

@@ -195,7 +195,7 @@ def late(stage: Stage) -> None:
 
 
 def generation(tables: Tables) -> int:
-    return int(tables["conferences"][0][-1])
+    return int(tables["conferences"][0][6])
 
 
 JOINED, LEFT, INVITED = (one.value for one in (MemberState.JOINED, MemberState.LEFT,

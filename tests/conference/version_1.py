@@ -79,7 +79,8 @@ def old_state(path: Path, room: Room, teks: list[dict[str, Any]]) -> None:
             f"BEGIN; PRAGMA application_id={0x6D6B6366}; PRAGMA user_version=1; {SCHEMA} COMMIT;"
         )
         for table in TABLES:
-            for row in room.state.db.execute(f"SELECT * FROM {table}").fetchall():
+            known = ", ".join(row[1] for row in db.execute(f"PRAGMA table_info({table})"))
+            for row in room.state.db.execute(f"SELECT {known} FROM {table}").fetchall():
                 db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
         live = {
             spi.hex(): {"type": "TEK+SALT", "key": tek.hex(), "salt": salt.hex(), "spi": spi.hex()}

@@ -25,6 +25,7 @@ from mikeytool.cli.options.keys import KEY, KEY_HELP, need_key
 from mikeytool.cli.options.outputs import check_output, force_option, output_force_option
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.conference import print_conference
+from mikeytool.client.key_text import parse_number
 from mikeytool.client.kms_access import reach
 from mikeytool.client.time_text import parse_duration
 from mikeytool.conference import calling_in, calling_out, member_rows, membership
@@ -304,22 +305,39 @@ def deny(state: Path, identities: tuple[Identity, ...], focus: Identity | None) 
 
 @conference.command()
 @state_argument
-@people_argument
+@click.argument("identities", type=IDENTITY, nargs=-1, metavar="[URI]...")
+@click.option("--seat", metavar="CSB_ID", help="Remove only this seat of a user, as show lists it.")
 @focus_option
 @quiet_option
-def remove(state: Path, identities: tuple[Identity, ...], focus: Identity | None) -> None:
-    """Remove members that have left or are to leave. They may come back.
+def remove(
+    state: Path, identities: tuple[Identity, ...], seat: str | None, focus: Identity | None
+) -> None:
+    """Remove members that have left or are to leave, with all their devices. They may come back.
 
-    Prints the updates for the members that stay, as JSON Lines.
+    With --seat only one device is removed; its user need not be named. Prints the updates for the
+    members that stay, as JSON Lines.
     """
-    _dismiss(state, identities, focus, deny=False)
+    if seat is None and not identities:
+        raise UsageError("say who is removed: URI..., or --seat CSB_ID for one device")
+    if seat is not None and len(identities) > 1:
+        raise UsageError("--seat is one device of one user; name that user, or none")
+    csb_id = None if seat is None else parse_number(seat, "--seat", 32)
+    _dismiss(state, identities, focus, deny=False, seat=csb_id)
 
 
 def _dismiss(
-    state: Path, identities: Sequence[Identity], focus: Identity | None, *, deny: bool
+    state: Path,
+    identities: Sequence[Identity],
+    focus: Identity | None,
+    *,
+    deny: bool,
+    seat: int | None = None,
 ) -> None:
     with _system(state) as system:
-        made = membership.dismiss(system, focus, identities, deny=deny)
+        if seat is None:
+            made = membership.dismiss(system, focus, identities, deny=deny)
+        else:
+            made = membership.dismiss_seat(system, focus, seat, *identities)
         _print_updates(made)
         if not made:
             _note_updates(system)  # another command may have been faster

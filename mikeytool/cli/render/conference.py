@@ -12,8 +12,10 @@ def print_conference(one: dict[str, Any]) -> None:
     """Print the description of a conference."""
     print(f"{one['focus']}, created by {one['creator']}")
     print(textwrap.fill(f"allowed: {', '.join(one['allowed']) or 'nobody'}", 79))
-    members = ((m["identity"], m["state"], " ".join(m["ssrcs"])) for m in one["members"])
-    print_table([("member", "state", "SSRCs"), *members])
+    members = (
+        (m["identity"], m["csb_id"], m["state"], " ".join(m["ssrcs"])) for m in one["members"]
+    )
+    print_table([("member", "seat", "state", "SSRCs"), *members])
     names = ("purpose", "spi", "tek", "salt", "state")
     keys = ([str(key[name] or "") for name in names] for key in one["keys"])
     print_table([("purpose", "SPI", "TEK", "salt", "state"), *keys])
