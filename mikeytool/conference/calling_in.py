@@ -8,16 +8,24 @@ Group keys are read only after that. Membership, SSRCs and the answer are one tr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.group_keys import current_keys, keep_interval
+from mikeytool.conference.media_lines import check_directions
 from mikeytool.conference.membership import catch_up, may_take_part
 from mikeytool.conference.model import Conference, Purpose
+from mikeytool.conference.purpose_suites import (
+    check_offer,
+    conference_policies,
+    is_of,
+    own_policies,
+)
 from mikeytool.conference.seats import seat_for
-from mikeytool.conference.ssrcs import SUPPORTED, CallInPlan, accept_policy, own_policies
+from mikeytool.conference.ssrcs import CallInPlan
 from mikeytool.conference.system import ConferenceSystem, Step, resolved_file, ticket_digest
 from mikeytool.exchange.error import error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
@@ -27,12 +35,20 @@ from mikeytool.exchange.responder import (
     transfer_resp,
     verify_transfer_init,
 )
-from mikeytool.exchange.transfer import TransferInit, refuse_unless, transfer_init_of
+from mikeytool.exchange.transfer import (
+    AcceptPolicy,
+    TransferInit,
+    refuse_unless,
+    transfer_init_of,
+)
+from mikeytool.media.suite_policies import accept_suites, supported_policies
+from mikeytool.srtp.suites import Suite
 from mikeytool.storage import replay
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message_types import is_update
 from mikeytool.wire.pattern import matches
+from mikeytool.wire.payloads import SP
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
 _SHORTEST_INTERVAL = 60
@@ -40,43 +56,55 @@ _SHORTEST_INTERVAL = 60
 
 
 def create(
-    system: ConferenceSystem, message: bytes, focus: Identity, purposes: Sequence[Purpose]
+    system: ConferenceSystem,
+    message: bytes,
+    focus: Identity,
+    purposes: Sequence[Purpose],
+    suites: Mapping[Purpose, Suite] | None = None,
 ) -> bytes:
     """Create a conference from a TRANSFER_INIT to the factory and return the TRANSFER_RESP.
 
-    The ticket's responders and the creator become the allowed set. No group key is handed out,
-    and the creator is not a member yet. Raises Refused, with an Error message in its `answer`, or
-    WireError for a message that cannot be read.
+    `purposes` are in the order of the media lines, and `suites` has the SRTP suites of those that
+    do not take the default. The ticket's responders and the creator become the allowed set. No
+    group key is handed out, and the creator is not a member yet. Raises Refused, with an Error
+    message in its `answer`, or WireError for a message that cannot be read.
     """
     factory = system.settings.identity
     if focus == factory:
         raise UsageError(f"{focus} is the factory; a conference has an address of its own")
     init = _read(message)
-    with _early(system, init):
-        _check_early(system, init, TicketFlag.I)
+    known = supported_policies([], init.policy.prf)
+    with _early(system, init, known):
+        accept = accept_suites([])
+        _check_early(system, init, TicketFlag.I, accept)
         if init.responder is not None and init.responder != factory:
             raise Refused(
                 f"this is for {init.responder}, conferences are created at {factory}",
                 ErrorNo.INVALID_ID,
             )
         verified = verify_transfer_init(init, system.resolve(init, factory), factory)
-    with _late(system, verified):
+    with _late(system, verified, known):
         _remember(system, verified)
-        return system.step(lambda step: _created(step, verified, focus, purposes))
+        wanted = suites or {}
+        return system.step(lambda step: _created(step, verified, focus, purposes, wanted))
 
 
 def _created(
-    step: Step, verified: VerifiedInit, focus: Identity, purposes: Sequence[Purpose]
+    step: Step,
+    verified: VerifiedInit,
+    focus: Identity,
+    purposes: Sequence[Purpose],
+    suites: Mapping[Purpose, Suite],
 ) -> bytes:
     db, creator, factory = step.db, verified.initiator, step.system.settings.identity
     _check_may_create(step.system, creator)
-    number = rows.add_conference(db, focus, creator, purposes)
+    number = rows.add_conference(db, focus, creator, purposes, suites)
     own = rows.own_addresses(db, step.system.settings)
     for identity in (creator, *verified.init.policy.responders):
         if identity not in own:
             rows.allow(db, number, identity)
     verified = _as_first(step, verified, factory)
-    answer, _ = transfer_resp(step.call_env, verified, accept_policy, local=factory)
+    answer, _ = transfer_resp(step.call_env, verified, accept_suites([]), local=factory)
     return _needed(answer)
 
 
@@ -106,11 +134,13 @@ def call_in(system: ConferenceSystem, message: bytes) -> bytes:
     Raises the same errors as `create`.
     """
     init = _read(message)
-    with _early(system, init):
-        _check_early(system, init, TicketFlag.I | TicketFlag.M)
-        focus = _focus(system, init)
+    with _early(system, init, ()):
+        # Suites are compared later, when an Error message can name those of the conference.
+        _check_early(system, init, TicketFlag.I | TicketFlag.M, lambda _policy: True)
+        called = _called(system, init)
+        focus = called.focus
         verified = verify_transfer_init(init, system.resolve(init, focus), focus)
-    with _late(system, verified):
+    with _late(system, verified, conference_policies(called)):
         _remember(system, verified)
         return system.step(lambda step: _called_in(step, verified, focus))
 
@@ -126,6 +156,9 @@ def _called_in(step: Step, verified: VerifiedInit, focus: Identity) -> bytes:
 
 def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
     """Give a caller their SSRCs and the group keys."""
+    entries = verified.init.entries
+    check_directions(conference, [(one, bool(one.session_data)) for one in entries])
+    check_offer(conference, verified.init)
     db, keys = step.db, current_keys(step, conference)
     conference = rows.conference(db, conference.number)
     seat = seat_for(db, conference, verified.initiator, verified.init)
@@ -133,12 +166,12 @@ def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
     answer, session = transfer_resp(
         step.call_env,
         verified,
-        accept_policy,
+        partial(is_of, conference),
         local=conference.focus,
-        crypto_sessions=plan.added(verified.init.entries),
+        crypto_sessions=plan.added(entries),
         policies=own_policies(conference),
-        kemac_keys=[key.key_data() for key in keys],
-        arrange=plan.arrange,
+        kemac_keys=plan.kemac_keys(entries),
+        arrangement=plan,
     )
     member_rows.put_member(db, replace(seat, session=session))
     keep_interval(step, conference, [session.policy.rekey])
@@ -159,7 +192,9 @@ def _read(message: bytes) -> TransferInit:
     return transfer_init_of(incoming)
 
 
-def _check_early(system: ConferenceSystem, init: TransferInit, flags: TicketFlag) -> None:
+def _check_early(
+    system: ConferenceSystem, init: TransferInit, flags: TicketFlag, accept_policy: AcceptPolicy
+) -> None:
     """Refuse what can be refused without the KMS (4.2.2.2)."""
     for flag, why in _WHY.items():
         refuse_unless(flag not in flags or flag in init.policy.flags, why)
@@ -185,35 +220,39 @@ _WHY = {
 }
 
 
-def _early(system: ConferenceSystem, init: TransferInit) -> AbstractContextManager[None]:
+def _early(
+    system: ConferenceSystem, init: TransferInit, supported: Sequence[SP]
+) -> AbstractContextManager[None]:
     """Handle refusals made before there is a key to protect an Error message with (5.4)."""
     return (
-        error_message_on_refusal(system.env, init.incoming, None, SUPPORTED)
+        error_message_on_refusal(system.env, init.incoming, None, supported)
         if system.send_errors
         else nullcontext()
     )
 
 
-def _late(system: ConferenceSystem, verified: VerifiedInit) -> AbstractContextManager[None]:
+def _late(
+    system: ConferenceSystem, verified: VerifiedInit, supported: Sequence[SP]
+) -> AbstractContextManager[None]:
     """Handle refusals of an authenticated caller: their Error message has a MAC."""
     keys = verified.init.keys(verified.resolved.keys.mpki.key, response=False)
-    return error_message_on_refusal(system.env, verified.init.incoming, keys, SUPPORTED)
+    return error_message_on_refusal(system.env, verified.init.incoming, keys, supported)
 
 
-def _focus(system: ConferenceSystem, init: TransferInit) -> Identity:
-    """Return the focus that is called; raises Refused when no conference has that address."""
+def _called(system: ConferenceSystem, init: TransferInit) -> Conference:
+    """Return the conference that is called; raises Refused when none has that address."""
     with system.state.snapshot() as db:
         every = rows.conferences(db) if init.responder is None else []
         named = None if init.responder is None else rows.conference_of(db, init.responder)
     if named is not None:
-        return named.focus
+        return named
     if init.responder is not None:
         raise Refused(f"{init.responder} is the focus of no conference", ErrorNo.INVALID_ID)
     if len(every) != 1:
         raise Refused(
             f"it does not say which of {len(every)} conferences it is for", ErrorNo.INVALID_ID
         )
-    return every[0].focus
+    return every[0]
 
 
 def _remember(system: ConferenceSystem, verified: VerifiedInit) -> None:

@@ -14,6 +14,7 @@ from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.database import Db
 from mikeytool.conference.group_keys import bring_up, current_keys, keep_interval, rekey
+from mikeytool.conference.media_lines import check_directions, purposes_of
 from mikeytool.conference.membership import (
     catch_up,
     let_go,
@@ -23,16 +24,13 @@ from mikeytool.conference.membership import (
     tidy,
 )
 from mikeytool.conference.model import Conference, Member, MemberState, Update
-from mikeytool.conference.ssrcs import (
-    SUPPORTED,
-    CallInPlan,
-    accept_policy,
-    claim,
+from mikeytool.conference.purpose_suites import (
+    check_agreed,
+    conference_policies,
+    is_of,
     own_policies,
-    purposes_of,
-    with_spi,
-    with_ssrc,
 )
+from mikeytool.conference.ssrcs import CallInPlan, claim, with_spi, with_ssrc
 from mikeytool.conference.system import TICKET_VALIDITY, ConferenceSystem, Step
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.error import ErrorReceived, error_message_on_refusal
@@ -76,7 +74,9 @@ def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int)
     db, conference = step.db, the_conference(step.db, focus)
     may_take_part(step, conference, who)
     seat = _seat_to_call(step, conference, who)
-    held = step.ticket(("call", conference.focus, who), conference.focus, who, CALL_OUT_FLAGS)
+    profile = conference.profile
+    name = ("call", conference.focus, who, profile.bits)
+    held = step.ticket(name, profile, conference.focus, who, CALL_OUT_FLAGS)
     conference, _ = catch_up(step, conference)
     keys = current_keys(step, conference)
     conference = rows.conference(db, conference.number)
@@ -195,7 +195,8 @@ def _join(step: Step, conference: Conference, member: Member, message: Message) 
     init = read_transfer_init(sent)
     answered = Answered(conference.focus, member.identity)
     try:
-        session = finish_transfer(step.env, ticket.held, init, message, accept_policy)
+        accept, known = partial(is_of, conference), conference_policies(conference)
+        session = finish_transfer(step.env, ticket.held, init, message, accept, known)
     except ErrorReceived as error:
         if not error.verified:
             raise
@@ -228,6 +229,12 @@ def _unwanted(db: Db, conference: Conference, member: Member, session: Session) 
         return Refused(f"{session.remote} answers, {member.identity} was called")
     if rows.permission(db, conference.number, member.identity) is False:
         return Refused(f"{member.identity} may not take part in {conference.focus}")
+    try:
+        check_agreed(conference, session)
+        streams = [(one.entry, not session.is_local(one)) for one in session.crypto_sessions]
+        check_directions(conference, streams)
+    except Refused as refusal:
+        return refusal
     return None
 
 
@@ -263,12 +270,13 @@ def _confirm(
 ) -> Answered:
     """Process the answer to an update, which may be to any of the updates sent."""
     failure: MikeyError = Refused(f"no update to {member.identity} waits for an answer")
+    known = conference_policies(conference)
     for generation, update in member_rows.updates_of(step.db, member.number):
         sent = Incoming.read(update, DataType.TRANSFER_INIT)
         try:
-            agreed = finish_update(step.env, session, sent, message, accept_policy)
+            agreed = finish_update(step.env, session, sent, message, lambda _policy: False)
             came = Incoming.read(message, DataType.TRANSFER_RESP)
-            with error_message_on_refusal(step.env, came, update_keys(session), SUPPORTED):
+            with error_message_on_refusal(step.env, came, update_keys(session), known):
                 _check_unchanged(sent, agreed)
         except MikeyError as error:
             failure = error
@@ -282,15 +290,15 @@ def _confirm(
 
 
 def _check_unchanged(sent: Incoming, agreed: Session) -> None:
-    """Refuse an answer that changes SSRCs or keys or adds streams: only the system assigns them."""
+    """Refuse an answer that changes SSRCs, keys or suites, or that adds streams."""
     wanted = {
-        entry.cs_id: (entry.spi, entry.session_data[:4])
+        entry.cs_id: (entry.policies, entry.spi, entry.session_data[:4])
         for entry in sent.message.header.cs_id_map
         if isinstance(entry, GenericIdEntry)
     }
     for one in agreed.crypto_sessions:
         entry = one.entry
-        if wanted.get(entry.cs_id) != (entry.spi, entry.session_data[:4]):
+        if wanted.get(entry.cs_id) != (entry.policies, entry.spi, entry.session_data[:4]):
             raise Refused(
                 f"the answer changes crypto session {entry.cs_id}; who wants other streams"
                 " calls in again",

@@ -8,18 +8,16 @@ from itertools import islice
 
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.database import Db
+from mikeytool.conference.media_lines import purposes_of
 from mikeytool.conference.member_rows import Sent
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
-    SALT_LENGTH,
-    TEK_LENGTH,
     Conference,
     GroupKey,
     Member,
     MemberState,
     Purpose,
 )
-from mikeytool.conference.ssrcs import purposes_of
 from mikeytool.conference.system import Step
 from mikeytool.conference.updates import Updates
 from mikeytool.exchange.crypto_sessions import CsSpec
@@ -62,12 +60,12 @@ def new_keys(step: Step, conference: Conference) -> list[GroupKey]:
     """
     taken = {key.spi for key in rows.group_keys(step.db, conference.number)}
     wanted = [
-        wanted_key(KeyType.TEK_SALT, TEK_LENGTH, SALT_LENGTH, step.env.spi(taken))
-        for _ in conference.purposes
+        wanted_key(KeyType.TEK_SALT, *conference.key_lengths(one), step.env.spi(taken))
+        for one in conference.purposes
     ]
     me, generation = step.system.settings.identity, conference.generation + 1
     name = ("keys", conference.number, generation, conference.purposes)
-    held = step.ticket(name, me, me, KEY_FLAGS, wanted)
+    held = step.ticket(name, conference.profile, me, me, KEY_FLAGS, wanted)
     due = _due(held.policy, step.env.clock())
     made = [
         GroupKey(purpose, generation, key.spi or b"", key.key, key.salt or b"", due, None)
@@ -148,10 +146,11 @@ def bring_up(
 def _bring_up(
     step: Step, conference: Conference, members: Iterable[Member], keys: Sequence[GroupKey]
 ) -> Updates:
-    spis = {key.purpose: key.spi for key in keys}
+    new = {key.purpose: key for key in keys}
+    known = rows.group_keys(step.db, conference.number)
     before, todo = member_rows.last_update(step.db), iter(members)
     while some := list(islice(todo, _AT_ONCE)):
-        made = [_update(step.env, conference, member, spis, keys) for member in some]
+        made = [_update(step.env, conference, member, new, known) for member in some]
         member_rows.put_updates(step.db, conference.generation, made)
     return Updates(step.system.state, [range(before + 1, member_rows.last_update(step.db) + 1)])
 
@@ -160,35 +159,34 @@ def _update(
     env: Environment,
     conference: Conference,
     member: Member,
-    spis: Mapping[Purpose, bytes],
-    keys: Sequence[GroupKey],
+    new: Mapping[Purpose, GroupKey],
+    known: Sequence[GroupKey],
 ) -> Sent:
     assert member.session is not None  # noqa: S101 - members that have joined have one
+    streams = [
+        (one, new[purpose]) for one, purpose in purposes_of(conference, member.session, known)
+    ]
     init, session = update_init(
         env,
         member.session,
-        crypto_sessions=_under(conference, member.session, spis),
-        kemac_keys=_not_known(member.session, keys),
+        crypto_sessions=[
+            CsSpec(
+                send=member.session.is_local(one),
+                cs_id=one.entry.cs_id,
+                protocol=one.entry.protocol,
+                spi=key.spi,
+            )
+            for one, key in streams
+        ],
+        kemac_keys=_not_known(member.session, [key for _, key in streams]),
     )
     return Sent(member.number, init.raw, session.fresh.last_t)
 
 
-def _under(conference: Conference, session: Session, spis: Mapping[Purpose, bytes]) -> list[CsSpec]:
-    """Return the crypto sessions of a member under the keys with these SPIs."""
-    return [
-        CsSpec(
-            send=session.is_local(one),
-            cs_id=one.entry.cs_id,
-            protocol=one.entry.protocol,
-            spi=spis[purpose],
-        )
-        for one, purpose in purposes_of(conference, session)
-    ]
-
-
-def _not_known(session: Session, keys: Sequence[GroupKey]) -> list[KeyData]:
+def _not_known(session: Session, keys: Iterable[GroupKey]) -> list[KeyData]:
+    """Return those of the keys of a member's purposes that the member does not have."""
     known = {key.spi for key in session.keys}
-    return [key.key_data() for key in keys if key.spi not in known]
+    return [key.key_data() for key in dict.fromkeys(keys) if key.spi not in known]
 
 
 def put_out(db: Db, member: Member, generation: int) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mikeytool.exchange.session import KEY_OVERLAP, Session
+from mikeytool.exchange.profile import PROFILE_128, PROFILE_256, Profile
+from mikeytool.exchange.session import DEFAULT_SALT_LENGTH, DEFAULT_TEK_LENGTH, KEY_OVERLAP, Session
 from mikeytool.exchange.ticket import new_key
+from mikeytool.srtp.suites import SUITES, Suite
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.payloads import KeyData
 from mikeytool.wire.registry import KeyType, ProtType
 
-TEK_LENGTH = 16
-SALT_LENGTH = 14
-"""The lengths in octets that AES_CM_128_HMAC_SHA1_80, the suite of every conference, requires."""
 DEFAULT_OVERLAP = KEY_OVERLAP
 """Seconds for which a group key stays valid after it has been replaced, for members as well."""
 MAX_SEATS = 10
@@ -65,15 +65,48 @@ class Settings:
     may_create: tuple[str, ...]
 
 
+DEFAULT_SUITE = SUITES["AES_CM_128_HMAC_SHA1_80"]
+"""The suite of a purpose for which no other was chosen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conference:
-    """One conference. `generation` counts its group keys and is 0 until it has the first."""
+    """One conference. `generation` counts its group keys and is 0 until it has the first.
+
+    `purposes` are in the order of the media lines. All members share the key of a purpose, so they
+    share its suite as well: `suites` has those that are not `DEFAULT_SUITE`.
+    """
 
     number: int
     focus: Identity
     creator: Identity
     purposes: tuple[Purpose, ...]
     generation: int
+    suites: Mapping[Purpose, Suite] = field(default_factory=dict)
+
+    @property
+    def media(self) -> dict[Purpose, Suite]:
+        """The purposes that are SRTP streams, with their suites."""
+        media = (one for one in self.purposes if one.protocol == ProtType.SRTP)
+        return {one: self.suites.get(one, DEFAULT_SUITE) for one in media}
+
+    @property
+    def profile(self) -> Profile:
+        """The weakest profile that can carry all group keys (RFC 6043 12.1)."""
+        longest = max(self.key_lengths(purpose)[0] for purpose in self.purposes)
+        return PROFILE_128 if longest <= PROFILE_128.key_length else PROFILE_256
+
+    def key_lengths(self, purpose: Purpose) -> tuple[int, int]:
+        """Return the lengths of the TEK and of the salt of a purpose, in octets.
+
+        What has no suite has a TEK as long as the shortest of the media, so that everyone who can
+        take part in some media can have it.
+        """
+        suite = self.media.get(purpose)
+        if suite is not None:
+            return suite.key_length, suite.salt_length
+        of_media = (one.key_length for one in self.media.values())
+        return min(of_media, default=DEFAULT_TEK_LENGTH), DEFAULT_SALT_LENGTH
 
 
 @masked_repr

@@ -17,7 +17,6 @@ from mikeytool.conference import rows
 from mikeytool.conference.database import ConferenceState, Db
 from mikeytool.conference.membership import the_conference
 from mikeytool.conference.model import Conference, GroupKey, Purpose, Seat
-from mikeytool.conference.ssrcs import SUITE
 from mikeytool.media.contexts import ReceiverContext
 from mikeytool.media.settings import Settings
 from mikeytool.srtp.index import Excluded, Unverified
@@ -148,7 +147,9 @@ class Relay:
         for key in keys:
             receiver = before.get(key.spi)
             if receiver is None:
-                receiver = Receiver(SUITE, [_master(key)], roc=_rocs(before.values()))
+                receiver = Receiver(
+                    self._conference.media[key.purpose], [_master(key)], roc=_rocs(before.values())
+                )
                 receiver.searches = False
             self._receivers[key.spi] = receiver
             self._keys.setdefault(key.purpose, []).append(receiver)
@@ -181,8 +182,8 @@ def conference_receivers(path: Path, settings: Settings) -> list[ReceiverContext
                 ledger = ledgers[key.purpose]
                 found.append(
                     ReceiverContext(
-                        f"{conference.focus} {key.purpose}", SUITE, [_master(key)], settings,
-                        ssrcs=settings.ssrcs, admits=ledger.check,
+                        f"{conference.focus} {key.purpose}", conference.media[key.purpose],
+                        [_master(key)], settings, ssrcs=settings.ssrcs, admits=ledger.check,
                     )
                 )  # fmt: skip
     if not found:

@@ -6,12 +6,13 @@ Queries take the connection of the transaction.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference.database import Db, identity_row, readable
 from mikeytool.conference.model import Conference, GroupKey, MemberState, Purpose, Seat, Settings
+from mikeytool.srtp.suites import SUITES, Suite
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
 
@@ -25,14 +26,20 @@ who they are; until then the denial is unsettled.
 # Conferences
 
 
-def add_conference(db: Db, focus: Identity, creator: Identity, purposes: Sequence[Purpose]) -> int:
+def add_conference(
+    db: Db,
+    focus: Identity,
+    creator: Identity,
+    purposes: Sequence[Purpose],
+    suites: Mapping[Purpose, Suite],
+) -> int:
     """Store a new conference and return its number; raises Refused when the focus has one."""
     if conference_of(db, focus) is not None:
         raise Refused(f"{focus} is the focus of a conference already; choose another --focus")
     cursor = db.execute(
         "INSERT INTO conferences (focus, focus_type, creator, creator_type, purposes)"
         " VALUES (?, ?, ?, ?, ?)",
-        (*identity_row(focus), *identity_row(creator), ",".join(purposes)),
+        (*identity_row(focus), *identity_row(creator), _purposes_text(purposes, suites)),
     )
     return int(cursor.lastrowid or 0)
 
@@ -60,8 +67,15 @@ def _conference(row: Any) -> Conference:
     number, focus, focus_type, creator, creator_type, purposes, generation, *_ = row
     at = Identity(focus, focus_type)
     with readable(f"the row of {at}"):
-        named = tuple(Purpose(name) for name in purposes.split(","))
-    return Conference(number, at, Identity(creator, creator_type), named, generation)
+        named = [part.partition("=") for part in purposes.split(",")]
+        in_order = tuple(Purpose(name) for name, _, _ in named)
+        suites = {Purpose(name): SUITES[suite] for name, _, suite in named if suite}
+    return Conference(number, at, Identity(creator, creator_type), in_order, generation, suites)
+
+
+def _purposes_text(purposes: Sequence[Purpose], suites: Mapping[Purpose, Suite]) -> str:
+    """Return the purposes in the order of the media lines, as in `audio=AEAD_AES_128_GCM,video`."""
+    return ",".join(f"{one}={suites[one].name}" if one in suites else one.value for one in purposes)
 
 
 def own_addresses(db: Db, settings: Settings) -> set[Identity]:

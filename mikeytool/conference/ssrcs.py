@@ -1,4 +1,4 @@
-"""The crypto sessions of a member: the purpose of each, and the owners of SSRCs.
+"""The crypto sessions of a member, and the owners of SSRCs.
 
 A member has one crypto session to send for each of their streams. For each purpose, they have one
 crypto session to receive, which stands for everyone else's streams. All streams of a purpose use
@@ -7,44 +7,19 @@ one group key, so no two of them may have the same SSRC (TR 33.828 5.3.2).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
-from mikeytool.conference import rows
+from mikeytool.conference import purpose_suites, rows
 from mikeytool.conference.database import Db
+from mikeytool.conference.media_lines import cs_ids, purpose_of
 from mikeytool.conference.model import Conference, GroupKey, Purpose
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.session import CryptoSession, Session
-from mikeytool.srtp.security_policy import policy_for, suite_of
-from mikeytool.srtp.suites import SUITES
 from mikeytool.wire.errors import Refused
-from mikeytool.wire.header import GenericIdEntry, srtp_session_data
-from mikeytool.wire.payloads import SP
-from mikeytool.wire.registry import ErrorNo, ProtType, label
-
-SUITE = SUITES["AES_CM_128_HMAC_SHA1_80"]
-"""The suite of all members: they share keys, so they share the suite."""
-SUPPORTED = (policy_for(SUITE, 0),)
-"""The policies that an Error message names when other security policies are offered (5.4)."""
-
-
-def accept_policy(policy: SP) -> bool:
-    """Return whether a security policy is the one that every conference uses."""
-    if policy.protocol == ProtType.SRTP:
-        return suite_of(policy) == SUITE
-    return policy.protocol in (ProtType.TLS_PSK, ProtType.CMS)
-
-
-def own_policies(conference: Conference) -> list[SP]:
-    """Return the policies of a conference, one for each protocol."""
-    protocols = {purpose.protocol: None for purpose in conference.purposes}
-    return [
-        policy_for(SUITE, number)
-        if protocol == ProtType.SRTP
-        else SP(policy_no=number, protocol=protocol.value, policy_param=[])
-        for number, protocol in enumerate(protocols)
-    ]
+from mikeytool.wire.header import GenericIdEntry
+from mikeytool.wire.payloads import SP, KeyData
+from mikeytool.wire.registry import ErrorNo, ProtType
 
 
 def fresh_ssrc(env: Environment) -> int:
@@ -72,42 +47,6 @@ def claim(
     return ssrc
 
 
-class Seating:
-    """Assigns purposes to the crypto sessions of one bundle, in the order of the map.
-
-    The first SRTP session to send gets the conference's first purpose with SRTP, the second
-    session gets the second purpose, and so on. Any further sessions get the last purpose.
-    Sessions to receive are counted separately.
-    """
-
-    def __init__(self, conference: Conference) -> None:
-        self._conference = conference
-        self._seen: Counter[tuple[int, bool]] = Counter()
-
-    def purpose(self, protocol: int, by_member: bool) -> Purpose:
-        """Return the purpose of the next crypto session of a protocol.
-
-        Raises Refused (Invalid SP) when the conference has no purpose with that protocol.
-        """
-        fitting = [one for one in self._conference.purposes if one.protocol == protocol]
-        if not fitting:
-            raise Refused(
-                f"{self._conference.focus} has nothing for {label(ProtType, protocol)}",
-                ErrorNo.INVALID_SP,
-            )
-        kind = protocol, by_member and protocol == ProtType.SRTP
-        self._seen[kind] += 1
-        return fitting[min(self._seen[kind], len(fitting)) - 1]
-
-    def missing(self) -> list[Purpose]:
-        """Return the purposes that have no crypto session to the member yet."""
-        left = []
-        for protocol in dict.fromkeys(one.protocol for one in self._conference.purposes):
-            fitting = [one for one in self._conference.purposes if one.protocol == protocol]
-            left += fitting[self._seen[protocol, False] :]
-        return left
-
-
 def with_ssrc(entry: GenericIdEntry, ssrc: int) -> GenericIdEntry:
     """Return an SRTP crypto session with another SSRC; ROC and SEQ stay."""
     data = ssrc.to_bytes(4) + entry.session_data[4:]
@@ -120,7 +59,10 @@ def with_spi(entry: GenericIdEntry, spi: bytes) -> GenericIdEntry:
 
 
 class CallInPlan:
-    """The crypto sessions of an answer to a caller, or of a call-out."""
+    """The crypto sessions of an answer to a caller, or of a call-out: an `Arrangement`.
+
+    `keys` are the group keys, of all purposes.
+    """
 
     def __init__(
         self,
@@ -132,44 +74,79 @@ class CallInPlan:
     ) -> None:
         self._db, self._env, self._conference, self._member = db, env, conference, member
         self._keys = {key.purpose: key for key in keys}
-        self._seating = Seating(conference)
         self._received: set[Purpose] = set()
+        self._used: set[Purpose] = set()
+
+    def fits(self, entry: GenericIdEntry, policy: SP) -> bool:
+        """Return whether a policy is that of the purpose of a crypto session."""
+        return purpose_suites.fits(self._conference, entry, policy)
 
     def arrange(self, entry: GenericIdEntry, by_member: bool) -> GenericIdEntry:
         """Set the group key and, for SRTP, the SSRC of a crypto session that the caller offered."""
-        by_member = by_member and entry.protocol == ProtType.SRTP
-        purpose = self._seating.purpose(entry.protocol, by_member)
-        if by_member:
-            wanted = srtp_session_data(entry)
-            assert wanted is not None  # noqa: S101 - it has Session Data, so it has an SSRC
-            ssrc = claim(self._db, self._env, self._conference, self._member, purpose, wanted[0])
-            entry = with_ssrc(entry, ssrc)
-        elif entry.protocol == ProtType.SRTP:
-            entry = with_ssrc(entry, self._for_everyone_else(purpose))
-        return with_spi(entry, self._keys[purpose].spi)
+        purpose = purpose_of(self._conference, entry.cs_id, entry.protocol)
+        if entry.protocol == ProtType.SRTP:
+            entry = with_ssrc(entry, self._ssrc(entry, purpose, by_member=by_member))
+        return with_spi(entry, self._spi(purpose))
+
+    def _ssrc(self, entry: GenericIdEntry, purpose: Purpose, *, by_member: bool) -> int:
+        if not by_member:
+            return self._for_everyone_else(purpose)
+        wanted = int.from_bytes(entry.session_data[:4])
+        return claim(self._db, self._env, self._conference, self._member, purpose, wanted)
+
+    def _spi(self, purpose: Purpose) -> bytes:
+        self._used.add(purpose)
+        return self._keys[purpose].spi
 
     def _for_everyone_else(self, purpose: Purpose) -> int:
         """Return the system's SSRC, or a new one for a second crypto session of the purpose."""
         if purpose not in self._received:
             self._received.add(purpose)
             return system_ssrc(self._db, self._env, self._conference, purpose)
-        ssrc = fresh_ssrc(self._env)
-        return claim(self._db, self._env, self._conference, self._member, purpose, ssrc)
+        drawn = fresh_ssrc(self._env)
+        return claim(self._db, self._env, self._conference, self._member, purpose, drawn)
+
+    def kemac_keys(self, offered: Sequence[GenericIdEntry]) -> list[KeyData]:
+        """Return the group keys that a caller gets: those of the purposes that they have."""
+        conference = self._conference
+        used = {purpose_of(conference, one.cs_id, one.protocol) for one in offered} | self._used
+        return [key.key_data() for purpose, key in self._keys.items() if purpose in used]
 
     def added(self, offered: Sequence[GenericIdEntry]) -> list[CsSpec]:
-        """Return crypto sessions for the purposes that the caller left out."""
-        counting = Seating(self._conference)
+        """Return crypto sessions for what the caller left out, but needs.
+
+        That is the direction to receive of their media lines, and all that is not media. A media
+        line that they do not have is not added, and they do not get its key, unless they leave
+        everything to the system.
+        """
+        conference = self._conference
+        found: dict[Purpose, set[bool]] = {}
         for entry in offered:
-            counting.purpose(entry.protocol, bool(entry.session_data))
-        missing = counting.missing()
+            by_member = entry.protocol == ProtType.SRTP and bool(entry.session_data)
+            purpose = purpose_of(conference, entry.cs_id, entry.protocol)
+            found.setdefault(purpose, set()).add(by_member)
+        missing = [
+            one
+            for one in conference.purposes
+            if False not in found.get(one, set())
+            and (one in found or not offered or one.protocol != ProtType.SRTP)
+        ]
         taken = {entry.cs_id for entry in offered}
-        free = [number for number in range(1, 256) if number not in taken]
-        if len(missing) > len(free):
-            raise Refused(
-                "the offer leaves no room for the crypto sessions of the conference",
-                ErrorNo.INVALID_SP,
-            )
-        return [self._own(purpose, cs_id) for purpose, cs_id in zip(missing, free, strict=False)]
+        return [self._own(purpose, self._free_id(purpose, taken)) for purpose in missing]
+
+    def _free_id(self, purpose: Purpose, taken: set[int]) -> int:
+        """Take a CS ID for a crypto session of a purpose, if possible that of its media line."""
+        first, second = cs_ids(self._conference, purpose)
+        of_line = (second, first) if purpose.protocol == ProtType.SRTP else (first, second)
+        others = range(2 * len(self._conference.purposes) + 1, 256)
+        for cs_id in (*of_line, *others):
+            if cs_id not in taken:
+                taken.add(cs_id)
+                return int(cs_id)
+        raise Refused(
+            "the offer leaves no room for the crypto sessions of the conference",
+            ErrorNo.INVALID_SP,
+        )
 
     def offer(self) -> list[CsSpec]:
         """Return the crypto sessions of a call-out.
@@ -178,13 +155,17 @@ class CallInPlan:
         stream.
         """
         specs = []
-        for purpose in self._conference.purposes:
-            specs.append(self._own(purpose, None))
+        for purpose, policy in purpose_suites.policies_of(self._conference).items():
+            first, second = cs_ids(self._conference, purpose)
+            numbers = (policy.policy_no,)
+            specs.append(replace(self._own(purpose, first), policies=numbers))
             if purpose.protocol == ProtType.SRTP:
-                specs.append(CsSpec(send=False, spi=self._keys[purpose].spi))
+                spi = self._spi(purpose)
+                specs.append(CsSpec(send=False, cs_id=second, spi=spi, policies=numbers))
         return specs
 
-    def _own(self, purpose: Purpose, cs_id: int | None) -> CsSpec:
+    def _own(self, purpose: Purpose, cs_id: int) -> CsSpec:
+        """Return a crypto session of the system."""
         ssrc = None
         if purpose.protocol == ProtType.SRTP:
             ssrc = system_ssrc(self._db, self._env, self._conference, purpose)
@@ -193,14 +174,5 @@ class CallInPlan:
             cs_id=cs_id,
             ssrc=ssrc,
             protocol=purpose.protocol.value,
-            spi=self._keys[purpose].spi,
+            spi=self._spi(purpose),
         )
-
-
-def purposes_of(conference: Conference, session: Session) -> list[tuple[CryptoSession, Purpose]]:
-    """Return the crypto sessions of a member's session, each with its purpose."""
-    seating = Seating(conference)
-    return [
-        (one, seating.purpose(one.entry.protocol, not session.is_local(one)))
-        for one in session.crypto_sessions
-    ]

@@ -21,7 +21,7 @@ from mikeytool.conference import rows
 from mikeytool.conference.database import ConferenceState, Db
 from mikeytool.conference.model import Settings
 from mikeytool.exchange.environment import NS, Environment
-from mikeytool.exchange.profile import PROFILE_128
+from mikeytool.exchange.profile import Profile
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
 from mikeytool.exchange.resolve import ResolvedTicket, accept_resolve_resp, resolve_init
 from mikeytool.exchange.ticket_policy import TicketPolicy
@@ -149,6 +149,7 @@ class ConferenceSystem:
 
     def request(
         self,
+        profile: Profile,
         initiator: Identity,
         responder: Identity,
         flags: TicketFlag,
@@ -161,7 +162,7 @@ class ConferenceSystem:
         """
         me, now = self.settings, self.env.clock()
         policy = TicketPolicy(
-            prf=PROFILE_128.prf,
+            prf=profile.prf,
             flags=flags,
             responders=(responder,),
             kms=me.kms_id,
@@ -172,7 +173,7 @@ class ConferenceSystem:
         )
         request = request_init(
             self.env,
-            PROFILE_128,
+            profile,
             policy,
             initiator=initiator,
             kms=me.kms_id,
@@ -227,13 +228,14 @@ class Step:
     def ticket(
         self,
         name: Hashable,
+        profile: Profile,
         initiator: Identity,
         responder: Identity,
         flags: TicketFlag,
         keys: Sequence[KeyData] = (),
     ) -> HeldTicket:
         """Return the ticket with this name; it is requested once."""
-        ask = partial(self.system.request, initiator, responder, flags, keys)
+        ask = partial(self.system.request, profile, initiator, responder, flags, keys)
         found: list[HeldTicket] = self._answered({name: ask})
         return found[0]
 

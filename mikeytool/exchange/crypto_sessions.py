@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import Incoming
@@ -37,15 +38,21 @@ class CsSpec:
         return (self.ssrc, self.roc, self.seq) != (None, None, None)
 
 
-Arrange = Callable[[GenericIdEntry, bool], GenericIdEntry]
-"""Changes a crypto session of an answer; the flag is true if the initiator sends in it."""
+class Arrangement(Protocol):
+    """What the answering end decides of each crypto session, beyond what `Brought` has for all."""
+
+    def fits(self, entry: GenericIdEntry, policy: SP) -> bool:
+        """Return whether a policy may be chosen for a crypto session."""
+
+    def arrange(self, entry: GenericIdEntry, by_initiator: bool) -> GenericIdEntry:
+        """Return a crypto session for the answer; `by_initiator` is true if the initiator sends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
     """What the answering end brings: policies that it accepts, its crypto sessions and policies.
 
-    `policies` are used where the other end offered none. `arrange` is called last and may change
+    `policies` are used where the other end offered none. `arrangement` is asked last and may change
     Session Data and SPI of the offered crypto sessions, including those in which the initiator
     sends.
     """
@@ -53,7 +60,13 @@ class Brought:
     accept_policy: Callable[[SP], bool]
     crypto_sessions: Sequence[CsSpec] = ()
     policies: Sequence[SP] = ()
-    arrange: Arrange | None = None
+    arrangement: Arrangement | None = None
+
+    def accepts(self, entry: GenericIdEntry, policy: SP) -> bool:
+        """Return whether a policy may be chosen for a crypto session."""
+        if policy.protocol != entry.protocol or not self.accept_policy(policy):
+            return False
+        return self.arrangement is None or self.arrangement.fits(entry, policy)
 
 
 def offer_map(
@@ -267,7 +280,7 @@ def answer_map(
     for entry in offered:
         ours = known.get(entry.cs_id, not entry.session_data)
         spec = _spec_for(entry, specs, ours=ours, is_new=entry.cs_id not in known)
-        policy = _choose(entry, spec, offered_policies, own, brought.accept_policy)
+        policy = _choose(entry, spec, offered_policies, own, brought)
         answer = entry.copy(
             policies=[policy.policy_no],
             policy_count=None,
@@ -280,8 +293,8 @@ def answer_map(
         elif spec.sets_session_data:
             before = srtp_session_data(entry) or (0, None, None)
             set_session_data(answer, before[0] if spec.ssrc is None else spec.ssrc, spec)
-        if brought.arrange is not None:
-            answer = brought.arrange(answer, not ours)
+        if brought.arrangement is not None:
+            answer = brought.arrangement.arrange(answer, not ours)
         taken.append(answer)
         chosen.append(CryptoSession(answer, policy, by_initiator=not ours))
     ids = _cs_ids([spec.cs_id for spec in specs], [entry.cs_id for entry in taken])
@@ -289,7 +302,7 @@ def answer_map(
         if not spec.send:
             raise UsageError("a responder can add streams that it sends, and no others")
         entry = _entry(cs_id, spec.protocol, [], b"")
-        policy = _choose(entry, spec, offered_policies, own, brought.accept_policy)
+        policy = _choose(entry, spec, offered_policies, own, brought)
         entry.policies = [policy.policy_no]
         entry.spi = _spi_for(spec, keys) or choose_spi(keys, taken)
         _draw_session_data(env, entry, spec, taken)
@@ -334,7 +347,7 @@ def _choose(
     spec: CsSpec,
     offered: Mapping[int, SP],
     own: Sequence[SP],
-    accept_policy: Callable[[SP], bool],
+    brought: Brought,
 ) -> SP:
     """Return the first acceptable policy offered for a crypto session, or else any that fits.
 
@@ -352,6 +365,6 @@ def _choose(
             )
         candidates = [by_number[number] for number in spec.policies]
     for policy in candidates:
-        if policy.protocol == entry.protocol and accept_policy(policy):
+        if brought.accepts(entry, policy):
             return policy
     raise Refused("no security policy is acceptable for a crypto session", ErrorNo.INVALID_SPPAR)

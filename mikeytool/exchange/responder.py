@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mikeytool.crypto.derive import MessageKeys
 from mikeytool.crypto.kemac import seal_kemac
-from mikeytool.exchange.crypto_sessions import Arrange, Brought, CsSpec, answer_map
+from mikeytool.exchange.crypto_sessions import Arrangement, Brought, CsSpec, answer_map
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.profile import check_mac_alg
@@ -146,14 +146,14 @@ def transfer_resp(
     crypto_sessions: Sequence[CsSpec] = (),
     policies: Sequence[SP] = (),
     kemac_keys: Sequence[KeyData] = (),
-    arrange: Arrange | None = None,
+    arrangement: Arrangement | None = None,
 ) -> tuple[bytes | None, Session]:
     """Make the TRANSFER_RESP (None if the F flag asks for no answer) and the responder's session.
 
     Decrypts the initiator's KEMAC first. `local` is the IDRr of the answer, unless the KMS sent
     one, which is then echoed. `policies` are used where the initiator offered none. `kemac_keys`
-    need the M flag (4.2.2.3). `arrange` may change the crypto sessions of the answer. Draws RANDRr
-    if the G flag asks for it, then an SSRC for each crypto session without one.
+    need the M flag (4.2.2.3). `arrangement` may change the crypto sessions of the answer. Draws
+    RANDRr if the G flag asks for it, then an SSRC for each crypto session without one.
     """
     init, resolved = verified.init, verified.resolved
     policy, flags = init.policy, init.policy.flags
@@ -173,7 +173,7 @@ def transfer_resp(
     length = transfer_rand_length(resolved.keys, session_keys)
     randr_r = env.random(length) if F.G in flags else b""
     check_transfer_rands(init.randr_i, randr_r, [mpki, mpk], session_keys)
-    brought = Brought(accept_policy, crypto_sessions, policies, arrange)
+    brought = Brought(accept_policy, crypto_sessions, policies, arrangement)
     chosen = _complete(env, init, session_keys, brought)
     answer: Message | None = None
     if F.F in flags:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mikeytool.client.kms_access import StoreKms
@@ -15,12 +15,14 @@ from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import finish_transfer
+from mikeytool.exchange.profile import PROFILE_128, Profile
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, read_request_init
 from mikeytool.exchange.session import MediaKey, Session
 from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.exchange.update import answer_update
 from mikeytool.kms.store.store import Store
+from mikeytool.srtp.suites import Suite
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import SP
@@ -45,7 +47,12 @@ class Person:
     init: bytes = b""
 
     def ticket(
-        self, *to: Identity, flags: str = FLAGS, keys: int = 0, rekey: int | None = None
+        self,
+        *to: Identity,
+        flags: str = FLAGS,
+        keys: int = 0,
+        rekey: int | None = None,
+        profile: Profile = PROFILE_128,
     ) -> HeldTicket:
         """A ticket for these responders, without session keys unless `keys` says how many.
 
@@ -53,7 +60,12 @@ class Person:
         """
         wanted = [wanted_key(KeyType.TGK, 16, 0)] * keys
         policy = self.room.policy(
-            flags, responders=to, initiator=self.who, keys=tuple(wanted), rekey=rekey
+            flags,
+            responders=to,
+            initiator=self.who,
+            keys=tuple(wanted),
+            rekey=rekey,
+            prf=profile.prf,
         )
         request = self.room.asked(policy, self.who)
         answer = self.room.handled(request)
@@ -69,10 +81,10 @@ class Person:
         receive: int = 1,
         policies: Sequence[SP] = (POLICY,),
     ) -> bytes:
-        """TRANSFER_INIT with a stream to send for each of `ssrcs`."""
+        """TRANSFER_INIT with media lines: one to send for each of `ssrcs`, and some to receive."""
         assert self.held is not None
-        specs = [CsSpec(send=True, ssrc=ssrc) for ssrc in ssrcs]
-        specs += [CsSpec(send=False)] * receive
+        specs = [CsSpec(send=True, cs_id=2 * at + 1, ssrc=ssrc) for at, ssrc in enumerate(ssrcs)]
+        specs += [CsSpec(send=False, cs_id=2 * at + 2) for at in range(receive)]
         self.init = self.room.call(self.held, specs, policies, caller=self.who, called=to)
         return self.init
 
@@ -164,11 +176,12 @@ class Room(World):
         by: Identity = ALICE,
         purposes: Sequence[Purpose] = (Purpose.AUDIO,),
         focus: Identity = FOCUS,
+        suites: Mapping[Purpose, Suite] | None = None,
     ) -> Person:
         """A conference with these guests."""
         creator = self.person(by)
         creator.ticket(FACTORY, *guests, keys=1)
-        answer = calling_in.create(self.system, creator.call(FACTORY), focus, purposes)
+        answer = calling_in.create(self.system, creator.call(FACTORY), focus, purposes, suites)
         creator.take(answer)
         return creator
 

@@ -13,7 +13,7 @@ import pytest
 
 from mikeytool.conference import member_rows, membership, rows
 from mikeytool.conference.model import Member, MemberState, Purpose, Update
-from mikeytool.conference.ssrcs import Seating, claim
+from mikeytool.conference.ssrcs import claim
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import error_message
 from mikeytool.exchange.session import KEY_OVERLAP, MediaKey
@@ -22,7 +22,7 @@ from mikeytool.srtp.suites import SUITES
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
-from mikeytool.wire.registry import ErrorNo, ProtType
+from mikeytool.wire.registry import ErrorNo
 from tests.conference.invariants import check
 from tests.conference.room import DAN, FOCUS, Person, Room
 from tests.world import ALICE, BOB, CAROL, EVE, psk_of
@@ -215,15 +215,3 @@ def test_who_was_called_out_and_never_answered_cannot_read_what_follows(full: Ro
     answer_all(full, membership.unanswered(full.system, None))
     with pytest.raises(Refused, match="tag"):
         opened(bob, protected(full.person(CAROL), 4))
-
-
-def test_purposes_are_laid_to_crypto_sessions_in_order(room: Room) -> None:
-    room.create(BOB)
-    three = replace(room.conference(), purposes=(Purpose.VIDEO, Purpose.AUDIO, Purpose.FLOOR))
-    seating = Seating(three)
-    found = [seating.purpose(ProtType.SRTP, by_member=True) for _ in range(3)]
-    assert found == [Purpose.VIDEO, Purpose.AUDIO, Purpose.AUDIO]
-    assert seating.purpose(ProtType.SRTP, by_member=False) == Purpose.VIDEO
-    assert seating.missing() == [Purpose.AUDIO, Purpose.FLOOR]
-    with pytest.raises(Refused, match=f"{FOCUS} has nothing for"):
-        seating.purpose(ProtType.CMS, by_member=True)

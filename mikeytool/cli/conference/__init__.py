@@ -31,7 +31,8 @@ from mikeytool.client.time_text import parse_duration
 from mikeytool.conference import calling_in, calling_out, member_rows, membership
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.description import describe_conferences
-from mikeytool.conference.model import DEFAULT_OVERLAP, DEFAULT_TIMEOUT, Purpose, Settings, Update
+from mikeytool.conference.model import DEFAULT_OVERLAP, DEFAULT_TIMEOUT, Settings, Update
+from mikeytool.conference.purpose_suites import parse_purposes
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.profile import check_key
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
@@ -120,16 +121,6 @@ def _system(
     return ConferenceSystem.open(path, env, send_errors=send_errors, protocols=protocols)
 
 
-def _purposes(_context: click.Context, _param: click.Parameter, text: str) -> list[Purpose]:
-    try:
-        found = [Purpose(name) for name in text.split(",")]
-    except ValueError:
-        raise UsageError(
-            f"--purpose {text!r}: it takes audio, video, floor and events, with commas between"
-        ) from None
-    return list(dict.fromkeys(found))
-
-
 @conference.command()
 @state_argument
 @message_argument
@@ -138,9 +129,13 @@ def _purposes(_context: click.Context, _param: click.Parameter, text: str) -> li
     "--focus", type=IDENTITY, required=True, metavar="URI", help="Address of the new conference."
 )
 @click.option(
-    "--purpose", "purposes", default="audio", show_default=True, callback=_purposes,
-    metavar="audio,video,floor,events", help="Make keys for these.",
+    "--purpose", "purposes", multiple=True, default=["audio"], metavar="NAME[=SUITE]",
+    help="audio (the default), video, floor, events, in the order of the media lines: make keys for"
+    " these. Repeatable, or with commas between.",
 )  # fmt: skip
+@click.option(
+    "--suite", "suite_name", metavar="NAME", help="SRTP suite of the purposes that name none."
+)
 @send_errors_option
 @sdp_message_options
 @output_force_option
@@ -150,20 +145,22 @@ def create(
     message: str | None,
     index: int | None,
     focus: Identity,
-    purposes: list[Purpose],
+    purposes: tuple[str, ...],
+    suite_name: str | None,
     send_errors: bool,
     fmt: Form,
     output: str | None,
 ) -> int:
     """Create a conference. The creator's TRANSFER_INIT comes in, TRANSFER_RESP goes out."""
+    lines, suites = parse_purposes(purposes, suite_name)
     data = offered_message(message, index)
     check_output(output)
     with (
         _system(state, fmt, send_errors=send_errors) as system,
         _answering(fmt, output) as answers,
     ):
-        answers.append(calling_in.create(system, data, focus, purposes))
-        say(f"{focus}: a conference for {', '.join(purposes)}")
+        answers.append(calling_in.create(system, data, focus, lines, suites))
+        say(f"{focus}: a conference for {', '.join(lines)}")
     return answers.code
 
 

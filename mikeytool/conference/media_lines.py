@@ -1,0 +1,90 @@
+"""Which media line a crypto session is for, and so which purpose (RFC 4567 7.1).
+
+Each media line has two consecutive CS IDs, one for each direction, and the purposes of a conference
+stand in the order of the media lines: CS IDs 1 and 2 are the first purpose, 3 and 4 the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mikeytool.conference.model import Conference, GroupKey, Purpose
+from mikeytool.exchange.session import CryptoSession, Session
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.header import GenericIdEntry
+from mikeytool.wire.registry import ErrorNo, ProtType, label
+
+
+def cs_ids(conference: Conference, purpose: Purpose) -> tuple[int, int]:
+    """Return the two CS IDs of the media line of a purpose."""
+    first = 2 * conference.purposes.index(purpose) + 1
+    return first, first + 1
+
+
+def purpose_of(conference: Conference, cs_id: int, protocol: int) -> Purpose:
+    """Return the purpose of a crypto session.
+
+    A CS ID of no media line will do if only one purpose has that protocol. Raises Refused (Invalid
+    SP) if no purpose has it, or several have: a guess could give a stream the key of another.
+    """
+    fitting = [one for one in conference.purposes if one.protocol == protocol]
+    if not fitting:
+        raise Refused(
+            f"{conference.focus} has nothing for {label(ProtType, protocol)}", ErrorNo.INVALID_SP
+        )
+    for one in fitting:
+        if len(fitting) == 1 or cs_id in cs_ids(conference, one):
+            return one
+    raise _ambiguous(conference, f"crypto session {cs_id} is not of a media line")
+
+
+def check_directions(
+    conference: Conference, offered: Iterable[tuple[GenericIdEntry, bool]]
+) -> None:
+    """Refuse SRTP crypto sessions that are two for one direction of a media line.
+
+    Each entry comes with whether the member sends in it. A conference with one SRTP purpose leaves
+    no doubt, so a member may send several streams there.
+    """
+    if len(conference.media) < 2:
+        return
+    found: dict[tuple[Purpose, bool], int] = {}
+    for entry, by_member in offered:
+        if entry.protocol != ProtType.SRTP:
+            continue
+        line = purpose_of(conference, entry.cs_id, entry.protocol), by_member
+        other = found.setdefault(line, entry.cs_id)
+        if other != entry.cs_id:
+            both = "send" if by_member else "receive"
+            raise _ambiguous(
+                conference, f"crypto sessions {other} and {entry.cs_id} both {both} {line[0]}"
+            )
+
+
+def _ambiguous(conference: Conference, what: str) -> Refused:
+    lines = ", ".join(
+        "{} has {} and {}".format(one, *cs_ids(conference, one)) for one in conference.purposes
+    )
+    return Refused(
+        f"{what}; each media line of {conference.focus} has one crypto session in each direction:"
+        f" {lines}",
+        ErrorNo.INVALID_SP,
+    )
+
+
+def purposes_of(
+    conference: Conference, session: Session, keys: Iterable[GroupKey] = ()
+) -> list[tuple[CryptoSession, Purpose]]:
+    """Return the crypto sessions of a member's session, each with its purpose.
+
+    Group keys that are known say so first: members who joined under an earlier version, which
+    counted crypto sessions otherwise, keep their purposes.
+    """
+    known = {key.spi: key.purpose for key in keys if key.purpose in conference.purposes}
+    return [
+        (
+            one,
+            known.get(one.entry.spi) or purpose_of(conference, one.entry.cs_id, one.entry.protocol),
+        )
+        for one in session.crypto_sessions
+    ]

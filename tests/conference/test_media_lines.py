@@ -1,0 +1,150 @@
+"""The CS ID of a stream says which purpose it has, and no stream gets the key of another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mikeytool.conference.media_lines import cs_ids, purpose_of, purposes_of
+from mikeytool.conference.model import Conference, Purpose
+from mikeytool.exchange.crypto_sessions import CsSpec
+from mikeytool.exchange.session import Session
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.registry import ErrorNo, ProtType
+from tests.conference.room import FOCUS, Person, Room
+from tests.world import BOB, POLICY
+
+A, V, F, E = Purpose.AUDIO, Purpose.VIDEO, Purpose.FLOOR, Purpose.EVENTS
+BOTH = (A, V)
+
+
+def conference(*purposes: Purpose) -> Conference:
+    return Conference(1, FOCUS, BOB, purposes, 1)
+
+
+@pytest.mark.parametrize(
+    ("purposes", "cs_id", "protocol", "purpose"),
+    [
+        (BOTH, 1, ProtType.SRTP, A),
+        (BOTH, 2, ProtType.SRTP, A),
+        (BOTH, 3, ProtType.SRTP, V),
+        (BOTH, 4, ProtType.SRTP, V),
+        ((V, A), 1, ProtType.SRTP, V),
+        ((V, A), 4, ProtType.SRTP, A),
+        ((E, A, F, V), 3, ProtType.SRTP, A),
+        ((E, A, F, V), 8, ProtType.SRTP, V),
+        # One purpose with the protocol leaves no doubt.
+        ((A, E), 7, ProtType.SRTP, A),
+        ((E, A), 1, ProtType.SRTP, A),
+        ((V,), 200, ProtType.SRTP, V),
+        ((A, V, F), 1, ProtType.TLS_PSK, F),
+        ((A, V, E), 0, ProtType.CMS, E),
+    ],
+)
+def test_the_cs_id_says_which_purpose(
+    purposes: tuple[Purpose, ...], cs_id: int, protocol: ProtType, purpose: Purpose
+) -> None:
+    assert purpose_of(conference(*purposes), cs_id, protocol) == purpose
+
+
+@pytest.mark.parametrize(
+    ("purposes", "cs_id"), [(BOTH, 0), (BOTH, 5), (BOTH, 255), ((A, F, V), 3), ((E, A, V), 2)]
+)
+def test_what_is_of_no_media_line_is_not_guessed(purposes: tuple[Purpose, ...], cs_id: int) -> None:
+    with pytest.raises(Refused, match=rf"crypto session {cs_id} is .*audio has .*video has") as no:
+        purpose_of(conference(*purposes), cs_id, ProtType.SRTP)
+    assert no.value.error_no == ErrorNo.INVALID_SP
+
+
+def test_the_lines_of_a_conference() -> None:
+    four = conference(A, V, F, E)
+    assert [cs_ids(four, one) for one in four.purposes] == [(1, 2), (3, 4), (5, 6), (7, 8)]
+
+
+def joined(person: Person, *specs: CsSpec) -> Session:
+    """Call in with these crypto sessions."""
+    room = person.room
+    person.init = room.call(person.ticket(FOCUS), specs, [POLICY], caller=person.who, called=FOCUS)
+    return person.take(room.call_in(person.init))
+
+
+def found(room: Room, session: Session) -> list[tuple[int, Purpose, bool]]:
+    """CS ID, purpose of the key and direction of each crypto session."""
+    keys = {key.spi: key.purpose for key in room.group_keys()}
+    return [
+        (one.entry.cs_id, keys[one.entry.spi], session.is_local(one))
+        for one in session.crypto_sessions
+    ]
+
+
+def test_a_member_with_video_alone_gets_its_key_alone(room: Room) -> None:
+    room.create(BOB, purposes=[A, V, E])
+    bob = room.person(BOB)
+    session = joined(bob, CsSpec(send=True, cs_id=3), CsSpec(send=False, cs_id=4))
+    assert found(room, session) == [(3, V, True), (4, V, False), (5, E, False)]
+    assert {key.spi for key in room.group_keys() if key.purpose in (V, E)} == set(bob.keys())
+
+
+@pytest.mark.parametrize(
+    ("specs", "there"),
+    [
+        ([CsSpec(send=True)], [(1, A, True), (2, A, False)]),
+        ([CsSpec(send=False)], [(1, A, False)]),
+        ([CsSpec(send=True, cs_id=4)], [(4, V, True), (3, V, False)]),
+        ([], [(2, A, False), (4, V, False)]),
+        ([CsSpec(send=False, cs_id=9, protocol=ProtType.CMS)], None),
+    ],
+)
+def test_the_system_adds_what_a_member_left_out_of_their_lines(
+    room: Room, specs: list[CsSpec], there: list[tuple[int, Purpose, bool]] | None
+) -> None:
+    """Who leaves everything to the system gets everything."""
+    room.create(BOB, purposes=[A, V, E])
+    policies = [POLICY] if specs else []
+    bob = room.person(BOB)
+    bob.init = room.call(bob.ticket(FOCUS), specs, policies, caller=BOB, called=FOCUS)
+    session = bob.take(room.call_in(bob.init))
+    media = [one for one in found(room, session) if one[1] != E]
+    assert media == (there or [])
+    assert sum(one[1] == E for one in found(room, session)) == 1
+
+
+def test_two_streams_in_one_direction_of_a_line_are_not_guessed(room: Room) -> None:
+    """A caller who numbers crypto sessions in another way would send video under the audio key."""
+    room.create(BOB, purposes=BOTH)
+    specs = [CsSpec(send=True), CsSpec(send=True), CsSpec(send=False), CsSpec(send=False)]
+    with pytest.raises(Refused, match="crypto sessions 1 and 2 both send audio") as refused:
+        joined(room.person(BOB), *specs)
+    assert refused.value.error_no == ErrorNo.INVALID_SP
+    assert refused.value.answer is not None
+    assert room.states() == {}
+
+
+def test_several_streams_where_there_is_one_purpose(room: Room) -> None:
+    room.create(BOB)
+    specs = [CsSpec(send=True), CsSpec(send=True), CsSpec(send=True), CsSpec(send=False)]
+    session = joined(room.person(BOB), *specs)
+    assert {purpose for _, purpose, _ in found(room, session)} == {A}
+    assert len(room.ssrcs(BOB)) == 3
+
+
+def test_a_call_out_offers_every_line_in_order(room: Room) -> None:
+    room.create(BOB, purposes=[E, V, A])
+    bob = room.person(BOB)
+    room.answer(bob.pick_up(room.call_out(BOB)))
+    assert bob.session is not None
+    assert found(room, bob.session)[1:] == [
+        (3, V, False), (4, V, True), (5, A, False), (6, A, True)
+    ]  # fmt: skip
+    assert found(room, bob.session)[0][:2] == (1, E)
+
+
+def test_members_of_an_earlier_version_keep_their_purposes(room: Room) -> None:
+    """Their crypto sessions were counted, whatever their CS IDs; the key says which is which."""
+    room.create(BOB, purposes=BOTH)
+    session = joined(room.person(BOB), CsSpec(send=True, cs_id=1), CsSpec(send=True, cs_id=3))
+    one, other, *_ = session.crypto_sessions
+    old = replace(session, crypto_sessions=(one, replace(other, entry=other.entry.copy(cs_id=2))))
+    assert [v for _, v in purposes_of(room.conference(), old, room.group_keys())] == [A, V]
+    assert [v for _, v in purposes_of(room.conference(), old)] == [A, A]
