@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from mikeytool.exchange.environment import DEFAULT_SKEW
 from mikeytool.exchange.profile import PROFILES
+from mikeytool.kms.rule_index import Numbered, RuleIndex
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.pattern import Pattern, pattern
+from mikeytool.wire.pattern import pattern
 from mikeytool.wire.registry import KeyType
 
 DAY = 24 * 3600
@@ -115,16 +116,17 @@ class Rules:
         `responders` are the names of one responder, such as a member and its group. A rule
         matches if it matches any of them.
         """
+        if not self.rules:
+            return True
         calling = b"" if sender is None else sender.data
-        called = [responder.data for responder in responders]
-        for allowed, senders, rule_responders in self._newest_first:
-            if senders.matches(calling) and any(map(rule_responders.matches, called)):
-                return allowed
-        return self.otherwise
+        found = self._index.last_match(calling, [responder.data for responder in responders])
+        return self.otherwise if found is None else found.allowed
 
     @cached_property
-    def _newest_first(self) -> list[tuple[bool, Pattern, Pattern]]:
-        return [
-            (rule.allowed, pattern(rule.sender), pattern(rule.responder))
-            for rule in reversed(self.rules)
-        ]
+    def _index(self) -> RuleIndex:
+        return RuleIndex(
+            [
+                Numbered(number, rule.allowed, pattern(rule.sender), pattern(rule.responder))
+                for number, rule in enumerate(self.rules)
+            ]
+        )

@@ -6,6 +6,9 @@ from functools import lru_cache
 
 from mikeytool.wire.identity import Identity
 
+Ends = tuple[bytes, bytes | None]
+"""How all identities begin and end that match a pattern; one without `*` is whole, and has None."""
+
 
 class Pattern:
     """A pattern, ready to be compared with many identities.
@@ -24,6 +27,11 @@ class Pattern:
         self._last = rest[-1] if rest else b""
         self._middle = tuple(piece for piece in rest[:-1] if piece)
         self._least = len(first) + len(self._last)
+
+    @property
+    def ends(self) -> Ends:
+        """What comes before the first `*` and after the last."""
+        return self._first, None if self._whole is not None else self._last
 
     def matches(self, octets: bytes) -> bool:
         """Whether the octets of an identity match the pattern."""

@@ -1,8 +1,7 @@
 """What a message costs a KMS, and a join or a rekey a conference, as their stores grow.
 
 Each table has the size, and the processor time of one message or one member: on a straight line
-it stays as it is. Rules are the exception: they are tried one by one, and the cost of a rule
-stays as it is.
+it stays as it is.
 """
 
 from __future__ import annotations
