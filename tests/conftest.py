@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -19,6 +20,8 @@ from hypothesis import settings
 from tests.cli.shell import Shell
 from tests.postgres import Server, server
 from tests.series import Series
+
+_COMPILED = pytest.StashKey[str]()
 
 # Property tests fail for what they find, never for how busy the machine is.
 settings.register_profile("no deadline", deadline=None)
@@ -41,6 +44,29 @@ class _Database(sqlite3.Connection):
 
 if sys.version_info < (3, 13):
     sqlite3.connect = partial(sqlite3.connect, factory=_Database)  # type: ignore[assignment]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the processes that tests start find compiled modules, also where none may be written.
+
+    They are kept in a folder of this run then: else each process would compile all modules again.
+    """
+    if not os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        return
+    given: dict[str, str] = getattr(config, "workerinput", {})
+    folder = given.get("compiled") or tempfile.mkdtemp(prefix="compiled-")
+    config.stash[_COMPILED] = folder
+    if not given:
+        config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
+    if given or not config.getoption("numprocesses", None):
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give a worker of pytest-xdist the folder of the run."""
+    node.workerinput["compiled"] = node.config.stash.get(_COMPILED, "")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
