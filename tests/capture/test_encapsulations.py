@@ -218,20 +218,24 @@ def test_a_frame_that_is_cut_is_not_misread(link: int, frame: bytes) -> None:
 
 def test_tshark_reads_what_was_changed(tmp_path: Path) -> None:
     need("tshark")
-    for name, (link, frame) in FRAMES.items():
+    frames = []
+    for link, frame in FRAMES.values():
         found = found_in(link, frame)
         assert isinstance(found, Datagram)
         changed = [with_payload(frame, 0, found, each) for each in (LONGER, SHORTER)]
-        file = tmp_path / "out.pcap"
-        file.write_bytes(wires.pcap([frame, *changed], link=link))
-        fields = ["udp.payload", "ip.checksum.status", "udp.checksum.status", "gre.checksum.status",
-                  "_ws.malformed", "_ws.expert.message"]  # fmt: skip
-        options = [word for each in fields for word in ("-e", each)]
-        checks = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
-        shown = run(["tshark", "-r", str(file), *checks, "-T", "fields", *options]).decode()
-        for row, payload in zip(shown.splitlines(), (PAYLOAD, LONGER, SHORTER), strict=True):
-            if name == "pseudowire":  # of which the label says nothing
-                continue
+        frames += [(link, each) for each in (frame, *changed)]
+    file = tmp_path / "out.pcapng"
+    file.write_bytes(wires.many_links(frames))
+    fields = ["udp.payload", "ip.checksum.status", "udp.checksum.status", "gre.checksum.status",
+              "_ws.malformed", "_ws.expert.message"]  # fmt: skip
+    options = [word for each in fields for word in ("-e", each)]
+    checks = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
+    shown = run(["tshark", "-r", str(file), *checks, "-T", "fields", *options]).decode()
+    rows = zip(*[iter(shown.splitlines())] * 3, strict=True)
+    for name, three in zip(FRAMES, rows, strict=True):
+        if name == "pseudowire":  # of which the label says nothing
+            continue
+        for row, payload in zip(three, (PAYLOAD, LONGER, SHORTER), strict=True):
             payloads, *sums, malformed, expert = (row + "\t" * 5).split("\t")[:6]
             assert payloads.split(",")[-1] == payload.hex(), name
             assert set(",".join(sums).split(",")) <= {"", "1", "2", "3"}, (name, row)

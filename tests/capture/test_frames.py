@@ -212,14 +212,17 @@ def test_noise_is_found_inside_the_frame_or_not_at_all(link: int, noise: bytes) 
 
 def test_tshark_finds_every_checksum_good(tmp_path: Path) -> None:
     need("tshark")
+    frames = []
     for link, before, ip in FRAMES.values():
         addresses = V6 if ip(b"")[0] >> 4 == 6 else V4
         raw = before + ip(udp(b"payload", addresses))
         found = find_datagram(link, raw, 0, len(raw))
         assert isinstance(found, Datagram)
-        file = tmp_path / "out.pcap"
-        file.write_bytes(wires.pcap([with_payload(raw, 0, found, b"another one")], link=link))
-        checks = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
-        fields = ["-T", "fields", "-e", "udp.checksum.status", "-e", "udp.length"]
-        shown = run(["tshark", "-r", str(file), *checks, *fields])
-        assert shown.split() == [b"1", b"19"], before.hex()
+        frames.append((link, with_payload(raw, 0, found, b"another one")))
+    file = tmp_path / "out.pcapng"
+    file.write_bytes(wires.many_links(frames))
+    checks = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
+    fields = ["-T", "fields", "-e", "udp.checksum.status", "-e", "udp.length"]
+    shown = run(["tshark", "-r", str(file), *checks, *fields]).decode().splitlines()
+    for name, row in zip(FRAMES, shown, strict=True):
+        assert row.split() == ["1", "19"], name

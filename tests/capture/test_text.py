@@ -375,15 +375,15 @@ def test_any_order_of_lines_gives_items_or_one_error(lines: list[str]) -> None:
     "start", ["", "a=key-mgmt:mikey ", "a=acap:1 ", "KeyMgmt: prot=mikey;data=", "INVITE x", "AQ"]
 )
 def test_a_long_line_takes_linear_time(start: str, unit: str) -> None:
-    text = start + unit * (1_000_000 // len(unit))
+    text = start + unit * (100_000 // len(unit))
     with to_an_end():
         items = outcome(text)
     assert all(len(str(item)) < 300 for item in items if isinstance(item, WireError))
 
 
-def test_ten_megabytes_of_junk_in_one_line() -> None:
+def test_two_megabytes_of_junk_in_one_line() -> None:
     with to_an_end():
-        assert "neither hex nor base64" in error(b"x y;" * 2_500_000)
+        assert "neither hex nor base64" in error(b"x y;" * 500_000)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,7 @@ def test_ten_megabytes_of_junk_in_one_line() -> None:
 def test_many_lines(line: str) -> None:
     for first in ("AQAFAAAA", "KeyMgmt: prot=mikey;data=AQAF", "a=key-mgmt:mikey AQAF"):
         with to_an_end():
-            assert outcome(f"{first}\n{(line + chr(10)) * 20_000}")
+            assert outcome(f"{first}\n{(line + chr(10)) * 8_000}")
 
 
 # The way out

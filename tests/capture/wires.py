@@ -143,3 +143,10 @@ def old_packet(frame: bytes, ticks: int = 0, which: int = 0, order: str = "<") -
         f"{order}HHIIII", which, 0xFFFF, ticks >> 32, ticks & 0xFFFFFFFF, len(frame), len(frame)
     )
     return block(2, head + frame, order)
+
+
+def many_links(frames: list[tuple[int, bytes]]) -> bytes:
+    """A capture (pcapng) of frames, each with its link type."""
+    links = sorted({link for link, _ in frames})
+    packets = [enhanced(frame, which=links.index(link)) for link, frame in frames]
+    return section() + b"".join(map(interface, links)) + b"".join(packets)
