@@ -65,6 +65,16 @@ class LazyGroup(Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem[str]]:
+        """Give the commands that begin so, without importing anything."""
+        from click.shell_completion import CompletionItem
+
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        begun = (item for item in self._lazy.items() if item[0].startswith(incomplete))
+        return [*(CompletionItem(name, help=line) for name, (_, line) in begun), *options]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list in `--help` without importing anything."""
         with formatter.section("Commands"):

@@ -44,6 +44,7 @@ from mikeytool.wire.errors import MikeyError
         "conference": ("mikeytool.cli.conference", "Run a conference system."),
         "wireshark": ("mikeytool.cli.wireshark", "Write a dissector for Wireshark."),
         "manual": ("mikeytool.cli.manual", "Show a page of the manual."),
+        "completion": ("mikeytool.cli.completion", "Teach a shell to complete commands."),
         "demo": ("mikeytool.cli.demo", "Show a call and a conference from start to end."),
     },
 )
@@ -63,7 +64,12 @@ def main() -> NoReturn:
     if sys.stdout is None:
         complain("standard output is closed")
         sys.exit(EXIT_STATE)
-    if "_MIKEYTOOL_COMPLETE" in os.environ:
+    if (shell := os.environ.get("_MIKEYTOOL_COMPLETE")) in ("bash", "zsh", "fish"):
+        from mikeytool.cli.completion import answer
+
+        print(answer(cli, shell, sys.argv[1:]), end="")
+        sys.exit(0)
+    if shell is not None:  # scripts of click, which users may have
         cli.main(prog_name="mikeytool")
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1

@@ -11,6 +11,19 @@ from mikeytool.cli.command_groups import Command
 from mikeytool.wire.errors import UsageError
 
 
+def _pages() -> dict[str, str]:
+    return {
+        entry.name.removesuffix(".md"): entry.read_text("utf-8")
+        for entry in sorted(files("mikeytool").joinpath("manual").iterdir(), key=str)
+        if entry.name.endswith(".md")
+    }
+
+
+def titles() -> dict[str, str]:
+    """Give the title of each page."""
+    return {name: page.splitlines()[0].lstrip("# ") for name, page in _pages().items()}
+
+
 @click.command(cls=Command)
 @click.argument("topic", required=False)
 def manual(topic: str | None) -> None:
@@ -18,19 +31,12 @@ def manual(topic: str | None) -> None:
 
     On a terminal the page is formatted. Into a pipe or a file it is printed as Markdown.
     """
-    pages = {
-        entry.name.removesuffix(".md"): entry.read_text("utf-8")
-        for entry in files("mikeytool").joinpath("manual").iterdir()
-        if entry.name.endswith(".md")
-    }
+    pages = _pages()
     if topic is None:
-        width = max(map(len, pages))
-        for name, page in sorted(pages.items()):
-            print(f"{name:{width}}  {page.splitlines()[0].lstrip('# ')}")
+        for name, title in titles().items():
+            print(f"{name:{max(map(len, pages))}}  {title}")
     elif topic not in pages:
-        raise UsageError(
-            f"the manual has no page {topic}; its pages are {', '.join(sorted(pages))}"
-        )
+        raise UsageError(f"the manual has no page {topic}; its pages are {', '.join(pages)}")
     elif sys.stdout.isatty():
         # Imported here: a pipe needs no rich.
         from rich.markdown import Markdown

@@ -330,6 +330,11 @@ class TicketFlag(IntFlag):
         """The letters of the flags that are set, in the RFC's order."""
         return "".join(flag.name or "" for flag in TicketFlag if flag in self)
 
+    @property
+    def meaning(self) -> str:
+        """What one flag says where it is set."""
+        return _FLAG_MEANINGS[self]
+
     @classmethod
     def from_letters(cls, letters: str) -> TicketFlag:
         """The flags that `letters` names; raises KeyError for any other letter."""
@@ -337,6 +342,22 @@ class TicketFlag(IntFlag):
         for letter in letters:
             flags |= cls[letter]
         return flags
+
+
+_FLAG_MEANINGS = {
+    TicketFlag.D: "the KMS made the ticket",
+    TicketFlag.E: "the responder has to resolve it",
+    TicketFlag.F: "TRANSFER_RESP is sent",
+    TicketFlag.G: "the responder makes RANDRr",
+    TicketFlag.H: "keys are derived with RANDRi",
+    TicketFlag.I: "key forking",
+    TicketFlag.J: "it may be used again",
+    TicketFlag.K: "the KMS changed what was asked for",
+    TicketFlag.L: "the initiator may send keys",
+    TicketFlag.M: "the responder may send keys",
+    TicketFlag.N: "the initiator needs no other specification",
+    TicketFlag.O: "the responder needs no other specification",
+}
 
 
 class ProtType(Namespace):
