@@ -15,7 +15,7 @@ from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
 from mikeytool.cli.message_io import pick
 from mikeytool.cli.message_items import Item, begun, items_of, name_of
-from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
+from mikeytool.cli.options.common import quiet_option, say, show_keys_option
 from mikeytool.cli.options.opening import (
     context_options,
     key_ring,
@@ -41,7 +41,7 @@ Json = dict[str, Any]
 
 @click.command(cls=Command)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--hex", "as_hex", is_flag=True, help="Print every octet beside its field.")
 @click.option("--html", "as_html", is_flag=True, help="Print one page of HTML, complete in itself.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of --json.")

@@ -121,6 +121,8 @@ def schema() -> Json:
     kinds: list[type[Payload]] = [THDR, *(kind for kind in found if kind is not None)]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:mikeytool:schema:decode:1",
+        "version": 1,
         "title": "A MIKEY message as mikeytool decode --json prints it",
         "anyOf": [{"$ref": "#/$defs/message"}, {"$ref": "#/$defs/failure"}],
         "$defs": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from mikeytool.cli.help import all_commands, examples_of, folded
 from mikeytool.cli.main import cli
 from tests.capture import network
+from tests.cli.json_schemas import closed
 from tests.cli.shell import Shell
 from tests.cli.test_captures import story
 from tests.support import TESTS
@@ -112,6 +114,24 @@ def test_the_examples_run_in_their_order(shell: Shell) -> None:
             if not ELSEWHERE.search(example):
                 ran = shell.run(example)
                 assert ran.code == 0, f"{example}\n{ran.out}\n{ran.err}"
+                if "--json" in example and "|" not in example:
+                    check_json(shell, command, ran.out)
+    for example in (
+        "kms check kms.db --json", "lint --list --json", "srtp info alice.rtp --json",
+        "srtp info sip-call.pcap --json", "conference updates conf.db",
+        "transfer show alice.session --json --show-keys",
+    ):  # fmt: skip
+        command = next(each for each in all_commands() if example.startswith(each))
+        check_json(shell, command, shell.ok(f"mikeytool {example}"))
+
+
+def check_json(shell: Shell, command: str, output: str) -> None:
+    """Every line is as the schema of the command says, and has nothing that it does not know."""
+    validator = closed(shell.ok(f"mikeytool {command} --schema"))
+    lines = output.splitlines()
+    assert lines, command
+    for line in lines:
+        validator.validate(json.loads(line))
 
 
 def test_a_folded_example_is_the_same_command() -> None:

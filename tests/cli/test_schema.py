@@ -6,8 +6,10 @@ import json
 
 import jsonschema
 
-from tests.cli.shell import Shell, with_ticket
-from tests.support import vectors
+from tests.cli.json_schemas import closed
+from tests.cli.shell import BOB, Shell, with_ticket
+from tests.cli.test_help import commands
+from tests.support import TESTS, vectors
 from tests.wire.samples import SAMPLES
 
 OTHER_CERTIFICATES = [
@@ -61,3 +63,50 @@ def test_what_is_not_as_the_schema_says(shell: Shell) -> None:
         assert not validator.is_valid({**shown, key: value}), key
     del shown["csb_id"]
     assert not validator.is_valid(shown)
+
+
+SCHEMAS = sorted(path.stem for path in (TESTS.parent / "mikeytool" / "schemas").iterdir())
+
+
+def test_every_schema_has_an_id_and_is_printed(shell: Shell) -> None:
+    printed = {"decode": shell.ok("mikeytool decode --schema")}
+    for path in commands():
+        ran = shell.run(f"mikeytool {' '.join(path)} --schema")
+        if ran.code == 0:
+            schema = json.loads(ran.out)
+            assert schema["$id"].endswith(f":{schema['version']}")
+            printed[schema["$id"].split(":")[-2]] = ran.out
+    assert sorted(printed) == sorted([*SCHEMAS, "decode"])
+
+
+def test_sessions_and_reports_are_as_their_schemas_say(shell: Shell) -> None:
+    """A session that waits, an answer, a session for other protocols, a refusal, reports."""
+    session = closed(shell.ok("mikeytool transfer show --schema"))
+    with_ticket(shell, "--flags=+M")
+    respond = f"mikeytool transfer respond init {BOB} --kms kms.db --json"
+    said = shell.ok(
+        "mikeytool transfer init --ticket alice.ticket --to sip:bob@example.com --session a"
+        " --cs dir=send --cs dir=recv,prot=241 > init\n"
+        "mikeytool transfer show a --json\n"
+        f"{respond} --session b | tee answer\n"
+        "jq -r .message answer | mikeytool transfer finish --session a --json --show-keys"
+    )
+    again = shell.run(f"{respond} --session c --send-errors")
+    assert again.code == 1
+    states = []
+    for line in [*said.splitlines(), *again.out.splitlines()]:
+        session.validate(json.loads(line))
+        states.append(json.loads(line).get("state"))
+    assert states == ["waiting", "established", "established", None]
+    ticket = closed(shell.ok("mikeytool ticket show --schema"))
+    for name in ("alice.ticket", "init"):
+        ticket.validate(json.loads(shell.ok(f"mikeytool ticket show {name} --json")))
+
+    report = closed(shell.ok("mikeytool srtp decrypt --schema"))
+    key = "--suite AES_CM_128_HMAC_SHA1_80 --key " + "11" * 30
+    shell.path("rtp").write_text("8000000100000001aaaaaaaa00\n")
+    shell.ok(f"mikeytool srtp encrypt rtp {key} -o srtp --report r1")
+    shell.path("rtp").write_text("8000000200000001aaaaaaaa0011223344556677889900\n")
+    shell.ok(f"cat srtp rtp > both; mikeytool srtp decrypt both {key} -o clear --report r2 || true")
+    for name in ("r1", "r2"):
+        report.validate(json.loads(shell.path(name).read_text()))

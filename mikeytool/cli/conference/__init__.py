@@ -20,7 +20,13 @@ from mikeytool.cli.message_io import (
     write_message,
 )
 from mikeytool.cli.options.clock import environment
-from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
+from mikeytool.cli.options.common import (
+    json_option,
+    quiet_option,
+    say,
+    schema_option,
+    show_keys_option,
+)
 from mikeytool.cli.options.keys import KEY, KEY_HELP, need_key
 from mikeytool.cli.options.outputs import check_output, force_option, output_force_option
 from mikeytool.cli.options.types import IDENTITY
@@ -358,6 +364,7 @@ def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
 @conference.command()
 @state_argument
 @focus_option
+@schema_option("what it prints")
 @quiet_option
 def updates(state: Path, focus: Identity | None) -> None:
     """Print again the updates that were not answered. They are JSON Lines."""

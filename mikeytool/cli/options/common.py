@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any, TypeVar
+
 import click
 
 from mikeytool.wire.printable import printable
+
+C = TypeVar("C", bound=Callable[..., Any])
 
 DEBUG = "mikeytool.debug"
 """The key, in the context of a command, of whether to print tracebacks."""
@@ -32,7 +38,38 @@ quiet_option = click.option(
     "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_quiet,
     help="Print nothing but errors on standard error.",
 )  # fmt: skip
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+_SAME_SCHEMA = {
+    "srtp-decrypt": "srtp-report", "srtp-encrypt": "srtp-report",
+    "transfer-finish": "transfer-show", "transfer-recover": "transfer-show",
+    "transfer-respond": "transfer-show",
+}  # fmt: skip
+"""The schemas of commands that have none of their own name."""
+
+
+def _print_schema(context: click.Context, _param: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        name = context.command_path.partition(" ")[2].replace(" ", "-")
+        path = files("mikeytool").joinpath("schemas", f"{_SAME_SCHEMA.get(name, name)}.json")
+        click.echo(path.read_text("utf-8"), nl=False)
+        context.exit()
+
+
+def schema_option(of: str) -> Callable[[C], C]:
+    """Make --schema, which needs no arguments beside it."""
+    return click.option(
+        "--schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,
+        help=f"Print the JSON Schema of {of}.",
+    )  # fmt: skip
+
+
+def json_option(command: C) -> C:
+    """Add --json, and --schema for what it prints."""
+    command = schema_option("--json")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
 show_keys_option = click.option(
     "--show-keys", is_flag=True, help="Print whole keys, not the beginning of their SHA-256."
 )

@@ -14,7 +14,7 @@ import click
 from mikeytool.cli.command_groups import Command, Group
 from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
 from mikeytool.cli.message_io import write_output
-from mikeytool.cli.options.common import json_option, quiet_option, say
+from mikeytool.cli.options.common import json_option, quiet_option, say, schema_option
 from mikeytool.cli.options.keys import KEY_HELP, MEDIA_KEY
 from mikeytool.cli.options.outputs import (
     OUTPUT,
@@ -106,6 +106,7 @@ _STREAM_OPTIONS = (
         "--on-error", type=click.Choice(["drop", "keep", "stop"]), default="drop",
         show_default=True, help="What becomes of a packet that fails.",
     ),
+    schema_option("--report"),
     click.option("--report", "report_path", type=OUTPUT_PATH, metavar="FILE",
                  help="Write the report as JSON."),
     click.option("-o", "--output", "target", type=OUTPUT, metavar="OUTPUT",
