@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import select
-import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from mikeytool.cli.main import cli
 from mikeytool.cli.options.outputs import OutputType
 from mikeytool.cli.options.store import StoreType
 from tests.cli.test_help import commands
+from tests.peers.programs import need
 from tests.support import TESTS
 
 SCRIPTS = TESTS.parent / "mikeytool" / "cli" / "completion"
@@ -58,8 +58,7 @@ OPTIONS = {"bash": ["--norc", "-i"], "zsh": ["-f", "-i"], "fish": ["--no-config"
 @pytest.mark.parametrize("shell", START)
 def test_a_shell_completes(tmp_path: Path, shell: str) -> None:
     """`mikeytool` answers the shell, and otherwise writes down the words it was called with."""
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not here")
+    need(shell)
     for name in ("a call.pcap", "alice.psk"):
         (tmp_path / name).touch()
     folder = tmp_path / "bin"

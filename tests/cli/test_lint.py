@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 from mikeytool.lint import RULES
@@ -11,7 +14,8 @@ from tests.benchmarks.bench_decode import write_pcap
 from tests.capture.messages import b64
 from tests.cli.shell import Shell
 from tests.lint.messages import NOW, SECOND, D, good
-from tests.support import vectors
+from tests.peers.programs import need
+from tests.support import TESTS, vectors
 
 CASE = vectors("exchanges")[0]
 INIT = b64(bytes.fromhex(CASE["TRANSFER_INIT"]))
@@ -218,3 +222,14 @@ def test_sarif_names_rules_places_and_what_cannot_be_read(shell: Shell) -> None:
     (invocation,) = run["invocations"]
     assert not invocation["executionSuccessful"]
     assert "line 2" in invocation["toolExecutionNotifications"][0]["message"]["text"]
+
+
+def test_sarif_is_as_its_standard_says(shell: Shell) -> None:
+    """The schema of OASIS: of captures, lines, arguments, standard input, and no message at all."""
+    path = os.environ.get("SARIF_SCHEMA") or need("the schema that SARIF_SCHEMA names")
+    schema = json.loads(Path(path).read_text())
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    shell.path("a file").write_text(f"{RESP}\nzz!\n{RESP[:-8]}\n")
+    for inputs in ("'a file' -", f"{TESTS}/media/captures/rk-onvif.pcap", RESP, "zz!", "none.pcap"):
+        ran = shell.run(f"echo {RESP} | mikeytool lint --sarif {inputs} --profile onvif")
+        validator.validate(json.loads(ran.out))
