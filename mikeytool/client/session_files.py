@@ -55,13 +55,15 @@ class SessionFile:
     `waiting` is the initiator's TRANSFER_INIT and its ticket. It is kept once `session` is set,
     because a forked call may get more than one answer. `update` is this end's own update that
     waits for its answer. `sent` is the highest packet index of each stream to send, as a list of
-    the SRTP and the SRTCP index.
+    the SRTP and the SRTCP index. `received` is the same of streams that a mixer received, by SPI
+    and SSRC; nobody else remembers them.
     """
 
     session: Session | None = None
     waiting: tuple[bytes, TicketFile] | None = None
     sent: dict[str, list[int]] = field(default_factory=dict)
     update: bytes | None = None
+    received: dict[str, dict[str, list[int]]] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
@@ -80,6 +82,8 @@ class SessionFile:
         if self.session is not None:
             content |= {**session_json(self.session), "sent": self.sent}
             content["update"] = None if self.update is None else self.update.hex()
+        if self.received:
+            content["received"] = self.received
         return content
 
     @classmethod
@@ -95,7 +99,13 @@ class SessionFile:
                 return cls(waiting=waiting)
             sent = {_checked(name): _indices(*pair) for name, pair in content["sent"].items()}
             update = None if content["update"] is None else bytes.fromhex(content["update"])
-            return cls(session_of_json(content), waiting, sent, update)
+            received = {
+                bytes.fromhex(spi).hex(): {
+                    f"{int(ssrc, 16):08x}": _indices(*pair) for ssrc, pair in streams.items()
+                }
+                for spi, streams in content.get("received", {}).items()
+            }
+            return cls(session_of_json(content), waiting, sent, update, received)
         except (*BROKEN, ConstructError):
             raise WireError(f"{path}: the session in it is broken; set it up again") from None
 

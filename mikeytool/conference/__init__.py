@@ -47,12 +47,17 @@ if TYPE_CHECKING:
     from mikeytool.conference.membership import dismiss_seat as dismiss_seat
     from mikeytool.conference.membership import tidy as tidy
     from mikeytool.conference.membership import unanswered as unanswered
+    from mikeytool.conference.mixer import Heard as Heard
+    from mikeytool.conference.mixer import Mixer as Mixer
+    from mikeytool.conference.mixer_session import mixer_session as mixer_session
     from mikeytool.conference.model import Conference as Conference
     from mikeytool.conference.model import GroupKey as GroupKey
     from mikeytool.conference.model import Member as Member
     from mikeytool.conference.model import MemberState as MemberState
+    from mikeytool.conference.model import MixerStream as MixerStream
     from mikeytool.conference.model import Purpose as Purpose
     from mikeytool.conference.model import Settings as Settings
+    from mikeytool.conference.model import Topology as Topology
     from mikeytool.conference.model import Update as Update
     from mikeytool.conference.relay import Relay as Relay
     from mikeytool.conference.relay import conference_receivers as conference_receivers
@@ -70,12 +75,16 @@ __getattr__, __dir__, __all__ = face(
             "GroupKey",
             "Member",
             "MemberState",
+            "MixerStream",
             "Purpose",
             "Settings",
+            "Topology",
             "Update",
         ),
         "calling_in": ("call_in", "create"),
         "calling_out": ("Answered", "answer", "call_out"),
+        "mixer": ("Heard", "Mixer"),
+        "mixer_session": ("mixer_session",),
         "relay": ("Relay", "conference_receivers", "seat_names"),
         "updates": ("Updates",),
         "membership": (

@@ -17,7 +17,7 @@ from mikeytool.conference import member_rows, rows
 from mikeytool.conference.group_keys import current_keys, keep_interval
 from mikeytool.conference.media_lines import check_directions
 from mikeytool.conference.membership import catch_up, may_take_part
-from mikeytool.conference.model import Conference, Purpose
+from mikeytool.conference.model import Conference, Purpose, Topology
 from mikeytool.conference.purpose_suites import (
     check_offer,
     conference_policies,
@@ -61,6 +61,7 @@ def create(
     focus: Identity,
     purposes: Sequence[Purpose],
     suites: Mapping[Purpose, Suite] | None = None,
+    topology: Topology = Topology.RELAY,
 ) -> bytes:
     """Create a conference from a TRANSFER_INIT to the factory and return the TRANSFER_RESP.
 
@@ -85,22 +86,21 @@ def create(
         verified = verify_transfer_init(init, system.resolve(init, factory), factory)
     with _late(system, verified, known):
         _remember(system, verified)
-        wanted = suites or {}
-        return system.step(lambda step: _created(step, verified, focus, purposes, wanted))
+
+        def work(step: Step) -> bytes:
+            by, order = verified.initiator, tuple(purposes)
+            new = Conference(0, focus, by, order, 0, suites or {}, topology)
+            return _created(step, verified, new)
+
+        return system.step(work)
 
 
-def _created(
-    step: Step,
-    verified: VerifiedInit,
-    focus: Identity,
-    purposes: Sequence[Purpose],
-    suites: Mapping[Purpose, Suite],
-) -> bytes:
-    db, creator, factory = step.db, verified.initiator, step.system.settings.identity
-    _check_may_create(step.system, creator)
-    number = rows.add_conference(db, focus, creator, purposes, suites)
+def _created(step: Step, verified: VerifiedInit, new: Conference) -> bytes:
+    db, factory = step.db, step.system.settings.identity
+    _check_may_create(step.system, new.creator)
+    number = rows.add_conference(db, new)
     own = rows.own_addresses(db, step.system.settings)
-    for identity in (creator, *verified.init.policy.responders):
+    for identity in (new.creator, *verified.init.policy.responders):
         if identity not in own:
             rows.allow(db, number, identity)
     verified = _as_first(step, verified, factory)

@@ -33,6 +33,9 @@ _ENDINGS = """(
     number INTEGER PRIMARY KEY, conference INTEGER NOT NULL REFERENCES conferences,
     csb_id INTEGER NOT NULL, identity BLOB NOT NULL, id_type INTEGER NOT NULL,
     session TEXT NOT NULL, reason TEXT NOT NULL, told INTEGER NOT NULL)"""
+_MIXERS = """(
+    conference INTEGER NOT NULL REFERENCES conferences, purpose TEXT NOT NULL,
+    csb_id INTEGER NOT NULL, PRIMARY KEY (conference, purpose))"""
 _TABLES = {
     "system": """(
     identity BLOB NOT NULL, id_type INTEGER NOT NULL, psk BLOB NOT NULL, kms TEXT NOT NULL,
@@ -41,7 +44,7 @@ _TABLES = {
     number INTEGER PRIMARY KEY, focus BLOB NOT NULL UNIQUE, focus_type INTEGER NOT NULL,
     creator BLOB NOT NULL, creator_type INTEGER NOT NULL, purposes TEXT NOT NULL,
     generation INTEGER NOT NULL DEFAULT 0, may_add TEXT NOT NULL DEFAULT '[]',
-    ended_ns INTEGER)""",
+    ended_ns INTEGER, topology TEXT NOT NULL DEFAULT 'relay')""",
     "tickets": """(
     ticket BLOB PRIMARY KEY, resolved TEXT NOT NULL, until_ns INTEGER) WITHOUT ROWID""",
     "allowed": """(
@@ -56,8 +59,10 @@ _TABLES = {
     generation INTEGER NOT NULL, message BLOB NOT NULL)""",
     "ssrcs": """(
     conference INTEGER NOT NULL REFERENCES conferences, ssrc INTEGER NOT NULL,
-    member INTEGER, purpose TEXT, generation INTEGER, PRIMARY KEY (conference, ssrc)
+    member INTEGER, purpose TEXT, generation INTEGER, receiver INTEGER,
+    highest INTEGER NOT NULL DEFAULT -1, PRIMARY KEY (conference, ssrc)
     ) WITHOUT ROWID""",
+    "mixers": _MIXERS,
     "group_keys": """(
     conference INTEGER NOT NULL REFERENCES conferences, generation INTEGER NOT NULL,
     purpose TEXT NOT NULL, spi BLOB NOT NULL, tek BLOB NOT NULL, salt BLOB NOT NULL,
@@ -87,12 +92,13 @@ class ConferenceState(SqliteDatabase):
     The octets of group keys are stored in `group_keys` only; a member's session refers to them by
     SPI. In version 1 the session held the octets too, and kept them after the keys had expired.
     Version 1 also did not record who had resolved a ticket. In version 2 a user had one seat only.
+    Version 3 had no mixers.
     """
 
     kind = 0x6D6B6366  # "mkcf"
     name = "conference system"
     patience = 120.0  # a rekey of a hundred thousand members takes most of a minute
-    version = 3
+    version = 4
     migrations: ClassVar = {
         1: (_KEYS_UNTIL, "DELETE FROM tickets"),
         2: (
@@ -105,6 +111,12 @@ class ConferenceState(SqliteDatabase):
             _ENDING_INDEX,
             "ALTER TABLE conferences ADD COLUMN may_add TEXT NOT NULL DEFAULT '[]'",
             "ALTER TABLE conferences ADD COLUMN ended_ns INTEGER",
+        ),
+        3: (
+            "ALTER TABLE conferences ADD COLUMN topology TEXT NOT NULL DEFAULT 'relay'",
+            "ALTER TABLE ssrcs ADD COLUMN receiver INTEGER",
+            "ALTER TABLE ssrcs ADD COLUMN highest INTEGER NOT NULL DEFAULT -1",
+            f"CREATE TABLE mixers {_MIXERS}",
         ),
     }
     schema = "".join(

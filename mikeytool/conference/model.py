@@ -65,6 +65,18 @@ class Settings:
     may_create: tuple[str, ...]
 
 
+class Topology(StrEnum):
+    """Whose streams the members receive.
+
+    A relay passes on those of the others. A mixer sends one stream to everybody, and with
+    mix-minus one to each seat, which leaves out their own voice.
+    """
+
+    RELAY = "relay"
+    MIXER = "mixer"
+    MIX_MINUS = "mix-minus"
+
+
 DEFAULT_SUITE = SUITES["AES_CM_128_HMAC_SHA1_80"]
 """The suite of a purpose for which no other was chosen."""
 
@@ -83,6 +95,7 @@ class Conference:
     purposes: tuple[Purpose, ...]
     generation: int
     suites: Mapping[Purpose, Suite] = field(default_factory=dict)
+    topology: Topology = Topology.RELAY
 
     @property
     def media(self) -> dict[Purpose, Suite]:
@@ -163,7 +176,8 @@ class Seat:
     """An SSRC and who has it; `is_released` says that they have it no more.
 
     `who` names the user, and the seat too if they have several. `who` and `state` are None for an
-    SSRC of the system itself. An invitation ends at `deadline_ns`.
+    SSRC of the system itself, with which its mixer sends if `is_mixer`. An invitation ends at
+    `deadline_ns`.
     """
 
     ssrc: int
@@ -172,9 +186,17 @@ class Seat:
     state: MemberState | None
     deadline_ns: int | None
     is_released: bool
+    is_mixer: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Who sends with it."""
+        return self.who or "the mixer"
 
     def refusal(self) -> str | None:
-        """Return why nobody may send with this SSRC; None when its member may."""
+        """Return why nobody may send with this SSRC; None when its member or the mixer may."""
+        if self.is_mixer:
+            return "it was the mixer's, for somebody who has left" if self.is_released else None
         if self.who is None:
             return "it stands for everyone else's streams; nobody sends with it"
         if self.state == MemberState.INVITED:
@@ -182,6 +204,20 @@ class Seat:
         if self.state == MemberState.LEFT:
             return f"it was that of {self.who}, who is no longer in the conference"
         return f"{self.who} has another SSRC now" if self.is_released else None
+
+
+@dataclass(frozen=True, slots=True)
+class MixerStream:
+    """A stream that a mixer sends: to one seat, or to everybody if `receiver` is None.
+
+    `without` are the SSRCs of the receiving seat, which does not want to hear its own voice.
+    `highest` is the RTP packet index up to which the stream may have been used, -1 for none.
+    """
+
+    ssrc: int
+    receiver: Identity | None
+    without: frozenset[int]
+    highest: int
 
 
 @dataclass(frozen=True, slots=True)

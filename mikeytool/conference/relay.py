@@ -8,7 +8,7 @@ the members allow.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from mikeytool.conference.membership import the_conference
 from mikeytool.conference.model import Conference, GroupKey, Purpose, Seat
 from mikeytool.media.contexts import ReceiverContext
 from mikeytool.media.settings import Settings
-from mikeytool.srtp.index import Excluded, Unverified
+from mikeytool.srtp.index import Excluded, Highest, Unverified
 from mikeytool.srtp.master_key import MasterKey
 from mikeytool.srtp.packet import is_rtcp, parse_rtcp, parse_rtp
 from mikeytool.srtp.receiver import MOST_STREAMS, Receiver
@@ -35,18 +35,25 @@ class Ledger:
     focus: Identity
     purpose: Purpose
     find: Callable[[int], Seat | None]
+    admits_mixer: bool = False
 
     def check(self, ssrc: int) -> None:
         """Raise Excluded for an SSRC that no member who is in has for this purpose."""
+        self.seat(ssrc)
+
+    def seat(self, ssrc: int) -> Seat:
+        """Return whose an SSRC is. Raises what `check` does."""
         seat = self.find(ssrc)
         if seat is None:
             reason = f"nobody in {self.focus} has it"
         elif seat.purpose != self.purpose:
             reason = f"it is for the {seat.purpose} of {seat.who or self.focus}"
+        elif seat.is_mixer and not self.admits_mixer:
+            reason = "it is the mixer's own, which no other end sends"
         else:
             found = seat.refusal()
             if found is None:
-                return
+                return seat
             reason = found
         raise Excluded(f"SSRC 0x{ssrc:08x} under the {self.purpose} key: {reason}")
 
@@ -55,26 +62,34 @@ class Relay:
     """Takes the packets of one conference as they come.
 
     Changes of the state file by any process count from the next packet on. What is known of a
-    stream (its index, replays) is kept over changes.
+    stream (its index, replays) is kept over changes. `changes` counts them.
     """
 
     def __init__(
-        self, state: ConferenceState, clock: Callable[[], int], focus: Identity | None = None
+        self,
+        state: ConferenceState,
+        clock: Callable[[], int],
+        focus: Identity | None = None,
+        *,
+        received: Mapping[bytes, Mapping[int, Highest]] | None = None,
     ) -> None:
         """Take a conference of a system; `focus` is not needed if there is only one.
 
-        `clock` gives Unix nanoseconds. Raises UsageError when there is no such conference, or one
+        `clock` gives Unix nanoseconds. `received` is `highest` of an earlier relay, whose packets
+        are not taken again. Raises UsageError when there is no such conference, or one
         without media.
         """
         self._state, self._clock, self._focus = state, clock, focus
         self._receivers: dict[bytes, Receiver] = {}
         self._keys: dict[Purpose, list[Receiver]] = {}
-        self._conference: Conference
+        self._received = dict(received or {})
+        self.conference: Conference
+        self.changes = 0
         self._seats: dict[int, Seat | None] = {}
         self._ledgers: dict[Purpose, Ledger] = {}
         self._version: tuple[int, int] | None = None
         self._until_ns: int | None = None
-        self._refresh()
+        self.refresh()
 
     def take(self, packet: bytes, source: str = "", destination: str = "") -> bytes:
         """Return a packet that may go to the other members, as it is.
@@ -88,26 +103,35 @@ class Relay:
 
     def open(self, packet: bytes, source: str = "", destination: str = "") -> bytes:
         """Return a packet in the clear. Raises as `take` does."""
-        self._refresh()
+        return self.opened(packet, source, destination)[0]
+
+    def opened(self, packet: bytes, source: str = "", destination: str = "") -> tuple[bytes, Seat]:
+        """Return a packet in the clear, and whose it is. Raises as `take` does."""
+        self.refresh()
         ssrc = parse_rtcp(packet) if is_rtcp(packet) else parse_rtp(packet)[0]
         seat = self._seat(ssrc)
         purpose = self._any if seat is None else seat.purpose
-        self._ledgers[purpose].check(ssrc)
+        seat = self._ledgers[purpose].seat(ssrc)
         receivers = self._keys.get(purpose, ())
         for receiver in receivers if len(receivers) > 1 else ():
             with suppress(Unverified):
-                return receiver.unprotect(packet, source, destination)
+                return receiver.unprotect(packet, source, destination), seat
         # Searching for the ROC takes longer than trying each key, so it comes last.
         failure = Unverified(f"there is no live {purpose} key")
         for receiver in receivers:
             receiver.searches = True
             try:
-                return receiver.unprotect(packet, source, destination)
+                return receiver.unprotect(packet, source, destination), seat
             except Unverified as error:
                 failure = error
             finally:
                 receiver.searches = False
         raise failure
+
+    @property
+    def highest(self) -> dict[bytes, dict[int, Highest]]:
+        """The highest packet indices received, by SPI and SSRC."""
+        return {spi: receiver.highest for spi, receiver in self._receivers.items()}
 
     def _seat(self, ssrc: int) -> Seat | None:
         """Return who has an SSRC. Each is looked up once, until the state changes."""
@@ -116,11 +140,11 @@ class Relay:
         except KeyError:
             if len(self._seats) >= MOST_STREAMS:
                 self._seats.clear()
-            found = rows.seat(self._state.db, self._conference.number, ssrc)
+            found = rows.seat(self._state.db, self.conference.number, ssrc)
             self._seats[ssrc] = found
             return found
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Read the state again if it has changed, or a key has expired."""
         db = self._state.db
         (version,) = db.execute("PRAGMA data_version").fetchone()
@@ -131,14 +155,15 @@ class Relay:
             return
         with self._state.snapshot() as snapshot:
             conference = the_conference(snapshot, self._focus)
-            self._ledgers = _ledgers(conference, self._seat)
+            self._ledgers = _ledgers(conference, self._seat, admits_mixer=False)
             if not self._ledgers:
                 raise UsageError(f"{conference.focus} has no media")
             keys = _live(snapshot, conference, now)
-        self._conference, self._any = conference, next(iter(self._ledgers))
+        self.conference, self._any = conference, next(iter(self._ledgers))
         self._seats.clear()
         self._take_keys(keys)
         self._version = version, db.total_changes
+        self.changes += 1
 
     def _take_keys(self, keys: Sequence[GroupKey]) -> None:
         """Keep the receivers of keys that are live still, and make those of new keys."""
@@ -148,8 +173,9 @@ class Relay:
             receiver = before.get(key.spi)
             if receiver is None:
                 receiver = Receiver(
-                    self._conference.media[key.purpose], [_master(key)], roc=_rocs(before.values())
-                )
+                    self.conference.media[key.purpose], [_master(key)],
+                    roc=_rocs(before.values()), received=self._received.get(key.spi),
+                )  # fmt: skip
                 receiver.searches = False
             self._receivers[key.spi] = receiver
             self._keys.setdefault(key.purpose, []).append(receiver)
@@ -177,7 +203,7 @@ def conference_receivers(path: Path, settings: Settings) -> list[ReceiverContext
     with ConferenceState(path) as state, state.snapshot() as db:
         for conference in rows.conferences(db):
             seats = {seat.ssrc: seat for seat in rows.seats(db, conference.number)}
-            ledgers = _ledgers(conference, seats.get)
+            ledgers = _ledgers(conference, seats.get, admits_mixer=True)
             for key in _live(db, conference, now_ns):
                 ledger = ledgers[key.purpose]
                 found.append(
@@ -200,14 +226,15 @@ def seat_names(path: Path) -> dict[int, str]:
     with ConferenceState(path) as state, state.snapshot() as db:
         for conference in rows.conferences(db):
             for seat in rows.seats(db, conference.number):
-                found[seat.ssrc] = seat.refusal() or f"{seat.who} {seat.purpose}"
+                found[seat.ssrc] = seat.refusal() or f"{seat.owner} {seat.purpose}"
     return found
 
 
-def _ledgers(conference: Conference, find: Callable[[int], Seat | None]) -> dict[Purpose, Ledger]:
+def _ledgers(
+    conference: Conference, find: Callable[[int], Seat | None], *, admits_mixer: bool
+) -> dict[Purpose, Ledger]:
     """Return the ledger of each purpose with media."""
-    media = [one for one in conference.purposes if one.protocol == ProtType.SRTP]
-    return {one: Ledger(conference.focus, one, find) for one in media}
+    return {one: Ledger(conference.focus, one, find, admits_mixer) for one in conference.media}
 
 
 def _live(db: Db, conference: Conference, now_ns: int) -> list[GroupKey]:

@@ -11,7 +11,15 @@ from typing import Any
 
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference.database import Db, identity_row, readable
-from mikeytool.conference.model import Conference, GroupKey, MemberState, Purpose, Seat, Settings
+from mikeytool.conference.model import (
+    Conference,
+    GroupKey,
+    MemberState,
+    Purpose,
+    Seat,
+    Settings,
+    Topology,
+)
 from mikeytool.srtp.suites import SUITES, Suite
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
@@ -26,20 +34,19 @@ who they are; until then the denial is unsettled.
 # Conferences
 
 
-def add_conference(
-    db: Db,
-    focus: Identity,
-    creator: Identity,
-    purposes: Sequence[Purpose],
-    suites: Mapping[Purpose, Suite],
-) -> int:
+def add_conference(db: Db, new: Conference) -> int:
     """Store a new conference and return its number; raises Refused when the focus has one."""
-    if conference_of(db, focus) is not None:
-        raise Refused(f"{focus} is the focus of a conference already; choose another --focus")
+    if conference_of(db, new.focus) is not None:
+        raise Refused(f"{new.focus} is the focus of a conference already; choose another --focus")
     cursor = db.execute(
-        "INSERT INTO conferences (focus, focus_type, creator, creator_type, purposes)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (*identity_row(focus), *identity_row(creator), _purposes_text(purposes, suites)),
+        "INSERT INTO conferences (focus, focus_type, creator, creator_type, purposes, topology)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            *identity_row(new.focus),
+            *identity_row(new.creator),
+            _purposes_text(new.purposes, new.suites),
+            new.topology.value,
+        ),
     )
     return int(cursor.lastrowid or 0)
 
@@ -64,13 +71,15 @@ def conferences(db: Db) -> list[Conference]:
 
 
 def _conference(row: Any) -> Conference:
-    number, focus, focus_type, creator, creator_type, purposes, generation, *_ = row
+    number, focus, focus_type, creator, creator_type, purposes, generation, *_, topology = row
     at = Identity(focus, focus_type)
     with readable(f"the row of {at}"):
         named = [part.partition("=") for part in purposes.split(",")]
         in_order = tuple(Purpose(name) for name, _, _ in named)
         suites = {Purpose(name): SUITES[suite] for name, _, suite in named if suite}
-    return Conference(number, at, Identity(creator, creator_type), in_order, generation, suites)
+        media = Topology(topology)
+    by = Identity(creator, creator_type)
+    return Conference(number, at, by, in_order, generation, suites, media)
 
 
 def _purposes_text(purposes: Sequence[Purpose], suites: Mapping[Purpose, Suite]) -> str:
@@ -247,20 +256,34 @@ def group_keys(db: Db, number: int, generation: int | None = None) -> list[Group
 # SSRCs
 
 
-def claim_ssrc(db: Db, number: int, ssrc: int, member: int | None, purpose: Purpose) -> bool:
-    """Store an SSRC of a member, or of the system itself; returns False when it is taken."""
+def claim_ssrc(
+    db: Db,
+    number: int,
+    ssrc: int,
+    member: int | None,
+    purpose: Purpose,
+    receiver: int | None = None,
+) -> bool:
+    """Store an SSRC of a member, or of the system itself; returns False when it is taken.
+
+    `receiver` is the seat to which a mixer sends with it.
+    """
     cursor = db.execute(
-        "INSERT OR IGNORE INTO ssrcs VALUES (?, ?, ?, ?, NULL)",
-        (number, ssrc, member, purpose.value),
+        "INSERT OR IGNORE INTO ssrcs (conference, ssrc, member, purpose, receiver)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (number, ssrc, member, purpose.value, receiver),
     )
     return cursor.rowcount == 1
 
 
 def release_ssrcs(db: Db, member: int, generation: int) -> None:
-    """Mark a member's SSRCs to be freed once the group keys of `generation` have expired."""
+    """Mark a member's SSRCs, and those of the mixer for them, as no longer in use.
+
+    They are freed once the group keys of `generation` have expired.
+    """
     db.execute(
-        "UPDATE ssrcs SET generation = ? WHERE member = ? AND generation IS NULL",
-        (generation, member),
+        "UPDATE ssrcs SET generation = ? WHERE (member = ? OR receiver = ?) AND generation IS NULL",
+        (generation, member, member),
     )
 
 
@@ -280,7 +303,9 @@ def had_ssrcs(db: Db, member: int) -> set[int]:
 _SEATS = (
     "SELECT ssrc, purpose, identity, id_type, csb_id, state, deadline_ns, ssrcs.generation,"
     " (SELECT count(*) FROM members AS own WHERE own.conference = members.conference"
-    " AND own.identity = members.identity AND own.state != 'left')"
+    " AND own.identity = members.identity AND own.state != 'left'),"
+    " member IS NULL AND EXISTS (SELECT 1 FROM mixers"
+    " WHERE mixers.conference = ssrcs.conference AND mixers.purpose = ssrcs.purpose)"
     " FROM ssrcs LEFT JOIN members ON members.number = ssrcs.member WHERE ssrcs.conference = ?"
 )
 
@@ -297,19 +322,22 @@ def seat(db: Db, number: int, ssrc: int) -> Seat | None:
 
 
 def _seat(row: Any) -> Seat:
-    ssrc, purpose, identity, id_type, csb_id, state, deadline_ns, released, seats = row
+    ssrc, purpose, identity, id_type, csb_id, state, deadline_ns, released, seats, is_mixer = row
     who = None if identity is None else str(Identity(identity, id_type))
     if seats > 1 and released is None:
         who = f"{who} (seat {csb_id:#010x})"
     with readable("the list of SSRCs"):
         place = None if state is None else MemberState(state)
-        return Seat(ssrc, Purpose(purpose), who, place, deadline_ns, released is not None)
+        return Seat(
+            ssrc, Purpose(purpose), who, place, deadline_ns, released is not None, bool(is_mixer)
+        )
 
 
 def system_ssrc(db: Db, number: int, purpose: Purpose) -> int | None:
     """Return the SSRC that stands for everyone else's streams of a purpose."""
     row = db.execute(
-        "SELECT ssrc FROM ssrcs WHERE conference = ? AND member IS NULL AND purpose = ?",
+        "SELECT ssrc FROM ssrcs WHERE conference = ? AND member IS NULL AND purpose = ?"
+        " AND receiver IS NULL",
         (number, purpose.value),
     ).fetchone()
     return None if row is None else row[0]

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mikeytool.conference import purpose_suites, rows
+from mikeytool.conference import mixer_rows, purpose_suites, rows
 from mikeytool.conference.database import Db
 from mikeytool.conference.media_lines import cs_ids, purpose_of
-from mikeytool.conference.model import Conference, GroupKey, Purpose
-from mikeytool.exchange.crypto_sessions import CsSpec
+from mikeytool.conference.model import Conference, GroupKey, Purpose, Topology
+from mikeytool.exchange.crypto_sessions import CsSpec, set_session_data
 from mikeytool.exchange.environment import Environment
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import GenericIdEntry
@@ -37,6 +37,18 @@ def system_ssrc(db: Db, env: Environment, conference: Conference, purpose: Purpo
     return ssrc
 
 
+def mixer_stream(
+    db: Db, env: Environment, conference: Conference, purpose: Purpose, member: int | None
+) -> tuple[int, int]:
+    """Return the SSRC of the mixer's stream to a seat, or to everybody, and its highest index."""
+    found = mixer_rows.stream_to(db, conference.number, purpose, member)
+    while found is None:
+        drawn = fresh_ssrc(env)
+        if rows.claim_ssrc(db, conference.number, drawn, None, purpose, member):
+            found = drawn, -1
+    return found
+
+
 def claim(
     db: Db, env: Environment, conference: Conference, member: int, purpose: Purpose, wanted: int
 ) -> int:
@@ -51,6 +63,15 @@ def with_ssrc(entry: GenericIdEntry, ssrc: int) -> GenericIdEntry:
     """Return an SRTP crypto session with another SSRC; ROC and SEQ stay."""
     data = ssrc.to_bytes(4) + entry.session_data[4:]
     return entry.copy(session_data=data, session_data_length=None)
+
+
+def with_session_data(
+    entry: GenericIdEntry, ssrc: int, roc: int | None, seq: int | None
+) -> GenericIdEntry:
+    """Return an SRTP crypto session with an SSRC, and ROC and SEQ unless they are None."""
+    changed = entry.copy()
+    set_session_data(changed, ssrc, CsSpec(send=True, roc=roc, seq=seq))
+    return changed
 
 
 def with_spi(entry: GenericIdEntry, spi: bytes) -> GenericIdEntry:
@@ -85,26 +106,44 @@ class CallInPlan:
         """Set the group key and, for SRTP, the SSRC of a crypto session that the caller offered."""
         purpose = purpose_of(self._conference, entry.cs_id, entry.protocol)
         if entry.protocol == ProtType.SRTP:
-            entry = with_ssrc(entry, self._ssrc(entry, purpose, by_member=by_member))
+            arranged = self._from_member if by_member else self._for_everyone_else
+            entry = arranged(entry, purpose)
         return with_spi(entry, self._spi(purpose))
 
-    def _ssrc(self, entry: GenericIdEntry, purpose: Purpose, *, by_member: bool) -> int:
-        if not by_member:
-            return self._for_everyone_else(purpose)
-        wanted = int.from_bytes(entry.session_data[:4])
+    def _from_member(self, entry: GenericIdEntry, purpose: Purpose) -> GenericIdEntry:
+        """Set the SSRC of what the member sends."""
+        return with_ssrc(entry, self._claimed(int.from_bytes(entry.session_data[:4]), purpose))
+
+    def _claimed(self, wanted: int, purpose: Purpose) -> int:
         return claim(self._db, self._env, self._conference, self._member, purpose, wanted)
 
     def _spi(self, purpose: Purpose) -> bytes:
         self._used.add(purpose)
         return self._keys[purpose].spi
 
-    def _for_everyone_else(self, purpose: Purpose) -> int:
-        """Return the system's SSRC, or a new one for a second crypto session of the purpose."""
+    def _for_everyone_else(self, entry: GenericIdEntry, purpose: Purpose) -> GenericIdEntry:
+        """Set the Session Data of what the member receives.
+
+        A second crypto session of the purpose gets an SSRC that nobody sends with.
+        """
         if purpose not in self._received:
             self._received.add(purpose)
-            return system_ssrc(self._db, self._env, self._conference, purpose)
-        drawn = fresh_ssrc(self._env)
-        return claim(self._db, self._env, self._conference, self._member, purpose, drawn)
+            return with_session_data(entry, *self._received_stream(purpose))
+        unused = self._claimed(fresh_ssrc(self._env), purpose)
+        is_any = self._conference.topology == Topology.RELAY
+        return with_session_data(entry, unused, *((None, None) if is_any else (0, 0)))
+
+    def _received_stream(self, purpose: Purpose) -> tuple[int, int | None, int | None]:
+        """Return SSRC, ROC and SEQ of what the member receives.
+
+        A mixer's stream has ROC and SEQ, so that the member receives no other (interpretation 45).
+        """
+        db, env, conference = self._db, self._env, self._conference
+        if conference.topology == Topology.RELAY:
+            return system_ssrc(db, env, conference, purpose), None, None
+        to = self._member if conference.topology == Topology.MIX_MINUS else None
+        ssrc, highest = mixer_stream(db, env, conference, purpose, to)
+        return ssrc, (highest + 1) >> 16, (highest + 1) & 0xFFFF
 
     def kemac_keys(self, offered: Sequence[GenericIdEntry]) -> list[KeyData]:
         """Return the group keys that a caller gets: those of the purposes that they have."""
@@ -166,13 +205,15 @@ class CallInPlan:
 
     def _own(self, purpose: Purpose, cs_id: int) -> CsSpec:
         """Return a crypto session of the system."""
-        ssrc = None
+        ssrc, roc, seq = None, None, None
         if purpose.protocol == ProtType.SRTP:
-            ssrc = system_ssrc(self._db, self._env, self._conference, purpose)
+            ssrc, roc, seq = self._received_stream(purpose)
         return CsSpec(
             send=True,
             cs_id=cs_id,
             ssrc=ssrc,
+            roc=roc,
+            seq=seq,
             protocol=purpose.protocol.value,
             spi=self._spi(purpose),
         )

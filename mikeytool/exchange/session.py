@@ -232,10 +232,13 @@ class Session:
         """Return whether a crypto session may receive the streams of several senders.
 
         This is the case under a group key, which is a TEK+SALT (interpretation 13). Any SSRC other
-        than this end's own is then accepted.
+        than this end's own is then accepted. ROC and SEQ in the Session Data are those of one
+        stream, such as a mixer's, and then no other is accepted (interpretation 45).
         """
         entry = crypto_session.entry
         if self.role is None or self.is_local(crypto_session) or entry.protocol != ProtType.SRTP:
+            return False
+        if crypto_session.seq is not None:
             return False
         return bool(self._key_of(crypto_session, entry.spi).type == KeyType.TEK_SALT)
 

@@ -16,6 +16,7 @@ from mikeytool.srtp.index import (
     Known,
     Packets,
     Replayed,
+    TooLate,
     Unverified,
     check_roc,
     check_window,
@@ -87,6 +88,7 @@ class Receiver:
         roc: Mapping[int, int] | None = None,
         budget: SearchBudget | None = None,
         admits: Callable[[int], None] | None = None,
+        received: Mapping[int, Highest] | None = None,
     ) -> None:
         """Take the live master keys into use, oldest first.
 
@@ -96,7 +98,8 @@ class Receiver:
         newest indices, 64 or more, among which a late packet is accepted. `roc` is the ROC of the
         first packet of an SSRC, 0 if absent. `budget` bounds the searches for ROCs far from the
         likely one, and may be shared by receivers. `admits` is called with the SSRC of an authentic
-        packet when a stream begins; it raises Excluded for one that may not.
+        packet when a stream begins; it raises Excluded for one that may not. `received` are the
+        `highest` of an earlier Receiver with these keys: a packet up to them counts as replayed.
 
         Raises UsageError if there is no key, a key or salt has the wrong length, or a window or ROC
         is out of range.
@@ -118,6 +121,7 @@ class Receiver:
         self._admits = admits
         self._window = window
         self._roc = dict(roc or {})
+        self._received = dict(received or {})
         newest_first = list(enumerate(master_keys))[::-1]
         named = [(number, each, each.mki) for number, each in newest_first if each.mki]
         bare = [(number, each, b"") for number, each in newest_first]
@@ -320,6 +324,8 @@ class Receiver:
             )
         if (ssrc, stream.destination) not in self._streams and len(self._streams) >= MOST_STREAMS:
             raise Refused(f"more than {MOST_STREAMS} streams; choose some of them by their SSRC")
+        if self._received and index <= self._received.get(ssrc, Highest())[rtcp]:
+            raise TooLate(f"packet index {index} was used before this receiver began; drop it")
         lifetime = self._lifetimes.get(key)
         if lifetime:
             lifetime.check(kind)
@@ -388,6 +394,9 @@ class Receiver:
         ]
         if elsewhere:
             return _index(ssrc, max(elsewhere) - 1, sequence)
+        earlier = self._received.get(ssrc, Highest()).rtp
+        if earlier >= 0:
+            return _index(ssrc, earlier, sequence)
         return self._roc.get(ssrc, 0) << 16 | sequence
 
     # --- what does not verify at once ---------------------------------------------------------

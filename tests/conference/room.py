@@ -10,7 +10,15 @@ from mikeytool.client.kms_access import StoreKms
 from mikeytool.conference import calling_in, calling_out, member_rows, rows
 from mikeytool.conference.calling_out import Answered
 from mikeytool.conference.database import ConferenceState
-from mikeytool.conference.model import Conference, GroupKey, Member, MemberState, Purpose, Settings
+from mikeytool.conference.model import (
+    Conference,
+    GroupKey,
+    Member,
+    MemberState,
+    Purpose,
+    Settings,
+    Topology,
+)
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.incoming import Incoming
@@ -177,11 +185,13 @@ class Room(World):
         purposes: Sequence[Purpose] = (Purpose.AUDIO,),
         focus: Identity = FOCUS,
         suites: Mapping[Purpose, Suite] | None = None,
+        topology: Topology = Topology.RELAY,
     ) -> Person:
         """A conference with these guests."""
         creator = self.person(by)
         creator.ticket(FACTORY, *guests, keys=1)
-        answer = calling_in.create(self.system, creator.call(FACTORY), focus, purposes, suites)
+        init = creator.call(FACTORY)
+        answer = calling_in.create(self.system, init, focus, purposes, suites, topology)
         creator.take(answer)
         return creator
 

@@ -1,0 +1,74 @@
+"""Queries about mixers: which session is one, and the streams that it sends.
+
+Queries take the connection of the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mikeytool.conference import rows
+from mikeytool.conference.database import Db
+from mikeytool.conference.model import Conference, MixerStream, Purpose, Topology
+from mikeytool.wire.identity import Identity
+
+
+def mixer(db: Db, number: int, purpose: Purpose) -> int | None:
+    """Return the CSB ID of the session that is the mixer of a purpose."""
+    row = db.execute(
+        "SELECT csb_id FROM mixers WHERE conference = ? AND purpose = ?", (number, purpose.value)
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def put_mixer(db: Db, number: int, purpose: Purpose, csb_id: int) -> None:
+    """Make the session with a CSB ID the mixer of a purpose."""
+    db.execute("INSERT OR REPLACE INTO mixers VALUES (?, ?, ?)", (number, purpose.value, csb_id))
+
+
+def conference_of(db: Db, csb_id: int) -> tuple[Conference, Purpose] | None:
+    """Return the conference and the purpose whose mixer is the session with a CSB ID."""
+    row = db.execute(
+        "SELECT conference, purpose FROM mixers WHERE csb_id = ?", (csb_id,)
+    ).fetchone()
+    return None if row is None else (rows.conference(db, row[0]), Purpose(row[1]))
+
+
+def streams(db: Db, conference: Conference, purpose: Purpose) -> list[MixerStream]:
+    """Return the streams that the mixer of a purpose sends now."""
+    number = conference.number
+    for_one = conference.topology == Topology.MIX_MINUS
+    found = db.execute(
+        "SELECT ssrc, highest, receiver, identity, id_type FROM ssrcs"
+        " LEFT JOIN members ON members.number = receiver"
+        " WHERE ssrcs.conference = ? AND purpose = ? AND member IS NULL"
+        " AND ssrcs.generation IS NULL AND (receiver IS NOT NULL) = ? ORDER BY receiver, ssrc",
+        (number, purpose.value, for_one),
+    ).fetchall()
+    return [
+        MixerStream(
+            ssrc,
+            None if receiver is None else Identity(identity, id_type),
+            frozenset() if receiver is None else frozenset(rows.ssrcs_of(db, receiver)),
+            highest,
+        )
+        for ssrc, highest, receiver, identity, id_type in found
+    ]
+
+
+def put_indices(db: Db, number: int, highest: Mapping[int, int]) -> None:
+    """Store up to which RTP packet index each stream of a mixer may have been used."""
+    db.executemany(
+        "UPDATE ssrcs SET highest = ? WHERE conference = ? AND ssrc = ?",
+        [(index, number, ssrc) for ssrc, index in highest.items()],
+    )
+
+
+def stream_to(db: Db, number: int, purpose: Purpose, member: int | None) -> tuple[int, int] | None:
+    """Return the SSRC of the stream of a purpose to a seat, or to everybody, and its index."""
+    row = db.execute(
+        "SELECT ssrc, highest FROM ssrcs WHERE conference = ? AND purpose = ? AND member IS NULL"
+        " AND receiver IS ? AND generation IS NULL",
+        (number, purpose.value, member),
+    ).fetchone()
+    return None if row is None else (row[0], row[1])

@@ -1,0 +1,178 @@
+"""The session file of a mixer: its SSRCs from the ledger, and the group keys (TR 33.828 5.3.2).
+
+A mixer holds the group key of a purpose as a member does. It receives any SSRC, and sends streams
+of its own: one to everybody, or in a conference with `mix-minus` one to each seat. Whoever holds
+the file is the mixer. The ledger names it by its CSB ID, so that no two files send one SSRC under
+one key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from mikeytool.client.session_files import SessionFile, locked_session
+from mikeytool.conference import mixer_rows, rows
+from mikeytool.conference.database import Db
+from mikeytool.conference.group_keys import current_keys, rekey
+from mikeytool.conference.membership import catch_up, the_conference
+from mikeytool.conference.model import Conference, GroupKey, Purpose, Topology
+from mikeytool.conference.ssrcs import mixer_stream
+from mikeytool.conference.system import ConferenceSystem, Step
+from mikeytool.exchange.environment import NS
+from mikeytool.exchange.session import KEY_OVERLAP, CryptoSession, Session
+from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.srtp.security_policy import policy_for
+from mikeytool.storage.private_files import check_free
+from mikeytool.wire.errors import Refused, StateError, UsageError
+from mikeytool.wire.header import GenericIdEntry
+from mikeytool.wire.identity import Identity
+from mikeytool.wire.registry import IdRole, ProtType, TicketFlag
+
+_RECEIVES = 2
+"""The CS ID in which the members' streams are received."""
+_CS_IDS = [cs_id for cs_id in range(1, 256) if cs_id != _RECEIVES]
+
+
+def mixer_session(
+    system: ConferenceSystem,
+    focus: Identity | None,
+    purpose: Purpose,
+    path: Path,
+    *,
+    force: bool = False,
+) -> Session:
+    """Write the session file of the mixer of a purpose, or bring it up to date.
+
+    An existing file keeps its CSB ID and the packet indices that it has used, and gets the streams
+    and keys of now. `force` makes a new file when the old one is lost: the group keys change first,
+    because nobody knows which indices were used under them. The updates for the members wait, as
+    after every change of keys.
+
+    Raises UsageError for a purpose without media, Refused when the mixer has another file, and
+    StateError for a file of something else.
+    """
+    with ExitStack() as stack:
+        before = None
+        if path.exists() and not force:
+            before = stack.enter_context(locked_session(path))
+        else:
+            check_free(path, force=force)
+        session = system.step(lambda step: _set_up(step, focus, purpose, path, before, force=force))
+        content = SessionFile(session) if before is None else replace(before, session=session)
+        if content != before:
+            content.write(path, force=before is not None or force)
+    return session
+
+
+def _set_up(
+    step: Step,
+    focus: Identity | None,
+    purpose: Purpose,
+    path: Path,
+    before: SessionFile | None,
+    *,
+    force: bool,
+) -> Session:
+    db, conference = step.db, the_conference(step.db, focus)
+    if purpose.protocol != ProtType.SRTP or purpose not in conference.purposes:
+        raise UsageError(f"{conference.focus} has no {purpose} to mix")
+    conference, _ = catch_up(step, conference)
+    known = mixer_rows.mixer(db, conference.number, purpose)
+    if before is not None:
+        _check_ours(before, conference, purpose, known, path)
+    elif known is not None:
+        if not force:
+            raise Refused(
+                f"the {purpose} mixer of {conference.focus} has another session file (CSB ID"
+                f" {known:#010x}); name that one, or if it is lost add --force, which changes the"
+                " group keys"
+            )
+        rekey(step, conference)
+    else:
+        current_keys(step, conference)
+    conference = rows.conference(db, conference.number)
+    own = None if before is None else before.established
+    csb_id = int.from_bytes(step.env.random(4)) if own is None else own.csb_id
+    mixer_rows.put_mixer(db, conference.number, purpose, csb_id)
+    if conference.topology != Topology.MIX_MINUS:
+        mixer_stream(db, step.env, conference, purpose, None)
+    return session_now(db, conference, purpose, own, csb_id)
+
+
+def _check_ours(
+    before: SessionFile, conference: Conference, purpose: Purpose, known: int | None, path: Path
+) -> None:
+    if before.session is None or before.session.csb_id != known:
+        raise StateError(
+            f"{path}: this is not the session of the {purpose} mixer of {conference.focus};"
+            " choose another name"
+        )
+
+
+def session_now(
+    db: Db, conference: Conference, purpose: Purpose, before: Session | None, csb_id: int
+) -> Session:
+    """Return the session of a mixer with the streams and keys that the ledger has now."""
+    active, *replaced = _keys(db, conference, purpose)
+    policy = policy_for(conference.media[purpose], 0)
+    spi, old = active.spi, replaced[:1]
+    since = (old[0].until_ns or 0) - KEY_OVERLAP * NS if old else 0
+
+    def crypto_session(cs_id: int, ssrc: int | None) -> CryptoSession:
+        data = b"" if ssrc is None else ssrc.to_bytes(4)
+        entry = GenericIdEntry(
+            cs_id=cs_id, protocol=ProtType.SRTP.value, policies=[0], session_data=data, spi=spi
+        )
+        is_sent = ssrc is not None
+        return CryptoSession(entry, policy, is_sent, tuple(key.spi for key in old), since)
+
+    streams = mixer_rows.streams(db, conference, purpose)
+    ids = _cs_ids([one.ssrc for one in streams], before)
+    made = [crypto_session(ids[one.ssrc], one.ssrc) for one in streams]
+    return Session(
+        csb_id=csb_id,
+        role=IdRole.INITIATOR,
+        local=conference.focus,
+        remote=conference.focus,
+        policy=TicketPolicy(prf=conference.profile.prf, flags=TicketFlag(0), responders=()),
+        randr_i=b"",
+        randr_r=b"",
+        mpk=b"",
+        keys=tuple(key.key_data() for key in (active, *old)),
+        crypto_sessions=tuple(sorted(
+            [*made, crypto_session(_RECEIVES, None)], key=lambda one: one.entry.cs_id
+        )),
+        policies=(policy,),
+    )  # fmt: skip
+
+
+def _keys(db: Db, conference: Conference, purpose: Purpose) -> list[GroupKey]:
+    """Return the group keys of a purpose that have not been wiped, newest first."""
+    every = rows.group_keys(db, conference.number)
+    found = [key for key in every if key.purpose == purpose and key.tek]
+    if not found:
+        raise Refused(f"{conference.focus} has no {purpose} key any more")
+    return found
+
+
+def _cs_ids(ssrcs: Iterable[int], before: Session | None) -> dict[int, int]:
+    """Return the CS ID of each stream to send. Indices used are remembered by it, so it stays."""
+    had = {} if before is None else {
+        one.ssrc: one.entry.cs_id for one in before.crypto_sessions if one.ssrc is not None
+    }  # fmt: skip
+    found = {ssrc: had[ssrc] for ssrc in ssrcs if ssrc in had}
+    taken = set(found.values())
+    free = (cs_id for cs_id in _CS_IDS if cs_id not in taken)
+    for ssrc in ssrcs:
+        if ssrc not in found:
+            cs_id = next(free, None)
+            if cs_id is None:
+                raise Refused(
+                    f"a mixer has room for {len(_CS_IDS)} streams, and more seats are in; create"
+                    " conferences of that size with --topology mixer"
+                )
+            found[ssrc] = cs_id
+    return found
