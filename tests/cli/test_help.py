@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import chdir
 
 import click
 import pytest
@@ -111,7 +113,10 @@ def test_the_examples_run_in_their_order(shell: Shell) -> None:
         if command in BEFORE:
             shell.bash.ok(BEFORE[command])
         for example in examples_of(command):
-            if not ELSEWHERE.search(example):
+            if ELSEWHERE.search(example):
+                with chdir(shell.folder):
+                    parse(example)
+            else:
                 ran = shell.run(example)
                 assert ran.code == 0, f"{example}\n{ran.out}\n{ran.err}"
                 if "--json" in example and "|" not in example:
@@ -123,6 +128,21 @@ def test_the_examples_run_in_their_order(shell: Shell) -> None:
     ):  # fmt: skip
         command = next(each for each in all_commands() if example.startswith(each))
         check_json(shell, command, shell.ok(f"mikeytool {example}"))
+
+
+def parse(example: str) -> None:
+    """Read the options of each `mikeytool` in a command line, which must be there."""
+    for part in example.split("|"):
+        words = shlex.split(re.sub(r"[<>] \S+", "", part), comments=True)
+        words = [word for word in words if word not in ("ssh", "kms.example.com")]
+        command: click.Command = cli
+        assert words[0] == "mikeytool"
+        while isinstance(command, click.Group):
+            del words[0]
+            found = command.get_command(click.Context(command), words[0])
+            assert found is not None
+            command = found
+        command.make_context(words[0], words[1:], parent=click.Context(cli))
 
 
 def check_json(shell: Shell, command: str, output: str) -> None:
