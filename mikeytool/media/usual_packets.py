@@ -2,8 +2,9 @@
 
 Most packets of a capture are alike: a plain header below IPv4 and UDP, a stream whose key is known,
 and the packet that comes next in it. They are verified, decrypted and written here without an
-object for each. Everything else is left to the `Rewriter`, which would come to the same results for
-these packets too.
+object for each; where many of a stream follow each other, `PacketRuns` takes them together.
+Everything else is left to the `Rewriter`, which would come to the same results for these packets
+too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mikeytool.capture.link_types import RAW
 from mikeytool.capture.pcap import RECORD_HEADER, Block, Pcap
 from mikeytool.capture.record import Record
 from mikeytool.media.demux import Demux, Route
+from mikeytool.media.packet_runs import PacketRuns
 from mikeytool.srtp.in_order import InOrder
 from mikeytool.srtp.packet import RTP_HEADER
 
@@ -51,6 +53,7 @@ class UsualPackets:
         self._header = PLAIN_HEADERS.get(pcap.link, 0)
         self._lengths: dict[int, bytes] = {}
         self._ready: dict[bytes, _Ready] = {}
+        self._runs = PacketRuns(self._header, self._lengths_of)
         # Time and lengths of the record; the header up to the IP packet's length; length, ID,
         # fragment with TTL and protocol; the flow; length and checksum of UDP; RTP.
         front = f">8s8s{self._header + 2}sHHI"
@@ -72,6 +75,7 @@ class UsualPackets:
         unpack, pack, lengths_of = self._unpack.unpack_from, self._pack, self._lengths_of
         ready, lengths, add, number_in = self._ready, self._lengths.get, out.append, int.from_bytes
         payload_at = RECORD_HEADER + self._header + _IPV4_AND_UDP
+        before = None
         while at < end:
             if at <= last:
                 (
@@ -100,20 +104,29 @@ class UsualPackets:
                         size = len(clear) + 8
                         total = size + 20
                         if usum:
-                            words = number_in(clear, "big")
-                            if size & 1:
-                                words <<= 8
+                            words = number_in(clear, "little")
                             if size > WORTH_FOLDING:
                                 words = folded(words)
-                            usum = -(words % 0xFFFF + one.udp + 2 * size) % 0xFFFF or 0xFFFF
+                            words = words % 0xFFFF * 256 + one.udp + 2 * size
+                            usum = -words % 0xFFFF or 0xFFFF
                         words = one.ip + total + ident + (rest >> 16) + (rest & 0xFFFF)
                         sizes = lengths(total) or lengths_of(total)
                         add(pack(time, sizes, link, total, ident, rest, -words % 0xFFFF,
                                  flow, size, usum))  # fmt: skip
                         add(clear)
                         number += 1
-                        at = stop
+                        stride, at = stop - at, stop
+                        if one is before and state.opens_runs:
+                            ip = one.ip + (rest >> 16) + (rest & 0xFFFF)
+                            taken = self._runs.take(data, at, end, stride, state, ip, one.udp)
+                            if taken:
+                                out += taken
+                                number += len(taken) // 2
+                                at += stride * (len(taken) // 2)
+                                one.number, one.time = number - 1, taken[-2][:8]
+                        before = one
                         continue
+            before = None
             if ready:
                 self.save()
             record = pcap.record_at(data, at, number)

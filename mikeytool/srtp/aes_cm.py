@@ -19,8 +19,11 @@ from mikeytool.srtp.interface import (
     RtcpSealer,
     RtpOpener,
     RtpSealer,
+    Run,
+    RunOpener,
 )
 from mikeytool.srtp.kdf import SessionKeys
+from mikeytool.srtp.packet import RTP_HEADER
 from mikeytool.wire.errors import Refused
 
 # Octets. The low 16 bits of the counter number the blocks of a packet. One more block would be the
@@ -80,6 +83,25 @@ def rtp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
             raise _too_long(ssrc, index, end - start)
         reset((salt_term ^ ssrc << 64 ^ index << 16).to_bytes(16, "big"))
         return packet[:start] + update(packet[start:end])
+
+    return open_
+
+
+def run_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RunOpener:
+    """Make the opener of many SRTP packets of at most `LONGEST_PAYLOAD`."""
+    reset, update, salt_term = _aes(keys.encryption, keys.salt)
+    verified = hmac_sha1.run_verifier(keys.authentication, tag_length, mki)
+    behind = tag_length + len(mki)
+
+    def open_(run: Run) -> list[bytes]:
+        size, first = run.stride - run.head, salt_term ^ run.ssrc << 64
+        counters = range(run.first << 16, (run.first + verified(run)) << 16, 1 << 16)
+        layout = f"{RTP_HEADER}s{size - RTP_HEADER - behind}s{behind}x"
+        clear = []
+        for counter, (header, sealed) in zip(counters, run.slices(layout), strict=False):
+            reset((first ^ counter).to_bytes(16, "big"))
+            clear.append(header + update(sealed))
+        return clear
 
     return open_
 

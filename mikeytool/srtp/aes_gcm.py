@@ -15,9 +15,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
-from mikeytool.srtp.interface import RtcpOpener, RtcpSealer, RtpOpener, RtpSealer
+from mikeytool.srtp.interface import (
+    RtcpOpener,
+    RtcpSealer,
+    RtpOpener,
+    RtpSealer,
+    Run,
+    RunOpener,
+)
 from mikeytool.srtp.kdf import SessionKeys
-from mikeytool.srtp.packet import ENCRYPTED, RTCP_HEADER, TRAILER
+from mikeytool.srtp.packet import ENCRYPTED, RTCP_HEADER, RTP_HEADER, TRAILER
 
 IV = 12  # octets
 FULL_TAG = 16
@@ -78,6 +85,29 @@ def rtp_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RtpOpener:
             return header + decrypt(iv, packet[start:end], header)
         except InvalidTag:
             return None
+
+    return open_
+
+
+def run_opener(keys: SessionKeys, tag_length: int, mki: bytes) -> RunOpener:
+    """Make the opener of many SRTP packets."""
+    decrypt = _decrypt(keys.encryption, tag_length)
+    salt = int.from_bytes(keys.salt, "big")
+
+    def open_(run: Run) -> list[bytes]:
+        sealed_size = run.stride - run.head - RTP_HEADER - len(mki)
+        first, index = salt ^ run.ssrc << 48, run.first
+        clear: list[bytes] = []
+        try:
+            for header, sealed, end in run.slices(f"{RTP_HEADER}s{sealed_size}s{len(mki)}s"):
+                if end != mki:
+                    break
+                iv = (first ^ index).to_bytes(IV, "big")
+                clear.append(header + decrypt(iv, sealed, header))
+                index += 1
+        except InvalidTag:
+            pass
+        return clear
 
     return open_
 

@@ -17,10 +17,12 @@ from mikeytool.srtp.interface import (
     RtcpSealer,
     RtpOpener,
     RtpSealer,
+    Run,
 )
 from mikeytool.srtp.kdf import SessionKeys
 from mikeytool.srtp.packet import ENCRYPTED, RTCP_HEADER, TRAILER
 
+_DIGEST = 20  # octets
 Sign = Callable[[bytes], bytes]
 
 
@@ -39,6 +41,34 @@ def signer(key: bytes, length: int) -> Sign:
         return running.finalize()[:length]
 
     return sign
+
+
+def run_verifier(key: bytes, length: int, mki: bytes) -> Callable[[Run], int]:
+    """Make a function that counts the packets of a run up to the first that does not verify."""
+    fresh, behind = keyed(key), length + len(mki)
+
+    def verified(run: Run) -> int:
+        roc, end = (run.first >> 16).to_bytes(4, "big"), run.stride - run.head - behind
+        tags = []
+        for (authenticated,) in run.slices(f"{end}s{behind}x"):
+            running = fresh()
+            running.update(authenticated)
+            running.update(roc)
+            tags.append(running.finalize())
+        # The octets at one place of all packets are compared at once.
+        joined = b"".join(tags)
+        places = [bytes([octet]) * run.packets for octet in mki]
+        places += [joined[place::_DIGEST] for place in range(length)]
+        equal = [compare_digest(run.column(end + n), place) for n, place in enumerate(places)]
+        if all(equal):
+            return run.packets
+        trailers = run.slices(f"{end}x{behind}s")
+        pairs = enumerate(zip(tags, trailers, strict=True))
+        return next(
+            n for n, (tag, (trailer,)) in pairs if not compare_digest(trailer, mki + tag[:length])
+        )
+
+    return verified
 
 
 def rtp_sealer(crypt: Crypt, keys: SessionKeys, tag_length: int, mki: bytes) -> RtpSealer:

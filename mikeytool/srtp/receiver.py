@@ -22,7 +22,7 @@ from mikeytool.srtp.index import (
     check_window,
     estimate,
 )
-from mikeytool.srtp.interface import RtpOpener
+from mikeytool.srtp.interface import RtpOpener, RunOpener
 from mikeytool.srtp.master_key import Lifetime, MasterKey, check_lengths, nearly
 from mikeytool.srtp.notes import Notes
 from mikeytool.srtp.packet import (
@@ -47,7 +47,7 @@ from mikeytool.srtp.roc_search import (
 )
 from mikeytool.srtp.stream import Stream
 from mikeytool.srtp.suites import Cipher, Suite
-from mikeytool.srtp.transform import rtcp_opener, rtp_opener
+from mikeytool.srtp.transform import rtcp_opener, rtp_opener, run_opener
 from mikeytool.wire.errors import Refused, UsageError, WireError
 
 MOST_STREAMS = 4096
@@ -151,6 +151,13 @@ class Receiver:
             (rtcp_opener(suite, key, mki), n) for n, key, mki in self._rtcp_attempts
         ]
         self._cryptex: list[tuple[RtpOpener, int]] | None = None
+        self._run_openers: dict[int, RunOpener | None] = {}
+
+    def _run_opener(self, attempt: int) -> RunOpener | None:
+        if attempt not in self._run_openers:
+            _, key, mki = self._rtp_attempts[attempt]
+            self._run_openers[attempt] = run_opener(self._suite, key, mki)
+        return self._run_openers[attempt]
 
     @property
     def _cryptex_openers(self) -> list[tuple[RtpOpener, int]]:
@@ -260,14 +267,13 @@ class Receiver:
         if stream is None or stream.window is None or self._lifetimes or self._carries_roc:
             return None
         index = stream.window.next
-        for open_, key in self._rtp_openers:
+        for attempt, (open_, key) in enumerate(self._rtp_openers):
             packets = stream.packets.get(key)
             if packets is not None and packets.next == index:
                 is_only = source == stream.source == packets.source
-                is_fresh = index < _NEARLY_RTP - _MOST_IN_ORDER
-                return (
-                    InOrder(stream, packets, open_, self._proof) if is_only and is_fresh else None
-                )
+                if not is_only or index >= _NEARLY_RTP - _MOST_IN_ORDER:
+                    return None
+                return InOrder(stream, packets, open_, self._run_opener(attempt), self._proof)
         return None
 
     def _unprotect_rtcp(self, packet: bytes, source: str, destination: str) -> bytes:

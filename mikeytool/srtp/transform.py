@@ -13,6 +13,7 @@ from mikeytool.srtp.interface import (
     RtcpSealer,
     RtpOpener,
     RtpSealer,
+    RunOpener,
     Transform,
 )
 from mikeytool.srtp.kdf import SessionKeys, rtcp_keys, rtp_keys
@@ -28,6 +29,7 @@ _TRANSFORMS: dict[Cipher, Transform] = {
     Cipher.AES_GCM: aes_gcm,
     Cipher.NULL: null,
 }
+_RUN_OPENERS = {Cipher.AES_CM: aes_cm.run_opener, Cipher.AES_GCM: aes_gcm.run_opener}
 _STREAMS = {Cipher.AES_CM: aes_cm.counter_mode, Cipher.AES_F8: aes_f8.rtp_f8}
 # How many sets of session keys are kept with a key derivation rate, for several SSRCs and late
 # packets.
@@ -87,6 +89,18 @@ def rtp_opener(
         return usual(suite.rtp_tag_length) if suite.rcc is None else rcc.rtp_opener(suite, usual)
 
     return _at_rate(suite, made, _last)
+
+
+def run_opener(suite: Suite, master: MasterKey, mki: bytes) -> RunOpener | None:
+    """Make the opener of many SRTP packets with this MKI; None if the suite has only `rtp_opener`.
+
+    There is one for plain counter mode and GCM that encrypt and have a tag.
+    """
+    make = _RUN_OPENERS.get(suite.cipher)
+    is_plain = suite.rtp_encrypted and suite.rtp_tag_length and suite.rcc is None
+    if make is None or not is_plain or suite.prefix_length or suite.key_derivation_rate:
+        return None
+    return make(rtp_keys(suite, master.key, master.salt, 0), suite.rtp_tag_length, mki)
 
 
 def rtcp_sealer(suite: Suite, master: MasterKey, mki: bytes) -> RtcpSealer:

@@ -18,6 +18,7 @@ from pylibsrtp import Policy, Session
 from mikeytool.media import Settings, decrypt_capture
 from mikeytool.media.usual_packets import UsualPackets
 from mikeytool.srtp import Crypto, MasterKey, suite
+from mikeytool.srtp.in_order import InOrder
 from mikeytool.srtp.roc_search import SearchBudget
 from tests.capture.network import Ends, checksum, udp
 from tests.media.random_calls import SUITES, Scene
@@ -91,6 +92,39 @@ def stream_records(rng: random.Random, name: str, link: int) -> Sent:
     return Sent(records, clear)
 
 
+def burst_records(rng: random.Random, name: str, link: int, ninth: int = 0x80) -> Sent:
+    """Bursts of equal packets of a stream, across a wrap of the sequence numbers.
+
+    The second octet of RTP is 0, and `ninth` in a packet of each.
+    """
+    length, profile = SUITES[name]
+    session = Session(
+        Policy(key=bytes(range(length)), ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
+    )
+    records: list[Record] = []
+    clear = []
+    next_of = {7: 65460, 8: 3}
+    for ssrc, count, size in ((7, 60, 160), (8, 25, 161), (7, 40, 1200), (8, 20, 0), (7, 11, 392)):
+        for n in range(count):
+            sequence = next_of[ssrc] & 0xFFFF
+            next_of[ssrc] += 1
+            head = struct.pack("!BBHII", 0x80, ninth * (n == 9), sequence, sequence * 160, ssrc)
+            packet = head + rng.randbytes(size)
+            frames = [udp(session.protect(packet), ENDS), udp(packet, ENDS)]
+            ident = rng.randbytes(2)
+            frames = [HEADERS[link] + identified(each, ident, n % 50 != 3) for each in frames]
+            records.append(Record(frames[0], len(frames[0]), 10**15 + len(records) * 20_000))
+            clear.append(frames[1])
+    return Sent(records, clear)
+
+
+def identified(packet: bytes, ident: bytes, has_checksum: bool) -> bytes:
+    """An IP packet with another identification, and perhaps no checksum of UDP."""
+    head = packet[:4] + ident + packet[6:10] + b"\0\0" + packet[12:20]
+    head = head[:10] + checksum(head).to_bytes(2) + head[12:]
+    return head + packet[20:26] + (packet[26:28] if has_checksum else b"\0\0") + packet[28:]
+
+
 def changed(rng: random.Random, records: list[Record], most: int) -> Iterator[Record]:
     """The records after some accidents."""
     records = list(records)
@@ -147,6 +181,33 @@ def test_streams(name: str, link: int, monkeypatch: pytest.MonkeyPatch) -> None:
         pcap(list(changed(rng, sent.records, 12)), link, rng.choice("<>")) for _ in range(12)
     ]
     compare(mutants, crypto_of(name), monkeypatch)
+
+
+@pytest.mark.parametrize("link", HEADERS)
+@pytest.mark.parametrize("name", SUITES)
+def test_bursts(name: str, link: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(f"{name} {link}")
+    sent = burst_records(rng, name, link)
+    data = pcap(sent.records, link)
+    runs: list[int] = []
+    with monkeypatch.context() as patched:
+        open_run = InOrder.open_run
+        patched.setattr(InOrder, "open_run", lambda *run: note(runs, open_run(*run)))
+        found = outcome(data, crypto_of(name), "stop")
+    assert sum(runs) > 80
+    assert max(runs) > 15
+    times = [each.time for each in sent.records]
+    clear = [Record(one, len(one), time) for one, time in zip(sent.clear, times, strict=True)]
+    assert found[0][24:] == pcap(clear, link)[24:]
+    like_rtcp = burst_records(rng, name, link, ninth=200).records
+    compare([data, pcap(like_rtcp, link)], crypto_of(name), monkeypatch)
+    mutants = [pcap(list(changed(rng, sent.records, 6)), link, rng.choice("<>")) for _ in range(12)]
+    compare(mutants, crypto_of(name), monkeypatch)
+
+
+def note(runs: list[int], clear: list[bytes]) -> list[bytes]:
+    runs.append(len(clear))
+    return clear
 
 
 @pytest.mark.parametrize("seed", range(4))
