@@ -15,7 +15,6 @@ from functools import partial
 
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.group_keys import current_keys, keep_interval
-from mikeytool.conference.media_lines import check_directions
 from mikeytool.conference.membership import catch_up, may_take_part
 from mikeytool.conference.model import Conference, Purpose, Topology
 from mikeytool.conference.purpose_suites import (
@@ -24,6 +23,7 @@ from mikeytool.conference.purpose_suites import (
     is_of,
     own_policies,
 )
+from mikeytool.conference.purposes import check_directions
 from mikeytool.conference.seats import seat_for
 from mikeytool.conference.ssrcs import CallInPlan
 from mikeytool.conference.system import ConferenceSystem, Step, resolved_file, ticket_digest

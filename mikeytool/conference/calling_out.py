@@ -14,7 +14,6 @@ from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.database import Db
 from mikeytool.conference.group_keys import bring_up, current_keys, keep_interval, rekey
-from mikeytool.conference.media_lines import check_directions, purposes_of
 from mikeytool.conference.membership import (
     catch_up,
     let_go,
@@ -30,6 +29,7 @@ from mikeytool.conference.purpose_suites import (
     is_of,
     own_policies,
 )
+from mikeytool.conference.purposes import check_directions, purposes_of
 from mikeytool.conference.ssrcs import CallInPlan, claim, with_spi, with_ssrc
 from mikeytool.conference.system import TICKET_VALIDITY, ConferenceSystem, Step
 from mikeytool.exchange.environment import NS

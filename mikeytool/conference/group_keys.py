@@ -8,7 +8,6 @@ from itertools import islice
 
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.database import Db
-from mikeytool.conference.media_lines import purposes_of
 from mikeytool.conference.member_rows import Sent
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
@@ -18,6 +17,7 @@ from mikeytool.conference.model import (
     MemberState,
     Purpose,
 )
+from mikeytool.conference.purposes import purposes_of
 from mikeytool.conference.system import Step
 from mikeytool.conference.updates import Updates
 from mikeytool.exchange.crypto_sessions import CsSpec

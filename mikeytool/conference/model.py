@@ -9,6 +9,7 @@ from enum import StrEnum
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256, Profile
 from mikeytool.exchange.session import DEFAULT_SALT_LENGTH, DEFAULT_TEK_LENGTH, KEY_OVERLAP, Session
 from mikeytool.exchange.ticket import new_key
+from mikeytool.media.media_lines import Purpose as Purpose
 from mikeytool.srtp.suites import SUITES, Suite
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.masked_repr import masked_repr
@@ -21,23 +22,6 @@ MAX_SEATS = 10
 """How many seats a user can have in a conference: each gets an update at every change of keys."""
 DEFAULT_TIMEOUT = 180
 """Seconds that someone who was called out has to answer."""
-
-
-class Purpose(StrEnum):
-    """The use of a group key; each purpose has its own crypto sessions and its own key."""
-
-    AUDIO = "audio"
-    VIDEO = "video"
-    FLOOR = "floor"
-    EVENTS = "events"
-
-    @property
-    def protocol(self) -> ProtType:
-        """The Prot type of the purpose's crypto sessions."""
-        return _PROTOCOLS.get(self, ProtType.SRTP)
-
-
-_PROTOCOLS = {Purpose.FLOOR: ProtType.TLS_PSK, Purpose.EVENTS: ProtType.CMS}
 
 
 class MemberState(StrEnum):

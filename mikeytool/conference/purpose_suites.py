@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mikeytool.conference.media_lines import purpose_of
 from mikeytool.conference.model import Conference, Purpose
+from mikeytool.conference.purposes import purpose_of
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.transfer import TransferInit
 from mikeytool.srtp.security_policy import policy_for, suite_of

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from mikeytool.conference import mixer_rows, purpose_suites, rows
 from mikeytool.conference.database import Db
-from mikeytool.conference.media_lines import cs_ids, purpose_of
 from mikeytool.conference.model import Conference, GroupKey, Purpose, Topology
+from mikeytool.conference.purposes import cs_ids, purpose_of
 from mikeytool.exchange.crypto_sessions import CsSpec, set_session_data
 from mikeytool.exchange.environment import Environment
 from mikeytool.wire.errors import Refused

@@ -13,6 +13,7 @@ from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.profile import check_key
 from mikeytool.exchange.session import DEFAULT_SALT_LENGTH, DEFAULT_TEK_LENGTH, Session
 from mikeytool.exchange.ticket import new_key
+from mikeytool.media.media_lines import LineUp, MediaLine, Purpose
 from mikeytool.media.suite_policies import default_suite, supported_policies
 from mikeytool.srtp.security_policy import policy_for
 from mikeytool.srtp.suites import Suite, suite
@@ -20,8 +21,9 @@ from mikeytool.wire.errors import UsageError
 from mikeytool.wire.payloads import SP, KeyData
 from mikeytool.wire.registry import EncrAlg, KeyType, ProtType
 
-_CS_NAMES = {"dir", "id", "ssrc", "prot", "roc", "seq", "spi", "policy"}
+_CS_NAMES = {"dir", "id", "ssrc", "prot", "roc", "seq", "spi", "policy", "purpose"}
 _KEMAC_NAMES = {"key", "salt", "spi"}
+_OF_A_CALL = LineUp()
 CALL = (CsSpec(send=True), CsSpec(send=False))
 """The default crypto sessions of a call: one stream in each direction."""
 
@@ -33,13 +35,16 @@ def media_of(
     *,
     default: Sequence[CsSpec],
     default_suite: Suite | None,
+    line_up: LineUp = _OF_A_CALL,
 ) -> Media:
     """Read `--cs`, `--suite` and `--kemac`; raises UsageError.
 
-    Without `--suite`, `default_suite` is offered, if there is one.
+    Without `--suite`, `default_suite` is offered, if there is one. `line_up` has the media lines,
+    and the crypto sessions that there are.
     """
     chosen = [suite(name) for name in suites] or ([default_suite] if default_suite else [])
-    specs = tuple(parse_cs(text) for text in cs) or default
+    specs = tuple(spec for text in cs for spec in parse_cs(text, line_up))
+    specs = specs or tuple(line_up.streams()) or tuple(default)
     lengths = (
         (chosen[0].key_length, chosen[0].salt_length)
         if chosen
@@ -59,21 +64,25 @@ def media_of(
     )
 
 
-def parse_cs(text: str) -> CsSpec:
-    """Read a `--cs` SPEC, `dir=send,ssrc=…`; raises UsageError."""
+def parse_cs(text: str, line_up: LineUp = _OF_A_CALL) -> list[CsSpec]:
+    """Read a `--cs` SPEC, `dir=send,ssrc=…`; raises UsageError.
+
+    One with a purpose and without a direction is for both directions.
+    """
     spec = parse_spec(text, "--cs", _CS_NAMES, head=False)
 
     def number(name: str, bits: int) -> int | None:
         value = single(spec, name, f"--cs {text}")
         return None if value is None else parse_number(value, f"--cs {name}", bits)
 
+    purpose = _purpose(spec, text)
     direction = single(spec, "dir", f"--cs {text}")
-    if direction not in ("send", "recv"):
+    if direction not in ("send", "recv", None) or (direction is None and purpose is None):
         raise UsageError(f"--cs {text}: dir=send or dir=recv is needed")
     protocol = single(spec, "prot", f"--cs {text}") or "srtp"
     spi = single(spec, "spi", f"--cs {text}")
-    return CsSpec(
-        send=direction == "send",
+    made = CsSpec(
+        send=direction != "recv",
         cs_id=number("id", 8),
         ssrc=number("ssrc", 32),
         protocol=ProtType.SRTP.value
@@ -86,6 +95,25 @@ def parse_cs(text: str) -> CsSpec:
             parse_number(value, "--cs policy", 8) for value in spec.values.get("policy", [])
         ),
     )
+    if purpose is None:
+        return [made]
+    made = replace(made, protocol=purpose.protocol.value)
+    both = direction is None and purpose.protocol == ProtType.SRTP
+    return [
+        replace(one, cs_id=line_up.cs_id(purpose, send=one.send))
+        for one in (made, replace(made, send=False, ssrc=None, roc=None, seq=None))[: 1 + both]
+    ]
+
+
+def _purpose(spec: Spec, text: str) -> Purpose | None:
+    name = single(spec, "purpose", f"--cs {text}")
+    if name is None:
+        return None
+    if name not in list(Purpose):
+        raise UsageError(f"--cs {text}: a purpose is one of {', '.join(Purpose)}")
+    if spec.values.keys() & {"id", "prot"}:
+        raise UsageError(f"--cs {text}: purpose={name} says which id and prot; leave them out")
+    return Purpose(name)
 
 
 def parse_kemac(text: str, length: int, salt_length: int) -> KeyData:
@@ -118,13 +146,27 @@ def media_for_session(
     *,
     encr_alg: EncrAlg | None = None,
     overlap: int | None = None,
+    lines: Sequence[MediaLine] | None = None,
+    starts: bool = True,
 ) -> Callable[[Session], Media]:
-    """Read the options for an update, in which keys are as long as those of the session."""
+    """Read the options for an update, in which keys are as long as those of the session.
+
+    `lines` are the media lines of a description around it, whose new ones are added. `starts` is
+    whether this end starts the update.
+    """
 
     def media(session: Session) -> Media:
         prf = session.policy.prf
-        default = default_suite(prf)
-        brought = media_of(cs, suites or [default.name], kemac, default=(), default_suite=None)
+        present = {one.entry.cs_id: session.is_local(one) for one in session.crypto_sessions}
+        line_up, names = LineUp(lines, starts, present), suites or [default_suite(prf).name]
+        brought = media_of(cs, names, kemac, default=(), default_suite=None, line_up=line_up)
+        if brought.crypto_sessions and not cs and (kemac or suites):
+            # New keys and suites are for the streams that there are as well.
+            before = [
+                CsSpec(session.is_local(one), one.entry.cs_id, protocol=one.entry.protocol)
+                for one in session.crypto_sessions
+            ]
+            brought = replace(brought, crypto_sessions=(*before, *brought.crypto_sessions))
         brought = replace(brought, encr_alg=encr_alg, overlap=overlap)
         # Without --suite only other protocols need a policy.
         own = [sp for sp in brought.policies if suites or sp.protocol != ProtType.SRTP]

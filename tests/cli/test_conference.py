@@ -480,3 +480,63 @@ def test_a_member_takes_their_own_of_several_updates(system: Shell) -> None:
     system.fails(
         "mikeytool transfer respond twice --session other.session", 2, "4 messages", "--index"
     )
+
+
+def join(shell: Shell, name: str, options: str, ticket: str = "") -> tuple[str, str]:
+    """Someone calls in with other options; gives what the operator and the caller are told."""
+    shell.ok(
+        f"mikeytool ticket request --to {FOCUS} --flags=+M --key-type none {ticket}"
+        f" --save {name}.ticket --force\n"
+        f"mikeytool transfer init --ticket {name}.ticket --to {FOCUS} --session {name}.session"
+        f" --force {options} -o {name}.init",
+        **person(name),
+    )
+    told = shell.run(f"mikeytool conference call-in conference.db {name}.init > {name}.resp")
+    heard = shell.run(
+        f"mikeytool transfer finish {name}.resp --session {name}.session", **person(name)
+    )
+    return told.err, heard.err
+
+
+@pytest.mark.parametrize(
+    ("purposes", "options"),
+    [
+        ("audio,video", "--cs purpose=video"),
+        ("audio --purpose video", "--cs purpose=video,dir=send --cs purpose=video,dir=recv"),
+        ("audio,video", "--sdp offer"),
+    ],
+)
+def test_a_member_with_video_alone(system: Shell, purposes: str, options: str) -> None:
+    create(system, purposes)
+    system.path("offer").write_text(
+        "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nt=0 0\n"
+        "m=audio 0 RTP/SAVP 0\nm=video 5006 RTP/SAVP 96\n"
+    )
+    join(system, "bob", options)
+    video = shown(system, "--show-keys")["keys"][-1]
+    assert video["purpose"] == "video"
+    streams = session(system, "bob")
+    assert [one["cs_id"] for one in streams] == [3, 4]
+    assert {one["master_key"] for one in streams} == {video["tek"]}
+    assert shown(system)["members"][0]["ssrcs"] == [streams[0]["ssrc"]]
+
+
+def test_what_is_ambiguous_is_said(system: Shell) -> None:
+    create(system, "audio,video")
+    told, _ = join(system, "bob", "--cs dir=send --cs dir=send --cs dir=recv --cs dir=recv")
+    assert "crypto sessions 1 and 2 both send audio" in told
+    assert "video has 3 and 4" in told
+
+
+def test_suites_of_a_conference(system: Shell) -> None:
+    create(system, "audio --purpose video=AEAD_AES_128_GCM --suite AES_256_CM_HMAC_SHA1_80")
+    told, heard = join(system, "bob", "--cs purpose=audio")
+    assert "offers AES_CM_128_HMAC_SHA1_80; audio of" in told
+    assert "the other end supports AES_256_CM_HMAC_SHA1_80, AEAD_AES_128_GCM" in heard
+    join(system, "bob", "--cs purpose=video --suite AEAD_AES_128_GCM")
+    join(system, "alice", "--suite AES_256_CM_HMAC_SHA1_80 --suite AEAD_AES_128_GCM"
+         " --cs purpose=audio,policy=0 --cs purpose=video,policy=1", "--profile 256")  # fmt: skip
+    found = [(one["suite"], one["mki"]) for one in session(system, "alice")]
+    audio, video = (key["spi"] for key in shown(system)["keys"])
+    assert found == [("AES_256_CM_HMAC_SHA1_80", audio)] * 2 + [("AEAD_AES_128_GCM", video)] * 2
+    assert {one["mki"] for one in session(system, "bob")} == {video}

@@ -43,7 +43,8 @@ def media_options(command: C) -> C:
             "--cs", multiple=True, metavar="SPEC",
             help="A crypto session, as in dir=send,ssrc=0x11111111: dir=send or dir=recv, and id,"
             " ssrc, prot (srtp or a number), roc with seq, spi, policy. By default a call has one"
-            " in each direction.",
+            " in each direction, or those of the media lines of --sdp. purpose=NAME in place of id"
+            " and prot takes those of a media line: audio, video, floor, events, or as in --sdp.",
         ),
         click.option(
             "--suite", "suites", multiple=True, metavar="NAME",

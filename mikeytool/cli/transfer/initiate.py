@@ -43,6 +43,7 @@ from mikeytool.client import initiate as client
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.media.media_lines import LineUp, media_lines
 from mikeytool.media.media_text import CALL, media_for_session, media_of
 from mikeytool.media.session_description import describe_session, summary
 from mikeytool.media.suite_policies import accept_suites, default_suite, supported_policies
@@ -107,7 +108,8 @@ def init(
             )
         default = default_suite(policy.prf)
         calls = CALL if TicketFlag.F in policy.flags else CALL[:1]
-        media = media_of(cs, suites, kemac, default=calls, default_suite=default)
+        line_up = LineUp(media_lines(fmt.place))
+        media = media_of(cs, suites, kemac, default=calls, default_suite=default, line_up=line_up)
         return replace(media, encr_alg=wrapping(key_wrap))
 
     message = client.start_call(
@@ -149,7 +151,9 @@ def update(
     """
     check_output(output)
     encr_alg = wrapping(key_wrap)
-    media = media_for_session(cs, suites, kemac, encr_alg=encr_alg, overlap=overlap)
+    media = media_for_session(
+        cs, suites, kemac, encr_alg=encr_alg, overlap=overlap, lines=media_lines(fmt.place)
+    )
     env, stage = environment(fmt.protocols), staging(fmt, output)
     message = client.start_update(env, session_path, media, stage=stage)
     write_unstaged(message, fmt, output)

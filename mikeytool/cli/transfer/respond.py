@@ -46,6 +46,7 @@ from mikeytool.client.resolvers import Resolve
 from mikeytool.client.respond import Callee, answer_message, is_for_session
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.media.media_lines import LineUp, media_lines
 from mikeytool.media.media_text import media_for_session, media_of
 from mikeytool.media.session_description import describe_session
 from mikeytool.media.suite_policies import accept_suites, default_suite, supported_policies
@@ -136,7 +137,8 @@ def respond(
 
     def call_media(policy: TicketPolicy) -> Media:
         default = default_suite(policy.prf)
-        media = media_of(cs, suites, kemac, default=(), default_suite=default)
+        answers = LineUp(media_lines(fmt.place), starts=False)
+        media = media_of(cs, suites, kemac, default=(), default_suite=default, line_up=answers)
         known = supported_policies(suites, policy.prf)
         return replace(media, supported=known, overlap=overlap)
 
@@ -148,7 +150,9 @@ def respond(
             callee=callee,
             call_media=call_media,
             update_policy=accept_suites(suites),
-            update_media=media_for_session(cs, suites, kemac, overlap=overlap),
+            update_media=media_for_session(
+                cs, suites, kemac, overlap=overlap, lines=media_lines(fmt.place), starts=False
+            ),
             sends_errors=send_errors,
             force=force,
             stage=stage,

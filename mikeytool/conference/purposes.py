@@ -1,7 +1,7 @@
-"""Which media line a crypto session is for, and so which purpose (RFC 4567 7.1).
+"""The purpose of a crypto session: that of its media line (RFC 4567 7.1).
 
-Each media line has two consecutive CS IDs, one for each direction, and the purposes of a conference
-stand in the order of the media lines: CS IDs 1 and 2 are the first purpose, 3 and 4 the second.
+The purposes of a conference stand in the order of the media lines, so that CS IDs 1 and 2 are for
+the first purpose, 3 and 4 for the second.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from mikeytool.conference.model import Conference, GroupKey, Purpose
 from mikeytool.exchange.session import CryptoSession, Session
+from mikeytool.media import media_lines
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.registry import ErrorNo, ProtType, label
@@ -17,8 +18,7 @@ from mikeytool.wire.registry import ErrorNo, ProtType, label
 
 def cs_ids(conference: Conference, purpose: Purpose) -> tuple[int, int]:
     """Return the two CS IDs of the media line of a purpose."""
-    first = 2 * conference.purposes.index(purpose) + 1
-    return first, first + 1
+    return media_lines.cs_ids(conference.purposes.index(purpose) + 1)
 
 
 def purpose_of(conference: Conference, cs_id: int, protocol: int) -> Purpose:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mikeytool.conference.media_lines import cs_ids, purpose_of, purposes_of
 from mikeytool.conference.model import Conference, Purpose
+from mikeytool.conference.purposes import cs_ids, purpose_of, purposes_of
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.session import Session
 from mikeytool.wire.errors import Refused
