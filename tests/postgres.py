@@ -10,9 +10,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -84,6 +85,62 @@ class Server:
         """End it, with all that is in it."""
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder)
+
+
+class Reused:
+    """A place for a store that many tests have, one after the other: it is as it was made.
+
+    `make` makes the store at a URL. Each of its tables, of which the names are given in the order
+    in which rows can be inserted, gets back the rows that it had then.
+    """
+
+    def __init__(
+        self, server: Server, make: Callable[[str], object], tables: Sequence[str]
+    ) -> None:
+        self._server, self._make, self._tables = server, make, tables
+        self._build()
+
+    def _build(self) -> None:
+        self.url = self._server.new()
+        self._db = psycopg.connect(self.url, autocommit=True)
+        self._make(self.url)
+        self._db.execute(
+            "".join(f"CREATE TEMP TABLE first_{t} AS TABLE {t};" for t in self._tables)
+        )
+        self._before = self._structure()
+
+    def _structure(self) -> Any:
+        """What tells that tables were made anew, changed or removed."""
+        return self._db.execute(
+            "SELECT array_agg((attrelid, relname, attname, atttypid, attnotnull, attcollation)"
+            " ORDER BY attrelid, attnum) FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid"
+            " WHERE attnum > 0 AND NOT attisdropped"
+            " AND relnamespace = current_schema::regnamespace"
+        ).fetchone()
+
+    def renew(self) -> None:
+        """Make it as it was, or another one if its tables are no longer the same."""
+        if self._structure() != self._before:
+            self._db.close()
+            self._build()
+            return
+        emptied = "".join(f"DELETE FROM {table};" for table in reversed(self._tables))
+        filled = "".join(f"INSERT INTO {t} TABLE first_{t};" for t in self._tables)
+        self._db.execute(f"SET lock_timeout = '10s'; {emptied} {filled}")
+        self._db.execute(
+            "SELECT setval(sequence, coalesce(most, 0) + 1, false) FROM (VALUES"
+            " (pg_get_serial_sequence('rules', 'position'), (SELECT max(position) FROM rules)),"
+            " (pg_get_serial_sequence('log', 'number'), (SELECT max(number) FROM log))"
+            ") AS each (sequence, most)"
+        )
+
+    def execute(self, statement: str, values: Sequence[object]) -> None:
+        """Change what is there."""
+        self._db.execute(statement, values)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
 
 
 @contextmanager

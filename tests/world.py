@@ -11,7 +11,9 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from mikeytool.client import initiate as transfer
@@ -49,6 +51,7 @@ from mikeytool.kms.store.seal import BESIDE
 from mikeytool.kms.store.store import Store, Tpk
 from mikeytool.srtp.security_policy import policy_for
 from mikeytool.srtp.suites import SUITES
+from mikeytool.storage.private_files import write_private
 from mikeytool.storage.sql import Where
 from mikeytool.wire.header import HDR, GenericIdEntry
 from mikeytool.wire.identity import Identity
@@ -132,6 +135,26 @@ class Counting(Environment):
         return Timestamp(TsType.COUNTER, self.counter.to_bytes(4))
 
 
+def make_store(where: Where, clock: Clock, how: str) -> None:
+    """The store of a KMS with four users."""
+    tpk = Tpk(Identity.key_name("tpk-1"), b"t" * 32)
+    Store.init(where, KMS, PROFILE_256, tpk, how=how).close()
+    with Store(where, clock=clock) as store:
+        for who in USERS:
+            store.add_user(who, psk_of(who))
+
+
+@cache
+def _first_files() -> tuple[dict[str, bytes], int]:
+    """The files of such a store, by what follows its name, and the time afterwards."""
+    clock = Clock()
+    with TemporaryDirectory() as folder:
+        store = Path(folder, "kms.db")
+        make_store(store, clock, BESIDE)
+        files = Path(folder).iterdir()
+        return {path.name.removeprefix(store.name): path.read_bytes() for path in files}, clock.now
+
+
 @dataclass
 class World:
     """A KMS with four users. Draws differ from run to run, as nothing may hang on them."""
@@ -140,18 +163,25 @@ class World:
     clock: Clock = field(default_factory=Clock)
     where: Where = ""
     """The place for the store; a file in the folder unless it is given."""
+    is_made: bool = False
+    """Whether the store is there, as `make_store` made it."""
 
     def __post_init__(self) -> None:
         self.env = Environment(clock=self.clock, random=os.urandom)
-        tpk = Tpk(Identity.key_name("tpk-1"), b"t" * 32)
         self.how = f"file:{self.folder / 'seal.key'}" if self.where else BESIDE
         if self.where:
             (self.folder / "seal.key").write_text("s" * 32)
+        elif self.clock.now == START:
+            # Making one takes longer than most tests, so there is one for all to begin with.
+            files, self.clock.now = _first_files()
+            self.folder.mkdir(exist_ok=True)
+            for name, data in files.items():
+                write_private(self.folder / f"kms.db{name}", data, force=False)
+            self.is_made = True
         self.where = self.where or self.folder / "kms.db"
-        Store.init(self.where, KMS, PROFILE_256, tpk, how=self.how).close()
+        if not self.is_made:
+            make_store(self.where, self.clock, self.how)
         self.store = Store(self.where, clock=self.clock)
-        for who in USERS:
-            self.store.add_user(who, psk_of(who))
         self._files = 0
 
     def close(self) -> None:

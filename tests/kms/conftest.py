@@ -8,7 +8,35 @@ from pathlib import Path
 
 import pytest
 
-from tests.world import World
+from mikeytool.kms.store.schema import TABLES
+from tests.postgres import Reused, Server
+from tests.world import START, Clock, World, make_store
+
+
+@pytest.fixture(scope="session")
+def store_to_reuse(
+    postgres: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Reused, int]]:
+    """A store on the database server for many tests, and the time after it was made."""
+    key = tmp_path_factory.mktemp("seal") / "seal.key"
+    key.write_text("s" * 32)
+    clock = Clock()
+
+    def make(url: str) -> None:
+        clock.now = START
+        make_store(url, clock, f"file:{key}")
+
+    with closing(Reused(postgres, make, list(TABLES))) as place:
+        yield place, clock.now
+
+
+@pytest.fixture
+def place(store_to_reuse: tuple[Reused, int], tmp_path: Path) -> tuple[Reused, int]:
+    """The same as it was at first, but with the sealing key that `World` writes."""
+    place, _ = store_to_reuse
+    place.renew()
+    place.execute("UPDATE seal SET how = %s", [f"file:{tmp_path / 'seal.key'}"])
+    return store_to_reuse
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -17,7 +45,8 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     if request.param == "sqlite":
         made = World(tmp_path)
     else:
-        made = World(tmp_path, where=request.getfixturevalue("postgres").new())
+        place, clock = request.getfixturevalue("place")
+        made = World(tmp_path, Clock(clock), place.url, is_made=True)
     yield made
     made.store.close()
 
