@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from mikeytool.conference.membership import unanswered as unanswered
     from mikeytool.conference.mixer import Heard as Heard
     from mikeytool.conference.mixer import Mixer as Mixer
-    from mikeytool.conference.mixer_session import mixer_session as mixer_session
+    from mikeytool.conference.mixer_session import set_up_mixer as set_up_mixer
     from mikeytool.conference.model import Conference as Conference
     from mikeytool.conference.model import GroupKey as GroupKey
     from mikeytool.conference.model import Member as Member
@@ -84,7 +84,7 @@ __getattr__, __dir__, __all__ = face(
         "calling_in": ("call_in", "create"),
         "calling_out": ("Answered", "answer", "call_out"),
         "mixer": ("Heard", "Mixer"),
-        "mixer_session": ("mixer_session",),
+        "mixer_session": ("set_up_mixer",),
         "relay": ("Relay", "conference_receivers", "seat_names"),
         "updates": ("Updates",),
         "membership": (

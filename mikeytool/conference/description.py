@@ -35,6 +35,7 @@ def _conference(db: Db, one: Conference, now_ns: int, show_keys: bool) -> dict[s
     return {
         "focus": str(one.focus),
         "creator": str(one.creator),
+        "topology": one.topology.value,
         "allowed": [str(identity) for identity in rows.allowed_set(db, one.number)],
         "members": members,
         "keys": [_group_key(key, now_ns, show_keys) for key in rows.group_keys(db, one.number)],

@@ -52,7 +52,7 @@ class Heard:
 
 
 class Mixer:
-    """The mixer of one purpose of a conference, from the session file that `mixer_session` made.
+    """The mixer of one purpose of a conference, from the session file that `set_up_mixer` made.
 
         with Mixer.open(Path("conference.db"), Path("mixer.session")) as mixer:
             heard = mixer.take(packet)  # raises for a packet of anyone who is not in

@@ -18,7 +18,7 @@ from mikeytool.conference import mixer_rows, rows
 from mikeytool.conference.database import Db
 from mikeytool.conference.group_keys import current_keys, rekey
 from mikeytool.conference.membership import catch_up, the_conference
-from mikeytool.conference.model import Conference, GroupKey, Purpose, Topology
+from mikeytool.conference.model import Conference, GroupKey, MixerStream, Purpose, Topology
 from mikeytool.conference.ssrcs import mixer_stream
 from mikeytool.conference.system import ConferenceSystem, Step
 from mikeytool.exchange.environment import NS
@@ -36,15 +36,17 @@ _RECEIVES = 2
 _CS_IDS = [cs_id for cs_id in range(1, 256) if cs_id != _RECEIVES]
 
 
-def mixer_session(
+def set_up_mixer(
     system: ConferenceSystem,
     focus: Identity | None,
     purpose: Purpose,
     path: Path,
     *,
     force: bool = False,
-) -> Session:
+) -> list[MixerStream]:
     """Write the session file of the mixer of a purpose, or bring it up to date.
+
+    Returns the streams that the mixer sends.
 
     An existing file keeps its CSB ID and the packet indices that it has used, and gets the streams
     and keys of now. `force` makes a new file when the old one is lost: the group keys change first,
@@ -60,11 +62,15 @@ def mixer_session(
             before = stack.enter_context(locked_session(path))
         else:
             check_free(path, force=force)
-        session = system.step(lambda step: _set_up(step, focus, purpose, path, before, force=force))
+
+        def work(step: Step) -> tuple[Session, list[MixerStream]]:
+            return _set_up(step, focus, purpose, path, before, force=force)
+
+        session, streams = system.step(work)
         content = SessionFile(session) if before is None else replace(before, session=session)
         if content != before:
             content.write(path, force=before is not None or force)
-    return session
+    return streams
 
 
 def _set_up(
@@ -75,7 +81,7 @@ def _set_up(
     before: SessionFile | None,
     *,
     force: bool,
-) -> Session:
+) -> tuple[Session, list[MixerStream]]:
     db, conference = step.db, the_conference(step.db, focus)
     if purpose.protocol != ProtType.SRTP or purpose not in conference.purposes:
         raise UsageError(f"{conference.focus} has no {purpose} to mix")
@@ -99,7 +105,8 @@ def _set_up(
     mixer_rows.put_mixer(db, conference.number, purpose, csb_id)
     if conference.topology != Topology.MIX_MINUS:
         mixer_stream(db, step.env, conference, purpose, None)
-    return session_now(db, conference, purpose, own, csb_id)
+    session = session_now(db, conference, purpose, own, csb_id)
+    return session, mixer_rows.streams(db, conference, purpose)
 
 
 def _check_ours(

@@ -54,7 +54,7 @@ def system(shell: Shell, users: Path) -> Shell:
     return shell
 
 
-def create(shell: Shell, purposes: str = "audio") -> None:
+def create(shell: Shell, purposes: str = "audio", options: str = "") -> None:
     """Alice's conference, to which Bob may come."""
     shell.ok(
         f"mikeytool ticket request --to {FACTORY} --to sip:bob@example.com --flags=+M"
@@ -62,7 +62,7 @@ def create(shell: Shell, purposes: str = "audio") -> None:
         f"mikeytool transfer init --ticket alice.ticket --to {FACTORY} --session creation"
         " -o creation-init\n"
         f"mikeytool conference create conference.db creation-init --focus {FOCUS}"
-        f" --purpose {purposes} | mikeytool transfer finish --session creation",
+        f" --purpose {purposes} {options} | mikeytool transfer finish --session creation",
         **person("alice"),
     )
 
@@ -540,3 +540,42 @@ def test_suites_of_a_conference(system: Shell) -> None:
     audio, video = (key["spi"] for key in shown(system)["keys"])
     assert found == [("AES_256_CM_HMAC_SHA1_80", audio)] * 2 + [("AEAD_AES_128_GCM", video)] * 2
     assert {one["mki"] for one in session(system, "bob")} == {video}
+
+
+def rtp(ssrc: str, sequence: int = 0) -> str:
+    """A packet in hex; `ssrc` is as JSON has it."""
+    return f"8000{sequence:04x}000000a0{ssrc.removeprefix('0x')}68656c6c6f"
+
+
+def test_a_mixer_from_the_shell(system: Shell) -> None:
+    """Members hear it and nobody else; it hears everybody, and goes on under the next key."""
+    create(system, options="--topology mixer")
+    call_in(system, "alice", ticket=False)
+    call_in(system, "bob", ssrc="0x22222222")
+    mix = "mikeytool conference mixer conference.db --purpose audio --session mix"
+    system.ok(mix)
+    streams = json.loads(system.ok(f"{mix} --json"))["streams"]
+    ssrc, to = streams[0]["ssrc"], streams[0]["to"]
+    assert (len(streams), to) == (1, None)
+    assert shown(system)["topology"] == "mixer"
+    assert {session(system, name)[1]["ssrc"] for name in ("alice", "bob")} == {ssrc}
+    by_mixer = system.ok(f"mikeytool srtp encrypt --session mix <<< {rtp(ssrc)}")
+    by_bob = system.ok(f"mikeytool srtp encrypt --session bob.session <<< {rtp('0x22222222')}")
+    open_ = "mikeytool srtp decrypt --session {} <<< {}"
+    assert system.ok(open_.format("mix", by_bob)) == rtp("0x22222222")
+    for name in ("alice.session", "bob.session"):
+        assert system.ok(open_.format(name, by_mixer)) == rtp(ssrc)
+    system.fails(open_.format("alice.session", by_bob), 1, "")
+    system.fails(f"mikeytool srtp encrypt --session mix <<< {rtp(ssrc)}", 1, "has used")
+    system.fails(mix.replace("--session mix", "--session other"), 1, "--force")
+    system.ok("mikeytool conference remove conference.db sip:bob@example.com > update")
+    system.ok(
+        "mikeytool transfer respond update --session alice.session"
+        " | mikeytool conference answer conference.db",
+        **person("alice"),
+    )
+    system.ok(mix)
+    system.fails(f"mikeytool srtp encrypt --session mix <<< {rtp(ssrc)}", 1, "has used")
+    by_mixer = system.ok(f"mikeytool srtp encrypt --session mix <<< {rtp(ssrc, 1)}")
+    assert system.ok(open_.format("alice.session", by_mixer)) == rtp(ssrc, 1)
+    system.fails(open_.format("bob.session", by_mixer), 1, "")

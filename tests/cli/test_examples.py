@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.cli.shell import Shell
 from tests.peers.programs import need
 from tests.support import TESTS
 
-EXAMPLES = sorted((TESTS.parent / "examples").glob("*.sh"))
+EXAMPLES = sorted((TESTS.parent / "examples").glob("*.*"))
+RUN = {".sh": "sh", ".py": sys.executable}
 
 
 def test_there_are_examples() -> None:
@@ -16,6 +20,6 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_an_example_runs_as_it_is(shell: Shell, example: object) -> None:
+def test_an_example_runs_as_it_is(shell: Shell, example: Path) -> None:
     need("jq")
-    shell.bash.ok(f"TMPDIR=$PWD sh {example}")
+    shell.bash.ok(f"TMPDIR=$PWD {RUN[example.suffix]} {example}")

@@ -14,7 +14,7 @@ from mikeytool.client.session_files import SessionFile
 from mikeytool.client.state import ClientState
 from mikeytool.conference import membership, mixer_rows
 from mikeytool.conference.mixer import AHEAD, Mixer
-from mikeytool.conference.mixer_session import mixer_session
+from mikeytool.conference.mixer_session import set_up_mixer
 from mikeytool.conference.model import MixerStream, Purpose, Topology
 from mikeytool.conference.relay import Relay, conference_receivers
 from mikeytool.exchange.session import Session
@@ -51,7 +51,8 @@ def memory(tmp_path: Path) -> Iterator[ClientState]:
 
 
 def set_up(room: Room, file: Path, *, force: bool = False) -> Session:
-    return mixer_session(room.system, None, Purpose.AUDIO, file, force=force)
+    set_up_mixer(room.system, None, Purpose.AUDIO, file, force=force)
+    return SessionFile.read(file).established
 
 
 def started(room: Room, file: Path, memory: ClientState) -> Mixer:
@@ -374,5 +375,5 @@ def test_what_cannot_be_mixed(room: Room, file: Path) -> None:
     room.create(ALICE, purposes=(Purpose.AUDIO, Purpose.EVENTS))
     for purpose in (Purpose.EVENTS, Purpose.VIDEO):
         with pytest.raises(UsageError, match=f"no {purpose} to mix"):
-            mixer_session(room.system, None, purpose, file)
+            set_up_mixer(room.system, None, purpose, file)
     assert not file.exists()

@@ -31,13 +31,22 @@ from mikeytool.cli.options.keys import KEY, KEY_HELP, need_key
 from mikeytool.cli.options.outputs import check_output, force_option, output_force_option
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.conference import print_conference
+from mikeytool.cli.render.table import print_table
 from mikeytool.client.key_text import parse_number
 from mikeytool.client.kms_access import reach
 from mikeytool.client.time_text import parse_duration
 from mikeytool.conference import calling_in, calling_out, member_rows, membership
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.description import describe_conferences
-from mikeytool.conference.model import DEFAULT_OVERLAP, DEFAULT_TIMEOUT, Settings, Update
+from mikeytool.conference.mixer_session import set_up_mixer
+from mikeytool.conference.model import (
+    DEFAULT_OVERLAP,
+    DEFAULT_TIMEOUT,
+    Purpose,
+    Settings,
+    Topology,
+    Update,
+)
 from mikeytool.conference.purpose_suites import parse_purposes
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.profile import check_key
@@ -142,6 +151,12 @@ def _system(
 @click.option(
     "--suite", "suite_name", metavar="NAME", help="SRTP suite of the purposes that name none."
 )
+@click.option(
+    "--topology", type=click.Choice([one.value for one in Topology]), default="relay",
+    show_default=True,
+    help="What members receive: the others' streams, a mixer's stream, or one made for each"
+    " (without their own voice), and nothing else.",
+)  # fmt: skip
 @send_errors_option
 @sdp_message_options
 @output_force_option
@@ -153,6 +168,7 @@ def create(
     focus: Identity,
     purposes: tuple[str, ...],
     suite_name: str | None,
+    topology: str,
     send_errors: bool,
     fmt: Form,
     output: str | None,
@@ -165,7 +181,7 @@ def create(
         _system(state, fmt, send_errors=send_errors) as system,
         _answering(fmt, output) as answers,
     ):
-        answers.append(calling_in.create(system, data, focus, lines, suites))
+        answers.append(calling_in.create(system, data, focus, lines, suites, Topology(topology)))
         say(f"{focus}: a conference for {', '.join(lines)}")
     return answers.code
 
@@ -315,7 +331,7 @@ def deny(state: Path, identities: tuple[Identity, ...], focus: Identity | None) 
 def remove(
     state: Path, identities: tuple[Identity, ...], seat: str | None, focus: Identity | None
 ) -> None:
-    """Remove members that have left or are to leave, with all their devices. They may come back.
+    """Remove members, with all their devices. They may come back.
 
     With --seat only one device is removed; its user need not be named. Prints the updates for the
     members that stay, as JSON Lines.
@@ -385,6 +401,40 @@ def _print_updates(made: Iterable[Update]) -> None:
     for update in made:
         message = format_message(update.message, "b64").decode().strip()
         print(json.dumps({"to": str(update.to), "message": message}))
+
+
+@conference.command()
+@state_argument
+@focus_option
+@click.option(
+    "--purpose", type=click.Choice([Purpose.AUDIO.value, Purpose.VIDEO.value]), required=True,
+    help="Mix this.",
+)  # fmt: skip
+@click.option(
+    "--session", "path", type=_PATH, required=True, metavar="SESSION", help="The mixer's session."
+)
+@click.option(
+    "--force", is_flag=True,
+    help="The earlier session file is lost: change the group keys and make another.",
+)  # fmt: skip
+@json_option
+@quiet_option
+def mixer(
+    state: Path, focus: Identity | None, purpose: str, path: Path, force: bool, as_json: bool
+) -> None:
+    """Write the SESSION of a mixer, and print its streams.
+
+    It has the group key, receives the members' streams, and sends with SSRCs of its own. If SESSION
+    exists, it gets the streams and keys of now, and remembers which packets it has sent.
+    """
+    with _system(state) as system:
+        streams = set_up_mixer(system, focus, Purpose(purpose), path, force=force)
+        _note_updates(system)
+    sent = [(f"{one.ssrc:#010x}", one.receiver and str(one.receiver)) for one in streams]
+    if as_json:
+        print(json.dumps({"streams": [{"ssrc": ssrc, "to": to} for ssrc, to in sent]}))
+        return
+    print_table([("SSRC", "to"), *((ssrc, to or "everybody") for ssrc, to in sent)])
 
 
 @conference.command()

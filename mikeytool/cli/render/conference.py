@@ -10,7 +10,7 @@ from mikeytool.cli.render.table import print_table
 
 def print_conference(one: dict[str, Any]) -> None:
     """Print the description of a conference."""
-    print(f"{one['focus']}, created by {one['creator']}")
+    print(f"{one['focus']} ({one['topology']}), created by {one['creator']}")
     print(textwrap.fill(f"allowed: {', '.join(one['allowed']) or 'nobody'}", 79))
     members = (
         (m["identity"], m["csb_id"], m["state"], " ".join(m["ssrcs"])) for m in one["members"]
