@@ -11,10 +11,11 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mikeytool.storage.postgres_structure import structure_of
-from mikeytool.storage.sql import Db, Errors, Rows, Where
+from mikeytool.storage.sql import Db, Errors, Rows, Statement, Where
 from mikeytool.wire.errors import StateError, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +57,25 @@ _DIALECT = {
 def is_url(where: Where) -> bool:
     """Whether `where` is the URL of a PostgreSQL database."""
     return isinstance(where, str) and where.startswith(_SCHEMES)
+
+
+@lru_cache
+def _with_marks(query: str) -> str:
+    """A query with the marks for values that psycopg wants."""
+    return query.replace("?", "%s")
+
+
+@lru_cache
+def _as_one(queries: tuple[str, ...]) -> str:
+    """One query for several, whose only row has the first value of each."""
+    parts = [f"part{number} AS ({query})" for number, query in enumerate(queries)]
+    values = [
+        f"(SELECT * FROM part{number})"  # noqa: S608 - no values in it
+        if query.startswith("SELECT") or " RETURNING " in query
+        else "NULL"
+        for number, query in enumerate(queries)
+    ]
+    return f"WITH {', '.join(parts)} SELECT {', '.join(values)}"
 
 
 def _translated(statement: str) -> str:
@@ -319,7 +339,7 @@ class PostgresDatabase:
         Reconnects if the connection was lost. Within a transaction it raises instead, because
         the transaction's earlier statements are lost too.
         """
-        statement = query.replace("?", "%s")
+        statement = _with_marks(query)
         try:
             return self._connection.execute(statement, values)
         except self._library.OperationalError:
@@ -331,7 +351,13 @@ class PostgresDatabase:
     def executemany(self, query: str, values: Sequence[Sequence[Any]], /) -> None:
         """Execute one statement for each row of values."""
         with self._connection.cursor() as cursor:
-            cursor.executemany(query.replace("?", "%s"), values)
+            cursor.executemany(_with_marks(query), values)
+
+    def first_values(self, statements: Sequence[Statement]) -> Callable[[], Sequence[Any]]:
+        """Execute statements as one; each sees the database as it was before all of them."""
+        query = _as_one(tuple(query for query, _ in statements))
+        rows = self.execute(query, [value for _, values in statements for value in values])
+        return rows.fetchone
 
     def stream(self, _db: Db, query: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
         """Return a query's column names and its rows. Only a few rows are in memory at a time."""

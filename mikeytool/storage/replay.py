@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mikeytool.storage.sql import Db, Rows
+from mikeytool.storage.sql import Db, Rows, Statement
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
@@ -42,6 +42,12 @@ SCHEMA = (
     until_ns INTEGER NOT NULL DEFAULT 9223372036854775807) WITHOUT ROWID""",
     "CREATE INDEX single_use_until ON single_use (until_ns)",
     "CREATE TABLE counters (scope BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+_ADD = "INSERT INTO replay VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1"
+_COUNT = (
+    "INSERT INTO counters VALUES (?, ?) ON CONFLICT (scope)"
+    " DO UPDATE SET last = excluded.last WHERE excluded.last > counters.last RETURNING 1"
 )
 
 _SKEW_1 = 300 * _SECOND
@@ -111,45 +117,35 @@ class Terms(Protocol):
 
 
 class Recording:
-    """An initial message that is being recorded. `check` finds out whether it was new.
+    """An initial message that is being recorded, with the statements for it.
 
-    Other statements can be executed before `fetch` reads the results, so that a database on a
-    server gets all of them at once.
+    First comes `adding`, which returns no row for a message that is not new. Then comes
+    `looking`, in a statement of its own, because it must see what others wrote before `adding`
+    was done. `check` takes the results.
     """
 
-    def __init__(
-        self, db: Db, window: Window, message: Initial, sender: Identity, key: bytes
-    ) -> None:
+    looking = "SELECT forgotten_ns FROM replay_horizon"
+
+    def __init__(self, window: Window, message: Initial, sender: Identity, key: bytes) -> None:
         self._message, self._sender = message, sender
-        self._horizon: Rows | None = None
-        if message.t.counter is not None:
-            self._added = _count(db, sender, key, message.t.counter)
+        self._counter = message.t.counter
+        if self._counter is not None:
+            self.adding: Statement = _COUNT, (_scope(sender, key), self._counter)
             return
         self._oldest = window.clock() - window.skew * _SECOND
-        row = (sender.data, message.proof, message.t.unix_ns or 0)
-        self._added = db.execute(
-            "INSERT INTO replay VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1", row
-        )
-        # Time has passed since the check for freshness, and an earlier entry for this message may
-        # have been forgotten. Refuse a message that is too old to be remembered.
-        self._horizon = db.execute("SELECT forgotten_ns FROM replay_horizon")
+        self.adding = _ADD, (sender.data, message.proof, message.t.unix_ns or 0)
 
-    def fetch(self) -> Self:
-        """Read the results."""
-        self._is_new = self._added.fetchone() is not None
-        if self._horizon is not None:
-            self._forgotten_ns = _horizon(self._horizon.fetchone())
-        return self
-
-    def check(self) -> None:
+    def check(self, horizon: Rows, *, is_new: bool) -> None:
         """Raise the same errors as `remember`."""
-        message, counter = self._message, self._message.t.counter
-        if self._horizon is not None:
-            _check_remembered(message.t.unix_ns or 0, self._oldest, self._forgotten_ns)
-        if counter is not None and not self._is_new:
-            raise _not_above(self._sender, counter)
-        if not self._is_new:
-            raise _replayed(message)
+        if self._counter is None:
+            # Time has passed since the check for freshness, and an earlier entry for this message
+            # may have been forgotten. Refuse a message that is too old to be remembered.
+            sent_ns = self._message.t.unix_ns or 0
+            _check_remembered(sent_ns, self._oldest, _horizon(horizon.fetchone()))
+        elif not is_new:
+            raise _not_above(self._sender, self._counter)
+        if not is_new:
+            raise _replayed(self._message)
 
 
 def remember(db: Db, window: Window, message: Initial, sender: Identity, key: bytes) -> None:
@@ -161,7 +157,9 @@ def remember(db: Db, window: Window, message: Initial, sender: Identity, key: by
     also if the timestamp is from a time whose entries have been forgotten, so that old messages
     are not accepted again if the clock jumps back or the allowed skew grows.
     """
-    Recording(db, window, message, sender, key).fetch().check()
+    recording = Recording(window, message, sender, key)
+    is_new = db.execute(*recording.adding).fetchone() is not None
+    recording.check(db.execute(recording.looking), is_new=is_new)
 
 
 def check_new(db: Db, window: Window, message: Initial, sender: Identity, key: bytes) -> None:
@@ -216,14 +214,6 @@ def _replayed(message: Initial) -> Refused:
     return Refused(
         f"this {message.data_type.label} was seen before (replay); send a new one",
         ErrorNo.AUTH_FAILURE,
-    )
-
-
-def _count(db: Db, sender: Identity, key: bytes, counter: int) -> Rows:
-    return db.execute(
-        "INSERT INTO counters VALUES (?, ?) ON CONFLICT (scope)"
-        " DO UPDATE SET last = excluded.last WHERE excluded.last > counters.last RETURNING 1",
-        (_scope(sender, key), counter),
     )
 
 

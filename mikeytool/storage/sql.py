@@ -18,6 +18,10 @@ Where = Path | str
 """A database: the path of its SQLite file, or the URL of a PostgreSQL database."""
 
 
+Statement = tuple[str, Sequence[Any]]
+"""A query and its values."""
+
+
 class Rows(Protocol):
     """The result of a statement."""
 
@@ -91,6 +95,13 @@ class Backend(Protocol):
 
     def exchange(self) -> AbstractContextManager[Db]:
         """A transaction for one message. With PostgreSQL, others run in parallel."""
+
+    def first_values(self, statements: Sequence[Statement]) -> Callable[[], Sequence[Any]]:
+        """Execute statements within a transaction, and return a function that reads the results.
+
+        The result of each is the first value of its first row, or None. A server gets one
+        statement for all of them. None of them may depend on what another one of them writes.
+        """
 
     def snapshot(self) -> AbstractContextManager[Db]:
         """A read-only view of the database at one moment."""

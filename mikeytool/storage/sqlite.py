@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from mikeytool.storage.private_files import new_file
-from mikeytool.storage.sql import Db, Errors
+from mikeytool.storage.sql import Db, Errors, Statement
 from mikeytool.wire.errors import StateError, Unavailable
 
 _PAUSE = 0.001
@@ -178,6 +178,12 @@ class SqliteDatabase:
                 time.sleep(_PAUSE)
         finally:
             self.db.execute(f"PRAGMA busy_timeout={self.patience * 1000:.0f}")
+
+    def first_values(self, statements: Sequence[Statement]) -> Callable[[], Sequence[Any]]:
+        """Execute statements, and return a function that returns the first value of each."""
+        rows = [self.db.execute(query, values).fetchone() for query, values in statements]
+        found = [None if row is None else row[0] for row in rows]
+        return lambda: found
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:

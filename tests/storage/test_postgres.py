@@ -299,14 +299,14 @@ def test_a_server_that_crashes_within_an_exchange(
 ) -> None:
     made, world = own
     message = world.asked(world.policy())
-    fetch = replay.Recording.fetch
+    sent = PostgresDatabase.first_values
 
-    def crashes(recording: replay.Recording) -> replay.Recording:
+    def crashes(database: PostgresDatabase, statements: Any) -> Any:
         made.stop(signal.SIGQUIT)
-        return fetch(recording)
+        return sent(database, statements)
 
     with monkeypatch.context() as patched:
-        patched.setattr(replay.Recording, "fetch", crashes)
+        patched.setattr(PostgresDatabase, "first_values", crashes)
         with pytest.raises(Unavailable):
             world.handled(message)
     made.start()

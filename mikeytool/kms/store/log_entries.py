@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mikeytool.exchange.environment import NS
 from mikeytool.kms.store.records import LogEntry
-from mikeytool.storage.sql import Db
+from mikeytool.storage.sql import Db, Statement
 
 MAX_TEXT = 1024
 """In octets. A longer text in an entry is cut, and its end shows this."""
@@ -26,6 +26,10 @@ _CUT = " [...]"
 _AT_ONCE = 1000
 """How many entries are removed at a time. The limit keeps messages from waiting long."""
 
+_ADD = (
+    "INSERT INTO log (at_ns, exchange, who, about, outcome, reason, count)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _MINUTE = 60 * NS
 _MAX_COUNTED = 1000
 """How many refusals, different in identity or reason, are counted one by one in a minute."""
@@ -51,11 +55,13 @@ def add(db: Db, entry: LogEntry) -> None:
             query = "UPDATE log SET count = count + ? WHERE number = ?"
             db.execute(query, (entry.count, numbers[exchange, about, reason]))
             return
-    db.execute(
-        "INSERT INTO log (at_ns, exchange, who, about, outcome, reason, count)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (entry.at_ns, exchange, who, about, entry.outcome, reason, entry.count),
-    )
+    db.execute(_ADD, (entry.at_ns, exchange, who, about, entry.outcome, reason, entry.count))
+
+
+def adding(entry: LogEntry) -> Statement:
+    """The statement that adds an entry that is no refusal."""
+    who, about, reason = map(_cut, (entry.user, entry.about, entry.reason))
+    return _ADD, (entry.at_ns, entry.exchange, who, about, entry.outcome, reason, entry.count)
 
 
 def _cut(text: str) -> str:

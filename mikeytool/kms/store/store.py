@@ -189,7 +189,7 @@ class Store(Users, KmsKeys, Peers):
         exchange: Exchange | None = None
         try:
             with self._backend.exchange() as db:
-                exchange = Exchange(db, self._errors(), self.known)
+                exchange = Exchange(db, self._backend, self.known)
                 yield exchange
         finally:
             if exchange is not None:
