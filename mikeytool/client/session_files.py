@@ -42,6 +42,7 @@ _LONGEST = 255
 """The maximum length in octets of a RAND, and of a key that a policy asks for."""
 WAITING = "waiting"
 ESTABLISHED = "established"
+ENDED = "ended"
 
 ROLES = {IdRole.INITIATOR: "initiator", IdRole.RESPONDER: "responder", None: "observer"}
 """The names of the roles in a session; an observer is someone who recovered it from a capture."""
@@ -67,8 +68,10 @@ class SessionFile:
 
     @property
     def state(self) -> str:
-        """`waiting` or `established`."""
-        return WAITING if self.session is None else ESTABLISHED
+        """`waiting`, `established` or `ended`."""
+        if self.session is None:
+            return WAITING
+        return ESTABLISHED if self.session.ended_ns is None else ENDED
 
     def write(self, path: Path, *, force: bool = False) -> None:
         """Write the session file."""
@@ -119,9 +122,10 @@ class SessionFile:
 
     @property
     def established(self) -> Session:
-        """Return the session; raises Refused while it waits for its answer."""
+        """Return the session; raises Refused while it waits for its answer, and after its end."""
         if self.session is None:
             raise Refused("the session waits for its TRANSFER_RESP; give it to transfer finish")
+        self.session.check_open()
         return self.session
 
 
@@ -158,6 +162,7 @@ def session_json(session: Session) -> Json:
         "policies": [_sp_hex(policy) for policy in session.policies],
         "randr_kms": session.randr_kms.hex(),
         "ticket_digest": session.ticket_digest.hex(),
+        "ended_ns": session.ended_ns,
         "crypto_sessions": [
             {
                 "entry": build(crypto_session.entry).hex(),
@@ -225,6 +230,7 @@ def session_of_json(content: Json, keys: Sequence[KeyData] | None = None) -> Ses
         randr_kms=bytes.fromhex(content.get("randr_kms", "")),
         ticket_digest=bytes.fromhex(content.get("ticket_digest", "")),
         overlap=int(content.get("overlap", KEY_OVERLAP)),
+        ended_ns=None if content.get("ended_ns") is None else int(content["ended_ns"]),
         keys_since={
             bytes.fromhex(spi): int(since) for spi, since in content.get("keys_since", {}).items()
         },

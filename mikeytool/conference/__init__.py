@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mikeytool.conference.membership import change_keys as change_keys
     from mikeytool.conference.membership import dismiss as dismiss
     from mikeytool.conference.membership import dismiss_seat as dismiss_seat
+    from mikeytool.conference.membership import end as end
     from mikeytool.conference.membership import tidy as tidy
     from mikeytool.conference.membership import unanswered as unanswered
     from mikeytool.conference.mixer import Heard as Heard
@@ -93,6 +94,7 @@ __getattr__, __dir__, __all__ = face(
             "change_keys",
             "dismiss",
             "dismiss_seat",
+            "end",
             "tidy",
             "unanswered",
         ),

@@ -15,7 +15,7 @@ from functools import partial
 
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.group_keys import current_keys, keep_interval
-from mikeytool.conference.membership import catch_up, may_take_part
+from mikeytool.conference.membership import catch_up, check_open, may_take_part, open_conferences
 from mikeytool.conference.model import Conference, Purpose, Topology
 from mikeytool.conference.purpose_suites import (
     check_offer,
@@ -62,12 +62,14 @@ def create(
     purposes: Sequence[Purpose],
     suites: Mapping[Purpose, Suite] | None = None,
     topology: Topology = Topology.RELAY,
+    may_add: Sequence[str] = (),
 ) -> bytes:
     """Create a conference from a TRANSFER_INIT to the factory and return the TRANSFER_RESP.
 
     `purposes` are in the order of the media lines, and `suites` has the SRTP suites of those that
-    do not take the default. The ticket's responders and the creator become the allowed set. No
-    group key is handed out, and the creator is not a member yet. Raises Refused, with an Error
+    do not take the default. The ticket's responders and the creator become the allowed set; the
+    creator, and users whose identity matches one of the patterns `may_add`, may add people later.
+    No group key is handed out, and the creator is not a member yet. Raises Refused, with an Error
     message in its `answer`, or WireError for a message that cannot be read.
     """
     factory = system.settings.identity
@@ -88,8 +90,8 @@ def create(
         _remember(system, verified)
 
         def work(step: Step) -> bytes:
-            by, order = verified.initiator, tuple(purposes)
-            new = Conference(0, focus, by, order, 0, suites or {}, topology)
+            by, order, adding = verified.initiator, tuple(purposes), tuple(may_add)
+            new = Conference(0, focus, by, order, 0, suites or {}, topology, adding)
             return _created(step, verified, new)
 
         return system.step(work)
@@ -103,12 +105,12 @@ def _created(step: Step, verified: VerifiedInit, new: Conference) -> bytes:
     for identity in (new.creator, *verified.init.policy.responders):
         if identity not in own:
             rows.allow(db, number, identity)
-    verified = _as_first(step, verified, factory)
+    verified = _as_first(step, number, verified, factory)
     answer, _ = transfer_resp(step.call_env, verified, accept_suites([]), local=factory)
     return _needed(answer)
 
 
-def _as_first(step: Step, verified: VerifiedInit, called: Identity) -> VerifiedInit:
+def _as_first(step: Step, number: int, verified: VerifiedInit, called: Identity) -> VerifiedInit:
     """Keep the modifier of a ticket that the same address resolved before (5.3, interpretation 22).
 
     If a ticket names several foci, each focus has its own modifier and its own IDRr.
@@ -117,13 +119,14 @@ def _as_first(step: Step, verified: VerifiedInit, called: Identity) -> VerifiedI
     digest = ticket_digest(verified.init, by)
     known = rows.known_ticket(step.db, digest)
     if known is None:
-        rows.remember_ticket(step.db, digest, resolved_file(verified.init, verified.resolved, by))
+        ticket = resolved_file(verified.init, verified.resolved, by)
+        rows.remember_ticket(step.db, number, digest, ticket)
         return verified
     return replace(verified, resolved=replace(known.resolved, policy=verified.resolved.policy))
 
 
 def _check_may_create(system: ConferenceSystem, creator: Identity) -> None:
-    patterns = system.settings.may_create
+    patterns = system.state.settings().may_create  # it may have been changed meanwhile
     if patterns and not any(matches(creator, pattern) for pattern in patterns):
         raise Refused(f"{creator} may not create conferences here", ErrorNo.UNSPECIFIED)
 
@@ -149,9 +152,10 @@ def _called_in(step: Step, verified: VerifiedInit, focus: Identity) -> bytes:
     conference = rows.conference_of(step.db, focus)
     if conference is None:
         raise Refused(f"{focus} is the focus of no conference", ErrorNo.INVALID_ID)
+    check_open(conference)
     may_take_part(step, conference, verified.initiator)
     conference, _ = catch_up(step, conference)
-    return _seat(step, conference, _as_first(step, verified, focus))
+    return _seat(step, conference, _as_first(step, conference.number, verified, focus))
 
 
 def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
@@ -161,7 +165,7 @@ def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
     check_offer(conference, verified.init)
     db, keys = step.db, current_keys(step, conference)
     conference = rows.conference(db, conference.number)
-    seat = seat_for(db, conference, verified.initiator, verified.init)
+    seat = seat_for(db, conference, verified.initiator, verified.init, step.env.clock())
     plan = CallInPlan(db, step.env, conference, seat.number, keys)
     answer, session = transfer_resp(
         step.call_env,
@@ -242,9 +246,10 @@ def _late(
 def _called(system: ConferenceSystem, init: TransferInit) -> Conference:
     """Return the conference that is called; raises Refused when none has that address."""
     with system.state.snapshot() as db:
-        every = rows.conferences(db) if init.responder is None else []
+        every = [] if init.responder else open_conferences(db)
         named = None if init.responder is None else rows.conference_of(db, init.responder)
     if named is not None:
+        check_open(named)
         return named
     if init.responder is not None:
         raise Refused(f"{init.responder} is the focus of no conference", ErrorNo.INVALID_ID)

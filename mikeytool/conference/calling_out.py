@@ -13,9 +13,11 @@ from functools import partial
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.database import Db
+from mikeytool.conference.endings import refuse_ended
 from mikeytool.conference.group_keys import bring_up, current_keys, keep_interval, rekey
 from mikeytool.conference.membership import (
     catch_up,
+    check_may_add,
     let_go,
     may_take_part,
     settle_denials,
@@ -52,11 +54,17 @@ CALL_OUT_FLAGS = TicketFlag.from_letters("DEFGHILNO")
 
 
 def call_out(
-    system: ConferenceSystem, focus: Identity | None, who: Identity, timeout: int
+    system: ConferenceSystem,
+    focus: Identity | None,
+    who: Identity,
+    timeout: int,
+    by: Identity | None = None,
 ) -> bytes:
     """Call one person: return a TRANSFER_INIT with the group keys.
 
-    The person has `timeout` seconds to answer. Raises Refused for someone who may not take part,
+    The person has `timeout` seconds to answer. `by` is the member who asks for it, with a REFER
+    for example, None for the operator; members who may not add people may not invite either.
+    Raises Refused for someone who may not take part,
     is already in, or is already being called. Also raises Refused for a group or a pattern,
     because the ticket must be for one person alone. Raises UsageError for a timeout longer than
     the ticket is valid.
@@ -67,11 +75,14 @@ def call_out(
         raise Refused(
             f"{who} is not one person: whoever answers first would be in; call out each by name"
         )
-    return system.step(lambda step: _called_out(step, focus, who, timeout))
+    return system.step(lambda step: _called_out(step, focus, who, timeout, by))
 
 
-def _called_out(step: Step, focus: Identity | None, who: Identity, timeout: int) -> bytes:
+def _called_out(
+    step: Step, focus: Identity | None, who: Identity, timeout: int, by: Identity | None
+) -> bytes:
     db, conference = step.db, the_conference(step.db, focus)
+    check_may_add(db, conference, by)
     may_take_part(step, conference, who)
     seat = _seat_to_call(step, conference, who)
     profile = conference.profile
@@ -161,6 +172,8 @@ def answer(system: ConferenceSystem, message: bytes) -> Answered:
             # Updates with newer keys go to everybody and replace those with the earlier keys.
             found.updates, found.undone = tidied.updates or found.updates, tidied.undone
             return found
+    with system.state.snapshot() as db:
+        refuse_ended(db, system.env, read)
     raise failure
 
 
@@ -204,7 +217,7 @@ def _join(step: Step, conference: Conference, member: Member, message: Message) 
     else:
         refusal = _unwanted(step.db, conference, member, session)
     if refusal is not None:
-        let_go(step.db, conference, [member])
+        let_go(step.db, conference, [member], step.env.clock())
         return replace(answered, refusal=refusal)
     session, change = _seated(step, conference, member, session)
     joined = replace(member, state=MemberState.JOINED, deadline_ns=None, session=session)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -31,8 +31,9 @@ _MEMBERS = """(
     session TEXT)"""
 _ENDINGS = """(
     number INTEGER PRIMARY KEY, conference INTEGER NOT NULL REFERENCES conferences,
-    csb_id INTEGER NOT NULL, identity BLOB NOT NULL, id_type INTEGER NOT NULL,
-    session TEXT NOT NULL, reason TEXT NOT NULL, told INTEGER NOT NULL)"""
+    identity BLOB NOT NULL, id_type INTEGER NOT NULL, csb_id INTEGER NOT NULL,
+    session TEXT NOT NULL, waiting TEXT NOT NULL, reason TEXT NOT NULL, told INTEGER NOT NULL,
+    until_ns INTEGER NOT NULL)"""
 _MIXERS = """(
     conference INTEGER NOT NULL REFERENCES conferences, purpose TEXT NOT NULL,
     csb_id INTEGER NOT NULL, PRIMARY KEY (conference, purpose))"""
@@ -46,7 +47,8 @@ _TABLES = {
     generation INTEGER NOT NULL DEFAULT 0, may_add TEXT NOT NULL DEFAULT '[]',
     ended_ns INTEGER, topology TEXT NOT NULL DEFAULT 'relay')""",
     "tickets": """(
-    ticket BLOB PRIMARY KEY, resolved TEXT NOT NULL, until_ns INTEGER) WITHOUT ROWID""",
+    ticket BLOB PRIMARY KEY, resolved TEXT NOT NULL, until_ns INTEGER, conference INTEGER
+    ) WITHOUT ROWID""",
     "allowed": """(
     conference INTEGER NOT NULL REFERENCES conferences, identity BLOB NOT NULL,
     id_type INTEGER NOT NULL, denied INTEGER NOT NULL, PRIMARY KEY (conference, identity))""",
@@ -109,6 +111,7 @@ class ConferenceState(SqliteDatabase):
             *_MEMBER_INDEXES,
             f"CREATE TABLE endings {_ENDINGS}",
             _ENDING_INDEX,
+            "ALTER TABLE tickets ADD COLUMN conference INTEGER",
             "ALTER TABLE conferences ADD COLUMN may_add TEXT NOT NULL DEFAULT '[]'",
             "ALTER TABLE conferences ADD COLUMN ended_ns INTEGER",
         ),
@@ -163,6 +166,11 @@ class ConferenceState(SqliteDatabase):
             Identity(row[0], row[1]), row[2], row[3], Identity(row[4], row[5]), may_create
         )
 
+    def put_may_create(self, patterns: Sequence[str]) -> None:
+        """Set the patterns of who may create conferences; without any, everyone may."""
+        with self.transaction() as db:
+            db.execute("UPDATE system SET may_create = ?", (json.dumps(list(patterns)),))
+
     def _migrate(self, found: int) -> None:
         # Free pages must not keep wiped data.
         self.db.execute("PRAGMA secure_delete=ON")
@@ -171,7 +179,12 @@ class ConferenceState(SqliteDatabase):
         if found == 1:
             self.db.execute("VACUUM")  # it left keys in such pages
         super()._migrate(found)
-        self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.wipe()
+
+    def wipe(self) -> None:
+        """Leave nothing in the files that was deleted from the tables."""
+        with self.errors():
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _migrated(self, db: Db, version: int) -> None:
         """Convert sessions to refer to group keys by SPI, for the keys that are still valid."""

@@ -8,6 +8,8 @@ from mikeytool.conference import member_rows, rows
 from mikeytool.conference.database import ConferenceState, Db
 from mikeytool.conference.model import Conference, GroupKey, MemberState
 from mikeytool.wire.describe import masked
+from mikeytool.wire.registry import TsType
+from mikeytool.wire.timestamp import Timestamp
 
 
 def describe_conferences(
@@ -36,6 +38,9 @@ def _conference(db: Db, one: Conference, now_ns: int, show_keys: bool) -> dict[s
         "focus": str(one.focus),
         "creator": str(one.creator),
         "topology": one.topology.value,
+        "state": "active" if one.ended_ns is None else "ended",
+        "ended": None if one.ended_ns is None else Timestamp.at(one.ended_ns, TsType.NTP_UTC).utc,
+        "may_add": list(one.may_add),
         "allowed": [str(identity) for identity in rows.allowed_set(db, one.number)],
         "members": members,
         "keys": [_group_key(key, now_ns, show_keys) for key in rows.group_keys(db, one.number)],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from mikeytool.conference import member_rows, rows
+from mikeytool.conference import ending_rows, member_rows, rows
 from mikeytool.conference.database import Db
 from mikeytool.conference.member_rows import Sent
 from mikeytool.conference.model import (
@@ -112,7 +112,7 @@ def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) ->
     def staying() -> Iterator[Member]:
         for member in member_rows.members(db, conference.number, MemberState.JOINED):
             if _is_over(member, now) or member.identity.data in denied:
-                put_out(db, member, before.generation)
+                put_out(db, member, before.generation, ending_rows.REMOVED, now)
                 continue
             if member.session is not None:
                 intervals.add(member.session.policy.rekey)
@@ -189,12 +189,13 @@ def _not_known(session: Session, keys: Iterable[GroupKey]) -> list[KeyData]:
     return [key.key_data() for key in dict.fromkeys(keys) if key.spi not in known]
 
 
-def put_out(db: Db, member: Member, generation: int) -> None:
-    """Put a member out and end their session.
+def put_out(db: Db, member: Member, generation: int, reason: str, now_ns: int) -> None:
+    """Put a member out and end their session; `reason` is what its device will hear.
 
     Their SSRCs stay taken while the group keys of `generation`, the last that they had, are
     valid.
     """
+    ending_rows.remember(db, member.number, reason, now_ns)
     left = replace(member, state=MemberState.LEFT, session=None, deadline_ns=None)
     member_rows.put_member(db, left)
     rows.release_ssrcs(db, member.number, generation)

@@ -71,7 +71,8 @@ def _written(db: Db, number: int, session: Session) -> str:
     return json.dumps({**session_json(bare), "keys": named})
 
 
-def _read(text: str, keys: Keys) -> Session:
+def read_session(text: str, keys: Keys) -> Session:
+    """Return a stored session with those of its group keys that are among `keys`, by SPI."""
     content = json.loads(text)
     named = [bytes.fromhex(spi) for spi in content.pop("keys")]
     session = session_of_json(content, [keys[spi] for spi in named if spi in keys])
@@ -95,7 +96,7 @@ def _member(row: Any, keys: Keys) -> Member:
     number, room, identity, id_type, state, csb_id, generation, deadline_ns, text = row
     who = Identity(identity, id_type)
     with readable(f"the session of {who}"):
-        session = None if text is None else _read(text, keys)
+        session = None if text is None else read_session(text, keys)
         where = MemberState(state)
     return Member(number, room, who, where, csb_id, generation, deadline_ns, session)
 
@@ -197,6 +198,31 @@ def put_updates(db: Db, generation: int, made: Sequence[Sent]) -> None:
     )
 
 
+def put_farewell(db: Db, member: int, message: bytes) -> None:
+    """Keep the update that ends a member's session. Nobody answers it."""
+    db.execute(
+        "INSERT INTO updates (member, generation, message) VALUES (?, 0, ?)", (member, message)
+    )
+
+
+def forget_updates(db: Db, number: int) -> None:
+    """Delete the updates that members of a conference have not answered."""
+    db.execute(
+        "DELETE FROM updates WHERE member IN (SELECT number FROM members WHERE conference = ?)",
+        (number,),
+    )
+
+
+def farewells(db: Db, number: int) -> range:
+    """Return the numbers of the updates that told the members of the end of a conference."""
+    first, last = db.execute(
+        "SELECT min(number), max(number) FROM updates WHERE member IN"
+        " (SELECT number FROM members WHERE conference = ?)",
+        (number,),
+    ).fetchone()
+    return range(first or 0, (last or -1) + 1)
+
+
 def last_update(db: Db) -> int:
     """Return the number of the newest update; those made from now on have larger ones."""
     return int(db.execute("SELECT ifnull(max(number), 0) FROM updates").fetchone()[0])
@@ -234,4 +260,5 @@ def behind(db: Db, number: int) -> Iterator[Member]:
 
 def count_behind(db: Db) -> int:
     """Count the members of all conferences that have not answered an update."""
-    return int(db.execute("SELECT count(DISTINCT member) FROM updates").fetchone()[0])
+    waiting = "SELECT count(DISTINCT member) FROM updates WHERE generation > 0"
+    return int(db.execute(waiting).fetchone()[0])

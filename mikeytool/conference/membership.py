@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from mikeytool.conference import member_rows, rows
+from mikeytool.conference import ending_rows, member_rows, rows
 from mikeytool.conference.database import Db
+from mikeytool.conference.endings import end_conference, farewells
 from mikeytool.conference.group_keys import bring_up, put_out, rekey
 from mikeytool.conference.model import (
     DEFAULT_OVERLAP,
@@ -22,7 +23,9 @@ from mikeytool.conference.updates import Updates
 from mikeytool.exchange.session import LONGEST_OVERLAP
 from mikeytool.wire.errors import MikeyError, Refused, UsageError, WireError
 from mikeytool.wire.identity import MAX_IDENTITY, Identity
-from mikeytool.wire.registry import ErrorNo
+from mikeytool.wire.pattern import matches
+from mikeytool.wire.registry import ErrorNo, TsType
+from mikeytool.wire.timestamp import Timestamp
 
 
 def may_take_part(step: Step, conference: Conference, identity: Identity) -> None:
@@ -45,18 +48,37 @@ def _allowed(step: Step, conference: Conference, people: Sequence[Identity]) -> 
 
 
 def the_conference(db: Db, focus: Identity | None) -> Conference:
-    """Return the conference of a focus, or the only conference; raises UsageError."""
+    """Return the conference of a focus, or the only conference.
+
+    Raises UsageError if there is none or it is not clear which, Refused if it has ended.
+    """
     if focus is not None:
         found = rows.conference_of(db, focus)
         if found is None:
             raise UsageError(f"there is no conference with the focus {focus}")
+        check_open(found)
         return found
-    every = rows.conferences(db)
+    every = open_conferences(db)
     if not every:
-        raise UsageError("there is no conference yet; `conference create` makes one")
+        none = (
+            "every conference has ended" if rows.conferences(db) else "there is no conference yet"
+        )
+        raise UsageError(f"{none}; `conference create` makes one")
     if len(every) > 1:
         raise UsageError(f"there are {len(every)} conferences; say which with --focus")
     return every[0]
+
+
+def open_conferences(db: Db) -> list[Conference]:
+    """Return the conferences that have not ended, oldest first."""
+    return [one for one in rows.conferences(db) if one.ended_ns is None]
+
+
+def check_open(conference: Conference) -> None:
+    """Raise Refused for a conference that has ended."""
+    if conference.ended_ns is not None:
+        ended = Timestamp.at(conference.ended_ns, TsType.NTP_UTC).utc
+        raise Refused(f"the conference {conference.focus} ended at {ended}", ErrorNo.UNSPECIFIED)
 
 
 def catch_up(step: Step, conference: Conference) -> tuple[Conference, Updates]:
@@ -72,7 +94,7 @@ def catch_up(step: Step, conference: Conference) -> tuple[Conference, Updates]:
 def _is_due(step: Step, conference: Conference) -> bool:
     """Put out members that are due, and return whether the group keys have to be replaced."""
     now = step.env.clock()
-    let_go(step.db, conference, member_rows.late_members(step.db, conference.number, now))
+    let_go(step.db, conference, member_rows.late_members(step.db, conference.number, now), now)
     settle_denials(step, conference)
     active = rows.group_keys(step.db, conference.number, conference.generation)
     return any(key.due_ns is not None and key.due_ns <= now for key in active)
@@ -84,14 +106,15 @@ def settle_denials(step: Step, conference: Conference) -> None:
         return
     inside = list(member_rows.people(step.db, conference.number, *IN))
     stay = _allowed(step, conference, [one.identity for one in inside])
-    let_go(step.db, conference, [one for one in inside if one.identity not in stay])
+    out = [one for one in inside if one.identity not in stay]
+    let_go(step.db, conference, out, step.env.clock())
     rows.settle(step.db, conference.number)
 
 
-def let_go(db: Db, conference: Conference, out: Iterable[Member]) -> None:
+def let_go(db: Db, conference: Conference, out: Iterable[Member], now_ns: int) -> None:
     """Put members out. The group keys, which they know, are due for replacement from now on."""
     for member in out:
-        put_out(db, member, conference.generation)
+        put_out(db, member, conference.generation, ending_rows.REMOVED, now_ns)
         rows.hasten(db, conference.number, 0)
 
 
@@ -115,10 +138,34 @@ def _caught_up(system: ConferenceSystem, focus: Identity) -> Updates:
     return system.step(lambda step: catch_up(step, the_conference(step.db, focus))[1])
 
 
-def allow(system: ConferenceSystem, focus: Identity | None, who: Sequence[Identity]) -> Tidied:
+def check_may_add(db: Db, conference: Conference, by: Identity | None) -> None:
+    """Refuse what somebody asks for who may neither add people nor invite them.
+
+    The creator may, and those whose identity matches a pattern of `may_add`, unless they are
+    denied. None is the operator, who may do everything.
+    """
+    if by is None:
+        return
+    named = by == conference.creator or any(matches(by, one) for one in conference.may_add)
+    if named and rows.permission(db, conference.number, by) is not False:
+        return
+    patterns = " and ".join(("its creator", *conference.may_add))
+    raise Refused(
+        f"{by} may not add or invite anybody to {conference.focus}: that is for {patterns}",
+        ErrorNo.UNSPECIFIED,
+    )
+
+
+def allow(
+    system: ConferenceSystem,
+    focus: Identity | None,
+    who: Sequence[Identity],
+    by: Identity | None = None,
+) -> Tidied:
     """Add people or groups to the allowed set.
 
-    Raises UsageError for a pattern, and for an identity too long for a message.
+    `by` is who asks for it, None for the operator. Raises Refused if they may not add people,
+    UsageError for a pattern, and for an identity too long for a message.
     """
     for identity in who:
         if "*" in str(identity):
@@ -130,27 +177,35 @@ def allow(system: ConferenceSystem, focus: Identity | None, who: Sequence[Identi
             )
     with system.state.transaction() as db:
         conference = the_conference(db, focus)
+        check_may_add(db, conference, by)
         for identity in who:
             rows.allow(db, conference.number, identity)
     return tidy(system, conference.focus)
 
 
 def dismiss(
-    system: ConferenceSystem, focus: Identity | None, who: Sequence[Identity], *, deny: bool
+    system: ConferenceSystem,
+    focus: Identity | None,
+    who: Sequence[Identity],
+    *,
+    deny: bool,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> Updates:
     """Put people out and return the updates; `deny` also removes them from the allowed set.
 
     The people named are put out at once, in a transaction before the KMS is asked for new group
     keys. If the KMS does not make the keys, for any reason, its error is raised. The keys are
     then changed by the next command that the KMS answers. Denying a group puts out the members
-    admitted only through that group, once the KMS has said who they are. Raises Refused for the
-    removal of someone who was never in.
+    admitted only through that group, once the KMS has said who they are. `tell` is called with what
+    became of each. Raises Refused for the removal of someone who was never in.
     """
     with system.state.transaction() as db:
-        conference = the_conference(db, focus)
-        for identity in who:
-            _dismiss(db, conference, identity, deny=deny)
-    return _keys_changed(system, conference, "denial" if deny else "removal")
+        conference, now = the_conference(db, focus), system.env.clock()
+        done = [_dismiss(db, conference, one, now, deny=deny) for one in who]
+    updates = _keys_changed(system, conference, "denial" if deny else "removal")
+    for text in done:
+        tell(text)
+    return updates
 
 
 def dismiss_seat(
@@ -163,7 +218,7 @@ def dismiss_seat(
     """
     with system.state.transaction() as db:
         conference = the_conference(db, focus)
-        let_go(db, conference, [_seat(db, conference, csb_id, who)])
+        let_go(db, conference, [_seat(db, conference, csb_id, who)], system.env.clock())
     return _keys_changed(system, conference, "removal")
 
 
@@ -199,7 +254,8 @@ def _keys_changed(system: ConferenceSystem, conference: Conference, done: str) -
         raise
 
 
-def _dismiss(db: Db, conference: Conference, identity: Identity, *, deny: bool) -> None:
+def _dismiss(db: Db, conference: Conference, identity: Identity, now_ns: int, *, deny: bool) -> str:
+    """Put someone out and return what to say of it."""
     seats = member_rows.seats_of(db, conference.number, identity)
     if deny:
         # Someone who has joined is one person. Any other name, even that of someone who was
@@ -208,7 +264,11 @@ def _dismiss(db: Db, conference: Conference, identity: Identity, *, deny: bool) 
         rows.deny(db, conference.number, identity, settled=joined)
     elif not seats:
         raise Refused(f"{identity} is not in {conference.focus}")
-    let_go(db, conference, [one for one in seats if one.state in IN])
+    inside = [one for one in seats if one.state in IN]
+    let_go(db, conference, inside, now_ns)
+    was = "was in" if inside else "had left" if seats else "was not in"
+    may = "may not take part from now on" if deny else "is out and may come back"
+    return f"{identity} {was} {conference.focus} and {may}"
 
 
 def change_keys(
@@ -232,9 +292,16 @@ def change_keys(
 
 
 def unanswered(system: ConferenceSystem, focus: Identity | None) -> Updates:
-    """Make unanswered updates anew, because an old message is not accepted twice."""
+    """Make unanswered updates anew, because an old message is not accepted twice.
+
+    With them come those that end replaced sessions, once each. Of a conference that has ended, and
+    that `focus` names, the updates that said so are returned again.
+    """
     with system.state.snapshot() as db:
-        chosen = rows.conferences(db) if focus is None else [the_conference(db, focus)]
+        named = None if focus is None else rows.conference_of(db, focus)
+        if named is not None and named.ended_ns is not None:
+            return Updates(system.state, [member_rows.farewells(db, named.number)])
+        chosen = open_conferences(db) if focus is None else [the_conference(db, focus)]
     made = [system.step(partial(_made_anew, each.focus)) for each in chosen]
     return Updates.joined(system.state, made)
 
@@ -242,4 +309,16 @@ def unanswered(system: ConferenceSystem, focus: Identity | None) -> Updates:
 def _made_anew(focus: Identity, step: Step) -> Updates:
     conference, fresh = catch_up(step, the_conference(step.db, focus))
     behind = partial(member_rows.behind, step.db, conference.number)
-    return fresh or bring_up(step, conference, behind)
+    made = fresh or bring_up(step, conference, behind)
+    told = Updates(step.system.state, farewells=farewells(step, conference))
+    return Updates.joined(step.system.state, [made, told])
+
+
+def end(system: ConferenceSystem, focus: Identity | None) -> Updates:
+    """End a conference and return the update that tells each member; nobody answers it.
+
+    Every key of the conference is wiped from the state file. Raises Refused if it has ended.
+    """
+    told = system.step(lambda step: end_conference(step, the_conference(step.db, focus)))
+    system.state.wipe()
+    return Updates(system.state, [told])

@@ -70,7 +70,8 @@ class Conference:
     """One conference. `generation` counts its group keys and is 0 until it has the first.
 
     `purposes` are in the order of the media lines. All members share the key of a purpose, so they
-    share its suite as well: `suites` has those that are not `DEFAULT_SUITE`.
+    share its suite as well: `suites` has those that are not `DEFAULT_SUITE`. `may_add` are patterns
+    of who may add people besides the creator. `ended_ns` is when it ended.
     """
 
     number: int
@@ -80,6 +81,8 @@ class Conference:
     generation: int
     suites: Mapping[Purpose, Suite] = field(default_factory=dict)
     topology: Topology = Topology.RELAY
+    may_add: tuple[str, ...] = ()
+    ended_ns: int | None = None
 
     @property
     def media(self) -> dict[Purpose, Suite]:

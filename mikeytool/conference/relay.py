@@ -155,6 +155,7 @@ class Relay:
             return
         with self._state.snapshot() as snapshot:
             conference = the_conference(snapshot, self._focus)
+            self._focus = conference.focus
             self._ledgers = _ledgers(conference, self._seat, admits_mixer=False)
             if not self._ledgers:
                 raise UsageError(f"{conference.focus} has no media")

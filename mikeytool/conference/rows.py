@@ -35,20 +35,38 @@ who they are; until then the denial is unsettled.
 
 
 def add_conference(db: Db, new: Conference) -> int:
-    """Store a new conference and return its number; raises Refused when the focus has one."""
-    if conference_of(db, new.focus) is not None:
+    """Store a new conference and return its number.
+
+    It replaces one at the same focus that has ended. Raises Refused when the focus has another.
+    """
+    before = conference_of(db, new.focus)
+    if before is not None and before.ended_ns is None:
         raise Refused(f"{new.focus} is the focus of a conference already; choose another --focus")
+    if before is not None:
+        _forget(db, before.number)
     cursor = db.execute(
-        "INSERT INTO conferences (focus, focus_type, creator, creator_type, purposes, topology)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO conferences (focus, focus_type, creator, creator_type, purposes, may_add,"
+        " topology) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             *identity_row(new.focus),
             *identity_row(new.creator),
             _purposes_text(new.purposes, new.suites),
+            json.dumps(new.may_add),
             new.topology.value,
         ),
     )
     return int(cursor.lastrowid or 0)
+
+
+def _forget(db: Db, number: int) -> None:
+    """Delete a conference that has ended."""
+    db.execute(
+        "DELETE FROM updates WHERE member IN (SELECT number FROM members WHERE conference = ?)",
+        (number,),
+    )
+    for table in ("allowed", "members", "group_keys", "mixers"):
+        db.execute(f"DELETE FROM {table} WHERE conference = ?", (number,))  # noqa: S608 - constants
+    db.execute("DELETE FROM conferences WHERE number = ?", (number,))
 
 
 def conference_of(db: Db, focus: Identity) -> Conference | None:
@@ -71,15 +89,16 @@ def conferences(db: Db) -> list[Conference]:
 
 
 def _conference(row: Any) -> Conference:
-    number, focus, focus_type, creator, creator_type, purposes, generation, *_, topology = row
+    number, focus, focus_type, creator, creator_type, purposes, generation, *later = row
+    may_add, ended_ns, topology = later
     at = Identity(focus, focus_type)
     with readable(f"the row of {at}"):
         named = [part.partition("=") for part in purposes.split(",")]
         in_order = tuple(Purpose(name) for name, _, _ in named)
         suites = {Purpose(name): SUITES[suite] for name, _, suite in named if suite}
-        media = Topology(topology)
+        media, adding = Topology(topology), tuple(json.loads(may_add))
     by = Identity(creator, creator_type)
-    return Conference(number, at, by, in_order, generation, suites, media)
+    return Conference(number, at, by, in_order, generation, suites, media, adding, ended_ns)
 
 
 def _purposes_text(purposes: Sequence[Purpose], suites: Mapping[Purpose, Suite]) -> str:
@@ -87,18 +106,39 @@ def _purposes_text(purposes: Sequence[Purpose], suites: Mapping[Purpose, Suite])
     return ",".join(f"{one}={suites[one].name}" if one in suites else one.value for one in purposes)
 
 
+def end(db: Db, number: int, now_ns: int) -> None:
+    """End a conference: nobody is in any more, and no key of it is left."""
+    db.execute("UPDATE conferences SET ended_ns = ? WHERE number = ?", (now_ns, number))
+    db.execute(
+        "UPDATE group_keys SET tek = x'', salt = x'', until_ns = min(ifnull(until_ns, ?1), ?1)"
+        " WHERE conference = ?2",
+        (now_ns, number),
+    )
+    db.execute(
+        "DELETE FROM calls WHERE member IN (SELECT number FROM members WHERE conference = ?)",
+        (number,),
+    )
+    for table in ("ssrcs", "endings", "tickets"):
+        db.execute(f"DELETE FROM {table} WHERE conference = ?", (number,))  # noqa: S608 - constants
+    db.execute(
+        "UPDATE members SET state = 'left', session = NULL, deadline_ns = NULL"
+        " WHERE conference = ?",
+        (number,),
+    )
+
+
 def own_addresses(db: Db, settings: Settings) -> set[Identity]:
     """Return the addresses of the factory and of every focus."""
     return {settings.identity, *(one.focus for one in conferences(db))}
 
 
-def remember_ticket(db: Db, digest: bytes, ticket: TicketFile) -> None:
-    """Keep a resolved ticket until it ends, because its modifier is reused (RFC 6043 5.3)."""
+def remember_ticket(db: Db, number: int, digest: bytes, ticket: TicketFile) -> None:
+    """Keep a resolved ticket until it or its conference ends: its modifier is reused (5.3)."""
     end = ticket.policy.valid_to
     until = None if end is None else end.unix_ns
     db.execute(
-        "INSERT OR IGNORE INTO tickets VALUES (?, ?, ?)",
-        (digest, json.dumps(ticket.json()), until),
+        "INSERT OR IGNORE INTO tickets VALUES (?, ?, ?, ?)",
+        (digest, json.dumps(ticket.json()), until, number),
     )
 
 
@@ -213,6 +253,7 @@ def wipe_expired(db: Db, now_ns: int) -> None:
     because of them.
     """
     db.execute("DELETE FROM tickets WHERE until_ns < ?", (now_ns,))
+    db.execute("DELETE FROM endings WHERE until_ns < ?", (now_ns,))
     expired = db.execute(
         "SELECT conference, max(generation) FROM group_keys WHERE until_ns <= ? AND tek != x''"
         " GROUP BY conference",

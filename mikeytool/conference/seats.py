@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mikeytool.conference import member_rows, rows
+from mikeytool.conference import ending_rows, member_rows, rows
 from mikeytool.conference.database import Db
 from mikeytool.conference.group_keys import put_out
 from mikeytool.conference.model import MAX_SEATS, Conference, Member, MemberState
@@ -21,7 +21,9 @@ from mikeytool.wire.identity import Identity
 IN = (MemberState.INVITED, MemberState.JOINED)
 
 
-def seat_for(db: Db, conference: Conference, caller: Identity, init: TransferInit) -> Member:
+def seat_for(
+    db: Db, conference: Conference, caller: Identity, init: TransferInit, now_ns: int
+) -> Member:
     """Return the seat of a caller, joined but without a session.
 
     It is the seat that has one of the SSRCs that the caller proposes, or the same CSB ID;
@@ -37,7 +39,7 @@ def seat_for(db: Db, conference: Conference, caller: Identity, init: TransferIni
         )
     # Their earlier SSRCs may have sent packets under the same key.
     for one in back:
-        put_out(db, one, conference.generation)
+        put_out(db, one, conference.generation, ending_rows.REPLACED, now_ns)
     left = [one for one in theirs if one.state == MemberState.LEFT]
     number = next((one.number for one in (*back, *left)), 0)
     seat = Member(

@@ -21,18 +21,27 @@ class Updates(Collection[Update]):
     answered or replaced since the change is left out, as nobody needs it any more.
     """
 
-    def __init__(self, state: ConferenceState, spans: Iterable[range] = ()) -> None:
+    def __init__(
+        self,
+        state: ConferenceState,
+        spans: Iterable[range] = (),
+        farewells: Iterable[Update] = (),
+    ) -> None:
+        """Take the numbers of stored updates, and those that end replaced sessions."""
         self._state = state
         self._spans = [span for span in spans if span]
+        self._farewells = list(farewells)
 
     @classmethod
     def joined(cls, state: ConferenceState, several: Iterable[Updates]) -> Updates:
         """Return the updates of several changes."""
-        return cls(state, [span for one in several for span in one._spans])
+        every = list(several)
+        spans = [span for one in every for span in one._spans]
+        return cls(state, spans, [update for one in every for update in one._farewells])
 
     def __len__(self) -> int:
         """Return how many updates were made."""
-        return sum(map(len, self._spans))
+        return sum(map(len, self._spans)) + len(self._farewells)
 
     def __contains__(self, item: object) -> bool:
         """Return whether an update is among those that still wait for an answer."""
@@ -45,6 +54,7 @@ class Updates(Collection[Update]):
                 with self._state.snapshot() as db:
                     found = member_rows.updates_between(db, at, min(at + _AT_ONCE, span.stop))
                 yield from found
+        yield from self._farewells
 
     def __repr__(self) -> str:
         """How many there are; a message may be long."""

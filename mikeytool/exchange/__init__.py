@@ -38,6 +38,7 @@ from mikeytool.lazy import face
 
 if TYPE_CHECKING:
     from mikeytool.exchange.crypto_sessions import CsSpec as CsSpec
+    from mikeytool.exchange.ending import end_init as end_init
     from mikeytool.exchange.environment import Environment as Environment
     from mikeytool.exchange.error import ErrorReceived as ErrorReceived
     from mikeytool.exchange.error import error_message as error_message
@@ -162,6 +163,7 @@ __getattr__, __dir__, __all__ = face(
         "initiator": ("finish_transfer", "session_of_init", "transfer_init"),
         "responder": ("VerifiedInit", "check_acceptable", "transfer_resp", "verify_transfer_init"),
         "incoming": ("Incoming",),
+        "ending": ("end_init",),
         "update": ("answer_update", "finish_update", "update_init"),
         "freshness": ("Freshness",),
         "session": ("CryptoSession", "MediaKey", "Proof", "Session"),

@@ -7,7 +7,7 @@ each end sends (interpretation 14).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from mikeytool.crypto.derive import session_keys
@@ -108,7 +108,8 @@ class Session:
     `ticket_digest` are compared with what an update repeats (interpretation 44). `keys_since` says
     when the keys came, in Unix nanoseconds by SPI; an observer does not know. A key that an update
     replaces stays valid for `overlap` seconds, so that no packet in flight is lost. It does not
-    stay valid longer, because a member that has left may know it.
+    stay valid longer, because a member that has left may know it. `ended_ns` is when the other end
+    ended the session.
     """
 
     csb_id: int
@@ -127,6 +128,18 @@ class Session:
     ticket_digest: bytes = b""
     keys_since: Mapping[bytes, int] = field(default_factory=dict)
     overlap: int = KEY_OVERLAP
+    ended_ns: int | None = None
+
+    def ended(self, now_ns: int) -> Session:
+        """Return the session after the other end has ended it, without keys (interpretation 51)."""
+        return replace(self, ended_ns=now_ns, keys=(), keys_since={}, crypto_sessions=())
+
+    def check_open(self) -> None:
+        """Raise Refused if the other end has ended the session."""
+        if self.ended_ns is not None:
+            raise Refused(
+                f"{self.remote} has ended this session: its keys are gone; set up another session"
+            )
 
     @property
     def remote_proof(self) -> Proof | None:

@@ -41,6 +41,7 @@ from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import is_end
 from mikeytool.wire.payloads import IDR, KEMAC, RAND, RANDR, SP, TICKET, KeyData, Payload
 from mikeytool.wire.registry import DataType, EncrAlg, ErrorNo, IdRole, RandRole, TicketFlag
 from mikeytool.wire.timestamp import Timestamp
@@ -73,6 +74,7 @@ def update_init(
     encr_alg = encr_alg or profile.encr_alg
     check_encr_alg(profile, encr_alg)
     kemac_keys = for_key_wrap(env, encr_alg, kemac_keys)
+    session.check_open()
     role, now = own_role(session), env.clock()
     _check_may_send(session, role, kemac_keys)
     session.policy.check_validity(now)
@@ -81,7 +83,7 @@ def update_init(
     check_spis((*kemac_keys, *session.keys))
     entries, new = offered_map(env, session, crypto_sessions, policies, kemac_keys)
     _check_offer(session, kemac_keys, entries, policies)
-    initiator, responder = _parties(session)
+    initiator, responder = parties(session)
     identities: list[Payload] = [initiator.idr(IdRole.INITIATOR), responder.idr(IdRole.RESPONDER)]
     if role == IdRole.RESPONDER:
         identities.reverse()
@@ -120,7 +122,7 @@ def is_update_of(session: Session, incoming: Incoming) -> bool:
 
 
 def _check_mac(session: Session, incoming: Incoming) -> None:
-    initiator, responder = _parties(session)
+    initiator, responder = parties(session)
     check_mac(incoming, update_keys(session), initiator.data + responder.data)
 
 
@@ -142,6 +144,7 @@ def answer_update(
     Error message for the other end (5.4). Raises UsageError for what this end cannot bring.
     """
     _check_bundle(session, incoming)
+    session.check_open()
     session.fresh.refuse_own(incoming)
     _check_mac(session, incoming)
     _check_own_keys(session, incoming, kemac_keys)
@@ -161,6 +164,8 @@ def _answered(
 ) -> tuple[bytes | None, Session]:
     wants_answer, now = bool(incoming.message.header.v), env.clock()
     session = replace(session, fresh=session.fresh.after_receiving(incoming))
+    if is_end(incoming.message):
+        return None, session.ended(_moment(incoming, now))
     sent_keys = _sent_keys(session, incoming, peer_of(session))
     session = _with_keys(session, (*kemac_keys, *sent_keys), now)
     new_keys = bool(kemac_keys or sent_keys)
@@ -260,7 +265,7 @@ def observed_update(
     ends = session.local, session.remote
     local, remote = ends if role == IdRole.INITIATOR else ends[::-1]
     seen = replace(session, role=role, local=local, remote=remote)
-    check_mac(asked, update_keys(seen), b"".join(one.data for one in _parties(seen)))
+    check_mac(asked, update_keys(seen), b"".join(one.data for one in parties(seen)))
     if answered is not None:
         answered.check_answers(asked.message.header)
         check_mac(answered, update_keys(seen), asked.raw)
@@ -352,14 +357,14 @@ def _check_static(env: Environment, session: Session, incoming: Incoming) -> Non
     again = [known.get(one.rand_role) == one.rand for one in incoming.message.all(RANDR)]
     if incoming.message.find(RAND) is not None or not all(again):
         raise Refused("an update brings no new RAND (5.2)")
-    initiator, responder = _parties(session)
+    initiator, responder = parties(session)
     named: dict[int, Identity] = {IdRole.INITIATOR: initiator, IdRole.RESPONDER: responder}
     for payload in incoming.message.all(IDR):
         if named.get(payload.id_role) != Identity.of(payload):
             raise Refused("it names other parties than the session has", ErrorNo.INVALID_ID)
 
 
-def _parties(session: Session) -> tuple[Identity, Identity]:
+def parties(session: Session) -> tuple[Identity, Identity]:
     """Return initiator and responder of the bundle, whichever end starts the update."""
     if session.role == IdRole.INITIATOR:
         return session.local, session.remote

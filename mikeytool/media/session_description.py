@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mikeytool.client.session_files import ESTABLISHED, ROLES, WAITING, SessionFile
+from mikeytool.client.session_files import ENDED, ESTABLISHED, ROLES, WAITING, SessionFile
 from mikeytool.exchange.session import CryptoSession, MediaKey, Proof, Session
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.srtp.security_policy import suite_of
@@ -25,7 +25,8 @@ def describe_session(session: Session, now_ns: int, *, show_keys: bool = False) 
         "local": str(session.local),
         "remote": str(session.remote),
         "remote_proof": session.remote_proof,
-        "state": ESTABLISHED,
+        "state": ESTABLISHED if session.ended_ns is None else ENDED,
+        "ended": _utc(session.ended_ns),
         "rekey_by": _utc(session.rekey_by_ns),
         "crypto_sessions": [
             _crypto_session(session, one, now_ns, show_keys=show_keys)
@@ -54,8 +55,9 @@ def describe_session_file(
     content: SessionFile, now_ns: int, *, show_keys: bool = False
 ) -> dict[str, Any]:
     """Describe the content of a session file; a session waiting for its answer has no keys yet."""
-    if content.waiting is None or content.session is not None:
-        return describe_session(content.established, now_ns, show_keys=show_keys)
+    if content.session is not None:
+        return describe_session(content.session, now_ns, show_keys=show_keys)
+    assert content.waiting is not None  # noqa: S101 - there is one of the two
     init = read_transfer_init(content.waiting[0])
     return {
         "csb_id": f"{init.incoming.csb_id:#010x}",

@@ -77,6 +77,7 @@ PARTIES: Mapping[int, tuple[IdRole, IdRole]] = {
 """The roles of sender and receiver (RFC 3830 3, RFC 6043 4.1)."""
 
 _NEW = frozenset({NextPayload.RAND.value})
+_BROUGHT = frozenset({NextPayload.KEMAC.value, NextPayload.SP.value})
 _NEW_TICKET = frozenset({NextPayload.TICKET.value, NextPayload.RANDR.value})
 
 
@@ -101,6 +102,17 @@ def is_update(message: Message) -> bool:
         return False
     new = _NEW_TICKET if kind in TRANSFERS else _NEW
     return not any(payload.number in new for payload in message.payloads)
+
+
+def is_end(message: Message) -> bool:
+    """Whether a CSB update ends its session: it brings nothing and asks for no answer.
+
+    RFC 6043 has no message for that (interpretation 51).
+    """
+    header = message.header
+    brings = header.cs_id_map or any(one.number in _BROUGHT for one in message.payloads)
+    ends = is_update(message) and header.data_type == D.TRANSFER_INIT
+    return ends and not header.v and not brings
 
 
 def is_update_of(message: Message, initial: Message) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from tests.cli.shell import Shell
 from tests.peers.programs import need
 
+ALICE = "sip:alice@example.com"
 FOCUS = "sip:room@conf.example.com"
 FACTORY = "sip:factory@conf.example.com"
 
@@ -349,6 +350,61 @@ def test_one_device_of_two_is_removed(system: Shell) -> None:
     )
     left = {one["csb_id"]: one["state"] for one in shown(system)["members"]}
     assert left == {phone: "left", tablet: "joined"}
+
+
+def test_a_device_that_was_replaced_is_told(system: Shell) -> None:
+    create(system)
+    call_in(system, "bob", ssrc="0x22222222")
+    system.ok("mv bob.session old.session; rm bob.init bob.resp")
+    call_in(system, "bob", ticket=False, ssrc="0x22222222")
+    system.ok(
+        "mikeytool conference updates conference.db"
+        " | mikeytool transfer respond --session old.session"
+    )
+    show = "mikeytool transfer show old.session"
+    assert "ended" in system.ok(show)
+    content = json.loads(system.ok(f"{show} --json"))
+    assert (content["state"], content["crypto_sessions"]) == ("ended", [])
+    system.ok("echo 80000001000000a01111111168656c6c6f > packet")
+    system.fails("mikeytool srtp encrypt packet --session old.session", 1, "has ended this session")
+    again = system.run("mikeytool conference updates conference.db")
+    assert (again.out, again.err) == ("", "no member has an update to answer\n")
+
+
+def test_a_conference_ends(system: Shell) -> None:
+    create(system)
+    call_in(system, "alice", ticket=False)
+    call_in(system, "bob", ssrc="0x22222222")
+    end = "mikeytool conference end conference.db"
+    assert len(system.ok(f"{end} > ends; cat ends").splitlines()) == 2
+    system.ok("mikeytool transfer respond ends --session bob.session")
+    assert json.loads(system.ok("mikeytool transfer show bob.session --json"))["state"] == "ended"
+    assert system.run("mikeytool lint ends").code == 0
+    one = shown(system)
+    assert (one["state"], one["keys"][0]["state"], one["keys"][0]["tek"]) == (
+        "ended", "expired", None
+    )  # fmt: skip
+    assert [member["state"] for member in one["members"]] == ["left", "left"]
+    system.ok(f"mikeytool transfer init --ticket bob.ticket --to {FOCUS} --session s -o late.init")
+    system.fails("mikeytool conference call-in conference.db late.init", 1, FOCUS, "ended at")
+    system.fails(end, 2, "every conference has ended")
+
+
+def test_who_may_add_and_create_and_what_is_said(system: Shell) -> None:
+    create(system)
+    allow = "mikeytool conference allow conference.db sip:carol@example.com"
+    system.fails(f"{allow} --by sip:bob@example.com", 1, "bob@example.com may not add", "creator")
+    assert "carol@example.com may take part" in system.run(f"{allow} --by {ALICE}").err
+    call = "mikeytool conference call-out conference.db sip:bob@example.com"
+    system.fails(f"{call} --by sip:bob@example.com", 1, "may not add or invite")
+    deny = system.run("mikeytool conference deny conference.db sip:eve@example.com")
+    assert (deny.code, deny.out) == (0, "")
+    assert f"sip:eve@example.com was not in {FOCUS} and may not take part" in deny.err
+    may_create = "mikeytool conference may-create conference.db"
+    assert system.ok(may_create) == "anyone"
+    assert system.ok(f"{may_create} 'sip:*@example.com'") == "sip:*@example.com"
+    assert system.ok(f"{may_create} --anyone") == "anyone"
+    system.fails(f"{may_create} --anyone sip:x@y", 2, "--anyone")
 
 
 def test_people_are_put_out_when_the_store_of_the_kms_is_gone(system: Shell) -> None:

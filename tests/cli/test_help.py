@@ -65,6 +65,7 @@ BEFORE = {
         mikeytool transfer init --ticket conf.ticket --to sip:room@conf.example.com \\
             --session alice-room.session --cs dir=send,ssrc=0x33333333 --cs dir=recv > alice-calls
     """,
+    "conference end": "cp conf.db old.db",
     "conference answer": """
         psk=$(grep sip:dave@example.com new-keys | cut -d' ' -f3)
         mikeytool transfer respond to-dave --as sip:dave@example.com --psk $psk --kms kms.db \\

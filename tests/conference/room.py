@@ -186,12 +186,13 @@ class Room(World):
         focus: Identity = FOCUS,
         suites: Mapping[Purpose, Suite] | None = None,
         topology: Topology = Topology.RELAY,
+        may_add: Sequence[str] = (),
     ) -> Person:
         """A conference with these guests."""
         creator = self.person(by)
         creator.ticket(FACTORY, *guests, keys=1)
         init = creator.call(FACTORY)
-        answer = calling_in.create(self.system, init, focus, purposes, suites, topology)
+        answer = calling_in.create(self.system, init, focus, purposes, suites, topology, may_add)
         creator.take(answer)
         return creator
 
@@ -199,9 +200,9 @@ class Room(World):
         """The system's answer to a caller."""
         return calling_in.call_in(self.system, init)
 
-    def call_out(self, who: Identity, timeout: int = 60) -> bytes:
+    def call_out(self, who: Identity, timeout: int = 60, by: Identity | None = None) -> bytes:
         """The system's TRANSFER_INIT for someone."""
-        return calling_out.call_out(self.system, FOCUS, who, timeout)
+        return calling_out.call_out(self.system, FOCUS, who, timeout, by)
 
     def answer(self, message: bytes) -> Answered:
         """What the system makes of an answer."""

@@ -85,7 +85,8 @@ def everyone_has_the_newest(room: Room, but: Identity) -> None:
     """All who are in get the newest key, and the one who is out gets no update."""
     for update in membership.unanswered(room.system, None):
         assert update.to != but
-        room.answer(room.person(update.to).update(update.message))
+        if room.person(update.to).is_for(update.message):  # not one that ends a session
+            room.answer(room.person(update.to).update(update.message))
     newest = room.group_keys()[0].tek
     for who, state in check(room.state.path).items():
         if state == "joined":

@@ -61,6 +61,10 @@ people_argument = click.argument(
 focus_option = click.option(
     "--focus", type=IDENTITY, metavar="URI", help="The conference; not needed if there is only one."
 )
+by_option = click.option(
+    "--by", type=IDENTITY, metavar="URI",
+    help="Who asks for it: refused unless that is the creator, or one whom --may-add named.",
+)  # fmt: skip
 send_errors_option = click.option(
     "--send-errors",
     is_flag=True,
@@ -157,6 +161,10 @@ def _system(
     help="What members receive: the others' streams, a mixer's stream, or one made for each"
     " (without their own voice), and nothing else.",
 )  # fmt: skip
+@click.option(
+    "--may-add", multiple=True, metavar="PATTERN",
+    help="Besides the creator, users of this pattern may add and invite people.",
+)  # fmt: skip
 @send_errors_option
 @sdp_message_options
 @output_force_option
@@ -169,6 +177,7 @@ def create(
     purposes: tuple[str, ...],
     suite_name: str | None,
     topology: str,
+    may_add: tuple[str, ...],
     send_errors: bool,
     fmt: Form,
     output: str | None,
@@ -181,7 +190,9 @@ def create(
         _system(state, fmt, send_errors=send_errors) as system,
         _answering(fmt, output) as answers,
     ):
-        answers.append(calling_in.create(system, data, focus, lines, suites, Topology(topology)))
+        answers.append(
+            calling_in.create(system, data, focus, lines, suites, Topology(topology), may_add)
+        )
         say(f"{focus}: a conference for {', '.join(lines)}")
     return answers.code
 
@@ -247,6 +258,7 @@ def _note_updates(system: ConferenceSystem) -> None:
 @state_argument
 @click.argument("identity", type=IDENTITY, metavar="URI")
 @focus_option
+@by_option
 @click.option(
     "--timeout", metavar="D", default=f"{DEFAULT_TIMEOUT}s", show_default=True,
     help="Wait this long for the answer.",
@@ -258,6 +270,7 @@ def call_out(
     state: Path,
     identity: Identity,
     focus: Identity | None,
+    by: Identity | None,
     timeout: str,
     fmt: Form,
     output: str | None,
@@ -266,7 +279,7 @@ def call_out(
     seconds = parse_duration(timeout, "--timeout")
     check_output(output)
     with _system(state, fmt) as system:
-        message = calling_out.call_out(system, focus, identity, seconds)
+        message = calling_out.call_out(system, focus, identity, seconds, by)
         _note_updates(system)
     write_message(message, fmt, output)
 
@@ -298,11 +311,15 @@ def answer(state: Path, message: str | None, index: int | None) -> int:
 @state_argument
 @people_argument
 @focus_option
+@by_option
 @quiet_option
-def allow(state: Path, identities: tuple[Identity, ...], focus: Identity | None) -> None:
+def allow(
+    state: Path, identities: tuple[Identity, ...], focus: Identity | None, by: Identity | None
+) -> None:
     """Add users or groups to the allowed set."""
     with _system(state) as system:
-        tidied = membership.allow(system, focus, identities)
+        tidied = membership.allow(system, focus, identities, by)
+        say(f"{' and '.join(map(str, identities))} may take part")
         _print_updates(tidied.updates)
         _warn(tidied.undone)
 
@@ -331,9 +348,10 @@ def deny(state: Path, identities: tuple[Identity, ...], focus: Identity | None) 
 def remove(
     state: Path, identities: tuple[Identity, ...], seat: str | None, focus: Identity | None
 ) -> None:
-    """Remove members, with all their devices. They may come back.
+    """Remove members, or one device.
 
-    With --seat only one device is removed; its user need not be named. Prints the updates for the
+    They have left, or are to leave, and may come back. With --seat only one device is removed; its
+    user need not be named. Prints the updates for the
     members that stay, as JSON Lines.
     """
     if seat is None and not identities:
@@ -354,7 +372,7 @@ def _dismiss(
 ) -> None:
     with _system(state) as system:
         if seat is None:
-            made = membership.dismiss(system, focus, identities, deny=deny)
+            made = membership.dismiss(system, focus, identities, deny=deny, tell=say)
         else:
             made = membership.dismiss_seat(system, focus, seat, *identities)
         _print_updates(made)
@@ -385,7 +403,42 @@ def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
 def updates(state: Path, focus: Identity | None) -> None:
     """Print again the updates that were not answered. They are JSON Lines."""
     with _system(state) as system:
-        _print_updates(membership.unanswered(system, focus))
+        made = membership.unanswered(system, focus)
+        _print_updates(made)
+        if not made:
+            say("no member has an update to answer")
+
+
+@conference.command()
+@state_argument
+@focus_option
+@quiet_option
+def end(state: Path, focus: Identity | None) -> None:
+    """End a conference, and wipe its keys.
+
+    Prints an update for each member, as JSON Lines, which ends their session. It needs no answer.
+    """
+    with _system(state) as system:
+        _print_updates(membership.end(system, focus))
+        say("the conference has ended; its keys are gone from STATE")
+
+
+@conference.command("may-create")
+@state_argument
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@click.option("--anyone", is_flag=True, help="Everyone whom the KMS vouches for may.")
+@quiet_option
+def may_create(state: Path, patterns: tuple[str, ...], anyone: bool) -> None:
+    """Set who may create conferences.
+
+    Without PATTERN, as in sip:*@example.com, print who may.
+    """
+    if anyone and patterns:
+        raise UsageError("--anyone says that everyone may create conferences; give it alone")
+    with ConferenceState(state) as opened:
+        if anyone or patterns:
+            opened.put_may_create(patterns)
+        print("\n".join(opened.settings().may_create) or "anyone")
 
 
 def _warn(undone: MikeyError | None) -> None:

@@ -10,7 +10,8 @@ from mikeytool.cli.render.table import print_table
 
 def print_conference(one: dict[str, Any]) -> None:
     """Print the description of a conference."""
-    print(f"{one['focus']} ({one['topology']}), created by {one['creator']}")
+    ended = "" if one["ended"] is None else f", ended {one['ended']}"
+    print(f"{one['focus']} ({one['topology']}), created by {one['creator']}{ended}")
     print(textwrap.fill(f"allowed: {', '.join(one['allowed']) or 'nobody'}", 79))
     members = (
         (m["identity"], m["csb_id"], m["state"], " ".join(m["ssrcs"])) for m in one["members"]

@@ -42,7 +42,7 @@ def show(session_path: Path, as_json: bool, show_keys: bool) -> None:
     if as_json:
         print(json.dumps(content))
         return
-    names = ("csb_id", "role", "local", "remote", "remote_proof", "state", "rekey_by")
+    names = ("csb_id", "role", "local", "remote", "remote_proof", "state", "ended", "rekey_by")
     known = [(name.replace("_", " "), content[name]) for name in names if content.get(name)]
     print_table([("", ""), *known])
     for one in content["crypto_sessions"]:
