@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from typing import Any
 
@@ -192,8 +193,17 @@ def test_a_demo_can_be_kept_and_run_again(shell: Shell) -> None:
     shown = shell.ok("mikeytool demo --keep kept", COLUMNS="80")
     assert "All of it went as it should" in shown
     assert max(map(len, shown.splitlines())) <= 80
-    shell.ok("mkdir again; cd again; sh ../kept/demo.sh")
     shell.fails("mikeytool demo --keep kept", 4, "kept")
+    # The script begins in a shell, and its other lines run in this process.
+    head, _, rest = shell.path("kept/demo.sh").read_text().partition("mikeytool ticket request")
+    again = Shell(shell.path("again"))
+    again.folder.mkdir()
+    again.path("head.sh").write_text(head)
+    shell.ok("sh -n kept/demo.sh; cd again; sh head.sh")
+    for line in f"mikeytool ticket request{rest}".splitlines():
+        refused = re.fullmatch(r"if (.+); then echo 'this must fail' >&2; exit 1; fi", line)
+        ran = again.run(refused[1] if refused else line)
+        assert ran.code == bool(refused), f"{line}\n{ran.err}"
 
 
 def test_accepting_what_the_kms_changed(shell: Shell) -> None:
