@@ -67,6 +67,11 @@ def bob(tmp_path_factory: pytest.TempPathFactory) -> Party:
     return Party(tmp_path_factory.mktemp("bob"), RESPONDER)
 
 
+@pytest.fixture(scope="session")
+def eve(tmp_path_factory: pytest.TempPathFactory) -> RSAPrivateKey:
+    return loaded(Party(tmp_path_factory.mktemp("eve"), b"sip:eve@example.com").pem)
+
+
 def loaded(pem: Path) -> RSAPrivateKey:
     key = load_pem_private_key(pem.read_bytes(), None)
     assert isinstance(key, RSAPrivateKey)
@@ -133,9 +138,17 @@ NAMES = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def cases() -> dict[str, Case]:
+    """Those that were made, as openssl is run for each."""
+    return {}
+
+
 @pytest.fixture(params=NAMES)
-def case(request: pytest.FixtureRequest, alice: Party, bob: Party) -> Case:
-    return make_case(request.param, alice, bob)
+def case(request: pytest.FixtureRequest, cases: dict[str, Case], alice: Party, bob: Party) -> Case:
+    if request.param not in cases:
+        cases[request.param] = make_case(request.param, alice, bob)
+    return cases[request.param]
 
 
 def make_case(name: str, alice: Party, bob: Party) -> Case:
@@ -256,8 +269,7 @@ def test_without_keys_nothing_but_a_signature_is_checked(case: Case) -> None:
     assert found.keys == []
 
 
-def test_wrong_keys_open_nothing(case: Case, tmp_path: Path) -> None:
-    eve = loaded(Party(tmp_path, b"sip:eve@example.com").pem)
+def test_wrong_keys_open_nothing(case: Case, eve: RSAPrivateKey) -> None:
     ring = KeyRing(psks=[(None, bytes(16))] if case.psk else [], rsa=[eve])
     found = case.open(ring=ring)
     assert found.mac != VERIFIED
