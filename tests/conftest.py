@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from mikeytool.kms.remote import http_client
 from tests.cli.shell import Shell
 from tests.postgres import Server, server
 from tests.series import Series
@@ -100,6 +101,12 @@ def pytest_runtest_makereport(
 def series(request: pytest.FixtureRequest) -> Series:
     """How much of a long series runs; a test that asks for it is marked `soak`."""
     return Series(request.config.getoption("seed"), request.config.getoption("soak"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _brief_pauses() -> None:
+    """Who asks a KMS that is away in this process tries again as often, but at once."""
+    http_client._PAUSES = (0.01, 0.01, 0.01, 0.01)
 
 
 @pytest.fixture

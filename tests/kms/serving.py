@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -90,17 +90,31 @@ class Server:
 
 @contextmanager
 def serving(
-    folder: Path, store: str, *options: str, files: int = 0, port: int = 0, **variables: str
+    folder: Path,
+    store: str,
+    *options: str,
+    files: int = 0,
+    port: int = 0,
+    limits: Mapping[str, float] | None = None,
+    **variables: str,
 ) -> Iterator[Server]:
     """A server of a store, on a free port unless one is given; `files` is how many it may
-    have open.
+    have open, and `limits` are other limits of its connections.
     """
     log = folder / f"server-{os.urandom(4).hex()}.log"
     limit = ["/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"] if files else []
     inherited = {name: value for name, value in os.environ.items() if name[:10] != "MIKEYTOOL_"}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*limit, MIKEYTOOL, "kms", "serve", store, f"--listen=127.0.0.1:{port}", *options],
+            [
+                *limit,
+                *_program(limits or {}),
+                "kms",
+                "serve",
+                store,
+                f"--listen=127.0.0.1:{port}",
+                *options,
+            ],
             stdin=subprocess.DEVNULL,
             stderr=out,
             cwd=folder,
@@ -112,6 +126,14 @@ def serving(
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         process.wait(30)
+
+
+def _program(limits: Mapping[str, float]) -> list[str]:
+    if not limits:
+        return [MIKEYTOOL]
+    changes = "".join(f"limits.{name} = {value};" for name, value in limits.items())
+    code = f"from mikeytool.kms.http import connection_limits as limits; {changes}"
+    return [sys.executable, "-c", f"{code} from mikeytool.cli.main import main; main()"]
 
 
 def _listens(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from mikeytool.kms.http import connection_limits
 from mikeytool.kms.http_message import PATH
 from tests.kms.certificates import Authority
 from tests.kms.serving import Server, asked, serving
@@ -150,23 +151,25 @@ def test_the_longest_waiting_goes_when_there_are_too_many(
     assert 'cut_off_total{why="crowded"}' in server.metrics()
 
 
-def test_what_is_never_finished_is_closed(
-    everything: tuple[World, Server], held: list[socket.socket]
-) -> None:
-    """After ten seconds, however much came meanwhile; with a word if there was any."""
-    _, server = everything
-    silent, head, body = server.socket(), server.socket(), server.socket()
-    held += [silent, head, body]
-    head.sendall(HEAD)
-    body.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
-    for _ in range(8):
-        time.sleep(1)
-        with contextlib.suppress(OSError):  # closed already, on a machine that stood still
-            head.sendall(b"X-a: b\r\n")
-            body.sendall(b"AAAA")
-    assert b" 408 " in head.recv(1000)
-    assert b" 408 " in body.recv(1000)
-    assert silent.recv(13) in (b"", b"HTTP/1.1 408 ")
+def test_what_is_never_finished_is_closed(tmp_path: Path, held: list[socket.socket]) -> None:
+    """After ten seconds, here one, however much came meanwhile; with a word if there was any."""
+    assert connection_limits.REQUEST_SECONDS == 10
+    with (
+        closing(World(tmp_path)) as world,
+        serving(tmp_path, str(world.where), limits={"REQUEST_SECONDS": 1}) as server,
+    ):
+        silent, head, body = server.socket(), server.socket(), server.socket()
+        held += [silent, head, body]
+        head.sendall(HEAD)
+        body.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
+        for _ in range(8):
+            time.sleep(0.1)
+            with contextlib.suppress(OSError):  # closed already, on a machine that stood still
+                head.sendall(b"X-a: b\r\n")
+                body.sendall(b"AAAA")
+        assert b" 408 " in head.recv(1000)
+        assert b" 408 " in body.recv(1000)
+        assert silent.recv(13) in (b"", b"HTTP/1.1 408 ")
 
 
 def test_tls_handshakes_that_never_end(tmp_path: Path, held: list[socket.socket]) -> None:
@@ -176,7 +179,9 @@ def test_tls_handshakes_that_never_end(tmp_path: Path, held: list[socket.socket]
     options = ("--tls-cert", "kms.pem", "--tls-key", "kms.key")
     with (
         closing(World(tmp_path)) as world,
-        serving(tmp_path, str(world.where), *options, files=192) as server,
+        serving(
+            tmp_path, str(world.where), *options, files=192, limits={"HANDSHAKE_SECONDS": 1}
+        ) as server,
     ):
         held += [server.socket() for _ in range(100)]
         for sock in held[::2]:
