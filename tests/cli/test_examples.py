@@ -11,7 +11,9 @@ from tests.cli.shell import Shell
 from tests.peers.programs import need
 from tests.support import TESTS
 
-EXAMPLES = sorted((TESTS.parent / "examples").glob("*.*"))
+FOLDER = TESTS.parent / "examples"
+LAB = pytest.param(FOLDER / "sip" / "lab.sh", marks=pytest.mark.first)
+EXAMPLES = [*sorted(FOLDER.glob("*.*")), LAB]
 RUN = {".sh": "sh", ".py": sys.executable}
 
 
@@ -22,4 +24,6 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_runs_as_it_is(shell: Shell, example: Path) -> None:
     need("jq")
+    if example.parent != FOLDER:
+        need("sipp")
     shell.bash.ok(f"TMPDIR=$PWD {RUN[example.suffix]} {example}")
