@@ -25,7 +25,8 @@ from mikeytool.conference.purpose_suites import (
 )
 from mikeytool.conference.purposes import check_directions
 from mikeytool.conference.seats import seat_for
-from mikeytool.conference.ssrcs import CallInPlan
+from mikeytool.conference.ssrcs import CallInPlan, is_from_member
+from mikeytool.conference.stream_updates import sender_of_update, update_streams
 from mikeytool.conference.system import ConferenceSystem, Step, resolved_file, ticket_digest
 from mikeytool.exchange.error import error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
@@ -75,7 +76,7 @@ def create(
     factory = system.settings.identity
     if focus == factory:
         raise UsageError(f"{focus} is the factory; a conference has an address of its own")
-    init = _read(message)
+    init = _first(Incoming.read(message, DataType.TRANSFER_INIT))
     known = supported_policies([], init.policy.prf)
     with _early(system, init, known):
         accept = accept_suites([])
@@ -134,9 +135,14 @@ def _check_may_create(system: ConferenceSystem, creator: Identity) -> None:
 def call_in(system: ConferenceSystem, message: bytes) -> bytes:
     """Admit a caller with a TRANSFER_INIT and return the TRANSFER_RESP with the group keys.
 
-    Raises the same errors as `create`.
+    The update of a member's session, with other streams, is answered as well. Raises the same
+    errors as `create`.
     """
-    init = _read(message)
+    incoming = Incoming.read(message, DataType.TRANSFER_INIT)
+    sender = sender_of_update(system, incoming)
+    if sender is not None:
+        return update_streams(system, sender, incoming)
+    init = _first(incoming)
     with _early(system, init, ()):
         # Suites are compared later, when an Error message can name those of the conference.
         _check_early(system, init, TicketFlag.I | TicketFlag.M, lambda _policy: True)
@@ -160,9 +166,10 @@ def _called_in(step: Step, verified: VerifiedInit, focus: Identity) -> bytes:
 
 def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
     """Give a caller their SSRCs and the group keys."""
-    entries = verified.init.entries
-    check_directions(conference, [(one, bool(one.session_data)) for one in entries])
-    check_offer(conference, verified.init)
+    init = verified.init
+    streams = [(entry, is_from_member(entry)) for entry in init.entries]
+    check_directions(conference, streams)
+    check_offer(conference, init.entries, init.policies, init.incoming.profile)
     db, keys = step.db, current_keys(step, conference)
     conference = rows.conference(db, conference.number)
     seat = seat_for(db, conference, verified.initiator, verified.init, step.env.clock())
@@ -172,9 +179,9 @@ def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
         verified,
         partial(is_of, conference),
         local=conference.focus,
-        crypto_sessions=plan.added(entries),
+        crypto_sessions=plan.added(streams),
         policies=own_policies(conference),
-        kemac_keys=plan.kemac_keys(entries),
+        kemac_keys=plan.kemac_keys(streams),
         arrangement=plan,
     )
     member_rows.put_member(db, replace(seat, session=session))
@@ -188,11 +195,14 @@ def _needed(answer: bytes | None) -> bytes:
     return answer
 
 
-def _read(message: bytes) -> TransferInit:
-    """Read a TRANSFER_INIT; a member's update gets an error that says what to do instead."""
-    incoming = Incoming.read(message, DataType.TRANSFER_INIT)
+def _first(incoming: Incoming) -> TransferInit:
+    """Return the TRANSFER_INIT in a message that is not the update of a member's session."""
     if is_update(incoming.message):
-        raise Refused("this is an update; a member who wants other streams calls in again")
+        raise Refused(
+            "this is an update, and of no session that a member has: its MAC fails, or its sender"
+            " is in no more and has to call in",
+            ErrorNo.AUTH_FAILURE,
+        )
     return transfer_init_of(incoming)
 
 

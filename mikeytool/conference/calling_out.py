@@ -6,7 +6,7 @@ treated as a member that leaves.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -284,7 +284,8 @@ def _confirm(
     """Process the answer to an update, which may be to any of the updates sent."""
     failure: MikeyError = Refused(f"no update to {member.identity} waits for an answer")
     known = conference_policies(conference)
-    for generation, update in member_rows.updates_of(step.db, member.number):
+    waiting = member_rows.updates_of(step.db, member.number)
+    for generation, update in waiting:
         sent = Incoming.read(update, DataType.TRANSFER_INIT)
         try:
             agreed = finish_update(step.env, session, sent, message, lambda _policy: False)
@@ -295,11 +296,20 @@ def _confirm(
             failure = error
             continue
         generation = max(member.generation, generation)
-        member_rows.put_member(step.db, replace(member, session=agreed, generation=generation))
         if generation == conference.generation:
+            agreed = _with_sent(agreed, [update for _, update in waiting])
             member_rows.forget_waiting(step.db, member.number)
+        member_rows.put_member(step.db, replace(member, session=agreed, generation=generation))
         return Answered(conference.focus, member.identity)
     raise failure
+
+
+def _with_sent(session: Session, updates: Sequence[bytes]) -> Session:
+    """Return the session that remembers the system's own updates, in case one is sent back."""
+    fresh = session.fresh
+    for update in reversed(updates):
+        fresh = fresh.after_sending(Incoming.read(update, DataType.TRANSFER_INIT))
+    return replace(session, fresh=fresh)
 
 
 def _check_unchanged(sent: Incoming, agreed: Session) -> None:

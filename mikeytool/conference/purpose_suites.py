@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mikeytool.conference.model import Conference, Purpose
 from mikeytool.conference.purposes import purpose_of
+from mikeytool.exchange.profile import Profile
 from mikeytool.exchange.session import Session
-from mikeytool.exchange.transfer import TransferInit
 from mikeytool.srtp.security_policy import policy_for, suite_of
 from mikeytool.srtp.suites import Suite, suite
 from mikeytool.wire.errors import Refused, UsageError
@@ -87,16 +87,21 @@ def _fits(conference: Conference, purpose: Purpose, policy: SP) -> bool:
     return found is None or suite_of(policy) == found
 
 
-def check_offer(conference: Conference, init: TransferInit) -> None:
+def check_offer(
+    conference: Conference,
+    entries: Sequence[GenericIdEntry],
+    policies: Mapping[int, SP],
+    profile: Profile,
+) -> None:
     """Refuse an offer that does not do what the conference does.
 
     Raises Refused: Invalid SPpar for other suites and for a ticket whose profile does not allow
     keys so long (12.1), Invalid SP for what the conference has not.
     """
-    for entry in init.entries:
+    for entry in entries:
         purpose = purpose_of(conference, entry.cs_id, entry.protocol)
         wanted = conference.media.get(purpose)
-        offered = [init.policies[number] for number in entry.policies]
+        offered = [policies[number] for number in entry.policies]
         name = "" if wanted is None else f" with {wanted.name}"
         if offered and not any(_fits(conference, purpose, policy) for policy in offered):
             raise Refused(
@@ -105,7 +110,7 @@ def check_offer(conference: Conference, init: TransferInit) -> None:
                 ErrorNo.INVALID_SPPAR,
             )
         length = conference.key_lengths(purpose)[0]
-        if length > init.incoming.profile.key_length:
+        if length > profile.key_length:
             raise Refused(
                 f"{purpose} of {conference.focus} goes{name}, with keys of {8 * length} bits; that"
                 " needs a ticket requested with --profile 256",

@@ -6,7 +6,7 @@ Queries take the connection of the transaction.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mikeytool.client.ticket_files import TicketFile
@@ -325,6 +325,14 @@ def release_ssrcs(db: Db, member: int, generation: int) -> None:
     db.execute(
         "UPDATE ssrcs SET generation = ? WHERE (member = ? OR receiver = ?) AND generation IS NULL",
         (generation, member, member),
+    )
+
+
+def release_some(db: Db, number: int, ssrcs: Iterable[int], generation: int) -> None:
+    """Mark SSRCs of a conference as no longer in use; see `release_ssrcs`."""
+    db.executemany(
+        "UPDATE ssrcs SET generation = ? WHERE conference = ? AND ssrc = ?",
+        [(generation, number, ssrc) for ssrc in ssrcs],
     )
 
 

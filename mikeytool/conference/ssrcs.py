@@ -79,6 +79,11 @@ def with_spi(entry: GenericIdEntry, spi: bytes) -> GenericIdEntry:
     return entry.copy(spi=spi, spi_length=None)
 
 
+def is_from_member(entry: GenericIdEntry) -> bool:
+    """Return whether a member who offers a new crypto session sends in it (interpretation 14)."""
+    return bool(entry.protocol == ProtType.SRTP and entry.session_data)
+
+
 class CallInPlan:
     """The crypto sessions of an answer to a caller, or of a call-out: an `Arrangement`.
 
@@ -145,32 +150,32 @@ class CallInPlan:
         ssrc, highest = mixer_stream(db, env, conference, purpose, to)
         return ssrc, (highest + 1) >> 16, (highest + 1) & 0xFFFF
 
-    def kemac_keys(self, offered: Sequence[GenericIdEntry]) -> list[KeyData]:
+    def kemac_keys(self, streams: Sequence[tuple[GenericIdEntry, bool]]) -> list[KeyData]:
         """Return the group keys that a caller gets: those of the purposes that they have."""
         conference = self._conference
-        used = {purpose_of(conference, one.cs_id, one.protocol) for one in offered} | self._used
+        used = {purpose_of(conference, one.cs_id, one.protocol) for one, _ in streams} | self._used
         return [key.key_data() for purpose, key in self._keys.items() if purpose in used]
 
-    def added(self, offered: Sequence[GenericIdEntry]) -> list[CsSpec]:
+    def added(self, streams: Sequence[tuple[GenericIdEntry, bool]]) -> list[CsSpec]:
         """Return crypto sessions for what the caller left out, but needs.
 
+        Each of `streams` comes with whether the caller sends in it.
         That is the direction to receive of their media lines, and all that is not media. A media
         line that they do not have is not added, and they do not get its key, unless they leave
         everything to the system.
         """
         conference = self._conference
         found: dict[Purpose, set[bool]] = {}
-        for entry in offered:
-            by_member = entry.protocol == ProtType.SRTP and bool(entry.session_data)
+        for entry, by_member in streams:
             purpose = purpose_of(conference, entry.cs_id, entry.protocol)
             found.setdefault(purpose, set()).add(by_member)
         missing = [
             one
             for one in conference.purposes
             if False not in found.get(one, set())
-            and (one in found or not offered or one.protocol != ProtType.SRTP)
+            and (one in found or not streams or one.protocol != ProtType.SRTP)
         ]
-        taken = {entry.cs_id for entry in offered}
+        taken = {entry.cs_id for entry, _ in streams}
         return [self._own(purpose, self._free_id(purpose, taken)) for purpose in missing]
 
     def _free_id(self, purpose: Purpose, taken: set[int]) -> int:

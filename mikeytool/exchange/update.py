@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mikeytool.crypto.derive import MessageKeys, message_keys
 from mikeytool.crypto.kemac import seal_kemac
-from mikeytool.exchange.crypto_sessions import Brought, CsSpec
+from mikeytool.exchange.crypto_sessions import Arrangement, Brought, CsSpec
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import error_message_on_refusal, raise_if_error
 from mikeytool.exchange.incoming import Incoming, message_of
@@ -136,6 +136,7 @@ def answer_update(
     policies: Sequence[SP] = (),
     kemac_keys: Sequence[KeyData] = (),
     supported: Sequence[SP] = (),
+    arrangement: Arrangement | None = None,
 ) -> tuple[bytes | None, Session]:
     """Return the answer to the other end's update and the new session.
 
@@ -151,7 +152,7 @@ def answer_update(
     with error_message_on_refusal(env, incoming, update_keys(session), supported):
         session.fresh.check(env, incoming)
         _check_static(env, session, incoming)
-        brought = Brought(accept_policy, crypto_sessions, policies)
+        brought = Brought(accept_policy, crypto_sessions, policies, arrangement)
         return _answered(env, session, incoming, brought, kemac_keys)
 
 

@@ -635,3 +635,25 @@ def test_a_mixer_from_the_shell(system: Shell) -> None:
     by_mixer = system.ok(f"mikeytool srtp encrypt --session mix <<< {rtp(ssrc, 1)}")
     assert system.ok(open_.format("alice.session", by_mixer)) == rtp(ssrc, 1)
     system.fails(open_.format("bob.session", by_mixer), 1, "")
+
+
+def test_a_member_adds_a_stream_and_changes_another(system: Shell) -> None:
+    create(system, "audio,video")
+    join(system, "bob", "--cs purpose=audio,ssrc=0x22222222")
+    for spec in ("purpose=video,ssrc=0x44444444", "purpose=audio,dir=send,ssrc=0x33333333"):
+        system.ok(
+            f"mikeytool transfer update --session bob.session --cs {spec}"
+            " | mikeytool conference call-in conference.db"
+            " | mikeytool transfer finish --session bob.session",
+            **person("bob"),
+        )
+    assert shown(system)["members"][0]["ssrcs"] == ["0x33333333", "0x44444444"]
+    assert [one["ssrc"] for one in session(system, "bob")] == [
+        "0x33333333", "any", "0x44444444", "any"
+    ]  # fmt: skip
+    update = system.ok("mikeytool transfer update --session bob.session --cs id=9,dir=send")
+    ran = system.fails(f"mikeytool conference call-in conference.db {update}", 1, "media line")
+    system.fails(
+        f"mikeytool transfer finish {ran.out.strip()} --session bob.session", 1, "Invalid SP",
+        **person("bob"),
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mikeytool.client.kms_access import StoreKms
 from mikeytool.conference import calling_in, calling_out, member_rows, rows
@@ -28,7 +29,7 @@ from mikeytool.exchange.request import HeldTicket, accept_request_resp, read_req
 from mikeytool.exchange.session import MediaKey, Session
 from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.exchange.update import answer_update
+from mikeytool.exchange.update import answer_update, finish_update, update_init
 from mikeytool.kms.store.store import Store
 from mikeytool.srtp.suites import Suite
 from mikeytool.wire.identity import Identity
@@ -132,6 +133,22 @@ class Person:
         """Whether an update is for the session of this device."""
         assert self.session is not None
         return Message.read(message).header.csb_id == self.session.csb_id
+
+    def ask(self, *specs: CsSpec, **changes: Any) -> bytes:
+        """An update with other streams, to the system."""
+        assert self.session is not None
+        asked, self.session = update_init(
+            self.room.env, self.session, crypto_sessions=specs, **changes
+        )
+        self.init = asked.raw
+        return self.init
+
+    def told(self, answer: bytes) -> Session:
+        """The session after the system's answer to that."""
+        assert self.session is not None
+        sent = Incoming.read(self.init, DataType.TRANSFER_INIT)
+        self.session = finish_update(self.room.env, self.session, sent, answer, accept_all)
+        return self.session
 
     def sends(self) -> list[tuple[int, MediaKey]]:
         """SSRC and key of each stream to send."""

@@ -213,7 +213,10 @@ def call_in(
     fmt: Form,
     output: str | None,
 ) -> int:
-    """Admit a caller. TRANSFER_INIT comes in, TRANSFER_RESP with the group keys goes out."""
+    """Admit a caller, or answer a member's update of streams.
+
+    TRANSFER_INIT comes in, TRANSFER_RESP with the group keys goes out.
+    """
     data = offered_message(message, index)
     check_output(output)
     with (

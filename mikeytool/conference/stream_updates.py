@@ -1,0 +1,205 @@
+"""Streams that a member changes or adds in a session, by a CSB update (RFC 6043 5.2, RFC 3550 8.2).
+
+The update is checked as a call-in is: against the ledger of SSRCs, the media lines and the suites.
+What it asks for is done or refused. Group keys are the system's to make, so it brings none, and it
+waits until the member has answered the system's own update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from mikeytool.conference import member_rows, rows
+from mikeytool.conference.database import Db
+from mikeytool.conference.group_keys import current_keys
+from mikeytool.conference.membership import tidy
+from mikeytool.conference.model import Conference, GroupKey, Member, MemberState
+from mikeytool.conference.purpose_suites import (
+    check_offer,
+    conference_policies,
+    is_of,
+    own_policies,
+)
+from mikeytool.conference.purposes import check_directions, purposes_of
+from mikeytool.conference.ssrcs import CallInPlan, is_from_member, with_spi
+from mikeytool.conference.system import ConferenceSystem, Step
+from mikeytool.exchange.crypto_sessions import read_map
+from mikeytool.exchange.environment import Environment
+from mikeytool.exchange.error import error_message_on_refusal
+from mikeytool.exchange.incoming import Incoming
+from mikeytool.exchange.session import CryptoSession, Session
+from mikeytool.exchange.update import answer_update, is_update_of, update_keys
+from mikeytool.storage import replay
+from mikeytool.wire.errors import Refused
+from mikeytool.wire.header import GenericIdEntry, srtp_session_data
+from mikeytool.wire.payloads import KEMAC, KeyData
+from mikeytool.wire.registry import ErrorNo, ProtType
+
+_MOST_SSRCS = 256
+"""How many SSRCs a seat can have under the keys that are in use, those that it gave up included."""
+
+
+def sender_of_update(system: ConferenceSystem, incoming: Incoming) -> Member | None:
+    """Return the member who is in and whose session a message updates: its MAC verifies."""
+    with system.state.snapshot() as db:
+        for person in member_rows.members_of_csb(db, incoming.csb_id):
+            found = member_rows.member(db, person.number)
+            if found is None or found.session is None or found.state != MemberState.JOINED:
+                continue
+            if is_update_of(found.session, incoming):
+                return found
+    return None
+
+
+def update_streams(system: ConferenceSystem, sender: Member, incoming: Incoming) -> bytes:
+    """Answer the update of a member's session; what it changes is on disk before the answer.
+
+    Raises Refused, with an Error message in its `answer`.
+    """
+    session = _session(sender)
+    with system.state.snapshot() as db:
+        conference = rows.conference(db, sender.conference)
+    known = conference_policies(conference)
+    with error_message_on_refusal(system.env, incoming, update_keys(session), known):
+        session.fresh.refuse_own(incoming)
+        session.fresh.check(system.env, incoming)
+        # A message that is refused now does not do what it asks for later.
+        with system.state.transaction() as db:
+            replay.remember(db, system.env, incoming, sender.identity, session.mpk)
+            replay.forget(db, system.env)
+        tidy(system, conference.focus)
+        return system.step(partial(_updated, sender.number, incoming))
+
+
+def _session(member: Member) -> Session:
+    if member.session is None or member.state != MemberState.JOINED:
+        raise Refused(f"{member.identity} is in no more")
+    return member.session
+
+
+def _updated(number: int, incoming: Incoming, step: Step) -> bytes:
+    db, member = step.db, member_rows.member(step.db, number)
+    if member is None:
+        raise Refused("the conference system was made anew")
+    session, conference = _session(member), rows.conference(db, member.conference)
+    _check_allowed(db, conference, member, incoming)
+    keys = current_keys(step, conference)
+    plan = UpdatePlan(db, step.env, conference, member, keys)
+    offered, policies = read_map(incoming, complete=False, known=session.policies_by_number)
+    check_offer(conference, offered, policies, incoming.profile)
+    streams = plan.streams(offered)
+    check_directions(conference, streams)
+    answer, after = answer_update(
+        step.call_env,
+        session,
+        incoming,
+        partial(is_of, conference),
+        crypto_sessions=plan.added(streams),
+        policies=own_policies(conference),
+        kemac_keys=plan.new_keys(streams),
+        supported=conference_policies(conference),
+        arrangement=plan,
+    )
+    member_rows.put_member(db, replace(member, session=after))
+    _release(db, conference, member, after)
+    assert answer is not None  # noqa: S101 - what asks for none is refused
+    return answer
+
+
+def _check_allowed(db: Db, conference: Conference, member: Member, incoming: Incoming) -> None:
+    """Refuse what no update of a member may be."""
+    if not incoming.message.header.v:
+        raise Refused("an update of streams has the V flag: the answer says which SSRCs there are")
+    if incoming.message.find(KEMAC) is not None:
+        raise Refused(f"the group keys of {conference.focus} are the system's to make")
+    behind = member.generation != conference.generation
+    if behind or member_rows.updates_of(db, member.number):
+        raise Refused(
+            f"{member.identity} has an update to answer first; conference updates prints it again"
+        )
+
+
+def _release(db: Db, conference: Conference, member: Member, session: Session) -> None:
+    """Give up the SSRCs that a member has in no stream any more; they stay taken under the keys."""
+    kept = {one.ssrc for one in session.crypto_sessions if not session.is_local(one)}
+    gone = set(rows.ssrcs_of(db, member.number)) - kept
+    rows.release_some(db, conference.number, gone, conference.generation)
+    if len(rows.had_ssrcs(db, member.number)) > _MOST_SSRCS:
+        raise Refused(
+            f"{member.identity} has had {_MOST_SSRCS} SSRCs under these keys; more there are after"
+            " a change of keys"
+        )
+
+
+class UpdatePlan(CallInPlan):
+    """The crypto sessions of the answer to a member's update."""
+
+    def __init__(
+        self,
+        db: Db,
+        env: Environment,
+        conference: Conference,
+        member: Member,
+        keys: Sequence[GroupKey],
+    ) -> None:
+        super().__init__(db, env, conference, member.number, keys)
+        self._session = _session(member)
+        self._present = {one.entry.cs_id: one for one in self._session.crypto_sessions}
+        for one, purpose in purposes_of(conference, self._session):
+            if one.entry.protocol == ProtType.SRTP and self._session.is_local(one):
+                self._received.add(purpose)
+
+    def streams(self, offered: Sequence[GenericIdEntry]) -> list[tuple[GenericIdEntry, bool]]:
+        """Return all streams as they will be, each with whether the member sends in it.
+
+        Raises Refused for one under another key than it has.
+        """
+        for entry in offered:
+            known = self._present.get(entry.cs_id)
+            if known is not None and entry.spi not in (b"", known.entry.spi):
+                raise Refused(
+                    f"crypto session {entry.cs_id} has the group key {known.entry.spi.hex()}; only"
+                    " the system gives it another",
+                    ErrorNo.INVALID_SP,
+                )
+        changed = {entry.cs_id: (entry, self._by_member(entry)) for entry in offered}
+        before = {
+            cs_id: (one.entry, self._by_member(one.entry)) for cs_id, one in self._present.items()
+        }
+        return list({**before, **changed}.values())
+
+    def _by_member(self, entry: GenericIdEntry) -> bool:
+        before = self._present.get(entry.cs_id)
+        if before is None:
+            return is_from_member(entry)
+        return entry.protocol == ProtType.SRTP and not self._session.is_local(before)
+
+    def new_keys(self, streams: Sequence[tuple[GenericIdEntry, bool]]) -> list[KeyData]:
+        """Return the group keys that the member gets with new media lines."""
+        known = {key.spi for key in self._session.keys}
+        return [key for key in self.kemac_keys(streams) if key.spi not in known]
+
+    def arrange(self, entry: GenericIdEntry, by_member: bool) -> GenericIdEntry:
+        """Set SSRC and group key of a crypto session that is new or that the member changes."""
+        before = self._present.get(entry.cs_id)
+        if before is None:
+            return super().arrange(entry, by_member)
+        entry = with_spi(entry, before.entry.spi)
+        if srtp_session_data(entry) == srtp_session_data(before.entry):
+            return entry
+        return self._changed(entry, before, by_member=by_member)
+
+    def _changed(
+        self, entry: GenericIdEntry, before: CryptoSession, *, by_member: bool
+    ) -> GenericIdEntry:
+        if entry.session_data[:4] == before.entry.session_data[:4] and (by_member or not entry.s):
+            return entry  # where its own stream goes on
+        if not by_member or entry.protocol != ProtType.SRTP:
+            raise Refused(
+                f"crypto session {entry.cs_id} is not the member's to send; the system chooses its"
+                " SSRC",
+                ErrorNo.INVALID_SP,
+            )
+        return super().arrange(entry, by_member)
