@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mikeytool.storage.postgres_pipeline import Pipeline, Prepared
 from mikeytool.storage.postgres_structure import structure_of
 from mikeytool.storage.sql import Db, Errors, Rows, Statement, Where
 from mikeytool.wire.errors import StateError, Unavailable, UsageError
@@ -110,6 +111,7 @@ class PostgresDatabase:
     migrations: ClassVar[Mapping[int, Sequence[str]]] = {}
     path = None
     one_writer = False
+    _pipeline: Pipeline | None = None
 
     def __init__(self, url: str) -> None:
         self._connect(url)
@@ -128,10 +130,15 @@ class PostgresDatabase:
 
     def _connected(self) -> psycopg.Connection[Any]:
         """Return a new connection. Raises psycopg.Error."""
+        self._prepared = Prepared()
         given = self._library.conninfo.conninfo_to_dict(self._url)
         defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
         connection: psycopg.Connection[Any] = self._library.connect(
-            self._url, autocommit=True, client_encoding="utf8", **defaults
+            self._url,
+            autocommit=True,
+            client_encoding="utf8",
+            prepare_threshold=None,  # psycopg deallocates other prepared statements with its own
+            **defaults,
         )
         try:
             for statement in _SESSION:
@@ -250,18 +257,22 @@ class PostgresDatabase:
                 self.execute("SELECT 1")  # connects again if the connection is lost
             self._within = True
             try:
-                with self._committing(), self._pipeline():
-                    self._connection.execute(_BEGIN)
+                with self._committing():
+                    self._begin_exchange()
                     yield self
                     self._commit()
             finally:
+                if self._pipeline is not None:
+                    self._pipeline.close()
+                    self._pipeline = None
                 self._end()
 
-    def _pipeline(self) -> AbstractContextManager[object]:
-        """Send statements without waiting for each result, if libpq can do that (since 14)."""
+    def _begin_exchange(self) -> None:
+        """Begin, in a pipeline if libpq has one (since 14)."""
         if self._library.Pipeline.is_supported():
-            return self._connection.pipeline()
-        return nullcontext()
+            self._pipeline = Pipeline(self._library, self._connection, self._prepared, _BEGIN)
+        else:
+            self._connection.execute(_BEGIN)
 
     def _is_disturbed(self) -> bool:
         """Whether the server has said something meanwhile, which is usually that it ends."""
@@ -299,7 +310,10 @@ class PostgresDatabase:
 
     def _commit(self) -> None:
         self._sent = True
-        self._done = self._connection.execute("COMMIT")
+        if self._pipeline is not None:
+            self._done = self._pipeline.commit()
+        else:
+            self._done = self._connection.execute("COMMIT").statusmessage or ""
 
     @contextmanager
     def _committing(self) -> Iterator[None]:
@@ -313,7 +327,7 @@ class PostgresDatabase:
             raise StateError(
                 f"{self.where}: {_line(error)}; whether it was written is not known"
             ) from None
-        if self._done.statusmessage != "COMMIT":
+        if self._done != "COMMIT":
             raise StateError(f"{self.where}: the transaction was rolled back")
 
     def errors(self) -> Errors:
@@ -339,6 +353,8 @@ class PostgresDatabase:
         Reconnects if the connection was lost. Within a transaction it raises instead, because
         the transaction's earlier statements are lost too.
         """
+        if self._pipeline is not None:
+            return self._pipeline.execute(query, values)
         statement = _with_marks(query)
         try:
             return self._connection.execute(statement, values)
