@@ -60,7 +60,7 @@ def rows(store: Store) -> dict[str, list[object]]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], tuple[Where, str]]:
+def target_place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], tuple[Where, str]]:
     """Places for a copy, each with what seals it."""
 
     def new() -> tuple[Where, str]:
@@ -73,10 +73,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], tuple[
     return new
 
 
-def test_a_copy_has_everything(used: World, place: Callable[[], tuple[Where, str]]) -> None:
+def test_a_copy_has_everything(used: World, target_place: Callable[[], tuple[Where, str]]) -> None:
     seen = used.asked(used.policy())
     used.handled(seen)
-    target, how = place()
+    target, how = target_place()
     told: list[tuple[int, int]] = []
     total = copy(used.store, target, how, lambda *numbers: told.append(numbers))
     assert told[-1] == (total, total)
@@ -99,9 +99,9 @@ def test_a_copy_has_everything(used: World, place: Callable[[], tuple[Where, str
 
 @pytest.mark.parametrize("why", [StateError, KeyboardInterrupt])
 def test_a_copy_that_fails_leaves_nothing(
-    used: World, place: Callable[[], tuple[Where, str]], why: type[BaseException]
+    used: World, target_place: Callable[[], tuple[Where, str]], why: type[BaseException]
 ) -> None:
-    target, how = place()
+    target, how = target_place()
 
     def stops(done: int, _total: int) -> None:
         if done > 5:
@@ -122,11 +122,11 @@ def test_what_cannot_seal_a_copy(used: World, postgres: Server) -> None:
         copy(used.store, used.folder / "copy.db", "env:NOPE", lambda *_: None)
 
 
-def test_many_rows(world: World, place: Callable[[], tuple[Where, str]]) -> None:
+def test_many_rows(world: World, target_place: Callable[[], tuple[Where, str]]) -> None:
     with world.store.transaction() as db:
         many = [(bytes([n >> 8, n & 255]), b"m", world.clock.now + n) for n in range(2500)]
         db.executemany("INSERT INTO replay VALUES (?, ?, ?)", many)
-    target, how = place()
+    target, how = target_place()
     copy(world.store, target, how, lambda *_: None)
     with closing(Store(target)) as made, made.snapshot() as db:
         found = db.execute("SELECT * FROM replay ORDER BY sender").fetchall()
