@@ -44,12 +44,14 @@ def test_every_sample_is_as_the_schema_says(shell: Shell) -> None:
     validator = jsonschema.Draft202012Validator(json.loads(shell.ok("mikeytool decode --schema")))
     samples = {sample.data.hex() for sample in SAMPLES}
     shell.path("in").write_text("\n".join([*sorted(samples), *OTHER_CERTIFICATES]))
+    valid: set[str] = set()
     for more in ("", "--show-keys", "--psk 00112233445566778899aabbccddeeff"):
         lines = shell.run(f"mikeytool decode --json --lines {more} in").out.splitlines()
         assert len(lines) == len(samples) + len(OTHER_CERTIFICATES)
         found = [json.loads(line) for line in lines]
-        for one in found:
-            validator.validate(one)
+        for line in set(lines) - valid:
+            validator.validate(json.loads(line))
+        valid |= set(lines)
         facts = {key for one in found for p in one["payloads"] for key in p.get("certificate", ())}
         assert facts >= {"url", "error", "subject", "san"}
 

@@ -54,8 +54,15 @@ class Policy(Structure):
 
 
 def main() -> None:
+    """Answer the questions on standard input, one a line."""
     lib = ctypes.CDLL(ctypes.util.find_library("srtp2") or "")
-    asked = json.load(sys.stdin)
+    if status := lib.srtp_init():
+        sys.exit(f"libsrtp: error {status}")
+    for line in sys.stdin:
+        print(json.dumps(answer(lib, json.loads(line))), flush=True)
+
+
+def answer(lib: ctypes.CDLL, asked: dict[str, Any]) -> list[str | None]:
     kept: list[Any] = []  # what the policy points at has to live as long as it does
 
     def octets(text: str) -> c_void_p:
@@ -74,10 +81,9 @@ def main() -> None:
         window_size=128,
     )
     session = c_void_p()
-    for status in (lib.srtp_init(), lib.srtp_create(byref(session), byref(policy))):
-        if status:
-            sys.exit(f"libsrtp: error {status}")
-    done = []
+    if status := lib.srtp_create(byref(session), byref(policy)):
+        sys.exit(f"libsrtp: error {status}")
+    done: list[str | None] = []
     for packet in map(bytes.fromhex, asked["packets"]):
         buffer = (c_char * ROOM).from_buffer_copy(packet.ljust(ROOM, b"\0"))
         length = c_int(len(packet))
@@ -87,7 +93,8 @@ def main() -> None:
         with_mki = int(asked["mki"] is not None)
         status = getattr(lib, f"srtp_{name}")(session, buffer, byref(length), with_mki, *last)
         done.append(None if status else buffer.raw[: length.value].hex())
-    json.dump(done, sys.stdout)
+    lib.srtp_dealloc(session)
+    return done
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ import pytest
 from mikeytool.srtp import Cipher, MasterKey, Receiver, Sender, Suite, is_rtcp, suite
 from mikeytool.srtp.suites import adapted, with_rtcp_tag
 from tests.peers import libsrtp
-from tests.peers.programs import need_library, run
+from tests.peers.programs import need_library
 from tests.srtp.media import protect_all, unprotect_all
 
 from .media import master_key, random_rtp, rtcp
@@ -78,11 +80,39 @@ def policy(suite: Suite, *, rtcp: bool) -> list[int]:
     ]
 
 
+@contextmanager
+def libsrtp_process() -> Iterator[subprocess.Popen[str]]:
+    """A process of its own: what goes wrong there is C."""
+    need_library("srtp2")
+    command = [sys.executable, libsrtp.__file__]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[subprocess.Popen[str]]:
+    """One for all tests here."""
+    with libsrtp_process() as started:
+        yield started
+
+
 def peer(
-    suite: Suite, keys: Sequence[MasterKey], number: int | None, packets: list[bytes], **what: Any
+    suite: Suite,
+    keys: Sequence[MasterKey],
+    number: int | None,
+    packets: list[bytes],
+    *,
+    process: subprocess.Popen[str] | None = None,
+    **what: Any,
 ) -> list[bytes]:
     """The packets protected or read by libsrtp, empty ones for those that it refuses."""
-    need_library("srtp2")
+    if process is None:
+        with libsrtp_process() as started:
+            return peer(suite, keys, number, packets, process=started, **what)
+    assert process.stdin is not None
+    assert process.stdout is not None
     asked = {
         **what,
         "rtp": policy(suite, rtcp=False),
@@ -91,8 +121,8 @@ def peer(
         "mki": number,
         "packets": [packet.hex() for packet in packets],
     }
-    printed = run([sys.executable, libsrtp.__file__], json.dumps(asked).encode())
-    return [bytes.fromhex(packet or "") for packet in json.loads(printed)]
+    print(json.dumps(asked), file=process.stdin, flush=True)
+    return [bytes.fromhex(packet or "") for packet in json.loads(process.stdout.readline())]
 
 
 def keys_of(suite: Suite, number: int | None) -> list[MasterKey]:
@@ -113,15 +143,19 @@ def conversation() -> list[bytes]:
 
 @EACH
 @MKI
-def test_what_libsrtp_protects_is_read_here(suite: Suite, number: int | None) -> None:
+def test_what_libsrtp_protects_is_read_here(
+    suite: Suite, number: int | None, process: subprocess.Popen[str]
+) -> None:
     keys = keys_of(suite, number)
-    protected = peer(suite, keys, number, conversation(), protect=True)
+    protected = peer(suite, keys, number, conversation(), protect=True, process=process)
     assert list(unprotect_all(Receiver(suite, keys), protected)) == conversation()
 
 
 @EACH
 @MKI
-def test_libsrtp_reads_what_is_protected_here(suite: Suite, number: int | None) -> None:
+def test_libsrtp_reads_what_is_protected_here(
+    suite: Suite, number: int | None, process: subprocess.Popen[str]
+) -> None:
     keys = keys_of(suite, number)
     clear = conversation()
     if number is not None and suite.rtp_tag_length != suite.rtcp_tag_length:
@@ -129,4 +163,4 @@ def test_libsrtp_reads_what_is_protected_here(suite: Suite, number: int | None) 
         clear = [packet for packet in clear if not is_rtcp(packet)]
     sender = Sender(suite, keys[number or 0], mki=number is not None)
     protected = list(protect_all(sender, clear))
-    assert peer(suite, keys, number, protected, protect=False) == clear
+    assert peer(suite, keys, number, protected, protect=False, process=process) == clear
