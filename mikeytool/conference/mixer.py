@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,7 +57,7 @@ class Mixer:
         with Mixer.open(Path("conference.db"), Path("mixer.session")) as mixer:
             heard = mixer.take(packet)  # raises for a packet of anyone who is not in
             for stream in mixer.streams:
-                if heard.ssrc not in stream.without:
+                if heard and heard.ssrc not in stream.without:
                     out = mixer.send(stream, heard.payload, heard.timestamp, [heard.ssrc])
 
     The packet indices used are written into the file before they are used, so that none is used
@@ -84,6 +84,7 @@ class Mixer:
         conference, self._purpose = found
         self._relay = Relay(state, clock, conference.focus, received=_received(self._file))
         self._used: dict[int, Highest] = {}
+        self._noted: dict[int, int] = {}
         self._follow()
         memory.refuse_sent_further(self._marks())
 
@@ -187,6 +188,7 @@ class Mixer:
             session = session_now(db, conference, self._purpose, before, self._csb_id)
             streams = mixer_rows.streams(db, conference, self._purpose)
         self._streams = {one.ssrc: one for one in streams}
+        self._noted = {one.ssrc: one.highest for one in streams} | self._noted
         self._file = replace(self._file, session=session)
         self._contexts = {
             one.ssrc: one
@@ -198,6 +200,12 @@ class Mixer:
         self._reserved = {ssrc: self._written(ssrc) for ssrc in self._contexts}
         suite = conference.media[self._purpose]
         self._sender = Sender(suite, self._key(), highest=self._used)
+
+    def _check_alone(self, streams: Iterable[MixerStream]) -> None:
+        """Refuse to go on if another program has used a stream, such as one with a copy."""
+        for one in streams:
+            if self._noted.get(one.ssrc, one.highest) != one.highest:
+                raise Refused(f"{self._path}: another mixer sends SSRC {one.ssrc:#010x}")
 
     def _furthest(self, ssrc: int) -> Highest:
         """Return how far a stream has been used, or may have been."""
@@ -226,10 +234,11 @@ class Mixer:
         current = self._key().mki.hex()
         kept = {name: pair for name, pair in self._file.sent.items() if name.split()[1] == current}
         content = replace(self._file, sent={**kept, **named}, received=_names(self._relay.highest))
+        noted, conference = {ssrc: one.rtp for ssrc, one in limits.items()}, self._relay.conference
         with self._state.transaction() as db:
-            mixer_rows.put_indices(
-                db, self._relay.conference.number, {ssrc: one.rtp for ssrc, one in limits.items()}
-            )
+            self._check_alone(mixer_rows.streams(db, conference, self._purpose))
+            mixer_rows.put_indices(db, conference.number, noted)
+        self._noted |= noted
         with locked_session(self._path) as found:
             if found.sent != self._filed:
                 raise Refused(f"{self._path}: another mixer uses this file")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from mikeytool.conference import rows
 from mikeytool.conference.database import Db
-from mikeytool.conference.model import Conference, MixerStream, Purpose, Topology
+from mikeytool.conference.model import Conference, MemberState, MixerStream, Purpose, Topology
 from mikeytool.wire.identity import Identity
 
 
@@ -42,8 +42,9 @@ def streams(db: Db, conference: Conference, purpose: Purpose) -> list[MixerStrea
         "SELECT ssrc, highest, receiver, identity, id_type FROM ssrcs"
         " LEFT JOIN members ON members.number = receiver"
         " WHERE ssrcs.conference = ? AND purpose = ? AND member IS NULL"
-        " AND ssrcs.generation IS NULL AND (receiver IS NOT NULL) = ? ORDER BY receiver, ssrc",
-        (number, purpose.value, for_one),
+        " AND ssrcs.generation IS NULL AND (receiver IS NOT NULL) = ?"
+        " AND (receiver IS NULL OR state = ?) ORDER BY receiver, ssrc",
+        (number, purpose.value, for_one, MemberState.JOINED.value),
     ).fetchall()
     return [
         MixerStream(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from mikeytool.conference import member_rows, rows
+from mikeytool.conference import member_rows, mixer_rows, rows
 from mikeytool.conference.database import ConferenceState, Db
-from mikeytool.conference.model import Conference, Member, MemberState
+from mikeytool.conference.model import Conference, Member, MemberState, Topology
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import ProtType
 
@@ -66,6 +66,17 @@ def _check_member(db: Db, conference: Conference, member: Member, ssrcs: set[int
         for one in member.session.crypto_sessions
         if not member.session.is_local(one) and one.entry.protocol == ProtType.SRTP
     ]
+    if conference.topology != Topology.RELAY:
+        mixed = {
+            stream.ssrc
+            for purpose in conference.media
+            for stream in mixer_rows.streams(db, conference, purpose)
+            if stream.receiver in (None, member.identity)
+        }
+        for one in member.session.crypto_sessions:
+            if member.session.is_local(one) and one.entry.protocol == ProtType.SRTP:
+                assert one.ssrc in mixed
+                assert one.seq is not None  # what it receives is that stream alone
     assert set(theirs) == ssrcs
     assert len(set(theirs)) == len(theirs)
     # Who does not have the newest keys has them under way.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,12 +18,15 @@ from mikeytool.conference.mixer import AHEAD, Mixer
 from mikeytool.conference.mixer_session import set_up_mixer
 from mikeytool.conference.model import MixerStream, Purpose, Topology
 from mikeytool.conference.relay import Relay, conference_receivers
+from mikeytool.exchange.environment import NS
 from mikeytool.exchange.session import Session
 from mikeytool.media.session_contexts import receivers_of_session
 from mikeytool.media.settings import Settings
 from mikeytool.srtp import SUITES, MasterKey, Receiver
 from mikeytool.srtp.index import Excluded, Replayed
 from mikeytool.wire.errors import Refused, StateError, UsageError
+from mikeytool.wire.identity import Identity
+from tests.conference.invariants import check
 from tests.conference.room import DAN, Person, Room
 from tests.conference.test_relay import sent, with_ssrc
 from tests.conference.test_ssrcs import answer_all
@@ -217,12 +221,12 @@ def test_a_mixer_that_was_killed_uses_no_index_again(
         for at in range(5):
             seen.add(index_of(mixer.send(only(mixer), b"", at)))
     assert len(seen) == 15
-    mixer = started(room, file, memory)
-    mixer.save()
-    (_, before), (_, after) = (
-        index_of(started(room, file, memory).send(only(mixer), b"", 0)) for _ in range(2)
-    )
-    assert int.from_bytes(after) - int.from_bytes(before) == AHEAD
+    started(room, file, memory).save()
+    numbers = []
+    for _ in range(2):
+        mixer = started(room, file, memory)
+        numbers.append(int.from_bytes(index_of(mixer.send(only(mixer), b"", 0))[1]))
+    assert numbers[1] - numbers[0] == AHEAD
 
 
 def test_a_mixer_that_ended_goes_on_with_the_next_index(
@@ -246,6 +250,37 @@ def test_two_mixers_from_one_file(room: Room, file: Path, memory: ClientState) -
     first.send(only(first), b"", 0)
     with pytest.raises(Refused):
         second.send(only(second), b"", 0)
+
+
+def test_a_copy_of_the_file_on_another_machine(
+    room: Room, file: Path, memory: ClientState, tmp_path: Path
+) -> None:
+    """Its client has another memory, but the ledger is one."""
+    conference(room, Topology.MIXER)
+    set_up(room, file)
+    copy = file.with_name("copy")
+    copy.write_bytes(file.read_bytes())
+    with closing(ClientState.create(tmp_path / "other.state")) as other:
+        here, there = started(room, file, memory), started(room, copy, other)
+        here.send(only(here), b"", 0)
+        with pytest.raises(Refused, match="another mixer sends"):
+            there.send(only(here), b"", 0)
+        later = started(room, copy, other)
+        assert later.send(only(later), b"", 0)[2:4] == AHEAD.to_bytes(2)
+        membership.change_keys(room.system, None)
+        with pytest.raises(Refused, match="another mixer sends"):
+            here.send(only(later), b"", 0)
+
+
+def test_who_is_only_invited_gets_no_stream(room: Room, file: Path, memory: ClientState) -> None:
+    conference(room, Topology.MIX_MINUS)
+    set_up(room, file)
+    mixer = started(room, file, memory)
+    membership.allow(room.system, None, [DAN])
+    answer = room.person(DAN).pick_up(room.call_out(DAN), ssrc=0x77777777)
+    assert DAN not in {stream.receiver for stream in mixer.streams}
+    room.answer(answer)
+    assert DAN in {stream.receiver for stream in mixer.streams}
 
 
 def test_a_copy_of_the_file(room: Room, file: Path, memory: ClientState) -> None:
@@ -377,3 +412,46 @@ def test_what_cannot_be_mixed(room: Room, file: Path) -> None:
         with pytest.raises(UsageError, match=f"no {purpose} to mix"):
             set_up_mixer(room.system, None, purpose, file)
     assert not file.exists()
+
+
+def test_a_mixer_goes_through_anything(room: Room, file: Path, memory: ClientState) -> None:
+    """People come and go, keys change, it is killed: no index twice, and who is in hears it."""
+    chance = random.Random(45)
+    people = {who: room.person(who) for who in (*TRIO, DAN)}
+    room.create(*people, topology=Topology.MIX_MINUS)
+    set_up(room, file)
+    mixer, inside = started(room, file, memory), set[Identity]()
+    used, numbers = set[tuple[bytes, bytes]](), dict.fromkeys(people, 0)
+    for _ in range(60):
+        who = chance.choice(list(people))
+        event = chance.choice(["in", "out", "keys", "kill", "end", "again", "late"])
+        if event == "in" and who not in inside:
+            people[who].call_in()
+            inside.add(who)
+        elif event == "out" and who in inside:
+            answer_all(room, membership.dismiss(room.system, None, [who], deny=False))
+            inside.remove(who)
+            with pytest.raises(Excluded):
+                mixer.take(sent(people[who], 1000))
+        elif event == "keys" and inside:
+            answer_all(room, membership.change_keys(room.system, None))
+        elif event == "late":
+            room.clock.now += 5 * NS
+        elif event in ("kill", "end"):
+            if event == "end":
+                mixer.save()
+            mixer = started(room, file, memory)
+        elif event == "again":
+            set_up(room, file)
+        for who in inside:
+            numbers[who] += 1
+            heard = mixer.take(sent(people[who], numbers[who]))
+            assert heard is not None
+            assert heard.who == str(who)
+            (stream,) = (one for one in mixer.streams if one.ssrc == received(people[who]))
+            packet = mixer.send(stream, b"mixed", 0)
+            assert opened(people[who], packet).endswith(b"mixed")
+            name = people[who].sends()[0][1].spi, b"".join(index_of(packet))
+            assert name not in used
+            used.add(name)
+        check(room.state.path)
