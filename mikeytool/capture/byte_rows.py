@@ -1,10 +1,10 @@
 """Octets in dumps and in lists of numbers, whichever program printed them.
 
 A line has a run of numbers of one style: pairs of hex digits, groups of four or eight, `0x` before
-each, decimal or octal. What is before it (an offset, a time, a bracket) is its head. Neighbouring
-lines with runs of one style under one kind of head are one block. The offset is no part of a run
-because its digits are more, or because of the sign behind it; the characters beside a dump are cut
-off because a row is not longer than the others.
+each, binary, decimal or octal. What is before it (an offset, a time, a bracket) is its head.
+Neighbouring lines with runs of one style under one kind of head are one block. The offset is no
+part of a run because its digits are more, or because of the sign behind it; the characters beside a
+dump are cut off because a row is not longer than the others.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ _MOST_REPEATED = 4096
 _ROW = 8
 """The least numbers in a row that is one of a dump or a list without doubt."""
 
+_MANY_BITS = 128
+"""How many digits have only bits among them if they are bits."""
+
 _FAR = 64
 """How many columns a row may begin behind where the one before it began."""
 
 _CAST = re.compile(
-    r"\(\s*(?:unsigned\s+)?(?:byte|char|sbyte|u?int8(?:_t)?)\s*\)\s*|(?<=\d)_?[ui]8\b"
+    r"\(\s*(?:unsigned\s+)?(?:byte|char|sbyte|u?int8(?:_t)?)\s*\)\s*|(?<=[0-9A-Fa-f])_?[ui]8\b"
 )
 _OFFSET = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{2,16})h?\W*$")
 _DIGITS = re.compile(r"[0-9A-Fa-f]+")
@@ -75,6 +78,9 @@ _STYLES = {
     "0x": _style(r"0[xX](?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{4}|[0-9A-Fa-f]{1,2})",
                  r"[\s,;|]{1,4}", lambda numbers: _of_hex([one[2:] for one in numbers]), 1),
     "pairs": _style(r"[0-9A-Fa-f]{2}", r"(?:[ \t]{1,2}|[:,.|-][ \t]?|[ \t][|:-][ \t])", _of_hex, 1),
+    "pairs with h": _style(r"[0-9A-Fa-f]{2}[hH]", r"[ \t,]{1,2}",
+                           lambda numbers: _of_hex([one[:2] for one in numbers]), 4),
+    "bits": _style(r"[01]{8}", r"[ \t,]{1,2}", _of_base(2), 4),
     "fours": _style(r"(?:[0-9A-Fa-f]{4}|[0-9A-Fa-f]{2}(?![0-9A-Fa-f]))", r"[ \t]", _of_hex, 2),
     "eights": _style(r"(?:[0-9A-Fa-f]{8}|(?:[0-9A-Fa-f]{2}){1,3}(?![0-9A-Fa-f]))", r"[ \t]{1,7}",
                      _of_hex, 2),
@@ -110,6 +116,15 @@ def blocks_in(lines: Sequence[Line]) -> Iterator[list[Row]]:
     for name, style in _STYLES.items():
         for run in _runs(texts, style):
             yield from _blocks_of(run, style, name)
+            if name == "bits" and _are_bits(run):
+                of_bits = {read.number for read in run}
+                texts = [line for line in texts if line[0] not in of_bits]
+
+
+def _are_bits(run: Sequence[_Read]) -> bool:
+    """Tell bits from words of four octets, of which many may be zero."""
+    digits = "".join(number for read in run for number in read.numbers)
+    return len(digits) >= _MANY_BITS and 8 * digits.count("1") > len(digits)
 
 
 def _runs(texts: Sequence[tuple[int, str]], style: _Style) -> Iterator[list[_Read]]:

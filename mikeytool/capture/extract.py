@@ -19,6 +19,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from mikeytool.capture.byte_rows import Row, blocks_in
+from mikeytool.capture.dumped_frames import DumpedFrame, frames_in, messages_in_frames
 from mikeytool.capture.encoding import begins_like_message, read_base64
 from mikeytool.capture.plain_text import lines_of
 from mikeytool.capture.string_rows import strings_in
@@ -49,7 +50,8 @@ _BASE64 = re.compile(
 )
 _MORE_BASE64 = re.compile(rf"{_TOKEN}+={{0,2}}")
 _HEX = re.compile(
-    r"(?<![0-9A-Za-z])(?:\\?[xX]['\"]?|0[xX])?(01[01][0-9A-Fa-f][01][0-9A-Fa-f]{3,})(?![0-9A-Za-z])"
+    r"(?<![0-9A-Za-z])(?:\\?[xX]['\"]?|0[xX])?(?![01]{8}[ \t,]+[01]{8}\b)"  # those are bits
+    r"(01[01][0-9A-Fa-f][01][0-9A-Fa-f]{3,})(?![0-9A-Za-z])"
 )
 _MORE_HEX = re.compile(r"(?:0[xX])?([0-9A-Fa-f]+)")
 _NAME = re.compile(
@@ -66,6 +68,7 @@ _WORD = re.compile(r"[0-9A-Za-z]")
 _NUMBER = re.compile(r"[0-9]+")
 
 _SAYS_MIKEY = re.compile(rb"(?i)mikey")
+_BASE64_OF_ALL = re.compile(rb"A[QR][A-Za-z0-9+/_-]{24,}={0,2}\s*")
 _LONG_HEX = re.compile(r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{2}){16,}(?![0-9A-Za-z])")
 _LONG_BASE64 = re.compile(rf"(?<!{_TOKEN})[A-Za-z0-9+/]{{20,}}={{0,2}}(?!{_TOKEN})")
 
@@ -77,7 +80,8 @@ class Extracted(NamedTuple):
 
     `first` and `last` are its lines, from 1. `named` says how much of a name is before it: 2 for
     `key-mgmt:mikey` or `prot=mikey`, whose `carrier` is told, 1 for `mikey`, 0 for none.
-    `is_inside` marks a message in text that is itself spelled in hex, base64 or a dump.
+    `is_inside` marks a message in text that is itself spelled in hex, base64 or a dump. `begun` has
+    the octets of one that breaks off.
     """
 
     content: bytes | WireError
@@ -87,6 +91,7 @@ class Extracted(NamedTuple):
     named: int = 0
     carrier: str = ""
     is_inside: bool = False
+    begun: bytes = b""
 
 
 class _Piece(NamedTuple):
@@ -111,7 +116,8 @@ class Extraction:
         for at, line in enumerate(self._lines):
             self._find_base64(at, line.text)
             self._find_hex(at, line.text)
-        for rows in (*blocks_in(self._lines), *strings_in(self._lines)):
+        blocks = list(blocks_in(self._lines))
+        for rows in (*blocks, *strings_in(self._lines)):
             self._find_in_rows(rows)
         if depth < _MOST_DEPTH:
             self._find_spelled()
@@ -120,6 +126,9 @@ class Extraction:
             error = WireError("too much here begins like a message; give a part of the text")
             self._found.append(Extracted(error, last, last, (last + 1, 0, 0)))
         self.found = _once(sorted(self._found, key=lambda one: one.order))
+        self.framed: frozenset[int] = frozenset()
+        if depth == 0 and (frames := frames_in(blocks, self._lines)):
+            self._take_frames(frames)
 
     def _find_base64(self, at: int, text: str) -> None:
         """Find what begins in a line in base64."""
@@ -132,14 +141,16 @@ class Extraction:
             named, carrier, begin = names.before(match.start())
             whole = self._whole(self._pieces(at, match, begin, _MORE_BASE64), _of_base64, named)
             content: bytes | WireError
+            begun = b""
             if whole is not None:
                 content, last = whole
             elif named == _FULLY and len(match[0]) >= _HEADER:
                 content, last = _broken(match, text), number
+                begun = _of_base64(match[0].rstrip("="))
             else:
                 continue
             order = (number, at, match.start())
-            self._found.append(Extracted(content, number, last, order, named, carrier))
+            self._found.append(Extracted(content, number, last, order, named, carrier, begun=begun))
             covered = match.end()
         for start in names.unused():
             error = WireError(_NO_BEGIN)
@@ -176,6 +187,31 @@ class Extraction:
         self._found.append(Extracted(whole[0], first, rows[whole[1]].number, (first, 0, 0)))
         return whole[1] + 1
 
+    def _take_frames(self, frames: Sequence[DumpedFrame]) -> None:
+        """Take the messages in dumped frames, not what their octets and trees seem to say beside.
+
+        `framed` are the lines of the frames.
+        """
+        whole = messages_in_frames(frames)
+        known = [one.message for one in whole]
+        self.framed = frozenset(
+            line for frame in frames for line in range(frame.first, frame.last + 1)
+        )
+        kept = []
+        for one in self.found:
+            if self.framed.isdisjoint(range(one.first, one.last + 1)):
+                begun = one.begun if isinstance(one.content, WireError) else one.content
+                # Where a tree cuts a line short, its last characters may be none of the message.
+                start = begun[:-3]
+                is_again = begun in known or (start and any(m.startswith(start) for m in known))
+            else:
+                is_again = bool(known) or not (one.named or one.is_inside)
+            kept += [] if is_again else [one]
+        for message, frame, carrier in whole:
+            order = (frame.first, 0, 0)
+            kept.append(Extracted(message, frame.first, frame.last, order, _FULLY, carrier))
+        self.found = sorted(kept, key=lambda one: one.order)
+
     def _find_spelled(self) -> None:
         """Find messages in text that is spelled in hex or in base64."""
         run: list[str] = []
@@ -197,7 +233,7 @@ class Extraction:
             octets = bytes.fromhex(token)
         except ValueError:
             octets = _of_base64(token.rstrip("="))
-        if _SAYS_MIKEY.search(octets):
+        if _SAYS_MIKEY.search(octets) or _BASE64_OF_ALL.fullmatch(octets):
             self._find_inside(octets, first, last)
 
     def _find_inside(self, octets: bytes, first: int, last: int) -> None:

@@ -25,7 +25,10 @@ _MAGIC = (
     (SQLITE, "a database, a store or the client's state; see kms show"),
 )
 _DER = rb"0\x82..0[\x80-\x84]|0\x82..\x02\x01\0"
-_PEM = rb"\s*-----BEGIN ([A-Z0-9 ]{1,40})-----"
+_PEM = (
+    rb"\s*-----BEGIN ((?:[A-Z0-9]+ ){0,3}"
+    rb"(?:CERTIFICATE|KEY|CRL|CMS|PKCS7|PARAMETERS)(?: [A-Z]+)?)-----"
+)
 _STATE = rb'\s*\{\s*"mikeytool": "([a-z ]+)"'
 _DESCRIBED = rb'\s*\[?\s*\{\s*"version": *\d+, *"data_type"'
 _KEY_TAB = rb"(?:\s*#[^\n]*\n)*\s*(?:psk|psk-id|tpk|mpki|mpkr) \S+ \S+\s*(?:\n|$)"

@@ -9,6 +9,7 @@ be read strictly is searched for messages (see `extract`); they take the place o
 from __future__ import annotations
 
 import binascii
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +27,8 @@ Format = Literal["b64", "hex", "raw", "sdp"]
 
 _HEADER_OCTETS = 10
 """The least octets of the common header (RFC 3830 6.1)."""
+_INVISIBLE = re.compile(b"\xc2\xad|\xe2\x80[\x8b-\x8d]|\xe2\x81\xa0|\xef\xbb\xbf")
+"""Characters without width, which programs put into long words: they may be broken there."""
 _TEXT_CONTROLS = b"\t\n\v\f\r"
 
 
@@ -45,6 +48,8 @@ def find_messages(data: bytes, *, lines: bool = False) -> list[FoundMessage | Wi
     refuse_other_kind(data)
     if _is_binary(data):
         return [FoundMessage(data, "binary input")]
+    if not data.isascii():
+        data = _INVISIBLE.sub(b"", data)
     if not data.strip():
         raise WireError(
             "the input is empty; the command before it in the pipe may have failed, look at"

@@ -30,10 +30,13 @@ def search(
     strict reading knows best why. `passed_over` says that it skipped lines.
     """
     extraction = Extraction(data.decode("utf-8", "replace"))
-    found = _put_together(extraction.found, read)
+    beside = [one for one in read if not _is_framed(one, extraction)]
+    found = _put_together(extraction.found, beside)
     found += _in_bodies(data, {one.message for one in found if isinstance(one, FoundMessage)})
     if found or not read:
         return found
+    if extraction.framed and not beside:
+        raise WireError("no MIKEY message is in the frames whose octets this text shows")
     if len(read) == 1:
         return [_named(read[0].item)]
     begun = [
@@ -49,6 +52,18 @@ def search(
         f"no MIKEY message is in these {read[-1].last} lines; give a line with key-mgmt:mikey or"
         " prot=mikey, or a message in base64 or hex"
     )
+
+
+def _is_framed(one: ReadItem, extraction: Extraction) -> bool:
+    """Tell whether something read strictly is in a dumped frame, or shown as it is there."""
+    if not extraction.framed:
+        return False
+    in_lines = not extraction.framed.isdisjoint(range(one.first, one.last + 1))
+    messages = [each.content for each in extraction.found if isinstance(each.content, bytes)]
+    broken = isinstance(one.item, WireError) or any(
+        each.startswith(one.item.message[:-1]) for each in messages
+    )
+    return in_lines or (bool(messages) and broken)
 
 
 def _put_together(
