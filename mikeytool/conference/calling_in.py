@@ -173,7 +173,7 @@ def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
     db, keys = step.db, current_keys(step, conference)
     conference = rows.conference(db, conference.number)
     seat = seat_for(db, conference, verified.initiator, verified.init, step.env.clock())
-    plan = CallInPlan(db, step.env, conference, seat.number, keys)
+    plan = CallInPlan(db, step.env, conference, seat, keys)
     answer, session = transfer_resp(
         step.call_env,
         verified,

@@ -32,6 +32,7 @@ from mikeytool.conference.purpose_suites import (
     own_policies,
 )
 from mikeytool.conference.purposes import check_directions, purposes_of
+from mikeytool.conference.seat_keys import seat_keys
 from mikeytool.conference.ssrcs import CallInPlan, claim, with_spi, with_ssrc
 from mikeytool.conference.system import TICKET_VALIDITY, ConferenceSystem, Step
 from mikeytool.exchange.environment import NS
@@ -93,7 +94,7 @@ def _called_out(
     conference = rows.conference(db, conference.number)
     seat = replace(seat, generation=conference.generation)
     number = member_rows.put_member(db, seat)
-    plan = CallInPlan(db, step.env, conference, number, keys)
+    plan = CallInPlan(db, step.env, conference, replace(seat, number=number), keys)
     init = transfer_init(
         step.call_env,
         held,
@@ -101,7 +102,7 @@ def _called_out(
         responder=who,
         crypto_sessions=plan.offer(),
         policies=own_policies(conference),
-        kemac_keys=[key.key_data() for key in keys],
+        kemac_keys=plan.kemac_keys([]),
     )
     deadline = step.env.clock() + timeout * NS
     member_rows.put_member(
@@ -263,7 +264,8 @@ def _seated(
     was answered: by the key of a crypto session, or by an SSRC that is taken. The keys from the
     call-out may have expired in the meantime; new ones are then on their way.
     """
-    keys = rows.group_keys(step.db, conference.number, member.generation)
+    every = rows.group_keys(step.db, conference.number, member.generation)
+    keys = seat_keys(every, member.number, member.identity)
     spis = {key.purpose: key.spi for key in keys}
     chosen, change = [], _NONE
     for one, purpose in purposes_of(conference, session):

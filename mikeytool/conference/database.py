@@ -94,7 +94,7 @@ class ConferenceState(SqliteDatabase):
     The octets of group keys are stored in `group_keys` only; a member's session refers to them by
     SPI. In version 1 the session held the octets too, and kept them after the keys had expired.
     Version 1 also did not record who had resolved a ticket. In version 2 a user had one seat only.
-    Version 3 had no mixers.
+    Version 3 had no mixers, and one floor key for all members.
     """
 
     kind = 0x6D6B6366  # "mkcf"
@@ -120,6 +120,8 @@ class ConferenceState(SqliteDatabase):
             "ALTER TABLE ssrcs ADD COLUMN receiver INTEGER",
             "ALTER TABLE ssrcs ADD COLUMN highest INTEGER NOT NULL DEFAULT -1",
             f"CREATE TABLE mixers {_MIXERS}",
+            # Members had this key itself; now each gets one that is derived from it.
+            "UPDATE group_keys SET due_ns = 0 WHERE purpose = 'floor' AND until_ns IS NULL",
         ),
     }
     schema = "".join(

@@ -6,7 +6,7 @@ from typing import Any
 
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.database import ConferenceState, Db
-from mikeytool.conference.model import Conference, GroupKey, MemberState
+from mikeytool.conference.model import Conference, GroupKey, MemberState, Purpose
 from mikeytool.wire.describe import masked
 from mikeytool.wire.registry import TsType
 from mikeytool.wire.timestamp import Timestamp
@@ -55,8 +55,8 @@ def _state_now(state: MemberState, deadline_ns: int | None, now_ns: int) -> Memb
 
 def _group_key(key: GroupKey, now_ns: int, show_keys: bool) -> dict[str, Any]:
     def secret(octets: bytes) -> str | None:
-        if not octets or key.state(now_ns) == "expired":
-            return None
+        if not octets or key.state(now_ns) == "expired" or key.purpose == Purpose.FLOOR:
+            return None  # nobody uses the floor key itself; see floor_keys
         return octets.hex() if show_keys else masked(octets)
 
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -15,9 +15,9 @@ from mikeytool.conference.model import (
     GroupKey,
     Member,
     MemberState,
-    Purpose,
 )
 from mikeytool.conference.purposes import purposes_of
+from mikeytool.conference.seat_keys import seat_keys
 from mikeytool.conference.system import Step
 from mikeytool.conference.updates import Updates
 from mikeytool.exchange.crypto_sessions import CsSpec
@@ -146,11 +146,10 @@ def bring_up(
 def _bring_up(
     step: Step, conference: Conference, members: Iterable[Member], keys: Sequence[GroupKey]
 ) -> Updates:
-    new = {key.purpose: key for key in keys}
     known = rows.group_keys(step.db, conference.number)
     before, todo = member_rows.last_update(step.db), iter(members)
     while some := list(islice(todo, _AT_ONCE)):
-        made = [_update(step.env, conference, member, new, known) for member in some]
+        made = [_update(step.env, conference, member, keys, known) for member in some]
         member_rows.put_updates(step.db, conference.generation, made)
     return Updates(step.system.state, [range(before + 1, member_rows.last_update(step.db) + 1)])
 
@@ -159,10 +158,11 @@ def _update(
     env: Environment,
     conference: Conference,
     member: Member,
-    new: Mapping[Purpose, GroupKey],
+    keys: Sequence[GroupKey],
     known: Sequence[GroupKey],
 ) -> Sent:
     assert member.session is not None  # noqa: S101 - members that have joined have one
+    new = {key.purpose: key for key in seat_keys(keys, member.number, member.identity)}
     streams = [
         (one, new[purpose]) for one, purpose in purposes_of(conference, member.session, known)
     ]

@@ -18,7 +18,8 @@ from mikeytool.client.session_files import session_json, session_of_json
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference import rows
 from mikeytool.conference.database import Db, identity_row, readable
-from mikeytool.conference.model import Member, MemberState, Update
+from mikeytool.conference.model import Member, MemberState, Purpose, Update
+from mikeytool.conference.seat_keys import seat_keys
 from mikeytool.exchange.session import Session
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
@@ -39,7 +40,7 @@ def put_member(db: Db, member: Member) -> int:
         member.csb_id,
         member.generation,
         member.deadline_ns,
-        None if member.session is None else _written(db, member.conference, member.session),
+        None if member.session is None else _written(db, member, member.session),
     )
     if member.number:
         db.execute(
@@ -56,13 +57,25 @@ def put_member(db: Db, member: Member) -> int:
     return int(cursor.lastrowid or 0)
 
 
-def _group_keys(db: Db, number: int) -> dict[bytes, KeyData]:
-    """Return the group keys of a conference that have not been wiped, by SPI."""
-    return {key.spi: key.key_data() for key in rows.group_keys(db, number) if key.tek}
+class _GroupKeys:
+    """The group keys of a conference that have not been wiped."""
+
+    def __init__(self, db: Db, number: int) -> None:
+        every = [key for key in rows.group_keys(db, number) if key.tek]
+        self._shared = {key.spi: key.key_data() for key in every}
+        self._floor = [key for key in every if key.purpose == Purpose.FLOOR]
+
+    def of(self, seat: int, who: Identity) -> Keys:
+        """Return the keys of a seat, by SPI."""
+        if not self._floor:
+            return self._shared
+        own = seat_keys(self._floor, seat, who)
+        return {**self._shared, **{key.spi: key.key_data() for key in own}}
 
 
-def _written(db: Db, number: int, session: Session) -> str:
-    good = {(key.spi, key.tek, key.salt) for key in rows.group_keys(db, number) if key.tek}
+def _written(db: Db, member: Member, session: Session) -> str:
+    known = _GroupKeys(db, member.conference).of(member.number, member.identity)
+    good = {(spi, key.key, key.salt) for spi, key in known.items()}
     named = [
         key.spi.hex() for key in session.keys if key.spi and (key.spi, key.key, key.salt) in good
     ]
@@ -92,11 +105,13 @@ _MEMBER = f"SELECT {_COLUMNS}, session FROM members"  # noqa: S608 - a constant
 _PERSON = f"SELECT {_COLUMNS}, NULL FROM members"  # noqa: S608 - a constant
 
 
-def _member(row: Any, keys: Keys) -> Member:
+def _member(row: Any, keys: _GroupKeys | None = None) -> Member:
     number, room, identity, id_type, state, csb_id, generation, deadline_ns, text = row
     who = Identity(identity, id_type)
     with readable(f"the session of {who}"):
-        session = None if text is None else read_session(text, keys)
+        session = None
+        if text is not None and keys is not None:
+            session = read_session(text, keys.of(number, who))
         where = MemberState(state)
     return Member(number, room, who, where, csb_id, generation, deadline_ns, session)
 
@@ -104,7 +119,7 @@ def _member(row: Any, keys: Keys) -> Member:
 def member(db: Db, number: int) -> Member | None:
     """Return the seat with a number."""
     row = db.execute(f"{_MEMBER} WHERE number = ?", (number,)).fetchone()
-    return None if row is None else _member(row, _group_keys(db, row[1]))
+    return None if row is None else _member(row, _GroupKeys(db, row[1]))
 
 
 def seats_of(db: Db, number: int, identity: Identity) -> list[Member]:
@@ -112,7 +127,7 @@ def seats_of(db: Db, number: int, identity: Identity) -> list[Member]:
     found = db.execute(
         f"{_PERSON} WHERE conference = ? AND identity = ? ORDER BY number", (number, identity.data)
     )
-    return [_member(row, {}) for row in found.fetchall()]
+    return [_member(row) for row in found.fetchall()]
 
 
 def members(db: Db, number: int, *states: MemberState) -> Iterator[Member]:
@@ -132,7 +147,7 @@ def _in_states(query: str, states: Sequence[MemberState]) -> str:
 
 def _found(db: Db, number: int, query: str, *values: object) -> Iterator[Member]:
     """Yield members a few rows at a time. Rows that were yielded may be changed meanwhile."""
-    keys, last = _group_keys(db, number), 0
+    keys, last = _GroupKeys(db, number), 0
     query += " AND number > ? ORDER BY number LIMIT ?"
     while found := db.execute(query, (number, *values, last, _AT_ONCE)).fetchall():
         for row in found:
@@ -142,7 +157,7 @@ def _found(db: Db, number: int, query: str, *values: object) -> Iterator[Member]
 
 def members_of_csb(db: Db, csb_id: int) -> list[Member]:
     """Return the members whose session or call-out has this CSB ID, without their sessions."""
-    return [_member(row, {}) for row in db.execute(f"{_PERSON} WHERE csb_id = ?", (csb_id,))]
+    return [_member(row) for row in db.execute(f"{_PERSON} WHERE csb_id = ?", (csb_id,))]
 
 
 def late_members(db: Db, number: int, now_ns: int) -> list[Member]:

@@ -128,8 +128,9 @@ class GroupKey:
     until_ns: int | None
 
     def key_data(self) -> KeyData:
-        """The key as a KEMAC carries it (interpretation 13)."""
-        return new_key(KeyType.TEK_SALT, self.tek, self.salt, self.spi)
+        """The key as a KEMAC carries it (interpretation 13); that of one seat has no salt."""
+        kind = KeyType.TEK_SALT if self.salt else KeyType.TEK
+        return new_key(kind, self.tek, self.salt or None, self.spi)
 
     def state(self, now_ns: int) -> str:
         """`active`, `overlap` or `expired`."""

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from mikeytool.conference import mixer_rows, purpose_suites, rows
 from mikeytool.conference.database import Db
-from mikeytool.conference.model import Conference, GroupKey, Purpose, Topology
+from mikeytool.conference.model import Conference, GroupKey, Member, Purpose, Topology
 from mikeytool.conference.purposes import cs_ids, purpose_of
+from mikeytool.conference.seat_keys import seat_keys
 from mikeytool.exchange.crypto_sessions import CsSpec, set_session_data
 from mikeytool.exchange.environment import Environment
 from mikeytool.wire.errors import Refused
@@ -87,7 +88,7 @@ def is_from_member(entry: GenericIdEntry) -> bool:
 class CallInPlan:
     """The crypto sessions of an answer to a caller, or of a call-out: an `Arrangement`.
 
-    `keys` are the group keys, of all purposes.
+    `keys` are the keys of the conference, of all purposes.
     """
 
     def __init__(
@@ -95,11 +96,12 @@ class CallInPlan:
         db: Db,
         env: Environment,
         conference: Conference,
-        member: int,
+        seat: Member,
         keys: Sequence[GroupKey],
     ) -> None:
-        self._db, self._env, self._conference, self._member = db, env, conference, member
-        self._keys = {key.purpose: key for key in keys}
+        self._db, self._env, self._conference, self._member = db, env, conference, seat.number
+        own = seat_keys(keys, seat.number, seat.identity)
+        self._keys = {key.purpose: key for key in own}
         self._received: set[Purpose] = set()
         self._used: set[Purpose] = set()
 
@@ -151,7 +153,7 @@ class CallInPlan:
         return ssrc, (highest + 1) >> 16, (highest + 1) & 0xFFFF
 
     def kemac_keys(self, streams: Sequence[tuple[GenericIdEntry, bool]]) -> list[KeyData]:
-        """Return the group keys that a caller gets: those of the purposes that they have."""
+        """Return the keys that a member gets: those of these streams and of what was added."""
         conference = self._conference
         used = {purpose_of(conference, one.cs_id, one.protocol) for one, _ in streams} | self._used
         return [key.key_data() for purpose, key in self._keys.items() if purpose in used]

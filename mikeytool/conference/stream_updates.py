@@ -144,7 +144,7 @@ class UpdatePlan(CallInPlan):
         member: Member,
         keys: Sequence[GroupKey],
     ) -> None:
-        super().__init__(db, env, conference, member.number, keys)
+        super().__init__(db, env, conference, member, keys)
         self._session = _session(member)
         self._present = {one.entry.cs_id: one for one in self._session.crypto_sessions}
         for one, purpose in purposes_of(conference, self._session):

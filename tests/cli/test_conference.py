@@ -300,20 +300,29 @@ def test_floor_control_with_a_tls_pre_shared_key(system: Shell) -> None:
     )
     (floor,) = session(system, "bob")
     assert floor["protocol"] == "TLS-PSK"
-    key = shown(system, "--show-keys")["keys"][0]
+    psk_file = system.ok("mikeytool conference keys conference.db --purpose floor --psk-file")
+    identity_of_bob, key = psk_file.split(":")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     identity = f"-psk_identity {floor['key_id']}"
     said = system.ok(
-        f"timeout 20 openssl s_server -accept {port} -nocert -naccept 1 -rev -psk {key['tek']}"
+        f"timeout 20 openssl s_server -accept {port} -nocert -naccept 1 -rev -psk {key}"
         f" {identity} > heard 2>&1 < /dev/null & sleep 1\n"
         f"(echo floor request; sleep 1) | timeout 20 openssl s_client -connect 127.0.0.1:{port}"
         f" -psk {floor['key']} {identity} 2>&1; wait"
     )
-    # The server, which has the system's key, sends each line back in reverse.
+    # The server, which has the keys of all, sends each line back in reverse.
     assert "tseuqer roolf" in said
-    assert key["spi"] == floor["key_id"]
+    assert (identity_of_bob, key) == (floor["key_id"], floor["key"])
+    assert shown(system, "--show-keys")["keys"][0]["tek"] is None
+    system.ok("mikeytool conference keys conference.db --purpose floor --psk-file keys.psk")
+    assert system.path("keys.psk").read_text() == psk_file + "\n"
+    assert stat.S_IMODE(system.path("keys.psk").stat().st_mode) == 0o600
+    system.fails("mikeytool conference keys conference.db --purpose floor --psk-file keys.psk", 4)
+    table = system.ok("mikeytool conference keys conference.db --purpose floor")
+    assert "sip:bob@example.com" in table
+    assert key not in table
 
 
 def test_event_packages_with_a_cms_key(system: Shell) -> None:

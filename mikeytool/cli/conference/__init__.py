@@ -18,6 +18,7 @@ from mikeytool.cli.message_io import (
     offered_message,
     sdp_message_options,
     write_message,
+    write_output,
 )
 from mikeytool.cli.options.clock import environment
 from mikeytool.cli.options.common import (
@@ -28,7 +29,13 @@ from mikeytool.cli.options.common import (
     show_keys_option,
 )
 from mikeytool.cli.options.keys import KEY, KEY_HELP, need_key
-from mikeytool.cli.options.outputs import check_output, force_option, output_force_option
+from mikeytool.cli.options.outputs import (
+    OUTPUT,
+    check_output,
+    force_option,
+    is_forced,
+    output_force_option,
+)
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.conference import print_conference
 from mikeytool.cli.render.table import print_table
@@ -50,6 +57,7 @@ from mikeytool.conference.model import (
 from mikeytool.conference.purpose_suites import parse_purposes
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.exchange.profile import check_key
+from mikeytool.storage.private_files import write_private
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.identity import Identity
 
@@ -491,6 +499,39 @@ def mixer(
         print(json.dumps({"streams": [{"ssrc": ssrc, "to": to} for ssrc, to in sent]}))
         return
     print_table([("SSRC", "to"), *((ssrc, to or "everybody") for ssrc, to in sent)])
+
+
+@conference.command()
+@state_argument
+@focus_option
+@click.option(
+    "--purpose", type=click.Choice(["floor"]), required=True, expose_value=False,
+    help="What the keys are for.",
+)  # fmt: skip
+@click.option(
+    "--psk-file", type=OUTPUT, metavar="[FILE]", is_flag=False, flag_value="-",
+    help="Print them, or write them to FILE: IDENTITY:KEY in hex, one a line.",
+)  # fmt: skip
+@output_force_option
+@quiet_option
+def keys(state: Path, focus: Identity | None, psk_file: str | None) -> None:
+    """Show the floor keys of members, or give them to a server.
+
+    Each member has a TLS pre-shared key of their own, whose PSK identity is its SPI in hex.
+    """
+    from mikeytool.conference.floor_keys import floor_keys
+    from mikeytool.conference.floor_keys import psk_file as lines
+
+    check_output(psk_file)
+    with closing(ConferenceState(state)) as opened:
+        found = floor_keys(opened, environment().clock(), focus)
+    if psk_file is None:
+        every = [(str(key.identity), key.psk_identity, key.state) for key in found]
+        print_table([("member", "PSK identity", "state"), *every])
+    elif psk_file == "-":
+        write_output(lines(found), None)
+    else:
+        write_private(Path(psk_file), lines(found), force=is_forced())
 
 
 @conference.command()
