@@ -69,7 +69,7 @@ FROM_VERSION_1 = (
 _PATIENCE = 60 * _SECOND
 """How long expired entries may stay. Forgetting is delayed because it needs a write."""
 
-_AT_ONCE = 10_000
+_AT_ONCE = 1000
 """How many entries are forgotten at a time. The limit keeps messages from waiting long."""
 
 NO_END = (1 << 63) - 1

@@ -14,7 +14,7 @@ from mikeytool.exchange.request import request_init
 from mikeytool.kms.group_queries import Forbidden, SharedKey, answer, authorization, target
 from mikeytool.kms.kms_policy import Rule
 from mikeytool.kms.service import handle
-from mikeytool.kms.store import log_entries
+from mikeytool.kms.store import exchanges, log_entries
 from mikeytool.kms.store.exchanges import Exchange
 from mikeytool.kms.store.records import LogEntry, Peer
 from mikeytool.kms.store.store import Store, Tpk
@@ -241,6 +241,27 @@ def test_old_entries_go_in_small_steps(world: World, monkeypatch: pytest.MonkeyP
     assert all(one.at_ns > START - 3600 * NS for one in world.store.log())
     world.store.prune_log(world.clock.now + DAY)
     assert counts(world) == []
+
+
+def test_tickets_that_ended_go_in_small_steps(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a whole day may end in one minute."""
+    monkeypatch.setattr(exchanges, "_AT_ONCE", 10)
+    world.held()
+    world.clock.now += 3 * DAY
+    with world.store.transaction() as db:
+        db.executemany(
+            "INSERT INTO requested VALUES (?, ?, ?)",
+            [(bytes([at]), ALICE.data, START + at) for at in range(24)],
+        )
+    left = []
+    for _ in range(4):
+        world.held()
+        query = "SELECT count(*) FROM requested WHERE until_ns < ?"
+        with world.store.snapshot() as db:
+            left.append(db.execute(query, (world.clock.now,)).fetchone()[0])
+    assert left == [15, 5, 0, 0]
 
 
 def test_what_operators_change(world: World) -> None:

@@ -31,6 +31,8 @@ _COUNT = (
 )
 _REQUESTER = "SELECT who FROM requested WHERE ticket = ?"
 _MINUTE = 60 * NS
+_AT_ONCE = 1000
+"""How many tickets are forgotten at a time. The limit keeps messages from waiting long."""
 
 
 class StoreChanged(Exception):
@@ -165,6 +167,19 @@ class Exchange:
             self._noted.clear()
         if entry.outcome == "refused":
             log_entries.add(self._db, entry)
+
+
+def requested_overdue(db: Db, now_ns: int) -> bool:
+    """Whether a ticket ended at least a minute ago, and is not forgotten."""
+    query = "SELECT EXISTS (SELECT 1 FROM requested WHERE until_ns < ?)"
+    return bool(db.execute(query, (now_ns - _MINUTE,)).fetchone()[0])
+
+
+def forget_requested(db: Db, now_ns: int) -> bool:
+    """Forget who requested the tickets that ended first; return whether none is left."""
+    ended = "SELECT ticket FROM requested WHERE until_ns < ? ORDER BY until_ns LIMIT ?"
+    query = f"DELETE FROM requested WHERE ticket IN ({ended})"  # noqa: S608 - no values in it
+    return db.execute(query, (now_ns, _AT_ONCE)).rowcount < _AT_ONCE
 
 
 def _digest(ticket: TICKET) -> bytes:

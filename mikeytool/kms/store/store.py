@@ -22,7 +22,7 @@ from cryptography.x509 import Certificate
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.profile import PROFILE_256, Profile
 from mikeytool.kms.store import log_entries
-from mikeytool.kms.store.exchanges import Exchange
+from mikeytool.kms.store.exchanges import Exchange, forget_requested, requested_overdue
 from mikeytool.kms.store.kms_keys import KmsKeys, check_key_pair, check_tpk, insert_key_pair
 from mikeytool.kms.store.memory import kept
 from mikeytool.kms.store.names import check_identity
@@ -212,6 +212,7 @@ class Store(Users, KmsKeys, Peers):
         with suppress(StateError), self._errors():
             due = (
                 replay.overdue(self._db, env)
+                or requested_overdue(self._db, now)
                 or self._retiring(self._db, now)
                 or log_entries.is_overdue(self._db, self._log_horizon(now))
             )
@@ -223,10 +224,13 @@ class Store(Users, KmsKeys, Peers):
         with self._backend.spare() as db:
             if db is None:
                 return True  # an operator or another node is writing
-            db.execute("DELETE FROM requested WHERE until_ns < ?", (env.clock(),))
             self._retire_tpks(db, env.clock())
-            pruned = log_entries.prune(db, self._log_horizon(env.clock()))
-            return replay.forget(db, env) and pruned
+            done = (
+                forget_requested(db, env.clock()),
+                log_entries.prune(db, self._log_horizon(env.clock())),
+                replay.forget(db, env),
+            )
+            return all(done)
 
     def _log_horizon(self, now_ns: int) -> int:
         return now_ns - self.policy().keep_log * NS
