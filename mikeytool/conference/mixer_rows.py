@@ -57,6 +57,27 @@ def streams(db: Db, conference: Conference, purpose: Purpose) -> list[MixerStrea
     ]
 
 
+_HEARD = (
+    " FROM ssrcs JOIN members ON members.number = member WHERE ssrcs.conference = ?"
+    " AND purpose = ? AND ssrcs.generation IS NULL AND state = 'joined'"
+)
+
+
+def heard(db: Db, number: int, purpose: Purpose, most: int) -> list[int]:
+    """Return the SSRCs with which members send now, at most so many."""
+    found = db.execute(
+        f"SELECT ssrc{_HEARD} ORDER BY ssrc LIMIT ?",
+        (number, purpose.value, most),
+    )
+    return [ssrc for (ssrc,) in found]
+
+
+def count_heard(db: Db, number: int, purpose: Purpose) -> int:
+    """Count the SSRCs with which members send now."""
+    query = f"SELECT count(*){_HEARD}"
+    return int(db.execute(query, (number, purpose.value)).fetchone()[0])
+
+
 def put_indices(db: Db, number: int, highest: Mapping[int, int]) -> None:
     """Store up to which RTP packet index each stream of a mixer may have been used."""
     db.executemany(

@@ -1,16 +1,16 @@
 """The session file of a mixer: its SSRCs from the ledger, and the group keys (TR 33.828 5.3.2).
 
-A mixer holds the group key of a purpose as a member does. It receives any SSRC, and sends streams
-of its own: one to everybody, or in a conference with `mix-minus` one to each seat. Whoever holds
-the file is the mixer. The ledger names it by its CSB ID, so that no two files send one SSRC under
-one key.
+A mixer holds the group key of a purpose as a member does. It receives the streams of those who are
+in, and sends streams of its own: one to everybody, or in a conference with `mix-minus` one to each
+seat. Whoever holds the file is the mixer. The ledger names it by its CSB ID, so that no two files
+send one SSRC under one key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mikeytool.client.session_files import SessionFile, locked_session
@@ -27,13 +27,22 @@ from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.srtp.security_policy import policy_for
 from mikeytool.storage.private_files import check_free
 from mikeytool.wire.errors import Refused, StateError, UsageError
-from mikeytool.wire.header import GenericIdEntry
+from mikeytool.wire.header import GenericIdEntry, SrtpSessionData
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import IdRole, ProtType, TicketFlag
 
-_RECEIVES = 2
-"""The CS ID in which the members' streams are received."""
-_CS_IDS = [cs_id for cs_id in range(1, 256) if cs_id != _RECEIVES]
+_CS_IDS = range(1, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class MixerSetUp:
+    """The streams that a mixer sends, and how many of the members' its file has no room for.
+
+    Packets of those are refused with the file. `Mixer`, which asks the ledger, takes them.
+    """
+
+    streams: list[MixerStream]
+    left_out: int
 
 
 def set_up_mixer(
@@ -43,10 +52,8 @@ def set_up_mixer(
     path: Path,
     *,
     force: bool = False,
-) -> list[MixerStream]:
+) -> MixerSetUp:
     """Write the session file of the mixer of a purpose, or bring it up to date.
-
-    Returns the streams that the mixer sends.
 
     An existing file keeps its CSB ID and the packet indices that it has used, and gets the streams
     and keys of now. `force` makes a new file when the old one is lost: the group keys change first,
@@ -63,14 +70,14 @@ def set_up_mixer(
         else:
             check_free(path, force=force)
 
-        def work(step: Step) -> tuple[Session, list[MixerStream]]:
+        def work(step: Step) -> tuple[Session, MixerSetUp]:
             return _set_up(step, focus, purpose, path, before, force=force)
 
-        session, streams = system.step(work)
+        session, made = system.step(work)
         content = SessionFile(session) if before is None else replace(before, session=session)
         if content != before:
             content.write(path, force=before is not None or force)
-    return streams
+    return made
 
 
 def _set_up(
@@ -81,7 +88,7 @@ def _set_up(
     before: SessionFile | None,
     *,
     force: bool,
-) -> tuple[Session, list[MixerStream]]:
+) -> tuple[Session, MixerSetUp]:
     db, conference = step.db, the_conference(step.db, focus)
     if purpose.protocol != ProtType.SRTP or purpose not in conference.purposes:
         raise UsageError(f"{conference.focus} has no {purpose} to mix")
@@ -106,7 +113,9 @@ def _set_up(
     if conference.topology != Topology.MIX_MINUS:
         mixer_stream(db, step.env, conference, purpose, None)
     session = session_now(db, conference, purpose, own, csb_id)
-    return session, mixer_rows.streams(db, conference, purpose)
+    received = sum(not session.is_local(one) for one in session.crypto_sessions)
+    left_out = mixer_rows.count_heard(db, conference.number, purpose) - received
+    return session, MixerSetUp(mixer_rows.streams(db, conference, purpose), left_out)
 
 
 def _check_ours(
@@ -128,17 +137,24 @@ def session_now(
     spi, old = active.spi, replaced[:1]
     since = (old[0].until_ns or 0) - KEY_OVERLAP * NS if old else 0
 
-    def crypto_session(cs_id: int, ssrc: int | None) -> CryptoSession:
-        data = b"" if ssrc is None else ssrc.to_bytes(4)
+    def crypto_session(cs_id: int, ssrc: int, *, is_sent: bool) -> CryptoSession:
+        # With ROC and SEQ, a crypto session to receive is for that SSRC alone.
+        data = SrtpSessionData(ssrc=ssrc, roc=0, seq=0).build()
         entry = GenericIdEntry(
-            cs_id=cs_id, protocol=ProtType.SRTP.value, policies=[0], session_data=data, spi=spi
-        )
-        is_sent = ssrc is not None
+            cs_id=cs_id, protocol=ProtType.SRTP.value, policies=[0], spi=spi,
+            s=0 if is_sent else 1, session_data=data[:4] if is_sent else data,
+        )  # fmt: skip
         return CryptoSession(entry, policy, is_sent, tuple(key.spi for key in old), since)
 
-    streams = mixer_rows.streams(db, conference, purpose)
-    ids = _cs_ids([one.ssrc for one in streams], before)
-    made = [crypto_session(ids[one.ssrc], one.ssrc) for one in streams]
+    sent = [one.ssrc for one in mixer_rows.streams(db, conference, purpose)]
+    room = max(len(_CS_IDS) - len(sent), 0)
+    received = mixer_rows.heard(db, conference.number, purpose, room)
+    ids = _cs_ids(sent, received, before)
+    made = [
+        crypto_session(ids[ssrc], ssrc, is_sent=is_sent)
+        for ssrcs, is_sent in ((sent, True), (received, False))
+        for ssrc in ssrcs
+    ]
     return Session(
         csb_id=csb_id,
         role=IdRole.INITIATOR,
@@ -149,11 +165,9 @@ def session_now(
         randr_r=b"",
         mpk=b"",
         keys=tuple(key.key_data() for key in (active, *old)),
-        crypto_sessions=tuple(sorted(
-            [*made, crypto_session(_RECEIVES, None)], key=lambda one: one.entry.cs_id
-        )),
+        crypto_sessions=tuple(sorted(made, key=lambda one: one.entry.cs_id)),
         policies=(policy,),
-    )  # fmt: skip
+    )
 
 
 def _keys(db: Db, conference: Conference, purpose: Purpose) -> list[GroupKey]:
@@ -165,21 +179,17 @@ def _keys(db: Db, conference: Conference, purpose: Purpose) -> list[GroupKey]:
     return found
 
 
-def _cs_ids(ssrcs: Iterable[int], before: Session | None) -> dict[int, int]:
-    """Return the CS ID of each stream to send. Indices used are remembered by it, so it stays."""
-    had = {} if before is None else {
-        one.ssrc: one.entry.cs_id for one in before.crypto_sessions if one.ssrc is not None
-    }  # fmt: skip
-    found = {ssrc: had[ssrc] for ssrc in ssrcs if ssrc in had}
+def _cs_ids(sent: Sequence[int], received: Sequence[int], before: Session | None) -> dict[int, int]:
+    """Return the CS ID of each stream. That of one to send stays: it goes with the indices used."""
+    if len(sent) > len(_CS_IDS):
+        raise Refused(
+            f"a mixer has room for {len(_CS_IDS)} streams, and more seats are in; create"
+            " conferences of that size with --topology mixer"
+        )
+    had = () if before is None else before.crypto_sessions
+    known = {one.ssrc: one.entry.cs_id for one in had if one.by_initiator}
+    found = {ssrc: known[ssrc] for ssrc in sent if ssrc in known}
     taken = set(found.values())
     free = (cs_id for cs_id in _CS_IDS if cs_id not in taken)
-    for ssrc in ssrcs:
-        if ssrc not in found:
-            cs_id = next(free, None)
-            if cs_id is None:
-                raise Refused(
-                    f"a mixer has room for {len(_CS_IDS)} streams, and more seats are in; create"
-                    " conferences of that size with --topology mixer"
-                )
-            found[ssrc] = cs_id
-    return found
+    new = (ssrc for ssrc in (*sent, *received) if ssrc not in found)
+    return found | dict(zip(new, free, strict=False))

@@ -309,7 +309,15 @@ def _unanswered(session: Session, init: Incoming) -> Session:
 
 
 def update_keys(session: Session) -> MessageKeys:
-    """Return the keys of both messages of an update, for either direction (interpretation 29)."""
+    """Return the keys of both messages of an update, for either direction (interpretation 29).
+
+    Raises Refused for a session that no messages set up, which is that of a mixer.
+    """
+    if not session.mpk:
+        raise Refused(
+            "this is the session of a mixer, which takes no messages; conference mixer brings it up"
+            " to date"
+        )
     return message_keys(
         session.policy.prf,
         session.mpk,

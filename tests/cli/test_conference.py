@@ -644,6 +644,7 @@ def test_a_mixer_from_the_shell(system: Shell) -> None:
     by_mixer = system.ok(f"mikeytool srtp encrypt --session mix <<< {rtp(ssrc, 1)}")
     assert system.ok(open_.format("alice.session", by_mixer)) == rtp(ssrc, 1)
     system.fails(open_.format("bob.session", by_mixer), 1, "")
+    system.fails(open_.format("mix", by_bob), 1, "")  # within the overlap
 
 
 def test_a_member_adds_a_stream_and_changes_another(system: Shell) -> None:

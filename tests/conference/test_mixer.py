@@ -18,8 +18,10 @@ from mikeytool.conference.mixer import AHEAD, Mixer
 from mikeytool.conference.mixer_session import set_up_mixer
 from mikeytool.conference.model import MixerStream, Purpose, Topology
 from mikeytool.conference.relay import Relay, conference_receivers
+from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.session import Session
+from mikeytool.exchange.update import update_init
 from mikeytool.media.session_contexts import receivers_of_session
 from mikeytool.media.settings import Settings
 from mikeytool.srtp import SUITES, MasterKey, Receiver
@@ -33,6 +35,7 @@ from tests.conference.test_ssrcs import answer_all
 from tests.world import ALICE, BOB, CAROL
 
 TRIO = (ALICE, BOB, CAROL)
+OTHER = Identity.from_text("sip:room-2@conf.example.com")
 
 
 def conference(room: Room, topology: Topology, *purposes: Purpose) -> Room:
@@ -350,6 +353,42 @@ def test_the_session_file_follows_when_it_is_made_again(room: Room, file: Path) 
     assert second.csb_id == first.csb_id
     assert second.keys[0] != first.keys[0] == second.keys[1]
     assert {one.previous for one in second.crypto_sessions} == {(first.keys[0].spi,)}
+
+
+def test_the_session_file_admits_who_is_in(room: Room, file: Path) -> None:
+    """Those put out are refused with it at once, though the old key is valid still."""
+    conference(room, Topology.MIX_MINUS)
+    expelled = room.person(BOB).sends()[0][0]
+
+    def admitted() -> set[int]:
+        session = set_up(room, file)
+        assert not any(map(session.admits_any, session.crypto_sessions))
+        return {one.ssrc or 0 for one in session.crypto_sessions if not session.is_local(one)}
+
+    everyone = {room.person(who).sends()[0][0] for who in TRIO}
+    assert admitted() == everyone
+    membership.dismiss(room.system, None, [BOB], deny=False)
+    assert admitted() == everyone - {expelled}
+
+
+def test_a_session_file_has_an_end(room: Room, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conference(room, Topology.MIXER)
+    monkeypatch.setattr("mikeytool.conference.mixer_session._CS_IDS", range(1, 3))
+    made = set_up_mixer(room.system, None, Purpose.AUDIO, file)
+    assert (len(made.streams), made.left_out) == (1, 2)
+    room.create(*TRIO, topology=Topology.MIX_MINUS, focus=OTHER)
+    for who in TRIO:
+        person = room.person(who)
+        person.ticket(OTHER)
+        person.take(room.call_in(person.call(OTHER)))
+    with pytest.raises(Refused, match="room for 2 streams"):
+        set_up_mixer(room.system, OTHER, Purpose.AUDIO, file.with_name("other"))
+
+
+def test_a_mixer_takes_no_updates(room: Room, file: Path) -> None:
+    conference(room, Topology.MIXER)
+    with pytest.raises(Refused, match="conference mixer"):
+        update_init(room.env, set_up(room, file), crypto_sessions=[CsSpec(send=True)])
 
 
 def test_another_file_for_the_same_mixer(room: Room, file: Path, memory: ClientState) -> None:

@@ -488,13 +488,15 @@ def mixer(
 ) -> None:
     """Write the SESSION of a mixer, and print its streams.
 
-    It has the group key, receives the members' streams, and sends with SSRCs of its own. If SESSION
-    exists, it gets the streams and keys of now, and remembers which packets it has sent.
+    It has the group key, receives the streams of members who are in, and sends with SSRCs of its
+    own. If SESSION exists, it gets the streams and keys of now, and remembers what it has sent.
     """
     with _system(state) as system:
-        streams = set_up_mixer(system, focus, Purpose(purpose), path, force=force)
+        made = set_up_mixer(system, focus, Purpose(purpose), path, force=force)
         _note_updates(system)
-    sent = [(f"{one.ssrc:#010x}", one.receiver and str(one.receiver)) for one in streams]
+    if made.left_out:
+        say(f"{path} has no room for {made.left_out} of the members' streams, and refuses them")
+    sent = [(f"{one.ssrc:#010x}", one.receiver and str(one.receiver)) for one in made.streams]
     if as_json:
         print(json.dumps({"streams": [{"ssrc": ssrc, "to": to} for ssrc, to in sent]}))
         return
