@@ -83,7 +83,8 @@ def create(
         _check_early(system, init, TicketFlag.I, accept)
         if init.responder is not None and init.responder != factory:
             raise Refused(
-                f"this is for {init.responder}, conferences are created at {factory}",
+                f"this is for {init.responder}, conferences are created at {factory}; a call to a"
+                " focus is for `conference call-in`",
                 ErrorNo.INVALID_ID,
             )
         verified = verify_transfer_init(init, system.resolve(init, factory), factory)
@@ -129,7 +130,10 @@ def _as_first(step: Step, number: int, verified: VerifiedInit, called: Identity)
 def _check_may_create(system: ConferenceSystem, creator: Identity) -> None:
     patterns = system.state.settings().may_create  # it may have been changed meanwhile
     if patterns and not any(matches(creator, pattern) for pattern in patterns):
-        raise Refused(f"{creator} may not create conferences here", ErrorNo.UNSPECIFIED)
+        raise Refused(
+            f"{creator} may not create conferences here; `conference may-create` says who may",
+            ErrorNo.UNSPECIFIED,
+        )
 
 
 def call_in(system: ConferenceSystem, message: bytes) -> bytes:
@@ -213,12 +217,14 @@ def _check_early(
     for flag, why in _WHY.items():
         refuse_unless(flag not in flags or flag in init.policy.flags, why)
     refuse_unless(
-        TicketFlag.F in init.policy.flags, "the ticket has no F flag: no answer can be given"
+        TicketFlag.F in init.policy.flags,
+        "the ticket has no F flag: no answer can be given; request one with --flags=+F",
     )
     refuse_unless(
         init.policy.rekey is None or init.policy.rekey >= _SHORTEST_INTERVAL,
         f"the ticket wants other group keys every {init.policy.rekey} s; that costs everybody,"
-        f" so {_SHORTEST_INTERVAL} s are the least",
+        f" so {_SHORTEST_INTERVAL} s are the least: request one with --rekey-every"
+        f" {_SHORTEST_INTERVAL}s",
     )
     check_acceptable(system.env, init, accept_policy)
     sender = init.initiator or init.policy.initiator
@@ -229,8 +235,9 @@ def _check_early(
 
 _WHY = {
     TicketFlag.I: "the ticket has no I flag: without key forking whoever may resolve it could"
-    " pose as the caller",
-    TicketFlag.M: "the ticket has no M flag: no group key could be handed out",
+    " pose as the caller; request one with --flags=+I",
+    TicketFlag.M: "the ticket has no M flag: no group key could be handed out; request one with"
+    " --flags=+M",
 }
 
 
@@ -262,10 +269,15 @@ def _called(system: ConferenceSystem, init: TransferInit) -> Conference:
         check_open(named)
         return named
     if init.responder is not None:
-        raise Refused(f"{init.responder} is the focus of no conference", ErrorNo.INVALID_ID)
+        raise Refused(
+            f"{init.responder} is the focus of no conference; `conference show` lists them",
+            ErrorNo.INVALID_ID,
+        )
     if len(every) != 1:
         raise Refused(
-            f"it does not say which of {len(every)} conferences it is for", ErrorNo.INVALID_ID
+            f"it does not say which of {len(every)} conferences it is for: the caller names a focus"
+            " in IDRr",
+            ErrorNo.INVALID_ID,
         )
     return every[0]
 

@@ -46,6 +46,7 @@ from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
+from mikeytool.wire.message_types import is_update
 from mikeytool.wire.payloads import RANDR
 from mikeytool.wire.registry import DataType, ErrorNo, ProtType, TicketFlag, TsType
 from mikeytool.wire.timestamp import Timestamp
@@ -161,6 +162,8 @@ def answer(system: ConferenceSystem, message: bytes) -> Answered:
     failure: MikeyError = Refused(
         f"no call-out and no update waits for an answer with the CSB ID {csb_id:#010x}"
     )
+    if read.header.data_type == DataType.TRANSFER_INIT and not is_update(read):
+        raise Refused(f"{failure}; this is TRANSFER_INIT, which `conference call-in` takes")
     with system.state.snapshot() as db:
         candidates = member_rows.members_of_csb(db, csb_id)
     for member in candidates:

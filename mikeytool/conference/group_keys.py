@@ -29,7 +29,7 @@ from mikeytool.wire.errors import StateError
 from mikeytool.wire.payloads import KeyData
 from mikeytool.wire.registry import KeyType, TicketFlag
 
-KEY_FLAGS = TicketFlag.from_letters("DEFGHJNO")
+KEY_FLAGS = TicketFlag.from_letters("DEFGHIJNO")
 """The ticket that brings the group keys is not sent to anyone."""
 
 _AT_ONCE = 500

@@ -31,7 +31,10 @@ from mikeytool.wire.timestamp import Timestamp
 def may_take_part(step: Step, conference: Conference, identity: Identity) -> None:
     """Raise Refused unless someone is in the allowed set, by name or as a member of a group."""
     if identity not in _allowed(step, conference, [identity]):
-        raise Refused(f"{identity} may not take part in {conference.focus}", ErrorNo.UNSPECIFIED)
+        raise Refused(
+            f"{identity} may not take part in {conference.focus}; `conference allow` lets them in",
+            ErrorNo.UNSPECIFIED,
+        )
 
 
 def _allowed(step: Step, conference: Conference, people: Sequence[Identity]) -> set[Identity]:
@@ -78,7 +81,11 @@ def check_open(conference: Conference) -> None:
     """Raise Refused for a conference that has ended."""
     if conference.ended_ns is not None:
         ended = Timestamp.at(conference.ended_ns, TsType.NTP_UTC).utc
-        raise Refused(f"the conference {conference.focus} ended at {ended}", ErrorNo.UNSPECIFIED)
+        raise Refused(
+            f"the conference {conference.focus} ended at {ended}; `conference create` makes a new"
+            " one",
+            ErrorNo.UNSPECIFIED,
+        )
 
 
 def catch_up(step: Step, conference: Conference) -> tuple[Conference, Updates]:

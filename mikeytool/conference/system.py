@@ -20,6 +20,7 @@ from mikeytool.client.ticket_files import TicketFile
 from mikeytool.conference import rows
 from mikeytool.conference.database import ConferenceState, Db
 from mikeytool.conference.model import Settings
+from mikeytool.conference.refusals import not_requested, not_resolved
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.profile import Profile
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
@@ -30,7 +31,7 @@ from mikeytool.kms.group_queries import SharedKey
 from mikeytool.wire.errors import Refused, Unavailable
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
-from mikeytool.wire.registry import ErrorNo, TicketFlag, TsType
+from mikeytool.wire.registry import TicketFlag, TsType
 from mikeytool.wire.timestamp import Timestamp
 
 TICKET_VALIDITY = 8 * 3600
@@ -132,20 +133,23 @@ class ConferenceSystem:
         """Return the keys of the ticket in a TRANSFER_INIT, from the KMS.
 
         The KMS is asked each time, because only it can verify the Initiator Data. Raises
-        ErrorReceived or Refused when the KMS refuses, and Unreachable when it cannot be reached.
+        Refused when the KMS refuses, and Unreachable when it cannot be reached.
         """
-        me = self.settings
+        me, by = self.settings, self.resolver(init, focus)
         request = resolve_init(
             self.env,
             init.incoming.profile,
             init.ticket,
-            responder=self.resolver(init, focus),
+            responder=by,
             kms=me.kms_id,
             psk=me.psk,
             psk_id=self.key_name,
         )
-        answer = self.kms.answer(self.env, request.raw)
-        return accept_resolve_resp(self.env, request, me.psk, answer, init.policy)
+        try:
+            answer = self.kms.answer(self.env, request.raw)
+            return accept_resolve_resp(self.env, request, me.psk, answer, init.policy)
+        except Refused as error:
+            raise not_resolved(error, init.policy, by, me.identity) from None
 
     def request(
         self,
@@ -184,12 +188,12 @@ class ConferenceSystem:
             answer = self.kms.answer(self.env, request.raw)
             granted = accept_request_resp(self.env, request, me.psk, answer)
         except Refused as error:
-            # The error number concerns the system's request, not the message that led to it.
-            raise Refused(str(error), ErrorNo.UNSPECIFIED) from None
+            raise not_requested(error, policy, initiator, me.identity) from None
         for difference in granted.differences:
             if difference.harm:
                 raise Refused(
-                    f"the KMS grants another ticket than was asked for: {difference.text}"
+                    f"the KMS grants another ticket than was asked for: {difference.text};"
+                    " `kms policy show` has its rules"
                 )
         if [key.spi for key in granted.held.keys.keys] != [key.spi for key in keys]:
             raise Refused("the KMS grants keys with other SPIs than were asked for")

@@ -210,7 +210,8 @@ def check_usable(
     policy.check_validity(env.clock())
     refuse_unless(
         flag in policy.flags,
-        f"the ticket has no {flag.name} flag: it takes processing beyond RFC 6043",
+        f"the ticket has no {flag.name} flag: it takes processing beyond RFC 6043;"
+        f" request one with --flags=+{flag.name}",
     )
     refuse_unless(bool(policy.responders), "the Ticket Policy names no responder")
     if F.I in policy.flags and initiator is not None and initiator != policy.initiator:
