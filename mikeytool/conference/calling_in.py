@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from mikeytool.conference import member_rows, rows
+from mikeytool.conference.endings import refuse_ended
 from mikeytool.conference.group_keys import current_keys, keep_interval
 from mikeytool.conference.membership import catch_up, check_open, may_take_part, open_conferences
 from mikeytool.conference.model import Conference, Purpose, Topology
@@ -76,7 +77,7 @@ def create(
     factory = system.settings.identity
     if focus == factory:
         raise UsageError(f"{focus} is the factory; a conference has an address of its own")
-    init = _first(Incoming.read(message, DataType.TRANSFER_INIT))
+    init = _first(system, Incoming.read(message, DataType.TRANSFER_INIT))
     known = supported_policies([], init.policy.prf)
     with _early(system, init, known):
         accept = accept_suites([])
@@ -146,7 +147,7 @@ def call_in(system: ConferenceSystem, message: bytes) -> bytes:
     sender = sender_of_update(system, incoming)
     if sender is not None:
         return update_streams(system, sender, incoming)
-    init = _first(incoming)
+    init = _first(system, incoming)
     with _early(system, init, ()):
         # Suites are compared later, when an Error message can name those of the conference.
         _check_early(system, init, TicketFlag.I | TicketFlag.M, lambda _policy: True)
@@ -199,9 +200,11 @@ def _needed(answer: bytes | None) -> bytes:
     return answer
 
 
-def _first(incoming: Incoming) -> TransferInit:
+def _first(system: ConferenceSystem, incoming: Incoming) -> TransferInit:
     """Return the TRANSFER_INIT in a message that is not the update of a member's session."""
     if is_update(incoming.message):
+        with system.state.snapshot() as db:
+            refuse_ended(db, system.env, incoming.message)
         raise Refused(
             "this is an update, and of no session that a member has: its MAC fails, or its sender"
             " is in no more and has to call in",

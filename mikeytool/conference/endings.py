@@ -32,7 +32,7 @@ def refuse_ended(db: Db, env: Environment, message: Message) -> None:
     for ending in ending_rows.of_csb(db, message.header.csb_id):
         if _is_authentic(ending, incoming):
             with error_message_on_refusal(env, incoming, update_keys(ending.session), ()):
-                raise Refused(f"{ending.identity}: {ending.reason}; it may call in again")
+                raise Refused(f"{ending.identity}: {ending.reason}; it has to call in again")
 
 
 def _is_authentic(ending: Ending, incoming: Incoming) -> bool:

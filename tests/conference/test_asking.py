@@ -266,9 +266,7 @@ def test_a_kms_that_refuses_keys(full: Busy) -> None:
         raise Refused("no", ErrorNo.UNSPECIFIED)
 
     full.kms.meanwhile["request"] = refuse
-    with pytest.raises(
-        Refused, match=r"^no; the system asked for .*; the denial stands"
-    ) as refused:
+    with pytest.raises(Refused, match=r"^no; the system asked .*; the denial stands") as refused:
         membership.dismiss(full.system, None, [BOB], deny=True)
     assert refused.value.error_no == ErrorNo.UNSPECIFIED
     assert check(full.state.path)[BOB] == "left"

@@ -113,6 +113,16 @@ def test_the_next_answer_of_who_is_out_gets_an_error(full: Room, out: str) -> No
     assert full.dump() == before
 
 
+def test_the_update_of_a_replaced_session_gets_an_error(full: Room) -> None:
+    old, _ = replaced(full)
+    assert old.session is not None
+    update, _ = update_init(full.env, old.session, crypto_sessions=[CsSpec(send=True, ssrc=7)])
+    for take in (full.call_in, full.answer):
+        with pytest.raises(Refused, match="another session has its seat") as refused:
+            take(update.raw)
+        hears_an_error(old, refused.value)
+
+
 def test_a_forged_message_of_an_ended_session_gets_no_error(full: Room) -> None:
     old = full.person(BOB)
     (answer,) = [old.update(u.message) for u in membership.change_keys(full.system, None)

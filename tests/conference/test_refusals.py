@@ -193,5 +193,5 @@ def test_an_answer_that_is_a_call(room: Room) -> None:
     room.create(BOB)
     bob = room.person(BOB)
     bob.ticket(FOCUS)
-    with pytest.raises(Refused, match="no call-out .* TRANSFER_INIT, which `conference call-in`"):
+    with pytest.raises(Refused, match=r"no call-out .* TRANSFER_INIT, which `conference call-in`"):
         room.answer(bob.call(FOCUS))
