@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mikeytool.crypto.certificates import (
@@ -50,10 +52,20 @@ def ns(moment: datetime) -> int:
 NOW = ns(START + timedelta(days=100))
 
 
+_KEYS = Path(__file__).with_name("keys.pem").read_text()
+_MADE = iter(re.findall(r"-+BEGIN.+?-+END.+?-+\n", _KEYS, re.DOTALL))
+"""Keys that were made once, as it takes its time."""
+
+
 @cache
 def private_key(name: str) -> rsa.RSAPrivateKey:
     """The key of whoever has that name."""
-    return rsa.generate_private_key(65537, 2048)
+    made = next(_MADE, None)
+    if made is None:
+        return rsa.generate_private_key(65537, 2048)
+    key = load_pem_private_key(made.encode(), None, unsafe_skip_rsa_key_validation=True)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
 
 
 def usage(*granted: str) -> x509.KeyUsage:
