@@ -13,7 +13,7 @@ import click
 
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
-from mikeytool.cli.message_io import pick
+from mikeytool.cli.message_io import pick, write_output
 from mikeytool.cli.message_items import Item, begun, items_of, name_of
 from mikeytool.cli.options.common import quiet_option, say, show_keys_option
 from mikeytool.cli.options.opening import (
@@ -23,6 +23,7 @@ from mikeytool.cli.options.opening import (
     read_identities,
     read_init,
 )
+from mikeytool.cli.options.outputs import OUTPUT, check_output, output_force_option
 from mikeytool.cli.render.guarded_streams import print_json
 from mikeytool.exchange.inspect_description import Inspected, Inspector
 from mikeytool.wire.describe import schema
@@ -44,6 +45,8 @@ Json = dict[str, Any]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--hex", "as_hex", is_flag=True, help="Print every octet beside its field.")
 @click.option("--html", "as_html", is_flag=True, help="Print one page of HTML, complete in itself.")
+@click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="Write the page to FILE.")
+@output_force_option
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of --json.")
 @click.option("--lines", is_flag=True, help="Take every line as a message of its own.")
 @click.option("--index", type=int, help="Show only the message with this number, from 1.")
@@ -58,6 +61,7 @@ def decode(
     as_json: bool,
     as_hex: bool,
     as_html: bool,
+    output: str | None,
     show_schema: bool,
     lines: bool,
     index: int | None,
@@ -81,6 +85,9 @@ def decode(
         return 0
     if as_json + as_hex + as_html > 1:
         raise UsageError("--json, --hex and --html: give one of them")
+    if output is not None and not as_html:
+        raise UsageError("-o goes with --html; for the rest use the shell, as in decode … > FILE")
+    check_output(output)
     if flow and (as_json or as_hex or as_html or index is not None):
         raise UsageError("--flow shows all messages, without --json, --hex, --html and --index")
     steps = _steps() if flow or as_html else None
@@ -100,7 +107,7 @@ def decode(
     if as_html and steps is not None:
         hides = attrgetter("is_redacted" if redact else "is_secret")
         hidden = (lambda _row: False) if show_keys else hides
-        return _page(inputs, items, inspector, steps, hidden)
+        return _page(inputs, items, inspector, steps, hidden, output)
     if steps is not None:
         return _overview(items, inspector, steps, checked=ring is not None)
     first, many, items = begun(items)
@@ -219,8 +226,9 @@ def _page(
     inspector: Inspector,
     steps: SignallingSteps,
     hides: Callable[[AnnotatedRow], bool],
+    output: str | None,
 ) -> int:
-    """Print a page with every message; gives the exit code."""
+    """Print or write a page with every message; gives the exit code."""
     from mikeytool.lint.check import lint
     from mikeytool.media.html_overview import overview
     from mikeytool.media.html_page import MOST_MESSAGES, HtmlSection, html_document
@@ -240,7 +248,11 @@ def _page(
     left_out = sum(1 for _ in items)
     title = ", ".join(name_of(one) for one in inputs) or "MIKEY"
     above = overview(rows, flow_of(rows, steps)) if rows else ()
-    sys.stdout.writelines(html_document(title, sections, above, hides))
+    document = html_document(title, sections, above, hides)
+    if output is None or output == "-":
+        sys.stdout.writelines(document)
+    elif any(section.known.message is not None for section in sections):
+        write_output("".join(document).encode(), output)
     if left_out:
         raise WireError(f"--html shows {MOST_MESSAGES} messages; {left_out} more are left out")
     return worst(codes)

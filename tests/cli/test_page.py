@@ -225,3 +225,17 @@ def test_axe_finds_nothing(shell: Shell, tmp_path: Path, scheme: str, width: int
     document, _ = in_chromium(source, tmp_path, width)
     (title,) = re.findall(r"<title>(.*?)</title>", document)
     assert title == "[]"
+
+
+def test_a_page_is_written_to_a_file(shell: Shell) -> None:
+    message = CASE["TRANSFER_RESP"]
+    printed = shell.ok(f"mikeytool decode --html {message}")
+    shell.ok(f"mikeytool decode --html {message} -o page.html")
+    assert shell.path("page.html").read_text().rstrip("\n") == printed
+    shell.fails(f"mikeytool decode --html {message} -o page.html", 4, "exists", "--force")
+    shell.ok(f"mikeytool decode --html {message} -o page.html --force")
+    shell.path("in").write_text(message)
+    shell.fails("mikeytool decode --html in -o in --force", 2, "reads this file")
+    shell.fails(f"mikeytool decode {message} -o tree", 2, "--html")
+    shell.fails("mikeytool decode --html none.pcap -o none.html", 3, "no file")
+    assert not shell.path("none.html").exists()
