@@ -105,6 +105,6 @@ class _Rejoined(io.RawIOBase):
         """Read the next octets into a buffer."""
         size = len(buffer)
         octets, self._head = self._head[:size], self._head[size:]
-        octets = octets or self._file.read(size)
+        octets = octets or getattr(self._file, "read1", self._file.read)(size)
         buffer[: len(octets)] = octets
         return len(octets)

@@ -88,10 +88,12 @@ def find_captured_messages(
     note: Callable[[str], None] = lambda _text: None,
     tick: Callable[[], None] = lambda: None,
     watch: Callable[[Signal], bool] = lambda _signal: False,
+    waits: Callable[[], bool] = lambda: False,
 ) -> Iterator[CapturedMessage]:
     """Find every MIKEY message in a pcap or pcapng file, in the order of its frames.
 
-    If there are very many, only each batch of them is in order; a note says so.
+    If there are very many, only each batch of them is in order; a note says so. So it is with what
+    has come when `waits` says that there is no more for now.
 
     `note` is called with a sentence about each unreadable item, `tick` for each frame, `watch` with
     each message that may carry others; it returns whether it has a use for it. Raises WireError
@@ -105,6 +107,9 @@ def find_captured_messages(
             for signal in reader.signalling.add(record):
                 reader.add(signal)
                 if reader.is_full:
+                    reader.parts += 1
+                    yield from reader.messages()
+                elif reader.has_some and waits():
                     yield from reader.messages()
     except WireError as error:
         fault = error
@@ -127,7 +132,7 @@ class _Reader:
         self.watched = 0
         self.signalling = Signalling()
         self._found: list[CapturedMessage] = []
-        self._held = self._parts = 0
+        self._held = self.parts = 0
         self.count = 0
         self.crypto = 0
         self._unread = 0
@@ -161,11 +166,16 @@ class _Reader:
         """Whether the messages held have to be delivered now."""
         return self._held > MAX_HELD
 
+    @property
+    def has_some(self) -> bool:
+        """Whether messages are held."""
+        return bool(self._found)
+
     def note_bounds(self) -> None:
         """Note, at the end of the capture, what was left out and what is not in order."""
         if self._unread > MAX_NOTES:
             self._note(f"{self._unread - MAX_NOTES} more could not be read")
-        if self._parts > 1:
+        if self.parts:
             self._note("very many messages: those of long TCP streams may come out of order")
         if self.count and self.signalling.unread:
             self._note(f"frames that are not read: {unread_frames(self.signalling.unread)}")
@@ -179,7 +189,6 @@ class _Reader:
     def messages(self) -> Iterator[CapturedMessage]:
         """The messages that are held, in order of their frames."""
         found, self._found, self._held = self._found, [], 0
-        self._parts += 1
         self.count += len(found)
         found.sort(key=lambda one: one.signal.moment.frame)
         for one in found:

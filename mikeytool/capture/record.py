@@ -84,11 +84,15 @@ class Capture(ABC):
     def _fill(self, used: int, wanted: int = 0) -> bool:
         """Drop the first `used` octets of `_data` and read on; returns whether there was more.
 
-        Reads on until `_data` has `wanted` octets, if the file has them.
+        Reads on until `_data` has `wanted` octets, if the file has them; of a pipe, what is there.
         """
         rest = self._data[used:]
         self._data = b""
-        more = self._file.read(max(READ_SIZE, wanted - len(rest)))
+        missing = wanted - len(rest)
+        read = getattr(self._file, "read1", self._file.read)
+        more = read(max(READ_SIZE, missing))
+        while len(more) < missing and (piece := read(missing - len(more))):
+            more += piece
         self._data = rest + more if rest else more
         self._base += used
         return bool(more)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from mikeytool.capture.encoding import begins_message
+from mikeytool.capture.live_input import LiveInput
 from mikeytool.capture.strict_text import FoundMessage
 from mikeytool.capture.text import find_messages
 from mikeytool.wire.errors import WireError
@@ -34,6 +35,9 @@ def stream_messages(source: BinaryIO, *, lines: bool = False) -> Iterator[FoundM
     Results, `lines` and errors are those of `find_messages`. Raises WireError for an input longer
     than MAX_WHOLE that has to be read at once.
     """
+    if lines and isinstance(getattr(source, "raw", None), LiveInput):
+        yield from _as_they_come(source)
+        return
     head = source.read(BLOCK)
     if len(head) < BLOCK or not _is_one_a_line(head, lines):
         rest = source.read(MAX_WHOLE)
@@ -55,6 +59,16 @@ def stream_messages(source: BinaryIO, *, lines: bool = False) -> Iterator[FoundM
             number += 1
             yield from _read_line(line, number, lines)
         block = block[cut:] + more
+
+
+def _as_they_come(source: BinaryIO) -> Iterator[FoundMessage | WireError]:
+    """Read each line of a pipe when it is there."""
+    number = 0
+    while line := source.readline(MAX_WHOLE):
+        number += 1
+        yield from _read_line(line.rstrip(b"\r\n"), number, True)
+    if not number:
+        yield from find_messages(b"", lines=True)
 
 
 def _is_one_a_line(head: bytes, lines: bool) -> bool:

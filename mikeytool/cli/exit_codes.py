@@ -59,6 +59,7 @@ class _Errors:
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[str, int]] = {}
+        self._printed: dict[str, int] = {}
         self._more = 0
 
     def add(self, text: str, where: str) -> None:
@@ -68,16 +69,25 @@ class _Errors:
         else:
             self._more += 1
 
-    def print(self) -> None:
-        """Print them, after all output."""
+    def print_new(self) -> None:
+        """Print those that were not printed, after all output so far."""
         try:
             sys.stdout.flush()
         finally:
             for text, (where, count) in self._found.items():
-                times = f" ({count} times{', first here' if where else ''})" if count > 1 else ""
-                _print(f"{where}: {text}{times}" if where else f"{text}{times}")
-            if self._more:
-                _print(f"{self._more} more error{'s are' if self._more > 1 else ' is'} not shown")
+                if text not in self._printed:
+                    times = f" ({count} times{', first here' * bool(where)})" if count > 1 else ""
+                    _print(f"{where}: {text}{times}" if where else f"{text}{times}")
+                    self._printed[text] = count
+
+    def print(self) -> None:
+        """Print the rest of them, and how often those came again that were printed before."""
+        self.print_new()
+        for text, (_, count) in self._found.items():
+            if count > (before := self._printed[text]):
+                _print(f"{text} ({count - before} more times)")
+        if self._more:
+            _print(f"{self._more} more error{'s are' if self._more > 1 else ' is'} not shown")
 
 
 def complain(text: str, where: str = "") -> None:
@@ -94,6 +104,16 @@ def complain(text: str, where: str = "") -> None:
         errors = context.meta[_ERRORS] = _Errors()
         context.find_root().call_on_close(errors.print)
     errors.add(text, where)
+
+
+def give_out() -> None:
+    """Give out what a command has printed, and its errors so far: it waits for input."""
+    context = click.get_current_context(silent=True)
+    errors = None if context is None else context.meta.get(_ERRORS)
+    if errors is None:
+        sys.stdout.flush()
+    else:
+        errors.print_new()
 
 
 def _print(text: str) -> None:

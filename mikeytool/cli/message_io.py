@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -17,6 +18,7 @@ from mikeytool.capture.other_kinds import HEAD, refuse_other_kind
 from mikeytool.capture.strict_text import FoundMessage
 from mikeytool.capture.text import Form, Format, format_message
 from mikeytool.capture.text_input import stream_messages
+from mikeytool.cli.exit_codes import give_out
 from mikeytool.cli.options.common import say
 from mikeytool.cli.options.outputs import OUTPUT, check_output, is_forced
 from mikeytool.wire.errors import Refused, StateError, UsageError, WireError
@@ -46,7 +48,12 @@ def open_input(argument: str | None) -> BufferedReader:
             raise WireError("standard input is closed; give the message as an argument")
         if sys.stdin.isatty():
             say("reading from the terminal; end with Ctrl-D")
-        return open(sys.stdin.fileno(), "rb", closefd=False)
+        descriptor = sys.stdin.fileno()
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            return open(descriptor, "rb", closefd=False)
+        from mikeytool.capture.live_input import LiveInput
+
+        return BufferedReader(LiveInput(descriptor, give_out))
     if not argument:
         return BufferedReader(BytesIO())
     path = Path(argument)

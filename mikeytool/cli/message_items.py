@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mikeytool.capture.capture_files import HEAD, is_capture
 from mikeytool.capture.strict_text import FoundMessage
@@ -94,11 +95,14 @@ def _items_of(
 
 
 def _captured(
-    source: BinaryIO, tick: Callable[[], None], name: str, steps: SignallingSteps | None
+    source: BufferedReader, tick: Callable[[], None], name: str, steps: SignallingSteps | None
 ) -> Iterator[Item]:
     # Imported here: most inputs are no captures.
     from mikeytool.capture.captured_messages import find_captured_messages
+    from mikeytool.capture.live_input import LiveInput
 
-    watch = [] if steps is None else [steps.begin()]
-    for one in find_captured_messages(source, lambda text: say(f"note: {text}"), tick, *watch):
+    options: dict[str, Any] = {} if steps is None else {"watch": steps.begin()}
+    if isinstance(source.raw, LiveInput):
+        options["waits"] = source.raw.is_idle
+    for one in find_captured_messages(source, lambda text: say(f"note: {text}"), tick, **options):
         yield Item(one.content, name + one.where, one, one.carried)
