@@ -91,8 +91,13 @@ echo "== Alice calls in, subscribes, and has Carol called"
 as alice transfer init --ticket alice.ticket --to $room --session alice.session -f sdp > offer
 cat > answer <<END
 MIKEYTOOL_STATE=$PWD/carol.state mikeytool transfer respond --as sip:carol@example.com \\
-    --psk file:carol.psk --kms kms.db --session carol.session -f sdp > answering 2> answer.out
-mv answering answered
+    --psk file:carol.psk --kms kms.db --session carol.session -f sdp > answered 2> answer.out
+python3 -c '
+import socket, sys
+info = "INFO sip:carol SIP/2.0", "Via: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK-info", \\
+    "From: <sip:carol>;tag=1", "To: <sip:carol>", "Call-ID: " + sys.argv[1], "CSeq: 1 INFO", "", ""
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+out.sendto("\\r\\n".join(info).encode(), ("127.0.0.1", int(sys.argv[2])))' "\$1" "\$2"
 END
 phone carol "$carol" called &
 started="$started $!"
