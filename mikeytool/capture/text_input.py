@@ -23,8 +23,8 @@ BLOCK = 1 << 20
 MAX_WHOLE = 1 << 24
 """The most octets of an input that is not one message per line."""
 
-# Base64 of version 1 as programs write it: decoded here, as `read_text` would do it.
-_PLAIN = re.compile(rb"A[Q-Za-f][A-Za-z0-9+/]*={0,2}")
+_VERSION_1 = frozenset(b"A%c" % octet for octet in b"QRSTUVWXYZabcdef")
+"""How base64 of a message of version 1 begins."""
 _ENCODED = re.compile(rb"[A-Za-z0-9+/_=\s:-]+")
 _FIRST = re.compile(r"\bline 1\b")
 
@@ -57,7 +57,11 @@ def stream_messages(source: BinaryIO, *, lines: bool = False) -> Iterator[FoundM
             cut = len(block)
         for line in block[:cut].splitlines():
             number += 1
-            yield from _read_line(line, number, lines)
+            message = _plain(line)
+            if message is not None:
+                yield FoundMessage(message, f"line {number}", number)
+            else:
+                yield from _read_line(line, number, lines)
         block = block[cut:] + more
 
 
@@ -84,10 +88,17 @@ def _is_one_a_line(head: bytes, lines: bool) -> bool:
     )
 
 
+def _plain(line: bytes) -> bytes | None:
+    """The message in base64 of version 1 as programs write it, as `read_text` would decode it."""
+    if line[:2] in _VERSION_1 and len(line) % 4 == 0 and line[-3:] != b"===":
+        try:
+            return binascii.a2b_base64(line, strict_mode=True)
+        except binascii.Error:
+            return None
+    return None
+
+
 def _read_line(line: bytes, number: int, lines: bool) -> Iterator[FoundMessage | WireError]:
-    if len(line) % 4 == 0 and _PLAIN.fullmatch(line):
-        yield FoundMessage(binascii.a2b_base64(line), f"line {number}", number)
-        return
     if not line.strip() or line.lstrip().startswith(b"#"):
         return
     try:

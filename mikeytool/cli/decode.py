@@ -147,10 +147,11 @@ def _decode_one(item: Item, inspector: Inspector, show: Show, *, at: int, many: 
             print_json(json.dumps({"error": str(error), **_facts(item)}))
         complain(str(error), where)
         return exit_code(error)
-    text, failed = inspector.text(message) if show is _show_json else None, False
+    text, failed = None, False
+    if show is _show_json:
+        text = inspector.text(message, json.dumps(_facts(item))[1:-1] if item.captured else "")
     if text is not None:
-        facts = json.dumps(_facts(item))[1:-1] if item.captured else ""
-        print_json(f"{{{text}{', ' if facts else ''}{facts}}}")
+        print_json(text)
     else:
         described: Json = {}
         if show is not _show_dump or not inspector.is_plain(message):

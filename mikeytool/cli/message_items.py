@@ -49,11 +49,7 @@ def items_of(
     if (*inputs, init).count("-") > 1:
         raise UsageError("only one argument can be standard input")
     many = len(inputs) > 1
-    return (
-        item._replace(source=one)
-        for one in inputs
-        for item in _items_of(one, steps, lines=lines, many=many)
-    )
+    return chain.from_iterable(_items_of(one, steps, lines=lines, many=many) for one in inputs)
 
 
 def begun(items: Iterator[Item]) -> tuple[Item, bool, Iterator[Item]]:
@@ -81,21 +77,26 @@ def _items_of(
     try:
         with open_input(argument) as source, progress(source) as tick:
             if is_capture(source.peek(HEAD)):
-                yield from _captured(source, tick, name, steps)
+                yield from _captured(source, tick, argument, name, steps)
                 return
             for item in stream_of(source, argument, lines=lines):
                 tick()
                 if isinstance(item, FoundMessage):
                     where = name + item.where
-                    yield Item(item.message, where, carried=item.carried, line=item.line)
+                    yield Item(item.message, where, None, item.carried, argument, item.line)
                 else:
-                    yield Item(item, name.removesuffix(": "))
+                    yield Item(item, name.removesuffix(": "), source=argument)
     except MikeyError as error:
-        yield Item(error, "" if argument in str(error) else name.removesuffix(": "))
+        where = "" if argument in str(error) else name.removesuffix(": ")
+        yield Item(error, where, source=argument)
 
 
 def _captured(
-    source: BufferedReader, tick: Callable[[], None], name: str, steps: SignallingSteps | None
+    source: BufferedReader,
+    tick: Callable[[], None],
+    argument: str,
+    name: str,
+    steps: SignallingSteps | None,
 ) -> Iterator[Item]:
     # Imported here: most inputs are no captures.
     from mikeytool.capture.captured_messages import find_captured_messages
@@ -105,4 +106,4 @@ def _captured(
     if isinstance(source.raw, LiveInput):
         options["waits"] = source.raw.is_idle
     for one in find_captured_messages(source, lambda text: say(f"note: {text}"), tick, **options):
-        yield Item(one.content, name + one.where, one, one.carried)
+        yield Item(one.content, name + one.where, one, one.carried, argument)

@@ -36,7 +36,7 @@ def open_kemac(kemac: KEMAC, keys: MessageKeys, csb_id: int, t: Timestamp) -> li
         raise Refused("a KEMAC of MIKEY-TICKET has a NULL MAC of its own", ErrorNo.INVALID_MAC)
     clear = decrypt(kemac.encr_alg, kemac.encr_data, keys, csb_id, t)
     try:
-        return list(key_data(clear))
+        return key_data(clear)
     except WireError as error:
         raise WireError(
             f"the key data in it cannot be read: {error.text}",

@@ -272,7 +272,7 @@ def kemac_payloads(context: Context, kemac: KEMAC, keys: MessageKeys) -> list[Pa
         raise Refused("the message has no T, which the IV takes")
     clear = decrypt(kemac.encr_alg, kemac.encr_data, keys, context.csb_id, Timestamp.of(t))
     named = kemac is context.lone_kemac
-    inside = list(chain(clear, NextPayload.ID if named else NextPayload.KEY_DATA, 0, len(clear)))
+    inside = chain(clear, NextPayload.ID if named else NextPayload.KEY_DATA, 0, len(clear))
     keys_from = 1 if named else 0
     whole = inside[-1].offset + inside[-1].length == len(clear)
     if not whole or not all(isinstance(one, KeyData) for one in inside[keys_from:]):

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
+_TO_OPEN = frozenset({SIGN, CERT})
+"""Payloads that are inspected without keys."""
+
+
 class Inspected(NamedTuple):
     """What is known of a message; `error` says why it cannot be read to its end."""
 
@@ -66,16 +70,17 @@ class Inspector:
 
     def is_plain(self, message: Message) -> bool:
         """Return whether a message contains nothing to open."""
-        return self._ring is None and {SIGN, CERT}.isdisjoint(map(type, message.payloads))
+        return self._ring is None and _TO_OPEN.isdisjoint(map(type, message.payloads))
 
-    def text(self, message: Message) -> str | None:
-        """Return the members of a plain message's JSON object as text.
+    def text(self, message: Message, beside: str = "") -> str | None:
+        """Return the JSON object of a plain message as text, with other members `beside` its own.
 
         This is much faster than `describe`. For any other message it returns None; use `describe`.
         """
         if self.redacts or not self.is_plain(message):
             return None
-        text = f'{describe_text(message, show_keys=self.shows_keys)[1:-1]}, "opened": null'
+        beside = f'"opened": null, {beside}' if beside else '"opened": null'
+        text = describe_text(message, show_keys=self.shows_keys, beside=beside)
         if not self._noted and might_hold_keys(text):
             self.note_keys(message)
         return text

@@ -154,9 +154,17 @@ def _new_keys(payloads: list[Payload], described: Any) -> Iterator[_Wanted]:
             keys = full_keys(beside.get("keys"))
             if keys is not None:
                 yield _Wanted(payload.offset, keys, beside.get("encr_data") is None)
-        for name, inside in contents(payload):
-            if isinstance(beside.get(name), list):
-                yield from _new_keys(list(inside), beside[name])
+        for inside, of_them in _inside(payload, beside):
+            yield from _new_keys(inside, of_them)
+
+
+def _inside(payload: Payload, beside: Json) -> Iterator[tuple[list[Payload], list[Any]]]:
+    """Find the payloads in a payload that are described, with their descriptions."""
+    for name, inside, fault in contents(payload):
+        if isinstance(beside.get(name), list):
+            if fault is not None:
+                raise fault
+            yield inside, beside[name]
 
 
 def _has_opened(described: Json) -> bool:
@@ -176,6 +184,5 @@ def _kept_keys(
         encrypted = isinstance(payload, KEMAC) and payload.encr_alg != EncrAlg.NULL
         if encrypted and beside.get("keys") and payload.offset not in written:
             yield payload.offset, beside["keys"]
-        for name, inside in contents(payload):
-            if isinstance(beside.get(name), list):
-                yield from _kept_keys(list(inside), beside[name], written)
+        for inside, of_them in _inside(payload, beside):
+            yield from _kept_keys(inside, of_them, written)

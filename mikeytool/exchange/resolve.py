@@ -141,7 +141,7 @@ def initiator_data(ticket: TICKET) -> tuple[V, V]:
     """
     base = ticket.offset + getattr(ticket, "initiator_data_at", 0)
     try:
-        inside = list(leading_chain(ticket.initiator_data, base=base))
+        inside = leading_chain(ticket.initiator_data, base=base)
     except WireError as error:
         raise Refused(f"Initiator Data: {error}", ErrorNo.INVALID_TICKET) from None
     found = [payload for payload in inside if isinstance(payload, V)]

@@ -121,7 +121,7 @@ class _Sealer:
         if tpk is None or base.v.auth_alg == MacAlg.NULL:
             return
         protection = ticket_keys(ticket.prf, tpk, base.rand)
-        inside = list(ticket_data(ticket.ticket_data))
+        inside = ticket_data(ticket.ticket_data)
         new = self._keys.get(base.kemac.offset)
         if new is not None and base.kemac.encr_alg != EncrAlg.NULL:
             at = next(at for at, one in enumerate(inside) if isinstance(one, KEMAC))

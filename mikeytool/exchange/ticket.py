@@ -236,7 +236,7 @@ class BaseTicket:
         if policy.ticket_type != TicketType.BASE_3GPP:
             policy.check_base_ticket()
         base = ticket.offset + getattr(ticket, "ticket_data_at", 0)
-        inside = list(ticket_data(ticket.ticket_data, base=base))
+        inside = ticket_data(ticket.ticket_data, base=base)
         tpk_ids = [p for p in inside if isinstance(p, IDR) and p.id_role == IdRole.PSK]
         if len(tpk_ids) > 1 or not isinstance(inside[-1], V):
             raise Refused(

@@ -62,7 +62,7 @@ class TicketPolicy:
         Unexpected payloads are ignored.
         """
         base = payload.offset + getattr(payload, "tp_data_at", 0)
-        ids, times, kemacs = _sorted(list(leading_chain(payload.tp_data, base=base)))
+        ids, times, kemacs = _sorted(leading_chain(payload.tp_data, base=base))
         rekey = times.get(TsRole.REKEY)
         return cls(
             prf=payload.prf,

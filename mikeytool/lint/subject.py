@@ -151,20 +151,16 @@ class Subject:
                     self.faults.append((payload, "Data", error))
 
     def _read(self, holder: Payload, parent: Within) -> None:
-        for name, inside in contents(holder):
+        for name, found, fault in contents(holder):
             if not getattr(holder, name) or (name == "ticket_data" and not _is_base(holder)):
                 continue
-            found: list[Payload] = []
-            try:
-                for payload in inside:
-                    found.append(payload)
-            except WireError as error:
-                if name == "ticket_data" and not _must_be_base(holder):
-                    continue  # interpretation 39
-                self.faults.append((holder, _NAMES[name], error))
-                layout = None
-            else:
+            layout = None
+            if fault is None:
                 layout = inner_layout(name)
+            elif name == "ticket_data" and not _must_be_base(holder):
+                continue  # interpretation 39
+            else:
+                self.faults.append((holder, _NAMES[name], fault))
             self._add(Within(_NAMES[name], layout, found, name, holder, parent))
 
     def inside(self, holder: Payload, content: str) -> list[Payload]:
@@ -294,9 +290,10 @@ def vi_of(message: Message) -> V | None:
     ticket = ticket_of(message)
     if ticket is None or not ticket.initiator_data:
         return None
+    found: list[Payload] = []
     with suppress(WireError):
-        return next((p for p in content(ticket, "initiator_data") if isinstance(p, V)), None)
-    return None
+        content(ticket, "initiator_data", found)
+    return next((one for one in found if isinstance(one, V)), None)
 
 
 def has_rands_of_others(message: Message) -> bool:

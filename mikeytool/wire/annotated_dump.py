@@ -99,13 +99,15 @@ def _rows(
     data: bytes, spans: Spans, base: int, path: Path, payload: Payload | None = None
 ) -> Iterator[Row]:
     deep = len(path) > 2 * MAX_DEPTH  # payloads, and the fields that hold them
-    inside = {} if payload is None or deep else dict(contents(payload))
+    inside: dict[str, list[Payload]] = {}
+    if payload is not None and not deep:  # what cannot be read to its last octet is one row
+        inside = {name: held for name, held, fault in contents(payload) if fault is None}
     last, described = None, {}
     for name, start, end, record in spans:
         if record is not last:
             last, described = record, _described(record, payload)
         octets, at = data[start:end], base + start
-        held = _held(name, inside) if octets else None
+        held = inside.get(name) if octets else None
         if held is not None:
             yield from _held_rows(octets, at, held, (*path, (record.fields[name].title, at)))
         elif isinstance(record, GenericIdEntry) and name == "session_data":
@@ -116,16 +118,6 @@ def _rows(
             text = _text(name, record, described)
             secret, unread = is_secret(name, record), is_unread(name, record)
             yield Row(at, octets, text, path, secret, unread)
-
-
-def _held(name: str, inside: dict[str, Iterator[Payload]]) -> list[Payload] | None:
-    """The payloads in a field, or None when they cannot be read to the last octet."""
-    if name not in inside:
-        return None
-    try:
-        return list(inside[name])
-    except WireError:
-        return None
 
 
 def _held_rows(octets: bytes, at: int, held: list[Payload], path: Path) -> Iterator[Row]:

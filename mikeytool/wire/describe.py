@@ -45,11 +45,12 @@ BESIDE = frozenset({
 _REST = frozenset({"payloads", "trailing"})
 
 
-def describe_text(message: Message, *, show_keys: bool = False) -> str:
+def describe_text(message: Message, *, show_keys: bool = False, beside: str = "") -> str:
     """A message as a JSON object, in one line of text.
 
-    Keys in the clear are masked unless `show_keys`. A message made by hand is built and read
-    first, so that its payloads have offsets and lengths.
+    Keys in the clear are masked unless `show_keys`. `beside` is the text of members to write
+    after those of the message. A message made by hand is built and read first, so that its payloads
+    have offsets and lengths.
     """
     if not message.raw:
         message = Message.read(message.build())
@@ -57,8 +58,12 @@ def describe_text(message: Message, *, show_keys: bool = False) -> str:
     trailing = f'"{message.trailing.hex()}"' if message.trailing else "null"
     error = "" if message.error is None else f', "error": {quoted(str(message.error))}'
     head = json_record(HDR).members(message.header, show_keys, 0)
-    purpose = _purpose_text(message) if message.header.data_type == DataType.SAKKE_MSG else ""
-    return f'{{{head}{purpose}, "payloads": [{payloads}], "trailing": {trailing}{error}}}'
+    purpose = _purpose_text(message) if message.header.data_type == _SAKKE_MSG else ""
+    more = f", {beside}" if beside else ""
+    return f'{{{head}{purpose}, "payloads": [{payloads}], "trailing": {trailing}{error}{more}}}'
+
+
+_SAKKE_MSG = int(DataType.SAKKE_MSG)
 
 
 def _purpose_text(message: Message) -> str:

@@ -33,7 +33,8 @@ from mikeytool.wire.generated_code import INTEGERS, GeneratedCode
 from mikeytool.wire.grammar import Record
 
 Spans = list[tuple[str, int, int, Record]]
-Parser = Callable[[bytes, int, int, "Spans | None"], tuple[Any, int]]
+Parser = Callable[..., tuple[Any, int]]
+"""The generated functions: `(data, pos, end, spans=None)`."""
 
 
 _PARSERS: dict[type[Record], Parser] = {}
@@ -67,37 +68,53 @@ def _shown(name: str, inner: list[tuple[str, int]]) -> str:
 
 
 class _Code(GeneratedCode):
-    """Writes the source of one parser, field by field; with `spans`, the parser appends spans."""
+    """Writes the source of one parser, field by field; with `spans`, the parser appends spans.
 
-    def __init__(self, record: type[Record], *, spans: bool) -> None:
+    The code for the items of a list stands in the loop of the code `around` it, which reads up to
+    the position in the variable `end`.
+    """
+
+    def __init__(
+        self, record: type[Record], *, spans: bool, around: _Code | None = None, end: str = "end"
+    ) -> None:
         super().__init__(record)
-        self.spans = spans
+        self.spans, self.end = spans, end
         self.what = getattr(record, "label", record.__name__)
-        self.constants |= {
-            "record": record,
-            "new": record.__new__,
-            "span_parser": _span_parser,
-            "short": _short,
-            "WireError": WireError,
-            "what": self.what,
-        }
+        self.depth: int = 0 if around is None else around.depth + 1
+        if around is None:
+            self.constants = {
+                "span_parser": _span_parser,
+                "short": _short,
+                "WireError": WireError,
+            }
+        else:
+            self.constants = around.constants
+            self.o = f"o{self.depth}"
+        self.start = f"start{self.depth}"
         self.run: list[tuple[str, str, int, list[tuple[str, int]]]] = []
 
     def made(self) -> Parser:
         """The function `parse`."""
-        for condition, members in self.members():
-            self._members(condition, members)
-        self._flush("    ")
+        self.whole("    ")
         head = ["def parse(data, pos, end, spans=None):"]
         if not self.spans:
             head.append("    if spans is not None:")
-            head.append("        return span_parser(record)(data, pos, end, spans)")
-        head += ["    o = new(record)", "    start = pos"]
+            head.append(f"        return span_parser({self.of})(data, pos, end, spans)")
         made: Parser = self.compiled("parse", [*head, *self.lines, "    return o, pos"])
         return made
 
-    def _members(self, condition: str, members: list[Member]) -> None:
-        indent = "    "
+    def whole(self, indent: str) -> None:
+        """Write the code that reads a record."""
+        self.of = self.constant(self.record)
+        self.emit(indent, f"{self.o} = {self.constant(self.record.__new__)}({self.of})")
+        if any(field.holds for field in self.record.fields.values()):
+            self.emit(indent, f"{self.start} = pos")
+        for condition, members in self.members():
+            self._members(condition, members, indent)
+        self._flush(indent)
+
+    def _members(self, condition: str, members: list[Member], around: str) -> None:
+        indent = around
         if condition:
             self._flush(indent)
             self.emit(indent, f"if {condition}:")
@@ -109,7 +126,7 @@ class _Code(GeneratedCode):
             fields = self.record.fields
             absent = [one.name for one in members if fields[one.name].default is not None]
             if absent:
-                self.emit("    ", "else:", *(f"    o.{name} = None" for name in absent))
+                self.emit(around, "else:", *(f"    {self.o}.{name} = None" for name in absent))
 
     def _field(self, name: str, con: Any, indent: str) -> None:
         code = integer_code(con)
@@ -142,21 +159,23 @@ class _Code(GeneratedCode):
         parts = self.constant([(_shown(name, inner), size) for name, _, size, inner in run])
         self.emit(
             indent,
-            f"if pos + {size} > end:",
+            f"if pos + {size} > {self.end}:",
             f"    for f, n in {parts}:",
-            "        if pos + n > end:",
-            "            raise short(what, f, pos, n, end)",
-            *(["        spans.append((f, pos, pos + n, o))"] if self.spans else []),
+            f"        if pos + n > {self.end}:",
+            f"            raise short({self.what!r}, f, pos, n, {self.end})",
+            *([f"        spans.append((f, pos, pos + n, {self.o}))"] if self.spans else []),
             "        pos += n",
         )
-        targets = [f"o.{name}" if not inner else f"b{name}" for name, _, _, inner in run]
+        targets = [f"{self.o}.{name}" if not inner else f"b{name}" for name, _, _, inner in run]
         self.emit(indent, f"{', '.join(targets)}, = {unpack}(data, pos)")
         for name, _, length, inner in run:
             self._bits(name, length, inner, indent)
         at = 0
         for name, _, length, inner in run if self.spans else ():
             shown = _shown(name, inner)
-            self.emit(indent, f"spans.append(({shown!r}, pos + {at}, pos + {at + length}, o))")
+            self.emit(
+                indent, f"spans.append(({shown!r}, pos + {at}, pos + {at + length}, {self.o}))"
+            )
             at += length
         self.emit(indent, f"pos += {size}")
 
@@ -168,45 +187,43 @@ class _Code(GeneratedCode):
         for bit, width in inner:
             left -= width
             shifted = f"b{name} >> {left}" if left else f"b{name}"
-            self.emit(indent, f"o.{bit} = {shifted} & {(1 << width) - 1}")
+            self.emit(indent, f"{self.o}.{bit} = {shifted} & {(1 << width) - 1}")
 
     def _octets(self, name: str, con: Octets, indent: str) -> None:
+        holds = self.record.fields[name].holds
         self.emit(
             indent,
             f"after = pos + {self.evaluated(con.length)}",
-            "if after > end:",
-            f"    raise short(what, {name!r}, pos, after - pos, end)",
-            f"o.{name} = data[pos:after]",
-            *([f"o.{name}_at = pos - start"] if self.record.fields[name].holds else []),
-            *([f"spans.append(({name!r}, pos, after, o))"] if self.spans else []),
+            f"if after > {self.end}:",
+            f"    raise short({self.what!r}, {name!r}, pos, after - pos, {self.end})",
+            f"{self.o}.{name} = data[pos:after]",
+            *([f"{self.o}.{name}_at = pos - {self.start}"] if holds else []),
+            *([f"spans.append(({name!r}, pos, after, {self.o}))"] if self.spans else []),
             "pos = after",
         )
 
     def _records(self, name: str, con: Records, indent: str) -> None:
         if con.of is None:
             self._octets(name, Octets(con.count), indent)
-            self.emit(indent, f"o.{name} = list(o.{name})")
+            self.emit(indent, f"{self.o}.{name} = list({self.o}.{name})")
             return
-        item = self.constant((_span_parser if self.spans else parser)(con.of))
-        self.emit(indent, f"items = o.{name} = []")
+        add, end = f"add{self.depth}", self.end
+        self.emit(indent, f"{self.o}.{name} = []", f"{add} = {self.o}.{name}.append")
         if con.count is not None:
+            self.emit(indent, f"for _ in range({self.evaluated(con.count)}):")
+        else:
+            end = f"stop{self.depth}"
             self.emit(
                 indent,
-                f"for _ in range({self.evaluated(con.count)}):",
-                f"    item, pos = {item}(data, pos, end, spans)",
-                "    items.append(item)",
+                f"{end} = pos + {self.evaluated(con.length)}",
+                f"if {end} > {self.end}:",
+                f"    raise short({self.what!r}, {name!r}, pos, {end} - pos, {self.end})",
+                f"while pos < {end}:",
             )
-            return
-        self.emit(
-            indent,
-            f"n = {self.evaluated(con.length)}",
-            "if pos + n > end:",
-            f"    raise short(what, {name!r}, pos, n, end)",
-            "stop = pos + n",
-            "while pos < stop:",
-            f"    item, pos = {item}(data, pos, stop, spans)",
-            "    items.append(item)",
-        )
+        item = _Code(con.of, spans=self.spans, around=self, end=end)
+        item.whole(indent + "    ")
+        self.emit("", *item.lines)
+        self.emit(indent, f"    {add}({item.o})")
 
     def _switch(self, name: str, key: Any, cases: Mapping[int, Any], indent: str) -> None:
         self.emit(indent, f"case = {self.evaluated(key)}")
@@ -219,5 +236,5 @@ class _Code(GeneratedCode):
             indent,
             "else:",
             f"    raise WireError(f'{name} of the unknown type {{case}} cannot be read',"
-            " payload=what, offset=pos)",
+            f" payload={self.what!r}, offset=pos)",
         )

@@ -1,7 +1,7 @@
 """Code that `generate_parser` and `generate_builder` share.
 
-Both turn the grammar of a record into the source of one function. In it, `o` is the record, and
-expressions that the grammar evaluates on a context are evaluated on `o`.
+Both turn the grammar of a record into the source of one function. In it, the variable `o` is the
+record, on which expressions are evaluated that the grammar evaluates on a context.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class GeneratedCode:
 
     def __init__(self, record: type[Record]) -> None:
         self.record = record
+        self.o = "o"
         self.lines: list[str] = []
         self.constants: dict[str, Any] = {}
 
@@ -63,14 +64,16 @@ class GeneratedCode:
             return "end - pos"
         name, sides = field_named(of), equal_sides(of)
         if name is not None:
-            return f"o.{name}"
+            return f"{self.o}.{name}"
         if sides is not None:
             return f"{self.evaluated(sides[0])} == {self.evaluated(sides[1])}"
         if isinstance(of, Implied):
             known, fail = self.constant(of.known), self.constant(of)
-            field = f"o.{of.field}"
-            return f"({known}[{field}] if {field} in {known} else {fail}(o))"
+            field = f"{self.o}.{of.field}"
+            return f"({known}[{field}] if {field} in {known} else {fail}({self.o}))"
         if isinstance(of, LengthOf):
-            field = f"o.{of.field}"
-            return f"(len({field}) if {field}.__class__ is bytes else {self.constant(of)}(o))"
-        return f"{self.constant(of)}(o)"
+            field = f"{self.o}.{of.field}"
+            return (
+                f"(len({field}) if {field}.__class__ is bytes else {self.constant(of)}({self.o}))"
+            )
+        return f"{self.constant(of)}({self.o})"

@@ -28,10 +28,7 @@ the number of levels of nested payloads to open."""
 
 
 class Recurring(NamedTuple):
-    """Members of the JSON object of a record that depend on one attribute with few values.
-
-    The text is part of a `%` template, so percent signs in it are doubled.
-    """
+    """Members of the JSON object of a record that depend on one attribute with few values."""
 
     attribute: str
     text: Callable[[Any], str]
@@ -246,7 +243,7 @@ class NameField(JsonField):
 
         @lru_cache
         def text(number: int | None) -> str:
-            return name_text(self.name, self.names, number).replace("%", "%%")
+            return name_text(self.name, self.names, number)
 
         return Recurring(self.name, text)
 

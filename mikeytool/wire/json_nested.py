@@ -242,16 +242,14 @@ class KeyDataField(JsonField, kind="key data"):
         octets = f'"encr_data": "{kemac.encr_data.hex()}"'
         if kemac.encr_alg != _NULL:
             return octets
-        keys: list[KeyData] = []
+        keys: list[Any] = []
         beside = ""
         try:
-            for one in content(kemac, "encr_data"):
-                if isinstance(one, ID):
-                    beside += f', "keys_id": {json_record(ID).text(one)}'
-                else:
-                    keys.append(one)
+            content(kemac, "encr_data", keys)
         except WireError as error:
-            beside += f', "keys_error": {quoted(str(error))}'
+            beside = f', "keys_error": {quoted(str(error))}'
+        if keys and isinstance(keys[0], ID):
+            beside = f', "keys_id": {json_record(ID).text(keys.pop(0))}'
         return f'{octets}, "keys": [{_keys_text(keys, show_keys)}]{beside}'
 
     def read(self, described: Json, known: Mapping[str, Any]) -> Any:

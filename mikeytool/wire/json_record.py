@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
-from operator import attrgetter, call
+from functools import cached_property
+from itertools import chain, zip_longest
+from operator import attrgetter
 from typing import Any
 
 from mikeytool.wire import json_texts  # noqa: F401 - importing it registers its kinds of fields
@@ -112,37 +113,62 @@ class JsonRecord:
         }
 
 
+_CUT = "\0"
+"""Stands where a writer's text goes; no text of JSON has it unescaped."""
 _KEPT = 2048
 """The number of texts of recurring members to cache per kind of record; most take 300 octets."""
+
+
+class _Pieces(dict[tuple[Any, ...], list[str]]):
+    """The text of some members for the values of those that recur.
+
+    It is cut where the texts of the others go.
+    """
+
+    def __init__(self, members: Sequence[Recurring | Writer]) -> None:
+        super().__init__()
+        self._members = members
+
+    def __missing__(self, values: tuple[Any, ...]) -> list[str]:
+        if len(self) == _KEPT:
+            self.clear()
+        given = iter(values)
+        texts = [
+            one.text(next(given)) if isinstance(one, Recurring) else _CUT for one in self._members
+        ]
+        made = self[values] = ", ".join(texts).split(_CUT)
+        return made
 
 
 def _writer(members: Sequence[Recurring | Writer]) -> Writer:
     """A writer of these members, with commas between them."""
     names = [one.attribute for one in members if isinstance(one, Recurring)]
-    texts = [one.text for one in members if isinstance(one, Recurring)]
     writers = [one for one in members if not isinstance(one, Recurring)]
-    places = ", ".join(["%s" if isinstance(one, Recurring) else "%%s" for one in members])
 
-    @lru_cache(maxsize=_KEPT)
-    def template(*values: Any) -> str:
-        """The text for these values, with a %s for each of the writers."""
-        return places % tuple(map(call, texts, values))
+    pieces = _Pieces(members)
 
     def few(record: Any) -> tuple[Any, ...]:
         return tuple([getattr(record, name) for name in names])
 
     values = attrgetter(*names) if len(names) > 1 else few
+
+    def with_one(record: Any, show_keys: bool, depth: int) -> str:
+        before, after = pieces[values(record)]
+        return f"{before}{write(record, show_keys, depth)}{after}"
+
+    def with_two(record: Any, show_keys: bool, depth: int) -> str:
+        before, between, after = pieces[values(record)]
+        head = f"{before}{write(record, show_keys, depth)}{between}"
+        return f"{head}{second(record, show_keys, depth)}{after}"
+
+    def with_any(record: Any, show_keys: bool, depth: int) -> str:
+        texts = [write(record, show_keys, depth) for write in writers]
+        between = pieces[values(record)]
+        return "".join(chain.from_iterable(zip_longest(between, texts, fillvalue="")))
+
     match writers:  # nearly all records have one or two, which need no loop
         case [write]:
-            return lambda o, show_keys, depth: template(*values(o)) % write(o, show_keys, depth)
-        case [first, second]:
-            return lambda o, show_keys, depth: (
-                template(*values(o))
-                % (
-                    first(o, show_keys, depth),
-                    second(o, show_keys, depth),
-                )
-            )
-    return lambda o, show_keys, depth: (
-        template(*values(o)) % tuple([write(o, show_keys, depth) for write in writers])
-    )
+            return with_one
+        case [write, second]:
+            return with_two
+    return with_any

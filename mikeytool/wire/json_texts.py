@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from mikeytool.wire.errors import UsageError
@@ -170,13 +171,18 @@ def _time_text(ts_type: int, value: bytes) -> str:
     return f'{{"value": "{value.hex()}", "utc": {shown}}}'
 
 
+_recurring_time_text = lru_cache(maxsize=1024)(_time_text)
+"""The times of a ticket stand in every message of its exchanges."""
+_REKEY = int(TsRole.REKEY)
+
+
 def _role_time_text(record: Any, show_keys: bool, depth: int) -> str:
-    if record.ts_role == TsRole.REKEY:
+    if record.ts_role == _REKEY:
         seconds = Timestamp(record.ts_type, record.ts_value).interval
         return (
             f'"ts_value": {{"value": "{record.ts_value.hex()}", "utc": null}}, "seconds": {seconds}'
         )
-    return f'"ts_value": {_time_text(record.ts_type, record.ts_value)}'
+    return f'"ts_value": {_recurring_time_text(record.ts_type, record.ts_value)}'
 
 
 def _agreeing(found: Any, made: bytes | None, what: str, same: bool) -> Any:

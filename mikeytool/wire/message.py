@@ -73,7 +73,7 @@ class Message:
                 f"a message of {len(data)} octets; more than {MAX_MESSAGE} octets are not read"
             )
         try:
-            header, pos = parser(HDR)(data, 0, len(data), None)
+            header, pos = parser(HDR)(data, 0, len(data))
         except WireError as error:
             if not data:
                 raise
@@ -84,11 +84,11 @@ class Message:
         payloads: list[Payload] = []
         message = cls(header, payloads, raw=data)
         try:
-            for payload in chain(data, header.next_payload, pos, len(data)):
-                payloads.append(payload)
-                pos = payload.offset + payload.length
+            chain(data, header.next_payload, pos, len(data), payloads)
         except WireError as error:
             message.error = error
+        if payloads:
+            pos = payloads[-1].offset + payloads[-1].length
         message.trailing = data[pos:]
         return message
 
@@ -129,42 +129,51 @@ class Message:
 
 def message_end(data: bytes, at: int = 0) -> int:
     """The end of the message that begins at an octet; raises WireError if it is truncated."""
-    header, pos = parser(HDR)(data, at, len(data), None)
-    for payload in chain(data, header.next_payload, pos, len(data)):
-        pos = payload.offset + payload.length
-    return pos
+    header, pos = parser(HDR)(data, at, len(data))
+    payloads = chain(data, header.next_payload, pos, len(data))
+    return payloads[-1].offset + payloads[-1].length if payloads else pos
 
 
 def chain(
-    data: bytes, first: int | None, pos: int, end: int, *, base: int = 0, whole: bool = False
-) -> Iterator[Payload]:
+    data: bytes,
+    first: int | None,
+    pos: int,
+    end: int,
+    found: list[Payload] | None = None,
+    *,
+    base: int = 0,
+    whole: bool = False,
+) -> list[Payload]:
     """Read payload by payload from `pos`; the first has the number `first`.
 
-    `base` is the offset of `data` itself in the message. Raises WireError, which names the
-    payload and the octet, if a payload is truncated or has an unknown number, because the next
-    payload cannot be found then (interpretation 33). With `whole`, it also raises WireError if
-    the last payload does not end at `end`.
+    They are added to `found`, in which those before a fault stay. `base` is the offset of `data`
+    itself in the message. Raises WireError, which names the payload and the octet, if a payload is
+    truncated or has an unknown number, because the next payload cannot be found then
+    (interpretation 33). With `whole`, it also raises WireError if the last payload does not end
+    at `end`.
     """
-    number, count = first, 0
+    found = [] if found is None else found
+    most = len(found) + MAX_PAYLOADS
+    number = first
     while number:
-        count += 1
-        if count > MAX_PAYLOADS:
+        if len(found) == most:
             raise WireError(
                 f"more than {MAX_PAYLOADS} payloads in a row; reading stops here", offset=base + pos
             )
         kind, parse, chained = _READERS.get(number) or _reader(number, base + pos)
         try:
-            payload, after = parse(data, pos, end, None)
+            payload, after = parse(data, pos, end)
         except WireError as error:
             raise _placed(error, kind, base, pos) from None
         payload.offset, payload.length = base + pos, after - pos
+        found.append(payload)
         pos = after
-        yield payload
         number = payload.next_payload if chained else 0  # SIGN, which is always last
     if whole and pos < end:
         raise WireError(
             f"{end - pos} octets stand behind the last payload in it", offset=base + pos
         )
+    return found
 
 
 _READERS: dict[int, tuple[type[Payload], Parser, bool]] = {}
@@ -190,90 +199,108 @@ def _placed(error: WireError, kind: type[Payload], base: int, pos: int) -> WireE
 def read_payload(kind: type[P], data: bytes, pos: int, end: int, *, base: int = 0) -> tuple[P, int]:
     """Read one payload of a kind at `pos`; returns it and the position after it."""
     try:
-        payload, after = parser(kind)(data, pos, end, None)
+        payload, after = parser(kind)(data, pos, end)
     except WireError as error:
         raise _placed(error, kind, base, pos) from None
     payload.offset, payload.length = base + pos, after - pos
     return payload, after
 
 
-def leading_chain(data: bytes, *, base: int = 0) -> Iterator[Payload]:
+Found = list[Payload] | None
+"""To what a reader adds the payloads that it finds. Those before a fault stay in it."""
+
+
+def leading_chain(data: bytes, found: Found = None, *, base: int = 0) -> list[Payload]:
     """The payloads of TP Data or Initiator Data, which start with a first payload octet.
 
     Raises WireError as `chain` does, and if octets follow the last payload.
     """
-    return chain(data, data[0], 1, len(data), base=base, whole=True) if data else iter(())
+    return chain(data, data[0], 1, len(data), found, base=base, whole=True) if data else []
 
 
-def ticket_data(data: bytes, *, base: int = 0) -> Iterator[Payload]:
+def ticket_data(data: bytes, found: Found = None, *, base: int = 0) -> list[Payload]:
     """The payloads of the Ticket Data of a MIKEY base ticket, THDR first (RFC 6043 A.1)."""
     thdr, pos = read_payload(THDR, data, 0, len(data), base=base)
-    yield thdr
-    yield from chain(data, thdr.next_payload, pos, len(data), base=base, whole=True)
+    found = [] if found is None else found
+    found.append(thdr)
+    return chain(data, thdr.next_payload, pos, len(data), found, base=base, whole=True)
 
 
-def key_data(data: bytes, pos: int = 0, *, base: int = 0) -> Iterator[KeyData]:
+def key_data(data: bytes, *, base: int = 0) -> list[KeyData]:
     """The key data sub-payloads in the decrypted Encr data of a KEMAC (RFC 3830 6.2)."""
+    keys: list[KeyData] = []
+    _key_data(data, 0, keys, base=base)
+    return keys
+
+
+def _key_data(data: bytes, pos: int, found: list[Any], *, base: int) -> None:
+    """Add key data sub-payloads to `found`; those before a fault stay in it."""
     if pos == len(data):
         return
-    for payload in chain(data, NextPayload.KEY_DATA, pos, len(data), base=base, whole=True):
-        if not isinstance(payload, KeyData):
-            raise WireError(
-                "only key data may stand in a KEMAC", payload=payload.label, offset=payload.offset
-            )
-        yield payload
+    at = len(found)
+    try:
+        chain(data, NextPayload.KEY_DATA, pos, len(data), found, base=base, whole=True)
+    finally:
+        for position in range(at, len(found)):
+            if type(other := found[position]) is not KeyData:
+                del found[position:]
+                raise WireError(
+                    "only key data may stand in a KEMAC", payload=other.label, offset=other.offset
+                ) from None
 
 
-def kemac_data(data: bytes, *, base: int = 0) -> Iterator[ID | KeyData]:
+def kemac_data(data: bytes, found: Found = None, *, base: int = 0) -> list[Payload]:
     """The key data sub-payloads after the IDi that precedes them in the public-key methods.
 
     The message does not say whether there is an IDi (RFC 3830 3.2, RFC 4738 3.1). One is assumed
     if the octets can be read as an ID followed by key data, but not as key data alone.
     """
+    found = [] if found is None else found
     try:
-        keys = [*key_data(data, base=base)]
+        _key_data(data, 0, found, base=base)
     except WireError:
         with suppress(WireError):
             first, pos = read_payload(ID, data, 0, len(data), base=base)
             if first.next_payload == NextPayload.KEY_DATA:
-                return iter([first, *key_data(data, pos, base=base)])
-        return key_data(data, base=base)  # up to the fault, which it raises
-    return iter(keys)
+                named: list[Payload] = [first]
+                _key_data(data, pos, named, base=base)
+                found[:] = named
+                return found
+        raise
+    return found
 
 
 def nested(payload: Payload) -> dict[str, list[Payload]]:
     """The payloads inside a payload that can be read without a key, by the name of the field.
 
-    Reading stops at a fault without an error; the iterators of `contents` raise it.
+    Reading stops at a fault without an error; `content` raises it.
     """
-    found: dict[str, list[Payload]] = {}
-    for name, inside in contents(payload):
-        items = found[name] = []
-        try:
-            for item in inside:
-                items.append(item)
-        except WireError:
-            pass
-    return found
+    return {name: inside for name, inside, _ in contents(payload)}
 
 
-def contents(payload: Payload) -> Iterator[tuple[str, Iterator[Payload]]]:
-    """The fields of a payload that contain payloads, each with an iterator over them.
-
-    The iterators raise WireError if the content cannot be read to its last octet.
-    """
+def contents(payload: Payload) -> Iterator[tuple[str, list[Payload], WireError | None]]:
+    """The fields of a payload that contain payloads, with those up to the fault, and the fault."""
     for name in _holders(type(payload)):
         if name != "encr_data" or payload.encr_alg == EncrAlg.NULL:  # type: ignore[attr-defined]
-            yield name, content(payload, name)
+            found: list[Payload] = []
+            fault = None
+            try:
+                content(payload, name, found)
+            except WireError as error:
+                fault = error
+            yield name, found, fault
 
 
-def content(payload: Payload, name: str) -> Iterator[Any]:
-    """The payloads in one field of a payload."""
+def content(payload: Payload, name: str, found: Found = None) -> list[Payload]:
+    """The payloads in one field of a payload.
+
+    Raises WireError if the field cannot be read to its last octet.
+    """
     read, place = _holders(type(payload))[name]
-    found: Iterator[Any] = read(
-        getattr(payload, name), base=payload.offset + getattr(payload, place, 0)
+    inside: list[Payload] = read(
+        getattr(payload, name), found, base=payload.offset + getattr(payload, place, 0)
     )
-    return found
+    return inside
 
 
 _CONTENTS = {"payloads": leading_chain, "ticket data": ticket_data, "key data": kemac_data}

@@ -111,5 +111,10 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def might_hold_keys(text: str) -> bool:
-    """Whether the JSON of a message may have keys in the clear; quick, and sure if it says no."""
-    return any(one in text for one in ('"encr_alg_value": 0,', '"key": "', '"cert_data": "'))
+    """Whether the JSON of a message may have keys in the clear; quick, and sure if it says no.
+
+    `keys` is written for each KEMAC that is not encrypted.
+    """
+    if '"key' in text and ('"keys": [' in text or '"key": "' in text):
+        return True
+    return '"cert_data": "' in text

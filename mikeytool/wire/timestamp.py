@@ -17,16 +17,17 @@ NTP_EPOCH = 2_208_988_800
 """Seconds from 1900 to 1970, between the epochs of NTP and of Unix time."""
 
 _ERA = 1 << 32
+_NS = 1_000_000_000
 
-FIRST_MOMENT = ((1 << 31) - NTP_EPOCH) * 1_000_000_000
+FIRST_MOMENT = ((1 << 31) - NTP_EPOCH) * _NS
 """The first NTP time with the top bit set, in 1968, as Unix time in nanoseconds."""
 
-LAST_MOMENT = ((3 << 31) - NTP_EPOCH) * 1_000_000_000
+LAST_MOMENT = ((3 << 31) - NTP_EPOCH) * _NS
 """The time in 2104 at which NTP's 32-bit seconds mean 1968 again, as Unix nanoseconds."""
 
-_FILETIME_EPOCH_NS = 11_644_473_600 * 1_000_000_000
-_FIRST_FILETIME_NS = 946_684_800 * 1_000_000_000
-_LAST_FILETIME_NS = (_ERA - NTP_EPOCH) * 1_000_000_000
+_FILETIME_EPOCH_NS = 11_644_473_600 * _NS
+_FIRST_FILETIME_NS = 946_684_800 * _NS
+_LAST_FILETIME_NS = (_ERA - NTP_EPOCH) * _NS
 """FILETIME counts from 1601; one is likely from 2000 to the end of NTP's first era, in 2036."""
 
 _UNIX_EPOCH = datetime(1970, 1, 1)  # in UTC; the text ends in Z
@@ -56,11 +57,11 @@ class Timestamp:
             raise UsageError("a COUNTER cannot be made from a time")
         if not FIRST_MOMENT <= unix_ns < LAST_MOMENT:
             raise UsageError("NTP times lie between 1968 and 2104")
-        seconds, rest = divmod(unix_ns, 1_000_000_000)
+        seconds, rest = divmod(unix_ns, _NS)
         ntp = (seconds + NTP_EPOCH) % _ERA
         if ts_type == TsType.NTP_UTC_32:
             return cls(ts_type, ntp.to_bytes(4))
-        return cls(ts_type, ((ntp << 32) + (rest << 32) // 1_000_000_000).to_bytes(8))
+        return cls(ts_type, ((ntp << 32) + (rest << 32) // _NS).to_bytes(8))
 
     def payload(self) -> T:
         """The timestamp as a T payload."""
@@ -87,7 +88,8 @@ class Timestamp:
         Values with the top bit set mean 1968 to 2036, others 2036 to 2104
         (interpretation 30).
         """
-        return _unix_ns(self.ts_type, self.value)
+        time = _unix_time(self.ts_type, self.value)
+        return None if time is None else time[0] * _NS + (time[1] * _NS >> 32)
 
     @property
     def utc(self) -> str | None:
@@ -105,7 +107,7 @@ class Timestamp:
         ns = int.from_bytes(self.value) * 100 - _FILETIME_EPOCH_NS
         if not _FIRST_FILETIME_NS <= ns < _LAST_FILETIME_NS:
             return None
-        seconds, rest = divmod(ns, 1_000_000_000)
+        seconds, rest = divmod(ns, _NS)
         return f"{_date(seconds)}.{rest // 1_000_000:03}Z"
 
     @property
@@ -119,24 +121,24 @@ class Timestamp:
         return int.from_bytes(self.value[:4])
 
 
-def _unix_ns(ts_type: int, value: bytes) -> int | None:
+def _unix_time(ts_type: int, value: bytes) -> tuple[int, int] | None:
+    """Unix time in seconds, and the 2^-32ths of a second beyond; None if it is not a time."""
     missing = _MISSING_BITS.get(ts_type)
     if missing is None:
         return None
     ntp = int.from_bytes(value) << missing
-    seconds, fraction = ntp >> 32, ntp & (_ERA - 1)
-    if not seconds >> 31:
-        seconds += _ERA
-    return (seconds - NTP_EPOCH) * 1_000_000_000 + (fraction * 1_000_000_000 >> 32)
+    seconds = ntp >> 32
+    return seconds - (NTP_EPOCH if seconds >> 31 else NTP_EPOCH - _ERA), ntp & (_ERA - 1)
 
 
 def utc_of(ts_type: int, value: bytes) -> str | None:
     """A TS value in ISO 8601, as `Timestamp.utc` gives it."""
-    unix_ns = _unix_ns(ts_type, value)
-    if unix_ns is None:
+    time = _unix_time(ts_type, value)
+    if time is None:
         return None
-    seconds, rest = divmod(unix_ns, 1_000_000_000)
-    return f"{_date(seconds)}.{rest // 1000:06}Z" if rest >= 1000 else f"{_date(seconds)}Z"
+    seconds, fraction = time
+    micros = fraction * 1_000_000 >> 32
+    return f"{_date(seconds)}.{micros:06}Z" if micros else f"{_date(seconds)}Z"
 
 
 _LAST_SECOND = 253_402_300_799

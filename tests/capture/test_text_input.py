@@ -41,6 +41,7 @@ TEXTS = {
     ),
     "hex between base64": "\n".join([*LINES[:4], HEX, *LINES[4:], HEX]),
     "a bad line": "\n".join([*LINES[:4], "AQ!nonsense", *LINES[4:], "AQAA="]),
+    "wrong padding": "\n".join([*LINES, "AQAA====", "AQA", "AQAAAA=", "AQ==AQ==", "AQA=A==="]),
     "attributes": "\n".join([*LINES[:4], *(f"a=key-mgmt:mikey {line}" for line in LINES[4:])]),
     "base64 in lines": "\n".join(base64.encodebytes(message).decode() for message in MESSAGES),
     "hex in lines": "\n".join(HEX[at : at + 64] for at in range(0, len(HEX), 64)),
