@@ -178,15 +178,15 @@ def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
     db, keys = step.db, current_keys(step, conference)
     conference = rows.conference(db, conference.number)
     seat = seat_for(db, conference, verified.initiator, verified.init, step.env.clock())
-    plan = CallInPlan(db, step.env, conference, seat, keys)
+    plan = CallInPlan(db, step.env, conference, seat, keys, streams)
     answer, session = transfer_resp(
         step.call_env,
         verified,
         partial(is_of, conference),
         local=conference.focus,
-        crypto_sessions=plan.added(streams),
+        crypto_sessions=plan.added(),
         policies=own_policies(conference),
-        kemac_keys=plan.kemac_keys(streams),
+        kemac_keys=plan.kemac_keys(),
         arrangement=plan,
     )
     member_rows.put_member(db, replace(seat, session=session))

@@ -95,7 +95,7 @@ def _called_out(
     conference = rows.conference(db, conference.number)
     seat = replace(seat, generation=conference.generation)
     number = member_rows.put_member(db, seat)
-    plan = CallInPlan(db, step.env, conference, replace(seat, number=number), keys)
+    plan = CallInPlan(db, step.env, conference, replace(seat, number=number), keys, None)
     init = transfer_init(
         step.call_env,
         held,
@@ -103,7 +103,7 @@ def _called_out(
         responder=who,
         crypto_sessions=plan.offer(),
         policies=own_policies(conference),
-        kemac_keys=plan.kemac_keys([]),
+        kemac_keys=plan.kemac_keys(),
     )
     deadline = step.env.clock() + timeout * NS
     member_rows.put_member(

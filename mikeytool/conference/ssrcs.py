@@ -85,10 +85,15 @@ def is_from_member(entry: GenericIdEntry) -> bool:
     return bool(entry.protocol == ProtType.SRTP and entry.session_data)
 
 
+Streams = Sequence[tuple[GenericIdEntry, bool]]
+"""The crypto sessions of a member, each with whether the member sends in it."""
+
+
 class CallInPlan:
     """The crypto sessions of an answer to a caller, or of a call-out: an `Arrangement`.
 
-    `keys` are the keys of the conference, of all purposes.
+    `keys` are the keys of the conference, of all purposes. `streams` are those that the caller
+    offers; None for a call-out.
     """
 
     def __init__(
@@ -98,8 +103,14 @@ class CallInPlan:
         conference: Conference,
         seat: Member,
         keys: Sequence[GroupKey],
+        streams: Streams | None,
     ) -> None:
         self._db, self._env, self._conference, self._member = db, env, conference, seat.number
+        self._calls_out = streams is None
+        self._streams = [
+            (entry, purpose_of(conference, entry.cs_id, entry.protocol), by_member)
+            for entry, by_member in streams or ()
+        ]
         own = seat_keys(keys, seat.number, seat.identity)
         self._keys = {key.purpose: key for key in own}
         self._received: set[Purpose] = set()
@@ -144,40 +155,45 @@ class CallInPlan:
         """Return SSRC, ROC and SEQ of what the member receives.
 
         A mixer's stream has ROC and SEQ, so that the member receives no other (interpretation 45).
+        Where others send what they like, the SSRC is one that no stream has, and for a member who
+        only listens it is theirs: their RTCP has an SSRC, too.
         """
         db, env, conference = self._db, self._env, self._conference
         if conference.topology == Topology.RELAY:
+            if self._listens(purpose):
+                return self._claimed(fresh_ssrc(env), purpose), None, None
             return system_ssrc(db, env, conference, purpose), None, None
         to = self._member if conference.topology == Topology.MIX_MINUS else None
         ssrc, highest = mixer_stream(db, env, conference, purpose, to)
         return ssrc, (highest + 1) >> 16, (highest + 1) & 0xFFFF
 
-    def kemac_keys(self, streams: Sequence[tuple[GenericIdEntry, bool]]) -> list[KeyData]:
-        """Return the keys that a member gets: those of these streams and of what was added."""
-        conference = self._conference
-        used = {purpose_of(conference, one.cs_id, one.protocol) for one, _ in streams} | self._used
+    def _listens(self, purpose: Purpose) -> bool:
+        """Return whether a caller sends nothing of a purpose; a call-out leaves that open."""
+        sends = (one == purpose and by_member for _, one, by_member in self._streams)
+        return not self._calls_out and not any(sends)
+
+    def kemac_keys(self) -> list[KeyData]:
+        """Return the keys that a member gets: those of the streams, and of what was added."""
+        used = {purpose for _, purpose, _ in self._streams} | self._used
         return [key.key_data() for purpose, key in self._keys.items() if purpose in used]
 
-    def added(self, streams: Sequence[tuple[GenericIdEntry, bool]]) -> list[CsSpec]:
+    def added(self) -> list[CsSpec]:
         """Return crypto sessions for what the caller left out, but needs.
 
-        Each of `streams` comes with whether the caller sends in it.
         That is the direction to receive of their media lines, and all that is not media. A media
         line that they do not have is not added, and they do not get its key, unless they leave
         everything to the system.
         """
-        conference = self._conference
         found: dict[Purpose, set[bool]] = {}
-        for entry, by_member in streams:
-            purpose = purpose_of(conference, entry.cs_id, entry.protocol)
+        for _, purpose, by_member in self._streams:
             found.setdefault(purpose, set()).add(by_member)
         missing = [
             one
-            for one in conference.purposes
+            for one in self._conference.purposes
             if False not in found.get(one, set())
-            and (one in found or not streams or one.protocol != ProtType.SRTP)
+            and (one in found or not found or one.protocol != ProtType.SRTP)
         ]
-        taken = {entry.cs_id for entry, _ in streams}
+        taken = {entry.cs_id for entry, _, _ in self._streams}
         return [self._own(purpose, self._free_id(purpose, taken)) for purpose in missing]
 
     def _free_id(self, purpose: Purpose, taken: set[int]) -> int:

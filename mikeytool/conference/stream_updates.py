@@ -23,7 +23,7 @@ from mikeytool.conference.purpose_suites import (
     own_policies,
 )
 from mikeytool.conference.purposes import check_directions, purposes_of
-from mikeytool.conference.ssrcs import CallInPlan, is_from_member, with_spi
+from mikeytool.conference.ssrcs import CallInPlan, Streams, is_from_member, with_spi
 from mikeytool.conference.system import ConferenceSystem, Step
 from mikeytool.exchange.crypto_sessions import read_map
 from mikeytool.exchange.environment import Environment
@@ -86,19 +86,19 @@ def _updated(number: int, incoming: Incoming, step: Step) -> bytes:
     session, conference = _session(member), rows.conference(db, member.conference)
     _check_allowed(db, conference, member, incoming)
     keys = current_keys(step, conference)
-    plan = UpdatePlan(db, step.env, conference, member, keys)
     offered, policies = read_map(incoming, complete=False, known=session.policies_by_number)
     check_offer(conference, offered, policies, incoming.profile)
-    streams = plan.streams(offered)
+    streams = _streams(session, offered)
     check_directions(conference, streams)
+    plan = UpdatePlan(db, step.env, conference, member, keys, streams)
     answer, after = answer_update(
         step.call_env,
         session,
         incoming,
         partial(is_of, conference),
-        crypto_sessions=plan.added(streams),
+        crypto_sessions=plan.added(),
         policies=own_policies(conference),
-        kemac_keys=plan.new_keys(streams),
+        kemac_keys=plan.new_keys(),
         supported=conference_policies(conference),
         arrangement=plan,
     )
@@ -123,7 +123,7 @@ def _check_allowed(db: Db, conference: Conference, member: Member, incoming: Inc
 
 def _release(db: Db, conference: Conference, member: Member, session: Session) -> None:
     """Give up the SSRCs that a member has in no stream any more; they stay taken under the keys."""
-    kept = {one.ssrc for one in session.crypto_sessions if not session.is_local(one)}
+    kept = {one.ssrc for one in session.crypto_sessions}
     gone = set(rows.ssrcs_of(db, member.number)) - kept
     rows.release_some(db, conference.number, gone, conference.generation)
     if len(rows.had_ssrcs(db, member.number)) > _MOST_SSRCS:
@@ -131,6 +131,32 @@ def _release(db: Db, conference: Conference, member: Member, session: Session) -
             f"{member.identity} has had {_MOST_SSRCS} SSRCs under these keys; more there are after"
             " a change of keys"
         )
+
+
+def _streams(session: Session, offered: Sequence[GenericIdEntry]) -> Streams:
+    """Return all streams as they will be, each with whether the member sends in it.
+
+    Raises Refused for one under another key than it has.
+    """
+    found = {
+        one.entry.cs_id: (one.entry, _by_member(session, one)) for one in session.crypto_sessions
+    }
+    present = {one.entry.cs_id: one for one in session.crypto_sessions}
+    for entry in offered:
+        before = present.get(entry.cs_id)
+        if before is not None and entry.spi not in (b"", before.entry.spi):
+            raise Refused(
+                f"crypto session {entry.cs_id} has the group key {before.entry.spi.hex()}; only"
+                " the system gives it another",
+                ErrorNo.INVALID_SP,
+            )
+        by_member = is_from_member(entry) if before is None else _by_member(session, before)
+        found[entry.cs_id] = entry, by_member
+    return list(found.values())
+
+
+def _by_member(session: Session, one: CryptoSession) -> bool:
+    return one.entry.protocol == ProtType.SRTP and not session.is_local(one)
 
 
 class UpdatePlan(CallInPlan):
@@ -143,43 +169,19 @@ class UpdatePlan(CallInPlan):
         conference: Conference,
         member: Member,
         keys: Sequence[GroupKey],
+        streams: Streams,
     ) -> None:
-        super().__init__(db, env, conference, member, keys)
+        super().__init__(db, env, conference, member, keys, streams)
         self._session = _session(member)
         self._present = {one.entry.cs_id: one for one in self._session.crypto_sessions}
         for one, purpose in purposes_of(conference, self._session):
             if one.entry.protocol == ProtType.SRTP and self._session.is_local(one):
                 self._received.add(purpose)
 
-    def streams(self, offered: Sequence[GenericIdEntry]) -> list[tuple[GenericIdEntry, bool]]:
-        """Return all streams as they will be, each with whether the member sends in it.
-
-        Raises Refused for one under another key than it has.
-        """
-        for entry in offered:
-            known = self._present.get(entry.cs_id)
-            if known is not None and entry.spi not in (b"", known.entry.spi):
-                raise Refused(
-                    f"crypto session {entry.cs_id} has the group key {known.entry.spi.hex()}; only"
-                    " the system gives it another",
-                    ErrorNo.INVALID_SP,
-                )
-        changed = {entry.cs_id: (entry, self._by_member(entry)) for entry in offered}
-        before = {
-            cs_id: (one.entry, self._by_member(one.entry)) for cs_id, one in self._present.items()
-        }
-        return list({**before, **changed}.values())
-
-    def _by_member(self, entry: GenericIdEntry) -> bool:
-        before = self._present.get(entry.cs_id)
-        if before is None:
-            return is_from_member(entry)
-        return entry.protocol == ProtType.SRTP and not self._session.is_local(before)
-
-    def new_keys(self, streams: Sequence[tuple[GenericIdEntry, bool]]) -> list[KeyData]:
+    def new_keys(self) -> list[KeyData]:
         """Return the group keys that the member gets with new media lines."""
         known = {key.spi for key in self._session.keys}
-        return [key for key in self.kemac_keys(streams) if key.spi not in known]
+        return [key for key in self.kemac_keys() if key.spi not in known]
 
     def arrange(self, entry: GenericIdEntry, by_member: bool) -> GenericIdEntry:
         """Set SSRC and group key of a crypto session that is new or that the member changes."""

@@ -77,7 +77,9 @@ def _check_member(db: Db, conference: Conference, member: Member, ssrcs: set[int
             if member.session.is_local(one) and one.entry.protocol == ProtType.SRTP:
                 assert one.ssrc in mixed
                 assert one.seq is not None  # what it receives is that stream alone
-    assert set(theirs) == ssrcs
+    assert set(theirs) <= ssrcs
+    # Those who only listen have an SSRC for their RTCP.
+    assert ssrcs <= {one.ssrc for one in member.session.crypto_sessions}
     assert len(set(theirs)) == len(theirs)
     # Who does not have the newest keys has them under way.
     newest = [update for update, _ in updates if update == conference.generation]

@@ -6,14 +6,19 @@ from dataclasses import replace
 
 import pytest
 
+from mikeytool.conference import membership
 from mikeytool.conference.model import Conference, Purpose
 from mikeytool.conference.purposes import cs_ids, purpose_of, purposes_of
+from mikeytool.conference.relay import Relay
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.session import Session
+from mikeytool.srtp.index import Excluded
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.registry import ErrorNo, ProtType
+from tests.conference.invariants import check
 from tests.conference.room import FOCUS, Person, Room
-from tests.world import BOB, POLICY
+from tests.conference.test_ssrcs import libsrtp
+from tests.world import ALICE, BOB, CAROL, POLICY
 
 A, V, F, E = Purpose.AUDIO, Purpose.VIDEO, Purpose.FLOOR, Purpose.EVENTS
 BOTH = (A, V)
@@ -148,3 +153,44 @@ def test_members_of_an_earlier_version_keep_their_purposes(room: Room) -> None:
     old = replace(session, crypto_sessions=(one, replace(other, entry=other.entry.copy(cs_id=2))))
     assert [v for _, v in purposes_of(room.conference(), old, room.group_keys())] == [A, V]
     assert [v for _, v in purposes_of(room.conference(), old)] == [A, A]
+
+
+@pytest.mark.parametrize(
+    "specs", [[CsSpec(send=False)], [CsSpec(send=False, cs_id=2)], []], ids=["1", "2", "none"]
+)
+def test_who_only_listens_has_an_ssrc_for_rtcp(room: Room, specs: list[CsSpec]) -> None:
+    """In the ledger, and for nobody else; the member learns it in the answer."""
+    room.create(ALICE, BOB, CAROL)
+    listeners = []
+    for who in (BOB, CAROL):
+        person = room.person(who)
+        person.init = room.call(
+            person.ticket(FOCUS), specs, [POLICY] if specs else [], caller=who, called=FOCUS
+        )
+        session = person.take(room.call_in(person.init))
+        (one,) = session.crypto_sessions
+        assert session.admits_any(one)
+        assert room.ssrcs(who) == [one.ssrc]
+        media = session.media_key(one)
+        report = bytes.fromhex("81c90007") + (one.ssrc or 0).to_bytes(4) + bytes(24)
+        listeners.append(libsrtp(one.ssrc or 0, media).protect_rtcp(report))
+    room.person(ALICE).call_in()
+    check(room.state.path)
+    relay = Relay(room.state, room.clock)
+    for packet in listeners:
+        assert relay.take(packet) == packet
+    membership.dismiss(room.system, None, [BOB], deny=True)
+    with pytest.raises(Excluded, match="who is no longer in"):
+        Relay(room.state, room.clock).take(listeners[0])
+
+
+def test_a_listener_who_begins_to_send_keeps_the_ssrc_for_rtcp(room: Room) -> None:
+    room.create(BOB, purposes=BOTH)
+    bob = room.person(BOB)
+    joined(bob, CsSpec(send=False, cs_id=2))
+    (before,) = room.ssrcs(BOB)
+    bob.told(room.call_in(bob.ask(CsSpec(send=True, cs_id=3, ssrc=0x44444444))))
+    assert set(room.ssrcs(BOB)) == {before, 0x44444444}
+    bob.told(room.call_in(bob.ask(CsSpec(send=True, cs_id=1, ssrc=0x55555555))))
+    assert set(room.ssrcs(BOB)) == {before, 0x44444444, 0x55555555}
+    check(room.state.path)

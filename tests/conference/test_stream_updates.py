@@ -260,9 +260,8 @@ def test_who_is_out_updates_nothing(full: Room) -> None:
     bob = full.person(BOB)
     asked = bob.ask(CsSpec(send=True, cs_id=1, ssrc=0x33333333))
     answer_all(full, membership.dismiss(full.system, None, [BOB], deny=False))
-    with pytest.raises(Refused, match="has to call in") as refused:
+    with pytest.raises(Refused, match="has to call in"):
         full.call_in(asked)
-    assert refused.value.error_no == ErrorNo.AUTH_FAILURE
 
 
 def test_a_forged_update_and_one_of_nobody(full: Room) -> None:
