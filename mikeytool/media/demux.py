@@ -14,7 +14,7 @@ from mikeytool.media.report import Report, StreamReport
 from mikeytool.media.settings import Settings
 from mikeytool.wire.errors import MikeyError, Refused
 
-MAX_ROUTES = 1 << 14
+MAX_ROUTES = 1 << 16
 """The most routes kept; beyond that, routes without recent packets are dropped."""
 CUT = "the capture has only the beginning of it; capture with a longer snaplen"
 _SHOWN = 8
@@ -188,10 +188,17 @@ class Demux(ABC):
         return f"SSRC 0x{ssrc.hex()} is not allowed; allowed is {shown or 'none'}{more}"
 
     def _give_up(self) -> None:
-        """Drop the routes without packets since the last call; if there are none, drop any half."""
-        idle = [key for key, route in self.known.items() if route.last_frame == route.seen_frame]
-        for key in idle or list(self.known)[: MAX_ROUTES // 2]:
-            del self.known[key]
+        """Drop the routes without packets since the last call, and at least half of all.
+
+        If it were fewer, many streams in turn would have all routes looked through for each packet.
+        """
+        routes = self.known
+        idle_first = sorted(
+            routes, key=lambda key: routes[key].last_frame != routes[key].seen_frame
+        )
+        idle = sum(route.last_frame == route.seen_frame for route in routes.values())
+        for key in idle_first[: max(idle, MAX_ROUTES // 2)]:
+            del routes[key]
         for route in self.known.values():
             route.seen_frame = route.last_frame
 

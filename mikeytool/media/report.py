@@ -116,6 +116,8 @@ class Report:
     def stream(self, ssrc: int, destination: str) -> StreamReport:
         """The counts of an SSRC at a destination."""
         if len(self._streams) >= _MOST_STREAMS and (ssrc, destination) not in self._streams:
+            if ssrc != _ELSE:
+                self.add_note(f"the streams after the first {_MOST_STREAMS} are counted together")
             ssrc, destination = _ELSE, ""
         return self._streams.setdefault((ssrc, destination), StreamReport(ssrc, destination))
 

@@ -17,7 +17,8 @@ RTCP_INDICES = 1 << 31
 WINDOW = 64
 # Half the range of SEQ: the index of a packet further behind cannot be determined.
 WIDEST_WINDOW = 1 << 15
-_REMEMBERED = 1 << 10
+REMEMBERED = 1 << 10
+"""How many packets of a stream are compared with copies, if there are not too many streams."""
 
 
 class Highest(NamedTuple):
@@ -90,17 +91,18 @@ class ReplayWindow:
     therefore limited to half the range.
 
     `next` is the index after the highest one received. The window remembers missing indices instead
-    of received ones, so that a packet in order costs only `next += 1`.
+    of received ones, so that a packet in order costs only `next += 1`. Those before the first are
+    missing too, and take memory when one of them has come.
     """
 
-    __slots__ = ("_missing", "_size", "next")
+    __slots__ = ("_first", "_missing", "_size", "next")
 
     def __init__(self, size: int, first: int) -> None:
         """Begin with the packet of index `first` as the only one received."""
         self.next = first + 1
-        self._size = size = min(size, WIDEST_WINDOW)
-        # Packets before the first one are late, not replayed.
-        self._missing = set(range(max(0, first - size + 1), first))
+        self._size = min(size, WIDEST_WINDOW)
+        self._first = first
+        self._missing: set[int] = set()
 
     def accept(self, index: int) -> None:
         """Record the index of an authentic packet.
@@ -120,6 +122,9 @@ class ReplayWindow:
                 f"packet index {index} lies {behind} behind the newest, more than the "
                 f"replay window of {self._size} remembers; a wider window would take it"
             )
+        if index < self._first:  # late, not replayed
+            self._missing.update(range(max(0, self._first - self._size + 1), self._first))
+            self._first = 0
         if index not in self._missing:
             raise Replayed(f"packet index {index} was received before; drop the copy")
         self._missing.remove(index)
@@ -145,9 +150,12 @@ class Packets:
 
     __slots__ = ("hashes", "mask", "next", "source")
 
-    def __init__(self, window: int, first: int, source: str) -> None:
-        """Begin without packets; `first` is the index that comes next."""
-        size = 1 << (min(max(window, _REMEMBERED), WIDEST_WINDOW) - 1).bit_length()
+    def __init__(self, remembered: int, first: int, source: str) -> None:
+        """Begin without packets; `first` is the index that comes next.
+
+        The newest `remembered` are kept, or more, up to a power of two.
+        """
+        size = 1 << (min(remembered, WIDEST_WINDOW) - 1).bit_length()
         self.hashes = array("q", bytes(8 * size))
         self.mask = size - 1
         self.next = first

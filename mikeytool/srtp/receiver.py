@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from mikeytool.srtp.cryptex import is_cryptex
 from mikeytool.srtp.in_order import InOrder
 from mikeytool.srtp.index import (
+    REMEMBERED,
     RTCP_INDICES,
     RTP_INDICES,
     WINDOW,
     Clash,
     Duplicate,
+    Excluded,
     Highest,
     Known,
     Packets,
@@ -22,7 +25,7 @@ from mikeytool.srtp.index import (
     check_window,
     estimate,
 )
-from mikeytool.srtp.interface import RtpOpener, RunOpener
+from mikeytool.srtp.interface import RtpOpener, Run, RunOpener
 from mikeytool.srtp.master_key import Lifetime, MasterKey, check_lengths, nearly
 from mikeytool.srtp.notes import Notes
 from mikeytool.srtp.packet import (
@@ -47,11 +50,13 @@ from mikeytool.srtp.roc_search import (
 )
 from mikeytool.srtp.stream import Stream
 from mikeytool.srtp.suites import Cipher, Suite
-from mikeytool.srtp.transform import rtcp_opener, rtp_opener, run_opener
+from mikeytool.srtp.transform import opens_runs, rtcp_opener, rtp_opener, run_opener
 from mikeytool.wire.errors import Refused, UsageError, WireError
 
-MOST_STREAMS = 4096
+MOST_STREAMS = 1 << 16
 """The most streams kept, which bounds memory."""
+_WELL_REMEMBERED = 1 << 12
+"""Of so many streams, the first ones, copies are told for longer; each takes 8,192 octets."""
 LONGEST_FOUND_MKI = 8
 """The longest unannounced MKI, in octets, that is found by trying."""
 _MKI_REACH = 8  # ROCs tried with each unannounced MKI
@@ -115,6 +120,7 @@ class Receiver:
         self.searches = True
         self._suite = suite
         self._carries_roc = suite.rcc is not None
+        self._opens_runs = opens_runs(suite)
         self._ssrcs = ssrcs
         self._barred = barred
         self._owned = owned
@@ -151,13 +157,15 @@ class Receiver:
             (rtcp_opener(suite, key, mki), n) for n, key, mki in self._rtcp_attempts
         ]
         self._cryptex: list[tuple[RtpOpener, int]] | None = None
-        self._run_openers: dict[int, RunOpener | None] = {}
+        self._run_openers: dict[int, RunOpener] = {}
 
-    def _run_opener(self, attempt: int) -> RunOpener | None:
-        if attempt not in self._run_openers:
+    def _open_run(self, attempt: int, run: Run) -> list[bytes]:
+        """Open packets as one of the openers does; what opens many is made when it is needed."""
+        open_ = self._run_openers.get(attempt)
+        if open_ is None:
             _, key, mki = self._rtp_attempts[attempt]
-            self._run_openers[attempt] = run_opener(self._suite, key, mki)
-        return self._run_openers[attempt]
+            open_ = self._run_openers[attempt] = run_opener(self._suite, key, mki)
+        return open_(run)
 
     @property
     def _cryptex_openers(self) -> list[tuple[RtpOpener, int]]:
@@ -273,7 +281,8 @@ class Receiver:
                 is_only = source == stream.source == packets.source
                 if not is_only or index >= _NEARLY_RTP - _MOST_IN_ORDER:
                     return None
-                return InOrder(stream, packets, open_, self._run_opener(attempt), self._proof)
+                open_run = partial(self._open_run, attempt) if self._opens_runs else None
+                return InOrder(stream, packets, open_, open_run, self._proof)
         return None
 
     def _unprotect_rtcp(self, packet: bytes, source: str, destination: str) -> bytes:
@@ -329,7 +338,7 @@ class Receiver:
                 "nobody may send it; the sender has to choose another SSRC"
             )
         if (ssrc, stream.destination) not in self._streams and len(self._streams) >= MOST_STREAMS:
-            raise Refused(f"more than {MOST_STREAMS} streams; choose some of them by their SSRC")
+            raise Excluded(f"more than {MOST_STREAMS} streams; choose some of them by their SSRC")
         if self._received and index <= self._received.get(ssrc, Highest())[rtcp]:
             raise TooLate(f"packet index {index} was used before this receiver began; drop it")
         lifetime = self._lifetimes.get(key)
@@ -354,7 +363,9 @@ class Receiver:
                 "agree on a new key soon"
             )
         if packets is None:
-            packets = self._packets[ssrc, key, rtcp] = Packets(self._window, index, source)
+            is_early = len(self._packets) < _WELL_REMEMBERED
+            remembered = max(self._window, REMEMBERED) if is_early else WINDOW
+            packets = self._packets[ssrc, key, rtcp] = Packets(remembered, index, source)
         if not rtcp and not self._suite.rtp_tag_length:
             self.notes.add(
                 f"{self._suite.name}: nothing verifies RTP packets, neither who sent them nor "

@@ -91,16 +91,17 @@ def rtp_opener(
     return _at_rate(suite, made, _last)
 
 
-def run_opener(suite: Suite, master: MasterKey, mki: bytes) -> RunOpener | None:
-    """Make the opener of many SRTP packets with this MKI; None if the suite has only `rtp_opener`.
-
-    There is one for plain counter mode and GCM that encrypt and have a tag.
-    """
-    make = _RUN_OPENERS.get(suite.cipher)
+def opens_runs(suite: Suite) -> bool:
+    """Whether `run_opener` takes a suite: counter mode or GCM, with encryption and a tag."""
     is_plain = suite.rtp_encrypted and suite.rtp_tag_length and suite.rcc is None
-    if make is None or not is_plain or suite.prefix_length or suite.key_derivation_rate:
-        return None
-    return make(rtp_keys(suite, master.key, master.salt, 0), suite.rtp_tag_length, mki)
+    has_one_key_stream = not suite.prefix_length and not suite.key_derivation_rate
+    return suite.cipher in _RUN_OPENERS and bool(is_plain and has_one_key_stream)
+
+
+def run_opener(suite: Suite, master: MasterKey, mki: bytes) -> RunOpener:
+    """Make the opener of many SRTP packets, which must have this MKI."""
+    keys = rtp_keys(suite, master.key, master.salt, 0)
+    return _RUN_OPENERS[suite.cipher](keys, suite.rtp_tag_length, mki)
 
 
 def rtcp_sealer(suite: Suite, master: MasterKey, mki: bytes) -> RtcpSealer:

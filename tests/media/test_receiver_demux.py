@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mikeytool.capture.capture_files import open_capture
 from mikeytool.media import FlowFilter, Report, Settings, decrypt_capture
-from mikeytool.srtp import Crypto, MasterKey, Sender, parse_crypto, suite
+from mikeytool.media.demux import Demux
+from mikeytool.media.receiver_demux import ReceiverDemux
+from mikeytool.srtp import Crypto, MasterKey, Receiver, Sender, parse_crypto, suite
+from mikeytool.srtp.index import Excluded
 from mikeytool.wire.errors import StateError, UsageError, WireError
 from tests.capture.network import ALICE, BOB, Ends, pcap, udp
 from tests.media.dialogues import A2, ACK, B2, INVITE, OK, A, B, answer, message, sdp
@@ -300,3 +306,54 @@ def test_empty_lines_before_a_message_mean_nothing() -> None:
     assert packets[3:] == media(None, 1, 2)
     clear = message("INVITE", sdp(A, transport="RTP/AVP"))
     assert packets[0] == udp(b"\r\n\r\n" + clear[28:])
+
+
+def test_streams_beyond_the_rows_of_the_report_are_counted_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mikeytool.media.report._MOST_STREAMS", 2)
+    protect = sender(A).protect
+    clear = [rtp(number, ssrc=ssrc) for number in (1, 2, 3) for ssrc in (1, 2, 3, 4)]
+    packets, report = run(*(udp(protect(one), THERE) for one in clear), keys=keys(A))
+    assert packets == [udp(one, THERE) for one in clear]
+    assert [(row.name, row.done) for row in report.streams] == [
+        ("0x00000001", 3), ("0x00000002", 3), ("?", 6),
+    ]  # fmt: skip
+    assert report.notes == ["the streams after the first 2 are counted together"]
+
+
+def test_room_for_routes_is_made_for_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each new one would cost a look at all, while all others are busy."""
+    monkeypatch.setattr("mikeytool.media.demux.MAX_ROUTES", 16)
+    calls: Counter[str] = Counter()
+    monkeypatch.setattr(Demux, "_give_up", counting(calls, Demux._give_up))
+    demux = ReceiverDemux((), None, Settings(), Report("decrypted"), is_text=True)
+    for number in range(100):
+        for busy in demux.known.values():
+            busy.last_frame += 1
+        demux.add(b"", number.to_bytes(4))
+        assert len(demux.known) <= 16
+    assert calls["_give_up"] <= 100 / 8
+
+
+def test_a_stream_too_many_costs_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is authentic, and no other key is tried."""
+    monkeypatch.setattr("mikeytool.srtp.receiver.MOST_STREAMS", 1)
+    calls: Counter[str] = Counter()
+    monkeypatch.setattr(Receiver, "unprotect", counting(calls, Receiver.unprotect))
+    protect = sender(A).protect
+    sent = [udp(protect(rtp(1, ssrc=ssrc)), THERE) for ssrc in (1, 2, 3)]
+    _, report = run(*sent, keys=keys(A, B))
+    assert [(row.done, row.failed) for row in report.streams] == [(1, 0), (0, 1), (0, 1)]
+    assert calls["unprotect"] == 3
+    assert isinstance(report.errors[0], Excluded)
+
+
+def counting(calls: Counter[str], method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, which counts how often it is called."""
+
+    def counted(*given: Any) -> Any:
+        calls[method.__name__] += 1
+        return method(*given)
+
+    return counted

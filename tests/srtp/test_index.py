@@ -90,7 +90,7 @@ def test_a_window_of_any_size_takes_bounded_memory() -> None:
 
 @given(st.integers(0, 5000), st.lists(st.integers(0, 5000), max_size=80))
 def test_packets_are_known_again_wherever_they_were_sent(first: int, after: list[int]) -> None:
-    packets = Packets(64, first, "a")
+    packets = Packets(1024, first, "a")
     noted: set[int] = set()
     highest = first - 1
     for index in after:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mikeytool.srtp import SUITES, Clash, Receiver, Replayed, Sender, Suite, suite
+from mikeytool.srtp.index import Duplicate, Excluded, TooLate
 from mikeytool.srtp.stream import Stream
 from mikeytool.wire.errors import Refused
 from tests.srtp.media import protect_all
@@ -94,9 +95,34 @@ def test_the_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     sender, receiver = Sender(SUITE, KEY), Receiver(SUITE, [KEY])
     for ssrc in range(3):
         receiver.unprotect(sender.protect(rtp(1, ssrc=ssrc)))
-    with pytest.raises(Refused, match="more than 3 streams"):
+    with pytest.raises(Excluded, match="more than 3 streams"):
         receiver.unprotect(sender.protect(rtp(1, ssrc=3)))
     assert receiver.unprotect(sender.protect(rtp(2, ssrc=2))) == rtp(2, ssrc=2)
+
+
+def test_of_many_streams_copies_are_told_for_64_packets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mikeytool.srtp.receiver._WELL_REMEMBERED", 1)
+    sender, receiver = Sender(SUITE, KEY), Receiver(SUITE, [KEY])
+    for ssrc in (1, 2):
+        sent = [sender.protect(rtp(number, ssrc=ssrc)) for number in range(100)]
+        for packet in sent:
+            receiver.unprotect(packet)
+        for number, known in ((99, True), (36, True), (35, False), (0, False)):
+            with pytest.raises(Replayed) as raised:
+                receiver.unprotect(sent[number])
+            assert isinstance(raised.value, Duplicate) == (known or ssrc == 1), number
+
+
+def test_packets_before_the_first_are_late_once() -> None:
+    sender, receiver = Sender(SUITE, KEY), Receiver(SUITE, [KEY])
+    sent = [sender.protect(rtp(number)) for number in range(100)]
+    for number in (80, 79, 17, 81, 18):
+        assert receiver.unprotect(sent[number]) == rtp(number)
+    for number in (79, 17, 18, 80):
+        with pytest.raises(Replayed):
+            receiver.unprotect(sent[number])
+    with pytest.raises(TooLate):
+        receiver.unprotect(sent[16])
 
 
 def test_an_ssrc_at_another_destination_goes_on_from_the_roc_that_it_reached() -> None:
