@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -172,6 +175,33 @@ def test_the_roc_goes_on_under_the_new_key(full: Room, monkeypatch: pytest.Monke
     monkeypatch.setattr(Receiver, "_find", None)
     for protected in (new.protect(packet(ssrc, 2)), old.protect(packet(ssrc, 1))):
         assert relay.take(protected) == protected
+
+
+def test_a_lost_roc_is_found_among_forgeries(full: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every packet is searched for then, and no sender can foresee which one is."""
+    monkeypatch.setattr("mikeytool.conference.relay.hash", lambda each: each[3], raising=False)
+    ssrc, media = full.person(ALICE).sends()[0]
+    sender = Sender(SUITE, MasterKey(media.key, media.salt), roc={ssrc: 3})
+    relay, genuine = relay_of(full), [sender.protect(packet(ssrc, at)) for at in range(1, 17)]
+    searched: list[int] = []
+    monkeypatch.setattr(Receiver, "_find", counted(searched, Receiver._find))
+    for at in range(100, 164):
+        with pytest.raises(Unverified):
+            relay.take(packet(ssrc, at) + bytes(10))
+    assert len(searched) == 8 + 56 // 8
+    passed = []
+    for each in genuine:
+        with suppress(Unverified):
+            passed.append(relay.take(each))
+    assert passed == genuine[7:]
+
+
+def counted(calls: list[int], function: Callable[..., Any]) -> Callable[..., Any]:
+    def noting(*arguments: Any) -> Any:
+        calls.append(len(calls))
+        return function(*arguments)
+
+    return noting
 
 
 def test_an_ssrc_that_was_given_up_by_calling_in_again(full: Room) -> None:
