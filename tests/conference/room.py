@@ -45,7 +45,7 @@ FLAGS = "DEFGHIJMNO"
 FACTORY_KEY = b"f" * 32
 
 
-@dataclass
+@dataclass(eq=False)
 class Person:
     """Someone with a telephone; `session` is what they have with the conference."""
 
