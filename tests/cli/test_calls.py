@@ -189,6 +189,7 @@ def json_csb(shell: Shell) -> str:
     return csb_id
 
 
+@pytest.mark.first
 def test_a_demo_can_be_kept_and_run_again(shell: Shell) -> None:
     shown = shell.ok("mikeytool demo --keep kept", COLUMNS="80")
     assert "All of it went as it should" in shown
