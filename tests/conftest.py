@@ -19,7 +19,7 @@ from hypothesis import settings
 
 from mikeytool.kms.remote import http_client
 from tests.cli.shell import Shell
-from tests.postgres import Server, server
+from tests.postgres import MEMORY, Server, server
 from tests.series import Series
 
 _COMPILED = pytest.StashKey[str]()
@@ -27,6 +27,20 @@ _COMPILED = pytest.StashKey[str]()
 # Property tests fail for what they find, never for how busy the machine is.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+_MEMORY, _ROOM = "/dev/shm", 4 << 30
+
+
+def _has_room() -> bool:
+    """Whether there is a file system in memory for everything that tests write and run."""
+    if not os.access(_MEMORY, os.W_OK) or os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC:
+        return False
+    return shutil.disk_usage(_MEMORY).free >= _ROOM
+
+
+if _has_room():  # a disk is waited for at every file that is written safely
+    os.environ.setdefault(MEMORY, _MEMORY)
 
 
 class _Database(sqlite3.Connection):

@@ -19,6 +19,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+MEMORY = "PYTEST_DEBUG_TEMPROOT"
+"""The variable that names the place for folders of tests, if it is not the usual one."""
 _FOUND = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
@@ -30,7 +32,7 @@ class Server:
         if initdb is None:
             pytest.skip("PostgreSQL is not installed")
         self._bin = Path(initdb).parent
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=os.environ.get(MEMORY)))
         # The server refuses to run as root.
         self._as = "postgres" if os.geteuid() == 0 else None
         if self._as is not None:
