@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
 import click
@@ -71,9 +73,10 @@ class _Completion(ShellComplete):
         for word in args:
             if isinstance(command, click.Group):
                 command = command.get_command(click.Context(command), word)
-        for param in command.params if command is not None else ():
-            if not isinstance(param.type, click.Choice):
-                param.type = Values(param)
+        with _values_of(command):
+            return self._completions(args, incomplete)
+
+    def _completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
         option, equals, value = incomplete.partition("=")
         if not (option.startswith("--") and equals):
             return super().get_completions(args, incomplete)
@@ -85,3 +88,17 @@ class _Completion(ShellComplete):
             else:
                 found += paths(before, incomplete, only_folders=item.type == "dir")
         return found
+
+
+@contextmanager
+def _values_of(command: click.Command | None) -> Iterator[None]:
+    """Let the parameters of a command offer values, and take any, for a while."""
+    params = command.params if command is not None else []
+    kept = [(param, param.type) for param in params if not isinstance(param.type, click.Choice)]
+    try:
+        for param, _ in kept:
+            param.type = Values(param)
+        yield
+    finally:
+        for param, usual in kept:
+            param.type = usual
