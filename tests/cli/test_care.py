@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 
@@ -201,9 +202,34 @@ def test_screens_of_80_columns(shell: Shell) -> None:
                     "kms log kms.db"):  # fmt: skip
         shown = shell.ok(f"mikeytool {command}", COLUMNS="80")
         assert max(map(len, shown.splitlines())) <= 80, command
-    lines = shell.ok("mikeytool kms log kms.db", COLUMNS="80").splitlines()
+    shown = shell.ok("mikeytool kms log kms.db", COLUMNS="80")
+    assert shown.count("outcome answered") == 2
+    lines = shell.ok("mikeytool kms log kms.db", COLUMNS="120").splitlines()
     assert lines[0].split() == ["time", "exchange", "by", "for", "outcome", "reason"]
     assert sum("answered" in line for line in lines) == 2  # a column that is cut off has none
+
+
+def test_no_address_and_no_time_is_broken(shell: Shell) -> None:
+    """However narrow the terminal is; octets in hex may be."""
+    long = "sip:a.user.with.a.rather.long.name@department.region.example.com"
+    url = "https://kms.other.region.example.net/keymanagement"
+    with_sessions(shell).ok(
+        f"mikeytool kms user add -q kms.db {long} -o long.psk\n"
+        f"mikeytool kms group add -q kms.db sip:team@example.com sip:bob@example.com {long}\n"
+        f"mikeytool kms peer add -q kms.db sip:kms.example.net --url {url} --psk file:long.psk"
+        " --for 'sip:*@example.net'\n"
+        f"mikeytool kms policy deny -q kms.db --from {long} --to 'sip:*@example.com'"
+    )
+    for command, whole in (
+        ("kms user list kms.db", [long]), ("kms group list kms.db", [long, "sip:bob@example.com"]),
+        ("kms peer list kms.db", [url, "sip:*@example.net"]), ("kms policy list kms.db", [long]),
+        ("kms log kms.db", [long, "sip:bob@example.com"]), ("kms show kms.db", ["kms.db.key"]),
+        ("ticket show alice.ticket", ["sip:kms.example.com", "sip:alice@example.com"]),
+    ):  # fmt: skip
+        times = set(re.findall(r"\S+Z\b", shell.ok(f"mikeytool {command}")))
+        for columns in ("80", "60", "40"):
+            words = shell.ok(f"mikeytool {command}", COLUMNS=columns).replace(",", " ").split()
+            assert {*whole, *times} <= set(words), command
 
 
 @pytest.mark.parametrize(

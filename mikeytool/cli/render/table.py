@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
+from textwrap import wrap
 
 from rich.cells import cell_len
 
@@ -14,17 +16,17 @@ HELD = 256
 """Rows that are laid out together. The first so many decide on the widths of the columns."""
 LONGEST_CELL = 1024
 """Characters of a cell, enough for an identity; a longer one ends in an ellipsis there."""
-_NARROWEST = 10
-"""A column becomes no narrower than this, or than its heading, to make the others fit."""
-_LONGEST_TIME = 20
-"""A column of times or numbers, which begin with a digit and are no longer, is not folded."""
+_OCTETS = re.compile(r"[0-9A-Fa-f]{33,}")
+"""Octets in hex, the only words that are broken: no address, URI or time is."""
+_SOME = "0" * 32
 
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:
     """Print rows, the first of which are the headings; empty headings are left out.
 
     In a pipe every row is one line; a cell wider than its column moves what is behind it. On a
-    terminal the widest columns are folded until all of them fit.
+    terminal the widest columns are folded between words until all of them fit. If they cannot,
+    there are no columns: a row takes as many lines as it needs, and each value has its name.
     """
     rows = (tuple(map(_cell, row)) for row in rows)
     heading = next(rows)
@@ -44,6 +46,10 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
     out = console()
     widths = _fitting(widths, columns, out.width)
     total = _total(widths)
+    if total > out.width:
+        for row in chain(first, rows):
+            print(_packed(heading, row, out.width))
+        return
     while first or has_heading:
         table = Table(box=None, show_header=has_heading, pad_edge=False, header_style="bold")
         for name, width in zip(heading, widths, strict=True):
@@ -70,8 +76,32 @@ def _fitting(widths: list[int], columns: list[tuple[str, ...]], room: int) -> li
 
 
 def _least(width: int, heading: str, *cells: str) -> int:
-    is_time = width <= _LONGEST_TIME and all(cell[:1].isdigit() for cell in cells)
-    return width if is_time else max(_NARROWEST, cell_len(heading))
+    """Give the width below which a word would break: an address, a time, a number, not octets."""
+    words = (cell_len(word) for cell in cells for word in _OCTETS.sub(_SOME, cell).split())
+    return min(width, max(cell_len(heading), *words, 0))
+
+
+def _packed(heading: Sequence[str], row: Sequence[str], room: int) -> str:
+    """Give a row in as few lines as it takes, with the name of each value; empty ones go."""
+    named = zip(heading, (cell.replace("\n", " ") for cell in row), strict=True)
+    items = [
+        f"{name if at else ''} {cell}".strip() for at, (name, cell) in enumerate(named) if cell
+    ]
+    lines = [""]
+    for item in items:
+        if lines[-1] and cell_len(lines[-1]) + 2 + cell_len(item) <= room:
+            lines[-1] += f"  {item}"
+        else:
+            lines += wrap(
+                item,
+                room,
+                initial_indent="    " * bool(lines[0]),
+                subsequent_indent="    ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            lines = lines if lines[0] else lines[1:]
+    return "\n".join(lines)
 
 
 def _total(widths: Sequence[int]) -> int:
