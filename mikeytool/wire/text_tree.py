@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from mikeytool.wire.describe import kind_of
 from mikeytool.wire.payloads import Payload
 from mikeytool.wire.printable import printable
+from mikeytool.wire.registry import TicketFlag
 from mikeytool.wire.timestamp import Timestamp
 
 Json = dict[str, Any]
@@ -119,6 +120,10 @@ def _add_payload(tree: Branch, payload: Json, opened: Json) -> None:
     _add_result(branch, payload_result(payload, opened))
     if filetime := _filetime(payload):
         branch.add("note", f"as a Windows FILETIME it is {filetime}", "note")
+    if flags := payload.get("flags_set"):
+        spelled = branch.add("Flags", "")
+        for flag in TicketFlag.from_letters(flags):
+            spelled.add(flag.letters, flag.meaning)
     for param in payload.get("policy_param", ()):
         branch.add(_named("type", param["type"]), _param(param))
     if named := payload.get("keys_id"):
@@ -256,7 +261,10 @@ def _param(param: Json) -> str:
     """Give the value of a policy parameter by its name, else its number, or "empty"."""
     if not param["value"]:
         return "empty"
-    return str(param["meaning"] or int(param["value"], 16))
+    value = int(param["value"], 16)
+    if param["type"].endswith(" off/on") and value < 2:
+        return ("off", "on")[value]
+    return str(param["meaning"] or value)
 
 
 def _line(head: str, rest: str, role: str = "") -> list[Part]:

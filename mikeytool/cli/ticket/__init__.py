@@ -252,6 +252,8 @@ def show(message: str | None, index: int | None, as_json: bool, show_keys: bool)
         print(json.dumps(content))
         return
     rows = [(name.replace("_", " "), _text(value)) for name, value in content.items()]
+    flags = TicketFlag.from_letters(content["flags"])
+    rows += [(f"flag {flag.letters}", flag.meaning) for flag in flags]
     print_table([("", ""), *(row for row in rows if row[1])])
 
 
