@@ -24,7 +24,7 @@ from mikeytool.conference.purpose_suites import (
     is_of,
     own_policies,
 )
-from mikeytool.conference.purposes import check_directions
+from mikeytool.conference.purposes import check_directions, lined_up
 from mikeytool.conference.seats import seat_for
 from mikeytool.conference.ssrcs import CallInPlan, is_from_member
 from mikeytool.conference.stream_updates import sender_of_update, update_streams
@@ -37,6 +37,7 @@ from mikeytool.exchange.responder import (
     transfer_resp,
     verify_transfer_init,
 )
+from mikeytool.exchange.stream_names import names_in
 from mikeytool.exchange.transfer import (
     AcceptPolicy,
     TransferInit,
@@ -172,11 +173,11 @@ def _called_in(step: Step, verified: VerifiedInit, focus: Identity) -> bytes:
 def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
     """Give a caller their SSRCs and the group keys."""
     init = verified.init
+    db, keys = step.db, current_keys(step, conference)
+    conference = lined_up(rows.conference(db, conference.number), names_in(init.incoming))
     streams = [(entry, is_from_member(entry)) for entry in init.entries]
     check_directions(conference, streams)
     check_offer(conference, init.entries, init.policies, init.incoming.profile)
-    db, keys = step.db, current_keys(step, conference)
-    conference = rows.conference(db, conference.number)
     seat = seat_for(db, conference, verified.initiator, verified.init, step.env.clock())
     plan = CallInPlan(db, step.env, conference, seat, keys, streams)
     answer, session = transfer_resp(

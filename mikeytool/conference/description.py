@@ -43,7 +43,11 @@ def _conference(db: Db, one: Conference, now_ns: int, show_keys: bool) -> dict[s
         "may_add": list(one.may_add),
         "allowed": [str(identity) for identity in rows.allowed_set(db, one.number)],
         "members": members,
-        "keys": [_group_key(key, now_ns, show_keys) for key in rows.group_keys(db, one.number)],
+        "keys": [
+            _group_key(key, now_ns, show_keys)
+            for key in rows.group_keys(db, one.number)
+            if key.generation >= one.generation - rows.SHOWN
+        ],
     }
 
 

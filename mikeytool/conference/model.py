@@ -71,7 +71,8 @@ class Conference:
 
     `purposes` are in the order of the media lines. All members share the key of a purpose, so they
     share its suite as well: `suites` has those that are not `DEFAULT_SUITE`. `may_add` are patterns
-    of who may add people besides the creator. `ended_ns` is when it ended.
+    of who may add people besides the creator. `ended_ns` is when it ended. `lines` are the media
+    lines of one member, if that member named them in another order.
     """
 
     number: int
@@ -83,6 +84,7 @@ class Conference:
     topology: Topology = Topology.RELAY
     may_add: tuple[str, ...] = ()
     ended_ns: int | None = None
+    lines: tuple[Purpose | None, ...] = ()
 
     @property
     def media(self) -> dict[Purpose, Suite]:

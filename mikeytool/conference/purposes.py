@@ -6,7 +6,8 @@ the first purpose, 3 and 4 for the second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from mikeytool.conference.model import Conference, GroupKey, Purpose
 from mikeytool.exchange.session import CryptoSession, Session
@@ -18,7 +19,41 @@ from mikeytool.wire.registry import ErrorNo, ProtType, label
 
 def cs_ids(conference: Conference, purpose: Purpose) -> tuple[int, int]:
     """Return the two CS IDs of the media line of a purpose."""
-    return media_lines.cs_ids(conference.purposes.index(purpose) + 1)
+    lines = conference.lines or conference.purposes
+    return media_lines.cs_ids(lines.index(purpose) + 1)
+
+
+def lined_up(conference: Conference, names: Mapping[int, str]) -> Conference:
+    """Return a conference with the media lines of a member, who names streams by CS ID.
+
+    What has no name keeps its place if that is free. Only media need a place, and only if there are
+    several. Raises Refused (Invalid SP) for a name that the conference does not have, and for names
+    that contradict each other.
+    """
+    places: dict[int, Purpose] = {}
+    for cs_id, name in names.items():
+        purpose = next((one for one in conference.purposes if one == name), None)
+        if purpose is None:
+            raise Refused(
+                f"{conference.focus} has no {name}: it has {', '.join(conference.purposes)}",
+                ErrorNo.INVALID_SP,
+            )
+        if len(conference.media) < 2 or purpose not in conference.media:
+            continue
+        if places.setdefault((cs_id + 1) // 2, purpose) != purpose:
+            raise _ambiguous(conference, f"crypto session {cs_id} is named {name}")
+    if len(set(places.values())) != len(places):
+        raise _ambiguous(conference, "two media lines have one name")
+    if not places:
+        return conference
+    others = [one for one in conference.purposes if one not in places.values()]
+    homeless = []
+    for one in others:
+        if places.setdefault(conference.purposes.index(one) + 1, one) != one:
+            homeless.append(one)
+    free = (at for at in range(1, 256) if at not in places)
+    places.update(zip(free, homeless, strict=False))
+    return replace(conference, lines=tuple(map(places.get, range(1, max(places) + 1))))
 
 
 def purpose_of(conference: Conference, cs_id: int, protocol: int) -> Purpose:

@@ -24,7 +24,7 @@ from mikeytool.srtp.suites import SUITES, Suite
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.identity import Identity
 
-_SHOWN = 2
+SHOWN = 2
 """The number of generations of expired group keys that are still shown."""
 _ALLOWED, _DENIED, _UNSETTLED = range(3)
 """The values of the column `denied`. Members of a denied group are put out once the KMS has said
@@ -276,9 +276,10 @@ def _wipe(db: Db, number: int, generation: int, now_ns: int) -> None:
     )
     db.execute("DELETE FROM ssrcs WHERE conference = ? AND generation <= ?", (number, generation))
     db.execute(
-        "DELETE FROM group_keys WHERE conference = ? AND until_ns <= ? AND generation <"
-        " (SELECT generation FROM conferences WHERE number = ?) - ?",
-        (number, now_ns, number, _SHOWN),
+        "DELETE FROM group_keys WHERE conference = ?1 AND until_ns <= ?2 AND generation < min("
+        "(SELECT generation FROM conferences WHERE number = ?1) - ?3, (SELECT ifnull("
+        "min(generation), ?2) FROM members WHERE conference = ?1 AND state = 'joined'))",
+        (number, now_ns, SHOWN),
     )
 
 

@@ -199,8 +199,11 @@ class CallInPlan:
     def _free_id(self, purpose: Purpose, taken: set[int]) -> int:
         """Take a CS ID for a crypto session of a purpose, if possible that of its media line."""
         first, second = cs_ids(self._conference, purpose)
-        of_line = (second, first) if purpose.protocol == ProtType.SRTP else (first, second)
-        others = range(2 * len(self._conference.purposes) + 1, 256)
+        is_media = purpose.protocol == ProtType.SRTP
+        of_line: tuple[int, ...] = (second, first) if is_media else (first, second)
+        if self._conference.lines and not is_media:
+            of_line = ()  # the member may have media in this place
+        others = range(2 * max(len(self._conference.purposes), len(Purpose)) + 1, 256)
         for cs_id in (*of_line, *others):
             if cs_id not in taken:
                 taken.add(cs_id)

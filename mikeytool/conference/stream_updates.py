@@ -22,7 +22,7 @@ from mikeytool.conference.purpose_suites import (
     is_of,
     own_policies,
 )
-from mikeytool.conference.purposes import check_directions, purposes_of
+from mikeytool.conference.purposes import check_directions, lined_up, purposes_of
 from mikeytool.conference.ssrcs import CallInPlan, Streams, is_from_member, with_spi
 from mikeytool.conference.system import ConferenceSystem, Step
 from mikeytool.exchange.crypto_sessions import read_map
@@ -30,6 +30,7 @@ from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.session import CryptoSession, Session
+from mikeytool.exchange.stream_names import names_in
 from mikeytool.exchange.update import answer_update, is_update_of, update_keys
 from mikeytool.storage import replay
 from mikeytool.wire.errors import Refused
@@ -85,7 +86,16 @@ def _updated(number: int, incoming: Incoming, step: Step) -> bytes:
         raise Refused("the conference system was made anew")
     session, conference = _session(member), rows.conference(db, member.conference)
     _check_allowed(db, conference, member, incoming)
-    keys = current_keys(step, conference)
+    keys, every = current_keys(step, conference), rows.group_keys(db, conference.number)
+    known = {one.entry.cs_id: v.value for one, v in purposes_of(conference, session, every)}
+    names = names_in(incoming)
+    for cs_id in names.keys() & known.keys():
+        if names[cs_id] != known[cs_id]:
+            raise Refused(
+                f"crypto session {cs_id} is {known[cs_id]}, and the update names it {names[cs_id]}",
+                ErrorNo.INVALID_SP,
+            )
+    conference = lined_up(conference, {**names, **known})
     offered, policies = read_map(incoming, complete=False, known=session.policies_by_number)
     check_offer(conference, offered, policies, incoming.profile)
     streams = _streams(session, offered)

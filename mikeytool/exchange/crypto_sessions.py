@@ -20,7 +20,7 @@ class CsSpec:
     """A crypto session that one end wants. `send` is true if this end sends in it.
 
     The tool or the other end chooses the fields that are None. `policies` are policy numbers; an
-    empty tuple means every policy for the protocol.
+    empty tuple means every policy for the protocol. A `name`, for a `cs_id`, says what it is for.
     """
 
     send: bool
@@ -31,6 +31,7 @@ class CsSpec:
     seq: int | None = None
     spi: bytes | None = None
     policies: tuple[int, ...] = ()
+    name: str = ""
 
     @property
     def sets_session_data(self) -> bool:

@@ -21,6 +21,7 @@ from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.request import HeldTicket
 from mikeytool.exchange.resolve import Modifier, check_modifier, read_modifier
 from mikeytool.exchange.session import CryptoSession, Session, check_policies, check_session_keys
+from mikeytool.exchange.stream_names import stream_names
 from mikeytool.exchange.ticket import TicketKeys, check_spis, for_key_wrap
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import (
@@ -87,6 +88,7 @@ def transfer_init(
     payloads: list[Payload] = [
         t.payload(),
         *env.extensions(),
+        *stream_names(crypto_sessions),
         RANDR(rand_role=RandRole.INITIATOR.value, rand=randr_i),
         initiator.idr(IdRole.INITIATOR),
         responder.idr(IdRole.RESPONDER),

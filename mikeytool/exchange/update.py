@@ -21,6 +21,7 @@ from mikeytool.exchange.incoming import Incoming, message_of
 from mikeytool.exchange.profile import check_encr_alg, profile_of
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.session import CryptoSession, Session, check_session_keys
+from mikeytool.exchange.stream_names import stream_names
 from mikeytool.exchange.ticket import check_fit, check_spis, for_key_wrap, ticket_digest
 from mikeytool.exchange.transfer import (
     AcceptPolicy,
@@ -87,7 +88,7 @@ def update_init(
     identities: list[Payload] = [initiator.idr(IdRole.INITIATOR), responder.idr(IdRole.RESPONDER)]
     if role == IdRole.RESPONDER:
         identities.reverse()
-    payloads = [*env.extensions(), *identities, *new]
+    payloads = [*env.extensions(), *stream_names(crypto_sessions), *identities, *new]
     content = _Content(session.fresh.next_t(env, role), entries, payloads, kemac_keys, encr_alg)
     message = _message(session, DataType.TRANSFER_INIT, content, initiator.data + responder.data)
     sent = Incoming.read(message, DataType.TRANSFER_INIT)

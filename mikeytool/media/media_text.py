@@ -97,7 +97,7 @@ def parse_cs(text: str, line_up: LineUp = _OF_A_CALL) -> list[CsSpec]:
     )
     if purpose is None:
         return [made]
-    made = replace(made, protocol=purpose.protocol.value)
+    made = replace(made, protocol=purpose.protocol.value, name=purpose.value)
     both = direction is None and purpose.protocol == ProtType.SRTP
     return [
         replace(one, cs_id=line_up.cs_id(purpose, send=one.send))

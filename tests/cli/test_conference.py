@@ -569,6 +569,7 @@ def join(shell: Shell, name: str, options: str, ticket: str = "") -> tuple[str, 
         ("audio,video", "--cs purpose=video"),
         ("audio --purpose video", "--cs purpose=video,dir=send --cs purpose=video,dir=recv"),
         ("audio,video", "--sdp offer"),
+        ("video,audio", "--cs purpose=video"),
     ],
 )
 def test_a_member_with_video_alone(system: Shell, purposes: str, options: str) -> None:
@@ -578,8 +579,8 @@ def test_a_member_with_video_alone(system: Shell, purposes: str, options: str) -
         "m=audio 0 RTP/SAVP 0\nm=video 5006 RTP/SAVP 96\n"
     )
     join(system, "bob", options)
-    video = shown(system, "--show-keys")["keys"][-1]
-    assert video["purpose"] == "video"
+    keys = shown(system, "--show-keys")["keys"]
+    (video,) = [key for key in keys if key["purpose"] == "video"]
     streams = session(system, "bob")
     assert [one["cs_id"] for one in streams] == [3, 4]
     assert {one["master_key"] for one in streams} == {video["tek"]}

@@ -6,18 +6,22 @@ from dataclasses import replace
 
 import pytest
 
-from mikeytool.conference import membership
+from mikeytool.conference import membership, rows
+from mikeytool.conference.description import describe_conferences
 from mikeytool.conference.model import Conference, Purpose
 from mikeytool.conference.purposes import cs_ids, purpose_of, purposes_of
 from mikeytool.conference.relay import Relay
 from mikeytool.exchange.crypto_sessions import CsSpec
+from mikeytool.exchange.environment import NS
 from mikeytool.exchange.session import Session
+from mikeytool.media.media_lines import LineUp
+from mikeytool.media.media_text import parse_cs
 from mikeytool.srtp.index import Excluded
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.registry import ErrorNo, ProtType
 from tests.conference.invariants import check
 from tests.conference.room import FOCUS, Person, Room
-from tests.conference.test_ssrcs import libsrtp
+from tests.conference.test_ssrcs import answer_all, libsrtp
 from tests.world import ALICE, BOB, CAROL, POLICY
 
 A, V, F, E = Purpose.AUDIO, Purpose.VIDEO, Purpose.FLOOR, Purpose.EVENTS
@@ -194,3 +198,75 @@ def test_a_listener_who_begins_to_send_keeps_the_ssrc_for_rtcp(room: Room) -> No
     bob.told(room.call_in(bob.ask(CsSpec(send=True, cs_id=1, ssrc=0x55555555))))
     assert set(room.ssrcs(BOB)) == {before, 0x44444444, 0x55555555}
     check(room.state.path)
+
+
+def named(cs: str, line_up: LineUp | None = None) -> list[CsSpec]:
+    return parse_cs(cs, line_up or LineUp())
+
+
+@pytest.mark.parametrize(
+    "purposes", [(A, V), (V, A), (E, A, V), (V, E, A), (F, V, A)], ids=lambda all_: "-".join(all_)
+)
+def test_a_stream_that_is_named_has_that_purpose_in_any_order(
+    room: Room, purposes: tuple[Purpose, ...]
+) -> None:
+    """Whatever its CS ID, and in everything that follows."""
+    room.create(BOB, CAROL, purposes=purposes)
+    bob = room.person(BOB)
+    joined(bob, *named("purpose=video,ssrc=0x11111111"))
+    by_spi = {key.spi: key.purpose for key in room.group_keys()}
+    assert {by_spi[media.spi] for _, media in bob.sends()} == {V}
+    held = bob.keys()
+    assert A not in {by_spi.get(spi) for spi in held}
+    answer_all(room, membership.change_keys(room.system, None))
+    # What has no name is what it was; what is added has its own.
+    bob.told(room.call_in(bob.ask(CsSpec(send=True, cs_id=3, ssrc=0x22222222))))
+    bob.told(room.call_in(bob.ask(*named("purpose=audio,ssrc=0x33333333"))))
+    by_spi = {key.spi: key.purpose for key in room.group_keys()}
+    found = {ssrc: by_spi[media.spi] for ssrc, media in bob.sends()}
+    assert found == {0x22222222: V, 0x33333333: A}
+    seats = {seat.ssrc: seat.purpose for seat in rows.seats(room.state.db, 1)}
+    assert (seats[0x22222222], seats[0x33333333]) == (V, A)
+    check(room.state.path)
+
+
+def test_a_name_that_the_conference_does_not_have(room: Room) -> None:
+    room.create(BOB, purposes=[A, E])
+    with pytest.raises(Refused, match="has no video: it has audio, events") as refused:
+        joined(room.person(BOB), *named("purpose=video"))
+    assert refused.value.error_no == ErrorNo.INVALID_SP
+
+
+def test_names_that_contradict_each_other(room: Room) -> None:
+    room.create(BOB, purposes=BOTH)
+    bob = room.person(BOB)
+    audio = CsSpec(send=True, cs_id=1, name="audio")
+    with pytest.raises(Refused, match="two media lines have one name"):
+        joined(bob, audio, CsSpec(send=False, cs_id=4, name="audio"))
+    with pytest.raises(Refused, match="crypto session 2 is named video"):
+        joined(bob, audio, CsSpec(send=False, cs_id=2, name="video"))
+    joined(bob, audio)
+    asked = bob.ask(CsSpec(send=True, cs_id=1, ssrc=7, name="video"))
+    with pytest.raises(Refused, match="crypto session 1 is audio, and the update names it video"):
+        room.call_in(asked)
+
+
+def test_a_member_who_missed_many_changes_of_keys_keeps_the_purposes(room: Room) -> None:
+    room.create(BOB, purposes=[V, A])
+    bob = room.person(BOB)
+    joined(bob, *named("purpose=audio"))
+    for _ in range(6):
+        membership.change_keys(room.system, None)
+        room.clock.now += 11 * NS
+    answer_all(room, membership.unanswered(room.system, None))
+    by_spi = {key.spi: key.purpose for key in room.group_keys()}
+    assert {by_spi[media.spi] for _, media in bob.sends()} == {A}
+    (shown,) = describe_conferences(room.state, room.clock.now)
+    assert len(shown["keys"]) == 6
+    membership.change_keys(room.system, None)
+    room.clock.now += 11 * NS
+    answer_all(room, membership.unanswered(room.system, None))
+    membership.change_keys(room.system, None)
+    room.clock.now += 11 * NS
+    membership.unanswered(room.system, None)
+    assert len(room.group_keys()) == 6
