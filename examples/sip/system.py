@@ -245,7 +245,8 @@ class System:
         target = uri_in(message["Refer-To"])
         user, _, place = target.partition("@")
         who, port = f"{user}@example.com", int(place.partition(":")[2])
-        made = mikeytool("conference", "call-out", self.state, who, "-f", "sdp")
+        by = uri_in(message["From"])
+        made = mikeytool("conference", "call-out", self.state, who, "--by", by, "-f", "sdp")
         self.answer(message, source, "202 Accepted")
         call_id = f"out-{self.number}@{HOST}"
         local, remote = f"<{self.focus}>;tag=system", f"<{who}>"

@@ -492,6 +492,38 @@ def test_an_old_key_lives_for_ten_seconds_everywhere(
     assert [key["state"] for key in received["keys"]] == ["active", state]
 
 
+@pytest.mark.parametrize("out", ["remove", "deny", "replaced"])
+def test_who_is_put_out_is_not_heard(system: Shell, out: str) -> None:
+    """By the system from that moment, by members until the old key has expired.
+
+    A session that was replaced has the key of its user, who is still in.
+    """
+    create(system)
+    call_in(system, "alice", ticket=False)
+    call_in(system, "bob", ssrc="0x22222222")
+    send(system, "bob", "from bob")
+    start = int(time.time()) + 1
+    if out == "replaced":
+        system.ok("rm bob.session bob.init bob.resp")
+        call_in(system, "bob", ticket=False, ssrc="0x22222222")
+    else:
+        system.ok(
+            f"mikeytool conference {out} conference.db sip:bob@example.com > updates",
+            MIKEYTOOL_NOW=str(start),
+        )
+        system.ok(
+            "mikeytool transfer respond updates --session alice.session -o answer",
+            **person("alice"),
+            MIKEYTOOL_NOW=str(start + 5),
+        )
+    for seconds in (0, 9, 11):
+        now, decrypt = str(start + seconds), "mikeytool srtp decrypt bob.srtp"
+        system.fails(f"{decrypt} --conference conference.db", 1, "0x22222222", MIKEYTOOL_NOW=now)
+        if seconds:
+            heard = system.run(f"{decrypt} --session alice.session", MIKEYTOOL_NOW=now)
+            assert (heard.code == 0) == (seconds == 9 or out == "replaced"), heard.err
+
+
 def test_a_member_chooses_another_overlap(system: Shell) -> None:
     create(system)
     call_in(system, "alice", ticket=False)
