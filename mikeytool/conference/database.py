@@ -77,11 +77,16 @@ _MEMBER_INDEXES = (
     "CREATE INDEX members_csb ON members (csb_id)",
     "CREATE INDEX members_deadline ON members (conference, deadline_ns) WHERE deadline_ns NOT NULL",
 )
-_ENDING_INDEX = "CREATE INDEX endings_csb ON endings (csb_id)"
+_ENDING_INDEXES = (
+    "CREATE INDEX endings_csb ON endings (csb_id)",
+    "CREATE INDEX endings_identity ON endings (conference, identity)",
+    "CREATE INDEX endings_until ON endings (until_ns)",
+    "CREATE INDEX endings_untold ON endings (conference) WHERE NOT told",
+)
 _INDEXES = (
     "CREATE INDEX tickets_until ON tickets (until_ns)",
     *_MEMBER_INDEXES,
-    _ENDING_INDEX,
+    *_ENDING_INDEXES,
     "CREATE INDEX updates_member ON updates (member)",
     "CREATE INDEX ssrcs_member ON ssrcs (member)",
     _KEYS_UNTIL,
@@ -110,7 +115,7 @@ class ConferenceState(SqliteDatabase):
             "ALTER TABLE seats RENAME TO members",
             *_MEMBER_INDEXES,
             f"CREATE TABLE endings {_ENDINGS}",
-            _ENDING_INDEX,
+            *_ENDING_INDEXES,
             "ALTER TABLE tickets ADD COLUMN conference INTEGER",
             "ALTER TABLE conferences ADD COLUMN may_add TEXT NOT NULL DEFAULT '[]'",
             "ALTER TABLE conferences ADD COLUMN ended_ns INTEGER",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pylibsrtp import Policy
 from pylibsrtp import Session as LibSrtp
 
@@ -232,6 +233,17 @@ class History:
         self.begin()
         # The next command does what is due.
         self.take(membership.allow(self.room.system, None, USERS).updates)
+
+    def end(self) -> None:
+        """Everyone who is in is told, and the system takes no packet any more."""
+        updates = list(membership.end(self.room.system, None))
+        for device in self.inside:
+            (update,) = [one for one in updates if device.is_for(one.message)]
+            assert is_end(Message.read(update.message))
+            ((ssrc, media), *_) = device.sends()
+            with pytest.raises(Refused, match="ended at"):
+                self.relay.take(libsrtp(ssrc, media).protect(packet(ssrc, 2000)))
+        check(self.room.state.path)
 
     # What follows from a step
 

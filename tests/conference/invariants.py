@@ -22,7 +22,10 @@ def check(path: Path) -> dict[Identity, str]:
     with closing(ConferenceState(path)) as state, state.snapshot() as db:
         assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         for conference in rows.conferences(db):
-            _check_keys(db, conference)
+            if conference.ended_ns is None:
+                _check_keys(db, conference)
+            else:
+                _check_wiped(db, conference)
             taken: set[int] = set()
             denied = rows.denied(db, conference.number)
             for member in member_rows.members(db, conference.number, *MemberState):
@@ -32,8 +35,19 @@ def check(path: Path) -> dict[Identity, str]:
                 own = rows.ssrcs_of(db, member.number)
                 assert not taken & set(own)
                 taken |= set(own)
-                _check_member(db, conference, member, set(own))
+                if conference.ended_ns is None:
+                    _check_member(db, conference, member, set(own))
     return found
+
+
+def _check_wiped(db: Db, conference: Conference) -> None:
+    """Of a conference that has ended, no key is left, and nobody is in."""
+    assert not any(key.tek or key.salt for key in rows.group_keys(db, conference.number))
+    for table in ("ssrcs", "endings", "tickets"):
+        query = f"SELECT count(*) FROM {table} WHERE conference = ?"
+        assert db.execute(query, (conference.number,)).fetchone() == (0,)
+    states = {one.state for one in member_rows.members(db, conference.number, *MemberState)}
+    assert states <= {MemberState.LEFT}
 
 
 def _check_keys(db: Db, conference: Conference) -> None:

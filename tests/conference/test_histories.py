@@ -26,5 +26,6 @@ def test_random_histories(memory: Path, series: Series, topology: Topology) -> N
         history = History(room, series.chance(), topology, state)
         for _ in range(series.length(2000, 60)):
             history.step()
+        history.end()
     if series.whole:
         assert set(history.done) == set(STEPS)

@@ -266,6 +266,12 @@ COMMANDS = {
         2,
         lambda states, tables: states[BOB] == LEFT and generation(tables) == 3,
     ),
+    "end": Command(
+        lambda _, system: membership.end(system, FOCUS),
+        1,
+        lambda states, tables: set(states.values()) == {LEFT} and not tables["ssrcs"],
+        "ended",
+    ),
     "rekey": Command(
         lambda _, system: membership.change_keys(system, None),
         1,
