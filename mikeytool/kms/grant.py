@@ -65,21 +65,23 @@ def grant(
         raise Refused(f"keys of type {kinds} are not given here", ErrorNo.INVALID_TPPAR)
     asked_flags = asked.flags & ~F.K
     forking = F.I if kms_policy.require_forking else F(0)
-    granted = replace(
-        asked,
-        flags=repaired(asked_flags | forking, keys, shared=shared),
-        kms=kms,
-        initiator=initiator,
-        valid_to=_end(env, asked, kms_policy.max_validity),
-        keys=None,
-    )
+    flags = repaired(asked_flags | forking, keys, shared=shared)
+    valid_to = _end(env, asked, kms_policy.max_validity)
     same = (
-        granted.flags == asked_flags
+        flags == asked_flags
         and keys == wanted
         and asked.initiator in (None, initiator)
-        and _moment(granted.valid_to) == _moment(asked.valid_to)
+        and _moment(valid_to) == _moment(asked.valid_to)
     )
-    return Grant(granted if same else replace(granted, flags=granted.flags | F.K), keys)
+    granted = replace(
+        asked,
+        flags=flags if same else flags | F.K,
+        kms=kms,
+        initiator=initiator,
+        valid_to=valid_to,
+        keys=None,
+    )
+    return Grant(granted, keys)
 
 
 def check_made(

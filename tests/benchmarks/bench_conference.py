@@ -32,10 +32,13 @@ def filled(room: Room, size: int) -> None:
         " replace(session, '\"csb_id\": ' || csb_id, '\"csb_id\": ' || ?2) FROM members"
         " WHERE number = 1"
     )
+    seat = (
+        "INSERT OR IGNORE INTO ssrcs (conference, ssrc, member, purpose) VALUES (1, ?, ?, 'audio')"
+    )
     with room.state.transaction() as db:
         for at in range(1, size):
             db.execute(copy, (f"sip:copy-{at}@example.com".encode(), at))
-            db.execute("INSERT OR IGNORE INTO ssrcs VALUES (1, ?, ?, 'audio', NULL)", (at, at + 1))
+            db.execute(seat, (at, at + 1))
 
 
 def measured(folder: Path, size: int) -> tuple[float, float]:
