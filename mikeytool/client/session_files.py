@@ -22,7 +22,7 @@ from mikeytool.client.ticket_files import (
 )
 from mikeytool.exchange.freshness import Freshness
 from mikeytool.exchange.profile import profile_of
-from mikeytool.exchange.session import KEY_OVERLAP, CryptoSession, Session, key_lengths
+from mikeytool.exchange.session import KEY_OVERLAP, CryptoSession, Session
 from mikeytool.exchange.ticket import ticket_octets
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import read_transfer_init
@@ -33,7 +33,8 @@ from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.payloads import SP, KeyData
-from mikeytool.wire.registry import IdRole, TsType
+from mikeytool.wire.registry import IdRole, ProtType, TsType
+from mikeytool.wire.srtp_policy import SrtpPolicy
 
 R = TypeVar("R", bound=Record)
 
@@ -245,7 +246,12 @@ def session_of_json(content: Json, keys: Sequence[KeyData] | None = None) -> Ses
             for one in content["crypto_sessions"]
         ),
     )
-    lengths = [n for one in session.crypto_sessions for n in key_lengths(one)]
+    lengths = [
+        length
+        for one, stored in zip(session.crypto_sessions, content["crypto_sessions"], strict=True)
+        if one.entry.protocol == ProtType.SRTP and stored["policy"] is not None
+        for length in _key_lengths(stored["policy"])
+    ]
     if max(len(session.randr_i), len(session.randr_r), *lengths) > _LONGEST:
         raise WireError("a RAND or a key of more octets than there may be")
     session.csb_id.to_bytes(4)  # raises OverflowError
@@ -257,6 +263,13 @@ def session_of_json(content: Json, keys: Sequence[KeyData] | None = None) -> Ses
 def _policy(octets: str) -> SP:
     """A security policy. The members of a conference have the same, and nobody changes one."""
     return _record(SP, octets)
+
+
+@lru_cache(64)
+def _key_lengths(octets: str) -> tuple[int, int]:
+    """The lengths of master key and salt in a security policy for SRTP."""
+    policy = SrtpPolicy(_policy(octets))
+    return policy.key_length, policy.salt_length
 
 
 def _record(kind: type[R], octets: str) -> R:

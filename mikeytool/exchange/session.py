@@ -205,20 +205,14 @@ class Session:
             )
         return until - now_ns <= every * NS // 10
 
-    def _key_of(self, crypto_session: CryptoSession, spi: bytes) -> KeyData:
-        for key in self.keys:
-            if key.spi == spi and spi:
-                return key
-        cs_id = crypto_session.entry.cs_id
-        named = f"names the SPI {spi.hex()}, no key has it" if spi else "has no key"
-        raise Refused(f"crypto session {cs_id} {named}; a key comes in the ticket or a KEMAC")
-
     def media_key(self, crypto_session: CryptoSession, spi: bytes | None = None) -> MediaKey:
         """Return the TEK and salt of a crypto session, for its key or that of `spi` (5.1.3).
 
         Raises Refused if there is no such key.
         """
-        key = self._key_of(crypto_session, crypto_session.entry.spi if spi is None else spi)
+        return self._media_key(crypto_session, _key_of(self.keys, crypto_session, spi))
+
+    def _media_key(self, crypto_session: CryptoSession, key: KeyData) -> MediaKey:
         if key.type in (KeyType.TEK, KeyType.TEK_SALT):
             # With a TEK without a salt, SRTP uses its default, a salt of zeros.
             salt = key.salt or bytes(key_lengths(crypto_session)[1])
@@ -253,15 +247,19 @@ class Session:
             return False
         if crypto_session.seq is not None:
             return False
-        return bool(self._key_of(crypto_session, entry.spi).type == KeyType.TEK_SALT)
+        return bool(_key_of(self.keys, crypto_session).type == KeyType.TEK_SALT)
 
     def check(self) -> None:
         """Refuse a bundle with a crypto session without a key, or with two on one key stream."""
+        self.check_with(self.crypto_sessions, self.keys)
+
+    def check_with(self, crypto_sessions: Sequence[CryptoSession], keys: Sequence[KeyData]) -> None:
+        """Refuse what `check` would refuse if these were the crypto sessions and keys."""
+        used = [one.policy for one in crypto_sessions if one.policy is not None]
+        check_policies({id(policy): policy for policy in used}.values(), self.policy.prf)
         streams: set[tuple[bytes, int]] = set()
-        for crypto_session in self.crypto_sessions:
-            if crypto_session.policy is not None:
-                check_policies([crypto_session.policy], self.policy.prf)
-            media = self.media_key(crypto_session)
+        for crypto_session in crypto_sessions:
+            media = self._media_key(crypto_session, _key_of(keys, crypto_session))
             check_key_lengths(crypto_session, media)
             ssrc = crypto_session.ssrc
             if ssrc is None:
@@ -272,6 +270,19 @@ class Session:
                     " their key streams would be the same"
                 )
             streams.add((media.key, ssrc))
+
+
+def _key_of(
+    keys: Sequence[KeyData], crypto_session: CryptoSession, spi: bytes | None = None
+) -> KeyData:
+    """Return the key with an SPI, or with that of a crypto session; raises Refused."""
+    spi = crypto_session.entry.spi if spi is None else spi
+    for key in keys:
+        if key.spi == spi and spi:
+            return key
+    cs_id = crypto_session.entry.cs_id
+    named = f"names the SPI {spi.hex()}, no key has it" if spi else "has no key"
+    raise Refused(f"crypto session {cs_id} {named}; a key comes in the ticket or a KEMAC")
 
 
 def policy_content(policy: SP) -> tuple[object, ...]:

@@ -109,8 +109,7 @@ def _check_offer(
         if len(one.policies) == 1 and one.spi
     ]
     after = after_update(session, sure, own_role(session), 0)
-    every_key = (*_new_keys(session, keys), *session.keys)
-    replace(session, keys=every_key, crypto_sessions=after).check()
+    session.check_with(after, (*_new_keys(session, keys), *session.keys))
 
 
 def is_update_of(session: Session, incoming: Incoming) -> bool:

@@ -63,11 +63,13 @@ def offered_map(
     ]
     added = [spec for spec in chosen if spec.cs_id not in present]
     keys = [*new_keys, *session.keys]
-    entries += offer_map(
-        env, added, list(every.values()), keys, complete=False, taken=list(present)
-    )
+    if added:
+        entries += offer_map(
+            env, added, list(every.values()), keys, complete=False, taken=list(present)
+        )
+    known_spis = {key.spi for key in keys}
     for entry in entries:
-        if entry.spi and entry.spi not in {key.spi for key in keys}:
+        if entry.spi and entry.spi not in known_spis:
             raise UsageError(f"no key has the SPI {entry.spi.hex()} that a crypto session names")
     taken = {number for entry in entries for number in entry.policies}
     for sp in policies:
