@@ -24,6 +24,7 @@ from mikeytool.conference.system import ConferenceSystem, Step
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.session import KEY_OVERLAP, CryptoSession, Session
 from mikeytool.exchange.ticket_policy import TicketPolicy
+from mikeytool.media.session_contexts import srtp_streams
 from mikeytool.srtp.security_policy import policy_for
 from mikeytool.storage.private_files import check_free
 from mikeytool.wire.errors import Refused, StateError, UsageError
@@ -112,10 +113,27 @@ def _set_up(
     mixer_rows.put_mixer(db, conference.number, purpose, csb_id)
     if conference.topology != Topology.MIX_MINUS:
         mixer_stream(db, step.env, conference, purpose, None)
+    streams = mixer_rows.streams(db, conference, purpose)
+    if before is not None:
+        used = _used(path, before)
+        further = {
+            one.ssrc: used[one.ssrc] for one in streams if used.get(one.ssrc, -1) > one.highest
+        }
+        mixer_rows.put_indices(db, conference.number, further)
     session = session_now(db, conference, purpose, own, csb_id)
     received = sum(not session.is_local(one) for one in session.crypto_sessions)
     left_out = mixer_rows.count_heard(db, conference.number, purpose) - received
-    return session, MixerSetUp(mixer_rows.streams(db, conference, purpose), left_out)
+    return session, MixerSetUp(streams, left_out)
+
+
+def _used(path: Path, content: SessionFile) -> dict[int, int]:
+    """Return the highest RTP packet index of each stream that the file has sent."""
+    return {
+        ssrc: highest.rtp
+        for stream in srtp_streams(path, content)
+        if content.established.is_local(stream.crypto_session)
+        for ssrc, highest in stream.highest({}).items()
+    }
 
 
 def _check_ours(

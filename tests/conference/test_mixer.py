@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -430,6 +431,18 @@ def test_those_who_come_late_are_told_the_roc(room: Room) -> None:
     session = room.person(ALICE).call_in()
     (stream,) = (one for one in session.crypto_sessions if not session.is_local(one))
     assert (stream.roc, stream.seq) == (1, 70_001 & 0xFFFF)
+
+
+def test_the_ledger_learns_what_the_session_file_has_sent(room: Room, file: Path) -> None:
+    """`srtp encrypt` does not know the ledger; the next `conference mixer` tells it."""
+    conference(room, Topology.MIXER)
+    one = next(one for one in set_up(room, file).crypto_sessions if one.by_initiator)
+    name = f"{one.entry.cs_id} {one.entry.spi.hex()} {one.ssrc:08x}"
+    replace(SessionFile.read(file), sent={name: [150_000, -1]}).write(file, force=True)
+    set_up(room, file)
+    came = room.person(ALICE).call_in().crypto_sessions
+    theirs = next(cs for cs in came if cs.ssrc == one.ssrc)
+    assert (theirs.roc, theirs.seq) == divmod(150_001, 65_536)
 
 
 def test_nobody_else_sends_as_the_mixer(room: Room, file: Path, memory: ClientState) -> None:
