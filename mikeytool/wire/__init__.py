@@ -107,6 +107,8 @@ if TYPE_CHECKING:
     from mikeytool.wire.sakke import SAKKE as SAKKE
     from mikeytool.wire.srtp_policy import SrtpPolicy as SrtpPolicy
     from mikeytool.wire.srtp_policy import srtp_defaults as srtp_defaults
+    from mikeytool.wire.text_dump import DumpLine as DumpLine
+    from mikeytool.wire.text_dump import dump_lines as dump_lines
     from mikeytool.wire.text_tree import Branch as Branch
     from mikeytool.wire.text_tree import message_tree as message_tree
     from mikeytool.wire.timestamp import Timestamp as Timestamp
@@ -148,6 +150,10 @@ __getattr__, __dir__, __all__ = face(
             "leading_chain",
             "nested",
             "ticket_data",
+        ),
+        "text_dump": (
+            "DumpLine",
+            "dump_lines",
         ),
         "text_tree": (
             "Branch",

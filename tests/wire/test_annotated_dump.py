@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from mikeytool.wire.annotated_dump import Row, dump
 from mikeytool.wire.json_record import JsonRecord
 from mikeytool.wire.message import Message
+from mikeytool.wire.text_dump import dump_lines
 from tests.wire.mutations import mutated
 from tests.wire.samples import COMMITTED, every_sample
 
@@ -145,3 +146,12 @@ def test_keys_in_the_clear_are_told() -> None:
         for size, data in (("000b", whole), ("0005", "00 10 0003 aa"))
     ]  # fmt: skip
     assert secret == [["aabbcc", "ddee"], ["00100003aa"]]
+
+
+def test_lines_have_every_octet_and_fit_a_width() -> None:
+    data = COMMITTED[0].data
+    lines = list(dump_lines(Message.read(data), 60))
+    octets = "".join(line.octets for line in lines if not line.is_title)
+    assert bytes.fromhex(octets) == data
+    assert max(len(str(line)) for line in lines if not line.is_title) <= 60
+    assert lines[0] == ("", "HDR", "", True)
