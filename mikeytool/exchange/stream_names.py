@@ -1,4 +1,4 @@
-"""What streams are for, by name: a General Extension of our own (RFC 3830 6.15, Vendor ID).
+"""What streams are for, by name: a General Extension of our own (interpretation 52).
 
 A CS ID says which media line a stream is of (RFC 4567 7.1), and both ends know the media lines from
 the session description. Without one, the names are in the message itself, under its MAC. Whoever

@@ -210,7 +210,7 @@ def named(cs: str, line_up: LineUp | None = None) -> list[CsSpec]:
 def test_a_stream_that_is_named_has_that_purpose_in_any_order(
     room: Room, purposes: tuple[Purpose, ...]
 ) -> None:
-    """Whatever its CS ID, and in everything that follows."""
+    """Interpretation 52: whatever its CS ID, and in everything that follows."""
     room.create(BOB, CAROL, purposes=purposes)
     bob = room.person(BOB)
     joined(bob, *named("purpose=video,ssrc=0x11111111"))
