@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from mikeytool.capture.encoding import begins_message
+from mikeytool.capture.encoding import begins_like_message, begins_message
 from mikeytool.capture.live_input import LiveInput
 from mikeytool.capture.strict_text import FoundMessage
 from mikeytool.capture.text import find_messages
@@ -89,12 +89,19 @@ def _is_one_a_line(head: bytes, lines: bool) -> bool:
 
 
 def _plain(line: bytes) -> bytes | None:
-    """The message in base64 of version 1 as programs write it, as `read_text` would decode it."""
-    if line[:2] in _VERSION_1 and len(line) % 4 == 0 and line[-3:] != b"===":
-        try:
+    """The message in a line as programs write it, as `find_messages` would read it.
+
+    None for any other line.
+    """
+    begin = line[:2]
+    try:
+        if begin in _VERSION_1 and len(line) % 4 == 0 and line[-3:] != b"===":
             return binascii.a2b_base64(line, strict_mode=True)
-        except binascii.Error:
-            return None
+        if begin == b"01":
+            message = binascii.unhexlify(line)
+            return message if begins_like_message(message) else None
+    except binascii.Error:
+        pass
     return None
 
 

@@ -42,6 +42,21 @@ TEXTS = {
     "hex between base64": "\n".join([*LINES[:4], HEX, *LINES[4:], HEX]),
     "a bad line": "\n".join([*LINES[:4], "AQ!nonsense", *LINES[4:], "AQAA="]),
     "wrong padding": "\n".join([*LINES, "AQAA====", "AQA", "AQAAAA=", "AQ==AQ==", "AQA=A==="]),
+    "hex": "\n".join(message.hex() for message in MESSAGES),
+    "bad hex": "\n".join(
+        [
+            *(message.hex() for message in MESSAGES),
+            *(
+                HEX[:-1],
+                HEX[:8],
+                HEX.upper(),
+                f"01 {HEX[2:]}",
+                f"01fe{HEX[4:]}",
+                f"{HEX}g",
+                f"02{HEX[2:]}",
+            ),
+        ]
+    ),
     "attributes": "\n".join([*LINES[:4], *(f"a=key-mgmt:mikey {line}" for line in LINES[4:])]),
     "base64 in lines": "\n".join(base64.encodebytes(message).decode() for message in MESSAGES),
     "hex in lines": "\n".join(HEX[at : at + 64] for at in range(0, len(HEX), 64)),
