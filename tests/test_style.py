@@ -14,6 +14,8 @@ import pytest
 from mikeytool.exchange.profile import PROFILE_128
 from mikeytool.kms.store.store import Store, Tpk
 from mikeytool.wire.identity import Identity
+from tests.benchmarks.bench_decode import camera_message
+from tests.capture import network
 from tests.support import TESTS
 
 KMS = Identity.from_text("sip:kms@example.com")
@@ -48,12 +50,37 @@ def test_decode_loads_no_cryptography() -> None:
     code = (
         "import sys; from mikeytool.cli.main import run;"
         "run(['decode', '01000000000000010001']);"
-        "unused = {'cryptography', 'rich', 'sqlite3', 'mikeytool.capture.pcap',"
-        " 'mikeytool.capture.sdp', 'mikeytool.client.key_text'};"
+        "unused = {'cryptography', 'rich', 'sqlite3', 'importlib.resources', 'tempfile',"
+        " 'mikeytool.capture.pcap', 'mikeytool.capture.sdp', 'mikeytool.client.key_text',"
+        " 'mikeytool.wire.annotated_dump', 'mikeytool.wire.extensions'};"
         "assert not unused & set(sys.modules), unused & set(sys.modules)"
     )
     env = {"PYTHONIOENCODING": "utf-8"}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, env=env)
+
+
+def test_a_capture_of_bare_messages_loads_nothing_for_text(tmp_path: Path) -> None:
+    path = tmp_path / "one.pcap"
+    path.write_bytes(network.pcap([network.udp(camera_message(1), network.Ends(dport=2269))]))
+    code = (
+        "import sys; from mikeytool.cli.main import run;"
+        f"code = run(['decode', '--json', {str(path)!r}]);"
+        "unused = {'cryptography', 'rich', 'sqlite3', 'tempfile', 'mikeytool.capture.sdp',"
+        " 'mikeytool.capture.strict_text', 'mikeytool.capture.text',"
+        " 'mikeytool.wire.annotated_dump'};"
+        "assert code == 0 and not unused & set(sys.modules), unused & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_version_loads_neither_numbers_nor_messages() -> None:
+    code = (
+        "import sys; from mikeytool.cli.main import run; run(['--version']);"
+        "unused = {'construct', 'cryptography', 'rich', 'sqlite3', 'tempfile',"
+        " 'importlib.resources', 'mikeytool.wire.registry', 'mikeytool.storage'};"
+        "assert not unused & set(sys.modules), unused & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
 def test_commands_without_messages_load_no_grammar(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from mikeytool.capture.carrier import Carrier
-from mikeytool.capture.sdp import SDP_MEDIA_TYPE
+from mikeytool.capture.carrier import SDP_MEDIA_TYPE, Carrier
 from mikeytool.wire.errors import WireError
 
 if TYPE_CHECKING:

@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mikeytool.capture.body import parts_of
-from mikeytool.capture.carrier import MAX_VALUES, Carrier, read_fields
+from mikeytool.capture.carrier import MAX_VALUES, SDP_MEDIA_TYPE, Carrier, read_fields
 from mikeytool.capture.keymgmt import Spec, message_of, read_header_value
-from mikeytool.capture.sdp import SDP_MEDIA_TYPE, read_sdp
-from mikeytool.capture.strict_text import FoundMessage
 from mikeytool.capture.tcp_streams import MIKEY_MEDIA_TYPE
-from mikeytool.capture.text import find_messages
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.protocol_list import Carried, Description
 
@@ -84,6 +81,8 @@ def parameters_of(body: bytes) -> Iterator[tuple[str, list[Spec]]]:
 
 
 def _of_description(content: bytes) -> Iterator[CarriedMessage]:
+    from mikeytool.capture.sdp import read_sdp  # binary messages come without
+
     description, sections = Description(), read_sdp(content)
     for section in sections:
         for spec in section.specs:
@@ -107,10 +106,12 @@ def _of_spec(spec: Spec, level: str) -> Iterator[CarriedMessage]:
 
 def _of_body(content: bytes) -> Iterator[CarriedMessage]:
     """The messages in a body of MIKEY's own type, in binary or base64 (TS 33.328)."""
+    from mikeytool.capture.text import find_messages  # few bodies are of it
+
     try:
         found = find_messages(content)
     except WireError as error:
         yield CarriedMessage(error)
         return
     for item in found:
-        yield CarriedMessage(item.message if isinstance(item, FoundMessage) else item)
+        yield CarriedMessage(item if isinstance(item, WireError) else item.message)

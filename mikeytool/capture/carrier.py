@@ -31,6 +31,7 @@ START = re.compile(
     rb"" + _VERSION + rb")\r?$"
 )
 """A start line, from the beginning of a line to its line feed, which is not part of it."""
+SDP_MEDIA_TYPE = "application/sdp"
 END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
 # RFC 3261 7.3.3 and 20; only those that are read.

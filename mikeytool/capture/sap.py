@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 
-from mikeytool.capture.carrier import Carrier
-from mikeytool.capture.sdp import SDP_MEDIA_TYPE
+from mikeytool.capture.carrier import SDP_MEDIA_TYPE, Carrier
 from mikeytool.wire.errors import WireError
 
 MAX_PAYLOAD = 1 << 18

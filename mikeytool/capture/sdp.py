@@ -31,7 +31,6 @@ MAX_CANDIDATES = 32
 MAX_SECTIONS = 1024
 """The most media lines of a description; one with more is not read."""
 _CRYPTO = re.compile(r"a=(?:acap:\d+[ \t]+)?crypto:(.*)")
-SDP_MEDIA_TYPE = "application/sdp"
 SESSION_LEVEL = "session level"
 
 

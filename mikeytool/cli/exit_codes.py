@@ -15,7 +15,6 @@ from mikeytool.wire.errors import (
     WireError,
 )
 from mikeytool.wire.printable import printable
-from mikeytool.wire.registry import ErrorNo
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
@@ -37,8 +36,11 @@ def exit_code(error: MikeyError) -> int:
 
     A message of another type than the command takes counts as input that cannot be read.
     """
-    if isinstance(error, Refused) and error.error_no == ErrorNo.INVALID_DT:
-        return EXIT_UNREADABLE
+    if isinstance(error, Refused) and error.error_no is not None:
+        from mikeytool.wire.registry import ErrorNo  # most commands end without
+
+        if error.error_no == ErrorNo.INVALID_DT:
+            return EXIT_UNREADABLE
     return next(code for kind, code in _CODES.items() if isinstance(error, kind))
 
 

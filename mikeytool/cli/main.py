@@ -23,8 +23,7 @@ from mikeytool.cli.exit_codes import (
     complain,
     exit_code,
 )
-from mikeytool.cli.options.common import DEBUG
-from mikeytool.cli.options.outputs import ARGUMENTS
+from mikeytool.cli.options.common import ARGUMENTS, DEBUG
 from mikeytool.cli.render.guarded_streams import guarded_streams
 from mikeytool.wire.errors import MikeyError
 

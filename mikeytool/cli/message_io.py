@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from mikeytool.capture.other_kinds import HEAD, refuse_other_kind
-from mikeytool.capture.strict_text import FoundMessage
-from mikeytool.capture.text import Form, Format, format_message
-from mikeytool.capture.text_input import stream_messages
 from mikeytool.cli.exit_codes import give_out
 from mikeytool.cli.options.common import say
 from mikeytool.cli.options.outputs import OUTPUT, check_output, is_forced
 from mikeytool.wire.errors import Refused, StateError, UsageError, WireError
 
 if TYPE_CHECKING:
+    from mikeytool.capture.strict_text import FoundMessage
+    from mikeytool.capture.text import Form, Format
     from mikeytool.storage.private_files import Stage
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -82,6 +81,8 @@ def stream_of(
 ) -> Iterator[FoundMessage | WireError]:
     """Read the messages of an open input, in constant memory if every line is one."""
     refuse_other_kind(source.peek(HEAD))
+    from mikeytool.capture.text_input import stream_messages  # captures come without text
+
     found = stream_messages(source, lines=lines)
     if argument and _looks_like_a_name(argument):
         several = list(found)
@@ -96,7 +97,7 @@ def _looks_like_a_name(argument: str) -> bool:
 def _or_no_file(item: FoundMessage | WireError, argument: str) -> FoundMessage | WireError:
     """Add to the error for a short text that is no message that no such file exists."""
     text = str(item) if isinstance(item, WireError) else ""
-    if isinstance(item, FoundMessage) and len(item.message) < _SHORTEST:
+    if not isinstance(item, WireError) and len(item.message) < _SHORTEST:
         text = "this is too short for a message"
     return WireError(f"there is no file {argument!r}; as a message: {text}") if text else item
 
@@ -122,7 +123,7 @@ def offered_message(
     with open_input(argument) as source:
         every = list(stream_of(source, argument))
     if index is None and len(every) > 1:
-        good = (one for one in every if isinstance(one, FoundMessage))
+        good = (one for one in every if not isinstance(one, WireError))
         wanted = [one for one in good if is_wanted(one.message)]
         every = [*wanted] if len(wanted) == 1 else every
     found = pick_found(every, index)
@@ -142,7 +143,7 @@ def pick_found(
     found: list[FoundMessage | WireError], index: int | None, *, what: str = "MESSAGE"
 ) -> FoundMessage:
     """Choose one message of several, with its place; raises WireError or UsageError."""
-    good = [item for item in found if isinstance(item, FoundMessage)]
+    good = [item for item in found if not isinstance(item, WireError)]
     if not good and isinstance(found[0], WireError):
         raise found[0]
     if index is None and len(found) > 1:
@@ -192,6 +193,8 @@ def sdp_message_options(command: C) -> C:
             place = SdpPlace.find(read_input(str(sdp)), sdp_media)
         elif sdp_media:
             raise UsageError("--sdp-media goes with --sdp FILE")
+        from mikeytool.capture.text import Form
+
         return command(fmt=Form(fmt, place), **options)
 
     options = (
@@ -212,6 +215,8 @@ def sdp_message_options(command: C) -> C:
 
 def write_message(message: bytes, fmt: Format | Form, output: str | None) -> None:
     """Print a message, or write it to a file."""
+    from mikeytool.capture.text import format_message
+
     write_output(format_message(message, fmt), output)
 
 
@@ -234,6 +239,7 @@ def staging(fmt: Format | Form, output: str | None) -> Stage:
     It gets the name of `-o` after the state file is written. Standard output has no stage;
     `write_unstaged` prints the message there.
     """
+    from mikeytool.capture.text import format_message
     from mikeytool.storage.private_files import not_staged, staged
 
     if output is None or output == "-":

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mikeytool.capture.capture_files import HEAD, is_capture
-from mikeytool.capture.strict_text import FoundMessage
 from mikeytool.cli.message_io import exists, open_input, stream_of
 from mikeytool.cli.options.common import say
 from mikeytool.cli.render.progress import progress
-from mikeytool.wire.errors import MikeyError, UsageError
+from mikeytool.wire.errors import MikeyError, UsageError, WireError
 from mikeytool.wire.protocol_list import Carried
 
 if TYPE_CHECKING:
@@ -81,11 +80,11 @@ def _items_of(
                 return
             for item in stream_of(source, argument, lines=lines):
                 tick()
-                if isinstance(item, FoundMessage):
+                if isinstance(item, WireError):
+                    yield Item(item, name.removesuffix(": "), source=argument)
+                else:
                     where = name + item.where
                     yield Item(item.message, where, None, item.carried, argument, item.line)
-                else:
-                    yield Item(item, name.removesuffix(": "), source=argument)
     except MikeyError as error:
         where = "" if argument in str(error) else name.removesuffix(": ")
         yield Item(error, where, source=argument)

@@ -12,7 +12,7 @@ from mikeytool.wire.errors import MikeyError, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import CERT, SIGN
-from mikeytool.wire.redaction import might_hold_keys, redact
+from mikeytool.wire.redaction import holds_keys, might_hold_keys, redact
 from mikeytool.wire.registry import IdRole
 
 if TYPE_CHECKING:
@@ -87,10 +87,7 @@ class Inspector:
 
     def note_keys(self, message: Message) -> None:
         """Say once that octets which are shown whole hold keys, unless that was asked for."""
-        # Imported here because most messages have no keys in the clear.
-        from mikeytool.wire.annotated_dump import holds_keys
-
-        if not self._noted and holds_keys(message):
+        if not self._noted and holds_keys(message.payloads):
             self._noted = True
             self._note("keys in the clear are in these octets; --redact leaves them out")
 

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from mikeytool.capture.body import parts_of
 from mikeytool.capture.carried_messages import messages_in
-from mikeytool.capture.carrier import Carrier
+from mikeytool.capture.carrier import SDP_MEDIA_TYPE, Carrier
 from mikeytool.capture.endpoints import endpoint, source_of
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.record import Record
-from mikeytool.capture.sdp import SDP_MEDIA_TYPE, Section, read_sdp
+from mikeytool.capture.sdp import Section, read_sdp
 from mikeytool.capture.signalling import Signal, Signalling, signals
 from mikeytool.capture.turn import OtherAddresses
 from mikeytool.media.dialogs import FOREVER, METHODS, Description, Dialogs, SipMessage

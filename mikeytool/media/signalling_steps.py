@@ -13,8 +13,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from mikeytool.capture.body import parts_of
-from mikeytool.capture.carrier import Carrier
-from mikeytool.capture.sdp import SDP_MEDIA_TYPE, Section, read_sdp
+from mikeytool.capture.carrier import SDP_MEDIA_TYPE, Carrier
+from mikeytool.capture.sdp import Section, read_sdp
 from mikeytool.capture.signalling import Signal
 from mikeytool.media.dialogs import METHODS, Dialogs, SipMessage
 from mikeytool.media.signalling_bounds import MAX_SIGNALLING, Bounds, Room, bounded, size_of

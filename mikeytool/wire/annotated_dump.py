@@ -65,11 +65,6 @@ def dump(message: Message) -> Iterator[Row]:
         yield Row(at, message.trailing, what, (("trailing octets", at),), is_unread=True)
 
 
-def holds_keys(message: Message) -> bool:
-    """Whether a message has keys in the clear."""
-    return any(row.is_secret for row in dump(message))
-
-
 def _header_rows(message: Message) -> Iterator[Row]:
     spans: Spans = []
     end = len(message.raw) - len(message.trailing)

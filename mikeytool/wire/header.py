@@ -78,7 +78,7 @@ def srtp_session_data(entry: GenericIdEntry) -> tuple[int, int | None, int | Non
     if entry.protocol != ProtType.SRTP or len(data) < 4:
         return None
     if entry.s and len(data) >= 10:
-        full = SrtpSessionData.parse(data)
+        full, _ = parser(SrtpSessionData)(data, 0, len(data))
         return full.ssrc, full.roc, full.seq
     return int.from_bytes(data[:4]), None, None
 

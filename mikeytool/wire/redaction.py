@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.json_field import REDACTED, Json
-from mikeytool.wire.json_nested import kind_of
+from mikeytool.wire.json_nested import MAX_DEPTH, kind_of
+from mikeytool.wire.message import contents
 from mikeytool.wire.payloads import CERT, KEMAC, Payload
 from mikeytool.wire.registry import CertType, EncrAlg
 
@@ -24,6 +25,25 @@ def is_secret(name: str, record: Record) -> bool:
     if isinstance(record, CERT) and name == "cert_data":
         return not _is_public(record.cert_type, record.cert_data)
     return name in record.fields and record.fields[name].show == "secret"
+
+
+def holds_keys(payloads: Iterable[Payload], depth: int = MAX_DEPTH) -> bool:
+    """Whether payloads have keys in the clear, or one of those in them has."""
+    return any(_has_key(one, depth) for one in payloads)
+
+
+def _has_key(payload: Payload, depth: int) -> bool:
+    inside: dict[str, list[Payload]] = {}
+    if depth:
+        inside = {name: held for name, held, fault in contents(payload) if fault is None}
+    for name in payload.fields:
+        value = getattr(payload, name)
+        if value and name in inside:
+            if holds_keys(inside[name], depth - 1):
+                return True
+        elif value is not None and is_secret(name, payload):
+            return True
+    return False
 
 
 def is_unread(name: str, record: Record) -> bool:

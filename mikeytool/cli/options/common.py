@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any, TypeVar
 
 import click
@@ -15,6 +14,8 @@ C = TypeVar("C", bound=Callable[..., Any])
 DEBUG = "mikeytool.debug"
 """The key, in the context of a command, of whether to print tracebacks."""
 
+ARGUMENTS = "mikeytool.arguments"
+"""The key, in the context of a command, of all arguments that were given."""
 _QUIET = "mikeytool.quiet"
 
 
@@ -50,6 +51,8 @@ _SAME_SCHEMA = {
 
 def _print_schema(context: click.Context, _param: click.Parameter, asked: bool) -> None:
     if asked and not context.resilient_parsing:
+        from importlib.resources import files  # takes as long as the rest of a short command
+
         name = context.command_path.partition(" ")[2].replace(" ", "-")
         path = files("mikeytool").joinpath("schemas", f"{_SAME_SCHEMA.get(name, name)}.json")
         click.echo(path.read_text("utf-8"), nl=False)

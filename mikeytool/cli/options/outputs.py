@@ -9,12 +9,11 @@ from typing import Any, TypeVar
 
 import click
 
+from mikeytool.cli.options.common import ARGUMENTS
 from mikeytool.wire.errors import UsageError
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-ARGUMENTS = "mikeytool.arguments"
-"""The key, in the context of a command, of all arguments that were given."""
 _FORCE = "mikeytool.force"
 
 
