@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from mikeytool.client.ticket_files import TicketFile
@@ -88,7 +89,9 @@ def conferences(db: Db) -> list[Conference]:
     return [_conference(row) for row in db.execute("SELECT * FROM conferences ORDER BY number")]
 
 
-def _conference(row: Any) -> Conference:
+@lru_cache(256)
+def _conference(row: tuple[Any, ...]) -> Conference:
+    """Return the conference in a row. A command reads the same row several times."""
     number, focus, focus_type, creator, creator_type, purposes, generation, *later = row
     may_add, ended_ns, topology = later
     at = Identity(focus, focus_type)

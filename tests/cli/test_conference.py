@@ -366,10 +366,16 @@ def test_a_device_that_was_replaced_is_told(system: Shell) -> None:
     call_in(system, "bob", ssrc="0x22222222")
     system.ok("mv bob.session old.session; rm bob.init bob.resp")
     call_in(system, "bob", ticket=False, ssrc="0x22222222")
-    system.ok(
+    system.ok("rm bob.init bob.resp bob.session")
+    system.ok(f"mikeytool transfer init --ticket bob.ticket --to {FOCUS} --session s -o third.init")
+    third = system.run("mikeytool conference call-in conference.db third.init -o third.resp")
+    assert "1 sessions were replaced; conference updates prints" in third.err
+    told = system.run(
         "mikeytool conference updates conference.db"
         " | mikeytool transfer respond --session old.session"
     )
+    assert told.code == 0
+    assert f"{FOCUS} has ended the session; its keys are gone from old.session" in told.err
     show = "mikeytool transfer show old.session"
     assert "ended" in system.ok(show)
     content = json.loads(system.ok(f"{show} --json"))

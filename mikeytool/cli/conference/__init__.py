@@ -42,7 +42,7 @@ from mikeytool.cli.render.table import print_table
 from mikeytool.client.key_text import parse_number
 from mikeytool.client.kms_access import reach
 from mikeytool.client.time_text import parse_duration
-from mikeytool.conference import calling_in, calling_out, member_rows, membership
+from mikeytool.conference import calling_in, calling_out, ending_rows, member_rows, membership
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.description import describe_conferences
 from mikeytool.conference.mixer_session import set_up_mixer
@@ -260,9 +260,11 @@ def _answering(fmt: Format | Form, output: str | None) -> Iterator[_Answers]:
 
 def _note_updates(system: ConferenceSystem) -> None:
     with system.state.snapshot() as db:
-        waiting = member_rows.count_behind(db)
+        waiting, ended = member_rows.count_behind(db), ending_rows.count_untold(db)
     if waiting:
         say(f"{waiting} members have an update to answer; conference updates prints them")
+    if ended:
+        say(f"{ended} sessions were replaced; conference updates prints what tells their devices")
 
 
 @conference.command("call-out")
@@ -403,7 +405,10 @@ def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
     """Change the group keys. Prints the updates for the members, as JSON Lines."""
     seconds = parse_duration(overlap, "--overlap")
     with _system(state) as system:
-        _print_updates(membership.change_keys(system, focus, seconds))
+        made = membership.change_keys(system, focus, seconds)
+        _print_updates(made)
+        if not made:
+            say("the keys have changed; no member is in to be told")
 
 
 @conference.command()

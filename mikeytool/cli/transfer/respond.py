@@ -166,6 +166,8 @@ def respond(
         print(json.dumps({**content, "message": text}))
     elif answer is not None:
         write_unstaged(answer, fmt, output)
+    elif session.ended_ns is not None:
+        say(f"{session.remote} has ended the session; its keys are gone from {session_path}")
     else:
         say("no answer is asked for; the session is set up")
 
