@@ -329,7 +329,7 @@ def test_room_for_routes_is_made_for_many_at_a_time(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Demux, "_give_up", counting(calls, Demux._give_up))
     demux = ReceiverDemux((), None, Settings(), Report("decrypted"), is_text=True)
     for number in range(100):
-        for busy in demux.known.values():
+        for busy in list(demux.known.values())[:-1]:
             busy.last_frame += 1
         demux.add(b"", number.to_bytes(4))
         assert len(demux.known) <= 16
