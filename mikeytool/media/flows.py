@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from mikeytool.capture.carrier import START
 from mikeytool.capture.endpoints import destination_of, has_channel, source_of, without_channel
 from mikeytool.capture.turn import is_channel_data
 from mikeytool.wire.errors import UsageError
@@ -33,6 +32,9 @@ def other_protocol(packet: bytes) -> str:
     if not packet:
         return "other"
     first = packet[0]
+    # Imported here: most captures have only media.
+    from mikeytool.capture.carrier import START
+
     line = START.match(packet.lstrip(b"\r\n"))
     if line is not None:
         return next(name[:-1].decode() for name in _TEXTS if name in line[0])

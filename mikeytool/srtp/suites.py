@@ -136,11 +136,11 @@ SUITES: dict[str, Suite] = {
 }
 # Other spellings of their names, including those of DTLS (RFC 5764 4.1.2, 7714 14.2).
 _SPELLINGS = (
-    (re.compile(r"SRTP_AES128_CM_(?:HMAC_)?SHA1_(80|32)"), r"AES_CM_128_HMAC_SHA1_\1"),
-    (re.compile(r"SRTP_NULL_(?:HMAC_)?SHA1_(80|32)"), r"NULL_HMAC_SHA1_\1"),
-    (re.compile(r"SRTP_(AEAD_AES_(?:128|256)_GCM)"), r"\1"),
-    (re.compile(r"AES_CM_(192|256)_HMAC_SHA1_(80|32)"), r"AES_\1_CM_HMAC_SHA1_\2"),
-    (re.compile(r"AES_128_CM_HMAC_SHA1_(80|32)"), r"AES_CM_128_HMAC_SHA1_\1"),
+    (r"SRTP_AES128_CM_(?:HMAC_)?SHA1_(80|32)", r"AES_CM_128_HMAC_SHA1_\1"),
+    (r"SRTP_NULL_(?:HMAC_)?SHA1_(80|32)", r"NULL_HMAC_SHA1_\1"),
+    (r"SRTP_(AEAD_AES_(?:128|256)_GCM)", r"\1"),
+    (r"AES_CM_(192|256)_HMAC_SHA1_(80|32)", r"AES_\1_CM_HMAC_SHA1_\2"),
+    (r"AES_128_CM_HMAC_SHA1_(80|32)", r"AES_CM_128_HMAC_SHA1_\1"),
 )
 # Names that occur elsewhere and are not supported, and what to do about them.
 _ELSEWHERE = {
@@ -157,8 +157,8 @@ def suite(name: str) -> Suite:
     too. Raises a UsageError that lists the known names for any other name.
     """
     known = name.upper()
-    for spelling, usual in _SPELLINGS:
-        known = spelling.sub(usual, known) if spelling.fullmatch(known) else known
+    for spelling, usual in () if known in SUITES else _SPELLINGS:
+        known = re.sub(f"^{spelling}$", usual, known)
     try:
         return SUITES[known]
     except KeyError:
