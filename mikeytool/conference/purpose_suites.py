@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from mikeytool.conference.model import Conference, Purpose
 from mikeytool.conference.purposes import purpose_of
 from mikeytool.exchange.profile import Profile
-from mikeytool.exchange.session import Session
+from mikeytool.exchange.session import Session, policy_content
 from mikeytool.srtp.security_policy import policy_for, suite_of
 from mikeytool.srtp.suites import Suite, suite
 from mikeytool.wire.errors import Refused, UsageError
@@ -84,7 +85,13 @@ def _fits(conference: Conference, purpose: Purpose, policy: SP) -> bool:
     if purpose.protocol != policy.protocol:
         return False
     found = conference.media.get(purpose)
-    return found is None or suite_of(policy) == found
+    # Most policies say it as this tool does, which is seen without reading them.
+    return found is None or policy_content(policy) == _content(found) or suite_of(policy) == found
+
+
+@cache
+def _content(found: Suite) -> tuple[object, ...]:
+    return policy_content(policy_for(found, 0))
 
 
 def check_offer(
