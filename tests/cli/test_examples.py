@@ -12,8 +12,7 @@ from tests.peers.programs import need
 from tests.support import TESTS
 
 FOLDER = TESTS.parent / "examples"
-LAB = pytest.param(FOLDER / "sip" / "lab.sh", marks=pytest.mark.first)
-EXAMPLES = [*sorted(FOLDER.glob("*.*")), LAB]
+EXAMPLES = [*sorted(FOLDER.glob("*.*")), FOLDER / "sip" / "lab.sh"]
 RUN = {".sh": "sh", ".py": sys.executable}
 
 
