@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from mikeytool.wire.registry import EncrAlg
+if TYPE_CHECKING:
+    from mikeytool.wire.registry import EncrAlg
 
 KeyFormat = Literal["hex", "b64", "raw"]
 
@@ -71,6 +72,8 @@ key_wrap_option = click.option(
 
 def wrapping(key_wrap: bool) -> EncrAlg | None:
     """Give the encryption algorithm that `--key-wrap` asks for."""
+    from mikeytool.wire.registry import EncrAlg  # media commands need no numbers
+
     return EncrAlg.AES_KW_128 if key_wrap else None
 
 
