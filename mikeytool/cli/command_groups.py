@@ -42,6 +42,19 @@ class Group(click.Group):
             ctx.exit(EXIT_USAGE)
         return super().parse_args(ctx, args)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named; of one that there is not, say what may be meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            for near in get_close_matches(args[0], self.list_commands(ctx), n=1):
+                error.message += f" Did you mean {near}?"
+            raise
+
 
 class LazyGroup(Group):
     """A group whose commands are imported when they are called.

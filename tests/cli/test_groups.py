@@ -146,3 +146,10 @@ def test_packets_carry_the_spi_when_asked(shell: Shell) -> None:
         assert (spi in sent) == bool(option)
         shell.path("srtp").write_text(sent)
         shell.ok("mikeytool srtp decrypt srtp --session bob.session | diff - rtp")
+
+
+def test_a_command_that_is_misspelt_is_named(shell: Shell) -> None:
+    shell.fails("mikeytool decod x", 2, "decod", "Did you mean decode?")
+    shell.fails("mikeytool kms usr list kms.db", 2, "Did you mean user?")
+    ran = shell.fails("mikeytool zzz", 2, "zzz")
+    assert "mean" not in ran.err
