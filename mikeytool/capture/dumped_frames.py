@@ -24,6 +24,8 @@ _PLACES = (0, 14, 18, 16, 20, 22, 4)
 """Where IP begins: alone, behind Ethernet with and without VLANs, Linux cooked, and loopback."""
 _HEADERS = 96
 """Octets that have the headers in front, and that of IP."""
+_SHORTEST_ROW = 8
+"""The least octets in the first row of a frame."""
 _LEAST = 28
 """The least octets of a frame that can hold anything: the headers of IPv4 and UDP."""
 _LONG_HEX = re.compile(r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{2}){28,}(?![0-9A-Za-z])")
@@ -74,6 +76,8 @@ def _in_block(rows: Sequence[Row]) -> Iterator[DumpedFrame]:
 
 def _from_row(rows: Sequence[Row], at: int) -> tuple[DumpedFrame | None, int]:
     """Read the frame that begins with a row; gives it, and how many rows it takes."""
+    if len(rows[at].octets) < _SHORTEST_ROW:
+        return None, 1
     head = b""
     for row in rows[at : at + _HEADERS]:
         head += row.octets

@@ -51,9 +51,9 @@ class Group(click.Group):
         except click.UsageError as error:
             from difflib import get_close_matches
 
-            for near in get_close_matches(args[0], self.list_commands(ctx), n=1):
-                error.message += f" Did you mean {near}?"
-            raise
+            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise click.UsageError(error.format_message() + hint, ctx) from None
 
 
 class LazyGroup(Group):
