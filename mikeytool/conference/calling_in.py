@@ -26,7 +26,7 @@ from mikeytool.conference.purpose_suites import (
 )
 from mikeytool.conference.purposes import check_directions, lined_up
 from mikeytool.conference.seats import seat_for
-from mikeytool.conference.ssrcs import CallInPlan, is_from_member
+from mikeytool.conference.ssrcs import CallInPlan, check_number, is_from_member
 from mikeytool.conference.stream_updates import sender_of_update, update_streams
 from mikeytool.conference.system import ConferenceSystem, Step, resolved_file, ticket_digest
 from mikeytool.exchange.error import error_message_on_refusal
@@ -190,6 +190,7 @@ def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
         kemac_keys=plan.kemac_keys(),
         arrangement=plan,
     )
+    check_number(db, seat)
     member_rows.put_member(db, replace(seat, session=session))
     keep_interval(step, conference, [session.policy.rekey])
     return _needed(answer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -62,7 +62,8 @@ _TABLES = {
     "ssrcs": """(
     conference INTEGER NOT NULL REFERENCES conferences, ssrc INTEGER NOT NULL,
     member INTEGER, purpose TEXT, generation INTEGER, receiver INTEGER,
-    highest INTEGER NOT NULL DEFAULT -1, PRIMARY KEY (conference, ssrc)
+    highest INTEGER NOT NULL DEFAULT -1, highest_rtcp INTEGER NOT NULL DEFAULT -1,
+    PRIMARY KEY (conference, ssrc)
     ) WITHOUT ROWID""",
     "mixers": _MIXERS,
     "group_keys": """(
@@ -106,6 +107,7 @@ class ConferenceState(SqliteDatabase):
     name = "conference system"
     patience = 120.0  # a rekey of a hundred thousand members takes most of a minute
     version = 4
+    _stale = False
     migrations: ClassVar = {
         1: (_KEYS_UNTIL, "DELETE FROM tickets"),
         2: (
@@ -124,6 +126,7 @@ class ConferenceState(SqliteDatabase):
             "ALTER TABLE conferences ADD COLUMN topology TEXT NOT NULL DEFAULT 'relay'",
             "ALTER TABLE ssrcs ADD COLUMN receiver INTEGER",
             "ALTER TABLE ssrcs ADD COLUMN highest INTEGER NOT NULL DEFAULT -1",
+            "ALTER TABLE ssrcs ADD COLUMN highest_rtcp INTEGER NOT NULL DEFAULT -1",
             f"CREATE TABLE mixers {_MIXERS}",
             # Members had this key itself; now each gets one that is derived from it.
             "UPDATE group_keys SET due_ns = 0 WHERE purpose = 'floor' AND until_ns IS NULL",
@@ -187,6 +190,21 @@ class ConferenceState(SqliteDatabase):
             self.db.execute("VACUUM")  # it left keys in such pages
         super()._migrate(found)
         self.wipe()
+
+    def wipe_soon(self) -> None:
+        """Have `wipe` follow the transaction, for keys that it wipes from the tables."""
+        self._stale = True
+
+    def _commit(self) -> None:
+        super()._commit()
+        if self._stale:
+            # Others may be reading; then the next transaction tries again, as nobody waits for it.
+            self.db.execute("PRAGMA busy_timeout=0")
+            try:
+                with suppress(sqlite3.OperationalError):
+                    self._stale = bool(self._pragma("wal_checkpoint(TRUNCATE)"))
+            finally:
+                self.db.execute(f"PRAGMA busy_timeout={self.patience * 1000:.0f}")
 
     def wipe(self) -> None:
         """Leave nothing in the files that was deleted from the tables."""

@@ -102,7 +102,8 @@ def rekey(step: Step, conference: Conference, overlap: int = DEFAULT_OVERLAP) ->
     """
     db, now = step.db, step.env.clock()
     rows.retire_group_keys(db, conference.number, now + overlap * NS)
-    rows.wipe_expired(db, now)
+    if rows.wipe_expired(db, now):
+        step.system.state.wipe_soon()
     # Get the keys before reading the members: this may fail until the KMS has been asked, and
     # there may be many members.
     keys = new_keys(step, conference)

@@ -84,7 +84,7 @@ class Mixer:
         conference, self._purpose = found
         self._relay = Relay(state, clock, conference.focus, received=_received(self._file))
         self._used: dict[int, Highest] = {}
-        self._noted: dict[int, int] = {}
+        self._noted: dict[int, Highest] = {}
         self._follow()
         memory.refuse_sent_further(self._marks())
 
@@ -188,7 +188,7 @@ class Mixer:
             session = session_now(db, conference, self._purpose, before, self._csb_id)
             streams = mixer_rows.streams(db, conference, self._purpose)
         self._streams = {one.ssrc: one for one in streams}
-        self._noted = {one.ssrc: one.highest for one in streams} | self._noted
+        self._noted = {one.ssrc: _in_ledger(one) for one in streams} | self._noted
         self._file = replace(self._file, session=session)
         self._contexts = {
             one.ssrc: one
@@ -204,7 +204,7 @@ class Mixer:
     def _check_alone(self, streams: Iterable[MixerStream]) -> None:
         """Refuse to go on if another program has used a stream, such as one with a copy."""
         for one in streams:
-            if self._noted.get(one.ssrc, one.highest) != one.highest:
+            if self._noted.get(one.ssrc, _in_ledger(one)) != _in_ledger(one):
                 raise Refused(f"{self._path}: another mixer sends SSRC {one.ssrc:#010x}")
 
     def _furthest(self, ssrc: int) -> Highest:
@@ -212,7 +212,7 @@ class Mixer:
         if ssrc in self._used:
             return self._used[ssrc]
         filed = self._contexts[ssrc].highest({}).get(ssrc, Highest())
-        return filed._replace(rtp=max(filed.rtp, self._streams[ssrc].highest))
+        return Highest(*map(max, filed, _in_ledger(self._streams[ssrc])))
 
     def _written(self, ssrc: int) -> Highest:
         """Return how far a stream may go under its key, according to the file."""
@@ -234,11 +234,11 @@ class Mixer:
         current = self._key().mki.hex()
         kept = {name: pair for name, pair in self._file.sent.items() if name.split()[1] == current}
         content = replace(self._file, sent={**kept, **named}, received=_names(self._relay.highest))
-        noted, conference = {ssrc: one.rtp for ssrc, one in limits.items()}, self._relay.conference
+        conference = self._relay.conference
         with self._state.transaction() as db:
             self._check_alone(mixer_rows.streams(db, conference, self._purpose))
-            mixer_rows.put_indices(db, conference.number, noted)
-        self._noted |= noted
+            mixer_rows.put_indices(db, conference.number, limits)
+        self._noted |= limits
         with locked_session(self._path) as found:
             if found.sent != self._filed:
                 raise Refused(f"{self._path}: another mixer uses this file")
@@ -250,6 +250,11 @@ class Mixer:
         """Return how far the streams may go, as the client's state records it."""
         key, limits = self._key(), self._reserved if limits is None else limits
         return [Stream(key.key, key.salt, ssrc, *limit) for ssrc, limit in limits.items()]
+
+
+def _in_ledger(stream: MixerStream) -> Highest:
+    """Return how far a stream may have been used, according to the ledger."""
+    return Highest(stream.highest, stream.highest_rtcp)
 
 
 def _received(file: SessionFile) -> dict[bytes, dict[int, Highest]]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from mikeytool.conference import rows
 from mikeytool.conference.database import Db
 from mikeytool.conference.model import Conference, MemberState, MixerStream, Purpose, Topology
+from mikeytool.srtp.index import Highest
 from mikeytool.wire.identity import Identity
 
 
@@ -39,7 +40,7 @@ def streams(db: Db, conference: Conference, purpose: Purpose) -> list[MixerStrea
     number = conference.number
     for_one = conference.topology == Topology.MIX_MINUS
     found = db.execute(
-        "SELECT ssrc, highest, receiver, identity, id_type FROM ssrcs"
+        "SELECT ssrc, highest, highest_rtcp, receiver, identity, id_type FROM ssrcs"
         " LEFT JOIN members ON members.number = receiver"
         " WHERE ssrcs.conference = ? AND purpose = ? AND member IS NULL"
         " AND ssrcs.generation IS NULL AND (receiver IS NOT NULL) = ?"
@@ -52,8 +53,9 @@ def streams(db: Db, conference: Conference, purpose: Purpose) -> list[MixerStrea
             None if receiver is None else Identity(identity, id_type),
             frozenset() if receiver is None else frozenset(rows.ssrcs_of(db, receiver)),
             highest,
+            highest_rtcp,
         )
-        for ssrc, highest, receiver, identity, id_type in found
+        for ssrc, highest, highest_rtcp, receiver, identity, id_type in found
     ]
 
 
@@ -78,11 +80,11 @@ def count_heard(db: Db, number: int, purpose: Purpose) -> int:
     return int(db.execute(query, (number, purpose.value)).fetchone()[0])
 
 
-def put_indices(db: Db, number: int, highest: Mapping[int, int]) -> None:
-    """Store up to which RTP packet index each stream of a mixer may have been used."""
+def put_indices(db: Db, number: int, highest: Mapping[int, Highest]) -> None:
+    """Store up to which packet indices each stream of a mixer may have been used."""
     db.executemany(
-        "UPDATE ssrcs SET highest = ? WHERE conference = ? AND ssrc = ?",
-        [(index, number, ssrc) for ssrc, index in highest.items()],
+        "UPDATE ssrcs SET highest = ?, highest_rtcp = ? WHERE conference = ? AND ssrc = ?",
+        [(*indices, number, ssrc) for ssrc, indices in highest.items()],
     )
 
 

@@ -25,6 +25,7 @@ from mikeytool.exchange.environment import NS
 from mikeytool.exchange.session import KEY_OVERLAP, CryptoSession, Session
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.media.session_contexts import srtp_streams
+from mikeytool.srtp.index import Highest
 from mikeytool.srtp.security_policy import policy_for
 from mikeytool.storage.private_files import check_free
 from mikeytool.wire.errors import Refused, StateError, UsageError
@@ -117,7 +118,9 @@ def _set_up(
     if before is not None:
         used = _used(path, before)
         further = {
-            one.ssrc: used[one.ssrc] for one in streams if used.get(one.ssrc, -1) > one.highest
+            one.ssrc: Highest(*map(max, used[one.ssrc], (one.highest, one.highest_rtcp)))
+            for one in streams
+            if one.ssrc in used
         }
         mixer_rows.put_indices(db, conference.number, further)
     session = session_now(db, conference, purpose, own, csb_id)
@@ -126,10 +129,10 @@ def _set_up(
     return session, MixerSetUp(streams, left_out)
 
 
-def _used(path: Path, content: SessionFile) -> dict[int, int]:
-    """Return the highest RTP packet index of each stream that the file has sent."""
+def _used(path: Path, content: SessionFile) -> dict[int, Highest]:
+    """Return the highest packet indices of each stream that the file has sent."""
     return {
-        ssrc: highest.rtp
+        ssrc: highest
         for stream in srtp_streams(path, content)
         if content.established.is_local(stream.crypto_session)
         for ssrc, highest in stream.highest({}).items()

@@ -201,13 +201,15 @@ class MixerStream:
     """A stream that a mixer sends: to one seat, or to everybody if `receiver` is None.
 
     `without` are the SSRCs of the receiving seat, which does not want to hear its own voice.
-    `highest` is the RTP packet index up to which the stream may have been used, -1 for none.
+    `highest` is the RTP packet index up to which the stream may have been used, `highest_rtcp` the
+    SRTCP index; -1 is none.
     """
 
     ssrc: int
     receiver: Identity | None
     without: frozenset[int]
     highest: int
+    highest_rtcp: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,10 @@ def lined_up(conference: Conference, names: Mapping[int, str]) -> Conference:
             )
         if len(conference.media) < 2 or purpose not in conference.media:
             continue
-        if places.setdefault((cs_id + 1) // 2, purpose) != purpose:
+        line = (cs_id + 1) // 2
+        if not 1 <= line <= media_lines.MOST:
+            raise _ambiguous(conference, f"crypto session {cs_id} is of no media line")
+        if places.setdefault(line, purpose) != purpose:
             raise _ambiguous(conference, f"crypto session {cs_id} is named {name}")
     if len(set(places.values())) != len(places):
         raise _ambiguous(conference, "two media lines have one name")
@@ -51,7 +54,7 @@ def lined_up(conference: Conference, names: Mapping[int, str]) -> Conference:
     for one in others:
         if places.setdefault(conference.purposes.index(one) + 1, one) != one:
             homeless.append(one)
-    free = (at for at in range(1, 256) if at not in places)
+    free = (at for at in range(1, media_lines.MOST + 1) if at not in places)
     places.update(zip(free, homeless, strict=False))
     return replace(conference, lines=tuple(map(places.get, range(1, max(places) + 1))))
 

@@ -249,11 +249,11 @@ def hasten(db: Db, number: int, due_ns: int) -> None:
     )
 
 
-def wipe_expired(db: Db, now_ns: int) -> None:
+def wipe_expired(db: Db, now_ns: int) -> bool:
     """Delete expired tickets and the octets of expired group keys, in all conferences.
 
     Also deletes the updates that carry these keys, and frees the SSRCs that were taken only
-    because of them.
+    because of them. Returns whether there were such keys.
     """
     db.execute("DELETE FROM tickets WHERE until_ns < ?", (now_ns,))
     db.execute("DELETE FROM endings WHERE until_ns < ?", (now_ns,))
@@ -261,9 +261,10 @@ def wipe_expired(db: Db, now_ns: int) -> None:
         "SELECT conference, max(generation) FROM group_keys WHERE until_ns <= ? AND tek != x''"
         " GROUP BY conference",
         (now_ns,),
-    )
-    for number, generation in expired.fetchall():
+    ).fetchall()
+    for number, generation in expired:
         _wipe(db, number, generation, now_ns)
+    return bool(expired)
 
 
 def _wipe(db: Db, number: int, generation: int, now_ns: int) -> None:

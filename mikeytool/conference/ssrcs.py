@@ -22,6 +22,18 @@ from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.payloads import SP, KeyData
 from mikeytool.wire.registry import ErrorNo, ProtType
 
+MOST_SSRCS = 256
+"""How many SSRCs a seat can have under the keys that are in use, those that it gave up included."""
+
+
+def check_number(db: Db, seat: Member) -> None:
+    """Raise Refused for a seat that has had too many SSRCs under the keys that are in use."""
+    if len(rows.had_ssrcs(db, seat.number)) > MOST_SSRCS:
+        raise Refused(
+            f"{seat.identity} has had {MOST_SSRCS} SSRCs under these keys; more there are after a"
+            " change of keys (conference rekey)"
+        )
+
 
 def fresh_ssrc(env: Environment) -> int:
     """Return a random SSRC."""

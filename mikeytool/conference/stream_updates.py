@@ -14,7 +14,7 @@ from functools import partial
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.database import Db
 from mikeytool.conference.group_keys import current_keys
-from mikeytool.conference.membership import tidy
+from mikeytool.conference.membership import settle_denials, tidy
 from mikeytool.conference.model import Conference, GroupKey, Member, MemberState
 from mikeytool.conference.purpose_suites import (
     check_offer,
@@ -23,7 +23,7 @@ from mikeytool.conference.purpose_suites import (
     own_policies,
 )
 from mikeytool.conference.purposes import check_directions, lined_up, purposes_of
-from mikeytool.conference.ssrcs import CallInPlan, Streams, is_from_member, with_spi
+from mikeytool.conference.ssrcs import CallInPlan, Streams, check_number, is_from_member, with_spi
 from mikeytool.conference.system import ConferenceSystem, Step
 from mikeytool.exchange.crypto_sessions import read_map
 from mikeytool.exchange.environment import Environment
@@ -37,9 +37,6 @@ from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import GenericIdEntry, srtp_session_data
 from mikeytool.wire.payloads import KEMAC, KeyData
 from mikeytool.wire.registry import ErrorNo, ProtType
-
-_MOST_SSRCS = 256
-"""How many SSRCs a seat can have under the keys that are in use, those that it gave up included."""
 
 
 def sender_of_update(system: ConferenceSystem, incoming: Incoming) -> Member | None:
@@ -71,7 +68,7 @@ def update_streams(system: ConferenceSystem, sender: Member, incoming: Incoming)
             replay.remember(db, system.env, incoming, sender.identity, session.mpk)
             replay.forget(db, system.env)
         tidy(system, conference.focus)
-        return system.step(partial(_updated, sender.number, incoming))
+        return system.step(partial(_updated, sender, incoming))
 
 
 def _session(member: Member) -> Session:
@@ -80,11 +77,13 @@ def _session(member: Member) -> Session:
     return member.session
 
 
-def _updated(number: int, incoming: Incoming, step: Step) -> bytes:
-    db, member = step.db, member_rows.member(step.db, number)
+def _updated(sender: Member, incoming: Incoming, step: Step) -> bytes:
+    db, conference = step.db, rows.conference(step.db, sender.conference)
+    settle_denials(step, conference)  # nobody gets keys before the KMS has said who they are
+    member = member_rows.member(db, sender.number)
     if member is None:
         raise Refused("the conference system was made anew")
-    session, conference = _session(member), rows.conference(db, member.conference)
+    session = _session(member)
     _check_allowed(db, conference, member, incoming)
     keys, every = current_keys(step, conference), rows.group_keys(db, conference.number)
     known = {one.entry.cs_id: v.value for one, v in purposes_of(conference, session, every)}
@@ -136,11 +135,7 @@ def _release(db: Db, conference: Conference, member: Member, session: Session) -
     kept = {one.ssrc for one in session.crypto_sessions}
     gone = set(rows.ssrcs_of(db, member.number)) - kept
     rows.release_some(db, conference.number, gone, conference.generation)
-    if len(rows.had_ssrcs(db, member.number)) > _MOST_SSRCS:
-        raise Refused(
-            f"{member.identity} has had {_MOST_SSRCS} SSRCs under these keys; more there are after"
-            " a change of keys"
-        )
+    check_number(db, member)
 
 
 def _streams(session: Session, offered: Sequence[GenericIdEntry]) -> Streams:

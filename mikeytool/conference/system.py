@@ -118,7 +118,8 @@ class ConferenceSystem:
 
     def _begun(self, db: Db, answers: Mapping[Hashable, Any]) -> Step:
         now = self.env.clock()
-        rows.wipe_expired(db, now)
+        if rows.wipe_expired(db, now):
+            self.state.wipe_soon()
         return Step(self, db, answers, replace(self.env, clock=lambda: now))
 
     def resolver(self, init: TransferInit, focus: Identity) -> Identity:

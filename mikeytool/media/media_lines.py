@@ -17,7 +17,7 @@ from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.registry import ProtType
 
-_MOST = 127
+MOST = 127
 """How many media lines there are CS IDs for, which have 8 bits."""
 
 
@@ -70,8 +70,8 @@ def media_lines(place: SdpPlace | None) -> list[MediaLine] | None:
     before = place.lines[: place.at]
     level = sum(line.strip().startswith(b"m=") for line in before)
     _, *sections = read_sdp(b"\n".join(place.lines))
-    if len(sections) > _MOST:
-        raise UsageError(f"--sdp: {len(sections)} media lines; there are CS IDs for {_MOST}")
+    if len(sections) > MOST:
+        raise UsageError(f"--sdp: {len(sections)} media lines; there are CS IDs for {MOST}")
     return [
         MediaLine(one.number, _purpose(one), is_declined=not one.port, ssrc=_ssrc(one))
         for one in sections

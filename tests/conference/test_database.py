@@ -388,3 +388,17 @@ def test_another_file_is_not_made_anew(room: Room) -> None:
     with pytest.raises(StateError, match="no conference system"):
         ConferenceState.init(room.store.path, room.system.settings, force=True)
     assert room.store.path.read_bytes() == content
+
+
+def test_an_expired_key_is_wiped_while_others_have_the_file_open(full: Room) -> None:
+    """Such as a relay: the log beside the file is not deleted then."""
+    key = full.group_keys()[0].tek
+    membership.change_keys(full.system, None)
+    full.clock.now += 11 * NS
+    files = [Path(f"{full.state.path}{suffix}") for suffix in ("", "-wal")]
+    with closing(ConferenceState(full.state.path)) as other:
+        with other.snapshot() as db:
+            db.execute("SELECT count(*) FROM members").fetchone()
+            membership.tidy(full.system, FOCUS)
+        membership.tidy(full.system, FOCUS)
+        assert not any(key in one.read_bytes() for one in files)

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from mikeytool.client.kms_access import Kms
-from mikeytool.conference import calling_out, membership, rows
+from mikeytool.conference import calling_in, calling_out, membership, rows
 from mikeytool.conference.system import ConferenceSystem
+from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import error_message
 from mikeytool.kms.store.seal import key_path
@@ -360,3 +361,16 @@ def test_who_answers_for_another_makes_them_a_leaver(full: Room, alone: Conferen
     assert check(full.state.path)[crew] == "left"
     membership.unanswered(full.system, None)
     everyone_has_the_newest(full, EVE)
+
+
+def test_an_update_of_somebody_whose_group_is_denied_waits_for_the_kms(
+    full: Room, alone: ConferenceSystem
+) -> None:
+    """Until the KMS says who is in the group, nobody gets another stream, or the key of one."""
+    with pytest.raises(Unreachable):
+        membership.dismiss(alone, None, [TEAM], deny=True)
+    asked = full.person(DAN).ask(CsSpec(send=True, cs_id=1, ssrc=0x77777777))
+    before = full.dump()
+    with pytest.raises(Unreachable):
+        calling_in.call_in(alone, asked)
+    assert full.dump() == before

@@ -26,7 +26,7 @@ from mikeytool.exchange.update import update_init
 from mikeytool.media.session_contexts import receivers_of_session
 from mikeytool.media.settings import Settings
 from mikeytool.srtp import SUITES, MasterKey, Receiver
-from mikeytool.srtp.index import Excluded, Replayed
+from mikeytool.srtp.index import Excluded, Highest, Replayed
 from mikeytool.wire.errors import Refused, StateError, UsageError
 from mikeytool.wire.identity import Identity
 from tests.conference.invariants import check
@@ -276,6 +276,26 @@ def test_a_copy_of_the_file_on_another_machine(
             here.send(only(later), b"", 0)
 
 
+def test_reports_of_a_copy_of_the_file(
+    room: Room, file: Path, memory: ClientState, tmp_path: Path
+) -> None:
+    """SRTCP has a key stream as well, even of a mixer that has not sent a packet."""
+    conference(room, Topology.MIXER)
+    set_up(room, file)
+    copy = file.with_name("copy")
+    copy.write_bytes(file.read_bytes())
+    here = started(room, file, memory)
+    report = b"\x80\xc9\0\x01" + only(here).ssrc.to_bytes(4)
+    first = here.report(only(here), report)
+    here.save()
+    with closing(ClientState.create(tmp_path / "other.state")) as other:
+        there = started(room, copy, other)
+        second = there.report(only(there), report)
+        assert [int.from_bytes(one[8:12]) & 0x7FFFFFFF for one in (first, second)] == [0, 1]
+        with pytest.raises(Refused, match="another mixer sends"):
+            here.save()
+
+
 def test_who_is_only_invited_gets_no_stream(room: Room, file: Path, memory: ClientState) -> None:
     conference(room, Topology.MIX_MINUS)
     set_up(room, file)
@@ -426,7 +446,9 @@ def test_a_lost_file_goes_on_where_the_ledger_says(
 def test_those_who_come_late_are_told_the_roc(room: Room) -> None:
     conference(room, Topology.MIXER)
     room.system.step(
-        lambda step: mixer_rows.put_indices(step.db, 1, {received(room.person(BOB)) or 0: 70_000})
+        lambda step: mixer_rows.put_indices(
+            step.db, 1, {received(room.person(BOB)) or 0: Highest(70_000)}
+        )
     )
     session = room.person(ALICE).call_in()
     (stream,) = (one for one in session.crypto_sessions if not session.is_local(one))

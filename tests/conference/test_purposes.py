@@ -9,7 +9,7 @@ import pytest
 from mikeytool.conference import membership, rows
 from mikeytool.conference.description import describe_conferences
 from mikeytool.conference.model import Conference, Purpose
-from mikeytool.conference.purposes import cs_ids, purpose_of, purposes_of
+from mikeytool.conference.purposes import cs_ids, lined_up, purpose_of, purposes_of
 from mikeytool.conference.relay import Relay
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS
@@ -270,3 +270,18 @@ def test_a_member_who_missed_many_changes_of_keys_keeps_the_purposes(room: Room)
     room.clock.now += 11 * NS
     membership.unanswered(room.system, None)
     assert len(room.group_keys()) == 6
+
+
+@pytest.mark.parametrize("cs_id", [0, 255])
+def test_a_name_for_what_is_of_no_media_line(room: Room, cs_id: int) -> None:
+    """CS IDs have 8 bits, so 255 has no second one; a name in a message may have any number."""
+    room.create(BOB, purposes=[A, V])
+    before = room.dump()
+    with pytest.raises(Refused, match=f"crypto session {cs_id} is of no media line") as no:
+        joined(room.person(BOB), CsSpec(send=True, cs_id=cs_id, ssrc=7, name="video"))
+    assert no.value.error_no == ErrorNo.INVALID_SP
+    assert room.dump() == before
+    for number in (255, 256, 999):
+        with pytest.raises(Refused, match="of no media line"):
+            lined_up(conference(A, V), {number: "audio"})
+    assert cs_ids(lined_up(conference(A, V), {254: "audio"}), A) == (253, 254)

@@ -6,9 +6,10 @@ from itertools import permutations
 
 import pytest
 
-from mikeytool.conference import membership
+from mikeytool.conference import membership, ssrcs
 from mikeytool.conference.description import describe_conferences
 from mikeytool.conference.model import MAX_SEATS
+from mikeytool.exchange.environment import NS
 from mikeytool.srtp.index import Excluded
 from mikeytool.wire.errors import Refused
 from tests.conference.invariants import check
@@ -195,3 +196,18 @@ def test_refusals_name_the_seat_of_a_user_with_several(desk: Room, tablet: Perso
     names = seat_names(desk.state.path)
     assert names[0x11111111] == "sip:alice@example.com audio"
     assert names[0x44444444] == f"sip:bob@example.com (seat {csb(tablet):#010x}) audio"
+
+
+def test_a_seat_has_no_end_of_ssrcs(desk: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it comes back: what it had stays taken under the key."""
+    monkeypatch.setattr(ssrcs, "MOST_SSRCS", 3)
+    bob = desk.person(BOB)
+    for _ in range(2):
+        bob.come_back()
+    before = desk.dump()
+    with pytest.raises(Refused, match="conference rekey"):
+        bob.come_back()
+    assert desk.dump() == before
+    membership.change_keys(desk.system, None)
+    desk.clock.now += 11 * NS
+    bob.come_back()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mikeytool.conference import membership, rows, stream_updates
+from mikeytool.conference import membership, rows, ssrcs
 from mikeytool.conference.model import Purpose, Topology, Update
 from mikeytool.conference.relay import Relay
 from mikeytool.exchange.crypto_sessions import CsSpec
@@ -289,7 +289,7 @@ def test_the_systems_own_update_sent_back_is_not_a_members(full: Room) -> None:
 
 
 def test_ssrcs_are_bounded(full: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_updates, "_MOST_SSRCS", 3)
+    monkeypatch.setattr(ssrcs, "MOST_SSRCS", 3)
     bob = full.person(BOB)
     for ssrc in (1, 2):
         updated(bob, CsSpec(send=True, cs_id=1, ssrc=ssrc))
