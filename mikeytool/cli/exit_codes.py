@@ -36,8 +36,8 @@ def exit_code(error: MikeyError) -> int:
 
     A message of another type than the command takes counts as input that cannot be read.
     """
-    if isinstance(error, Refused) and error.error_no is not None:
-        from mikeytool.wire.registry import ErrorNo  # most commands end without
+    if isinstance(error, Refused):
+        from mikeytool.wire.registry import ErrorNo  # most commands end well
 
         if error.error_no == ErrorNo.INVALID_DT:
             return EXIT_UNREADABLE
