@@ -84,7 +84,7 @@ def _called_out(
     step: Step, focus: Identity | None, who: Identity, timeout: int, by: Identity | None
 ) -> bytes:
     db, conference = step.db, the_conference(step.db, focus)
-    check_may_add(db, conference, by)
+    check_may_add(step, conference, by)
     may_take_part(step, conference, who)
     seat = _seat_to_call(step, conference, who)
     profile = conference.profile

@@ -36,8 +36,9 @@ class FloorKey:
 def floor_keys(state: ConferenceState, now_ns: int, focus: Identity | None) -> list[FloorKey]:
     """Return the floor keys of those who are in, of one conference or of all.
 
-    Keys that have been replaced are there for as long as their overlap lasts. Raises UsageError if
-    there is no such conference, or none with floor control.
+    Keys that have been replaced are there for as long as their overlap lasts, for the sessions that
+    had them: a device that was put out is not let in by the key of the next in its seat. Raises
+    UsageError if there is no such conference, or none with floor control.
     """
     with state.snapshot() as db:
         chosen = rows.conferences(db) if focus is None else [the_conference(db, focus)]
@@ -53,12 +54,16 @@ def _keys(db: Db, conference: Conference, now_ns: int) -> Iterator[FloorKey]:
         for key in rows.group_keys(db, conference.number)
         if key.purpose == Purpose.FLOOR and key.tek and key.state(now_ns) != "expired"
     ]
-    for member in member_rows.people(db, conference.number, MemberState.JOINED):
+    is_replaced = any(key.until_ns is not None for key in live)
+    find = member_rows.members if is_replaced else member_rows.people
+    for member in find(db, conference.number, MemberState.JOINED):
+        had = {key.spi for key in member.session.keys} if member.session else set()
         for key in seat_keys(live, member.number, member.identity):
-            yield FloorKey(
-                conference.focus, member.identity, member.csb_id, key.spi, key.tek,
-                key.state(now_ns),
-            )  # fmt: skip
+            if key.until_ns is None or key.spi in had:
+                yield FloorKey(
+                    conference.focus, member.identity, member.csb_id, key.spi, key.tek,
+                    key.state(now_ns),
+                )  # fmt: skip
 
 
 def psk_file(keys: Sequence[FloorKey]) -> bytes:

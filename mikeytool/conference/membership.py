@@ -145,22 +145,33 @@ def _caught_up(system: ConferenceSystem, focus: Identity) -> Updates:
     return system.step(lambda step: catch_up(step, the_conference(step.db, focus))[1])
 
 
-def check_may_add(db: Db, conference: Conference, by: Identity | None) -> None:
+def check_may_add(step: Step, conference: Conference, by: Identity | None) -> None:
     """Refuse what somebody asks for who may neither add people nor invite them.
 
-    The creator may, and those whose identity matches a pattern of `may_add`, unless they are
-    denied. None is the operator, who may do everything.
+    The creator may, and those whose identity matches a pattern of `may_add`, unless they or a group
+    of theirs are denied. None is the operator, who may do everything.
     """
     if by is None:
         return
     named = by == conference.creator or any(matches(by, one) for one in conference.may_add)
-    if named and rows.permission(db, conference.number, by) is not False:
+    if named and not _is_denied(step, conference, by):
         return
     patterns = " and ".join(("its creator", *conference.may_add))
     raise Refused(
         f"{by} may not add or invite anybody to {conference.focus}: that is for {patterns}",
         ErrorNo.UNSPECIFIED,
     )
+
+
+def _is_denied(step: Step, conference: Conference, identity: Identity) -> bool:
+    """Return whether someone is denied, by name or as a member of a group."""
+    said = rows.permission(step.db, conference.number, identity)
+    if said is not None:
+        return not said
+    denied = rows.denied(step.db, conference.number)
+    # The KMS need not be asked where nobody is denied.
+    (groups,) = step.groups_of([identity]) if denied else ((),)
+    return any(group.data in denied for group in groups)
 
 
 def allow(
@@ -182,12 +193,15 @@ def allow(
                 f"an identity of {len(identity.data):,} octets is too long; it has at most"
                 f" {MAX_IDENTITY:,}"
             )
-    with system.state.transaction() as db:
-        conference = the_conference(db, focus)
-        check_may_add(db, conference, by)
+
+    def work(step: Step) -> Conference:
+        conference = the_conference(step.db, focus)
+        check_may_add(step, conference, by)
         for identity in who:
-            rows.allow(db, conference.number, identity)
-    return tidy(system, conference.focus)
+            rows.allow(step.db, conference.number, identity)
+        return conference
+
+    return tidy(system, system.step(work).focus)
 
 
 def dismiss(

@@ -26,7 +26,7 @@ from tests.conference.room import DAN, FOCUS, Person, Room
 from tests.conference.test_database import holds
 from tests.conference.test_relay import relay_of
 from tests.conference.test_ssrcs import protected
-from tests.world import ALICE, BOB, CAROL, accept_all
+from tests.world import ALICE, BOB, CAROL, EVE, accept_all
 
 
 @pytest.fixture
@@ -291,3 +291,20 @@ def test_who_may_create_is_changed_later(team: Room) -> None:
         team.create(CAROL, by=BOB, focus=focus)
     team.state.put_may_create([])
     team.create(CAROL, by=BOB, focus=focus)
+
+
+def test_a_member_of_a_denied_group_invites_nobody(room: Room) -> None:
+    """A pattern may name them, but a denial outweighs it, as it does when they call in."""
+    team = Identity.from_text("sip:team@example.com")
+    room.store.add_members(team, [DAN])
+    room.create(BOB, team, may_add=["sip:*@example.com"])
+    room.person(DAN).call_in()
+    membership.allow(room.system, None, [CAROL], by=DAN)
+    membership.dismiss(room.system, None, [team], deny=True)
+    before = room.dump()
+    with pytest.raises(Refused, match="may not add or invite"):
+        membership.allow(room.system, None, [EVE], by=DAN)
+    with pytest.raises(Refused, match="may not add or invite"):
+        room.call_out(CAROL, by=DAN)
+    assert room.dump() == before
+    membership.allow(room.system, None, [EVE], by=BOB)

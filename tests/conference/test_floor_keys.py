@@ -198,3 +198,24 @@ def test_carol_can_neither_be_alice_nor_the_server(full: Room, version: str) -> 
         assert not heard(port, *hers, version)
     with server(mine[0], hers[1]) as port:  # Carol, who knows Alice's PSK identity
         assert not heard(port, *mine, version)
+
+
+def test_the_next_in_a_seat_does_not_bring_back_the_key_of_the_last(full: Room) -> None:
+    """A lost telephone is put out; its user's next one comes within the overlap."""
+    lost = held(full.person(CAROL))
+    answer_all(full, membership.dismiss(full.system, None, [CAROL], deny=False))
+    assert lost.spi not in known(full)
+    full.device(CAROL).call_in()
+    assert lost.spi not in known(full)
+    assert len(known(full)) == 3 + 2  # Alice and Bob have an old one each
+
+
+def test_the_answer_to_a_call_whose_keys_have_expired(full: Room) -> None:
+    dan = full.person(DAN)
+    membership.allow(full.system, None, [DAN])
+    answer = dan.pick_up(full.call_out(DAN))
+    for _ in range(4):
+        answer_all(full, membership.change_keys(full.system, None))
+        full.clock.now += 11 * NS
+    answer_all(full, full.answer(answer).updates)
+    assert known(full)[held(dan).spi].key == held(dan).key
