@@ -14,6 +14,7 @@ from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.sealing import seal_message
 from mikeytool.wire.errors import Refused, UsageError, WireError
 from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import SIGN
 from tests.exchange import rfc3830 as rfc
 from tests.exchange.rfc3830 import INITIATOR, RESPONDER, Keys, Party
 from tests.exchange.test_inspect_legacy import NAMES, SHARED, make_case
@@ -65,8 +66,14 @@ def opens_and_seals(raw: bytes, earlier: list[Message], ring: KeyRing) -> bool:
     opened = inspect_message(message, ring, earlier=earlier)
     with suppress(Refused, UsageError):
         sealed = seal_message(message, ring, earlier=earlier, keys=opened.kemacs)
-        assert len(sealed.message.raw) == len(message.raw)
+        assert without_signature(sealed.message) == without_signature(message)
     return True
+
+
+def without_signature(message: Message) -> int:
+    """The length of a message less its signature, which is as long as the key that signs."""
+    signatures = [one.signature for one in message.payloads if isinstance(one, SIGN)]
+    return len(message.raw) - sum(map(len, signatures))
 
 
 def test_nothing_but_documented_errors(
