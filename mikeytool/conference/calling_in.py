@@ -24,7 +24,7 @@ from mikeytool.conference.purpose_suites import (
     is_of,
     own_policies,
 )
-from mikeytool.conference.purposes import check_directions, lined_up
+from mikeytool.conference.purposes import check_directions, check_names, lined_up
 from mikeytool.conference.seats import seat_for
 from mikeytool.conference.ssrcs import CallInPlan, check_number, is_from_member
 from mikeytool.conference.stream_updates import sender_of_update, update_streams
@@ -174,7 +174,9 @@ def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
     """Give a caller their SSRCs and the group keys."""
     init = verified.init
     db, keys = step.db, current_keys(step, conference)
-    conference = lined_up(rows.conference(db, conference.number), names_in(init.incoming))
+    names = names_in(init.incoming)
+    conference = lined_up(rows.conference(db, conference.number), names)
+    check_names(conference, names, init.entries)
     streams = [(entry, is_from_member(entry)) for entry in init.entries]
     check_directions(conference, streams)
     check_offer(conference, init.entries, init.policies, init.incoming.profile)

@@ -59,6 +59,19 @@ def lined_up(conference: Conference, names: Mapping[int, str]) -> Conference:
     return replace(conference, lines=tuple(map(places.get, range(1, max(places) + 1))))
 
 
+def check_names(
+    conference: Conference, names: Mapping[int, str], entries: Iterable[GenericIdEntry]
+) -> None:
+    """Refuse a name that is not of the protocol of its crypto session, such as SRTP for events."""
+    for entry in entries:
+        name = names.get(entry.cs_id)
+        if name is not None and media_lines.Purpose(name).protocol != entry.protocol:
+            protocol = label(ProtType, entry.protocol)
+            raise _ambiguous(
+                conference, f"crypto session {entry.cs_id} is {protocol} and is named {name}"
+            )
+
+
 def purpose_of(conference: Conference, cs_id: int, protocol: int) -> Purpose:
     """Return the purpose of a crypto session.
 

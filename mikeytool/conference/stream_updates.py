@@ -22,7 +22,7 @@ from mikeytool.conference.purpose_suites import (
     is_of,
     own_policies,
 )
-from mikeytool.conference.purposes import check_directions, lined_up, purposes_of
+from mikeytool.conference.purposes import check_directions, check_names, lined_up, purposes_of
 from mikeytool.conference.ssrcs import CallInPlan, Streams, check_number, is_from_member, with_spi
 from mikeytool.conference.system import ConferenceSystem, Step
 from mikeytool.exchange.crypto_sessions import read_map
@@ -96,6 +96,7 @@ def _updated(sender: Member, incoming: Incoming, step: Step) -> bytes:
             )
     conference = lined_up(conference, {**names, **known})
     offered, policies = read_map(incoming, complete=False, known=session.policies_by_number)
+    check_names(conference, names, offered)
     check_offer(conference, offered, policies, incoming.profile)
     streams = _streams(session, offered)
     check_directions(conference, streams)

@@ -18,6 +18,7 @@ from mikeytool.media.media_lines import LineUp
 from mikeytool.media.media_text import parse_cs
 from mikeytool.srtp.index import Excluded
 from mikeytool.wire.errors import Refused
+from mikeytool.wire.payloads import SP
 from mikeytool.wire.registry import ErrorNo, ProtType
 from tests.conference.invariants import check
 from tests.conference.room import FOCUS, Person, Room
@@ -285,3 +286,18 @@ def test_a_name_for_what_is_of_no_media_line(room: Room, cs_id: int) -> None:
         with pytest.raises(Refused, match="of no media line"):
             lined_up(conference(A, V), {number: "audio"})
     assert cs_ids(lined_up(conference(A, V), {254: "audio"}), A) == (253, 254)
+
+
+@pytest.mark.parametrize(("cs_id", "name"), [(1, "events"), (3, "events"), (5, "video")])
+def test_a_name_of_another_protocol(room: Room, cs_id: int, name: str) -> None:
+    """SRTP that is named for events would otherwise get the key of the media line in its place."""
+    room.create(BOB, purposes=[A, V, E])
+    protocol = ProtType.CMS if name == "video" else ProtType.SRTP
+    ssrc = 7 if protocol == ProtType.SRTP else None
+    spec = CsSpec(send=True, cs_id=cs_id, ssrc=ssrc, protocol=protocol.value, name=name)
+    media = [POLICY, SP(policy_no=1, protocol=ProtType.CMS.value, policy_param=[])]
+    bob = room.person(BOB)
+    init = room.call(bob.ticket(FOCUS), [spec], media, caller=BOB, called=FOCUS)
+    with pytest.raises(Refused, match=f"crypto session {cs_id} is .* and is named {name}") as no:
+        room.call_in(init)
+    assert no.value.error_no == ErrorNo.INVALID_SP
