@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from cryptography.x509 import load_der_x509_certificate
-
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.sql import Db
 from mikeytool.wire.errors import StateError
@@ -59,6 +57,8 @@ def _sealing_key(store: Store, _db: Db) -> Iterator[str]:
 
 
 def _users(store: Store, _db: Db) -> Iterator[str]:
+    from cryptography.x509 import load_der_x509_certificate  # takes long to load
+
     for user in store.users():
         if user.sealed_psk is None and user.certificate is None:
             yield f"the user {user.identity} has neither a key nor a certificate"

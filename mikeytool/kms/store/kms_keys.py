@@ -5,23 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-)
-from cryptography.x509 import Certificate, load_der_x509_certificate
-
-from mikeytool.crypto.certificates import Use, check_authority, check_use, is_of_kms, rsa_key
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.profile import Profile
 from mikeytool.kms.store.memory import kept
 from mikeytool.kms.store.names import check_identity
 from mikeytool.kms.store.records import MIN_PSK, Tpk
-from mikeytool.kms.store.seal import Sealer
 from mikeytool.kms.store.seal_context import private_key_context, tpk_context
 from mikeytool.kms.store.sealed import BeforeCommit, nothing
 from mikeytool.kms.store.stored_policy import StoredPolicy
@@ -31,6 +19,9 @@ from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import IdType
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.x509 import Certificate
+
     from mikeytool.exchange.public_key import KmsKey
 
 
@@ -147,11 +138,13 @@ class KmsKeys(StoredPolicy):
         Raises UsageError if the certificate belongs to another key or another KMS, Refused if the
         key is weak, and StateError if the key pair exists already.
         """
+        from mikeytool.kms.store.key_pairs import check_key_pair, insert_key_pair, name_of
+
         check_key_pair(private_key, certificate, self.identity)
         with self.transaction() as db:
             if not insert_key_pair(db, self.sealer, private_key, certificate):
                 raise StateError(f"{self.where}: this certificate exists already")
-            self._note(db, f"key add {_name(certificate)}")
+            self._note(db, f"key add {name_of(certificate)}")
 
     def remove_key(self, fingerprint: bytes) -> None:
         """Remove the key pair whose certificate has this SHA-256. Raises StateError if unknown."""
@@ -171,14 +164,11 @@ class KmsKeys(StoredPolicy):
         return [self._key_pair(*row) for row in rows]
 
     def _key_pair(self, fingerprint: bytes, sealed: bytes, cert: bytes) -> KmsKey:
-        from mikeytool.exchange.public_key import KmsKey  # loads code that few commands need
+        from mikeytool.kms.store.key_pairs import read_key_pair
 
         what = "the private key of a certificate"
         der = self._opened(sealed, what, private_key_context(fingerprint))
-        # The key was checked when it was added, and checking it takes longer than using it.
-        private_key = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
-        assert isinstance(private_key, RSAPrivateKey)  # noqa: S101 - no other kind can be added
-        return KmsKey(private_key, load_der_x509_certificate(cert))
+        return read_key_pair(der, cert)
 
     # --- trust anchors --------------------------------------------------------------------
 
@@ -188,14 +178,14 @@ class KmsKeys(StoredPolicy):
         Raises StateError if the CA is trusted already, and Refused if the certificate does not
         belong to a CA or has a weak key.
         """
-        check_authority(certificate)
-        der = certificate.public_bytes(Encoding.DER)
+        from mikeytool.kms.store.key_pairs import anchor_row, name_of
+
+        row = anchor_row(certificate)
         with self.transaction() as db:
-            row = (certificate.fingerprint(SHA256()), der)
             added = db.execute("INSERT INTO anchors VALUES (?, ?) ON CONFLICT DO NOTHING", row)
             if not added.rowcount:
                 raise StateError(f"{self.where}: this certificate exists already")
-            self._note(db, f"trust add {_name(certificate)}")
+            self._note(db, f"trust add {name_of(certificate)}")
 
     def remove_anchor(self, fingerprint: bytes) -> None:
         """Stop trusting the CA whose certificate has this SHA-256. Raises StateError if unknown."""
@@ -209,6 +199,10 @@ class KmsKeys(StoredPolicy):
     def _certificates(self, query: str) -> list[Certificate]:
         with self._errors():
             rows = self._db.execute(query).fetchall()
+        if not rows:
+            return []
+        from cryptography.x509 import load_der_x509_certificate
+
         return [load_der_x509_certificate(row[0]) for row in rows]
 
     def _remove_certificate(self, query: str, fingerprint: bytes) -> None:
@@ -217,25 +211,6 @@ class KmsKeys(StoredPolicy):
                 raise StateError(f"{self.where}: this certificate is not there")
             what = "key" if "kms_keys" in query else "trust"
             self._note(db, f"{what} remove sha256:{fingerprint.hex()}")
-
-
-def _name(certificate: Certificate) -> str:
-    return f"sha256:{certificate.fingerprint(SHA256()).hex()}"
-
-
-def insert_key_pair(
-    db: Db, sealer: Sealer, private_key: RSAPrivateKey, certificate: Certificate
-) -> bool:
-    """Append a key pair within a transaction. Return False if it exists already."""
-    fingerprint = certificate.fingerprint(SHA256())
-    der = private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    sealed = sealer.seal(der, *private_key_context(fingerprint))
-    (last,) = db.execute("SELECT coalesce(max(position), 0) FROM kms_keys").fetchone()
-    added = db.execute(
-        "INSERT INTO kms_keys VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (fingerprint, sealed, certificate.public_bytes(Encoding.DER), last + 1),
-    )
-    return added.rowcount == 1
 
 
 def check_tpk(tpk: Tpk, profile: Profile) -> None:
@@ -248,15 +223,3 @@ def check_tpk(tpk: Tpk, profile: Profile) -> None:
         raise UsageError(
             f"the ticket protection key has {len(tpk.key)} octets; at least {least} are needed"
         )
-
-
-def check_key_pair(private_key: RSAPrivateKey, certificate: Certificate, kms: Identity) -> None:
-    """Raise UsageError unless a certificate is for the key and names the KMS.
-
-    Raises Refused if the certificate does not allow encrypting envelope keys.
-    """
-    check_use(certificate, Use.ENVELOPE)
-    if rsa_key(certificate).public_numbers() != private_key.public_key().public_numbers():
-        raise UsageError("the private key does not belong to the certificate")
-    if not is_of_kms(certificate, kms):
-        raise UsageError(f"the subjectAltName of the certificate does not name {kms}")

@@ -16,14 +16,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.x509 import Certificate
-
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.profile import PROFILE_256, Profile
 from mikeytool.kms.store import log_entries
 from mikeytool.kms.store.exchanges import Exchange, forget_requested, requested_overdue
-from mikeytool.kms.store.kms_keys import KmsKeys, check_key_pair, check_tpk, insert_key_pair
+from mikeytool.kms.store.kms_keys import KmsKeys, check_tpk
 from mikeytool.kms.store.memory import kept
 from mikeytool.kms.store.names import check_identity
 from mikeytool.kms.store.peers import Peers
@@ -45,9 +42,12 @@ from mikeytool.wire.registry import TsType
 from mikeytool.wire.timestamp import Timestamp
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.x509 import Certificate
+
     from mikeytool.exchange.incoming import Incoming
 
-KeyPair = tuple[RSAPrivateKey, Certificate]
+    KeyPair = tuple[RSAPrivateKey, Certificate]
 
 Fill = Callable[[Db, Sealer], None]
 """Inserts the first rows of a new store."""
@@ -99,6 +99,8 @@ class Store(Users, KmsKeys, Peers):
         check_identity(identity)
         check_tpk(tpk, profile)
         if key_pair is not None:
+            from mikeytool.kms.store.key_pairs import check_key_pair
+
             check_key_pair(*key_pair, identity)
         cls.make(where, how, _first_rows(identity, profile, tpk, key_pair), force=force)
         return cls(where)
@@ -407,6 +409,8 @@ def _first_rows(identity: Identity, profile: Profile, tpk: Tpk, key_pair: KeyPai
         sealed = sealer.seal(tpk.key, *tpk_context(tpk.name.data, None))
         db.execute("INSERT INTO tpks VALUES (?, ?, NULL, 1, 0)", (tpk.name.data, sealed))
         if key_pair is not None:
+            from mikeytool.kms.store.key_pairs import insert_key_pair
+
             insert_key_pair(db, sealer, *key_pair)
 
     return fill
