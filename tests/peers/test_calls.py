@@ -47,18 +47,19 @@ def test_gstreamer_speaks_rtsp_with_mikey(tmp_path: Path, transport: str) -> Non
         until(lambda: log.read_bytes().endswith(b"\n"), "port of the server")
         port = int(log.read_text())
         with captured(capture, f"port {port} or udp portrange 10000-65535"):
-            subprocess.run(
+            ran = subprocess.run(
                 [
                     client, "-q", "rtspsrc", f"location=rtsp://{LOCAL}:{port}/sound",
                     f"protocols={transport}", "latency=0", "!", "rtppcmudepay", "!", "mulawdec",
                     "!", "filesink", f"location={heard}",
                 ],
-                check=True, timeout=SECONDS, capture_output=True,
+                check=False, timeout=SECONDS, capture_output=True,
             )  # fmt: skip
+    # It may fail at the end, when the server closes the connection before it does.
+    assert len(heard.read_bytes()) == 2 * 160 * 25, ran.stderr
     report, (sound,) = split(capture, tmp_path / "streams")
     assert not report.errors
     assert sound == heard.read_bytes()
-    assert len(sound) == 2 * 160 * 25
 
 
 def _serve(server: socket.socket, line: str, packets: list[bytes]) -> None:
