@@ -29,15 +29,6 @@ from tests.conference.test_ssrcs import protected
 from tests.world import ALICE, BOB, CAROL, EVE, accept_all
 
 
-@pytest.fixture
-def full(room: Room) -> Room:
-    """Alice, Bob and Carol in a conference."""
-    room.create(BOB, CAROL)
-    for ssrc, who in enumerate((ALICE, BOB, CAROL), 0x11111111):
-        room.person(who).call_in(ssrc)
-    return room
-
-
 def told(person: Person, message: bytes) -> None:
     """A device gets an update that ends its session."""
     assert person.session is not None

@@ -25,15 +25,6 @@ from tests.conference.room import DAN, FACTORY, FOCUS, Room
 from tests.world import ALICE, BOB, CAROL, EVE, accept_all
 
 
-@pytest.fixture
-def full(room: Room) -> Room:
-    """Alice, Bob and Carol in a conference."""
-    room.create(BOB, CAROL)
-    for ssrc, who in enumerate((ALICE, BOB, CAROL), 0x11111111):
-        room.person(who).call_in(ssrc)
-    return room
-
-
 def test_updates_are_read_a_few_at_a_time_while_they_wait(
     full: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
