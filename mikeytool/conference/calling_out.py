@@ -301,9 +301,9 @@ def _confirm(
             failure = error
             continue
         generation = max(member.generation, generation)
-        if generation == conference.generation:
-            agreed = _with_sent(agreed, [update for _, update in waiting])
-            member_rows.forget_waiting(step.db, member.number)
+        # With earlier updates its answer would be taken a second time; newer ones still wait.
+        agreed = _with_sent(agreed, [update for made, update in waiting if made <= generation])
+        member_rows.forget_answered(step.db, member.number, generation)
         member_rows.put_member(step.db, replace(member, session=agreed, generation=generation))
         return Answered(conference.focus, member.identity)
     raise failure

@@ -267,6 +267,11 @@ def forget_waiting(db: Db, member: int) -> None:
     db.execute("DELETE FROM updates WHERE member = ?", (member,))
 
 
+def forget_answered(db: Db, member: int, generation: int) -> None:
+    """Delete the updates to a member with the keys of a generation and of those before it."""
+    db.execute("DELETE FROM updates WHERE member = ? AND generation <= ?", (member, generation))
+
+
 def behind(db: Db, number: int) -> Iterator[Member]:
     """Return the members that have not answered an update."""
     waiting = "number IN (SELECT member FROM updates)"

@@ -81,3 +81,21 @@ def test_one_person_in_two_conferences(room: Room) -> None:
     assert second.crypto_sessions[0].ssrc == 0x11111111
     (update,) = membership.change_keys(room.system, OTHER)
     room.answer(bob.update(update.message))
+
+
+def test_an_answer_to_an_earlier_update_is_taken_once(room: Room) -> None:
+    """A newer update still waits for its own answer, and brings the member up to date."""
+    alice = room.create(BOB, CAROL)
+    alice.take(room.call_in(alice.call(FOCUS)))
+    answers = []
+    for _ in range(2):
+        (update,) = membership.change_keys(room.system, None)
+        answers.append(alice.update(update.message))
+    room.answer(answers[0])
+    before = room.dump()
+    with pytest.raises(Refused):
+        room.answer(answers[0])
+    assert room.dump() == before
+    room.answer(answers[1])
+    assert alice.sends()[0][1].key == room.group_keys()[0].tek
+    assert len(membership.unanswered(room.system, None)) == 0
