@@ -220,8 +220,13 @@ class ReceiverDemux(Demux):
         batch: Sequence[Record],
         candidates: Candidates | None,
     ) -> tuple[bytes | None, MikeyError | None]:
-        """The packet opened by the first context that can, or why the likeliest one cannot."""
+        """The packet opened by the first context that can, or why the likeliest one cannot.
+
+        A context that verifies a packet and refuses it, as a copy or a clash, is the right one if
+        no other opens it.
+        """
         refused: MikeyError | None = None
+        verified: tuple[ReceiverContext, MikeyError] | None = None
         own = [route.context] if route.context is not None else []
         tried = 0
         if candidates is not None:
@@ -233,6 +238,12 @@ class ReceiverDemux(Demux):
                 if opened is not None:
                     return opened, None
                 refused = refused or error
+                if context.verifies and isinstance(error, Replayed | Clash):
+                    verified = verified or (context, error)
+        if verified is not None:
+            context, error = verified
+            self._settle(route, context, record.number)
+            return None, error
         near: Sequence[ReceiverContext] = ()
         if candidates is not None:
             # Few packets look like RTCP by chance.

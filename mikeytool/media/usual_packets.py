@@ -53,6 +53,7 @@ class UsualPackets:
         self._header = PLAIN_HEADERS.get(pcap.link, 0)
         self._lengths: dict[int, bytes] = {}
         self._ready: dict[bytes, _Ready] = {}
+        self._remembered: set[int] = set()  # the lists of packets that those ready write to
         self._runs = PacketRuns(self._header, self._lengths_of)
         # Time and lengths of the record; the header up to the IP packet's length; length, ID,
         # fragment with TTL and protocol; the flow; length and checksum of UDP; RTP.
@@ -153,6 +154,7 @@ class UsualPackets:
                 route.last_frame = one.number
                 route.last_time = self._pcap.time_of(one.time)
         self._ready.clear()
+        self._remembered.clear()
 
     def _find(self, flow: bytes, ssrc: bytes, link: bytes) -> _Ready | None:
         """Make a route ready if it has a key, and nothing about it is unusual."""
@@ -165,5 +167,9 @@ class UsualPackets:
         state = receiver.in_order(int.from_bytes(ssrc), route.source, route.destination)
         if state is None or route.first_time is None:
             return None
+        # Streams of one SSRC at two destinations share the list that tells a clash.
+        if id(state.hashes) in self._remembered:
+            return None
+        self._remembered.add(id(state.hashes))
         one = self._ready[flow + ssrc] = _Ready(state, route, link)
         return one

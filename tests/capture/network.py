@@ -108,13 +108,15 @@ def stream(
     return segments
 
 
-def pcap(packets: Iterable[bytes]) -> bytes:
-    """A pcap file of Ethernet frames, one a second."""
+def pcap(packets: Iterable[bytes], *, milliseconds: int = 1000) -> bytes:
+    """A pcap file of Ethernet frames, one a second unless `milliseconds` says otherwise."""
     out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)]
     for number, one in enumerate(packets):
         kind = 0x86DD if one[0] >> 4 == 6 else 0x0800
         frame = bytes(12) + struct.pack(">H", kind) + one
-        out += [struct.pack("<IIII", START + number, 0, len(frame), len(frame)), frame]
+        seconds, rest = divmod(number * milliseconds, 1000)
+        times = START + seconds, rest * 1000
+        out += [struct.pack("<IIII", *times, len(frame), len(frame)), frame]
     return b"".join(out)
 
 

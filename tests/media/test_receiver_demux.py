@@ -35,11 +35,15 @@ def sender(line: str, roc: int = 0) -> Sender:
 
 
 def run(
-    *packets: bytes, keys: list[Crypto] | None = None, settings: Settings | None = None
+    *packets: bytes,
+    keys: list[Crypto] | None = None,
+    settings: Settings | None = None,
+    milliseconds: int = 1000,
 ) -> tuple[list[bytes], Report]:
     """The packets of a capture after decryption, and the report."""
     out = io.BytesIO()
-    report = decrypt_capture(io.BytesIO(pcap(packets)), out, keys, settings=settings)
+    data = pcap(packets, milliseconds=milliseconds)
+    report = decrypt_capture(io.BytesIO(data), out, keys, settings=settings)
     return [one.frame[14:] for one in open_capture(io.BytesIO(out.getvalue()))], report
 
 
@@ -106,6 +110,39 @@ def test_a_key_changes_at_any_time_and_the_roc_goes_on() -> None:
         "SIP frame 1, media 1 (audio), line 1", "SIP frame 7, media 1 (audio), line 1",
     ]  # fmt: skip
     assert (row.roc, [frame for frame, _ in row.keys]) == (1, [4, 9, 10, 11])
+
+
+OUTSIDE = Ends("203.0.113.9", 61234, BOB, 5000)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["signalled", "given"])
+@pytest.mark.parametrize("is_appended", [False, True], ids=["at once", "later"])
+def test_a_copy_from_behind_a_nat_is_opened_too(*, given: bool, is_appended: bool) -> None:
+    """As where the captures of both sides of a NAT or of a TURN server were merged."""
+    call = [] if given else [INVITE, OK, ACK]
+    packets = [rtp(number) for number in range(1, 9)]
+    protected = list(map(sender(A).protect, packets))
+    both = [(one, ends) for one in range(8) for ends in (THERE, OUTSIDE)]
+    if is_appended:
+        both = [(one, ends) for ends in (THERE, OUTSIDE) for one in range(8)]
+    sent = [udp(protected[one], ends) for one, ends in both]
+    found, report = run(*call, *sent, keys=keys(A) if given else None, milliseconds=10)
+    assert found[len(call) :] == [udp(packets[one], ends) for one, ends in both]
+    (row,) = report.streams
+    assert (row.packets, row.done, row.duplicates, row.skipped) == (16, 16, 8, 0)
+    assert not [note for note in report.notes if "left as they are" in note]
+
+
+def test_one_key_stream_from_two_sources_is_refused() -> None:
+    """In a call as with a key that is given."""
+    first, other = sender(A), sender(A)
+    clash = [udp(other.protect(rtp(number, b"other")), OUTSIDE) for number in range(1, 30)]
+    found, report = run(INVITE, OK, ACK, *media(first, *range(1, 30)), *clash)
+    assert found[3:] == media(None, *range(1, 30))
+    (row,) = report.streams
+    assert (row.done, row.clashes, row.failed, row.skipped) == (29, 29, 29, 0)
+    assert "one key" in report.failures[0]
+    assert OUTSIDE.source in report.failures[0]
 
 
 def test_given_keys_may_follow_each_other_on_one_stream() -> None:

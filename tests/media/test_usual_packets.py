@@ -234,6 +234,41 @@ def test_a_datagram_without_checksum_stays_without() -> None:
     assert seen == {b"\0\0"}
 
 
+def two_destinations(*, is_same: bool) -> bytes:
+    """A stream that goes to two destinations in turn, as from either side of a relay.
+
+    Its first packet is the same for both, the others are if `is_same`.
+    """
+    length, profile = SUITES["AES_CM_128_HMAC_SHA1_80"]
+    policy = Policy(
+        key=bytes(range(length)), ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile
+    )
+    sessions = [Session(policy), Session(policy)]
+    records = []
+    for n in range(20):
+        head = struct.pack("!BBHII", 0x80, 0, 100 + n, n * 160, 7)
+        for other, session in enumerate(sessions):
+            packet = session.protect(head + bytes([0 if is_same or not n else other]) * 160)
+            frame = HEADERS[1] + udp(packet, ENDS._replace(dport=5006 + 2 * other))
+            records.append(Record(frame, len(frame), 10**15 + n * 20_000))
+    return pcap(records)
+
+
+def test_copies_for_another_destination_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, crypto = two_destinations(is_same=True), crypto_of("AES_CM_128_HMAC_SHA1_80")
+    compare([data], crypto, monkeypatch)
+    rows = outcome(data, crypto, "stop")[1]["streams"]
+    counts = [(each["packets"], each["decrypted"], each["lost"]) for each in rows]
+    assert counts == [(20, 20, 0)] * 2
+
+
+def test_one_key_stream_for_two_destinations_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, crypto = two_destinations(is_same=False), crypto_of("AES_CM_128_HMAC_SHA1_80")
+    compare([data], crypto, monkeypatch)
+    rows = outcome(data, crypto, "drop")[1]["streams"]
+    assert [(each["decrypted"], each["clashes"]) for each in rows] == [(20, 0), (1, 19)]
+
+
 def taken(data: bytes, crypto: Crypto, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many packets the one pass took at a time."""
     counts: list[int] = []
