@@ -6,8 +6,6 @@
 
 local NAME = "mikeytool"
 local MIKEY_PORT = 2269
-local MAX_DEPTH = 6
-local MAX_PAYLOADS = 1024
 
 local mikey = Proto(NAME, "MIKEY (RFC 3830, RFC 6043)")
 local over_tcp = Proto(NAME .. "_tcp", "MIKEY over TCP")
@@ -80,9 +78,9 @@ mikey.fields = declared
 
 -- Values ----------------------------------------------------------------------------------------
 
--- An error that says where reading stopped; `short` means that octets are missing.
+-- An error. What was read whole ends at `good`; `short` means that octets are missing.
 local function fail(pos, text, short)
-    error({ pos = pos, text = text, short = short }, 0)
+    error({ good = pos, text = text, short = short }, 0)
 end
 
 -- The value of a length, a count or a condition of the grammar.
@@ -133,7 +131,7 @@ end
 
 -- Every function reads octets `pos` to `stop` and adds what it finds to `tree`, unless `tree`
 -- is nil. `what` names the record in errors.
-local read_record, chain, add_content
+local read_record, read_whole, chain, add_content
 
 -- What the line of a record says of its fields: the names of values, and text.
 local function summarize(state, field)
@@ -216,7 +214,7 @@ local function read_list(state, record, field, pos)
     local done = 0
     while (count and done < count) or (not count and pos < stop) do
         if field.of then
-            pos = read_record(field.of, state.tvb, pos, stop, state.tree, state.depth, state.values)
+            pos = read_whole(field.of, state.tvb, pos, stop, state.tree, state.depth, state.values)
         else
             need(1, pos, stop, field.title)
             if state.tree then
@@ -288,6 +286,19 @@ function read_record(name, tvb, pos, stop, tree, depth, above)
     return pos, state.values, item
 end
 
+-- Tried without a tree first: a record that breaks off is not shown as one.
+function read_whole(name, tvb, pos, stop, tree, depth, above)
+    local ok, after, values = pcall(read_record, name, tvb, pos, stop, nil, depth, above)
+    if not ok then
+        after.good = pos
+        error(after, 0)
+    end
+    if tree then
+        read_record(name, tvb, pos, stop, tree, depth, above)
+    end
+    return after, values
+end
+
 function chain(number, tvb, pos, stop, tree, depth)
     local count = 0
     while number and number ~= 0 do
@@ -299,15 +310,7 @@ function chain(number, tvb, pos, stop, tree, depth)
         if not name then
             fail(pos, "payload number " .. number .. " is not one that can be read")
         end
-        -- Tried without a tree first: a payload that breaks off is not shown as one.
-        local ok, after, values = pcall(read_record, name, tvb, pos, stop, nil, depth)
-        if not ok then
-            after.good = after.good or pos
-            error(after, 0)
-        end
-        if tree then
-            read_record(name, tvb, pos, stop, tree, depth)
-        end
+        local after, values = read_whole(name, tvb, pos, stop, tree, depth)
         pos, number = after, values.next_payload
     end
     return pos
@@ -432,7 +435,7 @@ local function dissect(tvb, tree)
     local stop = found
     if not ok then
         item:add_proto_expert_info(unread, found.text or tostring(found))
-        stop = found.good or tvb:len()
+        stop = found.good or 0
     end
     if stop < tvb:len() then
         item:add(F.trailing, tvb(stop))

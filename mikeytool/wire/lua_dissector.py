@@ -28,6 +28,8 @@ from mikeytool.wire.grammar import Implied, Record
 from mikeytool.wire.header import HDR, SrtpSessionData
 from mikeytool.wire.ibake import PointLength
 from mikeytool.wire.json_lists import policy_of
+from mikeytool.wire.json_nested import MAX_DEPTH
+from mikeytool.wire.message import MAX_PAYLOADS
 from mikeytool.wire.payloads import THDR, payload_kind
 from mikeytool.wire.registry import (
     EncrAlg,
@@ -46,6 +48,8 @@ _CONSTANTS = {
     "KEY_DATA": NextPayload.KEY_DATA.value,
     "NULL_ENCRYPTION": EncrAlg.NULL.value,
     "SRTP": ProtType.SRTP.value,
+    "MAX_DEPTH": MAX_DEPTH,
+    "MAX_PAYLOADS": MAX_PAYLOADS,
 }
 
 

@@ -21,6 +21,7 @@ from mikeytool.wire.payloads import Payload
 from tests.capture.carriers import key_mgmt, lines, rtsp, sdp, sip
 from tests.capture.network import Ends, pcap, tcp, udp
 from tests.peers.programs import need, run
+from tests.wire.mutations import mutated
 from tests.wire.samples import SAMPLES
 from tests.wire.strategies import RECORDS
 
@@ -28,7 +29,7 @@ MIKEY = Ends(sport=2269, dport=2269)
 RTSP = Ends(sport=40000, dport=554)
 HTTP = Ends(sport=40000, dport=80)
 
-_DERIVED = {"flags_set", "meaning", "seconds", "key_purpose", "key_purpose_value"}
+_DERIVED = {"flags_set", "meaning", "seconds", "key_purpose", "key_purpose_value", "error"}
 _PLACE = {"payload", "payload_value", "offset", "length"}
 _NOT_IN_JSON = {"policy_count", "session_data_length", "spi_length"}
 """Lengths in an entry of a GENERIC-ID map, which the JSON leaves out."""
@@ -171,10 +172,48 @@ def test_the_content_of_general_extensions(script: Path) -> None:
 
 def test_a_message_that_breaks_off(script: Path) -> None:
     whole = max((sample.data for sample in SAMPLES), key=len)
-    cut = [whole[:length] for length in range(1, len(whole))]
-    packets = dissected([udp(data, MIKEY) for data in cut], script)
-    for data, packet in zip(cut, packets, strict=True):
+    sessions = bytes.fromhex("01000b00000000070201 0101020003 00000401020304 0201010007 0000000000")
+    cut = [data[:length] for data in (whole, sessions) for length in range(1, len(data))]
+    agree_on_faults(cut, script)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "01006300000000070001 00 aabb",  # an unknown payload behind the header
+        "01000b00000000070063 00 aabb",  # an unknown type of CS ID map
+        f"01000b00000000070001 {'0b00' * 1026} 0000",  # more payloads than are read
+    ],
+)
+def test_octets_that_are_not_read(script: Path, data: str) -> None:
+    agree_on_faults([bytes.fromhex(data)], script)
+
+
+@pytest.fixture(scope="module")
+def faulty_messages() -> list[bytes]:
+    found: list[bytes] = []
+
+    @settings(max_examples=400, database=None)
+    @given(mutated())
+    def collect(data: bytes) -> None:
+        if data and Message.read(data).error is not None:
+            found.append(data)
+
+    collect()
+    return found
+
+
+def test_messages_with_any_fault(script: Path, faulty_messages: list[bytes]) -> None:
+    assert len(faulty_messages) > 50
+    agree_on_faults(faulty_messages, script)
+
+
+def agree_on_faults(broken: list[bytes], script: Path) -> None:
+    """What comes before the fault is the same, and so are the octets behind it."""
+    packets = dissected([udp(data, MIKEY) for data in broken], script)
+    for data, packet in zip(broken, packets, strict=True):
         (message,) = messages(packet)
+        agree(data, message)
         assert message.findall(".//field[@name='mikeytool.unread']"), data.hex()
 
 
