@@ -6,6 +6,7 @@
 
 local NAME = "mikeytool"
 local MIKEY_PORT = 2269
+local MEDIA_TYPE = "application/mikey"
 
 local mikey = Proto(NAME, "MIKEY (RFC 3830, RFC 6043)")
 local over_tcp = Proto(NAME .. "_tcp", "MIKEY over TCP")
@@ -442,35 +443,41 @@ local function dissect(tvb, tree)
     end
 end
 
--- The messages that a table of Wireshark handed over in this frame, by their octets: the search
--- in text leaves them out.
-local frame, handed_over = nil, {}
+-- The octets in base64 of either alphabet, padded or not; nil for other text.
+local function from_base64(text)
+    local base64 = text:gsub("%s", ""):gsub("-", "+"):gsub("_", "/"):gsub("=+$", "")
+    if base64 == "" or base64:find("[^%w+/]") or #base64 % 4 == 1 then
+        return nil
+    end
+    return ByteArray.new(base64 .. ("="):rep(-#base64 % 4), true):base64_decode()
+end
 
 function mikey.dissector(tvb, pinfo, tree)
+    local length = tvb:len()
     if pinfo.match == MIKEY_PORT then
         pinfo.cols.protocol = "MIKEY"
         pinfo.cols.info = message_name(tvb)
+    elseif pinfo.match == MEDIA_TYPE then
+        local octets = from_base64(tvb:range():string())
+        tvb = octets and octets:tvb("MIKEY") or tvb
     end
-    if frame ~= pinfo.number then
-        frame, handed_over = pinfo.number, {}
-    end
-    handed_over[tvb:bytes():tohex()] = true
     dissect(tvb, tree)
-    return tvb:len()
+    return length
 end
 
+-- After a fault nobody knows where the next message begins; what is there is shown as one.
 function over_tcp.dissector(tvb, pinfo, tree)
     local pos = 0
     pinfo.cols.protocol = "MIKEY"
     while pos < tvb:len() do
         local left = tvb(pos):tvb()
         local ok, found = pcall(read_message, left, left:len(), nil)
-        if not ok and found.short then
+        if not ok and found.short and left:len() < MAX_MESSAGE then
             pinfo.desegment_offset = pos
             pinfo.desegment_len = DESEGMENT_ONE_MORE_SEGMENT
             return
         end
-        local size = ok and found or left:len()
+        local size = ok and left(0, 1):uint() == VERSION and found or left:len()
         local one = left(0, size):tvb()
         pinfo.cols.info = message_name(one)
         dissect(one, tree)
@@ -478,41 +485,92 @@ function over_tcp.dissector(tvb, pinfo, tree)
     end
 end
 
--- Text that Wireshark hands to no table: RTSP headers and parameters, some SDP attributes.
-local TEXTS = {
-    { field = Field.new("rtsp"), patterns = {
-        '[Kk][Ee][Yy][Mm][Gg][Mm][Tt]:[^\r\n]-data="([%w+/=_-]+)"',
-        "\n[Mm][Ii][Kk][Ee][Yy]: *([%w+/=_-]+)",
-    } },
-    { field = Field.new("sdp"), patterns = {
-        "a=key%-mgmt:mikey +([%w+/=_-]+)",
-        "a=acap:%d+ +key%-mgmt:mikey +([%w+/=_-]+)",
-    } },
-}
+-- Text that Wireshark hands to no table -----------------------------------------------------------
 
-local function dissect_text(text, pattern, known, tree)
-    for base64 in text:gmatch(pattern) do
-        local octets = ByteArray.new(base64, true):base64_decode()
-        if octets:len() > 0 and not known[octets:tohex()] then
-            dissect(octets:tvb("MIKEY"), tree)
+-- Calls `each` with the data of every specification of MIKEY in a KeyMgmt header (RFC 4567 3.2).
+local function each_of_header(value, each)
+    local quoted = {}
+    value = value:gsub('"([^"]*)"', function(inside)
+        quoted[#quoted + 1] = inside
+        return '"' .. #quoted .. '"'
+    end)
+    for spec in value:gmatch("[^,]+") do
+        local parameters = {}
+        for name, shown in spec:gmatch("(%w+)%s*=%s*([^;]*)") do
+            local at = shown:match('^"(%d+)"')
+            parameters[name:lower()] = at and quoted[tonumber(at)] or shown:gsub("%s+$", "")
+        end
+        if parameters.prot == "mikey" and parameters.data then
+            each(parameters.data)
         end
     end
 end
 
-function in_text.dissector(_, pinfo, tree)
-    local known = frame == pinfo.number and handed_over or {}
+local function each_of_rtsp(text, each)
+    for value in text:gmatch("\n[Kk][Ee][Yy][Mm][Gg][Mm][Tt][ \t]*:([^\r\n]*)") do
+        each_of_header(value, each)
+    end
+    for value in text:gmatch("\n[Mm][Ii][Kk][Ee][Yy][ \t]*:([^\r\n]*)") do
+        each(value)
+    end
+end
+
+local function each_of_sdp(text, each)
+    for value in text:gmatch("\na=key%-mgmt:[ \t]*mikey[ \t]+([^\r\n]+)") do
+        each(value)
+    end
+    for value in text:gmatch("\na=acap:%d+[ \t]+key%-mgmt:[ \t]*mikey[ \t]+([^\r\n]+)") do
+        each(value)
+    end
+end
+
+local TEXTS = {
+    { field = Field.new("rtsp"), each = each_of_rtsp },
+    { field = Field.new("sdp"), each = each_of_sdp },
+}
+local shown = Field.new(NAME)
+
+-- The texts of some fields. The first of several RTSP messages in a segment has the others as well.
+local function texts_of(fields)
+    local texts = {}
+    for at, field in ipairs(fields) do
+        texts[at] = field.range:string()
+        local before = texts[at - 1]
+        if before and #before > #texts[at] and before:sub(-#texts[at]) == texts[at] then
+            texts[at - 1] = before:sub(1, -#texts[at] - 1)
+        end
+    end
+    return texts
+end
+
+-- Shows the messages in text that are not in the tree already. Wireshark hands over some of those
+-- in SDP, and some of them twice, but once without a tree.
+function in_text.dissector(_, _, tree)
+    local known = {}
+    for _, field in ipairs({ shown() }) do
+        local octets = field.range:bytes():tohex()
+        known[octets] = (known[octets] or 0) + 1
+    end
+    local function each(base64)
+        local octets = from_base64(base64)
+        local times = octets and known[octets:tohex()] or 0
+        if times > 0 then
+            known[octets:tohex()] = times - 1
+        elseif octets then
+            dissect(octets:tvb("MIKEY"), tree)
+        else
+            tree:add(in_text):add_proto_expert_info(unread, "the data of key-mgmt is not base64")
+        end
+    end
     for _, kind in ipairs(TEXTS) do
-        for _, found in ipairs({ kind.field() }) do
-            local text = found.range:string()
-            for _, pattern in ipairs(kind.patterns) do
-                dissect_text(text, pattern, known, tree)
-            end
+        for _, text in ipairs(texts_of({ kind.field() })) do
+            kind.each("\n" .. text:gsub("\r?\n[ \t]+", " "), each)
         end
     end
 end
 
 DissectorTable.get("udp.port"):add(MIKEY_PORT, mikey)
 DissectorTable.get("tcp.port"):add(MIKEY_PORT, over_tcp)
-DissectorTable.get("media_type"):add("application/mikey", mikey)
+DissectorTable.get("media_type"):add(MEDIA_TYPE, mikey)
 DissectorTable.get("key_mgmt"):add("mikey", mikey)
 register_postdissector(in_text, true)

@@ -29,9 +29,10 @@ from mikeytool.wire.header import HDR, SrtpSessionData
 from mikeytool.wire.ibake import PointLength
 from mikeytool.wire.json_lists import policy_of
 from mikeytool.wire.json_nested import MAX_DEPTH
-from mikeytool.wire.message import MAX_PAYLOADS
+from mikeytool.wire.message import MAX_MESSAGE, MAX_PAYLOADS
 from mikeytool.wire.payloads import THDR, payload_kind
 from mikeytool.wire.registry import (
+    MIKEY_VERSION,
     EncrAlg,
     Namespace,
     NextPayload,
@@ -50,6 +51,8 @@ _CONSTANTS = {
     "SRTP": ProtType.SRTP.value,
     "MAX_DEPTH": MAX_DEPTH,
     "MAX_PAYLOADS": MAX_PAYLOADS,
+    "MAX_MESSAGE": MAX_MESSAGE,
+    "VERSION": MIKEY_VERSION,
 }
 
 

@@ -20,6 +20,7 @@ from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import Payload
 from tests.capture.carriers import key_mgmt, lines, rtsp, sdp, sip
 from tests.capture.network import Ends, pcap, tcp, udp
+from tests.capture.test_sap import sap
 from tests.peers.programs import need, run
 from tests.wire.mutations import mutated
 from tests.wire.samples import SAMPLES
@@ -252,13 +253,64 @@ def test_a_potential_attribute_of_a_sip_offer(script: Path) -> None:
     assert read_in([udp(offer)], script) == [CSB_ID]
 
 
-@pytest.mark.parametrize("header", ["KeyMgmt", "keymgmt"])
-def test_an_rtsp_header(script: Path, header: str) -> None:
-    setup = rtsp(
-        "SETUP rtsp://192.0.2.2/a RTSP/1.0",
-        headers=(f'{header}: prot=mikey;uri="rtsp://192.0.2.2/a";data="{B64}"',),
-    )
-    assert read_in([tcp(setup, 1, RTSP)], script) == [CSB_ID]
+def test_the_same_message_for_the_session_and_for_a_stream(script: Path) -> None:
+    body = lines(
+        "v=0", "o=- 1 1 IN IP4 192.0.2.1", "s=-", "c=IN IP4 192.0.2.1", "t=0 0", key_mgmt(INIT),
+        "m=audio 40000 RTP/SAVP 0", key_mgmt(INIT),
+    )  # fmt: skip
+    assert read_in([udp(sip("INVITE sip:bob@example.com SIP/2.0", body))], script) == [CSB_ID] * 2
+
+
+def test_an_announced_session(script: Path) -> None:
+    announced = sap(b"application/sdp\0" + sdp(key_mgmt(INIT)))
+    assert read_in([udp(announced, Ends(dport=9875, destination="224.2.127.254"))], script) == [
+        CSB_ID
+    ]
+
+
+@pytest.mark.parametrize("data", ["!!!!", "A"])
+def test_an_attribute_that_is_not_base64(script: Path, data: str) -> None:
+    offer = sip("INVITE sip:bob@example.com SIP/2.0", sdp(f"a=key-mgmt:mikey {data}"))
+    (packet,) = dissected([udp(offer)], script)
+    assert messages(packet) == []
+    assert packet.findall(".//field[@name='mikeytool.unread']")
+
+
+RESOURCE = "rtsp://192.0.2.2/a"
+OTHER = next(sample.data for sample in SAMPLES if len(sample.data) % 3 == 1)
+OTHER_ID = f"0x{OTHER[4:8].hex()}"
+OTHER_B64 = base64.b64encode(OTHER).decode()
+
+
+@pytest.mark.parametrize(
+    ("header", "csb_ids"),
+    [
+        (f'KeyMgmt: prot=mikey;uri="{RESOURCE}";data="{B64}"', [CSB_ID]),
+        (f'keymgmt: PROT=mikey ; uri="{RESOURCE}"; Data = "{B64}"', [CSB_ID]),
+        (f'KeyMgmt: prot=mikey;data="{B64}";uri="{RESOURCE}"', [CSB_ID]),
+        (f"KeyMgmt: prot=mikey;uri={RESOURCE}?data=AQAF;data={B64}", [CSB_ID]),
+        (f'KeyMgmt: prot=mikey;uri="{RESOURCE};data=AQ,prot=mikey;";data="{B64}"', [CSB_ID]),
+        (f'KeyMgmt: prot=other;uri="{RESOURCE}";data="{B64}"', []),
+        (f'KeyMgmt: prot=mikey;\r\n\turi="";data="{B64[:40]}\r\n {B64[40:]}"', [CSB_ID]),
+        (
+            f'KeyMgmt: prot=mikey;data="{B64}",prot=x;data="AQ", prot=mikey;data="{OTHER_B64}"',
+            [CSB_ID, OTHER_ID],
+        ),
+        (f'KeyMgmt: prot=mikey;data="{OTHER_B64.rstrip("=")}"', [OTHER_ID]),
+        (f'KeyMgmt: prot=mikey;data="{B64.replace("+", "-").replace("/", "_")}"', [CSB_ID]),
+    ],
+)
+def test_an_rtsp_header(script: Path, header: str, csb_ids: list[str]) -> None:
+    setup = rtsp(f"SETUP {RESOURCE} RTSP/1.0", headers=("CSeq: 1", header))
+    assert read_in([tcp(setup, 1, RTSP)], script) == csb_ids
+
+
+def test_several_rtsp_requests_in_a_segment(script: Path) -> None:
+    header = f'KeyMgmt: prot=mikey;uri="{RESOURCE}";data="{B64}"'
+    setup = rtsp(f"SETUP {RESOURCE} RTSP/1.0", headers=("CSeq: 1", header))
+    described = rtsp("RTSP/1.0 200 OK", sdp(key_mgmt(OTHER)), headers=("CSeq: 1",))
+    assert read_in([tcp(setup * 3, 1, RTSP)], script) == [CSB_ID] * 3
+    assert read_in([tcp(described * 2, 1, RTSP.back)], script) == [OTHER_ID] * 2
 
 
 def test_an_rtsp_parameter_of_onvif(script: Path) -> None:
@@ -270,12 +322,13 @@ def test_an_rtsp_parameter_of_onvif(script: Path) -> None:
     assert read_in([tcp(message, 1, RTSP)], script) == [CSB_ID]
 
 
-def test_an_http_request_to_a_kms(script: Path) -> None:
+@pytest.mark.parametrize("body", [INIT, B64.encode(), f"{B64[:76]}\r\n{B64[76:]}\r\n".encode()])
+def test_an_http_request_to_a_kms(script: Path, body: bytes) -> None:
     head = (
         "POST /mikey HTTP/1.1\r\nHost: kms.example.com\r\nContent-Type: application/mikey\r\n"
-        f"Content-Length: {len(INIT)}\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
     )
-    assert read_in([tcp(head.encode() + INIT, 1, HTTP)], script) == [CSB_ID]
+    assert read_in([tcp(head.encode() + body, 1, HTTP)], script) == [CSB_ID]
 
 
 def test_a_tcp_connection_with_several_messages(script: Path) -> None:
@@ -283,3 +336,11 @@ def test_a_tcp_connection_with_several_messages(script: Path) -> None:
     pieces = [both[at : at + 100] for at in range(0, len(both), 100)]
     packets = [tcp(piece, 1 + at * 100, MIKEY) for at, piece in enumerate(pieces)]
     assert read_in(packets, script) == [CSB_ID, f"0x{SAMPLES[1].data[4:8].hex()}"]
+
+
+def test_octets_of_another_version_in_a_tcp_connection(script: Path) -> None:
+    """They are no messages, so they are shown together, and behind a message they end it."""
+    (packet,) = dissected([tcp(INIT + bytes(100), 1, MIKEY)], script)
+    first, rest = messages(packet)
+    assert shown(first)["csb_id"] == [(CSB_ID, INIT[4:8].hex())]
+    assert [octets for _, octets in shown(rest)["trailing"]] == ["00" * 90]
