@@ -13,13 +13,12 @@ from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import quiet_option
 from mikeytool.cli.options.keys import KeyFormat, format_key
 from mikeytool.cli.options.outputs import OUTPUT_PATH, force_option
-from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.options.types import IDENTITY, PATH
 from mikeytool.srtp import suite
 from mikeytool.storage.private_files import check_free, write_private
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 
-_PATH = click.Path(path_type=Path)
 # The use of each key, and its default length in octets.
 _KINDS = {
     "psk": ("Make a key for a user and the KMS; {} octets.", 16),
@@ -91,10 +90,10 @@ for _kind in _KINDS:
     help="Length of the key.",
 )  # fmt: skip
 @click.option(
-    "--ca-cert", type=_PATH, metavar="PEM",
+    "--ca-cert", type=PATH, metavar="PEM",
     help="The certificate of the CA that signs; default: the key signs its own.",
 )  # fmt: skip
-@click.option("--ca-key", type=_PATH, metavar="PEM", help="The private key of --ca-cert.")
+@click.option("--ca-key", type=PATH, metavar="PEM", help="The private key of --ca-cert.")
 @force_option
 @quiet_option
 def rsa(

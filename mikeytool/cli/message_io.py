@@ -10,22 +10,21 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from mikeytool.capture.other_kinds import HEAD, refuse_other_kind
 from mikeytool.cli.exit_codes import give_out
-from mikeytool.cli.options.common import say
+from mikeytool.cli.options.common import C, options, say
 from mikeytool.cli.options.outputs import OUTPUT, check_output, is_forced
+from mikeytool.cli.options.types import PATH
 from mikeytool.wire.errors import Refused, StateError, UsageError, WireError
 
 if TYPE_CHECKING:
     from mikeytool.capture.strict_text import FoundMessage
     from mikeytool.capture.text import Form, Format
     from mikeytool.storage.private_files import Stage
-
-C = TypeVar("C", bound=Callable[..., Any])
 
 _SHORTEST = 10
 """Octets of a header with an Empty map, the least that a message has."""
@@ -169,20 +168,18 @@ message_argument = click.argument("message", required=False)
 index_option = click.option("--index", type=int, help="Take the message with this number, from 1.")
 
 
-def message_options(command: C) -> C:
-    """`-f` and `-o`, for commands that print a message."""
-    formats = click.Choice(["b64", "hex", "raw", "sdp"])
-    command = click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="Write to FILE.")(
-        command
-    )
-    return click.option(
-        "-f", "--format", "fmt", type=formats, default="b64", show_default=True,
-        help="The encoding of the message.",
-    )(command)  # fmt: skip
+message_options = options(
+    click.option(
+        "-f", "--format", "fmt", type=click.Choice(["b64", "hex", "raw", "sdp"]), default="b64",
+        show_default=True, help="The encoding of the message.",
+    ),
+    click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="Write to FILE."),
+)  # fmt: skip
+"""`-f` and `-o`, for commands that print a message."""
 
 
-def sdp_message_options(command: C) -> C:
-    """`message_options`, with which a message can be put into a session description."""
+def _with_form(command: C) -> C:
+    """Give a command its `fmt`, with the place in a session description if there is one."""
 
     @wraps(command)
     def with_form(*, fmt: Format, sdp: Path | None, sdp_media: int, **options: Any) -> Any:
@@ -197,20 +194,22 @@ def sdp_message_options(command: C) -> C:
 
         return command(fmt=Form(fmt, place), **options)
 
-    options = (
-        click.option(
-            "--sdp", type=click.Path(path_type=Path), metavar="FILE",
-            help="Print this session description, an offer or answer, with the message in it.",
-        ),
-        click.option(
-            "--sdp-media", type=click.IntRange(0), default=0, metavar="N",
-            help="Put it into the media section N, from 1; default: the session level.",
-        ),
-    )  # fmt: skip
-    made: Any = with_form
-    for option in reversed(options):
-        made = option(made)
-    return message_options(cast(C, made))
+    return cast(C, with_form)
+
+
+sdp_message_options = options(
+    message_options,
+    click.option(
+        "--sdp", type=PATH, metavar="FILE",
+        help="Print this session description, an offer or answer, with the message in it.",
+    ),
+    click.option(
+        "--sdp-media", type=click.IntRange(0), default=0, metavar="N",
+        help="Put it into the media section N, from 1; default: the session level.",
+    ),
+    _with_form,
+)  # fmt: skip
+"""`message_options`, with which a message can be put into a session description."""
 
 
 def write_message(message: bytes, fmt: Format | Form, output: str | None) -> None:

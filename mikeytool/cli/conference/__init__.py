@@ -36,12 +36,11 @@ from mikeytool.cli.options.outputs import (
     is_forced,
     output_force_option,
 )
-from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.options.types import DURATION, IDENTITY, PATH
 from mikeytool.cli.render.conference import print_conference
 from mikeytool.cli.render.table import print_table
 from mikeytool.client.key_text import parse_number
 from mikeytool.client.kms_access import reach
-from mikeytool.client.time_text import parse_duration
 from mikeytool.conference import calling_in, calling_out, ending_rows, member_rows, membership
 from mikeytool.conference.database import ConferenceState
 from mikeytool.conference.description import describe_conferences
@@ -61,8 +60,7 @@ from mikeytool.storage.private_files import write_private
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.identity import Identity
 
-_PATH = click.Path(path_type=Path)
-state_argument = click.argument("state", type=_PATH)
+state_argument = click.argument("state", type=PATH)
 people_argument = click.argument(
     "identities", type=IDENTITY, nargs=-1, required=True, metavar="URI..."
 )
@@ -273,7 +271,7 @@ def _note_updates(system: ConferenceSystem) -> None:
 @focus_option
 @by_option
 @click.option(
-    "--timeout", metavar="D", default=f"{DEFAULT_TIMEOUT}s", show_default=True,
+    "--timeout", type=DURATION, metavar="D", default=f"{DEFAULT_TIMEOUT}s", show_default=True,
     help="Wait this long for the answer.",
 )  # fmt: skip
 @sdp_message_options
@@ -284,15 +282,14 @@ def call_out(
     identity: Identity,
     focus: Identity | None,
     by: Identity | None,
-    timeout: str,
+    timeout: int,
     fmt: Form,
     output: str | None,
 ) -> None:
     """Invite URI; prints TRANSFER_INIT with the group keys."""
-    seconds = parse_duration(timeout, "--timeout")
     check_output(output)
     with _system(state, fmt) as system:
-        message = calling_out.call_out(system, focus, identity, seconds, by)
+        message = calling_out.call_out(system, focus, identity, timeout, by)
         _note_updates(system)
     write_message(message, fmt, output)
 
@@ -397,15 +394,14 @@ def _dismiss(
 @state_argument
 @focus_option
 @click.option(
-    "--overlap", metavar="D", default=f"{DEFAULT_OVERLAP}s", show_default=True,
+    "--overlap", type=DURATION, metavar="D", default=f"{DEFAULT_OVERLAP}s", show_default=True,
     help="Accept the old keys this long.",
 )  # fmt: skip
 @quiet_option
-def rekey(state: Path, focus: Identity | None, overlap: str) -> None:
+def rekey(state: Path, focus: Identity | None, overlap: int) -> None:
     """Change the group keys. Prints the updates for the members, as JSON Lines."""
-    seconds = parse_duration(overlap, "--overlap")
     with _system(state) as system:
-        made = membership.change_keys(system, focus, seconds)
+        made = membership.change_keys(system, focus, overlap)
         _print_updates(made)
         if not made:
             say("the keys have changed; no member is in to be told")
@@ -480,7 +476,7 @@ def _print_updates(made: Iterable[Update]) -> None:
     help="Mix this.",
 )  # fmt: skip
 @click.option(
-    "--session", "path", type=_PATH, required=True, metavar="SESSION", help="The mixer's session."
+    "--session", "path", type=PATH, required=True, metavar="SESSION", help="The mixer's session."
 )
 @click.option(
     "--force", is_flag=True,

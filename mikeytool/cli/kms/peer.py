@@ -11,8 +11,8 @@ import click
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
-from mikeytool.cli.options.store import PATH, PATTERN, store_command
-from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.options.store import PATTERN, store_command
+from mikeytool.cli.options.types import IDENTITY, PATH
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import Peer
 from mikeytool.kms.store.store import Store

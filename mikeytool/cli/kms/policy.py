@@ -11,8 +11,8 @@ from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import quiet_option, say
 from mikeytool.cli.options.store import PATTERN, store_argument, store_command
+from mikeytool.cli.options.types import DURATION
 from mikeytool.cli.render.table import print_table
-from mikeytool.client.time_text import parse_duration
 from mikeytool.kms.kms_policy import KmsPolicy, Rule
 from mikeytool.kms.store.store import Store
 from mikeytool.kms.store.store_description import describe_kms_policy, describe_rules, rule_word
@@ -71,8 +71,12 @@ def _bits(_context: object, _param: object, text: str | None) -> tuple[int, ...]
 
 @policy.command("set")
 @store_argument
-@click.option("--max-validity", metavar="D", help="Longest validity of a ticket, as in 24h.")
-@click.option("--max-skew", metavar="D", help="How far clocks may be apart, as in 300s.")
+@click.option(
+    "--max-validity", type=DURATION, metavar="D", help="Longest validity of a ticket, as in 24h."
+)
+@click.option(
+    "--max-skew", type=DURATION, metavar="D", help="How far clocks may be apart, as in 300s."
+)
 @click.option(
     "--require-forking/--no-require-forking",
     default=None,
@@ -94,21 +98,16 @@ def _bits(_context: object, _param: object, text: str | None) -> tuple[int, ...]
 @click.option(
     "--rate", type=int, metavar="N", help="Messages of one identity in a minute; 0 for no limit."
 )
-@click.option("--keep-log", metavar="D", help="How long entries of the log are kept, as in 90d.")
+@click.option(
+    "--keep-log",
+    type=DURATION,
+    metavar="D",
+    help="How long entries of the log are kept, as in 90d.",
+)
 @quiet_option
-def set_policy(
-    store: Where,
-    max_validity: str | None,
-    max_skew: str | None,
-    keep_log: str | None,
-    **plain: bool | int | tuple[str, ...] | tuple[int, ...] | None,
-) -> None:
+def set_policy(store: Where, **limits: Any) -> None:
     """Change limits; those that are not given stay as they are."""
-    changes: dict[str, Any] = {name: value for name, value in plain.items() if value is not None}
-    durations = {"max_validity": max_validity, "max_skew": max_skew, "keep_log": keep_log}
-    for name, text in durations.items():
-        if text is not None:
-            changes[name] = parse_duration(text, f"--{name.replace('_', '-')}")
+    changes = {name: value for name, value in limits.items() if value is not None}
     if not changes:
         raise UsageError("there is nothing to change; see kms policy set --help")
     with Store(store, clock(), operated=True) as opened:

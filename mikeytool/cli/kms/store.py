@@ -13,8 +13,8 @@ from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.outputs import force_option
-from mikeytool.cli.options.store import PATH, STORE, read_key_pair, store_argument
-from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.options.store import STORE, read_key_pair, store_argument
+from mikeytool.cli.options.types import IDENTITY, PATH
 from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
 from mikeytool.exchange.profile import PROFILES

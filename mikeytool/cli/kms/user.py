@@ -16,7 +16,6 @@ from mikeytool.cli.options.common import say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.outputs import OUTPUT_PATH, force_option
 from mikeytool.cli.options.store import (
-    PATH,
     PATTERN,
     deliver,
     key_file_option,
@@ -24,7 +23,7 @@ from mikeytool.cli.options.store import (
     read_file,
     store_command,
 )
-from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.options.types import IDENTITY, PATH
 from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.kms_policy import KmsPolicy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, TypeVar
 
 import click
@@ -17,6 +18,11 @@ DEBUG = "mikeytool.debug"
 ARGUMENTS = "mikeytool.arguments"
 """The key, in the context of a command, of all arguments that were given."""
 _QUIET = "mikeytool.quiet"
+
+
+def options(*given: Callable[[Any], Any]) -> Callable[[C], C]:
+    """Make one decorator of several, in the order in which `--help` lists the options."""
+    return lambda command: reduce(lambda made, option: option(made), reversed(given), command)
 
 
 def say(text: str) -> None:

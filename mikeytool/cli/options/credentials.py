@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
+from mikeytool.cli.options.common import options
 from mikeytool.cli.options.keys import KEY, KEY_HELP, PASSPHRASE_VARIABLE, need_key, read_passphrase
-from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.options.types import IDENTITY, PATH
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 
@@ -18,77 +18,63 @@ if TYPE_CHECKING:
     from mikeytool.client.credentials import Credentials
     from mikeytool.client.kms_access import StoreKms, UrlKms
 
-C = TypeVar("C", bound=Callable[..., Any])
 
-_PATH = click.Path(path_type=Path)
+def _keep_option(context: click.Context, param: click.Parameter, path: Path | None) -> None:
+    context.meta[f"mikeytool.{param.name}"] = None if path is None else str(path)
 
 
 CREDENTIALS = ("psk", "psk_id", "private_key", "certs", "kms_cert", "oaep", "pss")
 """The names of what `credential_options` gives and `credentials_of` takes."""
 
 
-def credential_options(command: C) -> C:
-    """`--psk`, or a private key with certificates; `credentials_of` takes them."""
-    for option in reversed(
-        (
-            click.option(
-                "--psk", type=KEY, metavar="KEY", envvar="MIKEYTOOL_PSK", show_envvar=True,
-                help=f"Your pre-shared key with the KMS: {KEY_HELP}.",
-            ),
-            click.option("--psk-id", metavar="TEXT", help="The name of that key, if it has one."),
-            click.option(
-                "--private-key", type=_PATH, metavar="PEM",
-                help="Your private key, in place of --psk. Its passphrase is read from the"
-                f" terminal, or from {PASSPHRASE_VARIABLE}.",
-            ),
-            click.option(
-                "--cert", "certs", type=_PATH, multiple=True, metavar="PEM",
-                help="Your certificate, then those of its CAs, each of the one before.",
-            ),
-            click.option(
-                "--kms-cert", type=_PATH, metavar="PEM",
-                help="The certificate of the KMS; it is trusted as given.",
-            ),
-            click.option("--oaep", is_flag=True, help="Encrypt to the KMS with RSA-OAEP."),
-            click.option("--pss", is_flag=True, help="Sign with RSASSA-PSS."),
-        )
-    ):  # fmt: skip
-        command = option(command)
-    return command
+credential_options = options(
+    click.option(
+        "--psk", type=KEY, metavar="KEY", envvar="MIKEYTOOL_PSK", show_envvar=True,
+        help=f"Your pre-shared key with the KMS: {KEY_HELP}.",
+    ),
+    click.option("--psk-id", metavar="TEXT", help="The name of that key, if it has one."),
+    click.option(
+        "--private-key", type=PATH, metavar="PEM",
+        help="Your private key, in place of --psk. Its passphrase is read from the"
+        f" terminal, or from {PASSPHRASE_VARIABLE}.",
+    ),
+    click.option(
+        "--cert", "certs", type=PATH, multiple=True, metavar="PEM",
+        help="Your certificate, then those of its CAs, each of the one before.",
+    ),
+    click.option(
+        "--kms-cert", type=PATH, metavar="PEM",
+        help="The certificate of the KMS; it is trusted as given.",
+    ),
+    click.option("--oaep", is_flag=True, help="Encrypt to the KMS with RSA-OAEP."),
+    click.option("--pss", is_flag=True, help="Sign with RSASSA-PSS."),
+)  # fmt: skip
+"""`--psk`, or a private key with certificates; `credentials_of` takes them."""
 
 
-def kms_options(command: C) -> C:
-    """`--kms`, `--kms-id` and what TLS takes; `kms_at` reaches the KMS."""
-    for option in reversed(
-        (
-            click.option(
-                "--kms", "kms_where", metavar="STORE|URL", envvar="MIKEYTOOL_KMS",
-                show_envvar=True, help="The https:// URL of the KMS; or its store, for one"
-                " person's tests: it holds every user's key.",
-            ),
-            click.option(
-                "--kms-id", type=IDENTITY, metavar="ID", envvar="MIKEYTOOL_KMS_ID",
-                show_envvar=True, help="The identity of the KMS; default: what the store says, or"
-                " the host name of the URL.",
-            ),
-            click.option(
-                "--kms-ca", type=_PATH, metavar="PEM", envvar="MIKEYTOOL_KMS_CA",
-                show_envvar=True, expose_value=False, callback=_keep_option,
-                help="With a URL: the CA that certifies the KMS, in place of the system's.",
-            ),
-            click.option(
-                "--kms-client", type=_PATH, metavar="PEM", envvar="MIKEYTOOL_KMS_CLIENT",
-                show_envvar=True, expose_value=False, callback=_keep_option,
-                help="With a URL: your certificate for TLS and its private key.",
-            ),
-        )
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def _keep_option(context: click.Context, param: click.Parameter, path: Path | None) -> None:
-    context.meta[f"mikeytool.{param.name}"] = None if path is None else str(path)
+kms_options = options(
+    click.option(
+        "--kms", "kms_where", metavar="STORE|URL", envvar="MIKEYTOOL_KMS",
+        show_envvar=True, help="The https:// URL of the KMS; or its store, for one"
+        " person's tests: it holds every user's key.",
+    ),
+    click.option(
+        "--kms-id", type=IDENTITY, metavar="ID", envvar="MIKEYTOOL_KMS_ID",
+        show_envvar=True, help="The identity of the KMS; default: what the store says, or"
+        " the host name of the URL.",
+    ),
+    click.option(
+        "--kms-ca", type=PATH, metavar="PEM", envvar="MIKEYTOOL_KMS_CA",
+        show_envvar=True, expose_value=False, callback=_keep_option,
+        help="With a URL: the CA that certifies the KMS, in place of the system's.",
+    ),
+    click.option(
+        "--kms-client", type=PATH, metavar="PEM", envvar="MIKEYTOOL_KMS_CLIENT",
+        show_envvar=True, expose_value=False, callback=_keep_option,
+        help="With a URL: your certificate for TLS and its private key.",
+    ),
+)  # fmt: skip
+"""`--kms`, `--kms-id` and what TLS takes; `kms_at` reaches the KMS."""
 
 
 def kms_at(where: str) -> StoreKms | UrlKms:

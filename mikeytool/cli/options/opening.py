@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mikeytool.cli.message_io import one_message
+from mikeytool.cli.options.common import options
 from mikeytool.cli.options.keys import KEY, KEY_HELP, read_passphrase
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.wire.errors import UsageError
@@ -18,31 +18,39 @@ from mikeytool.wire.registry import IdRole
 if TYPE_CHECKING:
     from mikeytool.exchange.inspect_keys import KeyRing
 
-C = TypeVar("C", bound=Callable[..., Any])
-
 _ROLES = {"i": IdRole.INITIATOR, "r": IdRole.RESPONDER, "kms": IdRole.KMS}
 
 
-def key_ring_options(command: C) -> C:
-    """Add the options whose keys open messages; `key_ring` takes them."""
-    command = click.option(
-        "--private-key", "private_keys", type=click.Path(), multiple=True, metavar="PEM",
-        help="RSA private key: the receiver's opens an envelope, the sender's signs (encode).",
-    )(command)  # fmt: skip
-    for option, text in (
-        ("--tpk", "Ticket protection key"),
-        ("--mpkr", "MPKr, or MPKr' of an answer"),
-        ("--mpki", "MPKi"),
-        ("--psk", "Pre-shared key of a user and the KMS, or of two users"),
-    ):
-        command = click.option(
-            option, type=KEY, multiple=True, metavar="KEY", help=f"{text}: {KEY_HELP}."
-        )(command)
-    return click.option(
+def _keys(option: str, text: str) -> Any:
+    return click.option(option, type=KEY, multiple=True, metavar="KEY", help=f"{text}: {KEY_HELP}.")
+
+
+key_ring_options = options(
+    click.option(
         "--keys", "key_files", type=click.Path(), multiple=True, metavar="FILE",
         help="Key tab, one key a line: psk URI KEY, psk-id TEXT KEY, tpk ID KEY, mpki CSB_ID"
         " KEY, mpkr CSB_ID KEY, tgk CSB_ID KEY, dh CSB_ID SECRET, rsa PEM.",
-    )(command)  # fmt: skip
+    ),
+    _keys("--psk", "Pre-shared key of a user and the KMS, or of two users"),
+    _keys("--mpki", "MPKi"),
+    _keys("--mpkr", "MPKr, or MPKr' of an answer"),
+    _keys("--tpk", "Ticket protection key"),
+    click.option(
+        "--private-key", "private_keys", type=click.Path(), multiple=True, metavar="PEM",
+        help="RSA private key: the receiver's opens an envelope, the sender's signs (encode).",
+    ),
+)  # fmt: skip
+"""The options whose keys open messages; `key_ring` takes them."""
+context_options = options(
+    click.option(
+        "--init", metavar="MESSAGE", help="The initial message that a response answers."
+    ),
+    click.option(
+        "--identity", "identities", multiple=True, metavar="ROLE=ID",
+        help="An identity that the message leaves out; ROLE is i, r or kms.",
+    ),
+)  # fmt: skip
+"""`--init` and `--identity`; `read_init` and `read_identities` take them."""
 
 
 def key_ring(
@@ -72,17 +80,6 @@ def key_ring(
         [read_private_key(path, "--private-key", read_passphrase) for path in private_keys],
     )
     return read_key_tabs(key_files, ring, read_passphrase)
-
-
-def context_options(command: C) -> C:
-    """Add `--init` and `--identity`; `read_init` and `read_identities` take them."""
-    command = click.option(
-        "--identity", "identities", multiple=True, metavar="ROLE=ID",
-        help="An identity that the message leaves out; ROLE is i, r or kms.",
-    )(command)  # fmt: skip
-    return click.option(
-        "--init", metavar="MESSAGE", help="The initial message that a response answers."
-    )(command)
 
 
 def read_init(init: str | None) -> Message | None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from mikeytool.cli.options.common import ARGUMENTS
 from mikeytool.wire.errors import UsageError
-
-C = TypeVar("C", bound=Callable[..., Any])
 
 _FORCE = "mikeytool.force"
 
@@ -46,7 +44,7 @@ def _keep_force(context: click.Context, _param: click.Parameter, force: bool) ->
     return force
 
 
-def _force(**how: Any) -> Callable[[C], C]:
+def _force(**how: Any) -> Callable[[Any], Any]:
     return click.option(
         "--force", is_flag=True, help="Overwrite files that exist.", callback=_keep_force, **how
     )

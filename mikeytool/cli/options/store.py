@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 
-PATH = click.Path(path_type=Path)
-
-
 class StoreType(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
     """A store: the path of its file, or the URL of its PostgreSQL database."""
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from mikeytool.cli.options.common import options
 from mikeytool.cli.options.types import IDENTITY
-
-C = TypeVar("C", bound=Callable[..., Any])
 
 
 def _suite_lengths(
@@ -24,9 +23,9 @@ def _suite_lengths(
     return found.key_length, found.salt_length
 
 
-def policy_options(flags: str) -> Callable[[C], C]:
+def policy_options(flags: str) -> Callable[[Any], Any]:
     """Make the options that describe a Ticket Policy; `flags` are the default flags."""
-    options = (
+    return options(
         click.option(
             "--to", "responders", type=IDENTITY, multiple=True, required=True, metavar="URI",
             help="A responder, who may resolve the ticket; may be given several times.",
@@ -65,10 +64,3 @@ def policy_options(flags: str) -> Callable[[C], C]:
             help="Ticket Type; default: the base ticket, 1.",
         ),
     )  # fmt: skip
-
-    def decorate(command: C) -> C:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate

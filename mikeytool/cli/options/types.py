@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from mikeytool.wire.identity import MAX_IDENTITY, Identity
+
+PATH = click.Path(path_type=Path)
+"""A file, whether it is there or not."""
 
 
 class IdentityType(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
@@ -29,3 +33,22 @@ class IdentityType(click.ParamType):  # type: ignore[type-arg] # generic only in
 
 
 IDENTITY = IdentityType()
+
+
+class DurationType(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
+    """A number of seconds, written as `90s`, `15m`, `8h` or `7d`."""
+
+    name = "D"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Give the seconds; raises UsageError."""
+        from mikeytool.client.time_text import parse_duration  # few commands are given one
+
+        return (
+            value
+            if isinstance(value, int)
+            else parse_duration(value, param.opts[0] if param else self.name)
+        )
+
+
+DURATION = DurationType()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import click
 from mikeytool.cli.command_groups import Command, Group
 from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
 from mikeytool.cli.message_io import write_output
-from mikeytool.cli.options.common import json_option, quiet_option, say, schema_option
+from mikeytool.cli.options.common import json_option, options, quiet_option, say, schema_option
 from mikeytool.cli.options.keys import KEY_HELP, MEDIA_KEY
 from mikeytool.cli.options.outputs import (
     OUTPUT,
@@ -23,6 +23,7 @@ from mikeytool.cli.options.outputs import (
     force_option,
     output_force_option,
 )
+from mikeytool.cli.options.types import PATH
 from mikeytool.cli.srtp.key_options import key_ring, named_keys, receiver_keys
 from mikeytool.cli.srtp.packet_input import open_input, progress_bar, target_of
 from mikeytool.media.listener import Listener
@@ -32,8 +33,6 @@ from mikeytool.media.report import Report
 from mikeytool.media.whole_captures import Decryption, Encryption
 from mikeytool.srtp.suites import SUITES
 from mikeytool.wire.errors import UsageError, WireError
-
-_PATH = click.Path(path_type=Path)
 
 
 class _OptionalValue(Command):
@@ -55,7 +54,7 @@ def _note_jobs(_context: click.Context, _param: click.Parameter, jobs: int | Non
 
 _KEY_OPTIONS = (
     click.option(
-        "--session", "sessions", type=_PATH, multiple=True, metavar="SESSION",
+        "--session", "sessions", type=PATH, multiple=True, metavar="SESSION",
         help="Take keys, suites and SSRCs from a session file.",
     ),
     click.option(
@@ -117,10 +116,6 @@ _STREAM_OPTIONS = (
 )  # fmt: skip
 
 
-def _options(*options: Any) -> Callable[[Any], Any]:
-    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
-
-
 def _window(text: str) -> Any:
     return click.option(
         "--window", type=click.IntRange(64), metavar="N", help=f"{text}  [default: 64]"
@@ -131,7 +126,7 @@ _source = click.argument("source", metavar="[INPUT]", required=False)
 
 
 @srtp.command(cls=_OptionalValue)
-@_options(
+@options(
     _source,
     *_KEY_OPTIONS,
     *_STREAM_OPTIONS,
@@ -145,14 +140,14 @@ def encrypt(
     source: str | None,
     target: str | None,
     report_path: Path | None,
-    **options: Any,
+    **rest: Any,
 ) -> int:
     """Encrypt packets. A session remembers what it has sent and never goes back.
 
     INPUT is a capture (pcap, pcapng or rtpdump), packets in hex or base64, one a line, or - for
     standard input.
     """
-    given = named_keys(**options)
+    given = named_keys(**rest)
     if not given.name:
         raise UsageError(HOW)
     settings = given.settings()
@@ -175,17 +170,17 @@ def encrypt(
 
 
 @srtp.command(cls=_OptionalValue)
-@_options(
+@options(
     _source,
     *_KEY_OPTIONS,
     click.option(
-        "--keys", "keytab", type=_PATH, metavar="FILE",
+        "--keys", "keytab", type=PATH, metavar="FILE",
         help="Keys that open the signalling in the capture, or the message of --mikey.",
     ),
-    click.option("--conference", type=_PATH, metavar="STATE",
+    click.option("--conference", type=PATH, metavar="STATE",
                  help="Keys and SSRCs of the conferences of a conference system."),
-    click.option("--signalling", type=_PATH, metavar="SIP|SDP", help="Signalling in another file."),
-    click.option("--split", type=_PATH, metavar="DIR", help="A file per stream, WAV of G.711."),
+    click.option("--signalling", type=PATH, metavar="SIP|SDP", help="Signalling in another file."),
+    click.option("--split", type=PATH, metavar="DIR", help="A file per stream, WAV of G.711."),
     force_option,
     *_STREAM_OPTIONS,
     _window("Size of the replay window."),
@@ -197,14 +192,14 @@ def decrypt(
     signalling: Path | None,
     split: Path | None,
     force: bool,
-    **options: Any,
+    **rest: Any,
 ) -> int:
     """Verify and decrypt packets.
 
     INPUT is a capture (pcap, pcapng or rtpdump), packets in hex or base64, one a line, or - for
     standard input. Without a key option, the keys in the signalling of the capture are used.
     """
-    given = named_keys(**options)
+    given = named_keys(**rest)
     keys = receiver_keys(given) if given.name else None
     work = Decryption(keys, given.settings(), key_ring=key_ring(given), signalling=signalling,
                       key_name=given.name)  # fmt: skip
@@ -221,7 +216,7 @@ def decrypt(
 @srtp.command()
 @click.argument("capture", metavar="[CAPTURE]", required=False)
 @click.option(
-    "--conference", type=_PATH, metavar="STATE", help="Name the members whose streams they are."
+    "--conference", type=PATH, metavar="STATE", help="Name the members whose streams they are."
 )
 @json_option
 @quiet_option

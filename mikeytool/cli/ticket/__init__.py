@@ -25,7 +25,7 @@ from mikeytool.cli.options.credentials import CREDENTIALS, credentials_of, key_n
 from mikeytool.cli.options.keys import KEY, KEY_HELP, key_wrap_option, need_key, wrapping
 from mikeytool.cli.options.outputs import OUTPUT_PATH, check_output, force_option
 from mikeytool.cli.options.ticket_policy import policy_options
-from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.options.types import IDENTITY, PATH
 from mikeytool.cli.render.table import print_table
 from mikeytool.cli.ticket.kms_exchange import as_option, exchange, kms_exchange_options, take_answer
 from mikeytool.client import tickets
@@ -38,8 +38,6 @@ from mikeytool.wire.errors import UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET
 from mikeytool.wire.registry import TicketFlag
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.group(cls=Group)
@@ -140,7 +138,7 @@ def create(
 
 @ticket.command(short_help="Take the answer of the KMS.")
 @message_argument
-@click.option("--pending", type=_PATH, required=True, metavar="FILE", help="File of the request.")
+@click.option("--pending", type=PATH, required=True, metavar="FILE", help="File of the request.")
 @click.option(
     "--save", type=OUTPUT_PATH, required=True, metavar="FILE", help="Write the ticket to FILE."
 )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from mikeytool.capture.text import Format
 from mikeytool.cli.message_io import staging, write_unstaged
-from mikeytool.cli.options.common import say
+from mikeytool.cli.options.common import options, say
 from mikeytool.cli.options.credentials import credential_options, kms_at, kms_options
 from mikeytool.cli.options.outputs import OUTPUT_PATH, force_option
 from mikeytool.cli.options.types import IDENTITY
@@ -22,35 +21,26 @@ from mikeytool.storage.private_files import check_free
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 
-C = TypeVar("C", bound=Any)
-
-_PATH = click.Path(path_type=Path)
-
 as_option = click.option(
     "--as", "local", type=IDENTITY, required=True, metavar="URI", envvar="MIKEYTOOL_AS",
     show_envvar=True, help="Your identity.",
 )  # fmt: skip
 
 
-def kms_exchange_options(command: C) -> C:
-    """Add the options for the user, the KMS, and where the ticket or the request goes."""
-    for option in reversed(
-        (
-            as_option,
-            credential_options,
-            kms_options,
-            click.option(
-                "--save", type=OUTPUT_PATH, metavar="FILE", help="Write the ticket to FILE."
-            ),
-            click.option(
-                "--pending", type=OUTPUT_PATH, metavar="FILE",
-                help="Print the message; FILE keeps what `ticket accept` needs.",
-            ),
-            force_option,
-        )
-    ):  # fmt: skip
-        command = option(command)
-    return command
+kms_exchange_options = options(
+    as_option,
+    credential_options,
+    kms_options,
+    click.option(
+        "--save", type=OUTPUT_PATH, metavar="FILE", help="Write the ticket to FILE."
+    ),
+    click.option(
+        "--pending", type=OUTPUT_PATH, metavar="FILE",
+        help="Print the message; FILE keeps what `ticket accept` needs.",
+    ),
+    force_option,
+)  # fmt: skip
+"""Add the options for the user, the KMS, and where the ticket or the request goes."""
 
 
 def exchange(

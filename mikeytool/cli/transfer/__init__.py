@@ -10,6 +10,7 @@ import click
 from mikeytool.cli.command_groups import Command, LazyGroup
 from mikeytool.cli.options.clock import now_ns
 from mikeytool.cli.options.common import json_option, show_keys_option
+from mikeytool.cli.options.types import PATH
 from mikeytool.cli.render.table import print_table
 
 
@@ -29,7 +30,7 @@ def transfer() -> None:
 
 
 @click.command(cls=Command)
-@click.argument("session_path", metavar="SESSION", type=click.Path(path_type=Path))
+@click.argument("session_path", metavar="SESSION", type=PATH)
 @json_option
 @show_keys_option
 def show(session_path: Path, as_json: bool, show_keys: bool) -> None:

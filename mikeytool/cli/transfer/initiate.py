@@ -26,7 +26,6 @@ from mikeytool.cli.options.clock import environment, now_ns
 from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.keys import key_wrap_option, wrapping
 from mikeytool.cli.options.negotiation import (
-    PATH,
     app_option,
     media_options,
     overlap_option,
@@ -38,7 +37,7 @@ from mikeytool.cli.options.outputs import (
     force_option,
     output_force_option,
 )
-from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.options.types import IDENTITY, PATH
 from mikeytool.client import initiate as client
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.error import ErrorReceived

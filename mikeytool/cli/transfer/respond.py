@@ -31,14 +31,13 @@ from mikeytool.cli.options.credentials import (
 )
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.negotiation import (
-    PATH,
     app_option,
     media_options,
     overlap_option,
     session_option,
 )
 from mikeytool.cli.options.outputs import check_output, force_option
-from mikeytool.cli.options.types import IDENTITY
+from mikeytool.cli.options.types import IDENTITY, PATH
 from mikeytool.cli.transfer.initiate import print_refusal
 from mikeytool.client import resolvers
 from mikeytool.client.initiate import Media
