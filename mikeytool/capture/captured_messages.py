@@ -79,8 +79,7 @@ def _time_json(time: int | None) -> Json | None:
     """The time of a frame, with an NTP timestamp as its value; None where NTP has none."""
     if time is None or not FIRST_MOMENT <= time < LAST_MOMENT:
         return None
-    t = Timestamp.at(time)
-    return {"value": t.value.hex(), "utc": t.utc}
+    return Timestamp.at(time).json
 
 
 def find_captured_messages(

@@ -214,7 +214,7 @@ def _overview(
 
         shown = list(islice(found, MOST_ARROWS))
         flow = flow_of(shown, steps)
-        show_ladders(flow.arrows, flow.names)
+        show_ladders(flow)
         left_out = sum(1 for _ in found) + flow.left_out
     if left_out:
         raise WireError(f"--flow shows {MOST_ARROWS} messages; {left_out} more are left out")
@@ -263,8 +263,9 @@ def _row(item: Item, known: Inspected, number: int, file: int = 0) -> Row:
     """Give the row of a message of a capture; `file` is the number of the capture."""
     from mikeytool.media.message_flow import Row, result_of
 
-    result = result_of(known.described, failed=known.failed, broken=known.error is not None)
-    return Row(number, cast("CapturedMessage", item.captured), known.message, result, file)
+    return Row(
+        number, cast("CapturedMessage", item.captured), known.message, result_of(known), file
+    )
 
 
 def _codes(known: Inspected, item: Item) -> set[int]:

@@ -36,7 +36,6 @@ from mikeytool.wire.message import Message, read_payload
 from mikeytool.wire.message_types import REQUEST_INITS, RESOLVE_INITS
 from mikeytool.wire.payloads import TICKET, KeyData
 from mikeytool.wire.registry import ErrorNo, KeyType, label, labels
-from mikeytool.wire.timestamp import Timestamp
 
 KIND = "ticket"
 PENDING = "pending request"
@@ -146,16 +145,11 @@ def policy_json(policy: TicketPolicy) -> Json:
         "initiator": None if policy.initiator is None else str(policy.initiator),
         "responders": [str(responder) for responder in policy.responders],
         "flags": policy.flags.letters,
-        "valid_from": time_json(policy.valid_from),
-        "valid_to": time_json(policy.valid_to),
+        "valid_from": policy.valid_from and policy.valid_from.json,
+        "valid_to": policy.valid_to and policy.valid_to.json,
         "rekey": policy.rekey,
         "apps": [str(app) for app in policy.apps],
     }
-
-
-def time_json(t: Timestamp | None) -> Json | None:
-    """Return a time in the form that `--json` prints."""
-    return None if t is None else {"value": t.value.hex(), "utc": t.utc}
 
 
 def identity_json(identity: Identity) -> Json:

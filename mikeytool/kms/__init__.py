@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mikeytool.kms.kms_policy import KmsPolicy as KmsPolicy
     from mikeytool.kms.kms_policy import Rule as Rule
     from mikeytool.kms.kms_policy import Rules as Rules
+    from mikeytool.kms.peer_location import peer_location as peer_location
     from mikeytool.kms.remote.connection import Tls as Tls
     from mikeytool.kms.remote.http_client import KmsClient as KmsClient
     from mikeytool.kms.service import handle as handle
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from mikeytool.kms.store.store_description import describe_certificate as describe_certificate
     from mikeytool.kms.store.store_description import describe_check as describe_check
     from mikeytool.kms.store.store_description import describe_kms_policy as describe_kms_policy
+    from mikeytool.kms.store.store_description import describe_log_entry as describe_log_entry
     from mikeytool.kms.store.store_description import describe_peer as describe_peer
     from mikeytool.kms.store.store_description import describe_rules as describe_rules
     from mikeytool.kms.store.store_description import describe_store as describe_store
@@ -72,6 +74,7 @@ __getattr__, __dir__, __all__ = face(
         ),
         "group_queries": ("SharedKey",),
         "kms_policy": ("KmsPolicy", "Rule", "Rules"),
+        "peer_location": ("peer_location",),
         "remote.connection": ("Tls",),
         "remote.http_client": ("KmsClient",),
         "service": ("handle",),
@@ -80,9 +83,9 @@ __getattr__, __dir__, __all__ = face(
         "store.records": ("Handled", "LogEntry", "NewUser", "Peer", "Tpk", "User"),
         "store.store": ("Store",),
         "store.store_description": (
-            "describe_certificate", "describe_check", "describe_kms_policy", "describe_peer",
-            "describe_rules", "describe_store", "describe_tpk", "describe_user",
-            "describe_whole_user",
+            "describe_certificate", "describe_check", "describe_kms_policy",
+            "describe_log_entry", "describe_peer", "describe_rules", "describe_store",
+            "describe_tpk", "describe_user", "describe_whole_user",
         ),
     },
 )  # fmt: skip

@@ -13,13 +13,14 @@ from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.profile import check_key
 from mikeytool.exchange.session import DEFAULT_SALT_LENGTH, DEFAULT_TEK_LENGTH, Session
 from mikeytool.exchange.ticket import new_key
+from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.media.media_lines import LineUp, MediaLine, Purpose
 from mikeytool.media.suite_policies import default_suite, supported_policies
 from mikeytool.srtp.security_policy import policy_for
 from mikeytool.srtp.suites import Suite, suite
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.payloads import SP, KeyData
-from mikeytool.wire.registry import EncrAlg, KeyType, ProtType
+from mikeytool.wire.registry import EncrAlg, KeyType, ProtType, TicketFlag
 
 _CS_NAMES = {"dir", "id", "ssrc", "prot", "roc", "seq", "spi", "policy", "purpose"}
 _KEMAC_NAMES = {"key", "salt", "spi"}
@@ -137,6 +138,39 @@ def parse_kemac(text: str, length: int, salt_length: int) -> KeyData:
     key = octets("key", length)
     check_key(key, f"key of --kemac {spec.head}")
     return new_key(kind, key, salt, octets("spi", 4))
+
+
+def media_for_call(
+    cs: Sequence[str],
+    suites: Sequence[str],
+    kemac: Sequence[str],
+    *,
+    encr_alg: EncrAlg | None = None,
+    overlap: int | None = None,
+    lines: Sequence[MediaLine] | None = None,
+    starts: bool = True,
+) -> Callable[[TicketPolicy], Media]:
+    """Read the options for a call, in which keys are as long as the profile of the ticket needs.
+
+    Without `--cs` a caller has one stream in each direction, or those of `lines`, the media lines
+    of a description around the message; who answers has the streams of the offer. `starts` is
+    whether this end calls.
+    """
+
+    def media(policy: TicketPolicy) -> Media:
+        both = CALL if TicketFlag.F in policy.flags else CALL[:1]
+        brought = media_of(
+            cs,
+            suites,
+            kemac,
+            default=both if starts else (),
+            default_suite=default_suite(policy.prf),
+            line_up=LineUp(lines, starts),
+        )
+        known = supported_policies(suites, policy.prf)
+        return replace(brought, encr_alg=encr_alg, overlap=overlap, supported=known)
+
+    return media
 
 
 def media_for_session(

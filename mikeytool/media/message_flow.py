@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mikeytool.capture.captured_messages import CapturedMessage
 from mikeytool.wire.identity import Identity
@@ -16,9 +16,11 @@ from mikeytool.wire.registry import DataType as D
 from mikeytool.wire.registry import IdRole, label
 
 if TYPE_CHECKING:
+    from mikeytool.exchange.inspect_description import Inspected
     from mikeytool.media.signalling_steps import SignallingSteps, Step
 
-Json = dict[str, Any]
+RESULTS = ("verified", "FAILED", "not checked")
+"""The results of the checks of a message that can be read to its end."""
 BROKEN = "broken"
 """The result of a message that cannot be read to its end."""
 MOST_ARROWS = 10_000
@@ -136,12 +138,12 @@ class Row(NamedTuple):
         return "" if csb_id is None else f"{csb_id:#010x}"
 
 
-def result_of(described: Json, *, failed: bool, broken: bool) -> str:
-    """Return the result of the checks of a described message, for its Row."""
-    opened = described.get("opened") or {}
-    if broken:
+def result_of(known: Inspected) -> str:
+    """Return the result of the checks of a message, for its Row."""
+    opened = known.described.get("opened") or {}
+    if known.error is not None:
         return BROKEN
-    if failed:
+    if known.failed:
         return "FAILED"
     proven = "verified" in (opened.get("mac"), opened.get("signature"))
     return "verified" if proven else "not checked"

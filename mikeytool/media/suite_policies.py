@@ -53,6 +53,12 @@ def supported_policies(names: Sequence[str], prf: int) -> list[SP]:
     return [policy for policy in found if accept(policy)]
 
 
+def policy_names(policies: Sequence[SP]) -> str:
+    """Give the suites of policies for people, and the number of a policy that is no suite."""
+    found = ((suite_of(one), one.policy_no) for one in policies)
+    return ", ".join(f"policy {number}" if one is None else one.name for one, number in found)
+
+
 def srtp_suite(crypto_session: CryptoSession) -> Suite:
     """Give the suite of an SRTP crypto session.
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mikeytool.wire.errors import StateError, WireError
+from mikeytool.wire.errors import StateError, UsageError, WireError
 
 Json = dict[str, Any]
 
@@ -25,6 +25,19 @@ def check_free(path: Path, *, force: bool) -> None:
     if path.exists() and not force:
         raise StateError(f"{path}: it exists already; choose another name or add --force")
     check_folder(path)
+
+
+def stored_path(path: str | Path) -> str:
+    """Return the absolute path as text, as state files keep it; raises UsageError for no UTF-8."""
+    text = os.path.realpath(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{text!a}: this is no UTF-8, and state files have no room for other paths; choose"
+            " another name"
+        ) from None
+    return text
 
 
 def check_folder(path: Path) -> None:

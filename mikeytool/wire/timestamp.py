@@ -97,6 +97,11 @@ class Timestamp:
         return utc_of(self.ts_type, self.value)
 
     @property
+    def json(self) -> dict[str, str | None]:
+        """The form in which `--json` prints a time: the value in hex, and `utc`."""
+        return {"value": self.value.hex(), "utc": self.utc}
+
+    @property
     def filetime(self) -> str | None:
         """The time that the value is as a Windows FILETIME; None unless that is likely.
 

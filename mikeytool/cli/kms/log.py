@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from itertools import chain
-from typing import Any
 
 import click
 
@@ -13,12 +12,10 @@ from mikeytool.cli.options.clock import now_ns
 from mikeytool.cli.options.common import say
 from mikeytool.cli.options.store import store_command
 from mikeytool.cli.render.table import print_table
-from mikeytool.client.ticket_files import time_json
 from mikeytool.client.time_text import parse_time
 from mikeytool.kms.store.records import LogEntry
 from mikeytool.kms.store.store import Store
-from mikeytool.wire.registry import TsType
-from mikeytool.wire.timestamp import Timestamp
+from mikeytool.kms.store.store_description import describe_log_entry
 
 
 class _LogGroup(Group):
@@ -42,10 +39,15 @@ def show(store: Store, as_json: bool, since: str | None) -> None:
     found = store.log(0 if since is None else parse_time(since, now_ns(), "--since"))
     if as_json:
         for entry in found:
-            print(json.dumps(_entry_json(entry)))
+            print(json.dumps(describe_log_entry(entry)))
         return
-    rows = ((str(_time(entry).utc), *_texts(entry)) for entry in found)
-    print_table(chain([("time", "exchange", "by", "for", "outcome", "reason")], rows))
+    print_table(chain([("time", "exchange", "by", "for", "outcome", "reason")], map(_row, found)))
+
+
+def _row(entry: LogEntry) -> tuple[str, ...]:
+    times = f" ({entry.count} times)" if entry.count > 1 else ""
+    told = (entry.exchange, entry.user, entry.about, entry.outcome)
+    return str(entry.time.utc), *told, entry.reason + times
 
 
 @store_command(log, "prune")
@@ -54,24 +56,3 @@ def prune(store: Store, before: str) -> None:
     """Remove the entries from before a time. `kms policy set --keep-log` does so by itself."""
     store.prune_log(parse_time(before, now_ns(), "--before"))
     say(f"{store.where}: the log begins at {before}")
-
-
-def _texts(entry: LogEntry) -> tuple[str, ...]:
-    times = f" ({entry.count} times)" if entry.count > 1 else ""
-    return entry.exchange, entry.user, entry.about, entry.outcome, entry.reason + times
-
-
-def _entry_json(entry: LogEntry) -> dict[str, Any]:
-    return {
-        "time": time_json(_time(entry)),
-        "exchange": entry.exchange,
-        "by": entry.user,
-        "for": entry.about,
-        "outcome": entry.outcome,
-        "reason": entry.reason or None,
-        "count": entry.count,
-    }
-
-
-def _time(entry: LogEntry) -> Timestamp:
-    return Timestamp.at(entry.at_ns, TsType.NTP_UTC_32)

@@ -14,6 +14,7 @@ from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.store import PATTERN, store_command
 from mikeytool.cli.options.types import IDENTITY, PATH
 from mikeytool.cli.render.table import print_table
+from mikeytool.kms.peer_location import peer_location
 from mikeytool.kms.store.records import Peer
 from mikeytool.kms.store.store import Store
 from mikeytool.kms.store.store_description import describe_peer
@@ -57,11 +58,10 @@ def add_peer(
     patterns: tuple[str, ...],
 ) -> None:
     """Add another KMS and the key shared with it."""
-    if (url is None) == (path is None):
+    where = url if path is None else path
+    if where is None or (url is not None and path is not None):
         raise UsageError("give either --url URL or --store PATH of the other KMS")
-    if kms_id == store.identity:
-        raise UsageError(f"{kms_id}: this is the KMS of {store.where} itself, not another one")
-    store.add_peer(Peer(kms_id, _location(kms_id, url, path), psk, patterns))
+    store.add_peer(Peer(kms_id, peer_location(kms_id, where), psk, patterns))
     say(f"{store.where}: added the KMS {kms_id}")
 
 
@@ -72,33 +72,6 @@ def set_peer(store: Store, kms_id: Identity, patterns: tuple[str, ...]) -> None:
     """Change the identities that another KMS speaks for. The old patterns are forgotten."""
     store.set_patterns(kms_id, patterns)
     say(f"{store.where}: the KMS {kms_id} speaks for {', '.join(patterns)}")
-
-
-def _location(kms_id: Identity, url: str | None, path: Path | None) -> str:
-    """The location of another KMS, as the store keeps it; raises UsageError if it is wrong.
-
-    A URL is only checked, not used: the other KMS may not run yet.
-    """
-    if url is not None:
-        from mikeytool.kms.remote.connection import Address
-
-        return Address.of(url).url
-    assert path is not None  # noqa: S101 - one of the two is given
-    with Store(path) as other:
-        found = other.identity
-    if found != kms_id:
-        raise UsageError(f"--store {path}: this is the KMS {found}, not {kms_id}")
-    return _text(path.resolve())
-
-
-def _text(path: Path) -> str:
-    """A path as text; raises UsageError if it is no UTF-8."""
-    text = str(path)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"--store: {text!a} is no UTF-8; give the store another name") from None
-    return text
 
 
 @store_command(peer, "list")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 NO_WIDTH = 1 << 18
 """Wider than the hex of the longest field."""
 
-RESULTS = {"verified": "green", "FAILED": "bold red", "not checked": "dim"}
-_STYLES = RESULTS | {
+_STYLES = {
+    "verified": "green", "FAILED": "bold red", "not checked": "dim", "broken": "red",
     "title": "bold cyan", "name": "bold", "value": "not bold default", "note": "dim",
     "error": "bold red",
 }  # fmt: skip

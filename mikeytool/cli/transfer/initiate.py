@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -42,15 +41,12 @@ from mikeytool.client import initiate as client
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.media.media_lines import LineUp, media_lines
-from mikeytool.media.media_text import CALL, media_for_session, media_of
+from mikeytool.media.media_lines import media_lines
+from mikeytool.media.media_text import media_for_call, media_for_session
 from mikeytool.media.session_description import describe_session, summary
-from mikeytool.media.suite_policies import accept_suites, default_suite, supported_policies
-from mikeytool.srtp.security_policy import suite_of
+from mikeytool.media.suite_policies import accept_suites, policy_names, supported_policies
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
-from mikeytool.wire.payloads import SP
-from mikeytool.wire.registry import TicketFlag
 
 
 @click.command(cls=Command)
@@ -99,17 +95,17 @@ def init(
     check_output(output)
     group = None if group_path is None else SessionFile.read(group_path).randr_i
 
+    media = media_for_call(
+        cs, suites, kemac, encr_alg=wrapping(key_wrap), lines=media_lines(fmt.place)
+    )
+
     def media_for(policy: TicketPolicy) -> client.Media:
         if remote not in policy.responders:
             say(
                 f"note: the ticket does not name {remote}, which may resolve it only as a member of"
                 " a group in it or by --act-as"
             )
-        default = default_suite(policy.prf)
-        calls = CALL if TicketFlag.F in policy.flags else CALL[:1]
-        line_up = LineUp(media_lines(fmt.place))
-        media = media_of(cs, suites, kemac, default=calls, default_suite=default, line_up=line_up)
-        return replace(media, encr_alg=wrapping(key_wrap))
+        return media(policy)
 
     message = client.start_call(
         environment(fmt.protocols),
@@ -211,7 +207,7 @@ def print_refusal(
 ) -> None:
     """Print the Error message for the other end, and name the suites that it supports."""
     if isinstance(refusal, ErrorReceived) and refusal.supported:
-        say(f"the other end supports {', '.join(map(_policy_name, refusal.supported))}")
+        say(f"the other end supports {policy_names(refusal.supported)}")
     if refusal.answer is None:
         return
     if as_json:
@@ -219,8 +215,3 @@ def print_refusal(
         print(json.dumps({"error": str(refusal), "message": message}))
     else:
         write_message(refusal.answer, fmt, output)
-
-
-def _policy_name(policy: SP) -> str:
-    found = suite_of(policy)
-    return f"policy {policy.policy_no}" if found is None else found.name

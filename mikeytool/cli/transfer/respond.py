@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,15 +39,13 @@ from mikeytool.cli.options.outputs import check_output, force_option
 from mikeytool.cli.options.types import IDENTITY, PATH
 from mikeytool.cli.transfer.initiate import print_refusal
 from mikeytool.client import resolvers
-from mikeytool.client.initiate import Media
 from mikeytool.client.resolvers import Resolve
 from mikeytool.client.respond import Callee, answer_message, is_for_session
 from mikeytool.exchange.environment import Environment
-from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.media.media_lines import LineUp, media_lines
-from mikeytool.media.media_text import media_for_session, media_of
+from mikeytool.media.media_lines import media_lines
+from mikeytool.media.media_text import media_for_call, media_for_session
 from mikeytool.media.session_description import describe_session
-from mikeytool.media.suite_policies import accept_suites, default_suite, supported_policies
+from mikeytool.media.suite_policies import accept_suites
 from mikeytool.storage.private_files import not_staged
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
@@ -124,6 +121,7 @@ def respond(
         raise UsageError('--json has the answer in it, under "message"; -o is for the answer alone')
     env = environment(fmt.protocols)
     stage = not_staged if as_json else staging(fmt, output)
+    brought: Any = {"overlap": overlap, "lines": media_lines(fmt.place), "starts": False}
 
     def callee() -> Callee:
         if local is None:
@@ -134,24 +132,15 @@ def respond(
             local, resolve, accept_suites(suites), accept_from, named, caches, send_errors
         )
 
-    def call_media(policy: TicketPolicy) -> Media:
-        default = default_suite(policy.prf)
-        answers = LineUp(media_lines(fmt.place), starts=False)
-        media = media_of(cs, suites, kemac, default=(), default_suite=default, line_up=answers)
-        known = supported_policies(suites, policy.prf)
-        return replace(media, supported=known, overlap=overlap)
-
     try:
         answer, session = answer_message(
             env,
             data,
             session_path,
             callee=callee,
-            call_media=call_media,
+            call_media=media_for_call(cs, suites, kemac, **brought),
             update_policy=accept_suites(suites),
-            update_media=media_for_session(
-                cs, suites, kemac, overlap=overlap, lines=media_lines(fmt.place), starts=False
-            ),
+            update_media=media_for_session(cs, suites, kemac, **brought),
             sends_errors=send_errors,
             force=force,
             stage=stage,

@@ -8,6 +8,8 @@ from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.pattern import matches
+from mikeytool.wire.registry import TsType
+from mikeytool.wire.timestamp import Timestamp
 
 MIN_PSK = 16
 """In octets: keys have at least 128 bits (RFC 6043 12.1)."""
@@ -107,6 +109,11 @@ class LogEntry:
     outcome: str
     reason: str
     count: int = 1
+
+    @property
+    def time(self) -> Timestamp:
+        """The time as an NTP timestamp, to the second."""
+        return Timestamp.at(self.at_ns, TsType.NTP_UTC_32)
 
 
 def unauthenticated(at_ns: int, exchange: str, claimed: Identity, reason: str) -> LogEntry:

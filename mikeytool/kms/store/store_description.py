@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mikeytool.kms.kms_policy import KmsPolicy, Rules
     from mikeytool.kms.store.check import Check
-    from mikeytool.kms.store.records import Peer
+    from mikeytool.kms.store.records import LogEntry, Peer
     from mikeytool.kms.store.store import Store
 
 Json = dict[str, Any]
@@ -61,6 +61,19 @@ def describe_peer(peer: Peer) -> Json:
         "kms": str(peer.identity),
         "url" if "://" in peer.location else "store": peer.location,
         "for": list(peer.patterns),
+    }
+
+
+def describe_log_entry(entry: LogEntry) -> Json:
+    """A request and its outcome, or a change by an operator."""
+    return {
+        "time": entry.time.json,
+        "exchange": entry.exchange,
+        "by": entry.user,
+        "for": entry.about,
+        "outcome": entry.outcome,
+        "reason": entry.reason or None,
+        "count": entry.count,
     }
 
 
