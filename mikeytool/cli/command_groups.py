@@ -75,7 +75,7 @@ class LazyGroup(Group):
         if cmd_name not in self._lazy:
             return None
         module = importlib.import_module(self._lazy[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def shell_complete(

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from mikeytool.conference.calling_out import answer as answer
     from mikeytool.conference.calling_out import call_out as call_out
     from mikeytool.conference.database import ConferenceState as ConferenceState
+    from mikeytool.conference.description import describe_conferences as describe_conferences
+    from mikeytool.conference.floor_keys import FloorKey as FloorKey
+    from mikeytool.conference.floor_keys import floor_keys as floor_keys
+    from mikeytool.conference.floor_keys import psk_file as psk_file
     from mikeytool.conference.membership import Tidied as Tidied
     from mikeytool.conference.membership import allow as allow
     from mikeytool.conference.membership import change_keys as change_keys
@@ -60,16 +64,21 @@ if TYPE_CHECKING:
     from mikeytool.conference.model import Settings as Settings
     from mikeytool.conference.model import Topology as Topology
     from mikeytool.conference.model import Update as Update
+    from mikeytool.conference.purpose_suites import parse_purposes as parse_purposes
     from mikeytool.conference.relay import Relay as Relay
     from mikeytool.conference.relay import conference_receivers as conference_receivers
     from mikeytool.conference.relay import seat_names as seat_names
     from mikeytool.conference.system import ConferenceSystem as ConferenceSystem
+    from mikeytool.conference.system import make_settings as make_settings
     from mikeytool.conference.updates import Updates as Updates
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "system": ("ConferenceSystem",),
+        "system": ("ConferenceSystem", "make_settings"),
+        "description": ("describe_conferences",),
+        "floor_keys": ("FloorKey", "floor_keys", "psk_file"),
+        "purpose_suites": ("parse_purposes",),
         "database": ("ConferenceState",),
         "model": (
             "Conference",

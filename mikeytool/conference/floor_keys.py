@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mikeytool.conference import member_rows, rows
 from mikeytool.conference.database import ConferenceState, Db
-from mikeytool.conference.membership import the_conference
+from mikeytool.conference.membership import check_open, the_conference
 from mikeytool.conference.model import Conference, MemberState, Purpose
 from mikeytool.conference.seat_keys import seat_keys
 from mikeytool.wire.errors import UsageError
@@ -38,14 +38,18 @@ def floor_keys(state: ConferenceState, now_ns: int, focus: Identity | None) -> l
 
     Keys that have been replaced are there for as long as their overlap lasts, for the sessions that
     had them: a device that was put out is not let in by the key of the next in its seat. Raises
-    UsageError if there is no such conference, or none with floor control.
+    UsageError if there is no such conference, or none with floor control, and Refused if all of
+    those have ended.
     """
     with state.snapshot() as db:
         chosen = rows.conferences(db) if focus is None else [the_conference(db, focus)]
         with_floor = [one for one in chosen if Purpose.FLOOR in one.purposes]
         if not with_floor:
             raise UsageError("there is no floor control; conference create --purpose floor has it")
-        return [key for one in with_floor for key in _keys(db, one, now_ns)]
+        running = [one for one in with_floor if one.ended_ns is None]
+        if not running:
+            check_open(with_floor[-1])
+        return [key for one in running for key in _keys(db, one, now_ns)]
 
 
 def _keys(db: Db, conference: Conference, now_ns: int) -> Iterator[FloorKey]:

@@ -17,17 +17,18 @@ from typing import Any, Self, TypeVar
 
 from mikeytool.client.kms_access import Kms, LazyKms, reach
 from mikeytool.client.ticket_files import TicketFile
-from mikeytool.conference import rows
+from mikeytool.conference import ending_rows, member_rows, rows
 from mikeytool.conference.database import ConferenceState, Db
 from mikeytool.conference.model import Settings
 from mikeytool.conference.refusals import not_requested, not_resolved
 from mikeytool.exchange.environment import NS, Environment
-from mikeytool.exchange.profile import Profile
+from mikeytool.exchange.profile import Profile, check_key
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, request_init
 from mikeytool.exchange.resolve import ResolvedTicket, accept_resolve_resp, resolve_init
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.exchange.transfer import TransferInit
 from mikeytool.kms.group_queries import SharedKey
+from mikeytool.storage.private_files import stored_path, stored_text
 from mikeytool.wire.errors import Refused, Unavailable
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import KeyData
@@ -121,6 +122,14 @@ class ConferenceSystem:
         if rows.wipe_expired(db, now):
             self.state.wipe_soon()
         return Step(self, db, answers, replace(self.env, clock=lambda: now))
+
+    def count_waiting(self) -> tuple[int, int]:
+        """Count the members who have not answered an update, and the devices to be told of an end.
+
+        `unanswered` makes the messages for both.
+        """
+        with self.state.snapshot() as db:
+            return member_rows.count_behind(db), ending_rows.count_untold(db)
 
     def resolver(self, init: TransferInit, focus: Identity) -> Identity:
         """Return the system's address that resolves a ticket.
@@ -249,6 +258,26 @@ class Step:
         if missing:
             raise _AnswersMissing(missing)
         return [self.answers[name] for name in questions]
+
+
+def make_settings(
+    identity: Identity,
+    psk: bytes,
+    kms: str,
+    kms_id: Identity | None = None,
+    may_create: Sequence[str] = (),
+) -> Settings:
+    """Make the settings of a system whose KMS has a store on this machine or a URL.
+
+    Without `kms_id` the KMS says who it is. `psk` has at least 16 octets. Raises UsageError for a
+    shorter one and for an address that cannot be kept, and what `reach` raises.
+    """
+    where = stored_text(kms) if "://" in kms else stored_path(kms)
+    check_key(psk, "pre-shared key")
+    if kms_id is None:
+        with closing(reach(where)) as reached:
+            kms_id = reached.identity
+    return Settings(identity, psk, where, kms_id, tuple(may_create))
 
 
 def ticket_digest(init: TransferInit, by: Identity) -> bytes:

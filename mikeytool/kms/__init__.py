@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mikeytool.kms.store.check import Check as Check
     from mikeytool.kms.store.check import check as check
     from mikeytool.kms.store.copying import copy as copy
+    from mikeytool.kms.store.key_pairs import user_certificate as user_certificate
     from mikeytool.kms.store.records import Handled as Handled
     from mikeytool.kms.store.records import LogEntry as LogEntry
     from mikeytool.kms.store.records import NewUser as NewUser
@@ -80,6 +81,7 @@ __getattr__, __dir__, __all__ = face(
         "service": ("handle",),
         "store.check": ("Check", "check"),
         "store.copying": ("copy",),
+        "store.key_pairs": ("user_certificate",),
         "store.records": ("Handled", "LogEntry", "NewUser", "Peer", "Tpk", "User"),
         "store.store": ("Store",),
         "store.store_description": (

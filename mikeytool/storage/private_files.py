@@ -28,14 +28,20 @@ def check_free(path: Path, *, force: bool) -> None:
 
 
 def stored_path(path: str | Path) -> str:
-    """Return the absolute path as text, as state files keep it; raises UsageError for no UTF-8."""
-    text = os.path.realpath(path)
+    """Return an absolute path as text that a state file can keep; raises as `stored_text`."""
+    return stored_text(os.path.realpath(path))
+
+
+def stored_text(text: str) -> str:
+    """Return the name of a file or a URL, which a state file can keep.
+
+    Raises UsageError for one that is no UTF-8.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
         raise UsageError(
-            f"{text!a}: this is no UTF-8, and state files have no room for other paths; choose"
-            " another name"
+            f"{text!a}: this is no UTF-8, and state files have no room for other names"
         ) from None
     return text
 

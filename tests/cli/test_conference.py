@@ -323,6 +323,20 @@ def test_floor_control_with_a_tls_pre_shared_key(system: Shell) -> None:
     table = system.ok("mikeytool conference keys conference.db --purpose floor")
     assert "sip:bob@example.com" in table
     assert key not in table
+    system.ok("mikeytool conference end conference.db")
+    system.fails(
+        "mikeytool conference keys conference.db --purpose floor --psk-file ended.psk",
+        1,
+        f"the conference {FOCUS} ended at",
+    )
+    assert not system.path("ended.psk").exists()
+
+
+def test_a_floor_in_which_nobody_is(system: Shell) -> None:
+    create(system, "floor")
+    ran = system.run("mikeytool conference keys conference.db --purpose floor --psk-file")
+    assert (ran.code, ran.out) == (0, "")
+    assert "nobody is in who has a floor key" in ran.err
 
 
 def test_event_packages_with_a_cms_key(system: Shell) -> None:

@@ -17,7 +17,7 @@ from mikeytool.conference.floor_keys import FloorKey, floor_keys, psk_file
 from mikeytool.conference.model import Purpose
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.session import MediaKey
-from mikeytool.wire.errors import UsageError
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.registry import KeyType, ProtType
 from tests.conference.invariants import check
@@ -138,6 +138,18 @@ def test_without_floor_control(room: Room) -> None:
     room.create(ALICE)
     with pytest.raises(UsageError, match="there is no floor control"):
         floor_keys(room.state, 0, None)
+
+
+def test_when_all_conferences_with_floor_control_have_ended(full: Room) -> None:
+    """No list, not even an empty one, when none goes on."""
+    other = Identity.from_text("sip:room-2@conf.example.com")
+    full.create(ALICE, purposes=[Purpose.FLOOR], focus=other)
+    membership.end(full.system, FOCUS)
+    assert known(full) == {}  # nobody is in the other one
+    membership.end(full.system, other)
+    for focus in (None, other):
+        with pytest.raises(Refused, match=r"the conference sip:room-2@conf\.example\.com ended at"):
+            floor_keys(full.state, full.clock.now, focus)
 
 
 # --- openssl as floor server and as members ------------------------------------------------

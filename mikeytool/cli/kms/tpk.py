@@ -73,9 +73,7 @@ def _new_tpk(
 ) -> None:
     """Add a key. A shared key that is made here is handed out, the KMS's own never is."""
     octets = key or os.urandom(store.profile.key_length)
-    names = {str(one.name) for one in store.tpks()}
-    fresh = next(f"tpk-{n}" for n in range(1, len(names) + 2) if f"tpk-{n}" not in names)
-    made = Tpk(Identity.key_name(name or fresh), octets, party)
+    made = Tpk(Identity.key_name(name) if name else store.fresh_tpk_name(), octets, party)
 
     def hand_out() -> None:
         if party is not None:

@@ -26,12 +26,11 @@ from mikeytool.cli.options.store import (
 from mikeytool.cli.options.types import IDENTITY, PATH
 from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
-from mikeytool.kms.kms_policy import KmsPolicy
 from mikeytool.kms.store.records import NewUser
 from mikeytool.kms.store.store import Store
 from mikeytool.kms.store.store_description import describe_user, describe_whole_user
 from mikeytool.storage.private_files import check_free, write_private
-from mikeytool.wire.errors import MikeyError, StateError, UsageError, WireError
+from mikeytool.wire.errors import MikeyError, StateError, WireError
 from mikeytool.wire.identity import Identity
 
 
@@ -68,7 +67,11 @@ def add(
     """Add the user URI. Without --psk and --cert, a new key is made and printed in hex."""
     if output is not None:
         check_free(output, force=force)
-    certificate = None if cert is None else _certificate(cert, uri, store.policy())
+    certificate = None
+    if cert is not None:
+        from mikeytool.kms.store.key_pairs import user_certificate  # most users have a key
+
+        certificate = user_certificate(read_certificates(cert)[0], uri, store.policy())
     made = psk is None and cert is None
     key = os.urandom(store.profile.key_length) if made else psk
 
@@ -80,19 +83,6 @@ def add(
     # The key is delivered before the user is committed: no user is added whose key is lost.
     store.add_user(uri, key, name, act_as, certificate, before_commit=hand_out)
     say(f"{store.where}: added {uri}")
-
-
-def _certificate(path: Path, uri: Identity, policy: KmsPolicy) -> bytes:
-    """The DER of a user's certificate; raises UsageError if it does not name the user."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    from mikeytool.crypto.certificates import Use, check_use, is_of, purpose
-
-    found = read_certificates(path)[0]
-    check_use(found, Use.SIGNATURE, [purpose(text) for text in policy.extended_key_usage])
-    if not is_of(found, uri):
-        raise UsageError(f"{path}: the subjectAltName of the certificate does not name {uri}")
-    return found.public_bytes(Encoding.DER)
 
 
 @store_command(user, "import")

@@ -15,8 +15,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import Certificate, load_der_x509_certificate
 
-from mikeytool.crypto.certificates import Use, check_authority, check_use, is_of_kms, rsa_key
+from mikeytool.crypto.certificates import (
+    Use,
+    check_authority,
+    check_use,
+    is_of,
+    is_of_kms,
+    purpose,
+    rsa_key,
+)
 from mikeytool.exchange.public_key import KmsKey
+from mikeytool.kms.kms_policy import KmsPolicy
 from mikeytool.kms.store.seal import Sealer
 from mikeytool.kms.store.seal_context import private_key_context
 from mikeytool.storage.sql import Db
@@ -27,6 +36,17 @@ from mikeytool.wire.identity import Identity
 def name_of(certificate: Certificate) -> str:
     """The name of a certificate in the log: its fingerprint."""
     return f"sha256:{certificate.fingerprint(SHA256()).hex()}"
+
+
+def user_certificate(certificate: Certificate, user: Identity, policy: KmsPolicy) -> bytes:
+    """The DER of a certificate as `Store.add_user` takes it, which then needs no CA.
+
+    Raises UsageError if it does not name the user, Refused if it is not one to sign with.
+    """
+    check_use(certificate, Use.SIGNATURE, [purpose(text) for text in policy.extended_key_usage])
+    if not is_of(certificate, user):
+        raise UsageError(f"the subjectAltName of the certificate does not name {user}")
+    return certificate.public_bytes(Encoding.DER)
 
 
 def anchor_row(certificate: Certificate) -> tuple[bytes, bytes]:

@@ -61,6 +61,12 @@ class KmsKeys(StoredPolicy):
             shared_with = None if party is None else Identity(party)
             yield Tpk(name, key, shared_with, bool(current), until_ns)
 
+    def fresh_tpk_name(self) -> Identity:
+        """A name for a new key that no key has: tpk-1, tpk-2, …"""
+        taken = {tpk.name.data for tpk in self.tpks()}
+        names = (Identity.key_name(f"tpk-{number}") for number in range(1, len(taken) + 2))
+        return next(name for name in names if name.data not in taken)
+
     def add_tpk(self, tpk: Tpk, before_commit: BeforeCommit = nothing) -> None:
         """Add a ticket protection key, which becomes the current one for its party.
 
