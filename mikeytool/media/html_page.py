@@ -19,7 +19,7 @@ from mikeytool import __version__
 from mikeytool.exchange.inspect_description import Inspected
 from mikeytool.wire.annotated_dump import Path, Row, dump
 from mikeytool.wire.printable import printable
-from mikeytool.wire.text_tree import payload_result
+from mikeytool.wire.text_tree import key_values, payload_result
 
 Json = dict[str, Any]
 Results = dict[tuple[str, int], str]
@@ -144,8 +144,7 @@ def _article(number: int, section: HtmlSection, hides: Callable[[Row], bool]) ->
 def _opened(opened: Json) -> Iterator[str]:
     """Give the keys that a message was opened to, and what else is known of it."""
     for key in opened.get("keys") or ():
-        parts = [f"{name} {key[name]}" for name in ("key", "salt", "spi") if key[name]]
-        yield f"<p>{text(key['type'])}: {text(', '.join(parts))}</p>\n"
+        yield f"<p>{text(key['type'])}: {text(', '.join(key_values(key)))}</p>\n"
     for note in opened.get("notes") or ():
         yield f'<p class="soft">note: {text(note)}</p>\n'
 

@@ -263,9 +263,34 @@ class NameField(JsonField):
         return self.keys
 
 
-def masked(secret: bytes) -> str:
-    """The replacement for a key that is not shown: the first 4 octets of its SHA-256."""
-    return f"sha256:{_sha256()(secret).hexdigest()[:8]}"
+MASKED = "sha256:"
+"""What a text begins with that stands in place of a key."""
+
+
+class MaskedKey(str):
+    """The replacement for a key that is not shown: the first 4 octets of its SHA-256.
+
+    `octets` is the length of the key.
+    """
+
+    octets: int
+
+
+def masked(secret: bytes) -> MaskedKey:
+    """Mask a key."""
+    hidden = MaskedKey(f"{MASKED}{_sha256()(secret).hexdigest()[:8]}")
+    hidden.octets = len(secret)
+    return hidden
+
+
+def with_length(value: object) -> str:
+    """A value as text for people: a masked key comes with its length."""
+    return f"{value} ({octet_count(value.octets)})" if isinstance(value, MaskedKey) else str(value)
+
+
+def octet_count(octets: int) -> str:
+    """A number of octets as text."""
+    return f"{octets} octet{'s' * (octets != 1)}"
 
 
 @cache
@@ -313,7 +338,7 @@ class SecretField(OctetsField, kind="secret"):
 
     def schema(self) -> Json:
         """Hex digits, or a masked key."""
-        masked = {"type": "string", "pattern": "^sha256:[0-9a-f]{8}$"}
+        masked = {"type": "string", "pattern": f"^{MASKED}[0-9a-f]{{8}}$"}
         return {self.name: self.null_too({"anyOf": [HEX, masked]})}
 
 
@@ -381,7 +406,7 @@ def octets_of(what: str, value: Any) -> bytes:
     try:
         return bytes.fromhex(value)
     except (TypeError, ValueError):
-        if isinstance(value, str) and value.startswith("sha256:"):
+        if isinstance(value, str) and value.startswith(MASKED):
             raise UsageError(f"{what} is masked; decode with --show-keys") from None
         if isinstance(value, str) and value.startswith(REDACTED):
             raise UsageError(

@@ -16,6 +16,7 @@ from mikeytool.wire.generate_builder import build
 from mikeytool.wire.json_field import (
     ABSENT,
     HEX,
+    MASKED,
     Json,
     JsonField,
     MissingFields,
@@ -195,7 +196,7 @@ def full_keys(keys: Any) -> list[Payload] | None:
     if not isinstance(keys, list):
         return None
     hidden = (key.get(name) for key in keys if isinstance(key, dict) for name in ("key", "salt"))
-    if any(isinstance(secret, str) and secret.startswith("sha256:") for secret in hidden):
+    if any(isinstance(secret, str) and secret.startswith(MASKED) for secret in hidden):
         return None
     found: list[Payload] = []
     for at, key in enumerate(keys):

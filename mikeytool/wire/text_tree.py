@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mikeytool.wire.describe import kind_of
+from mikeytool.wire.json_field import MASKED, octet_count
 from mikeytool.wire.payloads import Payload
 from mikeytool.wire.printable import printable
-from mikeytool.wire.registry import TicketFlag
+from mikeytool.wire.registry import KeyType, TicketFlag
 from mikeytool.wire.timestamp import Timestamp
 
 Json = dict[str, Any]
@@ -30,6 +31,9 @@ _RESERVED = ("res", "reserved")
 
 _RESULTS = {"SIGN": "signature", "PKE": "envelope", "TICKET": "ticket"}
 """The result that is shown with each payload; that of the MAC is with V, or KEMAC."""
+
+_KEY_AND_SALT = frozenset(key + salt for key in (16, 24, 32) for salt in (12, 14))
+"""Octets of a key and a salt for SRTP together (RFC 3711, 6188, 7714)."""
 
 
 class Part(NamedTuple):
@@ -245,9 +249,24 @@ def _mpk_names(keys: Sequence[Json]) -> dict[str, str]:
 
 
 def _add_key(branch: Branch, key: Json, name: str = "") -> None:
-    parts = [f"{name} {key[name]}" for name in ("key", "salt", "spi") if key[name]]
     head = name or _named("type", key["type"])
-    branch.add(head, ", ".join([*parts, *_validity(key)]))
+    branch.add(head, ", ".join([*key_values(key), *_validity(key)]))
+
+
+def key_values(key: Json) -> list[str]:
+    """Give key, salt and SPI of a described key; one that is masked comes with its length."""
+    values = []
+    for name, size in ("key", key["key_data_len"]), ("salt", key["salt_len"]):
+        if key[name]:
+            is_masked = size is not None and key[name].startswith(MASKED)
+            values.append(f"{name} {key[name]}{_length(key, size) if is_masked else ''}")
+    return values + ([f"spi {key['spi']}"] if key["spi"] else [])
+
+
+def _length(key: Json, octets: int) -> str:
+    """Give the length of a key or salt; RTSP cameras send a TEK and its salt as one key."""
+    is_both = key["type_value"] == KeyType.TEK and octets in _KEY_AND_SALT
+    return f" ({octet_count(octets)}{': key and salt' if is_both else ''})"
 
 
 def _validity(key: Json) -> list[str]:

@@ -131,6 +131,9 @@ def test_keys_are_masked_unless_asked_for(shell: Shell) -> None:
         clear = shell.ok(f"mikeytool {command} --show-keys")
         assert "sha256:" in masked
         assert "sha256:" not in clear
+        # The MPKs and the TGK of MIKEY-1, or key and salt of AES-CM (RFC 3711 8.2)
+        lengths = [] if "json" in command else [16, 16, 16] if "ticket" in command else [16, 14] * 2
+        assert re.findall(r"sha256:[0-9a-f]{8} \((\d+) octets\)", masked) == list(map(str, lengths))
 
 
 def test_no_key_in_any_log_or_error(shell: Shell) -> None:

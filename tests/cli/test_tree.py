@@ -30,7 +30,14 @@ def lines(octets: str) -> list[str]:
         ("03", "00 01" + "ab" * 96 + "00", "DH  OAKLEY 1, dh value " + "ab" * 96),
         ("03", "00 01" + "ab" * 96 + "51 02 6162", "DH  OAKLEY 1, dh value " + "ab" * 96 + ", reserved 5, spi 6162"),
         # key data (RFC 3830 6.13): the interval, and a KV that nobody has defined
-        ("01", "00 00 000b 00220002abcd 01 aa 02 bbcc 00", "TEK  key sha256:123d4c7e, valid from aa to bbcc"),
+        ("01", "00 00 000b 00220002abcd 01 aa 02 bbcc 00", "TEK  key sha256:123d4c7e (2 octets), valid from aa to bbcc"),
+        # a TEK of the length of key and salt, as RTSP cameras send it; 00 to 1d
+        ("01", "00 00 0022 0020 001e 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d 00",
+         "TEK  key sha256:f2192584 (30 octets: key and salt)"),
+        # a TGK is never both; one octet
+        ("01", "00 00 0022 0000 001e 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d 00",
+         "TGK  key sha256:f2192584 (30 octets)"),
+        ("01", "00 00 0005 0020 0001 00 00", "TEK  key sha256:6e340b9c (1 octet)"),
         # numbers without a name say of what they are
         ("06", "00 63 0001 61", "ID  id type 99, a"),
         ("0c", "00 c8 0000", "ERR  error no 200"),

@@ -36,6 +36,7 @@ from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.storage.private_files import check_free, parse_json
 from mikeytool.wire.errors import UsageError, WireError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.json_field import with_length
 from mikeytool.wire.payloads import TICKET
 from mikeytool.wire.registry import TicketFlag
 
@@ -261,7 +262,7 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(map(_text, value))
     if isinstance(value, dict):
-        return ", ".join(f"{name} {inner}" for name, inner in value.items() if inner)
+        return ", ".join(f"{name} {with_length(inner)}" for name, inner in value.items() if inner)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else str(value)
+    return "" if value is None else with_length(value)

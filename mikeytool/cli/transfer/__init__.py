@@ -12,6 +12,7 @@ from mikeytool.cli.options.clock import now_ns
 from mikeytool.cli.options.common import json_option, show_keys_option
 from mikeytool.cli.options.types import PATH
 from mikeytool.cli.render.table import print_table
+from mikeytool.wire.json_field import with_length
 
 
 @click.group(
@@ -49,7 +50,7 @@ def show(session_path: Path, as_json: bool, show_keys: bool) -> None:
     for one in content["crypto_sessions"]:
         print()
         rows = [
-            (name.replace("_", " "), str(value))
+            (name.replace("_", " "), with_length(value))
             for name, value in one.items()
             if value is not None and name not in ("keys", "mki")
         ]
