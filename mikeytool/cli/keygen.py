@@ -10,10 +10,10 @@ import click
 from mikeytool.cli.command_groups import Command, Group
 from mikeytool.cli.message_io import write_output
 from mikeytool.cli.options.clock import clock
-from mikeytool.cli.options.common import quiet_option
+from mikeytool.cli.options.common import PATH, quiet_option
 from mikeytool.cli.options.keys import KeyFormat, format_key
 from mikeytool.cli.options.outputs import OUTPUT_PATH, force_option
-from mikeytool.cli.options.types import IDENTITY, PATH
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.srtp import suite
 from mikeytool.storage.private_files import check_free, write_private
 from mikeytool.wire.errors import UsageError

@@ -16,9 +16,8 @@ import click
 
 from mikeytool.capture.other_kinds import HEAD, refuse_other_kind
 from mikeytool.cli.exit_codes import give_out
-from mikeytool.cli.options.common import C, options, say
+from mikeytool.cli.options.common import PATH, C, options, say
 from mikeytool.cli.options.outputs import OUTPUT, check_output, is_forced
-from mikeytool.cli.options.types import PATH
 from mikeytool.wire.errors import Refused, StateError, UsageError, WireError
 
 if TYPE_CHECKING:

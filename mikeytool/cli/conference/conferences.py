@@ -18,7 +18,7 @@ from mikeytool.cli.conference.shared import (
 )
 from mikeytool.cli.message_io import write_output
 from mikeytool.cli.options.clock import environment
-from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
+from mikeytool.cli.options.common import PATH, json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.keys import KEY, KEY_HELP, need_key
 from mikeytool.cli.options.outputs import (
     OUTPUT,
@@ -27,7 +27,7 @@ from mikeytool.cli.options.outputs import (
     is_forced,
     output_force_option,
 )
-from mikeytool.cli.options.types import IDENTITY, PATH
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.conference import print_conference
 from mikeytool.cli.render.table import print_table
 from mikeytool.conference import membership

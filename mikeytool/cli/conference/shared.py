@@ -12,8 +12,8 @@ import click
 from mikeytool.capture.text import Form, format_message
 from mikeytool.cli.exit_codes import complain
 from mikeytool.cli.options.clock import environment
-from mikeytool.cli.options.common import say
-from mikeytool.cli.options.types import IDENTITY, PATH
+from mikeytool.cli.options.common import PATH, say
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.conference.model import Update
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.wire.errors import MikeyError

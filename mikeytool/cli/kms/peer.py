@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from mikeytool.cli.command_groups import Group
-from mikeytool.cli.options.common import say
+from mikeytool.cli.options.common import PATH, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.store import PATTERN, store_command
-from mikeytool.cli.options.types import IDENTITY, PATH
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.peer_location import peer_location
 from mikeytool.kms.store.records import Peer

@@ -11,10 +11,9 @@ import click
 
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import EXIT_INTERRUPT
-from mikeytool.cli.options.common import DEBUG, quiet_option, say
+from mikeytool.cli.options.common import DEBUG, PATH, quiet_option, say
 from mikeytool.cli.options.keys import read_passphrase
 from mikeytool.cli.options.store import store_argument
-from mikeytool.cli.options.types import PATH
 from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity

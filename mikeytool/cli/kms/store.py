@@ -10,11 +10,11 @@ import click
 
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.options.clock import clock
-from mikeytool.cli.options.common import json_option, quiet_option, say
+from mikeytool.cli.options.common import PATH, json_option, quiet_option, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.outputs import force_option
 from mikeytool.cli.options.store import STORE, read_key_pair, store_argument
-from mikeytool.cli.options.types import IDENTITY, PATH
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
 from mikeytool.exchange.profile import PROFILES

@@ -11,13 +11,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import Certificate
 
 from mikeytool.cli.command_groups import Group
-from mikeytool.cli.options.common import say
+from mikeytool.cli.options.common import PATH, say
 from mikeytool.cli.options.store import (
     read_certificates,
     read_key_pair,
     store_command,
 )
-from mikeytool.cli.options.types import PATH
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.store import Store
 from mikeytool.kms.store.store_description import describe_certificate

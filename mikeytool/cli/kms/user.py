@@ -12,7 +12,7 @@ import click
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.exit_codes import complain, exit_code, worst
 from mikeytool.cli.message_io import write_output
-from mikeytool.cli.options.common import say
+from mikeytool.cli.options.common import PATH, say
 from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.outputs import OUTPUT_PATH, force_option
 from mikeytool.cli.options.store import (
@@ -23,7 +23,7 @@ from mikeytool.cli.options.store import (
     read_file,
     store_command,
 )
-from mikeytool.cli.options.types import IDENTITY, PATH
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
 from mikeytool.kms.store.records import NewUser

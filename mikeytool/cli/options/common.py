@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -11,6 +12,9 @@ import click
 from mikeytool.wire.printable import printable
 
 C = TypeVar("C", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+"""The type of a file, whether it is there or not."""
 
 DEBUG = "mikeytool.debug"
 """The key, in the context of a command, of whether to print tracebacks."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from mikeytool.cli.options.common import options
+from mikeytool.cli.options.common import PATH, options
 from mikeytool.cli.options.keys import KEY, KEY_HELP, PASSPHRASE_VARIABLE, need_key, read_passphrase
-from mikeytool.cli.options.types import IDENTITY, PATH
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mikeytool.cli.options.common import options
-from mikeytool.cli.options.types import DURATION, PATH
+from mikeytool.cli.options.common import PATH, options
+from mikeytool.cli.options.types import DURATION
 from mikeytool.srtp.suites import SUITES
 
 session_option = click.option(

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from mikeytool.wire.identity import MAX_IDENTITY, Identity
-
-PATH = click.Path(path_type=Path)
-"""A file, whether it is there or not."""
 
 
 class IdentityType(click.ParamType):  # type: ignore[type-arg] # generic only in newer click

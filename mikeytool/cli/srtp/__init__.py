@@ -14,7 +14,14 @@ import click
 from mikeytool.cli.command_groups import Command, Group
 from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
 from mikeytool.cli.message_io import write_output
-from mikeytool.cli.options.common import json_option, options, quiet_option, say, schema_option
+from mikeytool.cli.options.common import (
+    PATH,
+    json_option,
+    options,
+    quiet_option,
+    say,
+    schema_option,
+)
 from mikeytool.cli.options.keys import KEY_HELP, MEDIA_KEY
 from mikeytool.cli.options.outputs import (
     OUTPUT,
@@ -23,7 +30,6 @@ from mikeytool.cli.options.outputs import (
     force_option,
     output_force_option,
 )
-from mikeytool.cli.options.types import PATH
 from mikeytool.cli.srtp.key_options import key_ring, named_keys, receiver_keys
 from mikeytool.cli.srtp.packet_input import open_input, progress_bar, target_of
 from mikeytool.media.listener import Listener

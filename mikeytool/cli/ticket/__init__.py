@@ -20,12 +20,12 @@ from mikeytool.cli.message_io import (
     read_input,
 )
 from mikeytool.cli.options.clock import environment
-from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
+from mikeytool.cli.options.common import PATH, json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.credentials import CREDENTIALS, credentials_of, key_name
 from mikeytool.cli.options.keys import KEY, KEY_HELP, key_wrap_option, need_key, wrapping
 from mikeytool.cli.options.outputs import OUTPUT_PATH, check_output, force_option
 from mikeytool.cli.options.ticket_policy import policy_options
-from mikeytool.cli.options.types import IDENTITY, PATH
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
 from mikeytool.cli.ticket.kms_exchange import as_option, exchange, kms_exchange_options, take_answer
 from mikeytool.client import tickets

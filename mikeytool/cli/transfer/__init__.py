@@ -9,8 +9,7 @@ import click
 
 from mikeytool.cli.command_groups import Command, LazyGroup
 from mikeytool.cli.options.clock import now_ns
-from mikeytool.cli.options.common import json_option, show_keys_option
-from mikeytool.cli.options.types import PATH
+from mikeytool.cli.options.common import PATH, json_option, show_keys_option
 from mikeytool.cli.render.table import print_table
 from mikeytool.wire.json_field import with_length
 

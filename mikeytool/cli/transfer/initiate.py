@@ -22,7 +22,7 @@ from mikeytool.cli.message_io import (
     write_unstaged,
 )
 from mikeytool.cli.options.clock import environment, now_ns
-from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
+from mikeytool.cli.options.common import PATH, json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.keys import key_wrap_option, wrapping
 from mikeytool.cli.options.negotiation import (
     app_option,
@@ -36,7 +36,7 @@ from mikeytool.cli.options.outputs import (
     force_option,
     output_force_option,
 )
-from mikeytool.cli.options.types import IDENTITY, PATH
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.client import initiate as client
 from mikeytool.client.session_files import SessionFile
 from mikeytool.exchange.error import ErrorReceived

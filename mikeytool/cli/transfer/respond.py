@@ -21,7 +21,7 @@ from mikeytool.cli.message_io import (
     write_unstaged,
 )
 from mikeytool.cli.options.clock import environment, now_ns
-from mikeytool.cli.options.common import json_option, quiet_option, say, show_keys_option
+from mikeytool.cli.options.common import PATH, json_option, quiet_option, say, show_keys_option
 from mikeytool.cli.options.credentials import (
     credential_options,
     credentials_of,
@@ -36,7 +36,7 @@ from mikeytool.cli.options.negotiation import (
     session_option,
 )
 from mikeytool.cli.options.outputs import check_output, force_option
-from mikeytool.cli.options.types import IDENTITY, PATH
+from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.transfer.initiate import print_refusal
 from mikeytool.client import resolvers
 from mikeytool.client.resolvers import Resolve

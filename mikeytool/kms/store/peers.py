@@ -27,7 +27,9 @@ class Peers(SealedDatabase):
         check_psk(peer.psk)
         check_identity(peer.identity)
         if peer.identity == self.identity:
-            raise UsageError(f"{peer.identity}: this is the KMS of {self.where}, not another one")
+            raise UsageError(
+                f"{peer.identity}: this is the KMS of {self.where} itself, not another one"
+            )
         data = peer.identity.data
         sealed = self.sealer.seal(peer.psk, *peer_context(data))
         with self.transaction() as db:
