@@ -17,6 +17,8 @@ _MAGIC = (
     (b"BZh", "a bzip2 file; unpack it first"),
     (b"\xfd7zXZ\0", "an xz file; unpack it first"),
     (b"\x28\xb5\x2f\xfd", "a zstd file; unpack it first"),
+    (b"\x04\x22\x4d\x18", "an lz4 file; unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z file; unpack it first"),
     (b"\x89PNG", "a picture; give the text or the capture that it shows"),
     (b"\xff\xd8\xff", "a picture; give the text or the capture that it shows"),
     (b"GIF8", "a picture; give the text or the capture that it shows"),
@@ -24,6 +26,24 @@ _MAGIC = (
     (b"\x7fELF", "a program"),
     (SQLITE, "a database, a store or the client's state; see kms show"),
 )
+_CAPTURES = (
+    (b"\xa1\xb2\xcd\x34", "pcap as modified for some Linux systems"),
+    (b"\x34\xcd\xb2\xa1", "pcap as modified for some Linux systems"),
+    (b"snoop\0\0\0", "snoop"),
+    (b"GMBU", "Microsoft Network Monitor 2"),
+    (b"RTSS", "Microsoft Network Monitor 1"),
+    (b"TRSNIFF data    \x1a", "Sniffer for DOS"),
+    (b"XCP\0", "Sniffer for Windows"),
+    (b"\0\0\2\0\x12\5\0\x10", "K12"),
+    (b"+---------+---------------+----------+", "K12 text"),
+    (b"iptrace ", "AIX iptrace"),
+    (b"ObserverPktBuffe", "Observer"),
+    (b"\x7fver", "OmniPeek"),
+    (b"\5VNF", "Visual Networks"),
+    (b"TR\0", "HP-UX nettl"),
+    (b"\xaa\xaa\xaa\xaa", "InfoVista 5View"),
+)
+"""Captures that Wireshark reads, and we do not, by their first octets."""
 _DER = rb"0\x82..0[\x80-\x84]|0\x82..\x02\x01\0"
 _PEM = (
     rb"\s*-----BEGIN ((?:[A-Z0-9]+ ){0,3}"
@@ -50,6 +70,9 @@ def _kind(head: bytes) -> str | None:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
+    for magic, name in _CAPTURES:
+        if head.startswith(magic):
+            return f"a capture in the format {name}; editcap -F pcapng makes one that is read"
     head = head[:HEAD]
     begin = head.lstrip()[:1]
     if begin == b"{" and (match := re.match(_STATE, head)):

@@ -25,6 +25,9 @@ _DISCARD = 9
 """The port of candidates that accept no connections (RFC 6544 4.5)."""
 _GROUP = re.compile(r"a=group:BUNDLE((?: \S{1,255}){1,64})")
 _SSRC = re.compile(r"a=ssrc:(\d{1,10})")
+_KEYED_BY = re.compile(r"a=(fingerprint|zrtp-hash):")
+_KEYING = {"fingerprint": "DTLS", "zrtp-hash": "ZRTP"}
+_HIDDEN = re.compile(r"a=extmap:\S{1,20} urn:ietf:params:rtp-hdrext:encrypt ")
 _G711 = re.compile(r"a=rtpmap:(\d{1,3})[ \t]+(PCM[UA])/(\d{1,6})(?:/([1-8]))?", re.I)
 MAX_CANDIDATES = 32
 """The most ICE candidates, and SSRCs, used of one section. One more is kept, to tell that."""
@@ -57,8 +60,9 @@ class Section:
     line, or else from the session's; it is empty without one; ports are 0 when absent. `transport`
     is the protocol of the media line, "RTP/SAVP". With `mux` (a=rtcp-mux) RTCP may come on the port
     of RTP, and `rtcp_port` is the same. `candidates` are addresses and ports of ICE, `ssrcs` those
-    of a=ssrc, `codecs` the payload types of G.711 in a=rtpmap. `has_fingerprint` says that DTLS is
-    offered (RFC 5763). `mid` names the medium; the
+    of a=ssrc, `codecs` the payload types of G.711 in a=rtpmap. `keyed_by` names what agrees on
+    keys beside the media: DTLS (RFC 5763), ZRTP (RFC 6189). `hides_extensions` says that it offers
+    encrypted header extensions (RFC 6904). `mid` names the medium; the
     `bundles` of the session level have the names of media that share a transport (RFC 9143).
     `specs` are its a=key-mgmt attributes, `cryptos` the values
     of its a=crypto ones, which are masked when printed, since they may have keys in the clear.
@@ -79,7 +83,8 @@ class Section:
     candidates: list[tuple[str, int]] = field(default_factory=list)
     ssrcs: list[int] = field(default_factory=list)
     codecs: dict[int, G711] = field(default_factory=dict)
-    has_fingerprint: bool = False
+    keyed_by: list[str] = field(default_factory=list)
+    hides_extensions: bool = False
     control: str = ""
     specs: list[Spec] = field(default_factory=list, repr=False)
     cryptos: list[str] = field(default_factory=list, repr=False)
@@ -146,8 +151,11 @@ def _take(section: Section, line: str) -> None:
                 section.candidates.append((address, port))
     elif match := _SSRC.match(line):
         _take_ssrc(section, int(match[1]))
-    elif line.startswith("a=fingerprint:"):
-        section.has_fingerprint = True
+    elif match := _KEYED_BY.match(line):
+        if (name := _KEYING[match[1]]) not in section.keyed_by:
+            section.keyed_by.append(name)
+    elif _HIDDEN.match(line):
+        section.hides_extensions = True
     elif match := _G711.match(line):
         if int(match[1]) < 128 and int(match[3]):
             section.codecs[int(match[1])] = G711(

@@ -65,6 +65,8 @@ class Signalling:
         self._counts: Counter[str] = Counter()
         self.unread: Counter[str] = Counter()
         """Counts frames that are not read, by kind."""
+        self.cut = 0
+        """Counts the SIP and RTSP messages of which the capture has only the beginning."""
         self._signals: list[Signal] = []
         self._fragments = Fragments()
         self._streams = TcpStreams(self._open_reader)
@@ -98,6 +100,7 @@ class Signalling:
             return []
         if found.cut:
             self._counts["cut short"] += 1
+            self.cut += _begins_call(raw[found.start : found.end])
         if found.protocol != UDP:
             self._tcp += 1
             if self._addresses is not None:
@@ -176,6 +179,12 @@ def signals(records: Iterable[Record], signalling: Signalling | None = None) -> 
         yield from signalling.end()
         raise
     yield from signalling.end()
+
+
+def _begins_call(data: bytes) -> bool:
+    """Whether octets are the beginning of a SIP or RTSP message."""
+    match = START.match(data.lstrip(b"\r\n"))
+    return match is not None and b"HTTP/" not in match[0]
 
 
 def _is_for(flow: bytes, ports: tuple[bytes, ...]) -> bool:

@@ -7,7 +7,7 @@ SIP dialogs, RTSP sessions and announcements all come out as `SignalledKey`s.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from types import MappingProxyType
@@ -56,9 +56,9 @@ class Calls(NamedTuple):
 
     `keys` are in order of the frames that carry their keys. `kms_messages` are the MIKEY
     messages with a KMS, which may hold keys of tickets. `left_out` has a line for each bound that
-    was met. `times` has the time of each frame. `unread` counts the frames that are not read, by
-    kind. `is_described` says that there is signalling at all, `has_dtls` that a medium uses DTLS,
-    whose keys are not in it.
+    was met, and one for what else is not used. `times` has the time of each frame. `unread` counts
+    the frames that are not read, by kind. `is_described` says that there is signalling at all.
+    `keyed_by` names what agrees on keys beside media, as DTLS, so that they are not in it.
     """
 
     keys: list[SignalledKey]
@@ -67,7 +67,7 @@ class Calls(NamedTuple):
     times: dict[int, int | None]
     unread: Mapping[str, int] = MappingProxyType({})
     is_described: bool = True
-    has_dtls: bool = False
+    keyed_by: Sequence[str] = ()
 
     def count_by_time(self) -> None:
         """Turn positions into times, for media in another file; keys without a time come first."""
@@ -183,10 +183,19 @@ class _Reader:
                 key.earlier = self._bundles.before(key.content)
             key.sources = self._with_ends_behind(key.sources)
             key.destinations = self._with_ends_behind(key.destinations)
+        if self.signalling.cut:
+            self._bounds.leave_out(
+                f"{self.signalling.cut} messages of calls are cut short in the capture; capture"
+                " with a longer snaplen", 0
+            )  # fmt: skip
         times = {one.moment.frame: one.moment.time for one in self._described}
-        has_dtls = any(s.has_fingerprint for one in self._described for s in one.sections)
+        sections = [section for one in self._described for section in one.sections]
+        if any(section.hides_extensions for section in sections):
+            self._bounds.leave_out(
+                "header extensions of RFC 6904 are offered; they stay encrypted", 0
+            )
         return Calls(kept, self._kms, self._bounds.notes(), times, self.signalling.unread,
-                     is_described=bool(self._described), has_dtls=has_dtls)  # fmt: skip
+                     is_described=bool(self._described), keyed_by=keyings(sections))  # fmt: skip
 
     def _keys(self) -> Iterator[SignalledKey]:
         dialogs, rtsp = Dialogs(self._bounds), RtspSessions(self._bounds)
@@ -231,6 +240,11 @@ class _Reader:
                 )
             elif self._kms_room.takes(len(message)):
                 self._kms.append(message)
+
+
+def keyings(sections: Iterable[Section]) -> list[str]:
+    """What agrees on keys beside the media of descriptions, each once."""
+    return list(dict.fromkeys(name for section in sections for name in section.keyed_by))
 
 
 def _useful(found: list[SignalledKey]) -> Iterator[SignalledKey]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mikeytool import decode
 from mikeytool.capture.capture_files import is_capture, open_capture, read_head
 from mikeytool.capture.link_types import unread_frames
+from mikeytool.capture.other_kinds import refuse_other_kind
 from mikeytool.capture.record import Record
 from mikeytool.capture.sdp import read_sdp
 from mikeytool.client.session_files import SessionFile
@@ -16,7 +17,7 @@ from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.recover import recover_session
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.update import observed_update
-from mikeytool.media.calls import Calls, read_calls
+from mikeytool.media.calls import Calls, keyings, read_calls
 from mikeytool.media.choosing import KeyIndex
 from mikeytool.media.contexts import ReceiverContext, crypto_receiver
 from mikeytool.media.descriptions import ClearDescriptions
@@ -243,10 +244,15 @@ def contexts_of_calls(
 def _why_no_key(calls: Calls, where: str) -> str:
     if not calls.is_described:
         return f"{where} has no SIP, RTSP or SAP; --signalling FILE takes it from elsewhere"
-    if calls.has_dtls:
+    if calls.keyed_by:
+        name, whose = (
+            ("DTLS-SRTP", "what the DTLS exporter of either end gave")
+            if "DTLS" in calls.keyed_by
+            else (calls.keyed_by[0], "the SRTP keys of either end")
+        )
         return (
-            f"{where} has calls with DTLS-SRTP, whose keys are not in the signalling; --key takes"
-            " what the DTLS exporter of either end gave"
+            f"{where} has calls with {name}, whose keys are not in the signalling; --key takes"
+            f" {whose}"
         )
     return f"{where} has signalling, but no key in it that can be used"
 
@@ -267,11 +273,12 @@ def calls_in(path: Path) -> Calls:
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
     if not _DESCRIPTION.search(text):
+        refuse_other_kind(head)
         raise WireError(f"{path}: neither a capture nor a session description")
     bounds = Bounds()
     sections = bounded(read_sdp(text), bounds)
-    has_dtls = any(section.has_fingerprint for section in sections)
-    return Calls(list(described(sections)), [], bounds.notes(), {}, has_dtls=has_dtls)
+    keyed_by = keyings(sections)
+    return Calls(list(described(sections)), [], bounds.notes(), {}, keyed_by=keyed_by)
 
 
 def _settle_guesses(opened: dict[SignalledKey, list[ReceiverContext]]) -> None:

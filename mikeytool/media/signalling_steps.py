@@ -173,8 +173,7 @@ def _keys(section: Section, session: Section) -> str:
     kinds = ["MIKEY"] if section.specs or session.specs else []
     if section.cryptos:
         kinds.append(f"SDES {','.join(_tags(section.cryptos))}")
-    if section.has_fingerprint or session.has_fingerprint:
-        kinds.append("DTLS")
+    kinds += dict.fromkeys((*section.keyed_by, *session.keyed_by))
     return " or ".join(kinds) or "no keys"
 
 

@@ -159,7 +159,7 @@ def streams_in(capture: Capture) -> StreamList:
     table = _Table()
     fault: WireError | None = None
     try:
-        _look(capture, table)
+        fault = _look(capture, table)
     except WireError as error:
         fault = error
     table.drop_unsure()
@@ -226,7 +226,9 @@ class _Table:
         self._new.clear()
 
 
-def _look(capture: Capture, table: _Table) -> None:
+def _look(capture: Capture, table: _Table) -> WireError | None:
+    """Count every packet; returns the fault of the first line of a text that is none."""
+    fault: WireError | None = None
     flows = FlowFilter()
     turn = Turn()
     media = MediaInTcp(turn)
@@ -237,7 +239,10 @@ def _look(capture: Capture, table: _Table) -> None:
         if link != BARE_PACKET:
             found = find_datagram(link, raw, start, end)
             if not isinstance(found, Datagram):
-                if link not in (NO_PACKET, NO_LINE):
+                if link == NO_LINE:
+                    text = f"line {number}: a packet in hex or base64 is expected"
+                    fault = fault or WireError(text)
+                elif link != NO_PACKET:
                     unread = "" if found else why_unread(link, raw, start, end)
                     others[unread or "other"] += 1
                 continue
@@ -256,6 +261,7 @@ def _look(capture: Capture, table: _Table) -> None:
                 others[other_protocol(packet)] += 1
     for one in media.end():
         table.add(one.flow, one.packet, 0, len(one.packet), one.moment.time)
+    return fault
 
 
 def _joined(streams: dict[tuple[int, bytes], StreamSummary]) -> list[StreamSummary]:

@@ -118,6 +118,31 @@ def test_files_that_are_something_else(shell: Shell) -> None:
     shell.fails("mikeytool transfer show cut", 3, "broken")
 
 
+@pytest.mark.parametrize("command", ["srtp info", "srtp decrypt", "decode", "decode --flow"])
+def test_captures_that_are_not_read_are_named(shell: Shell, command: str) -> None:
+    """The first octets are those that editcap of Wireshark 4.0 writes."""
+    for start, name in (
+        ("736e6f6f70000000 00000002 00000004", "snoop"),
+        ("474d4255 0002 0100 0b000200", "Network Monitor 2"),
+        ("34cdb2a1 0200 0400 00000000", "pcap as modified"),
+        ("a1b2cd34 0002 0004 00000000", "pcap as modified"),
+        ("5452534e4946462064617461202020201a", "Sniffer for DOS"),
+        ("58435000 3030322e303031", "Sniffer for Windows"),
+        ("5452 0064 00000000", "nettl"),
+        ("05564e46 0f000000", "Visual Networks"),
+        ("aaaaaaaa 20000000", "5View"),
+        ("2b2d2d2d2d2d2d2d2d2d2b2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2b2d2d2d2d2d2d2d2d2d2d2b0a", "K12"),
+    ):
+        shell.path("other").write_bytes(bytes.fromhex(start) + bytes(300))
+        ran = shell.fails(f"mikeytool {command} other", 3, name, "editcap")
+        assert ran.out == ""
+
+
+def test_lines_without_packets_are_no_streams(shell: Shell) -> None:
+    shell.path("mail").write_text("Hello Bob,\nhere is the packet:\n")
+    shell.fails("mikeytool srtp info mail", 3, "line 1", "hex or base64")
+
+
 def test_the_kms_refuses_who_it_does_not_know(shell: Shell) -> None:
     with_kms(shell)
     shell.ok(

@@ -410,11 +410,17 @@ def test_frames_that_are_not_read_are_why_there_is_no_key(shell: Shell) -> None:
 
 
 _DTLS = ["a=fingerprint:sha-256 " + ":".join(["AB"] * 32), "a=setup:actpass"]
+_ZRTP = ["a=zrtp-hash:1.10 " + "ab" * 32]
 
 
 @pytest.mark.parametrize(
     ("more", "says"),
-    [(_DTLS, "calls with DTLS-SRTP"), ([], "has signalling, but no key"), (None, "has no SIP,")],
+    [
+        (_DTLS, "calls with DTLS-SRTP"),
+        (_ZRTP, "calls with ZRTP"),
+        ([], "has signalling, but no key"),
+        (None, "has no SIP,"),
+    ],
 )
 def test_signalling_without_keys_says_why(shell: Shell, more: list[str] | None, says: str) -> None:
     medium = udp(rtp(1), Ends(ALICE, 4000, BOB, 5000))

@@ -12,7 +12,7 @@ from mikeytool.media import calls, dialogs, rtsp_sessions, signalling_bounds
 from mikeytool.media.calls import Calls, read_calls
 from mikeytool.media.signalling_bounds import Bounds, bounded, size_of
 from tests.capture.carriers import lines
-from tests.capture.network import ALICE, THERE, records, udp
+from tests.capture.network import ALICE, THERE, records, stream, udp
 from tests.media.dialogues import A, answer, message, sdp
 from tests.media.test_rtsp_sessions import (
     HEADER,
@@ -23,6 +23,7 @@ from tests.media.test_rtsp_sessions import (
     describe,
     setup,
 )
+from tests.srtp.media import rtp
 
 CANDIDATE = f"a=candidate:1 1 UDP 1 {ALICE} {{}} typ host"
 
@@ -41,6 +42,22 @@ def test_nothing_is_told_of_what_is_used() -> None:
         *[A] * 16, more=[f"a=candidate:1 1 UDP 1 {ALICE} {n} typ host" for n in range(1, 33)]
     )
     assert told(message("INVITE", full)) == []
+
+
+def test_messages_that_the_capture_cut_short_are_told() -> None:
+    call = [message("INVITE", sdp(A))[:200], message("200", answer(A), to="b")[:-40]]
+    others = [udp(rtp(1))[:40], udp(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")[:50]]
+    (note,) = told(*call, *others, stream(message("INVITE", sdp(A))[28:], 1000, 1)[1][:300])
+    assert note.startswith("3 messages of calls are cut short")
+
+
+def test_header_extensions_that_stay_encrypted_are_told() -> None:
+    extension = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+    plain = f"a=extmap:4 {extension}"
+    assert told(message("INVITE", sdp(A, more=[plain]))) == []
+    hidden = f"a=extmap:4/sendrecv urn:ietf:params:rtp-hdrext:encrypt {extension}"
+    (note,) = told(message("INVITE", sdp(A, more=[hidden, plain])))
+    assert "RFC 6904" in note
 
 
 @pytest.mark.parametrize(
