@@ -28,7 +28,7 @@ from mikeytool.exchange.resolve import (
 )
 from mikeytool.exchange.ticket import TicketKeys, new_key, ticket_octets
 from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.storage.private_files import Json, parse_json, read_json, write_json
+from mikeytool.storage.private_files import Json, check_kind, parse_json, read_json, write_json
 from mikeytool.wire.errors import MikeyError, Refused, WireError
 from mikeytool.wire.identity import MAX_IDENTITY, Identity
 from mikeytool.wire.masked_repr import masked_repr
@@ -199,8 +199,7 @@ def read_ticket(path: Path) -> TicketFile:
 
 def ticket_of_json(content: Json, where: str) -> TicketFile:
     """Return the ticket file with this content; raises WireError for any other or a broken one."""
-    if content.get("mikeytool") != KIND:
-        raise WireError(f"{where}: this is no ticket file of mikeytool")
+    check_kind(content, KIND, where)
     try:
         return TicketFile.of_json(content)
     except BROKEN:
@@ -220,9 +219,7 @@ def find_ticket(data: bytes) -> TICKET | None:
         except BROKEN:
             return None
     try:
-        found = Message.parse(data).find(TICKET)
-        if found is not None:
-            return found
+        return Message.parse(data).find(TICKET)
     except MikeyError:
         pass
     for octets in (data, data[1:]):

@@ -211,6 +211,9 @@ def write_json(path: Path, kind: str, content: Json, *, force: bool = False) -> 
     write_private(path, text.encode() + b"\n", force=force, kind=kind)
 
 
+_KINDS = ("ticket", "pending request", "session")
+
+
 def read_json(path: Path, kind: str) -> Json:
     """Read a state file of the given kind.
 
@@ -220,10 +223,17 @@ def read_json(path: Path, kind: str) -> Json:
         data = path.read_bytes()
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
-    content = parse_json(data)
-    if content is None or content.get("mikeytool") != kind:
-        raise WireError(f"{path}: this is no {kind} file of mikeytool")
+    content = parse_json(data) or {}
+    check_kind(content, kind, str(path))
     return content
+
+
+def check_kind(content: Json, kind: str, where: str) -> None:
+    """Raise WireError for the content of a state file of another kind, or of none."""
+    found = content.get("mikeytool")
+    if found != kind:
+        what = f", but a {found} file" if found in _KINDS else ""
+        raise WireError(f"{where}: this is no {kind} file of mikeytool{what}")
 
 
 def _no_number(name: str) -> None:

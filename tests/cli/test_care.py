@@ -232,6 +232,18 @@ def test_no_address_and_no_time_is_broken(shell: Shell) -> None:
             assert {*whole, *times} <= set(words), command
 
 
+def test_the_facts_of_a_ticket_are_whole_and_in_one_column(shell: Shell) -> None:
+    others = [f"sip:number-{number:03}@example.com" for number in range(40)]
+    with_ticket(shell, " ".join(f"--to {other}" for other in others))
+    for variables in ({}, {"COLUMNS": "60"}):
+        lines = shell.ok("mikeytool ticket show alice.ticket", **variables).splitlines()
+        assert {line[10:12] for line in lines} == {"  "}
+        assert [line[12:] for line in lines[2:43]] == ["sip:bob@example.com", *others]
+        octets = "".join(line[12:] for line in lines if not line[12:].strip("0123456789abcdef"))
+        shown = json.loads(shell.ok("mikeytool ticket show alice.ticket --json"))
+        assert shown["ticket"] in octets
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -240,7 +252,15 @@ def test_no_address_and_no_time_is_broken(shell: Shell) -> None:
         ("kms policy set kms.db --max-skew 9", "--max-skew 9: "),
         ("conference rekey conference.db --overlap 9", "--overlap 9: "),
         ("transfer respond x --session bob.session --overlap 9", "--overlap 9: "),
-        ("ticket show bob.session", "bob.session: this is no ticket file"),
+        (
+            "ticket show bob.session",
+            "bob.session: this is no ticket file of mikeytool, but a session",
+        ),
+        ("ticket show transfer-resp", "there is no ticket in this"),
+        (
+            "ticket show AQYFAEwC+OYAAQwA7cNPSteoSCYJDAAAAAHcJVVnx4I9BW0GR8WOSJZngXYbug==",
+            "no ticket",
+        ),
         ("decode --index 2 AQAFgC9uGlUAAAsA7JpS8YAAAAAAAA==", "there is one message"),
         ("decode --flow AQAFgC9uGlUAAAsA7JpS8YAAAAAAAA==", "--flow draws captures only"),
         ("transfer update --session bob.session", "(--kemac), suites (--suite)"),

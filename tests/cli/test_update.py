@@ -70,6 +70,21 @@ def test_a_replaced_key_is_good_for_a_short_time_and_then_forgotten(shell: Shell
     assert old not in [key["spi"] for key in keys]
 
 
+@pytest.mark.parametrize("columns", [{}, {"COLUMNS": "80"}])
+def test_the_keys_that_were_replaced_are_shown(shell: Shell, columns: dict[str, str]) -> None:
+    with_sessions(shell, "--flags=+LM")
+    assert "replaced" not in shell.ok("mikeytool transfer show alice.session", **columns)
+    rekey(shell, "alice", "bob")
+    for state, later in (("overlap", {}), ("expired", {"MIKEYTOOL_NOW": "now+3m"})):
+        variables = columns | later
+        out = shell.ok("mikeytool transfer show alice.session --show-keys", **variables)
+        rows = [line.split() for line in out.splitlines()]
+        for one in session(shell, "alice")["crypto_sessions"]:
+            new, old = one["keys"]
+            assert [new["spi"], new["master_key"], new["master_salt"], "active"] in rows
+            assert [old["spi"], old["master_key"], old["master_salt"], state] in rows
+
+
 def test_a_stream_is_added(shell: Shell) -> None:
     with_sessions(shell)
     rekey(shell, "bob", "alice", "--cs dir=send,ssrc=0x99")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from textwrap import wrap
 
 from rich.cells import cell_len
@@ -15,7 +15,7 @@ from mikeytool.wire.printable import printable
 HELD = 256
 """Rows that are laid out together. The first so many decide on the widths of the columns."""
 LONGEST_CELL = 1024
-"""Characters of a cell, enough for an identity; a longer one ends in an ellipsis there."""
+"""Characters of a cell of a list, enough for an identity; a longer one ends in an ellipsis."""
 _OCTETS = re.compile(r"[0-9A-Fa-f]{33,}")
 """Octets in hex, the only words that are broken: no address, URI or time is."""
 _SOME = "0" * 32
@@ -24,12 +24,13 @@ _SOME = "0" * 32
 def print_table(rows: Iterable[Sequence[str]]) -> None:
     """Print rows, the first of which are the headings; empty headings are left out.
 
-    In a pipe every row is one line; a cell wider than its column moves what is behind it. On a
+    In a pipe no line is folded; a cell wider than its column moves what is behind it. On a
     terminal the widest columns are folded between words until all of them fit. If they cannot,
     there are no columns: a row takes as many lines as it needs, and each value has its name.
     """
-    rows = (tuple(map(_cell, row)) for row in rows)
-    heading = next(rows)
+    rows = iter(rows)
+    heading = tuple(next(rows))
+    rows = (tuple(_cell(cell, any(heading)) for cell in row) for row in rows)
     first = list(islice(rows, HELD))
     columns = list(zip(heading, *first, strict=True))
     widths = [max(cell_len(line) for cell in one for line in cell.split("\n")) for one in columns]
@@ -108,11 +109,17 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + 2 * (len(widths) - 1)
 
 
-def _cell(text: str) -> str:
+def _cell(text: str, in_list: bool) -> str:
+    """Make a cell printable, and short if there may be many; the facts of one thing stay whole."""
     text = printable(text, keep="\n")
-    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"
+    return text if len(text) <= LONGEST_CELL or not in_list else f"{text[:LONGEST_CELL]}…"
 
 
 def _plain(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
-    return "  ".join(cells).rstrip()
+    """Lay out a row; each line of a cell begins where the cell does."""
+    lines = zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
+    return "\n".join("  ".join(map(_padded, line, widths)).rstrip() for line in lines)
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell + " " * (width - cell_len(cell))

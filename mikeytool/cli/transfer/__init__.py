@@ -54,3 +54,7 @@ def show(session_path: Path, as_json: bool, show_keys: bool) -> None:
             if value is not None and name not in ("keys", "mki")
         ]
         print_table([("", ""), *rows, ("spi", one["mki"])])
+        if len(one["keys"]) > 1:
+            print("\nits keys, and those that they replaced:")
+            heading = [name.replace("_", " ") for name in one["keys"][0]]
+            print_table([heading, *(list(key.values()) for key in one["keys"])])
