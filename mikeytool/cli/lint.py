@@ -18,7 +18,7 @@ from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.opening import read_init
 from mikeytool.client.time_text import parse_time
-from mikeytool.lint import Finding, Level, Profile, Report, Sarif, codes_of, rule_rows
+from mikeytool.lint import Finding, Level, Profile, Report, Sarif, codes_of, rule_rows, rule_table
 from mikeytool.lint import lint as lint_message
 from mikeytool.wire.errors import MikeyError, UsageError
 
@@ -156,10 +156,10 @@ def _outcome(report: Report, findings: list[Finding], where: str, fail_on: str) 
 
 def _list(*, as_json: bool) -> None:
     """Print every rule: a table for people, or JSON."""
-    rows = rule_rows()
     if as_json:
-        print(json.dumps({"rules": rows}))
+        print(json.dumps({"rules": rule_rows()}))
         return
+    from mikeytool.cli.render.guarded_streams import is_plain
     from mikeytool.cli.render.table import print_table
 
-    print_table([list(rows[0]), *([cell or "" for cell in row.values()] for row in rows)])
+    print_table(rule_table(in_columns=is_plain()))

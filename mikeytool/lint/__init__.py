@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mikeytool.lint.check import lint as lint
     from mikeytool.lint.code_list import codes_of as codes_of
     from mikeytool.lint.code_list import rule_rows as rule_rows
+    from mikeytool.lint.code_list import rule_table as rule_table
     from mikeytool.lint.rule import Finding as Finding
     from mikeytool.lint.rule import Level as Level
     from mikeytool.lint.rule import Profile as Profile
@@ -32,7 +33,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "check": ("RULES", "Report", "lint"),
-        "code_list": ("codes_of", "rule_rows"),
+        "code_list": ("codes_of", "rule_rows", "rule_table"),
         "rule": ("Finding", "Level", "Profile", "Rule"),
         "sarif": ("Sarif",),
     },

@@ -33,3 +33,15 @@ def rule_rows() -> list[dict[str, Any]]:
         }
         for _, each in sorted(RULES.items())
     ]
+
+
+def rule_table(*, in_columns: bool) -> list[list[str]]:
+    """Every rule in a row; if not `in_columns`, its section and profile are behind its text."""
+    rows = rule_rows()
+    if in_columns:
+        return [list(rows[0]), *([cell or "" for cell in row.values()] for row in rows)]
+    table = [["code", "level", "text"]]
+    for code, level, text, section, profile in map(dict.values, rows):
+        asked = f"; --profile {profile}" if profile else ""
+        table.append([code, level, f"{text} ({section}{asked})"])
+    return table
