@@ -122,7 +122,8 @@ def _play(step: Step, scene: Scene, folder: Path) -> None:
         print("  verified")
     elif step.refused:
         complaint = next(word for word in words if word.startswith("mikeytool: "))
-        print(textwrap.fill(complaint, 78, initial_indent="  ", subsequent_indent="  "))
+        refusal = complaint.replace("mikeytool:", "refused, as it should be:")
+        print(textwrap.fill(refusal, 78, initial_indent="  ", subsequent_indent="  "))
     elif "srtp decrypt" in step.command:
         print("  decrypted")
 

@@ -54,10 +54,11 @@ def exit_codes_of(command: str) -> list[tuple[int, str]]:
 
 
 def folded(example: str, width: int) -> Iterator[str]:
-    """Fold an example into lines that a shell joins again."""
+    """Fold an example into lines that a shell joins again: before each pipe, then where full."""
     line = ""
     for part in _PART.findall(example):
-        if line and len(line) + len(part) + 3 > width:
+        full = len(line) + len(part) + 3 > width
+        if line and (full or (part[0] == "|" and len(example) > width)):
             yield f"{line} \\"
             line = f"    {part}"
         else:

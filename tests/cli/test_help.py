@@ -165,6 +165,16 @@ def test_a_folded_example_is_the_same_command() -> None:
             assert _bash(printed) == _bash(whole)
 
 
+def test_a_long_pipe_is_folded_where_the_next_command_begins() -> None:
+    example = examples_of("transfer update")[0]
+    starts = [line.lstrip(" |").partition(" ")[0] for line in folded(example, 78)]
+    assert starts == ["mikeytool"] * 3
+
+
+def test_no_example_has_a_comment_for_a_test() -> None:
+    assert not [each for name in all_commands() for each in examples_of(name) if "#" in each]
+
+
 def _bash(command: str) -> bytes:
     return subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout
 
