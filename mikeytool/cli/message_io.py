@@ -96,7 +96,7 @@ def _or_no_file(item: FoundMessage | WireError, argument: str) -> FoundMessage |
     """Add to the error for a short text that is no message that no such file exists."""
     text = str(item) if isinstance(item, WireError) else ""
     if not isinstance(item, WireError) and len(item.message) < _SHORTEST:
-        text = "this is too short for a message"
+        text = "this is too short"
     return WireError(f"there is no file {argument!r}; as a message: {text}") if text else item
 
 

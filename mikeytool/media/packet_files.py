@@ -18,7 +18,10 @@ Source = str | os.PathLike[str] | BinaryIO
 Target = str | os.PathLike[str] | BinaryIO
 """The name of a file that appears when it is complete, or an open file."""
 
-NO_PACKETS = "there is no packet in the input; the command before it may have failed"
+NO_PACKETS = (
+    "there is no packet in the input; give a capture, or packets in hex or base64, one a line; in a"
+    " pipe, the command before it may have failed"
+)
 
 
 class NoSignalledKeyError(UsageError):

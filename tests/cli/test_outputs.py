@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.cli.shell import ALICE, BOB, Shell, with_kms, with_sessions
+from tests.cli.shell import ALICE, BOB, Shell, with_kms, with_sessions, with_ticket
 
 KEY = bytes(range(30)).hex()
 RTP = "80000001000000a01111111168656c6c6f20626f62"
@@ -35,6 +35,26 @@ def test_a_file_that_is_there(shell: Shell, command: str) -> None:
     assert not shell.path("new").exists()
     shell.ok(f"{command} --force")
     assert shell.path("there").read_bytes() != b"precious"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mikeytool keygen rsa --identity sip:a --bits 2048 -o {} --cert-out={}",
+        f"mikeytool srtp encrypt rtp --key {KEY} --output={{}} --report {{}}",
+        "mikeytool ticket request --as sip:a --psk 00112233445566778899aabbccddeeff --to sip:b"
+        " --kms-id sip:k -o {} --pending {}",
+        "mikeytool transfer init --ticket alice.ticket --to sip:bob@example.com -o {} --session {}",
+    ],
+)
+@pytest.mark.parametrize("force", ["", " --force"])
+def test_two_outputs_are_two_files(shell: Shell, command: str, force: str) -> None:
+    with_ticket(shell)
+    shell.path("rtp").write_text(f"{RTP}\n")
+    for one, other in (("new", "new"), ("./new", "new"), (str(shell.path("new")), "new")):
+        shell.fails(command.format(one, other) + force, 2, "name one file; choose another name")
+        assert not shell.path("new").exists()
+    shell.ok(command.format("new", "other"))
 
 
 @pytest.mark.parametrize("name", ["json", "./json", "link", "hard"])

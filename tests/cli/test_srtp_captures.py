@@ -28,6 +28,7 @@ from tests.cli.shell import Shell
 from tests.media.dialogues import answer, message, sdp
 from tests.peers.programs import need, run
 from tests.srtp.media import rtcp, rtp
+from tests.support import TESTS
 
 MARSEILLAISE = "b64:aSBrbm93IGFsbCB5b3VyIGxpdHRsZSBzZWNyZXRz"
 
@@ -430,3 +431,11 @@ def test_signalling_without_keys_says_why(shell: Shell, more: list[str] | None, 
     shell.path("media.pcap").write_bytes(pcap([medium]))
     command = "mikeytool srtp decrypt media.pcap --signalling call.pcap -o out.pcap"
     shell.fails(command, 2, says)
+
+
+def test_the_ends_of_an_interleaved_stream_are_whole_on_a_narrow_terminal(shell: Shell) -> None:
+    shell.path("in").write_bytes((TESTS / "media/captures/unifi-AVP.pcap").read_bytes())
+    lines = shell.ok("mikeytool srtp info in", COLUMNS="80").splitlines()
+    assert max(map(len, lines)) <= 80
+    ends = [line[12:28].strip() for line in lines if "0x11223344" in line or line[:12].isspace()]
+    assert ends[-4:] == ["192.0.2.20:554", "channel 0", "192.0.2.10:40000", "channel 0"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class OutputType(click.ParamType):  # type: ignore[type-arg] # generic only in n
             words = ctx.command_path.split()[1:]  # a file may have the name of a command
             given = ctx.meta.get(ARGUMENTS, ())
             given = given[len(words) :] if list(given[: len(words)]) == words else given
+            _check_alone(value, param, ctx, given)
             _check_not_read(value, param.opts, given)
         return self._made(value)
 
@@ -71,6 +73,20 @@ def check_output(output: str | Path | None) -> None:
     from mikeytool.storage.output_files import check_replaceable
 
     check_replaceable(Path(output), force=is_forced())
+
+
+def _check_alone(
+    name: str, param: click.Parameter, ctx: click.Context, arguments: list[str]
+) -> None:
+    """Raise UsageError when another option of the command names the same file."""
+    others = (each for each in ctx.command.params if each is not param)
+    files = (each for each in others if isinstance(each.type, click.Path | OutputType))
+    options = {option for each in files for option in each.opts}
+    for before, argument in pairwise(["", *arguments]):
+        option, equals, value = argument.partition("=")
+        option, value = (option, value) if equals else (before, argument)
+        if option in options and Path(value).resolve() == Path(name).resolve():
+            raise UsageError(f"{param.opts[0]} and {option} name one file; choose another name")
 
 
 def _check_not_read(name: str, options: list[str], arguments: list[str]) -> None:

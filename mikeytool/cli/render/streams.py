@@ -76,7 +76,8 @@ def _cells(stream: StreamSummary, columns: int) -> list[str]:
     span = "-" if stream.first_seq is None else f"{stream.first_seq}-{stream.last_seq}"
     seconds = "-" if stream.seconds is None else f"{stream.seconds:.2f}"
     ends = [stream.source or "-", stream.destination or "-"]
-    ends = ends if columns == len(ends) else ["\n".join(ends)]
+    if columns == 1:  # for a terminal, where the channel of a connection has a line of its own
+        ends = ["\n".join(ends).replace(" channel", "\nchannel")]
     return [f"{stream.ssrc:#010x}", *ends, str(stream.packets), types, seconds, span,
             str(stream.lost), str(stream.rtcp),
             *([] if stream.seat is None else [stream.seat])]  # fmt: skip

@@ -101,7 +101,7 @@ _STREAM_OPTIONS = (
         help="The rollover counter that an SSRC starts with.",
     ),
     click.option(
-        "--srtcp-tag", "rtcp_tag", type=int, metavar="N",
+        "--srtcp-tag", "rtcp_tag", type=click.IntRange(4, 20), metavar="N",
         help="Octets of the tags of SRTCP, if not those of the suite.",
     ),
     click.option(
@@ -284,7 +284,7 @@ def _run(
         raise UsageError(f"{error}; {HOW}") from None
     show_report(report)
     if report_path is not None:
-        _write_report(report, report_path)
+        write_output(json.dumps(report.json()).encode() + b"\n", str(report_path))
     if report.fault is not None:
         raise report.fault
     if report.is_empty and not packets.is_capture:
@@ -292,7 +292,3 @@ def _run(
     if packets.is_capture:
         return EXIT_REFUSED if report.errors else 0
     return worst({exit_code(error) for error in report.errors})
-
-
-def _write_report(report: Report, path: Path) -> None:
-    write_output(json.dumps(report.json()).encode() + b"\n", str(path))
