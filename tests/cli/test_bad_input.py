@@ -110,9 +110,7 @@ def test_files_in_the_way_are_never_overwritten(shell: Shell) -> None:
 def test_files_that_are_something_else(shell: Shell) -> None:
     with_sessions(shell)
     shell.fails("mikeytool ticket show bob.session", 3)
-    shell.fails(
-        "mikeytool transfer show alice.ticket", 3, "but a ticket file"
-    )
+    shell.fails("mikeytool transfer show alice.ticket", 3, "but a ticket file")
     shell.fails("mikeytool transfer show nowhere", 4, "nowhere")
     shell.fails("mikeytool kms log alice.ticket", 4, "alice.ticket")
     shell.fails("mikeytool kms log state", 4, "no KMS store")
