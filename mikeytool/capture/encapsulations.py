@@ -240,6 +240,10 @@ def _macsec(_raw: bytes, _at: int, _end: int, _layers: list[Layer]) -> Found:
     return "MACsec"
 
 
+def _esp(_raw: bytes, _at: int, _end: int, _layers: list[Layer]) -> Found:
+    return "ESP"  # encrypted, with keys that are in no packet (RFC 4303)
+
+
 ENCAPSULATIONS: dict[int, Step] = {
     0x8100: _tag(2),  # IEEE 802.1Q
     0x88A8: _tag(2),  # 802.1ad
@@ -264,6 +268,7 @@ IP_TUNNELS: dict[int, Step] = {
     4: lambda _raw, at, end, _layers: Next(IP, at, end),  # RFC 2003
     41: lambda _raw, at, end, _layers: Next(IP, at, end),  # RFC 2473, RFC 4213
     47: _gre,
+    50: _esp,
     97: lambda raw, at, end, layers: ethernet(raw, at + 2, end, layers),  # RFC 3378
     115: _l2tp_3,
     137: _mpls,  # RFC 4023

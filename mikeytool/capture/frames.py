@@ -317,7 +317,12 @@ def _ipv4(raw: bytes, network: int, end: int) -> _Packet | Fragment | None:
             stop,
             cut,
         )
-    return addresses, protocol, network + header, stop, cut
+    at = network + header
+    if protocol == _AUTHENTICATION:
+        if stop - at < 8:
+            return None
+        protocol, at = raw[at], at + (raw[at + 1] + 2) * 4
+    return (addresses, protocol, at, stop, cut) if at <= stop else None
 
 
 def _ipv6(raw: bytes, network: int, end: int) -> _Packet | Fragment | None:
@@ -428,8 +433,9 @@ def with_payload(raw: bytes, start: int, found: Datagram, payload: bytes) -> byt
     if v4:
         head = raw[start : network + 2] + (ahead + length).to_bytes(2, "big")
         behind = raw[network + 12 : transport]
+        options = behind[: (raw[network] & 0x0F) * 4 - 12]  # an authentication header may follow
         middle = raw[network + 4 : network + 10]
-        words = int.from_bytes(head[network - start :] + middle + behind, "big")
+        words = int.from_bytes(head[network - start :] + middle + options, "big")
         head += middle + (-words % 0xFFFF).to_bytes(2, "big") + behind
         if raw[transport + 6 : payload_at] == b"\0\0":
             frame = head + ports + _two_u16.pack(length, 0) + payload
