@@ -195,8 +195,7 @@ class _Line:
         offered = _cryptos(self._negotiation.offer, self._offered)
         answered = _cryptos(self._negotiation.answer, self._answered)
         taken, closed = self._negotiation.taken, self._closed
-        tags = list(map(_tag, offered))
-        chosen = tags.index(_tag(answered[0])) if answered and _tag(answered[0]) in tags else None
+        chosen = _chosen(offered, answered[0]) if answered else None
         for at, content in enumerate(offered):
             key = replace(self._offer, content=content, line=at + 1)
             if self._answer is None:
@@ -349,6 +348,24 @@ def _group(description: Description, section: Section) -> list[str]:
 def _is_closed(description: Description, section: Section) -> bool:
     """Whether a medium is refused or removed; port 0 may also mean a shared transport."""
     return not (section.port or section.bundle_only or _group(description, section))
+
+
+def _chosen(offered: list[str], answer: str) -> int | None:
+    """The position of the line of an offer that a line of its answer chooses, by the tag.
+
+    Some number their own line without regard to the offer: if the suite is only that of other
+    lines, it chooses.
+    """
+    tags, suites = list(map(_tag, offered)), list(map(_suite, offered))
+    by_tag = tags.index(_tag(answer)) if _tag(answer) in tags else None
+    if by_tag is None or suites[by_tag] == _suite(answer) or _suite(answer) not in suites:
+        return by_tag
+    return suites.index(_suite(answer)) if suites.count(_suite(answer)) == 1 else None
+
+
+def _suite(content: str) -> str:
+    """The name of the suite of a crypto line."""
+    return content.split(maxsplit=2)[1].upper() if len(content.split(maxsplit=2)) > 1 else ""
 
 
 def _tag(content: str) -> str:

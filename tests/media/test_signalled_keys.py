@@ -57,6 +57,21 @@ def test_the_tag_in_the_answer_chooses_the_line() -> None:
     ]  # fmt: skip
 
 
+def test_the_suite_chooses_where_the_tag_contradicts_it() -> None:
+    """Some answer with tag 1 whatever they take."""
+    other = "declined: another line was chosen"
+    first = B.replace("_80", "_32")
+    assert told(sdp(A, A32, F8), answer(first)) == [
+        (A, other, 0), (A32, IN_USE, 2), (F8, other, 0), (first, IN_USE, 2),
+    ]  # fmt: skip
+    # Several lines of the suite are all tried; a suite that was not offered leaves it to the tag.
+    third = A32.replace("2 AES", "3 AES")
+    assert told(sdp(A, A32, third), answer(first))[:3] == [
+        (A, OFFERED, 0), (A32, OFFERED, 0), (third, OFFERED, 0),
+    ]  # fmt: skip
+    assert told(sdp(A, A32), answer(F8.replace("3", "1")))[0] == (A, IN_USE, 2)
+
+
 @pytest.mark.parametrize("transport", ["RTP/AVP", "RTP/SAVP"])
 def test_no_crypto_line_in_the_answer_declines(transport: str) -> None:
     """RFC 8643; and the media without keys is told, for it follows the same ends."""
