@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import stat
@@ -362,7 +363,11 @@ def test_one_device_of_two_is_removed(system: Shell) -> None:
     system.ok("rm bob.session bob.init bob.resp")
     call_in(system, "bob", ticket=False, ssrc="0x33333333")
     phone, tablet = [one["csb_id"] for one in shown(system)["members"]]
-    assert phone in system.ok("mikeytool conference show conference.db")
+    told = system.ok("mikeytool conference show conference.db")
+    assert phone in told
+    # Fingerprints come with the lengths of AES-CM (RFC 3711 8.2).
+    key, salt = (rf"sha256:[0-9a-f]{{8}} \({octets}\)" for octets in (16, 14))
+    assert re.search(rf"{key}  {salt}  active", told)
     system.fails("mikeytool conference remove conference.db", 2, "URI", "--seat")
     system.fails("mikeytool conference remove conference.db --seat seven", 2, "--seat seven")
     system.fails("mikeytool conference remove conference.db --seat 0x7", 1, "no seat 0x00000007")
