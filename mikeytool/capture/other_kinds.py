@@ -76,7 +76,9 @@ def _kind(head: bytes) -> str | None:
     head = head[:HEAD]
     begin = head.lstrip()[:1]
     if begin == b"{" and (match := re.match(_STATE, head)):
-        return f"a {match[1].decode()} file of mikeytool; see its show command"
+        name = match[1].decode()
+        use = {"ticket": "ticket show", "session": "transfer show"}.get(name, "ticket accept")
+        return f"a {name} file of mikeytool; see {use}"
     if begin == b"-" and (match := re.match(_PEM, head)):
         what = match[1].decode().lower()
         use = "--private-key takes it" if "private" in what else "--cert and the like take it"

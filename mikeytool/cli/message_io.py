@@ -103,7 +103,24 @@ def _or_no_file(item: FoundMessage | WireError, argument: str) -> FoundMessage |
 def one_message(argument: str | None, index: int | None = None, *, what: str = "MESSAGE") -> bytes:
     """Read the one message that a command takes; raises WireError or UsageError."""
     with open_input(argument) as source:
-        return pick_message(list(stream_of(source, argument)), index, what=what)
+        return message_in(source, argument, index, what=what)
+
+
+def message_in(
+    source: BufferedReader, argument: str | None, index: int | None, *, what: str = "MESSAGE"
+) -> bytes:
+    """Read the one message of an open input; raises WireError or UsageError."""
+    return pick_message(list(_named_stream(source, argument)), index, what=what)
+
+
+def _named_stream(
+    source: BufferedReader, argument: str | None
+) -> Iterator[FoundMessage | WireError]:
+    """Read messages; the error for a file of another kind names it, as a command reads several."""
+    try:
+        return stream_of(source, argument)
+    except WireError as error:
+        raise WireError(f"{argument}: {error}" if argument else str(error)) from None
 
 
 def offered_message(
@@ -119,7 +136,7 @@ def offered_message(
     than the message.
     """
     with open_input(argument) as source:
-        every = list(stream_of(source, argument))
+        every = list(_named_stream(source, argument))
     if index is None and len(every) > 1:
         good = (one for one in every if not isinstance(one, WireError))
         wanted = [one for one in good if is_wanted(one.message)]
@@ -186,6 +203,8 @@ def _with_form(command: C) -> C:
         if sdp is not None:
             from mikeytool.capture.sdp_message import SdpPlace  # few messages go there
 
+            if str(sdp) != "-" and not exists(sdp):
+                raise StateError(f"--sdp {sdp}: there is no such file")
             place = SdpPlace.find(read_input(str(sdp)), sdp_media)
         elif sdp_media:
             raise UsageError("--sdp-media goes with --sdp FILE")
@@ -204,7 +223,7 @@ sdp_message_options = options(
     ),
     click.option(
         "--sdp-media", type=click.IntRange(0), default=0, metavar="N",
-        help="Put it into the media section N, from 1; default: the session level.",
+        help="Put it into media section N, from 1; default: 0, the session level.",
     ),
     _with_form,
 )  # fmt: skip

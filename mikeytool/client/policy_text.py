@@ -36,17 +36,18 @@ def policy_of(
     flags: str,
     profile: str,
     ticket_type: int,
+    default_flags: str = DEFAULT_FLAGS,
 ) -> TicketPolicy:
     """Return the Ticket Policy that a user describes in words, which are those of `ticket request`.
 
     `suite_lengths` are the lengths in octets of TEKs and salts, if not those of the profile.
-    Raises UsageError.
+    `default_flags` are the flags that changes such as `+L` apply to. Raises UsageError.
     """
     start = parse_time(not_before, now_ns, "--not-before")
     chosen = PROFILES[int(profile)]
     policy = TicketPolicy(
         prf=chosen.prf,
-        flags=parse_flags(flags),
+        flags=parse_flags(flags, default_flags),
         responders=tuple(responders),
         initiator=local,
         valid_from=Timestamp.at(start, TsType.NTP_UTC_32),
@@ -67,12 +68,12 @@ def policy_of(
     return policy
 
 
-def parse_flags(text: str) -> TicketFlag:
+def parse_flags(text: str, default: str = DEFAULT_FLAGS) -> TicketFlag:
     """`DEFGHIJNO`, or changes to the default such as `+LM-J`; raises UsageError."""
     try:
         if not text.startswith(("+", "-")):
             return TicketFlag.from_letters(text)
-        flags = TicketFlag.from_letters(DEFAULT_FLAGS)
+        flags = TicketFlag.from_letters(default)
         for sign, letters in re.findall(r"([+-])([A-Z]+)", text):
             change = TicketFlag.from_letters(letters)
             flags = flags | change if sign == "+" else flags & ~change
@@ -80,7 +81,10 @@ def parse_flags(text: str) -> TicketFlag:
             return flags
     except KeyError:
         pass
-    raise UsageError(f"--flags {text}: letters D to O, or changes such as --flags=+LM-J")
+    raise UsageError(
+        f"--flags {text}: letters D to O, or changes such as --flags=+LM-J; see mikeytool manual"
+        " exchanges"
+    )
 
 
 class Lengths(NamedTuple):

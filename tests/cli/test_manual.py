@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 
+from mikeytool.wire.registry import TicketFlag
 from tests.cli.shell import BIN, Shell
 from tests.support import TESTS
 
@@ -49,3 +51,9 @@ def test_a_terminal_gets_it_formatted(tmp_path: Path) -> None:
     assert b"\x1b[" in shown
     assert b"## " not in shown
     assert "The store of a KMS" in shown.decode()
+
+
+def test_the_manual_has_every_flag_of_a_ticket() -> None:
+    page = (PAGES / "exchanges.md").read_text()
+    rows = [line for line in page.splitlines() if re.match(r"\| [D-O] \|", line)]
+    assert rows == [f"| {flag.name} | {flag.meaning} |" for flag in TicketFlag]

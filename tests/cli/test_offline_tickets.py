@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import stat
 
+import pytest
+
 from tests.cli.shell import ALICE, BOB, Shell, with_kms
 
 CALL = "mikeytool transfer init --ticket t --to sip:bob@example.com --session a > init"
@@ -15,6 +17,18 @@ def established(shell: Shell) -> None:
     a, b = (json.loads(shell.ok(f"mikeytool transfer show {one} --json")) for one in "ab")
     keys = [[one["master_key"] for one in side["crypto_sessions"]] for side in (a, b)]
     assert keys[0] == keys[1] != []
+
+
+@pytest.mark.parametrize(
+    ("change", "flags"), [("+M", "FGHJLMNO"), ("+E", "EFGHJLNO"), ("-J+EI", "EFGHILNO")]
+)
+def test_flags_are_changes_to_the_default_of_the_command(
+    shell: Shell, change: str, flags: str
+) -> None:
+    own = "mikeytool ticket create --as sip:a@b --to sip:c@d --tpk 00112233445566778899aabbccddeeff"
+    assert "[default: FGHJLNO]" in shell.ok("mikeytool ticket create --help", COLUMNS="200")
+    shell.ok(f"{own} --save t --flags={change}")
+    assert json.loads(shell.ok("mikeytool ticket show t --json"))["flags"] == flags
 
 
 def test_mode_2_the_responder_resolves_alone(shell: Shell) -> None:

@@ -53,7 +53,8 @@ def policy_options(flags: str) -> Callable[[Any], Any]:
         ),
         click.option(
             "--flags", default=flags, show_default=True, metavar="LETTERS",
-            help="Flags of RFC 6043 6.10, or changes to the default, as in --flags=+LM-J.",
+            help="Flags of the ticket, or changes to the default, as in --flags=+LM-J; `mikeytool"
+            " manual exchanges` says what each letter means.",
         ),
         click.option(
             "--profile", type=click.Choice(["128", "256"]), default="128", show_default=True,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mikeytool.capture.text import Format, find_messages
+from mikeytool.capture.text import Format
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.message_io import (
     index_option,
     message_argument,
+    message_in,
     message_options,
     one_message,
-    pick_message,
     read_input,
 )
 from mikeytool.cli.options.clock import environment
@@ -130,7 +131,8 @@ def create(
     """
     check_free(save, force=force)
     env = environment()
-    policy = replace(policy_of(env.clock(), local, responders, **options), kms=kms_id)
+    policy = policy_of(env.clock(), local, responders, default_flags=CREATE_FLAGS, **options)
+    policy = replace(policy, kms=kms_id)
     key = need_key(tpk, "--tpk")
     made = tickets.make_ticket_file(env, policy, key, key_name(tpk_id), wrapping(key_wrap))
     made.write(save, force=force)
@@ -230,7 +232,7 @@ def _ticket_in(argument: str | None, index: int | None) -> TICKET | TicketFile:
     content = parse_json(data)
     if content is not None:
         return ticket_of_json(content, argument or "the input")
-    found = find_ticket(pick_message(find_messages(data), index))
+    found = find_ticket(message_in(BufferedReader(BytesIO(data)), argument, index))
     if found is None:
         raise WireError(
             "there is no ticket in this: give a TRANSFER_INIT, a TICKET payload from Ticket"

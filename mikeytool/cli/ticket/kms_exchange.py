@@ -76,6 +76,8 @@ def exchange(
         raise UsageError(
             "give --kms STORE or URL with --save FILE, or --pending FILE with --kms-id ID"
         )
+    if output is not None:
+        raise UsageError("-o is for the message of --pending; --save names the ticket")
     check_free(save, force=force)
     with closing(kms_at(kms_where)) as kms:
         made = request(kms_id or kms.identity)
