@@ -28,6 +28,7 @@ _READERS = {
     b"#!rtpplay1.0 ": ("rtpdump", "Rtpdump"),
 }
 """The module and the class that read a file with these first octets."""
+_LONGEST_MAGIC = max(map(len, _READERS))
 
 
 def is_capture(head: bytes) -> bool:
@@ -80,8 +81,13 @@ def read_head(file: BinaryIO) -> tuple[bytes, BinaryIO]:
 
 
 def _read(file: BinaryIO) -> bytes:
+    """Read HEAD octets; of a pipe, what has come, if that shows the kind of file."""
     head = b""
-    while len(head) < HEAD and (more := file.read(HEAD - len(head))):
+    read = getattr(file, "read1", file.read)
+    while len(head) < (HEAD if _GZIP.startswith(head[:3]) else _LONGEST_MAGIC):
+        more = read(HEAD - len(head))
+        if not more:
+            break
         head += more
     return head
 

@@ -108,8 +108,8 @@ def find_captured_messages(
                 if reader.is_full:
                     reader.parts += 1
                     yield from reader.messages()
-                elif reader.has_some and waits():
-                    yield from reader.messages()
+            if reader.has_some and waits():
+                yield from reader.messages()
     except WireError as error:
         fault = error
     for signal in reader.signalling.end():

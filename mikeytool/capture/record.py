@@ -15,7 +15,7 @@ another frame in it; a copy of a file is `head`, then `kept` or `rewritten` of e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from mikeytool.wire.errors import WireError
@@ -113,10 +113,13 @@ class Capture(ABC):
         return WireError(text, payload="capture file", offset=self._base + at)
 
 
-def batches(records: Iterable[Record], count: int) -> Iterator[list[Record]]:
+def batches(
+    records: Iterable[Record], count: int, waits: Callable[[], bool]
+) -> Iterator[tuple[list[Record], bool]]:
     """Group records into batches of up to `count` records and BATCH_SIZE octets.
 
-    A longer record is a batch by itself.
+    A longer record is a batch by itself. A batch ends too when `waits` says that no more comes for
+    now, and is given with that.
 
     Raises what iterating over the records raises, after the batch before it.
     """
@@ -125,16 +128,19 @@ def batches(records: Iterable[Record], count: int) -> Iterator[list[Record]]:
     try:
         for record in records:
             if batch and (len(batch) == count or size + len(record.raw) > BATCH_SIZE):
-                yield batch
+                yield batch, False
                 batch, size = [], 0
             batch.append(record)
             size += len(record.raw)
+            if waits():
+                yield batch, True
+                batch, size = [], 0
     except WireError:
         if batch:
-            yield batch
+            yield batch, False
         raise
     if batch:
-        yield batch
+        yield batch, False
 
 
 def make_record(fields: tuple[int, int | None, int, bytes, int, int, int]) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +14,7 @@ import click
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
 from mikeytool.cli.message_io import pick, write_output
-from mikeytool.cli.message_items import Item, begun, items_of, name_of
+from mikeytool.cli.message_items import Item, for_each, items_of, name_of
 from mikeytool.cli.options.common import quiet_option, say, show_keys_option
 from mikeytool.cli.options.opening import (
     context_options,
@@ -110,12 +110,16 @@ def decode(
         return _page(inputs, items, inspector, steps, hidden, output)
     if steps is not None:
         return _overview(items, inspector, steps, checked=ring is not None)
-    first, many, items = begun(items)
+    first = next(items)
+    items = chain([first], items)
     if show is _show_tree and index is None and first.captured is not None:
         return _overview(items, inspector, checked=ring is not None)
     codes: set[int] = set()
-    for at, item in enumerate(items):
-        codes.add(_decode_one(item, inspector, show, at=at, many=many))
+
+    def take(at: int, item: Item, many: bool | None) -> None:
+        codes.add(_decode_one(item, inspector, show, at=at, many=item.has_place(many)))
+
+    for_each(items, take)
     return worst(codes)
 
 

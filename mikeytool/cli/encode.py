@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from itertools import chain, islice
 from typing import Any
 
 import click
@@ -15,6 +14,7 @@ from mikeytool.capture.text import Format, format_message
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import complain, exit_code, worst
 from mikeytool.cli.message_io import message_options, open_input, write_output
+from mikeytool.cli.message_items import for_each
 from mikeytool.cli.options.common import quiet_option, say
 from mikeytool.cli.options.opening import (
     context_options,
@@ -60,19 +60,20 @@ def encode(
     check_output(output)
     codes: set[int] = set()
     written = []
-    items = _items(description)
-    first = list(islice(items, 2))
-    for at, item in enumerate(chain(first, items), 1):
+
+    def take(at: int, item: Any, many: bool | None) -> None:
         try:
             data = _encoded(resealer, item)
         except MikeyError as error:
-            complain(str(error), f"item {at}" if len(first) > 1 else "")
+            complain(str(error), "" if many is False else f"item {at + 1}")
             codes.add(exit_code(error))
-            continue
+            return
         if output in (None, "-"):
             sys.stdout.buffer.write(format_message(data, fmt))
         else:
             written.append(format_message(data, fmt))
+
+    for_each(_items(description), take)
     if written:
         write_output(b"".join(written), output)
     return worst(codes)
@@ -100,6 +101,8 @@ def _items(argument: str | None) -> Iterator[Any]:
         try:
             _check_begin(source.peek(_BEGIN), argument)
             yield from json_values(source)
+        except BrokenPipeError:  # of the output, which is given out while the input is waited for
+            raise
         except OSError as error:
             raise StateError(f"{argument}: {error.strerror}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -52,6 +53,7 @@ def worst(codes: set[int]) -> int:
 # --- Errors -------------------------------------------------------------------------------
 
 _ERRORS = "mikeytool.errors"
+_WAITING = "mikeytool.waiting"
 _MOST = 10
 """Different errors that are printed; of more there is a count."""
 
@@ -108,14 +110,22 @@ def complain(text: str, where: str = "") -> None:
     errors.add(text, where)
 
 
+def while_waiting(action: Callable[[], None]) -> None:
+    """Have something done whenever the command waits for input: what is held back is printed."""
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.meta.setdefault(_WAITING, []).append(action)
+
+
 def give_out() -> None:
     """Give out what a command has printed, and its errors so far: it waits for input."""
     context = click.get_current_context(silent=True)
-    errors = None if context is None else context.meta.get(_ERRORS)
-    if errors is None:
-        sys.stdout.flush()
+    meta = {} if context is None else context.meta
+    for action in meta.get(_WAITING, ()):
+        action()
+    if _ERRORS in meta:
+        meta[_ERRORS].print_new()
     else:
-        errors.print_new()
+        sys.stdout.flush()
 
 
 def _print(text: str) -> None:

@@ -13,7 +13,7 @@ from mikeytool import __version__
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import EXIT_REFUSED, complain, exit_code, worst
 from mikeytool.cli.message_io import exists
-from mikeytool.cli.message_items import Item, begun, items_of
+from mikeytool.cli.message_items import Item, for_each, items_of
 from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import json_option, quiet_option, say
 from mikeytool.cli.options.opening import read_init
@@ -82,22 +82,22 @@ def lint(
     given = None if at is None else parse_time(at, now, "--at")
     before = read_init(init)
     document = Sarif(__version__) if sarif else None
-    many = True
-    if document is None:  # a document has to be there for an only message that is unreadable, too
-        _, many, items = begun(items)
     codes: set[int] = set()
     old = 0
-    for item in items:
-        where = f"{item.where}: " if many and item.where else ""
+
+    def take(_at: int, item: Item, many: bool | None) -> None:
+        nonlocal old
+        # A document has to be there for an only message that is unreadable, too.
+        where = f"{item.where}: " if (document or item.has_place(many)) and item.where else ""
         place = _place(item)
         if isinstance(item.content, MikeyError):
             if as_json:
                 print(json.dumps({"error": str(item.content), **place}))
             if document is not None:
                 document.add_error(str(item.content), place)
-            complain(str(item.content), item.where if many else "")
+            complain(str(item.content), where.removesuffix(": "))
             codes.add(exit_code(item.content))
-            continue
+            return
         came = next(time for time in (given, _came(item), now) if time is not None)
         chosen = None if profile is None else Profile(profile)
         report = lint_message(
@@ -113,6 +113,8 @@ def lint(
         else:
             document.add(findings, place, report.error)
         codes.add(_outcome(report, findings, where, fail_on))
+
+    for_each(items, take)
     if document is not None:
         print(json.dumps(document.json(), indent=2))
     if old > 1:

@@ -75,13 +75,13 @@ def exists(path: Path) -> bool:
 
 
 def stream_of(
-    source: BufferedReader, argument: str | None, *, lines: bool = False
+    source: BufferedReader, argument: str | None, *, lines: bool = False, early: bool = False
 ) -> Iterator[FoundMessage | WireError]:
-    """Read the messages of an open input, in constant memory if every line is one."""
+    """Read the messages of an open input as `stream_messages` does."""
     refuse_other_kind(source.peek(HEAD))
     from mikeytool.capture.text_input import stream_messages  # captures come without text
 
-    found = stream_messages(source, lines=lines)
+    found = stream_messages(source, lines=lines, early=early)
     if argument and _looks_like_a_name(argument):
         several = list(found)
         found = iter([_or_no_file(several[0], argument)] if len(several) == 1 else several)

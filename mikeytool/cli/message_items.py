@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from io import BufferedReader
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mikeytool.capture.capture_files import HEAD, is_capture
+from mikeytool.cli.exit_codes import while_waiting
 from mikeytool.cli.message_io import exists, open_input, stream_of
 from mikeytool.cli.options.common import say
 from mikeytool.cli.render.progress import progress
@@ -18,6 +19,8 @@ from mikeytool.wire.protocol_list import Carried
 if TYPE_CHECKING:
     from mikeytool.capture.captured_messages import CapturedMessage
     from mikeytool.media.signalling_steps import SignallingSteps
+
+T = TypeVar("T")
 
 _SHORT = 20
 """Characters of a message that are shown as its name: at most its header, and no key."""
@@ -36,6 +39,16 @@ class Item(NamedTuple):
     source: str = ""
     line: int | None = None
 
+    def has_place(self, many: bool | None) -> bool:
+        """Tell whether its place is shown, as `for_each` says whether there are others.
+
+        Raises the error of an only item, but not that in a message of a capture.
+        """
+        if many is False and isinstance(self.content, MikeyError) and self.captured is None:
+            raise self.content
+        unknown = self.captured is not None or isinstance(self.content, MikeyError)
+        return unknown if many is None else many
+
 
 def items_of(
     inputs: tuple[str, ...], init: str | None, *, lines: bool, steps: SignallingSteps | None = None
@@ -51,15 +64,22 @@ def items_of(
     return chain.from_iterable(_items_of(one, steps, lines=lines, many=many) for one in inputs)
 
 
-def begun(items: Iterator[Item]) -> tuple[Item, bool, Iterator[Item]]:
-    """Give the first item, whether there are others, and all of them.
+def for_each(items: Iterator[T], take: Callable[[int, T, bool | None], None]) -> None:
+    """Have every item taken, with its place, from 0, and whether others are there.
 
-    Raises the error of an only item.
+    That is not known, None, of a first item behind which the command waits for input.
     """
-    first = list(islice(items, 2))
-    if len(first) == 1 and isinstance(first[0].content, MikeyError) and not first[0].captured:
-        raise first[0].content
-    return first[0], len(first) > 1, chain(first, items)
+    first = list(islice(items, 1))
+
+    def begin(many: bool | None) -> None:
+        while first:
+            take(0, first.pop(), many)
+
+    while_waiting(lambda: begin(None))
+    for at, item in enumerate(items, 1):
+        begin(True)
+        take(at, item, True)
+    begin(False)
 
 
 def name_of(argument: str) -> str:
@@ -78,7 +98,7 @@ def _items_of(
             if is_capture(source.peek(HEAD)):
                 yield from _captured(source, tick, argument, name, steps)
                 return
-            for item in stream_of(source, argument, lines=lines):
+            for item in stream_of(source, argument, lines=lines, early=True):
                 tick()
                 if isinstance(item, WireError):
                     yield Item(item, name.removesuffix(": "), source=argument)
@@ -99,10 +119,9 @@ def _captured(
 ) -> Iterator[Item]:
     # Imported here: most inputs are no captures.
     from mikeytool.capture.captured_messages import find_captured_messages
-    from mikeytool.capture.live_input import LiveInput
+    from mikeytool.capture.live_input import idleness
 
     options: dict[str, Any] = {} if steps is None else {"watch": steps.begin()}
-    if isinstance(source.raw, LiveInput):
-        options["waits"] = source.raw.is_idle
+    options["waits"] = idleness(source)
     for one in find_captured_messages(source, lambda text: say(f"note: {text}"), tick, **options):
         yield Item(one.content, name + one.where, one, one.carried, argument)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mikeytool.capture.capture_files import is_capture, open_capture, read_head
+from mikeytool.capture.live_input import idleness
 from mikeytool.capture.packet_lines import PacketLines
 from mikeytool.capture.record import Capture
 from mikeytool.wire.errors import StateError, UsageError, WireError
@@ -31,12 +32,14 @@ class NoSignalledKeyError(UsageError):
 class PacketFile:
     """An open file of packets: a capture, or a text with one per line.
 
-    `head` are its first octets, `capture` reads its packets.
+    `head` are its first octets, `capture` reads its packets. `waits` tells that it is a pipe on
+    which nothing comes for now.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         """Read the beginning; raises WireError if the file is empty or its header is broken."""
         self._file = file
+        self.waits = idleness(file)
         self.head, rejoined = read_head(file)
         if not self.head.strip():
             raise WireError(NO_PACKETS)

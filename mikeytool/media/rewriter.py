@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mikeytool.capture.frames import (
@@ -51,7 +51,10 @@ class Rewriter:
         report: Report,
         descriptions: ClearDescriptions | None = None,
         files: StreamFiles | None = None,
+        *,
+        waits: Callable[[], bool],
     ) -> None:
+        self._waits = waits
         self._capture = capture
         self._descriptions = descriptions
         self._split: SplitSignalling | None = None
@@ -78,20 +81,26 @@ class Rewriter:
         if isinstance(capture, Pcap) and self._carried is not None and files is None:
             self._usual = UsualPackets(capture, demux)
 
-    def run(self) -> Iterator[bytes]:
-        """The octets to write, a batch at a time.
+    def run(self) -> Iterator[bytes | None]:
+        """The octets to write, a batch at a time; None when no more comes for now.
 
         Each batch is complete in the report before it is given out. The defect at the end of a
         broken file becomes the `fault` of the report.
         """
         yield self._capture.head
         before: Sequence[Record] | None = None
-        for batch in self._batches():
+        for batch, waits in self._batches():
             if before is not None:
                 yield self._process(before)
                 if self._stopped:
                     return
             before = batch
+            if waits:
+                yield self._process(before)
+                yield None
+                if self._stopped:
+                    return
+                before = None
         if before is not None:
             yield self._process(before, is_last=True)
             if self._stopped:
@@ -111,12 +120,14 @@ class Rewriter:
                 f"{'client and peer' if framing == 'TURN' else 'the ends of the connection'}"
             )
 
-    def _batches(self) -> Iterator[Sequence[Record]]:
+    def _batches(self) -> Iterator[tuple[Sequence[Record], bool]]:
+        """Give batches, each with whether no more comes for now."""
         try:
             if isinstance(self._capture, Pcap):
-                yield from self._capture.blocks()
+                for block in self._capture.blocks():
+                    yield block, self._waits()
             else:
-                yield from batches(self._capture, BATCH)
+                yield from batches(self._capture, BATCH, self._waits)
         except WireError as error:
             # A run that stops at a failed packet before has not met it.
             self._report.fault = error

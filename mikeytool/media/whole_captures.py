@@ -175,7 +175,10 @@ class Decryption:
 
         descriptions = None if signalled is None else signalled.descriptions
         with nullcontext() if split is None else _files(split, packets, force=force) as files:
-            rewriter = Rewriter(packets.capture, demux, self._settings, report, descriptions, files)
+            rewriter = Rewriter(
+                packets.capture, demux, self._settings, report, descriptions, files,
+                waits=packets.waits,
+            )  # fmt: skip
 
             def is_any_decrypted() -> bool:
                 has_failed = bool(report.errors)
@@ -223,7 +226,7 @@ class Encryption:
                 for each in contexts:
                     report.take_notes(each.notes)
 
-            rewriter = Rewriter(packets.capture, demux, self._settings, report)
+            rewriter = Rewriter(packets.capture, demux, self._settings, report, waits=packets.waits)
             _rewrite(packets, target, rewriter, report, after)
             demux.finish()
         report.finish()
@@ -309,14 +312,17 @@ def _rewrite(
             report.listener.progress(packets.position)
 
 
-def _large(parts: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Group the parts, because each group requires a write to a session file."""
+def _large(parts: Iterator[bytes | None]) -> Iterator[list[bytes]]:
+    """Group the parts, because each group requires a write to a session file.
+
+    What was held is given at None.
+    """
     held: list[bytes] = []
     size = 0
     for part in parts:
-        held.append(part)
-        size += len(part)
-        if size >= _WRITE_SIZE:
+        held.append(part or b"")
+        size += len(part or b"")
+        if size >= _WRITE_SIZE or part is None:
             yield held
             held, size = [], 0
     yield held

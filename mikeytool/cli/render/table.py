@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import chain, islice, zip_longest
+from itertools import chain, zip_longest
 from textwrap import wrap
 
 from rich.cells import cell_len
 
+from mikeytool.cli.exit_codes import while_waiting
 from mikeytool.cli.render.guarded_streams import is_plain
 from mikeytool.wire.printable import printable
 
 HELD = 256
-"""Rows that are laid out together. The first so many decide on the widths of the columns."""
+"""The most rows that are laid out together."""
 LONGEST_CELL = 1024
 """Characters of a cell of a list, enough for an identity; a longer one ends in an ellipsis."""
 _OCTETS = re.compile(r"[0-9A-Fa-f]{33,}")
@@ -26,60 +27,84 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
 
     In a pipe no line is folded; a cell wider than its column moves what is behind it. On a
     terminal the widest columns are folded between words until all of them fit. If they cannot,
-    there are no columns: a row takes as many lines as it needs, and each value has its name.
+    there are no columns: a row takes as many lines as it needs, and each value has its name. Rows
+    are printed when the command waits for input; columns grow with what comes later.
     """
     rows = iter(rows)
     heading = tuple(next(rows))
-    rows = (tuple(_cell(cell, any(heading)) for cell in row) for row in rows)
-    first = list(islice(rows, HELD))
-    columns = list(zip(heading, *first, strict=True))
-    widths = [max(cell_len(line) for cell in one for line in cell.split("\n")) for one in columns]
-    has_heading = any(heading)
-    if is_plain():
-        for row in chain([heading] * has_heading, first, rows):
-            print(_plain(row, widths))
-        return
-    # Imported here: a pipe needs no more of rich.
-    from rich.table import Table
+    table = _Table(heading)
+    while_waiting(table.print)
+    for row in rows:
+        table.held.append(tuple(_cell(cell, any(heading)) for cell in row))
+        if len(table.held) == HELD:
+            table.print()
+    table.print(is_end=True)
 
-    from mikeytool.cli.render.console import console
 
-    out = console()
-    widths = _fitting(widths, columns, out.width)
-    total = _total(widths)
-    if total > out.width:
-        for row in chain(first, rows):
-            print(_packed(heading, row, out.width))
-        return
-    while first or has_heading:
-        table = Table(box=None, show_header=has_heading, pad_edge=False, header_style="bold")
-        for name, width in zip(heading, widths, strict=True):
+class _Table:
+    """A table that is printed in parts, `held` being the rows of the next."""
+
+    def __init__(self, heading: Sequence[str]) -> None:
+        self.held: list[Sequence[str]] = []
+        self._heading = heading
+        self._new = [heading] if any(heading) else []  # until it is printed
+        self._widths = self._least = [0] * len(heading)
+
+    def print(self, *, is_end: bool = False) -> None:
+        """Print the rows held, below the heading if they are the first."""
+        rows, head = self.held, self._new
+        if not (rows or (head and is_end)):
+            return
+        self.held, self._new = [], []
+        columns = list(zip(self._heading, *rows, strict=True))
+        self._widths = list(map(max, self._widths, map(_width, columns)))
+        if is_plain():
+            for row in chain(head, rows):
+                print(_plain(row, self._widths))
+            return
+        # Imported here: a pipe needs no more of rich.
+        from rich.table import Table
+
+        from mikeytool.cli.render.console import console
+
+        out = console()
+        self._least = list(map(max, self._least, map(_least, columns)))
+        widths = _fitting(self._widths, self._least, out.width)
+        total = _total(widths)
+        if total > out.width:
+            for row in rows:
+                print(_packed(self._heading, row, out.width))
+            return
+        table = Table(box=None, show_header=bool(head), pad_edge=False, header_style="bold")
+        for name, width in zip(self._heading, widths, strict=True):
             table.add_column(name, overflow="fold", min_width=width, max_width=width)
-        for row in first:
+        for row in rows:
             table.add_row(*row)
         with out.capture() as captured:
             out.print(table, width=max(total, out.width), crop=False)
         out.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
-        first, has_heading = list(islice(rows, HELD)), False
 
 
-def _fitting(widths: list[int], columns: list[tuple[str, ...]], room: int) -> list[int]:
+def _width(column: Iterable[str]) -> int:
+    return max(cell_len(line) for cell in column for line in cell.split("\n"))
+
+
+def _least(column: Sequence[str]) -> int:
+    """Give the width below which a word would break: an address, a time, a number, not octets."""
+    words = (cell_len(word) for cell in column for word in _OCTETS.sub(_SOME, cell).split())
+    return max(cell_len(column[0]), *words, 0)
+
+
+def _fitting(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
     """Narrow the widest columns, a character at a time, until a row fits or none can give way."""
-    least = [_least(width, *column) for width, column in zip(widths, columns, strict=True)]
+    widths = list(widths)
     while _total(widths) > room:
-        spare, widest = max(
-            (w - min(w, to), at) for at, (w, to) in enumerate(zip(widths, least, strict=True))
-        )
+        spares = (width - min(width, to) for width, to in zip(widths, least, strict=True))
+        spare, widest = max((spare, at) for at, spare in enumerate(spares))
         if not spare:
             break
-        widths = [*widths[:widest], widths[widest] - 1, *widths[widest + 1 :]]
+        widths[widest] -= 1
     return widths
-
-
-def _least(width: int, heading: str, *cells: str) -> int:
-    """Give the width below which a word would break: an address, a time, a number, not octets."""
-    words = (cell_len(word) for cell in cells for word in _OCTETS.sub(_SOME, cell).split())
-    return min(width, max(cell_len(heading), *words, 0))
 
 
 def _packed(heading: Sequence[str], row: Sequence[str], room: int) -> str:
