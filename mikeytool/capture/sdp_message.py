@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mikeytool.capture.keymgmt import attribute, read_attribute
 from mikeytool.capture.sdp import SESSION_LEVEL, media_level
 from mikeytool.wire.errors import UsageError, WireError
-from mikeytool.wire.protocol_list import MIKEY, Description
+from mikeytool.wire.protocol_list import MIKEY, Carried, Description
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,15 @@ class SdpPlace:
         at = min(specs, default=section.stop)
         protocols = _protocols([*texts[:at], attribute(b"").decode(), *texts[at:]])
         return cls(tuple(lines), at, protocols, b"\r\n" if b"\r\n" in text else b"\n")
+
+    @property
+    def carried(self) -> Carried:
+        """The place as one who reads the message there sees it."""
+        texts = [line.decode("utf-8", "replace").strip() for line in self.lines]
+        starts = [at for at, text in enumerate(texts) if text.startswith("m=")]
+        media = sum(start < self.at for start in starts)
+        level = _level(texts, starts[media - 1], media) if media else SESSION_LEVEL
+        return Carried(Description(media=[texts[start] for start in starts]), level)
 
     def completed(self, message: bytes) -> bytes:
         """Return the description with a message; its lines end as they did."""

@@ -212,6 +212,8 @@ class StrictReader:
         elif text.startswith("m="):
             self._media += 1
             self._level = media_level(self._media, text)
+            if self._description is not None:
+                self._description.media.append(text)
         elif text.startswith("v="):
             self._level, self._media, self._description = SESSION_LEVEL, 0, Description()
         elif text[1] != "=":

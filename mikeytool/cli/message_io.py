@@ -128,8 +128,8 @@ def offered_message(
     index: int | None = None,
     *,
     is_wanted: Callable[[bytes], bool] = lambda _message: False,
-) -> bytes:
-    """Read the one message of an offer or answer, as `one_message` does.
+) -> FoundMessage:
+    """Read the one message of an offer or answer, with its place, as `one_message` does.
 
     Of several messages, such as the updates of a conference for its members, the only one that
     `is_wanted` is taken. Raises Refused if the session description around it names other protocols
@@ -144,7 +144,7 @@ def offered_message(
     found = pick_found(every, index)
     if (fault := found.list_fault) is not None:
         raise Refused(f"bidding-down: {fault} (RFC 4567 4.1.4)")
-    return found.message
+    return found
 
 
 def pick_message(

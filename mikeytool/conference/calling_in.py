@@ -19,12 +19,19 @@ from mikeytool.conference.group_keys import current_keys, keep_interval
 from mikeytool.conference.membership import catch_up, check_open, may_take_part, open_conferences
 from mikeytool.conference.model import Conference, Purpose, Topology
 from mikeytool.conference.purpose_suites import (
+    check_lengths,
     check_offer,
     conference_policies,
     is_of,
     own_policies,
 )
-from mikeytool.conference.purposes import check_directions, check_names, lined_up
+from mikeytool.conference.purposes import (
+    Lines,
+    check_directions,
+    check_names,
+    lined_up,
+    names_of,
+)
 from mikeytool.conference.seats import seat_for
 from mikeytool.conference.ssrcs import CallInPlan, check_number, is_from_member
 from mikeytool.conference.stream_updates import sender_of_update, update_streams
@@ -138,16 +145,18 @@ def _check_may_create(system: ConferenceSystem, creator: Identity) -> None:
         )
 
 
-def call_in(system: ConferenceSystem, message: bytes) -> bytes:
+def call_in(system: ConferenceSystem, message: bytes, lines: Lines = ()) -> bytes:
     """Admit a caller with a TRANSFER_INIT and return the TRANSFER_RESP with the group keys.
 
-    The update of a member's session, with other streams, is answered as well. Raises the same
-    errors as `create`.
+    `lines` are the media lines of the session description around the message: a stream whose media
+    line is of another purpose than its CS ID says is of the purpose of the media line. The update
+    of a member's session, with other streams, is answered as well. Raises the same errors as
+    `create`.
     """
     incoming = Incoming.read(message, DataType.TRANSFER_INIT)
     sender = sender_of_update(system, incoming)
     if sender is not None:
-        return update_streams(system, sender, incoming)
+        return update_streams(system, sender, incoming, lines)
     init = _first(system, incoming)
     with _early(system, init, ()):
         # Suites are compared later, when an Error message can name those of the conference.
@@ -157,37 +166,39 @@ def call_in(system: ConferenceSystem, message: bytes) -> bytes:
         verified = verify_transfer_init(init, system.resolve(init, focus), focus)
     with _late(system, verified, conference_policies(called)):
         _remember(system, verified)
-        return system.step(lambda step: _called_in(step, verified, focus))
+        return system.step(lambda step: _called_in(step, verified, focus, lines))
 
 
-def _called_in(step: Step, verified: VerifiedInit, focus: Identity) -> bytes:
+def _called_in(step: Step, verified: VerifiedInit, focus: Identity, lines: Lines) -> bytes:
     conference = rows.conference_of(step.db, focus)
     if conference is None:
         raise Refused(f"{focus} is the focus of no conference", ErrorNo.INVALID_ID)
     check_open(conference)
     may_take_part(step, conference, verified.initiator)
     conference, _ = catch_up(step, conference)
-    return _seat(step, conference, _as_first(step, conference.number, verified, focus))
+    return _seat(step, conference, _as_first(step, conference.number, verified, focus), lines)
 
 
-def _seat(step: Step, conference: Conference, verified: VerifiedInit) -> bytes:
+def _seat(step: Step, conference: Conference, verified: VerifiedInit, lines: Lines) -> bytes:
     """Give a caller their SSRCs and the group keys."""
     init = verified.init
     db, keys = step.db, current_keys(step, conference)
-    names = names_in(init.incoming)
+    names = names_of(conference, lines, init.entries, names_in(init.incoming))
     conference = lined_up(rows.conference(db, conference.number), names)
     check_names(conference, names, init.entries)
     streams = [(entry, is_from_member(entry)) for entry in init.entries]
     check_directions(conference, streams)
-    check_offer(conference, init.entries, init.policies, init.incoming.profile)
+    check_offer(conference, init.entries, init.policies)
     seat = seat_for(db, conference, verified.initiator, verified.init, step.env.clock())
     plan = CallInPlan(db, step.env, conference, seat, keys, streams)
+    added = plan.added()
+    check_lengths(conference, plan.purposes, init.incoming.profile)
     answer, session = transfer_resp(
         step.call_env,
         verified,
         partial(is_of, conference),
         local=conference.focus,
-        crypto_sessions=plan.added(),
+        crypto_sessions=added,
         policies=own_policies(conference),
         kemac_keys=plan.kemac_keys(),
         arrangement=plan,

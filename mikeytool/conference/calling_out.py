@@ -31,7 +31,7 @@ from mikeytool.conference.purpose_suites import (
     is_of,
     own_policies,
 )
-from mikeytool.conference.purposes import check_directions, purposes_of
+from mikeytool.conference.purposes import Lines, check_directions, check_lines, purposes_of
 from mikeytool.conference.seat_keys import seat_keys
 from mikeytool.conference.ssrcs import CallInPlan, claim, with_spi, with_ssrc
 from mikeytool.conference.system import TICKET_VALIDITY, ConferenceSystem, Step
@@ -61,15 +61,18 @@ def call_out(
     who: Identity,
     timeout: int,
     by: Identity | None = None,
+    lines: Lines = (),
 ) -> bytes:
     """Call one person: return a TRANSFER_INIT with the group keys.
 
     The person has `timeout` seconds to answer. `by` is the member who asks for it, with a REFER
     for example, None for the operator; members who may not add people may not invite either.
-    Raises Refused for someone who may not take part,
-    is already in, or is already being called. Also raises Refused for a group or a pattern,
-    because the ticket must be for one person alone. Raises UsageError for a timeout longer than
-    the ticket is valid.
+    `lines` are the media lines of the session description for the message; they are in the order
+    of the conference's purposes, and Refused is raised for another order.
+
+    Raises Refused for someone who may not take part, is already in, or is already being called,
+    and for a group or a pattern, because the ticket must be for one person alone. Raises UsageError
+    for a timeout longer than the ticket is valid.
     """
     if timeout > TICKET_VALIDITY:
         raise UsageError(f"nobody is waited for longer than {TICKET_VALIDITY} s")
@@ -77,13 +80,19 @@ def call_out(
         raise Refused(
             f"{who} is not one person: whoever answers first would be in; call out each by name"
         )
-    return system.step(lambda step: _called_out(step, focus, who, timeout, by))
+    return system.step(lambda step: _called_out(step, focus, who, timeout, by, lines))
 
 
 def _called_out(
-    step: Step, focus: Identity | None, who: Identity, timeout: int, by: Identity | None
+    step: Step,
+    focus: Identity | None,
+    who: Identity,
+    timeout: int,
+    by: Identity | None,
+    lines: Lines,
 ) -> bytes:
     db, conference = step.db, the_conference(step.db, focus)
+    check_lines(conference, lines)
     check_may_add(step, conference, by)
     may_take_part(step, conference, who)
     seat = _seat_to_call(step, conference, who)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 from mikeytool.conference.model import Conference, Purpose
@@ -95,34 +95,42 @@ def _content(found: Suite) -> tuple[object, ...]:
 
 
 def check_offer(
-    conference: Conference,
-    entries: Sequence[GenericIdEntry],
-    policies: Mapping[int, SP],
-    profile: Profile,
+    conference: Conference, entries: Sequence[GenericIdEntry], policies: Mapping[int, SP]
 ) -> None:
     """Refuse an offer that does not do what the conference does.
 
-    Raises Refused: Invalid SPpar for other suites and for a ticket whose profile does not allow
-    keys so long (12.1), Invalid SP for what the conference has not.
+    Raises Refused: Invalid SPpar for other suites, Invalid SP for what the conference has not.
     """
     for entry in entries:
         purpose = purpose_of(conference, entry.cs_id, entry.protocol)
         wanted = conference.media.get(purpose)
         offered = [policies[number] for number in entry.policies]
-        name = "" if wanted is None else f" with {wanted.name}"
         if offered and not any(_fits(conference, purpose, policy) for policy in offered):
             raise Refused(
                 f"crypto session {entry.cs_id} offers {_names(offered)}; {purpose} of"
-                f" {conference.focus} goes{name}",
+                f" {conference.focus} goes{_with(wanted)}",
                 ErrorNo.INVALID_SPPAR,
             )
+
+
+def check_lengths(conference: Conference, purposes: Iterable[Purpose], profile: Profile) -> None:
+    """Refuse to give a member keys longer than the profile of their ticket allows (12.1).
+
+    Raises Refused (Invalid SPpar). `purposes` are those that the member offers, and those that the
+    system adds.
+    """
+    for purpose in purposes:
         length = conference.key_lengths(purpose)[0]
         if length > profile.key_length:
             raise Refused(
-                f"{purpose} of {conference.focus} goes{name}, with keys of {8 * length} bits; that"
-                " needs a ticket requested with --profile 256",
+                f"{purpose} of {conference.focus} goes{_with(conference.media.get(purpose))}, with"
+                f" keys of {8 * length} bits; that needs a ticket requested with --profile 256",
                 ErrorNo.INVALID_SPPAR,
             )
+
+
+def _with(found: Suite | None) -> str:
+    return "" if found is None else f" with {found.name}"
 
 
 def _names(policies: Sequence[SP]) -> str:

@@ -6,7 +6,7 @@ the first purpose, 3 and 4 for the second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from mikeytool.conference.model import Conference, GroupKey, Purpose
@@ -57,6 +57,54 @@ def lined_up(conference: Conference, names: Mapping[int, str]) -> Conference:
     free = (at for at in range(1, media_lines.MOST + 1) if at not in places)
     places.update(zip(free, homeless, strict=False))
     return replace(conference, lines=tuple(map(places.get, range(1, max(places) + 1))))
+
+
+Lines = Sequence[media_lines.MediaLine]
+"""The media lines of the session description around a message."""
+
+
+def names_of(
+    conference: Conference,
+    lines: Lines,
+    entries: Iterable[GenericIdEntry],
+    names: Mapping[int, str],
+) -> dict[int, str]:
+    """Return the names of a member's streams: those in the message, and the types of media lines.
+
+    A media line that is declined has none. In a description with one media line, or in its section,
+    all streams without a name are of that line. Raises Refused (Invalid SP) for a name that is not
+    the type.
+    """
+    found = dict(names)
+    types = {one.number: one.purpose for one in lines if one.purpose and not one.is_declined}
+    alone = next(iter(types.values()), None) if len(lines) == 1 else None
+    for entry in entries:
+        of_line = types.get((entry.cs_id + 1) // 2)
+        purpose = of_line or alone
+        if purpose is None or entry.protocol != purpose.protocol:
+            continue
+        named = found.setdefault(entry.cs_id, purpose.value)
+        if of_line is not None and named != of_line:
+            raise _ambiguous(
+                conference,
+                f"crypto session {entry.cs_id} is named {named}, and its media line in the session"
+                f" description is {of_line}",
+            )
+    return found
+
+
+def check_lines(conference: Conference, lines: Lines) -> None:
+    """Refuse to call out with media lines that are not those of the conference."""
+    for one in lines:
+        purpose = one.purpose
+        if one.is_declined or purpose is None or len(conference.media) < 2:
+            continue
+        if purpose in conference.media and one.number != conference.purposes.index(purpose) + 1:
+            raise Refused(
+                f"media line {one.number} of the session description is {purpose}; those of"
+                f" {conference.focus} are in the order {', '.join(conference.purposes)}",
+                ErrorNo.INVALID_SP,
+            )
 
 
 def check_names(

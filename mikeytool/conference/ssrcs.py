@@ -184,10 +184,15 @@ class CallInPlan:
         sends = (one == purpose and by_member for _, one, by_member in self._streams)
         return not self._calls_out and not any(sends)
 
-    def kemac_keys(self) -> list[KeyData]:
-        """Return the keys that a member gets: those of the streams, and of what was added."""
+    @property
+    def purposes(self) -> list[Purpose]:
+        """The purposes of the streams, and of what was added."""
         used = {purpose for _, purpose, _ in self._streams} | self._used
-        return [key.key_data() for purpose, key in self._keys.items() if purpose in used]
+        return [purpose for purpose in self._keys if purpose in used]
+
+    def kemac_keys(self) -> list[KeyData]:
+        """Return the keys that a member gets, those of `purposes`."""
+        return [self._keys[purpose].key_data() for purpose in self.purposes]
 
     def added(self) -> list[CsSpec]:
         """Return crypto sessions for what the caller left out, but needs.

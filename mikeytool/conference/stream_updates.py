@@ -17,12 +17,20 @@ from mikeytool.conference.group_keys import current_keys
 from mikeytool.conference.membership import settle_denials, tidy
 from mikeytool.conference.model import Conference, GroupKey, Member, MemberState
 from mikeytool.conference.purpose_suites import (
+    check_lengths,
     check_offer,
     conference_policies,
     is_of,
     own_policies,
 )
-from mikeytool.conference.purposes import check_directions, check_names, lined_up, purposes_of
+from mikeytool.conference.purposes import (
+    Lines,
+    check_directions,
+    check_names,
+    lined_up,
+    names_of,
+    purposes_of,
+)
 from mikeytool.conference.ssrcs import CallInPlan, Streams, check_number, is_from_member, with_spi
 from mikeytool.conference.system import ConferenceSystem, Step
 from mikeytool.exchange.crypto_sessions import read_map
@@ -51,10 +59,13 @@ def sender_of_update(system: ConferenceSystem, incoming: Incoming) -> Member | N
     return None
 
 
-def update_streams(system: ConferenceSystem, sender: Member, incoming: Incoming) -> bytes:
+def update_streams(
+    system: ConferenceSystem, sender: Member, incoming: Incoming, lines: Lines = ()
+) -> bytes:
     """Answer the update of a member's session; what it changes is on disk before the answer.
 
-    Raises Refused, with an Error message in its `answer`.
+    `lines` are the media lines of the session description around it. Raises Refused, with an Error
+    message in its `answer`.
     """
     session = _session(sender)
     with system.state.snapshot() as db:
@@ -68,7 +79,7 @@ def update_streams(system: ConferenceSystem, sender: Member, incoming: Incoming)
             replay.remember(db, system.env, incoming, sender.identity, session.mpk)
             replay.forget(db, system.env)
         tidy(system, conference.focus)
-        return system.step(partial(_updated, sender, incoming))
+        return system.step(partial(_updated, sender, incoming, lines))
 
 
 def _session(member: Member) -> Session:
@@ -77,7 +88,7 @@ def _session(member: Member) -> Session:
     return member.session
 
 
-def _updated(sender: Member, incoming: Incoming, step: Step) -> bytes:
+def _updated(sender: Member, incoming: Incoming, lines: Lines, step: Step) -> bytes:
     db, conference = step.db, rows.conference(step.db, sender.conference)
     settle_denials(step, conference)  # nobody gets keys before the KMS has said who they are
     member = member_rows.member(db, sender.number)
@@ -87,7 +98,8 @@ def _updated(sender: Member, incoming: Incoming, step: Step) -> bytes:
     _check_allowed(db, conference, member, incoming)
     keys, every = current_keys(step, conference), rows.group_keys(db, conference.number)
     known = {one.entry.cs_id: v.value for one, v in purposes_of(conference, session, every)}
-    names = names_in(incoming)
+    offered, policies = read_map(incoming, complete=False, known=session.policies_by_number)
+    names = names_of(conference, lines, offered, names_in(incoming))
     for cs_id in names.keys() & known.keys():
         if names[cs_id] != known[cs_id]:
             raise Refused(
@@ -95,18 +107,19 @@ def _updated(sender: Member, incoming: Incoming, step: Step) -> bytes:
                 ErrorNo.INVALID_SP,
             )
     conference = lined_up(conference, {**names, **known})
-    offered, policies = read_map(incoming, complete=False, known=session.policies_by_number)
     check_names(conference, names, offered)
-    check_offer(conference, offered, policies, incoming.profile)
+    check_offer(conference, offered, policies)
     streams = _streams(session, offered)
     check_directions(conference, streams)
     plan = UpdatePlan(db, step.env, conference, member, keys, streams)
+    added = plan.added()
+    check_lengths(conference, plan.purposes, incoming.profile)
     answer, after = answer_update(
         step.call_env,
         session,
         incoming,
         partial(is_of, conference),
-        crypto_sessions=plan.added(),
+        crypto_sessions=added,
         policies=own_policies(conference),
         kemac_keys=plan.new_keys(),
         supported=conference_policies(conference),

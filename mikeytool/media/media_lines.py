@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mikeytool.capture.sdp import Section, read_sdp
+from mikeytool.capture.sdp import SESSION_LEVEL, Section, read_sdp
 from mikeytool.capture.sdp_message import SdpPlace
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.wire.errors import UsageError
+from mikeytool.wire.protocol_list import Carried
 from mikeytool.wire.registry import ProtType
 
 MOST = 127
@@ -76,6 +77,21 @@ def media_lines(place: SdpPlace | None) -> list[MediaLine] | None:
         MediaLine(one.number, _purpose(one), is_declined=not one.port, ssrc=_ssrc(one))
         for one in sections
         if level in (0, one.number)
+    ]
+
+
+def described_lines(carried: Carried | None) -> list[MediaLine]:
+    """Return the media lines of the description around a message, without SSRCs; none without it.
+
+    For a message in a media section that is this media line alone.
+    """
+    if carried is None:
+        return []
+    _, *sections = read_sdp("\n".join(["v=0", *carried.description.media]).encode())
+    return [
+        MediaLine(one.number, _purpose(one), is_declined=not one.port)
+        for one in sections
+        if carried.level in (SESSION_LEVEL, one.level)
     ]
 
 

@@ -22,9 +22,13 @@ _SEPARATOR = ";"
 
 @dataclass(slots=True)
 class Description:
-    """The protocol identifiers in a session description, in order, each with its level there."""
+    """The protocol identifiers in a session description, in order, each with its level there.
+
+    `media` are its m= lines.
+    """
 
     offered: list[tuple[str, str]] = field(default_factory=list)
+    media: list[str] = field(default_factory=list)
 
     def add(self, level: str, protocol: str) -> None:
         """Add an attribute; it is at the session level or in a media section."""

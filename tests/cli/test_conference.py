@@ -644,6 +644,34 @@ def test_a_member_with_video_alone(system: Shell, purposes: str, options: str) -
     assert shown(system)["members"][0]["ssrcs"] == [streams[0]["ssrc"]]
 
 
+@pytest.mark.parametrize("form", ["whole offer", "answer with --sdp", "media section"])
+def test_media_lines_in_another_order(system: Shell, form: str) -> None:
+    """The types of the media lines count, in the offer that comes and in the answer that goes."""
+    create(system, "audio,video")
+    head = "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nt=0 0\n"
+    system.path("offer").write_text(f"{head}m=video 5006 RTP/SAVP 96\nm=audio 5004 RTP/SAVP 0\n")
+    around = {
+        "whole offer": ("--sdp offer", ""),
+        "answer with --sdp": ("", "--sdp offer"),
+        "media section": ("--sdp offer --sdp-media 1", "--sdp offer --sdp-media 1"),
+    }
+    offered, answered = around[form]
+    system.ok(
+        f"mikeytool ticket request --to {FOCUS} --flags=+M --key-type none --save bob.ticket\n"
+        f"mikeytool transfer init --ticket bob.ticket --to {FOCUS} --session bob.session {offered}"
+        f" | mikeytool conference call-in conference.db {answered}"
+        " | mikeytool transfer finish --session bob.session",
+        **person("bob"),
+    )
+    keys = {key["tek"]: key["purpose"] for key in shown(system, "--show-keys")["keys"]}
+    found = {one["cs_id"]: keys[one["master_key"]] for one in session(system, "bob")}
+    every = {1: "video", 2: "video", 3: "audio", 4: "audio"}
+    assert found == (every if form == "whole offer" else {1: "video", 2: "video"})
+    called = "mikeytool conference call-out conference.db sip:carol@example.com --sdp offer"
+    system.ok("mikeytool conference allow conference.db sip:carol@example.com")
+    system.fails(called, 1, "media line 1 of the session description is video")
+
+
 def test_what_is_ambiguous_is_said(system: Shell) -> None:
     create(system, "audio,video")
     told, _ = join(system, "bob", "--cs dir=send --cs dir=send --cs dir=recv --cs dir=recv")

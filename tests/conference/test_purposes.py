@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mikeytool.conference import membership, rows
+from mikeytool.conference import calling_in, calling_out, membership, rows
 from mikeytool.conference.description import describe_conferences
 from mikeytool.conference.model import Conference, Purpose
 from mikeytool.conference.purposes import cs_ids, lined_up, purpose_of, purposes_of
@@ -14,7 +14,7 @@ from mikeytool.conference.relay import Relay
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.session import Session
-from mikeytool.media.media_lines import LineUp
+from mikeytool.media.media_lines import LineUp, MediaLine
 from mikeytool.media.media_text import parse_cs
 from mikeytool.srtp.index import Excluded
 from mikeytool.wire.errors import Refused
@@ -236,6 +236,99 @@ def test_a_name_that_the_conference_does_not_have(room: Room) -> None:
     with pytest.raises(Refused, match="has no video: it has audio, events") as refused:
         joined(room.person(BOB), *named("purpose=video"))
     assert refused.value.error_no == ErrorNo.INVALID_SP
+
+
+def lines(*kinds: Purpose | None, declined: int = 0) -> list[MediaLine]:
+    """The media lines of a description; the one with a number is declined."""
+    return [MediaLine(at, kind, is_declined=at == declined) for at, kind in enumerate(kinds, 1)]
+
+
+def described(room: Room, around: list[MediaLine], *specs: CsSpec) -> dict[int, Purpose]:
+    """The purpose of each crypto session of Bob, who calls in with such a description."""
+    bob = room.person(BOB)
+    bob.init = room.call(bob.ticket(FOCUS), specs, [POLICY], caller=BOB, called=FOCUS)
+    session = bob.take(calling_in.call_in(room.system, bob.init, around))
+    return {cs_id: purpose for cs_id, purpose, _ in found(room, session)}
+
+
+TWO_LINES = [CsSpec(send=at % 2 == 1, cs_id=at) for at in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("purposes", "around", "specs", "expected"),
+    [
+        (BOTH, (A, V), TWO_LINES, {1: A, 2: A, 3: V, 4: V}),
+        (BOTH, (V, A), TWO_LINES, {1: V, 2: V, 3: A, 4: A}),
+        (BOTH, (V,), TWO_LINES[:2], {1: V, 2: V}),
+        (BOTH, (None, V), TWO_LINES[2:], {3: V, 4: V}),
+        (BOTH, (F, V, A), [*TWO_LINES[2:], CsSpec(send=True, cs_id=5)], {3: V, 4: V, 5: A, 6: A}),
+        (BOTH, (), TWO_LINES[:2], {1: A, 2: A}),
+        ((A,), (A, A), TWO_LINES, {1: A, 2: A, 3: A, 4: A}),
+    ],
+)
+def test_the_types_of_media_lines_say_the_purpose(
+    room: Room,
+    purposes: tuple[Purpose, ...],
+    around: tuple[Purpose | None, ...],
+    specs: list[CsSpec],
+    expected: dict[int, Purpose],
+) -> None:
+    """Streams that have no name are of the media line in the description, whatever its place."""
+    room.create(BOB, purposes=purposes)
+    assert described(room, lines(*around), *specs) == expected
+    check(room.state.path)
+
+
+def test_the_section_of_a_message_says_the_purpose_of_all_its_streams(room: Room) -> None:
+    """Other software numbers crypto sessions from 1 in each media section."""
+    room.create(BOB, purposes=BOTH)
+    assert described(room, [MediaLine(2, V)], *TWO_LINES[:2]) == {1: V, 2: V}
+
+
+@pytest.mark.parametrize(
+    ("purposes", "around", "specs", "why"),
+    [
+        ((A,), (V,), TWO_LINES[:2], "has no video: it has audio"),
+        (BOTH, (A, A), TWO_LINES, "two media lines have one name"),
+        (BOTH, (V, A), [CsSpec(send=True, cs_id=1, name="audio")], "is named audio, and its media"),
+    ],
+)
+def test_media_lines_that_do_not_fit_are_refused(
+    room: Room,
+    purposes: tuple[Purpose, ...],
+    around: tuple[Purpose, ...],
+    specs: list[CsSpec],
+    why: str,
+) -> None:
+    room.create(BOB, purposes=purposes)
+    with pytest.raises(Refused, match=why) as refused:
+        described(room, lines(*around), *specs)
+    assert refused.value.error_no == ErrorNo.INVALID_SP
+
+
+def test_a_media_line_that_is_declined_says_nothing(room: Room) -> None:
+    room.create(BOB)
+    assert described(room, lines(A, V, declined=2), *TWO_LINES) == dict.fromkeys((1, 2, 3, 4), A)
+
+
+def test_an_update_in_a_description(room: Room) -> None:
+    room.create(BOB, purposes=BOTH)
+    bob = room.person(BOB)
+    assert described(room, lines(V, A), *TWO_LINES[:2]) == {1: V, 2: V}
+    with pytest.raises(Refused, match="crypto session 1 is video, and the update names it audio"):
+        calling_in.call_in(room.system, bob.ask(CsSpec(send=True, cs_id=1, ssrc=8)), lines(A, V))
+    asked = bob.ask(CsSpec(send=True, cs_id=3, ssrc=7))
+    bob.told(calling_in.call_in(room.system, asked, lines(V, A)))
+    by_spi = {key.spi: key.purpose for key in room.group_keys()}
+    assert by_spi[dict(bob.sends())[7].spi] == A
+
+
+def test_a_call_out_has_the_media_lines_of_the_conference(room: Room) -> None:
+    room.create(BOB, purposes=BOTH)
+    with pytest.raises(Refused, match="media line 1 of the session description is video"):
+        calling_out.call_out(room.system, FOCUS, BOB, 60, lines=lines(V, A))
+    assert room.states() == {}
+    assert calling_out.call_out(room.system, FOCUS, BOB, 60, lines=lines(A, V))
 
 
 def test_names_that_contradict_each_other(room: Room) -> None:

@@ -9,6 +9,7 @@ from mikeytool.conference import membership
 from mikeytool.conference.model import Purpose
 from mikeytool.conference.purpose_suites import parse_purposes
 from mikeytool.conference.relay import Relay
+from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256, Profile
 from mikeytool.srtp import MasterKey, Receiver, Sender
@@ -17,7 +18,7 @@ from mikeytool.srtp.suites import SUITES, Suite
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.payloads import SP
-from mikeytool.wire.registry import ErrorNo
+from mikeytool.wire.registry import ErrorNo, ProtType
 from tests.conference.room import DAN, FOCUS, Person, Room
 from tests.conference.test_ssrcs import answer_all, packet
 from tests.srtp.test_libsrtp_policies import CIPHERS, peer
@@ -117,6 +118,22 @@ def test_a_ticket_of_the_short_profile_gets_no_long_key(room: Room) -> None:
     session = bob.take(room.call_in(bob.call(policies=[])))
     found = {one.policy and suite_of(one.policy) for one in session.crypto_sessions}
     assert found == {GCM_256}
+
+
+@pytest.mark.parametrize("events", [False, True], ids=["nothing", "events"])
+def test_the_length_of_the_key_is_said_to_who_leaves_streams_to_the_system(
+    room: Room, events: bool
+) -> None:
+    room.create(BOB, purposes=[A, Purpose.EVENTS], suites={A: GCM_256})
+    bob = room.person(BOB)
+    cms = ProtType.CMS.value
+    specs = [CsSpec(send=False, protocol=cms)] * events
+    policies = [SP(policy_no=0, protocol=cms, policy_param=[])] * events
+    init = room.call(bob.ticket(FOCUS), specs, policies, caller=BOB, called=FOCUS)
+    with pytest.raises(Refused, match="256 bits; that needs a ticket requested with") as refused:
+        room.call_in(init)
+    assert refused.value.error_no == ErrorNo.INVALID_SPPAR
+    assert refused.value.answer is not None
 
 
 def test_a_suite_for_each_purpose(room: Room) -> None:

@@ -33,6 +33,7 @@ from mikeytool.cli.options.types import DURATION, IDENTITY
 from mikeytool.conference import calling_in, calling_out
 from mikeytool.conference.model import DEFAULT_TIMEOUT, Topology
 from mikeytool.conference.purpose_suites import parse_purposes
+from mikeytool.media.media_lines import described_lines
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 
@@ -109,7 +110,7 @@ def create(
 ) -> int:
     """Create a conference. The creator's TRANSFER_INIT comes in, TRANSFER_RESP goes out."""
     lines, suites = parse_purposes(purposes, suite_name)
-    data = offered_message(message, index)
+    data = offered_message(message, index).message
     check_output(output)
     with (
         open_system(state, fmt, send_errors=send_errors) as system,
@@ -142,13 +143,14 @@ def call_in(
 
     TRANSFER_INIT comes in, TRANSFER_RESP with the group keys goes out.
     """
-    data = offered_message(message, index)
+    found = offered_message(message, index)
+    carried = found.carried if fmt.place is None else fmt.place.carried
     check_output(output)
     with (
         open_system(state, fmt, send_errors=send_errors) as system,
         _answering(fmt, output) as answers,
     ):
-        answers.append(calling_in.call_in(system, data))
+        answers.append(calling_in.call_in(system, found.message, described_lines(carried)))
         note_updates(system)
     return answers.code
 
@@ -177,7 +179,8 @@ def call_out(
     """Invite URI; prints TRANSFER_INIT with the group keys."""
     check_output(output)
     with open_system(state, fmt) as system:
-        message = calling_out.call_out(system, focus, identity, timeout, by)
+        lines = described_lines(None if fmt.place is None else fmt.place.carried)
+        message = calling_out.call_out(system, focus, identity, timeout, by, lines)
         note_updates(system)
     write_message(message, fmt, output)
 
@@ -193,7 +196,7 @@ def answer(state: Path, message: str | None, index: int | None) -> int:
     Prints the updates that follow from it as JSON Lines, and for an answer that is refused an
     Error message.
     """
-    data = offered_message(message, index)
+    data = offered_message(message, index).message
     with open_system(state) as system, _answering("b64", None) as answers:
         answered = calling_out.answer(system, data)
         print_updates(answered.updates)

@@ -186,7 +186,7 @@ def finish(
     A forked call may get several answers; --save-as takes one more. If the answer is authentic
     but not acceptable, an Error message for the other end is printed, or written to -o.
     """
-    data = offered_message(message, index)
+    data = offered_message(message, index).message
     check_output(output)
     try:
         known = partial(supported_policies, suites)

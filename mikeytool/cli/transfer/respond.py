@@ -115,7 +115,7 @@ def respond(
     nothing but SESSION. Of several messages, such as the JSON Lines of `conference rekey`, it
     takes the one for SESSION.
     """
-    data = offered_message(message, index, is_wanted=partial(is_for_session, session_path))
+    data = offered_message(message, index, is_wanted=partial(is_for_session, session_path)).message
     check_output(output)
     if as_json and output is not None:
         raise UsageError('--json has the answer in it, under "message"; -o is for the answer alone')
