@@ -127,6 +127,7 @@ class CallInPlan:
         self._keys = {key.purpose: key for key in own}
         self._received: set[Purpose] = set()
         self._used: set[Purpose] = set()
+        self._reports: set[Purpose] = set()
 
     def fits(self, entry: GenericIdEntry, policy: SP) -> bool:
         """Return whether a policy is that of the purpose of a crypto session."""
@@ -197,9 +198,9 @@ class CallInPlan:
     def added(self) -> list[CsSpec]:
         """Return crypto sessions for what the caller left out, but needs.
 
-        That is the direction to receive of their media lines, and all that is not media. A media
-        line that they do not have is not added, and they do not get its key, unless they leave
-        everything to the system.
+        That is the direction to receive of their media lines, and all that is not media; and with a
+        mixer an SSRC for the RTCP of who only listens. A media line that they do not have is not
+        added, and they do not get its key, unless they leave everything to the system.
         """
         found: dict[Purpose, set[bool]] = {}
         for _, purpose, by_member in self._streams:
@@ -211,7 +212,24 @@ class CallInPlan:
             and (one in found or not found or one.protocol != ProtType.SRTP)
         ]
         taken = {entry.cs_id for entry, _, _ in self._streams}
-        return [self._own(purpose, self._free_id(purpose, taken)) for purpose in missing]
+        made = [self._own(purpose, self._free_id(purpose, taken)) for purpose in missing]
+        listening = [one for one in self._conference.media if self._lacks_ssrc(one, missing)]
+        return made + [self._for_reports(one, self._free_id(one, taken)) for one in listening]
+
+    def _lacks_ssrc(self, purpose: Purpose, added: Sequence[Purpose]) -> bool:
+        """Return whether a member would have no SSRC for their RTCP of a purpose that they have.
+
+        In a relay, and with a second crypto session to receive, one of those has an SSRC of theirs.
+        """
+        if self._conference.topology == Topology.RELAY or purpose in self._reports:
+            return False
+        received = sum(one == purpose for _, one, _ in self._streams)
+        return self._listens(purpose) and (received == 1 or purpose in added)
+
+    def _for_reports(self, purpose: Purpose, cs_id: int) -> CsSpec:
+        """Return a crypto session in which nothing is sent: its SSRC is the member's, for RTCP."""
+        ssrc = self._claimed(fresh_ssrc(self._env), purpose)
+        return CsSpec(send=True, cs_id=cs_id, ssrc=ssrc, roc=0, seq=0, spi=self._spi(purpose))
 
     def _free_id(self, purpose: Purpose, taken: set[int]) -> int:
         """Take a CS ID for a crypto session of a purpose, if possible that of its media line."""

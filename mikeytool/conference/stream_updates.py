@@ -15,7 +15,7 @@ from mikeytool.conference import member_rows, rows
 from mikeytool.conference.database import Db
 from mikeytool.conference.group_keys import current_keys
 from mikeytool.conference.membership import settle_denials, tidy
-from mikeytool.conference.model import Conference, GroupKey, Member, MemberState
+from mikeytool.conference.model import Conference, GroupKey, Member, MemberState, Topology
 from mikeytool.conference.purpose_suites import (
     check_lengths,
     check_offer,
@@ -109,7 +109,8 @@ def _updated(sender: Member, incoming: Incoming, lines: Lines, step: Step) -> by
     conference = lined_up(conference, {**names, **known})
     check_names(conference, names, offered)
     check_offer(conference, offered, policies)
-    streams = _streams(session, offered)
+    own = set(rows.ssrcs_of(db, member.number))
+    streams = _streams(session, offered, _for_reports(conference, session, own))
     check_directions(conference, streams)
     plan = UpdatePlan(db, step.env, conference, member, keys, streams)
     added = plan.added()
@@ -152,10 +153,21 @@ def _release(db: Db, conference: Conference, member: Member, session: Session) -
     check_number(db, member)
 
 
-def _streams(session: Session, offered: Sequence[GenericIdEntry]) -> Streams:
+def _for_reports(conference: Conference, session: Session, own: set[int]) -> set[int]:
+    """Return the CS IDs in which nothing is sent: their SSRC is the member's, for RTCP."""
+    if conference.topology == Topology.RELAY:
+        return set()
+    return {
+        one.entry.cs_id
+        for one in session.crypto_sessions
+        if session.is_local(one) and one.entry.protocol == ProtType.SRTP and one.ssrc in own
+    }
+
+
+def _streams(session: Session, offered: Sequence[GenericIdEntry], no_streams: set[int]) -> Streams:
     """Return all streams as they will be, each with whether the member sends in it.
 
-    Raises Refused for one under another key than it has.
+    `no_streams` are CS IDs that are left out. Raises Refused for one under another key than it has.
     """
     found = {
         one.entry.cs_id: (one.entry, _by_member(session, one)) for one in session.crypto_sessions
@@ -171,7 +183,7 @@ def _streams(session: Session, offered: Sequence[GenericIdEntry]) -> Streams:
             )
         by_member = is_from_member(entry) if before is None else _by_member(session, before)
         found[entry.cs_id] = entry, by_member
-    return list(found.values())
+    return [one for cs_id, one in found.items() if cs_id not in no_streams]
 
 
 def _by_member(session: Session, one: CryptoSession) -> bool:
@@ -196,6 +208,8 @@ class UpdatePlan(CallInPlan):
         for one, purpose in purposes_of(conference, self._session):
             if one.entry.protocol == ProtType.SRTP and self._session.is_local(one):
                 self._received.add(purpose)
+                if one.ssrc in rows.ssrcs_of(db, member.number):
+                    self._reports.add(purpose)
 
     def new_keys(self) -> list[KeyData]:
         """Return the group keys that the member gets with new media lines."""

@@ -29,11 +29,12 @@ from mikeytool.srtp import SUITES, MasterKey, Receiver
 from mikeytool.srtp.index import Excluded, Highest, Replayed
 from mikeytool.wire.errors import Refused, StateError, UsageError
 from mikeytool.wire.identity import Identity
+from tests.conference import test_ssrcs
 from tests.conference.invariants import check
-from tests.conference.room import DAN, Person, Room
+from tests.conference.room import DAN, FOCUS, Person, Room
 from tests.conference.test_relay import sent, with_ssrc
 from tests.conference.test_ssrcs import answer_all
-from tests.world import ALICE, BOB, CAROL
+from tests.world import ALICE, BOB, CAROL, POLICY
 
 TRIO = (ALICE, BOB, CAROL)
 OTHER = Identity.from_text("sip:room-2@conf.example.com")
@@ -122,6 +123,53 @@ def test_a_second_stream_to_receive_does_not_open_the_door(room: Room) -> None:
     room.create(ALICE, topology=Topology.MIXER)
     session = room.person(ALICE).call_in(receive=2)
     assert not any(map(session.admits_any, session.crypto_sessions))
+
+
+@pytest.mark.parametrize("topology", [Topology.MIXER, Topology.MIX_MINUS])
+@pytest.mark.parametrize(
+    "specs", [[CsSpec(send=False)], [CsSpec(send=False, cs_id=2)], []], ids=len
+)
+def test_who_only_listens_has_an_ssrc_for_rtcp(
+    room: Room, topology: Topology, specs: list[CsSpec]
+) -> None:
+    """One more crypto session to receive, in which nothing is sent: its SSRC is theirs."""
+    room.create(ALICE, BOB, topology=topology)
+    room.person(ALICE).call_in()
+    bob = room.person(BOB)
+    bob.init = room.call(
+        bob.ticket(FOCUS), specs, [POLICY] if specs else [], caller=BOB, called=FOCUS
+    )
+    session = bob.take(room.call_in(bob.init))
+    assert not any(map(session.admits_any, session.crypto_sessions))
+    mixed, own = session.crypto_sessions
+    assert {mixed.entry.cs_id, own.entry.cs_id} == {1, 2}
+    assert room.ssrcs(BOB) == [own.ssrc]
+    assert mixed.ssrc not in (own.ssrc, *room.ssrcs(ALICE))
+    report = bytes.fromhex("81c90007") + (own.ssrc or 0).to_bytes(4) + bytes(24)
+    packet = test_ssrcs.libsrtp(own.ssrc or 0, session.media_key(own)).protect_rtcp(report)
+    assert Relay(room.state, room.clock).take(packet) == packet
+    check(room.state.path)
+    answer_all(room, membership.change_keys(room.system, None))
+    assert room.ssrcs(BOB) == [own.ssrc]
+    check(room.state.path)
+
+
+def test_a_listener_of_a_mixer_with_several_media(room: Room) -> None:
+    """Their updates still are of the media line that they name."""
+    both = (Purpose.AUDIO, Purpose.VIDEO)
+    room.create(BOB, purposes=both, topology=Topology.MIXER)
+    bob = room.person(BOB)
+    bob.init = room.call(
+        bob.ticket(FOCUS), [CsSpec(send=False, cs_id=2)], [POLICY], caller=BOB, called=FOCUS
+    )
+    bob.take(room.call_in(bob.init))
+    (own,) = room.ssrcs(BOB)
+    bob.told(room.call_in(bob.ask(CsSpec(send=True, cs_id=3, ssrc=0x33333333))))
+    assert set(room.ssrcs(BOB)) == {own, 0x33333333}
+    check(room.state.path)
+    bob.told(room.call_in(bob.ask(CsSpec(send=True, cs_id=3, ssrc=0x44444444))))
+    assert set(room.ssrcs(BOB)) == {own, 0x44444444}
+    check(room.state.path)
 
 
 def test_an_update_does_not_open_the_door(room: Room) -> None:
