@@ -20,7 +20,7 @@ MAX_VALUES = 64
 _READ = frozenset(
     ("call-id", "content-base", "content-encoding", "content-length",
      "content-transfer-encoding", "content-type", "cseq", "from", "keymgmt", "rack", "session",
-     "to", "transfer-encoding", "transport", "via")
+     "to", "transfer-encoding", "transport", "upgrade", "via")
 )  # fmt: skip
 """The header fields that are read; a message may have thousands of others."""
 
@@ -95,6 +95,19 @@ def read_head(data: bytes) -> Carrier | None:
         (target or b"").decode("utf-8", "replace"),
         fields,
     )
+
+
+def read_message(data: bytes) -> Carrier | None:
+    """Read a message that is alone in a datagram or frame; None if it does not begin as one.
+
+    Empty lines before it mean nothing (RFC 3261 7.5). Without a length the body is the rest
+    (RFC 3261 18.3).
+    """
+    data = data.lstrip(b"\r\n")
+    end = END_OF_HEAD.search(data)
+    head, body = (data[: end.end()], data[end.end() :]) if end else (data, b"")
+    carrier = read_head(head)
+    return None if carrier is None else carrier.with_body(body[: carrier.content_length])
 
 
 def read_fields(data: bytes, names: Set[str]) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Literal, NamedTuple
 
-from mikeytool.capture.carrier import END_OF_HEAD, START, Carrier, read_head
+from mikeytool.capture.carrier import START, Carrier, read_message
 from mikeytool.capture.endpoints import destination_of, endpoint, source_of
 from mikeytool.capture.exported_pdu import is_exported_from_tcp
 from mikeytool.capture.fragments import Fragments
@@ -24,6 +24,7 @@ from mikeytool.capture.record import NO_PACKET, Record
 from mikeytool.capture.sap import looks_like_sap, read_sap
 from mikeytool.capture.tcp_streams import MikeyStream, TextStream, whole_message
 from mikeytool.capture.turn import OtherAddresses
+from mikeytool.capture.websocket import is_sip_in_frame
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.registry import MIKEY_VERSION
 
@@ -162,7 +163,7 @@ class Signalling:
         on_port = _is_for(flow, _MIKEY_PORT)
         if first[0] == MIKEY_VERSION or (on_port and not START.match(first)):
             return MikeyStream(emit, strict=not on_port)
-        return TextStream(emit)
+        return TextStream(emit, is_websocket=is_sip_in_frame(first))
 
 
 def signals(records: Iterable[Record], signalling: Signalling | None = None) -> Iterator[Signal]:
@@ -197,9 +198,8 @@ def _read_datagram(data: bytes, flow: bytes) -> Carrier | None:
 
     Raises WireError for a SAP packet that cannot be read.
     """
-    # RFC 3261 7.5: empty lines before a message mean nothing.
-    if START.match(text := data.lstrip(b"\r\n")):
-        return _read_text(text)
+    if START.match(data.lstrip(b"\r\n")):
+        return read_message(data)
     if _is_for(flow, _MIKEY_PORT):
         return Carrier("MIKEY", body=data)
     if _is_for(flow, _SAP_PORT) or looks_like_sap(data):
@@ -207,11 +207,3 @@ def _read_datagram(data: bytes, flow: bytes) -> Carrier | None:
     if data[0] == MIKEY_VERSION and whole_message(data) == len(data):
         return Carrier("MIKEY", body=data)
     return None
-
-
-def _read_text(data: bytes) -> Carrier | None:
-    end = END_OF_HEAD.search(data)
-    head, body = (data[: end.end()], data[end.end() :]) if end else (data, b"")
-    carrier = read_head(head)
-    # RFC 3261 18.3: without a length the body is the rest of the datagram.
-    return None if carrier is None else carrier.with_body(body[: carrier.content_length])

@@ -14,8 +14,16 @@ from collections import deque
 from collections.abc import Callable, Generator
 
 from mikeytool.capture.body import MAX_BODY
-from mikeytool.capture.carrier import END_OF_HEAD, MAX_HEAD, START, Carrier, read_head
+from mikeytool.capture.carrier import (
+    END_OF_HEAD,
+    MAX_HEAD,
+    START,
+    Carrier,
+    read_head,
+    read_message,
+)
 from mikeytool.capture.reassembly import PIECE, Moment, StreamReader
+from mikeytool.capture.websocket import Frames
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.message import message_end
 from mikeytool.wire.payloads import PAYLOADS
@@ -40,14 +48,17 @@ Steps = Generator[None, None, None]
 
 
 class TextStream(StreamReader):
-    """Reads SIP, RTSP and HTTP. Only HTTP bodies of type application/mikey are kept.
+    """Reads SIP, RTSP and HTTP, and SIP in the WebSocket frames to which HTTP may lead.
 
-    A message that breaks off at the end or at a gap is delivered incomplete.
+    Only HTTP bodies of type application/mikey are kept. A message that breaks off at the end or at
+    a gap is delivered incomplete, unless it is in frames.
     """
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, *, is_websocket: bool = False) -> None:
+        """Take what is called with each message; `is_websocket` says that it begins in frames."""
         self._emit = emit
         self._octets = bytearray()
+        self._frames: Frames | None = Frames() if is_websocket else None
         self._chunked = 0
         self._over = False
         self._foreign = 0
@@ -58,7 +69,8 @@ class TextStream(StreamReader):
     @property
     def held(self) -> int:
         """How many octets it holds."""
-        return len(self._octets) + self._chunked
+        frames = 0 if self._frames is None else self._frames.held
+        return len(self._octets) + self._chunked + frames
 
     def feed(self, data: bytes, moment: Moment) -> None:
         """Take the next octets; `moment` is when the last of them arrived."""
@@ -71,6 +83,8 @@ class TextStream(StreamReader):
         self.end()
         self._over = False
         self._octets.clear()
+        if self._frames is not None:
+            self._frames = Frames()  # most segments begin with a frame
         self._steps = self._read()
 
     def end(self) -> None:
@@ -80,6 +94,8 @@ class TextStream(StreamReader):
 
     def _read(self) -> Steps:
         while True:
+            if self._frames is not None:
+                yield from self._websocket(self._frames)
             while not self._skip_blank():
                 if self._over:
                     return
@@ -94,6 +110,23 @@ class TextStream(StreamReader):
                 self._last = carrier.protocol
                 body = yield from self._body(carrier)
                 self._emit(carrier.with_body(body), self._moment)
+                if carrier.value("upgrade").lower() == "websocket":
+                    self._frames = Frames()
+
+    def _websocket(self, frames: Frames) -> Steps:
+        """Read messages in frames, up to what is no frame."""
+        while not frames.is_over:
+            octets = bytes(self._octets)
+            self._octets.clear()
+            for message in frames.add(octets):
+                if (carrier := read_message(message)) is not None:
+                    self._emit(carrier, self._moment)
+            if self._over:
+                return
+            if not frames.is_over:
+                yield
+        self._octets += frames.rest
+        self._frames = None
 
     def _at_media(self) -> Generator[None, None, bool]:
         """Whether media interleaved with RTSP comes next (RFC 2326 10.12).

@@ -21,6 +21,7 @@ from tests.capture.messages import ERROR, TRANSFER_RESP, b64
 from tests.capture.network import ALICE6, BACK, BOB6, Ends, fragments, stream, udp
 from tests.capture.test_body import multipart, part
 from tests.capture.test_sap import sap
+from tests.capture.test_websocket import ASK, frame
 
 SDP = sdp(key_mgmt(TRANSFER_RESP), "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abcd")
 PARTS = multipart("x", part("text/plain", b"hello"), part("application/sdp", SDP))
@@ -39,6 +40,7 @@ PACKETS = [
     *stream(SETUP + b"$\0\0\4abcd" + SETUP, 150, 1, RTSP),
     *stream(rtsp("RTSP/1.0 200 OK", SDP, headers=("CSeq: 3",)), 150, 1, RTSP.back),
     *stream(POST + b"2e\r\n" + ERROR + b"\r\n0\r\n\r\n", 40, 1, Ends(sport=9, dport=80)),
+    *stream(ASK + frame(sip(INVITE, SDP), b"mask") * 2, 150, 1, Ends(sport=8, dport=80)),
     *stream(ERROR + TRANSFER_RESP, 40, 1, Ends(dport=2269)),
     udp(TRANSFER_RESP, Ends(dport=2269)),
     udp(sap(SDP), Ends(dport=9875)),
@@ -60,8 +62,11 @@ def read(packets: list[bytes]) -> tuple[int, int]:
 
 
 def test_unchanged() -> None:
-    """Keys: two with IPv4 and two with IPv6 in SIP, two headers and two of RTSP, two of SAP."""
-    assert read(PACKETS) == (14, 10)
+    """Keys: two with IPv4 and two with IPv6 in SIP, two headers and two of RTSP, two of SAP.
+
+    Those in a WebSocket come again.
+    """
+    assert read(PACKETS) == (16, 10)
 
 
 def change(rng: random.Random, packet: bytes) -> bytes:
