@@ -74,7 +74,7 @@ class Pcap(Capture):
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
-        self._need(HEADER, "header")
+        self._need_header(HEADER)
         self._order, self._tick = _MAGIC[self._data[:4]]
         snaplen, network = struct.unpack_from(f"{self._order}II", self._data, 16)
         self.link = network & _LINK_TYPE
@@ -118,7 +118,7 @@ class Pcap(Capture):
                 break
             at = 0
         if self._data:
-            raise self._cut_short(0)
+            raise self._cut_short()
 
     def record_at(self, data: bytes, at: int, number: int) -> Record:
         """The record at an offset."""

@@ -103,7 +103,7 @@ class Pcapng(Capture):
                 break
             at = 0
         if self._data:
-            raise self._cut_short(0)
+            raise self._cut_short()
 
     def _order_of(self, at: int) -> str:
         try:

@@ -97,15 +97,15 @@ class Capture(ABC):
         self._base += used
         return bool(more)
 
-    def _need(self, length: int, what: str) -> None:
+    def _need_header(self, length: int) -> None:
         """Have at least `length` octets in `_data`; raises WireError if the file ends first."""
         while len(self._data) < length:
             if not self._fill(0):
-                raise self._broken(0, f"the file ends inside its {what}; copy the file again")
+                raise self._broken(0, "the file ends inside its header; copy the file again")
 
-    def _cut_short(self, at: int) -> WireError:
+    def _cut_short(self) -> WireError:
         return self._broken(
-            at, "the file ends inside this record; it was cut off, everything before it is whole"
+            0, "the file ends inside this record; it was cut off, everything before it is whole"
         )
 
     def _broken(self, at: int, text: str) -> WireError:

@@ -36,7 +36,7 @@ class Rtpdump(Capture):
             raise self._broken(
                 0, "an rtpdump file begins '#!rtpplay1.0 ADDRESS/PORT'; correct its first line"
             )
-        self._need(line.end() + _HEADER.size, "header")
+        self._need_header(line.end() + _HEADER.size)
         self.head = self._data[: line.end() + _HEADER.size]
         self.source = f"{line[1].decode()}:{line[2].decode()}"
         seconds, fraction, *_ = _HEADER.unpack_from(self.head, line.end())
@@ -67,7 +67,7 @@ class Rtpdump(Capture):
                 break
             at = 0
         if self._data:
-            raise self._cut_short(0)
+            raise self._cut_short()
 
     def rewritten(self, record: Record, frame: bytes) -> bytes:
         """Return the octets of a record of this file with another packet in place of its own.

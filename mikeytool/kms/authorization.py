@@ -21,6 +21,15 @@ def may_act_as(store: Store, user: User, identity: Identity) -> bool:
     return any(matches(identity, pattern) for pattern in store.act_as(user.identity))
 
 
+def check_enabled(store: Store, identity: Identity, what: str, *, known: bool = True) -> None:
+    """Refuse a user who is disabled. If `known` is set, refuse a removed user too."""
+    user = store.user(identity)
+    if user is not None and not user.enabled:
+        raise Refused(f"{what} {identity} is disabled")
+    if user is None and known:
+        raise Refused(f"{what} {identity} is no longer a user")
+
+
 class SpeaksForNobody(Refused, StateError):
     """Another KMS was added before operators had to say which identities it speaks for."""
 

@@ -25,6 +25,7 @@ from mikeytool.kms import broken_messages
 from mikeytool.kms.authorization import (
     Responder,
     acting_responder,
+    check_enabled,
     check_foreign,
     check_speaks_for,
     may_act_as,
@@ -32,10 +33,10 @@ from mikeytool.kms.authorization import (
 from mikeytool.kms.foreign_tickets import Forwarder, is_foreign
 from mikeytool.kms.grant import check_made, grant, make_keys
 from mikeytool.kms.kms_policy import KmsPolicy
-from mikeytool.kms.senders import Sender, authenticate, claimed_sender
+from mikeytool.kms.protection_keys import check_before_rotation, check_maker, tpk_for
+from mikeytool.kms.senders import authenticate, check_certified, claimed_sender
 from mikeytool.kms.store.exchanges import Exchange
-from mikeytool.kms.store.names import check_identity
-from mikeytool.kms.store.records import Handled, LogEntry, Tpk, User, unauthenticated
+from mikeytool.kms.store.records import Handled, LogEntry, User, unauthenticated
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused, StateError, Unavailable, UsageError, WireError
 from mikeytool.wire.header import HDR
@@ -268,9 +269,9 @@ class ReceivedMessage:
                 ErrorNo.AUTH_FAILURE,
             )
         if sender.admitted:
-            _check_certified(store, sender)
+            check_certified(store, sender)
             return
-        _check_enabled(store, identity, "the user")
+        check_enabled(store, identity, "the user")
 
     def _decide(self, exchange: Exchange) -> bytes | None:
         """Return the answer, or None if another KMS has to give it.
@@ -307,7 +308,7 @@ class ReceivedMessage:
         key = self._open()
         if asked.prf != request.incoming.profile.prf:
             raise _mixed()
-        tpk = self._tpk_for(asked)
+        tpk = tpk_for(self.store, self.kms_policy, asked)
         shared = tpk.shared_with is not None
         granted = grant(self.env, asked, self.sender.acting, kms, self.kms_policy, shared=shared)
         keys = make_keys(self.env, granted.keys)
@@ -316,25 +317,6 @@ class ReceivedMessage:
         if not self.sender.admitted:
             exchange.note(ticket, granted.policy, self.sender.user.identity)
         return request_resp(self.env, request, key, kms, ticket, handed_out)
-
-    def _tpk_for(self, asked: TicketPolicy) -> Tpk:
-        """Choose the key that protects a new ticket.
-
-        This is the key shared with the responder only if the initiator asks for it, and the
-        ticket has exactly one responder, who is an enabled user.
-        """
-        wants_shared = TicketFlag.E not in asked.flags and TicketFlag.I not in asked.flags
-        shared = None
-        if wants_shared and not self.kms_policy.require_forking and len(asked.responders) == 1:
-            party = self.store.user(asked.responders[0])
-            if party is not None and party.enabled:
-                shared = self.store.shared_tpk(party.identity)
-        if shared is not None and len(shared.key) >= profile_of(asked.prf).key_length:
-            return shared
-        own = self.store.tpk()
-        if own is None:
-            raise Refused("the KMS has no ticket protection key")
-        return own
 
     # --- Ticket Resolve -------------------------------------------------------------------
 
@@ -364,12 +346,12 @@ class ReceivedMessage:
                 " or has retired",
                 ErrorNo.INVALID_TICKET,
             )
-        _check_before_rotation(tpk, ticket_policy)
+        check_before_rotation(tpk, ticket_policy)
         keys = open_for_responder(base, tpk.key)
         if ticket_policy.prf != request.incoming.profile.prf:
             raise _mixed()
         ticket_policy.check_flags()
-        _check_maker(self.store, tpk, ticket_policy)
+        check_maker(self.store, tpk, ticket_policy)
         ticket_policy.check_validity(self.env.clock())
         if TicketFlag.D not in ticket_policy.flags:
             check_made(self.env, ticket_policy, keys.keys, self.kms_policy)
@@ -381,11 +363,11 @@ class ReceivedMessage:
     def _check_requester(self, requester: Identity | None, ticket_policy: TicketPolicy) -> None:
         """Refuse a ticket whose requester or initiator is disabled or removed."""
         if requester is not None:
-            _check_enabled(self.store, requester, "the requester of the ticket")
+            check_enabled(self.store, requester, "the requester of the ticket")
         if ticket_policy.initiator is not None:
             # The initiator may be an identity that a user acts as, or admitted by a certificate:
             # then they are not a user.
-            _check_enabled(self.store, ticket_policy.initiator, "the initiator", known=False)
+            check_enabled(self.store, ticket_policy.initiator, "the initiator", known=False)
 
     def _authorized(self, ticket_policy: TicketPolicy) -> Responder:
         """Return the responder.
@@ -469,23 +451,6 @@ class ReceivedMessage:
         return f"ticket of {ticket_policy.initiator}"
 
 
-def _check_certified(store: Store, sender: Sender) -> None:
-    """Refuse a sender who is not in the store, if their certificate names someone who is.
-
-    A CA vouches for a user. It cannot make anyone a group, this KMS or another KMS.
-    """
-    try:
-        check_identity(sender.acting)
-    except UsageError as error:
-        raise Refused(f"the certificate: {error}", ErrorNo.INVALID_CERT) from None
-    for name in sender.names:
-        _check_enabled(store, name, "the user", known=False)
-        if name == store.identity or store.peer(name) is not None:
-            raise Refused(f"{name} is a KMS, and no user", ErrorNo.INVALID_ID)
-        if store.is_group(name):
-            raise Refused(f"{name} is a group, and no user", ErrorNo.INVALID_ID)
-
-
 def _refusal(error: Refused | WireError | UsageError) -> Refused:
     """Convert an error to a refusal.
 
@@ -505,50 +470,3 @@ def _mixed() -> Refused:
     return Refused(
         "the header and the Ticket Policy have PRFs of different strength", ErrorNo.INVALID_PRF
     )
-
-
-def _check_enabled(
-    store: Store, identity: Identity, what: str, *, known: bool = True
-) -> User | None:
-    """Refuse a user who is disabled. If `known` is set, refuse a removed user too."""
-    user = store.user(identity)
-    if user is not None and not user.enabled:
-        raise Refused(f"{what} {identity} is disabled")
-    if user is None and known:
-        raise Refused(f"{what} {identity} is no longer a user")
-    return user
-
-
-def _check_before_rotation(tpk: Tpk, ticket_policy: TicketPolicy) -> None:
-    """Refuse a ticket under a rotated key if it ends later than any ticket made with the key."""
-    if tpk.current or tpk.until_ns is None:
-        return
-    end = None if ticket_policy.valid_to is None else ticket_policy.valid_to.unix_ns
-    if end is None or end > tpk.until_ns:
-        raise Refused(
-            f"the ticket is protected with the key {tpk.name}, which was rotated out, and is"
-            " valid for longer than any ticket that was made with it",
-            ErrorNo.INVALID_TICKET,
-        )
-
-
-def _check_maker(store: Store, tpk: Tpk, ticket_policy: TicketPolicy) -> None:
-    """Refuse a ticket that the owner of its protection key was not allowed to make.
-
-    Anyone who has a key can make tickets with it. The KMS's own key protects tickets made by the
-    KMS. A key shared with a user protects tickets that the user made as initiator (D is 0), and
-    tickets that the KMS made for the user. In both cases the user must be enabled.
-    """
-    if tpk.shared_with is None:
-        if TicketFlag.D not in ticket_policy.flags:
-            raise Refused("D is 0, but only the KMS has this key", ErrorNo.INVALID_TICKET)
-        return
-    _check_enabled(store, tpk.shared_with, "the owner of the ticket's protection key")
-    flags = ticket_policy.flags
-    made_by_user = TicketFlag.D not in flags and ticket_policy.initiator == tpk.shared_with
-    for_user = TicketFlag.E not in flags and ticket_policy.responders == (tpk.shared_with,)
-    if not (made_by_user or for_user):
-        raise Refused(
-            f"the ticket is protected with the key of {tpk.shared_with}, who may not have made it",
-            ErrorNo.INVALID_TICKET,
-        )

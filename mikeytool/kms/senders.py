@@ -29,10 +29,12 @@ from mikeytool.exchange.public_key import (
 )
 from mikeytool.exchange.request import RequestInit, read_request_init
 from mikeytool.exchange.resolve import ResolveInit, read_resolve_init
+from mikeytool.kms.authorization import check_enabled
 from mikeytool.kms.kms_policy import KmsPolicy
+from mikeytool.kms.store.names import check_identity
 from mikeytool.kms.store.records import Peer, User
 from mikeytool.kms.store.store import Store
-from mikeytool.wire.errors import Refused
+from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.message import Message
@@ -219,3 +221,20 @@ def signer_of(
 
 def _unknown(user: Identity) -> Refused:
     return Refused(f"the user {user} is not known; see `kms user list`", ErrorNo.AUTH_FAILURE)
+
+
+def check_certified(store: Store, sender: Sender) -> None:
+    """Refuse a sender who is not in the store, if their certificate names someone who is.
+
+    A CA vouches for a user. It cannot make anyone a group, this KMS or another KMS.
+    """
+    try:
+        check_identity(sender.acting)
+    except UsageError as error:
+        raise Refused(f"the certificate: {error}", ErrorNo.INVALID_CERT) from None
+    for name in sender.names:
+        check_enabled(store, name, "the user", known=False)
+        if name == store.identity or store.peer(name) is not None:
+            raise Refused(f"{name} is a KMS, and no user", ErrorNo.INVALID_ID)
+        if store.is_group(name):
+            raise Refused(f"{name} is a group, and no user", ErrorNo.INVALID_ID)
