@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mikeytool.client.session_files import SessionFile, locked_session
+from mikeytool.client.session_files import KIND, SessionFile, locked_session
 from mikeytool.client.state import open_state
 from mikeytool.client.ticket_files import TicketFile, read_ticket
 from mikeytool.exchange.crypto_sessions import CsSpec
@@ -89,7 +89,7 @@ def start_call(
     written, and the ticket is marked before the session file appears. A ticket without the J flag
     is therefore never used twice, whatever fails later. Raises Refused for a second use.
     """
-    check_free(session_path, force=force)
+    check_free(session_path, force=force, kind=KIND)
     with locked(ticket_path):
         ticket = read_ticket(ticket_path)
         init = _init(env, ticket, ticket_path, call, media(ticket.policy))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mikeytool.client.initiate import Media, update_of
 from mikeytool.client.resolvers import Resolve
-from mikeytool.client.session_files import SessionFile, locked_session
+from mikeytool.client.session_files import KIND, SessionFile, locked_session
 from mikeytool.client.state import ClientState, open_state
 from mikeytool.client.ticket_files import TicketFile
 from mikeytool.exchange.crypto_sessions import Brought
@@ -148,7 +148,7 @@ def answer_call(
     its `answer` once the caller is authenticated. Raises UsageError for media that this end cannot
     bring; the message may then be answered with others.
     """
-    check_free(session_path, force=force)
+    check_free(session_path, force=force, kind=KIND)
     with closing(open_state()) as state:
         if callee.sends_errors:
             with error_message_on_refusal(env, init.incoming, None, media.supported):

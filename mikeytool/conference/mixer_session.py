@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mikeytool.client.session_files import SessionFile, locked_session
+from mikeytool.client.session_files import KIND, SessionFile, locked_session
 from mikeytool.conference import mixer_rows, rows
 from mikeytool.conference.database import Db
 from mikeytool.conference.group_keys import current_keys, rekey
@@ -70,7 +70,7 @@ def set_up_mixer(
         if path.exists() and not force:
             before = stack.enter_context(locked_session(path))
         else:
-            check_free(path, force=force)
+            check_free(path, force=force, kind=KIND)
 
         def work(step: Step) -> tuple[Session, MixerSetUp]:
             return _set_up(step, focus, purpose, path, before, force=force)

@@ -9,11 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mikeytool.storage.private_files import check_folder, check_free
+from mikeytool.storage.private_files import check_folder, check_free, state_kind
 from mikeytool.wire.errors import StateError
-
-_STATE = (b"SQLite format 3\0", b'"mikeytool"')
-_HEAD = 128
 
 
 def check_replaceable(path: Path, *, force: bool) -> None:
@@ -26,12 +23,7 @@ def check_replaceable(path: Path, *, force: bool) -> None:
         raise StateError(f"{path}: this is a folder; choose another name")
     if not path.is_file():
         return
-    try:
-        with path.open("rb") as file:
-            begin = file.read(_HEAD)
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
-    if begin.startswith(_STATE[0]) or _STATE[1] in begin:
+    if state_kind(path) is not None:
         raise StateError(f"{path}: a state file is in the way; choose another name")
     check_free(path, force=force)
 

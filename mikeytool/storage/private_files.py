@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -16,15 +17,23 @@ from mikeytool.wire.errors import StateError, UsageError, WireError
 
 Json = dict[str, Any]
 
+_DATABASE = b"SQLite format 3\0"
+_NAMED = re.compile(rb'\s*\{\s*"mikeytool":\s*"([^"]*)"')
+_HEAD = 128
+"""Octets that show what a file is."""
 
-def check_free(path: Path, *, force: bool) -> None:
+
+def check_free(path: Path, *, force: bool, kind: str | None = None) -> None:
     """Raise StateError if `path` cannot be written. Call this before doing any work for it.
 
-    Without `force`, also raises StateError if the file exists.
+    Without `force`, also raises StateError if the file exists; with it, if it is a device or a
+    state file of another `kind`.
     """
     if path.exists() and not force:
         raise StateError(f"{path}: it exists already; choose another name or add --force")
-    check_folder(path)
+    real = Path(os.path.realpath(path))
+    _check_replaceable(real, kind)
+    check_folder(real)
 
 
 def stored_path(path: str | Path) -> str:
@@ -115,8 +124,7 @@ def write_private(path: Path, data: bytes, *, force: bool = False, kind: str | N
     file of another `kind`, or if it cannot be written.
     """
     path = Path(os.path.realpath(path))
-    check_free(path, force=force)
-    _check_replaceable(path, kind)
+    check_free(path, force=force, kind=kind)
     with new_file(path, replace=force) as temporary:
         temporary.write_bytes(data)
 
@@ -161,18 +169,33 @@ def _umask() -> int:
     return mask
 
 
+def state_kind(path: Path) -> str | None:
+    """The kind of a state file: a database, its sealing key, or what it says; None for others.
+
+    Raises StateError if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            begin = file.read(_HEAD)
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None
+    if begin.startswith(_DATABASE):
+        return "database"
+    named = _NAMED.match(begin)
+    if named is not None:
+        return named[1].decode("ascii", "backslashreplace")
+    beside = path.with_suffix("")
+    is_sealing = path.suffix == ".key" and beside.is_file() and state_kind(beside) == "database"
+    return "sealing key" if is_sealing else None
+
+
 def _check_replaceable(path: Path, kind: str | None) -> None:
     """Refuse to overwrite a device, a database, or a state file of another kind."""
     if not path.exists():
         return
     if not path.is_file():
         raise StateError(f"{path}: this is no ordinary file")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
-    content = parse_json(data) or {}
-    other = "database" if data.startswith(b"SQLite format 3") else content.get("mikeytool")
+    other = state_kind(path)
     if other is not None and other != kind:
         raise StateError(f"{path}: this is a {other} file; remove it yourself")
 

@@ -84,6 +84,48 @@ def test_keys_and_stores_are_read_as_well(shell: Shell) -> None:
     )  # fmt: skip
 
 
+def test_a_state_file_in_the_way_is_found_before_anything_is_done(shell: Shell) -> None:
+    """With --force too: the ticket for one use is not used up, and the KMS is not asked."""
+    with_sessions(shell)
+    request = f"mikeytool ticket request {ALICE} --to sip:bob@example.com --kms kms.db"
+    shell.ok(f"{request} --flags=-J --save once")
+    logged = shell.ok("mikeytool kms log kms.db")
+    invite = "mikeytool transfer init --ticket once --to sip:bob@example.com"
+    for name in ("alice.ticket", "state", "kms.db", "kms.db.key"):
+        before = shell.path(name).read_bytes()
+        shell.fails(f"{invite} --session {name} --force", 4, "remove it yourself")
+        assert shell.path(name).read_bytes() == before
+    for name in ("bob.session", "kms.db.key"):
+        shell.fails(f"{request} --save {name} --force", 2 if name == "kms.db.key" else 4)
+        pending = f"--kms-id sip:kms.example.com --pending {name}"
+        shell.fails(f"{request.removesuffix(' --kms kms.db')} {pending} --force", 4, "remove")
+    shell.fails(f"mikeytool transfer respond transfer-init {BOB} --kms kms.db"
+                " --session alice.ticket --force", 4, "remove it yourself")  # fmt: skip
+    assert shell.ok("mikeytool kms log kms.db") == logged
+    shell.ok(f"{invite} --session new")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mikeytool keygen psk -o kms.db.key",
+        "mikeytool wireshark -o kms.db.key",
+        "mikeytool keygen rsa --identity sip:a --bits 2048 -o new --cert-out kms.db.key",
+        f"mikeytool srtp encrypt rtp --key {KEY} -o new --report kms.db.key",
+    ],
+)
+def test_the_key_of_a_store_is_never_replaced(shell: Shell, command: str) -> None:
+    with_kms(shell)
+    shell.path("rtp").write_text(f"{RTP}\n")
+    before = shell.path("kms.db.key").read_bytes()
+    for force in ("", " --force"):
+        shell.fails(command + force, 4, "kms.db.key")
+    assert shell.path("kms.db.key").read_bytes() == before
+    assert not shell.path("new").exists()
+    shell.path("other.key").write_text("no store is beside it")
+    shell.ok(f"{command} --force".replace("kms.db.key", "other.key"))
+
+
 def test_a_command_that_fails_leaves_no_file(shell: Shell) -> None:
     with_sessions(shell)
     shell.path("rtp").write_text(f"{RTP}\n")

@@ -31,7 +31,7 @@ from mikeytool.cli.render.table import print_table
 from mikeytool.cli.ticket.kms_exchange import as_option, exchange, kms_exchange_options, take_answer
 from mikeytool.client import tickets
 from mikeytool.client.policy_text import CREATE_FLAGS, DEFAULT_FLAGS, policy_of
-from mikeytool.client.ticket_files import Pending, TicketFile, find_ticket, ticket_of_json
+from mikeytool.client.ticket_files import KIND, Pending, TicketFile, find_ticket, ticket_of_json
 from mikeytool.exchange.profile import PROFILES, profile_of
 from mikeytool.exchange.ticket_policy import TicketPolicy
 from mikeytool.storage.private_files import check_free, parse_json
@@ -129,7 +129,7 @@ def create(
 
     The KMS resolves it if it has the E flag, else the responder; the resolver needs the key.
     """
-    check_free(save, force=force)
+    check_free(save, force=force, kind=KIND)
     env = environment()
     policy = policy_of(env.clock(), local, responders, default_flags=CREATE_FLAGS, **options)
     policy = replace(policy, kms=kms_id)
@@ -159,7 +159,7 @@ def accept(
 ) -> None:
     """Take the answer of the KMS, REQUEST_RESP or RESOLVE_RESP, to a pending request."""
     answer = one_message(message, index)
-    check_free(save, force=force)
+    check_free(save, force=force, kind=KIND)
     request = Pending.read(pending)
     take_answer(environment(), request, answer, save, accept_changed=accept_changed, force=force)
     # It holds the user's key, and a second answer to it would be a second ticket.

@@ -14,7 +14,7 @@ from mikeytool.cli.options.common import options, say
 from mikeytool.cli.options.credentials import credential_options, kms_at, kms_options
 from mikeytool.cli.options.outputs import OUTPUT_PATH, force_option
 from mikeytool.cli.options.types import IDENTITY
-from mikeytool.client.ticket_files import Pending
+from mikeytool.client.ticket_files import KIND, PENDING, Pending
 from mikeytool.client.tickets import accept_answer
 from mikeytool.exchange.environment import Environment
 from mikeytool.storage.private_files import check_free
@@ -66,7 +66,7 @@ def exchange(
             raise UsageError("--pending prints the message; give --save to `ticket accept` then")
         if kms_id is None:
             raise UsageError("--pending needs --kms-id, the identity of the KMS")
-        check_free(pending, force=force)
+        check_free(pending, force=force, kind=PENDING)
         made = request(kms_id)
         with staging(fmt, output)(made.init.raw):
             made.write(pending, force=force)
@@ -78,7 +78,7 @@ def exchange(
         )
     if output is not None:
         raise UsageError("-o is for the message of --pending; --save names the ticket")
-    check_free(save, force=force)
+    check_free(save, force=force, kind=KIND)
     with closing(kms_at(kms_where)) as kms:
         made = request(kms_id or kms.identity)
         answer = kms.answer(env, made.init.raw)

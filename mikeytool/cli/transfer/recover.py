@@ -15,7 +15,7 @@ from mikeytool.cli.options.common import json_option, quiet_option, say, show_ke
 from mikeytool.cli.options.negotiation import session_option
 from mikeytool.cli.options.opening import key_ring, key_ring_options
 from mikeytool.cli.options.outputs import force_option
-from mikeytool.client.session_files import SessionFile
+from mikeytool.client.session_files import KIND, SessionFile
 from mikeytool.exchange.recover import recover_session
 from mikeytool.media.session_description import describe_session
 from mikeytool.storage.private_files import check_free
@@ -62,7 +62,7 @@ def recover(
     first = one_message(init, what="--init")
     answer = None if resp is None else one_message(resp, what="--resp")
     captured = [one_message(one, what="--with") for one in others]
-    check_free(session_path, force=force)
+    check_free(session_path, force=force, kind=KIND)
     session = recover_session(first, answer, ring, captured)
     SessionFile(session=session).write(session_path, force=force)
     if as_json:
