@@ -306,6 +306,42 @@ def test_interrupting_gives_130(shell: Shell) -> None:
     assert b"Traceback" not in shown
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_is_ended_leaves_nothing_half_written(
+    shell: Shell, number: signal.Signals
+) -> None:
+    key = bytes(range(30)).hex()
+    packets = "".join(f"8000{at:04x}000000a011111111{'00' * 160}\n" for at in range(8000))
+    with subprocess.Popen(
+        ["mikeytool", "srtp", "encrypt", "-q", "--key", key, "-o", "new"],
+        cwd=shell.folder, env=shell.variables, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin
+        process.stdin.write(packets.encode())  # more than a pipe holds: it is being read
+        process.stdin.flush()
+        assert any(shell.folder.iterdir())
+        process.send_signal(number)
+        assert process.wait() == 128 + number
+        assert process.stderr
+        assert process.stderr.read() == b""
+    assert not list(shell.folder.iterdir())
+
+
+def test_a_hangup_that_is_ignored_ends_nothing(shell: Shell) -> None:
+    with subprocess.Popen(
+        ["nohup", "mikeytool", "decode", "--json"],
+        cwd=shell.folder, env=shell.variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(f"{TRANSFER_INIT}\n".encode())
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        process.stdin.close()
+        assert process.wait() == 0
+
+
 def test_a_copy_over_a_store_is_refused_without_advice_to_force_it(shell: Shell) -> None:
     with_sessions(shell)
     ran = shell.fails("mikeytool kms copy kms.db kms.db", 4, "choose another name")
