@@ -43,6 +43,8 @@ _MOST_UNUSED = 10
 _LAST = FOREVER - 1
 _DECLINED = 3
 """How many declined keys are named."""
+_SSRCS = 3
+"""How many SSRCs of a key are named."""
 
 
 class ContextsOfCalls:
@@ -104,8 +106,18 @@ class ContextsOfCalls:
         if first is not None and first.fits(flow) and 0 < first.taken <= position:
             is_plain = not self._opened.get(first)
             unused = f"{first.name}: {self._unused[first]}" if first in self._unused else ""
+        if not contexts and not unused:
+            unused = next(
+                filter(None, (self._of_others(key) for key in keys if key.fits(flow))), ""
+            )
         contexts.sort(key=_verifies_not)
         return Candidates(contexts, near, next_change, is_plain=is_plain, unused=unused)
+
+    def _of_others(self, key: SignalledKey) -> str:
+        """Which SSRCs a key is for, if it is not for all."""
+        ssrcs = {ssrc for context in self._opened.get(key, ()) for ssrc in context.ssrcs or ()}
+        shown = ", ".join(f"{ssrc:#010x}" for ssrc in sorted(ssrcs)[:_SSRCS])
+        return f"{key.name} is for SSRC {shown}" + ", …" * (len(ssrcs) > _SSRCS) if ssrcs else ""
 
     def strangers(self, flow: bytes, ssrc: bytes, position: int) -> Iterator[ReceiverContext]:
         """Contexts whose ends do not fit, for a flow that may come from behind a NAT."""
@@ -129,7 +141,8 @@ class ContextsOfCalls:
         declined = [key for key in self._keys if key.declined]
         usable = sum(bool(self._opened.get(key)) and not key.declined for key in self._keys)
         if usable:
-            return f"none of the {usable} keys in the signalling opens a packet of the capture"
+            which = f"none of the {usable} keys" if usable > 1 else "no key"
+            return f"{which} in the signalling opens a packet of the capture"
         named = "; ".join(f"{key.name}: {key.declined}" for key in declined[:_DECLINED])
         more = len(declined) - _DECLINED
         return f"no key in the signalling is in use: {named}" + f" and {more} more" * (more > 0)

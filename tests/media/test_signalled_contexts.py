@@ -147,6 +147,11 @@ def test_a_ticket_exchange_in_the_capture_opens_with_its_keys(shell: Shell) -> N
     shell.ok("mikeytool srtp decrypt in -o out --keys tab")
     now = call([f"a=key-mgmt:mikey {offer}"], [f"a=key-mgmt:mikey {answer}"], "RTP/AVP")
     assert frames_of(shell, "out") == now + clear
+    # A stream of neither is not theirs, and the reason says whose the keys are.
+    other = [frame(rtp(number, ssrc=mine ^ theirs)) for number in (1, 2)]
+    write(shell, "in", signalling + other)
+    ran = shell.fails("mikeytool srtp decrypt in -o out2 --keys tab", 1, "nothing was decrypted")
+    assert "is for SSRC " + ", ".join(f"{each:#010x}" for each in sorted((mine, theirs))) in ran.err
 
 
 def test_an_update_in_the_capture_opens_with_the_same_keys(shell: Shell) -> None:
