@@ -15,7 +15,7 @@ from mikeytool.cli.options.keys import KeyFormat, format_key
 from mikeytool.cli.options.outputs import OUTPUT_PATH, force_option
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.srtp import suite
-from mikeytool.storage.private_files import check_free, write_private
+from mikeytool.storage.private_files import check_free, write_private, write_together
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
 
@@ -122,5 +122,4 @@ def rsa(
         key_pem, cert_pem = make_key_pair(identity, clock()(), bits=bits, issuer=issuer)
     except UsageError as error:
         raise UsageError(f"--identity: {error}") from None
-    write_private(output, key_pem, force=force)
-    write_private(cert_out, cert_pem, force=force)
+    write_together({output: key_pem, cert_out: cert_pem}, force=force)

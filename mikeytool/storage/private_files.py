@@ -8,8 +8,8 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +110,15 @@ def _rename(temporary: Path, path: Path, *, replace: bool, advice: str) -> None:
     if replace:
         temporary.replace(path)
         return
+    # Unlike a rename, these fail if another process created the file meanwhile.
     try:
-        # Unlike a rename, a link fails if another process created the file meanwhile.
-        os.link(temporary, path)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            temporary.replace(path)
     except FileExistsError:
         raise StateError(f"{path}: it exists already; {advice}") from None
 
@@ -123,10 +129,18 @@ def write_private(path: Path, data: bytes, *, force: bool = False, kind: str | N
     Raises StateError if the file exists and `force` is not set, if it is a device or a state
     file of another `kind`, or if it cannot be written.
     """
-    path = Path(os.path.realpath(path))
-    check_free(path, force=force, kind=kind)
-    with new_file(path, replace=force) as temporary:
-        temporary.write_bytes(data)
+    write_together({path: data}, force=force, kind=kind)
+
+
+def write_together(
+    files: Mapping[Path, bytes], *, force: bool = False, kind: str | None = None
+) -> None:
+    """Write files as `write_private` does. If there is no room for one, none is written."""
+    with ExitStack() as stack:
+        for path, data in files.items():
+            final = Path(os.path.realpath(path))
+            check_free(final, force=force, kind=kind)
+            stack.enter_context(new_file(final, replace=force)).write_bytes(data)
 
 
 Stage = Callable[[bytes], AbstractContextManager[None]]

@@ -160,6 +160,25 @@ def test_a_backup_overwrites_nothing_unasked(world: World) -> None:
     assert not list(world.folder.glob(".*"))
 
 
+def test_a_backup_that_fails_leaves_the_one_before_with_its_key(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    new, before = tmp_path / "new.db", tmp_path / "before.db"
+    with closing(Store.init(before, KMS, PROFILE_256, TPK)):
+        key = key_path(before).read_bytes()
+
+    def full(_file: StoreFile, target: Path) -> None:
+        raise StateError(f"{target}: database or disk is full")
+
+    monkeypatch.setattr(StoreFile, "copy", full)
+    for path in (new, before):
+        with pytest.raises(StateError, match=f"{path.name}: .* full"):
+            world.store.backup(path, with_key=True, force=True)
+    assert key_path(before).read_bytes() == key
+    assert not new.exists()
+    assert not key_path(new).exists()
+
+
 def test_a_backup_does_not_overwrite_the_key_of_the_store(world: World) -> None:
     key = key_path(world.store.path)
     before = key.read_bytes()

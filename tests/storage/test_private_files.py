@@ -16,10 +16,12 @@ import pytest
 from mikeytool.storage.private_files import (
     check_free,
     locked,
+    new_file,
     parse_json,
     read_json,
     write_json,
     write_private,
+    write_together,
 )
 from mikeytool.wire.errors import StateError, WireError
 
@@ -224,3 +226,41 @@ def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.Monk
     write_private(tmp_path / "secret", b"key")
     assert (tmp_path / "secret").read_bytes() == b"key"
     assert len(synced) == 2
+
+
+def test_of_two_files_none_is_written_without_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write = Path.write_bytes
+
+    def full(self: Path, data: bytes) -> int:
+        if "second" in self.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(self, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(StateError, match="second"):
+            write_together({first: b"1", second: b"2"})
+    assert not list(tmp_path.iterdir())
+    second.touch()
+    with pytest.raises(StateError, match="exists already"):
+        write_together({first: b"1", second: b"2"})
+    assert [path.name for path in tmp_path.iterdir()] == ["second"]
+    write_together({first: b"1", second: b"2"}, force=True)
+    assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
+def test_a_file_system_without_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    monkeypatch.setattr(os, "link", failing(error))
+    path = tmp_path / "secret"
+    write_private(path, b"new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(StateError, match="exists already"), new_file(path) as made:
+        made.write_bytes(b"other")
+    assert path.read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]

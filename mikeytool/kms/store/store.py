@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -309,12 +309,9 @@ class Store(Users, KmsKeys, Peers):
         its key, or if the target exists and is not a KMS store. Raises UsageError if the store
         has no STORE.key.
         """
-        copies = {path: self._file.copy}
-        if with_key:
-            if self.sealed_how != BESIDE:
-                raise UsageError(f"--with-key: this store is sealed with {self.sealed_how}")
-            copies = {key_path(path): self._key_copy, **copies}
-        for target in copies:
+        if with_key and self.sealed_how != BESIDE:
+            raise UsageError(f"--with-key: this store is sealed with {self.sealed_how}")
+        for target in (key_path(path), path) if with_key else (path,):
             if target.exists() and not force:
                 raise StateError(f"{target}: it exists already; add --force")
             for own, what in (
@@ -325,8 +322,9 @@ class Store(Users, KmsKeys, Peers):
                     raise StateError(f"{target}: this is {what}")
         if path.exists():
             StoreFile.check_kind(path)
-        for target, copy in copies.items():
-            copy(target)
+        own_key = _copied_key(key_path(self.path), key_path(path))
+        with own_key if with_key else nullcontext():
+            self._file.copy(path)
 
     @classmethod
     def restore(
@@ -350,7 +348,8 @@ class Store(Users, KmsKeys, Peers):
             try:
                 source._file.copy(made)
                 for key in filter(Path.exists, keys[:1] if keys and keys[0].exists() else keys):
-                    _copy_key(key, key_path(made))
+                    with _copied_key(key, key_path(made)):
+                        pass  # it is in its place before the store is opened
                 with cls(made, clock, operated=True) as copy:
                     copy.sealer  # noqa: B018 - this opens the data key
                     copy._set_back(backup)
@@ -387,17 +386,17 @@ class Store(Users, KmsKeys, Peers):
         """Raise StateError if the tables do not belong to a store."""
         self._backend.check_schema()
 
-    def _key_copy(self, target: Path) -> None:
-        _copy_key(key_path(self.path), target)
 
-
-def _copy_key(key: Path, target: Path) -> None:
+@contextmanager
+def _copied_key(key: Path, target: Path) -> Iterator[None]:
+    """Copy a sealing key. It gets its name after the block, if that succeeds."""
     try:
         octets = key.read_bytes()
     except OSError as error:
         raise StateError(f"{key}: {error.strerror}") from None
     with new_file(target, replace=True) as made:
         made.write_bytes(octets)
+        yield
 
 
 def _first_rows(identity: Identity, profile: Profile, tpk: Tpk, key_pair: KeyPair | None) -> Fill:

@@ -81,7 +81,12 @@ class StoreFile(SqliteDatabase):
         with new_file(target, replace=True) as made:
             try:
                 with self.errors(), closing(sqlite3.connect(made)) as copy:
-                    self.db.backup(copy)
+                    try:
+                        self.db.backup(copy)
+                    except sqlite3.OperationalError as error:
+                        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                            raise
+                        raise StateError(f"{target}: {error}") from None
             finally:
                 remove_working_files(made)
             remove_working_files(target)  # of the store that is overwritten
