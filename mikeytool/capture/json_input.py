@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Iterator
 from io import BufferedIOBase
 from typing import Any
@@ -16,6 +17,8 @@ _EMPTY = (
 )
 MAX_WHOLE = 1 << 24
 """The most octets of a line, and of an input that is not one value per line."""
+_MOST_FAULTS = 100
+"""Values that are no JSON, among those of several lines: each costs a look at all before it."""
 _NO_SPACE = re.compile(r"\S|\Z")
 
 
@@ -35,7 +38,7 @@ def json_values(source: BufferedIOBase) -> Iterator[Any]:
             continue
         is_blank = is_lost = False
         try:
-            value = json.loads(line.removeprefix(BOM_UTF8).decode(), parse_constant=_no_number)
+            value = json.loads(line.removeprefix(BOM_UTF8).decode(), **_STRICT)
         except (ValueError, RecursionError) as error:
             if not _is_broken(error):
                 rest = source.read(MAX_WHOLE)
@@ -51,18 +54,35 @@ def json_values(source: BufferedIOBase) -> Iterator[Any]:
         raise WireError(_EMPTY)
 
 
-class _NoNumberError(ValueError):
-    """A name that some programs write for a number, and JSON does not have (RFC 8259 6)."""
+class _NoJsonError(ValueError):
+    """What Python's reader would take, and change or lose."""
 
-    msg = "NaN and Infinity are no numbers there; give a number"
+    def __init__(self, msg: str) -> None:
+        super().__init__(msg)
+        self.msg = msg
 
 
-def _no_number(name: str) -> None:
-    raise _NoNumberError(name)
+def _no_number(_name: str) -> None:
+    """Refuse what some programs write for a number, and JSON does not have (RFC 8259 6)."""
+    raise _NoJsonError("NaN and Infinity are no numbers there; give a number")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a name that is there twice, as only one of its values would be used."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        raise _NoJsonError(f"{names.most_common(1)[0][0][:40]!a} is there twice; give it once")
+    return found
+
+
+_STRICT: dict[str, Any] = {"parse_constant": _no_number, "object_pairs_hook": _each_once}
 
 
 def _is_broken(error: Exception) -> bool:
     """Tell whether no line after the one that gave this error can make it right."""
+    if isinstance(error, _NoJsonError):
+        return True
     if not isinstance(error, json.JSONDecodeError) or error.msg == "Extra data":
         return False
     return error.pos < len(error.doc.rstrip())
@@ -81,8 +101,8 @@ def _values(data: bytes, line: int) -> Iterator[Any]:
         line += data.count(b"\n", 0, error.start)
         yield WireError(f"line {line}: this is no JSON: octets that are no UTF-8")
         return
-    decoder = json.JSONDecoder(parse_constant=_no_number)
-    pos = counted = 0
+    decoder = json.JSONDecoder(**_STRICT)
+    pos = counted = faults = 0
     while True:
         pos = _NO_SPACE.search(text, pos).start()  # type: ignore[union-attr]
         if pos == len(text):
@@ -95,6 +115,10 @@ def _values(data: bytes, line: int) -> Iterator[Any]:
             counted = at
             yield WireError(f"line {line}: {_no_json(error)}")
             pos = (text.find("\n{", pos) + 1) or len(text)
+            faults += 1
+            if faults == _MOST_FAULTS and pos < len(text):
+                yield WireError(f"line {line}: too much is no JSON; what is behind is not read")
+                return
             continue
         if isinstance(value, list):
             yield from value
