@@ -35,7 +35,7 @@ from mikeytool.kms.grant import check_made, grant, make_keys
 from mikeytool.kms.kms_policy import KmsPolicy
 from mikeytool.kms.protection_keys import check_before_rotation, check_maker, tpk_for
 from mikeytool.kms.senders import authenticate, check_certified, claimed_sender
-from mikeytool.kms.store.exchanges import Exchange
+from mikeytool.kms.store.exchanges import Entry, Exchange
 from mikeytool.kms.store.records import Handled, LogEntry, User, unauthenticated
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused, StateError, Unavailable, UsageError, WireError
@@ -77,18 +77,19 @@ class ReceivedMessage:
     """A message, until it is answered or refused.
 
     First `verify` is called, then `decide` within a transaction, then `log_apart`, and `finish`
-    when everything is on disk.
+    when everything is on disk. If the transaction is rolled back, `undo` is called, and `decide`
+    again in another one.
     """
 
     def __init__(self, store: Store, env: Environment, data: bytes, send_errors: bool) -> None:
         self.store, self.env = store, env
         self._data, self._send_errors = data, send_errors
-        self.is_foreign = False
-        """Whether another KMS has to be asked for the answer."""
         self._reset()
 
     def _reset(self) -> None:
         self._result: Handled | Exception | None = None
+        self.is_foreign = False
+        """Whether another KMS has to be asked for the answer."""
         self._apart: LogEntry | None = None
         """A refusal that is logged outside of the transaction."""
         self.key: bytes | None = None
@@ -101,9 +102,10 @@ class ReceivedMessage:
         """Whether there is a result already."""
         return self._result is not None
 
-    def fail(self, error: Exception) -> None:
-        """Make an error the result."""
-        self._result = error
+    @property
+    def is_left(self) -> bool:
+        """Whether nothing is decided yet."""
+        return not self.is_done and not self.is_foreign
 
     def finish(self, store: Store, handle: Handle, deadline: float | None) -> Handled:
         """Return or raise the result. If it is foreign, ask another KMS."""
@@ -132,6 +134,11 @@ class ReceivedMessage:
             self._verify(look)
         except Exception as error:
             self._result = error
+
+    def undo(self) -> None:
+        """Return to the state after `verify`, because nothing was written of the decision."""
+        self._reset()
+        self.key = None if self.sender.signed else self.sender.key
 
     def _verify(self, look: bool) -> None:
         message = Message.read(self._data)
@@ -209,6 +216,18 @@ class ReceivedMessage:
 
     # --- within the transaction -------------------------------------------------------------
 
+    @property
+    def entry(self) -> Entry:
+        """What the transaction needs to know of a verified message."""
+        sender, request = self.sender, self.sender.request
+        return Entry(
+            sender.incoming,
+            sender.acting,
+            sender.key,
+            sender.user.identity if self.kms_policy.rate else None,
+            request.ticket if isinstance(request, ResolveInit) else None,
+        )
+
     def decide(self, exchange: Exchange) -> None:
         """Answer or refuse the message, and record it.
 
@@ -228,20 +247,16 @@ class ReceivedMessage:
             exchange.log(self._log_entry(refusal))
             self._result = Handled(answer) if refusal is None else self._refused(refusal)
 
+    def is_beyond(self, count: int) -> bool:
+        """Whether so many messages in a minute are too many to be recorded."""
+        return count > self.kms_policy.rate + 1
+
     def _counted(self, exchange: Exchange) -> int:
         """Record a new message and count it. If this raises, nothing is written."""
-        sender, most = self.sender, self.kms_policy.rate
-        request, user = sender.request, sender.user.identity
+        most, user = self.kms_policy.rate, self.sender.user.identity
         try:
-            count = exchange.enter(
-                self.env,
-                sender.incoming,
-                sender.acting,
-                sender.key,
-                counted=user if most else None,
-                ticket=request.ticket if isinstance(request, ResolveInit) else None,
-            )
-            if count > most + 1:
+            count = exchange.enter(self.env, self.entry)
+            if self.is_beyond(count):
                 raise Refused(f"more than {most} messages of {user} in a minute")
         except Refused as refusal:
             raise Uncounted(refusal) from None

@@ -9,6 +9,7 @@ Every statement is prepared, once for each connection.
 from __future__ import annotations
 
 import select
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 _TEXT, _BINARY = 0, 1
 _INTEGERS = frozenset((20, 21, 23))
+_ELEMENTS: dict[type, int] = {bytes: 17, int: 20, str: 25}
+"""The numbers of the types of elements of arrays."""
+_ARRAY = struct.Struct("!iiIii")
+"""The dimensions, whether there are NULLs, the type, the length and the first index."""
+_LENGTH = struct.Struct("!i")
 _READ: dict[int, Callable[[bytes], object]] = {
     16: lambda octets: octets == b"\x01",
     17: bytes,
@@ -115,7 +121,7 @@ class Pipeline:
             self._added.append(query)
             self._connection.send_prepare(name, _numbered(query))
             self._waiting.append(None)
-        forms = [_BINARY if isinstance(value, bytes) else _TEXT for value in values]
+        forms = [_BINARY if isinstance(value, (bytes, list)) else _TEXT for value in values]
         self._connection.send_query_prepared(name, octets, forms, _BINARY)
         pending = Pending(self._receive)
         self._waiting.append(pending)
@@ -124,10 +130,26 @@ class Pipeline:
     def _octets(self, value: object) -> bytes | None:
         if value is None or isinstance(value, bytes):
             return value
-        octets = str(value).encode()
+        if isinstance(value, list):
+            return self._array(value)
+        return self._text(str(value))
+
+    def _text(self, text: str) -> bytes:
+        octets = text.encode()
         if b"\0" in octets:
             raise self._library.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
         return octets
+
+    def _array(self, values: list[Any]) -> bytes:
+        """An array of octets, integers or texts in its binary form."""
+        parts = [_ARRAY.pack(1, 0, _ELEMENTS[type(values[0])], len(values), 1)]
+        for value in values:
+            if isinstance(value, int):
+                octets = value.to_bytes(8, signed=True)
+            else:
+                octets = value if isinstance(value, bytes) else self._text(value)
+            parts += (_LENGTH.pack(len(octets)), octets)
+        return b"".join(parts)
 
     def commit(self) -> str:
         """Commit, and return what the server did: COMMIT, or ROLLBACK after an error."""

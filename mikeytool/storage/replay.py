@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from mikeytool.storage.sql import Db, Rows, Statement
+from mikeytool.storage.sql import Backend, Db, Rows, Statement
 from mikeytool.wire.errors import Refused, StateError
 from mikeytool.wire.registry import DataType, ErrorNo, TicketFlag
 
@@ -45,6 +45,13 @@ SCHEMA = (
 )
 
 _ADD = "INSERT INTO replay VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1"
+_ADD_ALL = "INSERT INTO replay {rows} ON CONFLICT DO NOTHING RETURNING sender, mac"
+_USE = "INSERT INTO single_use VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1"
+_USE_ALL = "INSERT INTO single_use {rows} ON CONFLICT DO NOTHING"
+_USED = (
+    "WITH given (ticket) AS ({rows}) SELECT ticket,"
+    " (SELECT transfer FROM single_use WHERE single_use.ticket = given.ticket) FROM given"
+)
 _COUNT = (
     "INSERT INTO counters VALUES (?, ?) ON CONFLICT (scope)"
     " DO UPDATE SET last = excluded.last WHERE excluded.last > counters.last RETURNING 1"
@@ -162,6 +169,34 @@ def remember(db: Db, window: Window, message: Initial, sender: Identity, key: by
     recording.check(db.execute(recording.looking), is_new=is_new)
 
 
+def remember_all(
+    db: Db, backend: Backend, window: Window, messages: Sequence[tuple[Initial, Identity]]
+) -> Callable[[], list[bool]]:
+    """Record messages of senders, none of which has a COUNTER.
+
+    Returns a function that returns for each message whether `remember` would have accepted it. If
+    one is not accepted, the caller has to roll the transaction back. The entries are inserted in
+    their order in the index, so that transactions with the same messages cannot block each other.
+    """
+    oldest = window.clock() - window.skew * _SECOND
+    keys = [(sender.data, message.proof) for message, sender in messages]
+    times = [message.t.unix_ns or 0 for message, _ in messages]
+    rows = sorted((*key, t_ns) for key, t_ns in dict(zip(keys, times, strict=True)).items())
+    adding = db.execute(*backend.with_rows(_ADD_ALL, rows))
+    looking = db.execute(Recording.looking)
+
+    def accepted() -> list[bool]:
+        new = {(sender, mac) for sender, mac in adding.fetchall()}
+        horizon = _horizon(looking.fetchone())
+        found = []
+        for key, t_ns in zip(keys, times, strict=True):
+            found.append(key in new and t_ns >= oldest and t_ns > horizon)
+            new.discard(key)  # the same message again is not new
+        return found
+
+    return accepted
+
+
 def check_new(db: Db, window: Window, message: Initial, sender: Identity, key: bytes) -> None:
     """Raise Refused in the same cases as `remember`, but write nothing.
 
@@ -261,6 +296,26 @@ def _forget(db: Db, table: str, column: str, horizon: str, before_ns: int) -> in
     return db.execute(f"DELETE FROM {table} WHERE {column} <= ?", (gone,)).rowcount  # noqa: S608
 
 
+class Use(NamedTuple):
+    """The use of a ticket without the J flag for a transfer."""
+
+    ticket: bytes
+    """A digest of the ticket and of who uses it."""
+    transfer: bytes
+    until_ns: int
+
+    @classmethod
+    def of(cls, ticket: TICKET, terms: Terms, by: bytes, transfer: bytes) -> Use | None:
+        """The use of a ticket, or None if it has the J flag; see `use_once`."""
+        if TicketFlag.J in terms.flags:
+            return None
+        until = NO_END
+        if terms.valid_to is not None and terms.valid_to.unix_ns is not None:
+            until = terms.valid_to.unix_ns
+        digest = hashlib.sha256(ticket.ticket_data + b"\0" + by).digest()
+        return cls(digest, transfer, until)
+
+
 def use_once(
     db: Db, window: Window, ticket: TICKET, terms: Terms, by: bytes, transfer: bytes
 ) -> None:
@@ -270,22 +325,33 @@ def use_once(
     matter. `transfer` distinguishes one TRANSFER_INIT from another. The ticket must be valid
     now, and is remembered until it expires. Raises Refused (Invalid ticket).
     """
-    if TicketFlag.J in terms.flags:
+    use = Use.of(ticket, terms, by, transfer)
+    if use is None:
         return
-    until = NO_END
-    if terms.valid_to is not None and terms.valid_to.unix_ns is not None:
-        until = terms.valid_to.unix_ns
-    digest = hashlib.sha256(ticket.ticket_data + b"\0" + by).digest()
-    adding = db.execute(
-        "INSERT INTO single_use VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1",
-        (digest, transfer, until),
-    )
+    adding = db.execute(_USE, use)
     looking = db.execute("SELECT tickets_ns FROM replay_horizon")
     added, horizon = adding.fetchone() is not None, _horizon(looking.fetchone())
-    if until < window.clock() or until <= horizon:
+    if use.until_ns < window.clock() or use.until_ns <= horizon:
         raise Refused("this ticket has no J flag, and has expired before", ErrorNo.INVALID_TICKET)
     if not added:
         query = "SELECT transfer FROM single_use WHERE ticket = ?"
-        first = db.execute(query, (digest,)).fetchone()
+        first = db.execute(query, (use.ticket,)).fetchone()
         if first is None or first[0] != transfer:
             raise Refused("this ticket was used before and has no J flag", ErrorNo.INVALID_TICKET)
+
+
+def use_all(db: Db, backend: Backend, window: Window, uses: Sequence[Use]) -> list[bool]:
+    """Record uses of tickets. Returns for each whether `use_once` would have accepted it.
+
+    If one is not accepted, the caller has to roll the transaction back. Entries are inserted in
+    their order in the index, so that transactions with the same tickets cannot block each other.
+    """
+    rows = sorted({use.ticket: use for use in reversed(uses)}.values())
+    db.execute(*backend.with_rows(_USE_ALL, rows))
+    looking = db.execute("SELECT tickets_ns FROM replay_horizon")
+    used = db.execute(*backend.with_rows(_USED, [(use.ticket,) for use in rows]))
+    first, horizon, now = dict(used.fetchall()), _horizon(looking.fetchone()), window.clock()
+    return [
+        first.get(use.ticket) == use.transfer and use.until_ns >= now and use.until_ns > horizon
+        for use in uses
+    ]

@@ -22,6 +22,13 @@ Statement = tuple[str, Sequence[Any]]
 """A query and its values."""
 
 
+class Divisible(StateError):
+    """A transaction of several messages failed, perhaps because of one of them.
+
+    Nothing was written. Each message may have a transaction of its own.
+    """
+
+
 class Rows(Protocol):
     """The result of a statement."""
 
@@ -95,6 +102,12 @@ class Backend(Protocol):
 
     def exchange(self) -> AbstractContextManager[Db]:
         """A transaction for one message. With PostgreSQL, others run in parallel."""
+
+    def batch(self) -> AbstractContextManager[Db]:
+        """A transaction for several messages. Raises Divisible if one of them may be at fault."""
+
+    def with_rows(self, query: str, rows: Sequence[Sequence[Any]]) -> Statement:
+        """Return a statement in which `{rows}` stands for rows of octets, integers and texts."""
 
     def first_values(self, statements: Sequence[Statement]) -> Callable[[], Sequence[Any]]:
         """Execute statements within a transaction, and return a function that reads the results.

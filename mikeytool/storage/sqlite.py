@@ -155,7 +155,7 @@ class SqliteDatabase:
     def _commit(self) -> None:
         self.db.execute("COMMIT")
 
-    exchange = spare = transaction
+    exchange = batch = spare = transaction
 
     def _begin(self) -> None:
         """Begin a write transaction as soon as no other one is open.
@@ -178,6 +178,12 @@ class SqliteDatabase:
                 time.sleep(_PAUSE)
         finally:
             self.db.execute(f"PRAGMA busy_timeout={self.patience * 1000:.0f}")
+
+    def with_rows(self, query: str, rows: Sequence[Sequence[Any]]) -> Statement:
+        """Return a statement in which `{rows}` stands for rows."""
+        marks = f"({', '.join('?' * len(rows[0]))})"
+        values = [value for row in rows for value in row]
+        return query.format(rows=f"VALUES {', '.join([marks] * len(rows))}"), values
 
     def first_values(self, statements: Sequence[Statement]) -> Callable[[], Sequence[Any]]:
         """Execute statements, and return a function that returns the first value of each."""

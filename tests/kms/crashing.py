@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from mikeytool.kms.service import handle, handle_together
+from mikeytool.kms.service import finish, handle, handle_together
 from mikeytool.kms.store.store import Store
 from tests.world import START, Clock, World
 
@@ -108,7 +108,7 @@ def killed(world: World, kills: int, seed: int, at_once: int) -> dict[str, int]:
                 some = numbers[first : first + at_once]
                 handled = handle_together(store, world.env, [fresh[number] for number in some])
                 for number, one in zip(some, handled, strict=True):
-                    if one.result().refusal is None:
+                    if finish(one, store).refusal is None:
                         os.write(pipe, f"{number}\n".encode())
         time.sleep(60)
 

@@ -19,7 +19,8 @@ import pytest
 
 from mikeytool.kms.kms_policy import Rule
 from mikeytool.kms.received import ReceivedMessage
-from mikeytool.kms.service import handle, handle_together
+from mikeytool.kms.service import finish, handle, handle_together
+from mikeytool.kms.store.batches import Batch
 from mikeytool.kms.store.exchanges import Exchange
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.sqlite import SqliteDatabase
@@ -33,12 +34,12 @@ from tests.world import ALICE, BOB, CAROL, EVE, USERS, World, psk_of
 
 def outcomes(store: Store, world: World, messages: Sequence[bytes]) -> list[str]:
     """What becomes of each of some messages that are handled together."""
-    return [outcome(one) for one in handle_together(store, world.env, messages)]
+    return [outcome(one, store) for one in handle_together(store, world.env, messages)]
 
 
-def outcome(message: ReceivedMessage) -> str:
+def outcome(message: ReceivedMessage, store: Store) -> str:
     try:
-        refusal = message.result().refusal
+        refusal = finish(message, store).refusal
     except Exception as error:
         return type(error).__name__
     return "answered" if refusal is None else str(refusal)
@@ -113,17 +114,14 @@ def test_one_that_fails_takes_nothing_with_it(
 ) -> None:
     """Also after it has written something."""
     messages = fresh(world, 5)
-    log = Exchange.log
-    calls = 0
+    decide = ReceivedMessage.decide
 
-    def fails(exchange: Exchange, *what: Any) -> None:
-        nonlocal calls
-        calls += 1
-        log(exchange, *what)
-        if calls == 3:
+    def fails(message: ReceivedMessage, exchange: Exchange) -> None:
+        decide(message, exchange)
+        if message._data == messages[2]:
             raise error
 
-    monkeypatch.setattr(Exchange, "log", fails)
+    monkeypatch.setattr(ReceivedMessage, "decide", fails)
     found = outcomes(world.store, world, messages)
     monkeypatch.undo()
     assert found == ["answered", "answered", type(error).__name__, "answered", "answered"]
@@ -146,18 +144,14 @@ def test_a_transaction_that_fails_answers_nobody(
 ) -> None:
     """When the disk is full, SQLite may have undone all of it already."""
     world, messages = file_world, fresh(file_world, 4)
-    log = Exchange.log
-    calls = 0
+    write = Batch.write
 
-    def full(exchange: Exchange, *what: Any) -> None:
-        nonlocal calls
-        calls += 1
-        log(exchange, *what)
-        if calls == 2:
-            exchange._db.execute("ROLLBACK")
-            raise sqlite3.OperationalError("database or disk is full")
+    def full(batch: Batch, *what: Any) -> None:
+        write(batch, *what)
+        batch.db.execute("ROLLBACK")
+        raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(Exchange, "log", full)
+    monkeypatch.setattr(Batch, "write", full)
     with pytest.raises(StateError):
         handle_together(world.store, world.env, messages)
     monkeypatch.undo()
@@ -191,15 +185,13 @@ def die(*_: object) -> None:
 
 
 def within_the_batch(patch: pytest.MonkeyPatch) -> None:
-    log, calls = Exchange.log, [0]
+    write = Batch.write
 
-    def dies(exchange: Exchange, *what: Any) -> None:
-        log(exchange, *what)
-        calls[0] += 1
-        if calls[0] == 3:
-            die()
+    def dies(batch: Batch, *what: Any) -> None:
+        write(batch, *what)
+        die()
 
-    patch.setattr(Exchange, "log", dies)
+    patch.setattr(Batch, "write", dies)
 
 
 def before_the_commit(patch: pytest.MonkeyPatch) -> None:

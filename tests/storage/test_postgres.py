@@ -22,7 +22,7 @@ from mikeytool.exchange.profile import PROFILE_256
 from mikeytool.exchange.request import HeldTicket, accept_request_resp, read_request_init
 from mikeytool.exchange.transfer import read_transfer_init
 from mikeytool.kms.kms_policy import Rule
-from mikeytool.kms.service import handle
+from mikeytool.kms.service import finish, handle, handle_together
 from mikeytool.kms.store.records import Peer
 from mikeytool.kms.store.schema import SCHEMA, TABLES, VERSION
 from mikeytool.kms.store.store import Store, Tpk
@@ -333,6 +333,33 @@ def test_a_server_that_crashes_at_the_commit(
     assert not isinstance(caught.value, Unavailable)
     made.start()
     assert len(world.store.users()) == len(USERS)
+
+
+@pytest.mark.parametrize(("method", "error"), [("with_rows", Unavailable), ("_commit", StateError)])
+def test_a_server_that_crashes_under_several_messages(
+    own: tuple[Server, World],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    error: type[StateError],
+) -> None:
+    """None of them is answered, and none is tried alone while nobody knows what is written."""
+    made, world = own
+    messages = [world.asked(world.policy()) for _ in range(3)]
+    real = getattr(PostgresDatabase, method)
+
+    def crashes(database: PostgresDatabase, *what: Any) -> Any:
+        made.stop(signal.SIGQUIT)
+        return real(database, *what)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresDatabase, method, crashes)
+        with pytest.raises(StateError) as caught:
+            handle_together(world.store, world.env, messages)
+        assert type(caught.value) is error
+    made.start()
+    assert list(world.store.log()) == []
+    received = handle_together(world.store, world.env, messages)
+    assert [finish(one, world.store).refusal for one in received] == [None] * 3
 
 
 def test_a_server_that_goes_while_another_kms_is_asked(

@@ -259,11 +259,13 @@ class _Handlers:
         """Handle a message together with others that wait."""
         deadline = time.monotonic() + FORWARD_SECONDS
         received = await self._pool.run_together(self._handle_together, message)
-        if not received.is_foreign:
+        if received.is_done:
             return received.result()
         try:
             return await self._pool.run(lambda store: finish(received, store, deadline))
         except Unavailable as error:
+            if received.is_left:
+                raise
             raise StateError(f"{error}; {SEEN}") from None
 
     def _handle_together(self, store: Store, messages: Sequence[bytes]) -> list[ReceivedMessage]:

@@ -134,13 +134,13 @@ class StorePool:
     def _done(self, store: Store | None, jobs: Sequence[_Job]) -> Store | None:
         """Do jobs together, and return the store for the next ones."""
         waited = time.monotonic() - MAX_AGE
-        for job in jobs:
-            if job.since < waited:
-                self._tell(job, None, Unavailable("messages wait too long to be answered"))
+        late = [job for job in jobs if job.since < waited]
+        if late:
+            self._tell(late, (), Unavailable("messages wait too long to be answered"))
         jobs = [job for job in jobs if job.since >= waited]
         if not jobs:
             return store
-        results: Sequence[Any] = [None] * len(jobs)
+        results: Sequence[Any] = ()
         error: Exception | None = None
         try:
             store = store or self._connect()
@@ -152,19 +152,22 @@ class StorePool:
                 with suppress(StateError):
                     store.close()
                 store = None
-        for job, result in zip(jobs, results, strict=True):
-            self._tell(job, result, error)
+        self._tell(jobs, results, error)
         return store
 
-    def _tell(self, job: _Job, result: object, error: Exception | None) -> None:
+    def _tell(self, jobs: Sequence[_Job], results: Sequence[Any], error: Exception | None) -> None:
+        """Give jobs their results, or the error. The event loop is woken once for all of them."""
         with suppress(RuntimeError):  # if the loop has ended meanwhile
-            job.loop.call_soon_threadsafe(self._answer, job.result, result, error)
+            jobs[0].loop.call_soon_threadsafe(self._answer, jobs, results, error)
 
-    def _answer(self, answer: asyncio.Future[Any], result: object, error: Exception | None) -> None:
-        self._count -= 1
-        if answer.done():
-            return  # its caller was cancelled
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(result)
+    def _answer(
+        self, jobs: Sequence[_Job], results: Sequence[Any], error: Exception | None
+    ) -> None:
+        self._count -= len(jobs)
+        for at, job in enumerate(jobs):
+            if job.result.done():
+                continue  # its caller was cancelled
+            if error is not None:
+                job.result.set_exception(error)
+            else:
+                job.result.set_result(results[at])

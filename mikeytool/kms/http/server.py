@@ -40,9 +40,9 @@ _AGAIN_SECONDS = 1.0
 """The wait before starting a worker again after it failed to start."""
 
 _POOL_FILE = (1, 32)
-_POOL_SERVER = (8, 1)
+_POOL_SERVER = (4, 16)
 """For how many threads of a worker use the store at once, and how many messages share one of
-their transactions. A server writes the transactions of several connections together itself.
+their transactions. While one thread waits for a database server, others compute.
 """
 
 log = logging.getLogger(__name__)

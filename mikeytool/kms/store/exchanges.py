@@ -1,11 +1,9 @@
-"""The transaction of one message, or of a few that wait at the same time."""
+"""The transaction of one message. `batches` has that of several."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.kms.store import log_entries
@@ -21,18 +19,35 @@ if TYPE_CHECKING:
     from mikeytool.exchange.ticket_policy import TicketPolicy
     from mikeytool.wire.payloads import TICKET
 
-_COUNT = (
+COUNT = (
+    # A row is a sender, the minute, and how many messages to add.
     # A node whose clock is behind continues to count in the minute of the other nodes.
-    "INSERT INTO rates VALUES (?, ?, 1) ON CONFLICT (sender) DO UPDATE SET (count, minute) ="
-    " (SELECT CASE WHEN same THEN rates.count + 1 ELSE 1 END,"
+    "INSERT INTO rates {rows} ON CONFLICT (sender) DO UPDATE SET (count, minute) ="
+    " (SELECT CASE WHEN same THEN rates.count + excluded.count ELSE excluded.count END,"
     " CASE WHEN same THEN rates.minute ELSE excluded.minute END FROM"
     " (SELECT excluded.minute BETWEEN rates.minute - 10 AND rates.minute AS same) AS found)"
     " RETURNING count"
 )
+_COUNT_ONE = COUNT.format(rows="VALUES (?, ?, 1)")
 _REQUESTER = "SELECT who FROM requested WHERE ticket = ?"
-_MINUTE = 60 * NS
+_NOTE = "INSERT INTO requested VALUES (?, ?, ?)"
+MINUTE = 60 * NS
 _AT_ONCE = 1000
 """How many tickets are forgotten at a time. The limit keeps messages from waiting long."""
+
+
+class Entry(NamedTuple):
+    """A verified message, as it enters a transaction.
+
+    `sender` and `key` are those of its replay entry. `counted` is the user whose messages are
+    counted, if any. `ticket` is one whose requester is of interest.
+    """
+
+    message: Incoming
+    sender: Identity
+    key: bytes
+    counted: Identity | None
+    ticket: TICKET | None
 
 
 class StoreChanged(Exception):
@@ -40,7 +55,7 @@ class StoreChanged(Exception):
 
 
 class Exchange:
-    """Records the facts about messages, in one transaction.
+    """Records the facts about one message, in one transaction.
 
     Statements whose results are not needed at once go to a database server together with later
     ones, and as few as possible: each costs it and this process as much as a few HMACs. This
@@ -52,52 +67,23 @@ class Exchange:
         self._unchecked = known is not None
         self._requester: Identity | None = None
         self._extended: list[Tpk] = []
-        self._noted: list[Statement] = []
-        """Statements that wait for the log entry."""
-        self.lost = False
-        """Whether nothing of the transaction is left."""
+        self._noted: list[tuple[bytes, bytes, int]] = []
+        """Rows that wait for the log entry."""
 
-    @contextmanager
-    def part(self) -> Iterator[None]:
-        """The part of one message. If the block raises, nothing of this part is written."""
-        self._noted.clear()
-        with self._backend.errors():
-            self._db.execute("SAVEPOINT message")
-            try:
-                yield
-            except BaseException:
-                self.lost = True
-                self._db.execute("ROLLBACK TO SAVEPOINT message")
-                self.lost = False
-                raise
-            finally:
-                if not self.lost:
-                    self._db.execute("RELEASE SAVEPOINT message")
-
-    def enter(
-        self,
-        env: Environment,
-        message: Incoming,
-        sender: Identity,
-        key: bytes,
-        *,
-        counted: Identity | None = None,
-        ticket: TICKET | None = None,
-    ) -> int:
+    def enter(self, env: Environment, entry: Entry) -> int:
         """Refuse an initial message that was seen before; otherwise record it.
 
-        See `replay.remember`. Returns the number of messages in this minute from the sender
-        `counted`, or 0. `ticket` is one that `requester` is asked about. Raises StoreChanged if
-        what is kept in memory is old.
+        See `replay.remember`. Returns the number of messages in this minute from the user who is
+        counted, or 0. Raises StoreChanged if what is kept in memory is old.
         """
-        recording = replay.Recording(env, message, sender, key)
+        recording = replay.Recording(env, entry.message, entry.sender, entry.key)
         statements: dict[str, Statement] = {"new": recording.adding}
         if self._unchecked:
             statements["number"] = NUMBER, ()
-        if counted is not None:
-            statements["count"] = _COUNT, (counted.data, env.clock() // _MINUTE)
-        if ticket is not None:
-            statements["who"] = _REQUESTER, (_digest(ticket),)
+        if entry.counted is not None:
+            statements["count"] = _COUNT_ONE, (entry.counted.data, env.clock() // MINUTE)
+        if entry.ticket is not None:
+            statements["who"] = _REQUESTER, (digest_of(entry.ticket),)
         values = self._backend.first_values(list(statements.values()))
         horizon = self._db.execute(recording.looking)
         # All of them are sent now.
@@ -125,8 +111,8 @@ class Exchange:
         It is written with the log entry, without which no message is answered.
         """
         until = policy.valid_to.unix_ns if policy.valid_to is not None else None
-        row = _digest(ticket), user.data, replay.NO_END if until is None else until
-        self._noted.append(("INSERT INTO requested VALUES (?, ?, ?)", row))
+        row = digest_of(ticket), user.data, replay.NO_END if until is None else until
+        self._noted.append(row)
 
     def protected(self, env: Environment, tpk: Tpk, policy: TicketPolicy, longest: int) -> None:
         """Record the end of a ticket, so that its protection key does not retire earlier.
@@ -137,14 +123,13 @@ class Exchange:
         end = None if policy.valid_to is None else policy.valid_to.unix_ns
         if end is None or tpk.until_ns is None:
             end = max(end or 0, env.clock() + longest * NS)
-        until = -(-end // _MINUTE) * _MINUTE
+        until = -(-end // MINUTE) * MINUTE
         if tpk.until_ns is None or tpk.until_ns < until:
-            self._db.execute(
-                "UPDATE tpks SET until_ns = ? WHERE name = ?"
-                " AND (until_ns IS NULL OR until_ns < ?)",
-                (until, tpk.name.data, until),
-            )
             self._extended.append(tpk)
+            self._extend(tpk, until)
+
+    def _extend(self, tpk: Tpk, until_ns: int) -> None:
+        self._db.execute(*extending(tpk.name.data, until_ns))
 
     def ended(self) -> None:
         """Forget the keys whose rows have changed. Call this after the transaction."""
@@ -160,19 +145,26 @@ class Exchange:
 
     def log(self, entry: LogEntry) -> None:
         """Add an entry to the log, or count it; see `log_entries.add`."""
+        statements: list[Statement] = [(_NOTE, row) for row in self._noted]
+        self._noted.clear()
         if entry.outcome != "refused":
-            self._noted.append(log_entries.adding(entry))
-        if self._noted:
-            self._backend.first_values(self._noted)
-            self._noted.clear()
+            statements.append(log_entries.adding(entry))
+        if statements:
+            self._backend.first_values(statements)
         if entry.outcome == "refused":
             log_entries.add(self._db, entry)
+
+
+def extending(name: bytes, until_ns: int) -> Statement:
+    """The statement that lets a ticket protection key retire no earlier than a time."""
+    query = "UPDATE tpks SET until_ns = ? WHERE name = ? AND (until_ns IS NULL OR until_ns < ?)"
+    return query, (until_ns, name, until_ns)
 
 
 def requested_overdue(db: Db, now_ns: int) -> bool:
     """Whether a ticket ended at least a minute ago, and is not forgotten."""
     query = "SELECT EXISTS (SELECT 1 FROM requested WHERE until_ns < ?)"
-    return bool(db.execute(query, (now_ns - _MINUTE,)).fetchone()[0])
+    return bool(db.execute(query, (now_ns - MINUTE,)).fetchone()[0])
 
 
 def forget_requested(db: Db, now_ns: int) -> bool:
@@ -182,6 +174,6 @@ def forget_requested(db: Db, now_ns: int) -> bool:
     return db.execute(query, (now_ns, _AT_ONCE)).rowcount < _AT_ONCE
 
 
-def _digest(ticket: TICKET) -> bytes:
+def digest_of(ticket: TICKET) -> bytes:
     """A digest that identifies a ticket. It covers the Ticket Data, which has a MAC."""
     return hashlib.sha256(ticket.ticket_data).digest()

@@ -7,11 +7,13 @@ minute are counted. Entries are kept only as long as the policy says.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from mikeytool.exchange.environment import NS
 from mikeytool.kms.store.records import LogEntry
-from mikeytool.storage.sql import Db, Statement
+from mikeytool.storage.sql import Backend, Db, Statement
 
 MAX_TEXT = 1024
 """In octets. A longer text in an entry is cut, and its end shows this."""
@@ -26,10 +28,8 @@ _CUT = " [...]"
 _AT_ONCE = 1000
 """How many entries are removed at a time. The limit keeps messages from waiting long."""
 
-_ADD = (
-    "INSERT INTO log (at_ns, exchange, who, about, outcome, reason, count)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+_ADD = "INSERT INTO log (at_ns, exchange, who, about, outcome, reason, count) {rows}"
+_ADD_ONE = _ADD.format(rows="VALUES (?, ?, ?, ?, ?, ?, ?)")
 _MINUTE = 60 * NS
 _MAX_COUNTED = 1000
 """How many refusals, different in identity or reason, are counted one by one in a minute."""
@@ -38,30 +38,90 @@ _FURTHER = "various", "further refusals in this minute"
 
 def add(db: Db, entry: LogEntry) -> None:
     """Add an entry. A refusal that is already logged in this minute is only counted."""
-    who, about, reason = map(_cut, (entry.user, entry.about, entry.reason))
-    exchange = entry.exchange
-    if entry.outcome == "refused":
-        start = entry.at_ns // _MINUTE * _MINUTE
-        found = db.execute(
+    for row in _counted(db, [entry]):
+        db.execute(_ADD_ONE, row)
+
+
+def add_all(db: Db, backend: Backend, entries: Sequence[LogEntry]) -> None:
+    """Add entries as `add` does.
+
+    Counts are written in the order of their entries in the log, so that transactions that count
+    the same refusals cannot block each other.
+    """
+    rows = _counted(db, entries)
+    if rows:
+        db.execute(*backend.with_rows(_ADD, rows))
+
+
+def _counted(db: Db, entries: Sequence[LogEntry]) -> list[list[Any]]:
+    """Count the refusals that are logged already. Return the rows of the other entries."""
+    minutes: dict[tuple[str, int], _Minute] = {}
+    for entry in entries:
+        key = _minute_of(entry)
+        if entry.outcome == "refused" and key not in minutes:
+            minutes[key] = _Minute(db, *key)
+    rows: list[list[Any]] = []
+    for entry in entries:
+        row = list(_row(entry))
+        if entry.outcome != "refused" or not minutes[_minute_of(entry)].counts(row):
+            rows.append(row)
+    counted = [one for minute in minutes.values() for one in minute.counted.items()]
+    for number, count in sorted(counted):
+        db.execute("UPDATE log SET count = count + ? WHERE number = ?", (count, number))
+    return rows
+
+
+class _Minute:
+    """The refusals of one identity in one minute."""
+
+    def __init__(self, db: Db, who: str, start_ns: int) -> None:
+        self._rows = db.execute(
             "SELECT number, exchange, about, reason FROM log WHERE who = ? AND outcome = 'refused'"
             " AND at_ns >= ? AND at_ns < ? ORDER BY number LIMIT ?",
-            (who, start, start + _MINUTE, MAX_REFUSALS),
-        ).fetchall()
-        numbers = {tuple(texts): number for number, *texts in found}
-        if len(found) >= MAX_REFUSALS - 1 and (exchange, about, reason) not in numbers:
+            (who, start_ns, start_ns + _MINUTE, MAX_REFUSALS),
+        )
+        self._found: list[tuple[str, str, str]] | None = None
+        """The texts of each entry."""
+        self._where: dict[tuple[str, str, str], int | list[Any]] = {}
+        """The number of the entry with some texts, or its row, if it has none yet."""
+        self.counted: Counter[int] = Counter()
+        """What is to be added to the counts of entries, by their numbers."""
+
+    def counts(self, row: list[Any]) -> bool:
+        """Count a refusal, unless it needs an entry of its own. Then the row becomes that entry."""
+        if self._found is None:  # now, so that the queries for all identities are sent together
+            rows = self._rows.fetchall()
+            self._found = [tuple(texts) for _, *texts in rows]
+            self._where = {tuple(texts): number for number, *texts in rows}
+        _, exchange, _, about, _, reason, count = row
+        if len(self._found) >= MAX_REFUSALS - 1 and (exchange, about, reason) not in self._where:
             about, reason = _FURTHER
-            exchange = found[-1][1] if len(found) == MAX_REFUSALS else exchange
-        if (exchange, about, reason) in numbers:
-            query = "UPDATE log SET count = count + ? WHERE number = ?"
-            db.execute(query, (entry.count, numbers[exchange, about, reason]))
-            return
-    db.execute(_ADD, (entry.at_ns, exchange, who, about, entry.outcome, reason, entry.count))
+            exchange = self._found[-1][0] if len(self._found) == MAX_REFUSALS else exchange
+        texts = exchange, about, reason
+        entry = self._where.get(texts)
+        if isinstance(entry, int):
+            self.counted[entry] += count
+        elif entry is not None:
+            entry[-1] += count
+        else:
+            row[1], row[3], row[5] = texts
+            self._found.append(texts)
+            self._where[texts] = row
+        return entry is not None
 
 
 def adding(entry: LogEntry) -> Statement:
     """The statement that adds an entry that is no refusal."""
+    return _ADD_ONE, _row(entry)
+
+
+def _row(entry: LogEntry) -> tuple[Any, ...]:
     who, about, reason = map(_cut, (entry.user, entry.about, entry.reason))
-    return _ADD, (entry.at_ns, entry.exchange, who, about, entry.outcome, reason, entry.count)
+    return entry.at_ns, entry.exchange, who, about, entry.outcome, reason, entry.count
+
+
+def _minute_of(entry: LogEntry) -> tuple[str, int]:
+    return _cut(entry.user), entry.at_ns // _MINUTE * _MINUTE
 
 
 def _cut(text: str) -> str:

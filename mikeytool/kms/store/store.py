@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.profile import PROFILE_256, Profile
 from mikeytool.kms.store import log_entries
+from mikeytool.kms.store.batches import Batch
 from mikeytool.kms.store.exchanges import Exchange, forget_requested, requested_overdue
 from mikeytool.kms.store.kms_keys import KmsKeys, check_tpk
 from mikeytool.kms.store.memory import kept
@@ -196,6 +197,18 @@ class Store(Users, KmsKeys, Peers):
         finally:
             if exchange is not None:
                 exchange.ended()
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """The transaction of several messages. Raises Divisible if one of them may be at fault."""
+        batch: Batch | None = None
+        try:
+            with self._backend.batch() as db:
+                batch = Batch(db, self._backend, self.known)
+                yield batch
+        finally:
+            if batch is not None:
+                batch.ended()
 
     def forget(self, env: Environment) -> None:
         """Forget old messages and expired tickets as the policy says, if there are any.
