@@ -33,6 +33,7 @@ from mikeytool.wire.generate_parser import parser
 from mikeytool.wire.grammar import Record
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.payloads import SP, KeyData
+from mikeytool.wire.printable import standing
 from mikeytool.wire.registry import IdRole, ProtType, TsType
 from mikeytool.wire.srtp_policy import SrtpPolicy
 
@@ -276,7 +277,7 @@ def _record(kind: type[R], octets: str) -> R:
     data = bytes.fromhex(octets)
     record, end = parser(kind)(data, 0, len(data), None)
     if end != len(data):
-        raise WireError(f"{len(data) - end} octets stand behind the {kind.__name__}")
+        raise WireError(f"{standing(len(data) - end)} behind the {kind.__name__}")
     found: R = record
     return found
 

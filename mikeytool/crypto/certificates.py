@@ -101,7 +101,7 @@ def purpose(text: str) -> x509.ObjectIdentifier:
         return x509.ObjectIdentifier(text)
     except ValueError:
         raise UsageError(
-            f"{text}: expected a purpose such as emailProtection, or a dotted OID"
+            f"{text} is no extended key usage; give one such as emailProtection, or a dotted OID"
         ) from None
 
 

@@ -29,6 +29,7 @@ from mikeytool.wire.errors import Refused
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import TICKET, TP, KeyData
+from mikeytool.wire.printable import number_of
 from mikeytool.wire.registry import DataType, ErrorNo, IdRole, KeyType, RandRole, TicketFlag, label
 from mikeytool.wire.timestamp import Timestamp
 
@@ -215,4 +216,7 @@ def _kinds(keys: Sequence[KeyData] | None) -> str | None:
     """Return types and lengths of keys, or None if a request leaves them to the KMS."""
     if keys is None:
         return None
-    return ", ".join(f"{label(KeyType, k.type)} of {len(k.key)} octets" for k in keys) or "none"
+    return (
+        ", ".join(f"{label(KeyType, k.type)} of {number_of(len(k.key), 'octet')}" for k in keys)
+        or "none"
+    )

@@ -20,6 +20,7 @@ from mikeytool.wire.header import GenericIdEntry, srtp_session_data
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.payloads import SP, KeyData
+from mikeytool.wire.printable import number_of
 from mikeytool.wire.registry import (
     ErrorNo,
     IdRole,
@@ -321,7 +322,8 @@ def check_policies(policies: Iterable[SP], prf: int) -> None:
             )
         if salt is not None and salt > MAX_SALT:
             raise Refused(
-                f"policy {policy.policy_no} takes a salt of {salt} octets", ErrorNo.INVALID_SPPAR
+                f"policy {policy.policy_no} takes a salt of {number_of(salt, 'octet')}",
+                ErrorNo.INVALID_SPPAR,
             )
 
 

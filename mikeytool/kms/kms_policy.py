@@ -71,7 +71,7 @@ class KmsPolicy:
         ):
             value = getattr(self, name)
             if not least <= value <= most:
-                raise UsageError(f"{name.replace('_', '-')} is {value}, not {least} to {most}")
+                raise UsageError(f"--{name.replace('_', '-')} is {value}, not {least} to {most}")
         for text in self.extended_key_usage:
             purpose(text)
         for name, given, known in (
@@ -80,7 +80,7 @@ class KmsPolicy:
         ):
             if not given or not set(given) <= set(known):
                 listed = ", ".join(map(str, known))
-                raise UsageError(f"{name}: one or more of {listed} are expected")
+                raise UsageError(f"--{name}: one or more of {listed} are expected")
 
 
 class Rule(NamedTuple):

@@ -11,6 +11,7 @@ from mikeytool.lint.rule import Found, Level, rule
 from mikeytool.lint.subject import Subject, Within
 from mikeytool.wire.message_types import TICKET_MODE
 from mikeytool.wire.payloads import KEMAC, SP, KeyData, V
+from mikeytool.wire.printable import number_of
 from mikeytool.wire.registry import (
     DataType,
     EncrAlg,
@@ -179,11 +180,13 @@ def key_length(subject: Subject) -> Iterator[Found]:
             if salt is not None or size not in joined:
                 yield Found(
                     key,
-                    f"the TEK has {size} octets; its policy says"
+                    f"the TEK has {number_of(size, 'octet')}; its policy says"
                     f" {_or({length for length, _ in lengths})}",
                 )
         elif salt is not None and len(salt) not in wanted:
-            yield Found(key, f"the salt has {len(salt)} octets; its policy says {_or(wanted)}")
+            yield Found(
+                key, f"the salt has {number_of(len(salt), 'octet')}; its policy says {_or(wanted)}"
+            )
 
 
 def _or(numbers: set[int]) -> str:

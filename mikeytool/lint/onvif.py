@@ -13,6 +13,7 @@ from mikeytool.lint.rule import HEADER, PERMITTED, Found, Level, Profile
 from mikeytool.lint.rule import rule as plain_rule
 from mikeytool.lint.subject import Subject, Within
 from mikeytool.wire.payloads import KEMAC, RAND, SP, KeyData, T
+from mikeytool.wire.printable import number_of
 from mikeytool.wire.registry import (
     CsIdMapType,
     DataType,
@@ -137,7 +138,7 @@ def salt(subject: Subject) -> Iterator[Found]:
         if key.type == KeyType.TEK and len(key.key) not in joined:
             yield Found(
                 key,
-                f"the TEK has {len(key.key)} octets, not those of key and salt,"
+                f"the TEK has {number_of(len(key.key), 'octet')}, not those of key and salt,"
                 f" {' or '.join(map(str, sorted(joined)))}; append the salt",
             )
 

@@ -14,7 +14,7 @@ from mikeytool.lint.times import SKEW_NS
 from mikeytool.wire.header import SrtpIdEntry
 from mikeytool.wire.message_types import INITIALS
 from mikeytool.wire.payloads import ID, IDR, KEMAC, SP, KeyData, T
-from mikeytool.wire.printable import printable
+from mikeytool.wire.printable import number_of, printable
 from mikeytool.wire.registry import CsIdMapType, DataType, IdType, SrtpAuthAlg, SrtpParam
 from mikeytool.wire.timestamp import Timestamp
 
@@ -31,7 +31,8 @@ def auth_key_length(subject: Subject, payload: SP, within: Within) -> Iterator[F
     if policy.auth_alg == SrtpAuthAlg.HMAC_SHA_1 and length in TAG_LENGTHS:
         yield Found(
             payload,
-            f"the session authentication key has {length} octets: GStreamer and old gortsplib write"
+            f"the session authentication key has {number_of(length, 'octet')}: GStreamer and "
+            f"old gortsplib write"
             f" the tag length there; read it as a key of {HMAC_SHA_1_KEY} octets and tags of"
             f" {length}",
         )
@@ -46,7 +47,8 @@ def key_and_salt(subject: Subject) -> Iterator[Found]:
             if key.salt is None and len(key.key) == size + salt:
                 yield Found(
                     key,
-                    f"the TEK has {len(key.key)} octets: RTSP cameras and GStreamer append the salt"
+                    f"the TEK has {number_of(len(key.key), 'octet')}: RTSP cameras and "
+                    f"GStreamer append the salt"
                     f" to the key; read it as a key of {size} and a salt of {salt}",
                 )
                 break

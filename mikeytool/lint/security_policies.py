@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from mikeytool.lint.rule import Found, Level, rule
 from mikeytool.lint.subject import Subject, Within
 from mikeytool.wire.payloads import SP
+from mikeytool.wire.printable import number_of
 from mikeytool.wire.registry import (
     DataType,
     ProtType,
@@ -87,7 +88,8 @@ def parameter_length(subject: Subject, payload: SP, within: Within) -> Iterator[
         if not 1 <= len(param.value) <= 8:
             yield Found(
                 payload,
-                f"the value of {label(P, param.type)} has {len(param.value)} octets; most need one",
+                f"the value of {label(P, param.type)} has "
+                f"{number_of(len(param.value), 'octet')}; most need one",
             )
 
 
@@ -128,7 +130,8 @@ def key_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]
         if lengths and policy.key_length not in lengths:
             yield Found(
                 payload,
-                f"{label(SrtpEncrAlg, policy.encr_alg)} with keys of {policy.key_length} octets;"
+                f"{label(SrtpEncrAlg, policy.encr_alg)} with keys of "
+                f"{number_of(policy.key_length, 'octet')};"
                 f" it takes {' or '.join(map(str, lengths))}",
             )
 
@@ -141,7 +144,7 @@ def salt_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found
         if policy.salt_length != wanted and policy.encr_alg in _KEY_LENGTHS:
             yield Found(
                 payload,
-                f"the salt has {policy.salt_length} octets;"
+                f"the salt has {number_of(policy.salt_length, 'octet')};"
                 f" {label(SrtpEncrAlg, policy.encr_alg)} takes {wanted}",
             )
 
@@ -155,7 +158,7 @@ def auth_key_length(subject: Subject, payload: SP, within: Within) -> Iterator[F
         if length != HMAC_SHA_1_KEY and length not in TAG_LENGTHS:
             yield Found(
                 payload,
-                f"the session authentication key has {length} octets; HMAC-SHA-1 takes"
+                f"the session authentication key has {number_of(length, 'octet')}; HMAC-SHA-1 takes"
                 f" {HMAC_SHA_1_KEY}",
             )
 
@@ -167,7 +170,10 @@ def tag_length(subject: Subject, payload: SP, within: Within) -> Iterator[Found]
     if policy and policy.auth_alg == SrtpAuthAlg.HMAC_SHA_1:
         length = policy.value(P.AUTH_TAG_LENGTH)
         if length not in TAG_LENGTHS:
-            yield Found(payload, f"the authentication tag has {length} octets; 10 or 4 are usual")
+            yield Found(
+                payload,
+                f"the authentication tag has {number_of(length, 'octet')}; 10 or 4 are usual",
+            )
 
 
 @rule("srtp-rcc-tag-length", Level.ERROR, "RFC 4771 4", on=SP)
@@ -181,7 +187,7 @@ def rcc_tag_length(subject: Subject, payload: SP, within: Within) -> Iterator[Fo
     if length < ROC_LENGTH or (is_bare and length != ROC_LENGTH):
         yield Found(
             payload,
-            f"{label(SrtpAuthAlg, policy.auth_alg)} with a tag of {length} octets; "
+            f"{label(SrtpAuthAlg, policy.auth_alg)} with a tag of {number_of(length, 'octet')}; "
             + (
                 f"set it to {ROC_LENGTH}" if is_bare else f"{ROC_LENGTH} are for the ROC, so use 14"
             ),

@@ -11,6 +11,7 @@ from mikeytool.wire.grammar import Record
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import KMS_EXCHANGES, TICKET_MODE
 from mikeytool.wire.payloads import CHASH, DH, PKE, RAND, RANDR, SIGN, SP, TP, KeyData
+from mikeytool.wire.printable import number_of
 from mikeytool.wire.registry import (
     DataType,
     DhGroup,
@@ -155,7 +156,9 @@ def rand_alone_short(subject: Subject, payload: RAND | RANDR, within: Within) ->
         ticket = ticket_of(subject.message)
         if ticket is not None and TicketFlag.G not in ticket.flag:
             return
-    yield Found(payload, f"the RAND has {len(payload.rand)} octets; it should have {MIN_RAND}")
+    yield Found(
+        payload, f"the RAND has {number_of(len(payload.rand), 'octet')}; it should have {MIN_RAND}"
+    )
 
 
 @rule("rand-repeated", Level.WARNING, "RFC 3830 6.11", on=(RAND, RANDR))

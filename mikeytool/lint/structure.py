@@ -12,6 +12,7 @@ from mikeytool.lint.rule import HEADER, Found, Level, Relation, Spot, rule
 from mikeytool.lint.subject import MOST_PAYLOADS, Subject, Within
 from mikeytool.wire.message_types import TICKET_MODE, WITH_ROLES
 from mikeytool.wire.payloads import ID, IDR, RAND, RANDR, KeyData, Payload
+from mikeytool.wire.printable import number_of
 from mikeytool.wire.registry import DataType
 from mikeytool.wire.registry import NextPayload as N
 
@@ -65,7 +66,7 @@ def trailing_octets(subject: Subject) -> Iterator[Found]:
         at = len(message.raw) - len(message.trailing)
         yield Found(
             Spot(last, at),
-            f"{len(message.trailing)} octets follow the last payload; remove them",
+            f"{number_of(len(message.trailing), 'octet')} behind the last payload; remove them",
         )
 
 

@@ -37,6 +37,7 @@ from mikeytool.media.signalling_bounds import (
 )
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.message_types import KMS_EXCHANGES
+from mikeytool.wire.printable import number_of
 
 MAX_EARLIER = 16
 """The most messages kept for one crypto session bundle."""
@@ -185,8 +186,8 @@ class _Reader:
             key.destinations = self._with_ends_behind(key.destinations)
         if self.signalling.cut:
             self._bounds.leave_out(
-                f"{self.signalling.cut} messages of calls are cut short in the capture; capture"
-                " with a longer snaplen", 0
+                f"{number_of(self.signalling.cut, 'message')} of calls, cut short in the capture;"
+                " capture with a longer snaplen", 0
             )  # fmt: skip
         times = {one.moment.frame: one.moment.time for one in self._described}
         sections = [section for one in self._described for section in one.sections]

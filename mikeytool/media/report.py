@@ -12,6 +12,7 @@ from mikeytool.srtp.index import Clash, Replayed, TooLate, Unverified
 from mikeytool.srtp.notes import Notes
 from mikeytool.srtp.receiver import Receiver
 from mikeytool.wire.errors import MikeyError, Refused, WireError
+from mikeytool.wire.printable import number_of
 
 _MOST_STREAMS = 4096
 _MOST_FAILURES = 10
@@ -230,10 +231,10 @@ class Report:
             others = f"; {more} {self.unit}s more do not verify" if more else ""
             self._add_failure(f"{self.unit} {number}: {text}{others}")
         if self._untold:
-            self._add_failure(f"{self._untold} {self.unit}s more failed, for such reasons")
+            self._add_failure(f"{number_of(self._untold, self.unit)} more failed, for such reasons")
         if self._copies:
             self.listener.note(
-                f"{self._copies} packets came a second time; the copies were left out"
+                f"{number_of(self._copies, 'packet')} came a second time; the copies were left out"
             )
         for reason, left in self._left.items():
             shown = ", ".join(islice(left, _SHOWN))

@@ -29,6 +29,7 @@ from mikeytool.media.settings import Settings
 from mikeytool.media.usual_packets import UsualPackets
 from mikeytool.srtp.index import Duplicate
 from mikeytool.wire.errors import MikeyError, WireError
+from mikeytool.wire.printable import number_of
 
 if TYPE_CHECKING:
     from mikeytool.media.descriptions import ClearDescriptions
@@ -111,12 +112,12 @@ class Rewriter:
         for framing, count in self._carried_counts.items():
             if self._carried is None:
                 self._report.tell_not_done(
-                    f"{framing}: {count} packet{'s' * (count > 1)} not encrypted; only RTP and RTCP"
+                    f"{framing}: {number_of(count, 'packet')} not encrypted; only RTP and RTCP"
                     " in UDP can be"
                 )
                 continue
             self._report.add_note(
-                f"{framing}: {count} packet{'s' * (count > 1)} written as UDP datagrams between "
+                f"{framing}: {number_of(count, 'packet')} written as UDP datagrams between "
                 f"{'client and peer' if framing == 'TURN' else 'the ends of the connection'}"
             )
 

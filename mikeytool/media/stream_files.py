@@ -26,6 +26,7 @@ from mikeytool.media.packet_files import PacketFile
 from mikeytool.media.report import Report
 from mikeytool.media.sound_files import MOST_OCTETS, MOST_SILENCE, STATIC, Silence, SoundFile
 from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.wire.printable import number_of
 
 MAX_FILES = 8192
 """The most streams with a file."""
@@ -167,13 +168,13 @@ class StreamFiles:
             raise StateError(f"{self._folder}: {error.strerror}") from None
         if self._streams:
             more = f", {len(sounds)} of them as WAV too" if sounds else ""
-            count = len(self._streams)
-            plural = "s" * (count > 1)
-            report.add_note(f"{self._folder}: {count} stream{plural} written{more}")
+            streams = number_of(len(self._streams), "stream")
+            report.add_note(f"{self._folder}: {streams} written{more}")
         short = sum(each.sound.left_out for each in sounds if each.sound is not None)
         if short:
             report.tell_not_done(
-                f"--split: {short} packets are in no WAV file; a file has one rate and at most"
+                f"--split: {number_of(short, 'packet')} in no WAV file; a file has one rate and "
+                f"at most"
                 f" {MOST_OCTETS >> 30} GiB"
             )
         if self._silence.is_short:
@@ -183,7 +184,8 @@ class StreamFiles:
             )
         if self._left_out:
             report.tell_not_done(
-                f"--split: {self._left_out} packets are in no file; the first {MAX_FILES} streams"
+                f"--split: {number_of(self._left_out, 'packet')} in no file; the first "
+                f"{MAX_FILES} streams"
                 " have one"
             )
 

@@ -8,6 +8,7 @@ from mikeytool.srtp.notes import Notes
 from mikeytool.srtp.suites import SUITES, USUAL_SALT, Cipher, Suite
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.masked_repr import masked_repr
+from mikeytool.wire.printable import number_of
 
 
 @masked_repr
@@ -46,11 +47,13 @@ def check_lengths(suite: Suite, master: MasterKey) -> None:
     )
     if given == (suite.key_length, 0):
         raise UsageError(
-            f"a master key of {given[0]} octets without a salt; {suite.name} needs one of "
+            f"a master key of {number_of(given[0], 'octet')} without a salt; {suite.name} needs "
+            f"one of "
             f"{suite.salt_length} octets, behind the key or of its own"
         )
     raise UsageError(
-        f"a master key of {given[0]} octets with a salt of {given[1]}; {suite.name} needs "
+        f"a master key of {number_of(given[0], 'octet')} with a salt of {given[1]}; "
+        f"{suite.name} needs "
         f"{suite.key_length} and {suite.salt_length}"
         + (f" (AES-GCM has a salt of {suite.salt_length}, the other suites {USUAL_SALT})" * gcm)
         + (f"; use {' or '.join(fitting)}" if fitting else "; no suite takes what was given")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from mikeytool.wire.errors import UsageError
+from mikeytool.wire.printable import number_of
 
 # The shortest tag and key of HMAC-SHA1 in SRTCP (RFC 3711 5.2), and the longest tag, which is the
 # whole output.
@@ -275,10 +276,13 @@ def _rtcp_tag(base: Suite, tag: int | None, given: int | None) -> int:
         return base.rtcp_tag_length if tag is None else max(tag, RTCP_TAG)
     if base.cipher is Cipher.AES_GCM:
         if given not in (SHORT_AEAD_TAG, AEAD_TAG):
-            raise UsageError(f"an SRTCP tag of {given} octets; that of AES-GCM has 16, or 8")
+            raise UsageError(
+                f"an SRTCP tag of {number_of(given, 'octet')}; that of AES-GCM has 16, or 8"
+            )
     elif not SHORTEST_RTCP_TAG <= given <= LONGEST_TAG:
         raise UsageError(
-            f"an SRTCP tag of {given} octets; it has {RTCP_TAG}, or from {SHORTEST_RTCP_TAG} to "
+            f"an SRTCP tag of {number_of(given, 'octet')}; it has {RTCP_TAG}, or from "
+            f"{SHORTEST_RTCP_TAG} to "
             f"{LONGEST_TAG} in software that departs from RFC 3711 5.2"
         )
     return given
@@ -290,7 +294,8 @@ def _check_rcc(base: Suite, rcc: Rcc) -> None:
     if rcc.mode == 3:
         if rcc.tag_length != ROC_LENGTH:
             raise UsageError(
-                f"a tag of {rcc.tag_length} octets with RCCm3; it has {ROC_LENGTH}, the ROC "
+                f"a tag of {number_of(rcc.tag_length, 'octet')} with RCCm3; it has "
+                f"{ROC_LENGTH}, the ROC "
                 "(RFC 4771 5)"
             )
     elif base.cipher is Cipher.AES_GCM:
@@ -300,7 +305,8 @@ def _check_rcc(base: Suite, rcc: Rcc) -> None:
         )
     elif not ROC_LENGTH <= rcc.tag_length <= LONGEST_TAG:
         raise UsageError(
-            f"a tag of {rcc.tag_length} octets with the ROC in it; it has {ROC_LENGTH} to "
+            f"a tag of {number_of(rcc.tag_length, 'octet')} with the ROC in it; it has "
+            f"{ROC_LENGTH} to "
             f"{LONGEST_TAG} (RFC 4771 4)"
         )
 
@@ -315,7 +321,7 @@ def _check_hmac(
         )
     if auth_key_length is not None and not 1 <= auth_key_length <= LONGEST_AUTH_KEY:
         raise UsageError(
-            f"a session authentication key of {auth_key_length} octets; "
+            f"a session authentication key of {number_of(auth_key_length, 'octet')}; "
             f"HMAC-SHA1 takes 1 to {LONGEST_AUTH_KEY}"
         )
     if prefix_length > LONGEST_PREFIX:

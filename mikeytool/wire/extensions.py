@@ -22,6 +22,7 @@ from mikeytool.wire.grammar import (
 )
 from mikeytool.wire.mission_critical import KeyParameters, ProtectedPayload
 from mikeytool.wire.payloads import GeneralExt
+from mikeytool.wire.printable import standing
 from mikeytool.wire.registry import ExtensionType
 from mikeytool.wire.registry_extensions import KeyIdType, OmaBcastSubtype
 from mikeytool.wire.sakke import SAKKE
@@ -110,7 +111,7 @@ def _read_all(kind: type[Record], payload: GeneralExt, spans: Spans | None) -> R
         raise WireError(error.text, payload=payload.label, offset=at) from None
     if end != len(data):
         raise WireError(
-            f"{len(data) - end} octets stand behind the content",
+            f"{standing(len(data) - end)} behind the content",
             payload=payload.label,
             offset=base + end,
         )

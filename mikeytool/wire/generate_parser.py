@@ -31,6 +31,7 @@ from mikeytool.wire.construct_fields import (
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.generated_code import INTEGERS, GeneratedCode
 from mikeytool.wire.grammar import Record
+from mikeytool.wire.printable import number_of
 
 Spans = list[tuple[str, int, int, Record]]
 Parser = Callable[..., tuple[Any, int]]
@@ -59,7 +60,9 @@ def _span_parser(record: type[Record]) -> Parser:
 
 def _short(what: str, field: str, pos: int, need: int, end: int) -> WireError:
     have = max(end - pos, 0)
-    return WireError(f"{field} takes {need} octets, {have} are left", payload=what, offset=pos)
+    return WireError(
+        f"{field} takes {number_of(need, 'octet')}, {have} are left", payload=what, offset=pos
+    )
 
 
 def _shown(name: str, inner: list[tuple[str, int]]) -> str:

@@ -27,6 +27,7 @@ from mikeytool.wire.payloads import (
     Payload,
     payload_kind,
 )
+from mikeytool.wire.printable import standing
 from mikeytool.wire.registry import EncrAlg, NextPayload
 
 P = TypeVar("P", bound=Payload)
@@ -98,7 +99,7 @@ class Message:
             raise self.error
         if self.trailing:
             raise WireError(
-                f"{len(self.trailing)} octets stand behind the last payload; cut them off",
+                f"{standing(len(self.trailing))} behind the last payload; cut them off",
                 offset=len(self.raw) - len(self.trailing),
             )
 
@@ -170,9 +171,7 @@ def chain(
         pos = after
         number = payload.next_payload if chained else 0  # SIGN, which is always last
     if whole and pos < end:
-        raise WireError(
-            f"{end - pos} octets stand behind the last payload in it", offset=base + pos
-        )
+        raise WireError(f"{standing(end - pos)} behind the last payload in it", offset=base + pos)
     return found
 
 

@@ -10,3 +10,13 @@ def printable(text: str, *, keep: str = "") -> str:
     return "".join(
         c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def number_of(number: int, what: str) -> str:
+    """A number of things: `1 octet`, `2 octets`."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def standing(octets: int) -> str:
+    """A number of octets with a verb: `1 octet stands`, `2 octets stand`."""
+    return f"{number_of(octets, 'octet')} stand{'s' * (octets == 1)}"

@@ -29,6 +29,8 @@ def test_what_is_granted_at_most(shell: Shell) -> None:
     shown = json.loads(shell.ok("mikeytool kms policy show kms.db --json"))
     assert shown["extended_key_usage"] == ["emailprotection", "1.2.3"]
     shell.fails(f"{SET} --extended-key-usage mail", 2, "emailProtection")
+    for option in ("--max-validity 999d", "--rate -1", "--key-types tea", "--profiles 1"):
+        shell.fails(f"{SET} {option}", 2, f"mikeytool: {option.split()[0]}")
     assert "10m" in shell.ok("mikeytool kms policy show kms.db")
     shell.ok(f"{REQUEST} second")
     assert "K" in flags(shell, "second")

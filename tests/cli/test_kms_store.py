@@ -180,6 +180,11 @@ def test_a_copy_is_restored(shell: Shell) -> None:
     ask = f"mikeytool ticket request {ALICE} --to sip:bob@example.com --kms kms.db --save t"
     shell.ok(f"{ask}\nmikeytool kms check kms.db")
     shell.fails("mikeytool kms restore alice.psk new.db", 4, "no KMS store")
+    shell.path("apart").mkdir()
+    apart = "mikeytool kms restore copy.db apart/new.db"
+    shell.fails(apart, 4, "apart/new.db: its sealing key cannot be read", "apart/new.db.key: ")
+    assert not list(shell.path("apart").iterdir())
+    shell.fails("mikeytool kms init nowhere/new.db --id sip:k", 4, "nowhere/new.db: its folder")
 
 
 def test_a_damaged_store(shell: Shell) -> None:

@@ -58,7 +58,7 @@ def lines(octets: str) -> list[str]:
         ("0a", "00 02 00 0002 0000", "Encryption algorithm  empty"),
         # what cannot be read says why (RFC 4738 3.6: a CSB ID has 4 octets)
         ("15", "00 04 0003 616263", "Data cannot be read  General Ext. at octet 14: csb_id takes 4 octets, 3 are left"),
-        ("15", "00 04 0005 0000000161", "Data cannot be read  General Ext. at octet 18: 1 octets stand behind the content"),
+        ("15", "00 04 0005 0000000161", "Data cannot be read  General Ext. at octet 18: 1 octet stands behind the content"),
         ("15", "00 03 0002 0900", "key id type 9  empty"),
     ],
 )  # fmt: skip

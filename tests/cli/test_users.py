@@ -64,6 +64,10 @@ def test_a_group_admits_its_members(shell: Shell) -> None:
     shown = json.loads(shell.ok("mikeytool transfer show t.s --json"))
     assert shown["remote"] == "sip:bob@example.com"
     assert "sip:team@example.com" in shell.ok("mikeytool kms group list kms.db")
+    again = "mikeytool kms group add kms.db sip:team@example.com sip:bob@example.com"
+    assert "0 more in sip:team" in shell.run(again).err
+    assert "1 more in sip:team" in shell.run(f"{again} sip:x@y sip:x@y").err
+    shell.ok("mikeytool kms group remove -q kms.db sip:team@example.com sip:x@y")
     shell.ok("mikeytool kms group remove -q kms.db sip:team@example.com sip:bob@example.com")
     assert json.loads(shell.ok("mikeytool kms group list kms.db --json")) == {"groups": {}}
     call(shell, "sip:team@example.com", "u")
@@ -109,4 +113,5 @@ def test_a_user_is_shown_without_the_key(shell: Shell) -> None:
     }
     assert shell.path("f.psk").read_text().strip() not in shown
     assert "sip:*@x" in shell.ok("mikeytool kms user show kms.db sip:f@x")
+    assert "state     enabled" in shell.ok("mikeytool kms user show kms.db sip:f@x")
     shell.fails("mikeytool kms user show kms.db sip:nobody@x", 4, "no user")

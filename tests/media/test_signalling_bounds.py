@@ -48,7 +48,7 @@ def test_messages_that_the_capture_cut_short_are_told() -> None:
     call = [message("INVITE", sdp(A))[:200], message("200", answer(A), to="b")[:-40]]
     others = [udp(rtp(1))[:40], udp(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")[:50]]
     (note,) = told(*call, *others, stream(message("INVITE", sdp(A))[28:], 1000, 1)[1][:300])
-    assert note.startswith("3 messages of calls are cut short")
+    assert note.startswith("3 messages of calls, cut short in the capture; capture")
 
 
 def test_header_extensions_that_stay_encrypted_are_told() -> None:

@@ -150,7 +150,7 @@ def test_a_stream_that_changes_its_rate_is_told(tmp_path: Path) -> None:
     packets = protected([sound(n, 160 * n, (0, 97)[n > 2], bytes(160)) for n in range(5)])
     report = split([*call, *packets], tmp_path)
     assert report.failures == [
-        "--split: 2 packets are in no WAV file; a file has one rate and at most 2 GiB"
+        "--split: 2 packets in no WAV file; a file has one rate and at most 2 GiB"
     ]
 
 
@@ -158,7 +158,7 @@ def test_streams_beyond_the_bound_are_told(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(stream_files, "MAX_FILES", 1)
     back = media(sender(B), 1, 2, 3, ends=THERE.back)
     report = split([*CALL, *media(sender(A), 1), *back], tmp_path)
-    assert report.failures == ["--split: 3 packets are in no file; the first 1 streams have one"]
+    assert report.failures == ["--split: 3 packets in no file; the first 1 streams have one"]
     assert sorted(each.name for each in tmp_path.iterdir()) == [f"{ONE}.pcap", f"{ONE}.wav"]
 
 

@@ -102,7 +102,7 @@ IDI = "14 01 0005 7369703a61"
         (f"{IDI} 14{TEK[2:]} {TEK}", ["TEK", "TEK"], "sip:a", None),
         (f"14{TEK[2:]} 00 20 0009 abcd", ["TEK"], None, "key takes 9 octets, 2 are left"),
         (f"14{TEK[2:]} 00 c0 0001 ab", ["TEK"], None, "type 12 is unknown"),
-        (f"{TEK} ff", ["TEK"], None, "stand behind the last payload"),
+        (f"{TEK} ff", ["TEK"], None, "1 octet stands behind the last payload"),
     ],
 )
 @pytest.mark.parametrize("show_keys", [False, True])

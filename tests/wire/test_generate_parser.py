@@ -151,7 +151,7 @@ def test_nothing_is_read_behind_the_end() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(WireError, match="ts_type takes 1 octets, 0 are left") as caught:
+    with pytest.raises(WireError, match="ts_type takes 1 octet, 0 are left") as caught:
         parser(T)(b"\0", 0, 1, None)
     assert caught.value.offset == 1
     with pytest.raises(WireError, match="ts_value takes 8 octets, 2 are left"):

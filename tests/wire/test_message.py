@@ -168,7 +168,7 @@ def test_cut_off_anywhere(data: bytes) -> None:
 @pytest.mark.parametrize("extra", [b"\0", b"\x05\x00", bytes(300)], ids=len)
 def test_trailing_octets(extra: bytes) -> None:
     data = COMMITTED[0].data
-    with pytest.raises(WireError, match=f"{len(extra)} octets stand behind") as caught:
+    with pytest.raises(WireError, match=rf"{len(extra)} octets? stands? behind") as caught:
         Message.parse(data + extra)
     assert caught.value.offset == len(data)
     message = Message.read(data + extra)
@@ -465,7 +465,7 @@ def test_only_keys_stand_in_a_kemac() -> None:
     with pytest.raises(WireError, match="only key data") as caught:
         list(key_data(raw("05 20 0002 6b31  00 02 00000007")))
     assert caught.value.payload == "T"
-    with pytest.raises(WireError, match="1 octets stand behind"):
+    with pytest.raises(WireError, match="1 octet stands behind"):
         list(key_data(KEYS + b"!"))
 
 

@@ -30,8 +30,9 @@ def _members(command: Any) -> Any:
 @_members
 def add_members(store: Store, name: Identity, members: tuple[Identity, ...]) -> None:
     """Add members to a group, whose name is that of no user and no KMS."""
+    new = set(members) - set(store.groups().get(name, ()))
     store.add_members(name, members)
-    say(f"{store.where}: {len(members)} more in {name}")
+    say(f"{store.where}: {len(new)} more in {name}")
 
 
 @store_command(group, "remove")
@@ -39,7 +40,7 @@ def add_members(store: Store, name: Identity, members: tuple[Identity, ...]) -> 
 def remove_members(store: Store, name: Identity, members: tuple[Identity, ...]) -> None:
     """Remove members from a group."""
     store.remove_members(name, members)
-    say(f"{store.where}: {len(members)} fewer in {name}")
+    say(f"{store.where}: {len(set(members))} fewer in {name}")
 
 
 @store_command(group, "list")

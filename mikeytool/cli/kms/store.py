@@ -27,6 +27,7 @@ from mikeytool.kms.store.store_description import describe_check, describe_store
 from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.printable import number_of
 
 
 @click.command(cls=Command)
@@ -165,4 +166,4 @@ def copy(store: Where, target: Where, seal: str) -> None:
     """
     with Store(store) as source, counted("copying") as progress:
         rows = copying.copy(source, target, check_how(seal), progress)
-    say(f"{target}: copy of {store}, {rows} rows")
+    say(f"{target}: copy of {store}, {number_of(rows, 'row')}")

@@ -111,4 +111,4 @@ def list_tpks(store: Store, as_json: bool) -> None:
         )
         for one in listed
     ]
-    print_table([("name", "shared with", "octets", ""), *rows])
+    print_table([("name", "shared with", "octets", "state"), *rows])

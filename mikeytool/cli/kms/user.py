@@ -32,6 +32,7 @@ from mikeytool.kms.store.store_description import describe_user, describe_whole_
 from mikeytool.storage.private_files import check_free, write_private
 from mikeytool.wire.errors import MikeyError, StateError, WireError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.printable import number_of
 
 
 @click.group(cls=Group)
@@ -119,7 +120,10 @@ def import_users(store: Store, file: Path, output: Path | None, force: bool) -> 
             write_output(read.made_keys(), None)
 
     store.add_users(_with_progress(read.users), before_commit=hand_out)
-    say(f"{store.where}: added {len(read.users)} users; keys made here: {len(read.made)}")
+    say(
+        f"{store.where}: added {number_of(len(read.users), 'user')}; keys made here: "
+        f"{len(read.made)}"
+    )
     return 0
 
 
@@ -169,6 +173,7 @@ def show_user(store: Store, uri: Identity, as_json: bool) -> None:
     if as_json:
         print(json.dumps(content))
         return
+    content["state"] = "enabled" if content.pop("enabled") else "disabled"
     rows = [
         (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
         for name, value in content.items()

@@ -16,6 +16,7 @@ from mikeytool.kms.store.stored_policy import StoredPolicy
 from mikeytool.storage.sql import Db
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
+from mikeytool.wire.printable import number_of
 from mikeytool.wire.registry import IdType
 
 if TYPE_CHECKING:
@@ -227,5 +228,6 @@ def check_tpk(tpk: Tpk, profile: Profile) -> None:
     least = MIN_PSK if tpk.shared_with is not None else profile.key_length
     if len(tpk.key) < least:
         raise UsageError(
-            f"the ticket protection key has {len(tpk.key)} octets; at least {least} are needed"
+            f"the ticket protection key has {number_of(len(tpk.key), 'octet')}; at least "
+            f"{least} are needed"
         )

@@ -8,6 +8,7 @@ from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.pattern import matches
+from mikeytool.wire.printable import number_of
 from mikeytool.wire.registry import TsType
 from mikeytool.wire.timestamp import Timestamp
 
@@ -134,6 +135,6 @@ def check_psk(psk: bytes) -> None:
     """Raise UsageError for a pre-shared key shorter than 128 bits."""
     if len(psk) < MIN_PSK:
         raise UsageError(
-            f"the pre-shared key has {len(psk)} octets; at least {MIN_PSK} are needed"
+            f"the pre-shared key has {number_of(len(psk), 'octet')}; at least {MIN_PSK} are needed"
             " (RFC 6043 12.1)"
         )

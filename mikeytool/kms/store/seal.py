@@ -24,6 +24,7 @@ from mikeytool.storage.sql import Db, Where
 from mikeytool.storage.terminal import read_secret
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.masked_repr import masked_repr
+from mikeytool.wire.printable import number_of
 
 BESIDE = "beside"
 """How a store is sealed by default: with STORE.key, beside it."""
@@ -227,7 +228,8 @@ def _secret(how: str, store: Where, beside: Path | None) -> bytes:
         )
     if len(secret) < MIN_SECRET:
         raise StateError(
-            f"{store}: the sealing key in {_name(how, store)} has {len(secret)} octets;"
+            f"{store}: the sealing key in {_name(how, store)} has "
+            f"{number_of(len(secret), 'octet')};"
             f" at least {MIN_SECRET} are needed"
         )
     return secret

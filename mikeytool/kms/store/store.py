@@ -34,7 +34,7 @@ from mikeytool.kms.store.store_server import StoreServer
 from mikeytool.kms.store.users import Users
 from mikeytool.storage import replay
 from mikeytool.storage.postgres import check_url, is_url
-from mikeytool.storage.private_files import new_file
+from mikeytool.storage.private_files import check_folder, new_file
 from mikeytool.storage.sql import Db, Where
 from mikeytool.storage.sqlite import remove_working_files
 from mikeytool.wire.errors import StateError, UsageError
@@ -149,6 +149,7 @@ class Store(Users, KmsKeys, Peers):
     ) -> None:
         if path.exists() and not force:
             raise StateError(f"{path}: it exists already; choose another name or add --force")
+        check_folder(path)
         replaced, had_key = cls._replaced(path, how) if force else (None, False)
         made = path if replaced is None else _beside(replaced)
         seal, sealer = Seal.make(how, path, key=key_path(made), sealer=sealer)
@@ -364,7 +365,10 @@ class Store(Users, KmsKeys, Peers):
                     with _copied_key(key, key_path(made)):
                         pass  # it is in its place before the store is opened
                 with cls(made, clock, operated=True) as copy:
-                    copy.sealer  # noqa: B018 - this opens the data key
+                    try:
+                        copy.sealer  # noqa: B018 - this opens the data key
+                    except StateError as error:
+                        raise StateError(str(error).replace(str(made), str(path))) from None
                     copy._set_back(backup)
                 _put_in_place(made, Path(os.path.realpath(path)))
             finally:
