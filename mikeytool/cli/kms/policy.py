@@ -13,13 +13,16 @@ from mikeytool.cli.options.common import quiet_option, say
 from mikeytool.cli.options.store import PATTERN, store_argument, store_command
 from mikeytool.cli.options.types import DURATION
 from mikeytool.cli.render.table import print_table
-from mikeytool.kms.kms_policy import KmsPolicy, Rule
+from mikeytool.kms.kms_policy import Rule
 from mikeytool.kms.store.store import Store
-from mikeytool.kms.store.store_description import describe_kms_policy, describe_rules, rule_word
+from mikeytool.kms.store.store_description import (
+    describe_kms_policy,
+    describe_rules,
+    policy_words,
+    rule_word,
+)
 from mikeytool.storage.sql import Where
 from mikeytool.wire.errors import UsageError
-
-_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 @click.group(cls=Group)
@@ -34,26 +37,7 @@ def show(store: Store, as_json: bool) -> None:
     if as_json:
         print(json.dumps(describe_kms_policy(found)))
     else:
-        print_table([("", ""), *_rows(found)])
-
-
-def _rows(found: KmsPolicy) -> list[tuple[str, str]]:
-    return [
-        ("longest validity", _duration(found.max_validity)),
-        ("most clock skew", _duration(found.max_skew)),
-        ("key forking", "required" if found.require_forking else "as asked"),
-        ("key types", ", ".join(found.key_types)),
-        ("profiles", ", ".join(map(str, found.profiles))),
-        ("certified strangers", "admitted" if found.admit_certified else "refused"),
-        ("extended key usage", ", ".join(found.extended_key_usage) or "any or none"),
-        ("messages of one in a minute", str(found.rate or "any number")),
-        ("log kept for", _duration(found.keep_log)),
-    ]
-
-
-def _duration(seconds: int) -> str:
-    length, unit = next(one for one in _UNITS if seconds % one[0] == 0)
-    return f"{seconds // length}{unit}"
+        print_table([("", ""), *policy_words(found)])
 
 
 def _words(_context: object, _param: object, text: str | None) -> tuple[str, ...] | None:

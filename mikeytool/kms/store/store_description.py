@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
 
 def describe_user(user: User) -> Json:
     """A user, without their groups and the identities that they may act as."""
@@ -90,6 +92,26 @@ def describe_kms_policy(policy: KmsPolicy) -> Json:
         "rate": policy.rate,
         "keep_log": policy.keep_log,
     }
+
+
+def policy_words(policy: KmsPolicy) -> list[tuple[str, str]]:
+    """The same for people: what each limit is called, and what it is."""
+    return [
+        ("longest validity", _duration(policy.max_validity)),
+        ("most clock skew", _duration(policy.max_skew)),
+        ("key forking", "required" if policy.require_forking else "as asked"),
+        ("key types", ", ".join(policy.key_types)),
+        ("profiles", ", ".join(map(str, policy.profiles))),
+        ("certified strangers", "admitted" if policy.admit_certified else "refused"),
+        ("extended key usage", ", ".join(policy.extended_key_usage) or "any or none"),
+        ("messages of one in a minute", str(policy.rate or "any number")),
+        ("log kept for", _duration(policy.keep_log)),
+    ]
+
+
+def _duration(seconds: int) -> str:
+    length, unit = next(one for one in _UNITS if seconds % one[0] == 0)
+    return f"{seconds // length}{unit}"
 
 
 def describe_rules(rules: Rules) -> Json:
