@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mikeytool.client.time_text import parse_time
 from mikeytool.lint import Finding, Level, Profile, Report, Sarif, codes_of, rule_rows, rule_table
 from mikeytool.lint import lint as lint_message
 from mikeytool.wire.errors import MikeyError, UsageError
+from mikeytool.wire.message import Message
 
 _FAILING = {each.value: set(list(Level)[:at]) for at, each in enumerate(Level, 1)}
 _ONCE = "time-past"
@@ -80,46 +82,61 @@ def lint(
     items = items_of(inputs, init, lines=lines)
     now = clock()()
     given = None if at is None else parse_time(at, now, "--at")
-    before = read_init(init)
     document = Sarif(__version__) if sarif else None
-    codes: set[int] = set()
-    old = 0
-
-    def take(_at: int, item: Item, many: bool | None) -> None:
-        nonlocal old
-        # A document has to be there for an only message that is unreadable, too.
-        where = f"{item.where}: " if (document or item.has_place(many)) and item.where else ""
-        place = _place(item)
-        if isinstance(item.content, MikeyError):
-            if as_json:
-                print(json.dumps({"error": str(item.content), **place}))
-            if document is not None:
-                document.add_error(str(item.content), place)
-            complain(str(item.content), where.removesuffix(": "))
-            codes.add(exit_code(item.content))
-            return
-        came = next(time for time in (given, _came(item), now) if time is not None)
-        chosen = None if profile is None else Profile(profile)
-        report = lint_message(
-            item.content, now_ns=came, init=before, profile=chosen, carried=item.carried
-        )
-        findings = [finding for finding in report.findings if finding.code not in left_out]
-        if old and any(finding.code == _ONCE for finding in findings):
-            old += 1
-            findings = [finding for finding in findings if finding.code != _ONCE]
-        old = old or sum(finding.code == _ONCE for finding in findings)
-        if document is None:
-            _show(findings, where, place, as_json=as_json)
-        else:
-            document.add(findings, place, report.error)
-        codes.add(_outcome(report, findings, where, fail_on))
-
-    for_each(items, take)
+    chosen = None if profile is None else Profile(profile)
+    run = _Run(left_out, fail_on, given, now, read_init(init), chosen, document, as_json)
+    for_each(items, run.take)
     if document is not None:
         print(json.dumps(document.json(), indent=2))
-    if old > 1:
-        say(f"note: {old} messages have a timestamp in the past; only the first is named")
-    return worst(codes)
+    if run.old > 1:
+        say(f"note: {run.old} messages have a timestamp in the past; only the first is named")
+    return worst(run.codes)
+
+
+@dataclass
+class _Run:
+    """The messages of a run, one after the other, and the exit codes of each."""
+
+    left_out: set[str]
+    fail_on: str
+    given: int | None
+    now: int
+    before: Message | None
+    profile: Profile | None
+    document: Sarif | None
+    as_json: bool
+    codes: set[int] = field(default_factory=set)
+    old: int = 0
+
+    def take(self, _at: int, item: Item, many: bool | None) -> None:
+        """Check a message and print what was found, or add it to the document."""
+        # A document has to be there for an only message that is unreadable, too.
+        has_place = (self.document or item.has_place(many)) and item.where
+        where, place = f"{item.where}: " if has_place else "", _place(item)
+        if isinstance(item.content, MikeyError):
+            self._unreadable(item.content, where, place)
+            return
+        came = next(time for time in (self.given, _came(item), self.now) if time is not None)
+        report = lint_message(
+            item.content, now_ns=came, init=self.before, profile=self.profile, carried=item.carried
+        )
+        findings = [finding for finding in report.findings if finding.code not in self.left_out]
+        if any(finding.code == _ONCE for finding in findings):
+            self.old += 1
+            findings = [one for one in findings if one.code != _ONCE or self.old == 1]
+        if self.document is None:
+            _show(findings, where, place, as_json=self.as_json)
+        else:
+            self.document.add(findings, place, report.error)
+        self.codes.add(_outcome(report, findings, where, self.fail_on))
+
+    def _unreadable(self, error: MikeyError, where: str, place: dict[str, Any]) -> None:
+        if self.as_json:
+            print(json.dumps({"error": str(error), **place}))
+        if self.document is not None:
+            self.document.add_error(str(error), place)
+        complain(str(error), where.removesuffix(": "))
+        self.codes.add(exit_code(error))
 
 
 def _place(item: Item) -> dict[str, Any]:

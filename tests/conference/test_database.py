@@ -26,15 +26,6 @@ from tests.conference.version_1 import ERASED, GONE, OWN, old_state
 from tests.world import ALICE, BOB, CAROL, EVE, KMS
 
 
-@pytest.fixture
-def full(room: Room) -> Room:
-    """Alice, Bob and Carol in a conference."""
-    room.create(BOB, CAROL)
-    for who in (ALICE, BOB, CAROL):
-        room.person(who).call_in()
-    return room
-
-
 def octets(path: Path) -> bytes:
     """What is in the state file, checkpointed, and in the files beside it."""
     with closing(sqlite3.connect(path)) as db:

@@ -21,7 +21,7 @@ from mikeytool.conference.model import MixerStream, Purpose, Topology
 from mikeytool.conference.relay import Relay, conference_receivers
 from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS
-from mikeytool.exchange.session import Session
+from mikeytool.exchange.session import MediaKey, Session
 from mikeytool.exchange.update import update_init
 from mikeytool.media.session_contexts import receivers_of_session
 from mikeytool.media.settings import Settings
@@ -29,11 +29,10 @@ from mikeytool.srtp import SUITES, MasterKey, Receiver
 from mikeytool.srtp.index import Excluded, Highest, Replayed
 from mikeytool.wire.errors import Refused, StateError, UsageError
 from mikeytool.wire.identity import Identity
-from tests.conference import test_ssrcs
 from tests.conference.invariants import check
 from tests.conference.room import DAN, FOCUS, Person, Room
 from tests.conference.test_relay import sent, with_ssrc
-from tests.conference.test_ssrcs import answer_all
+from tests.conference.test_ssrcs import answer_all, libsrtp
 from tests.world import ALICE, BOB, CAROL, POLICY
 
 TRIO = (ALICE, BOB, CAROL)
@@ -146,7 +145,7 @@ def test_who_only_listens_has_an_ssrc_for_rtcp(
     assert room.ssrcs(BOB) == [own.ssrc]
     assert mixed.ssrc not in (own.ssrc, *room.ssrcs(ALICE))
     report = bytes.fromhex("81c90007") + (own.ssrc or 0).to_bytes(4) + bytes(24)
-    packet = test_ssrcs.libsrtp(own.ssrc or 0, session.media_key(own)).protect_rtcp(report)
+    packet = libsrtp(own.ssrc or 0, session.media_key(own)).protect_rtcp(report)
     assert Relay(room.state, room.clock).take(packet) == packet
     check(room.state.path)
     answer_all(room, membership.change_keys(room.system, None))
@@ -201,16 +200,16 @@ def test_reports_in_and_out(room: Room, file: Path, memory: ClientState) -> None
     set_up(room, file)
     mixer, (ssrc, media) = started(room, file, memory), room.person(ALICE).sends()[0]
     report = bytes.fromhex("81c90007") + ssrc.to_bytes(4) + bytes(24)
-    assert mixer.take(libsrtp(media).protect_rtcp(report)) is None
+    assert mixer.take(telephone(media).protect_rtcp(report)) is None
     stream = only(mixer)
     own = bytes.fromhex("80c90001") + stream.ssrc.to_bytes(4)
-    assert libsrtp(media).unprotect_rtcp(mixer.report(stream, own)) == own
+    assert telephone(media).unprotect_rtcp(mixer.report(stream, own)) == own
     with pytest.raises(UsageError):
         mixer.report(stream, report)
 
 
-def libsrtp(media: object) -> LibSrtp:
-    key = media.key + media.salt  # type: ignore[attr-defined]
+def telephone(media: MediaKey) -> LibSrtp:
+    key = media.key + media.salt
     return LibSrtp(Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND))
 
 

@@ -90,15 +90,6 @@ def test_callers_with_one_ssrc_through_the_whole_exchange(room: Room) -> None:
     check(room.state.path)
 
 
-@pytest.fixture
-def full(room: Room) -> Room:
-    """Three members."""
-    room.create(BOB, CAROL)
-    for who in (ALICE, BOB, CAROL):
-        room.person(who).call_in()
-    return room
-
-
 def packet(ssrc: int, sequence: int) -> bytes:
     return b"\x80\x00" + sequence.to_bytes(2) + bytes(4) + ssrc.to_bytes(4) + b"hello everyone"
 
