@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from mikeytool.capture.carried_messages import CarriedMessage as CarriedMessage
     from mikeytool.capture.carried_messages import messages_in as messages_in
     from mikeytool.capture.carrier import Carrier as Carrier
+    from mikeytool.capture.frame_payloads import with_payload as with_payload
     from mikeytool.capture.frames import Datagram as Datagram
     from mikeytool.capture.frames import Fragment as Fragment
     from mikeytool.capture.frames import find_datagram as find_datagram
-    from mikeytool.capture.frames import with_payload as with_payload
     from mikeytool.capture.packet_lines import PacketLines as PacketLines
     from mikeytool.capture.record import Capture as Capture
     from mikeytool.capture.record import Record as Record
@@ -73,8 +73,8 @@ __getattr__, __dir__, __all__ = face(
             "Datagram",
             "Fragment",
             "find_datagram",
-            "with_payload",
         ),
+        "frame_payloads": ("with_payload",),
         "packet_lines": ("PacketLines",),
         "record": (
             "Capture",

@@ -25,7 +25,8 @@ from mikeytool.exchange.transfer import (
     read_transfer_init,
     transfer_header,
 )
-from mikeytool.exchange.update import finish_update, update_init, update_keys
+from mikeytool.exchange.update import finish_update, update_init
+from mikeytool.exchange.update_rules import update_keys
 from mikeytool.storage.private_files import Stage, check_free, locked, not_staged
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity

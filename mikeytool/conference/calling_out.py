@@ -41,7 +41,8 @@ from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.initiator import finish_transfer, transfer_init
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.exchange.update import finish_update, update_keys
+from mikeytool.exchange.update import finish_update
+from mikeytool.exchange.update_rules import update_keys
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry
 from mikeytool.wire.identity import Identity

@@ -18,7 +18,8 @@ from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.error import error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.protection import check_mac
-from mikeytool.exchange.update import is_update_of, update_keys
+from mikeytool.exchange.update import is_update_of
+from mikeytool.exchange.update_rules import update_keys
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.message import Message
 from mikeytool.wire.registry import DataType

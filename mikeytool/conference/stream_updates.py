@@ -39,7 +39,8 @@ from mikeytool.exchange.error import error_message_on_refusal
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.session import CryptoSession, Session
 from mikeytool.exchange.stream_names import names_in
-from mikeytool.exchange.update import answer_update, is_update_of, update_keys
+from mikeytool.exchange.update import answer_update, is_update_of
+from mikeytool.exchange.update_rules import update_keys
 from mikeytool.storage import replay
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.header import GenericIdEntry, srtp_session_data

@@ -11,7 +11,7 @@ from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.protection import protect
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.transfer import transfer_header
-from mikeytool.exchange.update import own_role, parties, update_keys
+from mikeytool.exchange.update_rules import own_role, parties, update_keys
 from mikeytool.wire.payloads import Payload
 from mikeytool.wire.registry import DataType, IdRole
 

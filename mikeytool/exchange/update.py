@@ -3,7 +3,7 @@
 Either end starts with `update_init`. The other end answers with `answer_update`, and the first end
 finishes with `finish_update`. Both messages are protected with the keys of the last message of the
 initial exchange, so only T makes their IVs differ (interpretations 1, 29). T is the business of
-`freshness`, and the map that of `update_map`.
+`freshness`, the map that of `update_map`, and what else an update may bring that of `update_rules`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from mikeytool.crypto.derive import MessageKeys, message_keys
 from mikeytool.crypto.kemac import seal_kemac
 from mikeytool.exchange.crypto_sessions import Arrangement, Brought, CsSpec
 from mikeytool.exchange.environment import Environment
@@ -22,13 +21,10 @@ from mikeytool.exchange.profile import check_encr_alg, profile_of
 from mikeytool.exchange.protection import check_mac, protect
 from mikeytool.exchange.session import CryptoSession, Session, check_session_keys
 from mikeytool.exchange.stream_names import stream_names
-from mikeytool.exchange.ticket import check_fit, check_spis, for_key_wrap, ticket_digest
+from mikeytool.exchange.ticket import check_fit, check_spis, for_key_wrap
 from mikeytool.exchange.transfer import (
     AcceptPolicy,
-    check_transfer_rands,
     encr_alg_of,
-    open_own_kemac,
-    refuse_unless,
     transfer_header,
 )
 from mikeytool.exchange.update_map import (
@@ -38,13 +34,25 @@ from mikeytool.exchange.update_map import (
     merged,
     offered_map,
 )
+from mikeytool.exchange.update_rules import (
+    check_bundle,
+    check_may_send,
+    check_static,
+    keys_in,
+    not_known,
+    own_role,
+    parties,
+    peer_of,
+    update_keys,
+    with_keys,
+    with_policies,
+)
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.header import GenericIdEntry
-from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import is_end
-from mikeytool.wire.payloads import IDR, KEMAC, RAND, RANDR, SP, TICKET, KeyData, Payload
-from mikeytool.wire.registry import DataType, EncrAlg, ErrorNo, IdRole, RandRole, TicketFlag
+from mikeytool.wire.payloads import IDR, SP, KeyData, Payload
+from mikeytool.wire.registry import DataType, EncrAlg, IdRole, TicketFlag
 from mikeytool.wire.timestamp import Timestamp
 
 F = TicketFlag
@@ -77,7 +85,7 @@ def update_init(
     kemac_keys = for_key_wrap(env, encr_alg, kemac_keys)
     session.check_open()
     role, now = own_role(session), env.clock()
-    _check_may_send(session, role, kemac_keys)
+    check_may_send(session, role, kemac_keys)
     session.policy.check_validity(now)
     session.check_rekeyed(now)
     check_session_keys(kemac_keys, session.policy.prf)
@@ -109,7 +117,7 @@ def _check_offer(
         if len(one.policies) == 1 and one.spi
     ]
     after = after_update(session, sure, own_role(session), 0)
-    session.check_with(after, (*_new_keys(session, keys), *session.keys))
+    session.check_with(after, (*not_known(session, keys), *session.keys))
 
 
 def is_update_of(session: Session, incoming: Incoming) -> bool:
@@ -144,14 +152,14 @@ def answer_update(
     old, was sent by this end, or is not acceptable. If the update has verified, the refusal has an
     Error message for the other end (5.4). Raises UsageError for what this end cannot bring.
     """
-    _check_bundle(session, incoming)
+    check_bundle(session, incoming)
     session.check_open()
     session.fresh.refuse_own(incoming)
     _check_mac(session, incoming)
     _check_own_keys(session, incoming, kemac_keys)
     with error_message_on_refusal(env, incoming, update_keys(session), supported):
         session.fresh.check(env, incoming)
-        _check_static(env, session, incoming)
+        check_static(env, session, incoming)
         brought = Brought(accept_policy, crypto_sessions, policies, arrangement)
         return _answered(env, session, incoming, brought, kemac_keys)
 
@@ -167,12 +175,12 @@ def _answered(
     session = replace(session, fresh=session.fresh.after_receiving(incoming))
     if is_end(incoming.message):
         return None, session.ended(_moment(incoming, now))
-    sent_keys = _sent_keys(session, incoming, peer_of(session))
-    session = _with_keys(session, (*kemac_keys, *sent_keys), now)
+    sent_keys = keys_in(session, incoming, peer_of(session))
+    session = with_keys(session, (*kemac_keys, *sent_keys), now)
     new_keys = bool(kemac_keys or sent_keys)
     agreed = answered_map(env, session, incoming, brought, new_keys=new_keys)
     before, starter = session.policies_by_number, peer_of(session)
-    session = _with_policies(session, incoming.message.all(SP), agreed)
+    session = with_policies(session, incoming.message.all(SP), agreed)
     session = merged(session, agreed, starter, _moment(incoming, now))
     session.check()
     session.check_rekeyed(now)
@@ -196,7 +204,7 @@ def _check_own_keys(session: Session, incoming: Incoming, keys: Sequence[KeyData
     """Refuse keys that this end may not send in its answer."""
     if keys and not incoming.message.header.v:
         raise UsageError("the update asks for no answer: there is nothing to send a key in")
-    _check_may_send(session, own_role(session), keys)
+    check_may_send(session, own_role(session), keys)
     check_session_keys(keys, session.policy.prf)
     check_fit(encr_alg_of(incoming), keys)
 
@@ -217,12 +225,12 @@ def finish_update(
     message = message_of(answer)
     raise_if_error(env, message, init.message.header, update_keys(session))
     incoming = Incoming.read(message, DataType.TRANSFER_RESP)
-    _check_bundle(session, incoming)
+    check_bundle(session, incoming)
     incoming.check_answers(init.message.header)
     check_mac(incoming, update_keys(session), init.raw)
     with error_message_on_refusal(env, incoming, update_keys(session), supported):
         env.check_fresh(incoming.t)
-        _check_static(env, session, incoming)
+        check_static(env, session, incoming)
         fresh = session.fresh.after_receiving(incoming, init)
         session = replace(session, fresh=fresh)
         return _finished(session, init, incoming, accept_policy, env.clock())
@@ -233,12 +241,12 @@ def _finished(
 ) -> Session:
     """Return the session after one's own update `init` and the verified answer to it."""
     own, peer = own_role(session), peer_of(session)
-    session = _with_keys(session, _sent_keys(session, init, own), now_ns)
-    session = _with_keys(session, _sent_keys(session, incoming, peer), now_ns)
+    session = with_keys(session, keys_in(session, init, own), now_ns)
+    session = with_keys(session, keys_in(session, incoming, peer), now_ns)
     agreed = agreed_map(session, init, incoming, Brought(accept_policy))
     sent = (*init.message.all(SP), *incoming.message.all(SP))
     moment = _moment(init, now_ns)
-    session = merged(_with_policies(session, sent, agreed), agreed, own, moment)
+    session = merged(with_policies(session, sent, agreed), agreed, own, moment)
     session.check()
     return session
 
@@ -296,138 +304,16 @@ def _starter(init: Incoming, answer: Incoming | None) -> IdRole:
 
 def _unanswered(session: Session, init: Incoming) -> Session:
     """Return the sender's session after an update that asks for no answer."""
-    sent_keys = _sent_keys(session, init, own_role(session))
-    session = _with_keys(session, sent_keys, 0)
+    sent_keys = keys_in(session, init, own_role(session))
+    session = with_keys(session, sent_keys, 0)
     # Whoever answers has nothing to bring.
     env = Environment(clock=lambda: 0, random=bytes)
     brought = Brought(lambda _policy: True)
     agreed = answered_map(env, session, init, brought, new_keys=bool(sent_keys))
-    session = _with_policies(session, init.message.all(SP), agreed)
+    session = with_policies(session, init.message.all(SP), agreed)
     session = merged(session, agreed, own_role(session), 0)
     session.check()
     return session
-
-
-def update_keys(session: Session) -> MessageKeys:
-    """Return the keys of both messages of an update, for either direction (interpretation 29).
-
-    Raises Refused for a session that no messages set up, which is that of a mixer.
-    """
-    if not session.mpk:
-        raise Refused(
-            "this is the session of a mixer, which takes no messages; conference mixer brings it up"
-            " to date"
-        )
-    return message_keys(
-        session.policy.prf,
-        session.mpk,
-        session.csb_id,
-        response=F.F in session.policy.flags,
-        randr_i=session.randr_i,
-        randr_r=session.randr_r if F.G in session.policy.flags else b"",
-    )
-
-
-def peer_of(session: Session) -> IdRole:
-    """Return the role of the other end in the crypto session bundle."""
-    return IdRole.RESPONDER if own_role(session) == IdRole.INITIATOR else IdRole.INITIATOR
-
-
-def own_role(session: Session) -> IdRole:
-    """Return the role of this end; raises Refused for an observer, who has none."""
-    if session.role is None:
-        raise Refused("this session was recovered from a capture: an observer does not update it")
-    return session.role
-
-
-def _check_bundle(session: Session, incoming: Incoming) -> None:
-    if incoming.csb_id != session.csb_id:
-        raise Refused(
-            f"the message is for another session: its CSB ID is {incoming.csb_id:#010x}, that"
-            f" of this session is {session.csb_id:#010x}"
-        )
-
-
-def _check_static(env: Environment, session: Session, incoming: Incoming) -> None:
-    """Check what a verified message of an update repeats of the session (interpretation 44).
-
-    Raises Refused for new RANDs or tickets, for identities other than the session's, and after the
-    end of the ticket.
-    """
-    session.policy.check_validity(env.clock())
-    for ticket in incoming.message.all(TICKET):
-        if ticket_digest(ticket) != session.ticket_digest:
-            raise Refused("an update brings no new ticket (5.2)", ErrorNo.INVALID_TICKET)
-    known = {
-        RandRole.INITIATOR.value: session.randr_i,
-        RandRole.RESPONDER.value: session.randr_r,
-        RandRole.KMS.value: session.randr_kms,
-    }
-    again = [known.get(one.rand_role) == one.rand for one in incoming.message.all(RANDR)]
-    if incoming.message.find(RAND) is not None or not all(again):
-        raise Refused("an update brings no new RAND (5.2)")
-    initiator, responder = parties(session)
-    named: dict[int, Identity] = {IdRole.INITIATOR: initiator, IdRole.RESPONDER: responder}
-    for payload in incoming.message.all(IDR):
-        if named.get(payload.id_role) != Identity.of(payload):
-            raise Refused("it names other parties than the session has", ErrorNo.INVALID_ID)
-
-
-def parties(session: Session) -> tuple[Identity, Identity]:
-    """Return initiator and responder of the bundle, whichever end starts the update."""
-    if session.role == IdRole.INITIATOR:
-        return session.local, session.remote
-    return session.remote, session.local
-
-
-def _check_may_send(session: Session, role: IdRole, keys: Sequence[KeyData]) -> None:
-    flag = F.L if role == IdRole.INITIATOR else F.M
-    refuse_unless(
-        not keys or flag in session.policy.flags,
-        f"the ticket has no {flag.name} flag: this end must not send keys; request a ticket with"
-        f" --flags=+{flag.name}",
-    )
-
-
-def _sent_keys(session: Session, incoming: Incoming, role: IdRole) -> Sequence[KeyData]:
-    """Return the keys in the KEMAC of a verified message from the end with a role."""
-    if incoming.message.find(KEMAC) is None:
-        return ()
-    flag = F.L if role == IdRole.INITIATOR else F.M
-    refuse_unless(
-        flag in session.policy.flags, f"a KEMAC came, but the ticket has no {flag.name} flag"
-    )
-    keys = open_own_kemac(incoming, update_keys(session))
-    check_session_keys(keys, session.policy.prf)
-    return keys
-
-
-def _with_keys(session: Session, keys: Sequence[KeyData], now_ns: int) -> Session:
-    """Return the session with new keys, which are not forked, in front (5.2).
-
-    A key may be sent a second time, because the answer to its update may have been lost.
-    """
-    new = _new_keys(session, keys)
-    since = {key.spi: now_ns for key in new if key.spi and now_ns}
-    return replace(session, keys=(*new, *session.keys), keys_since={**session.keys_since, **since})
-
-
-def _new_keys(session: Session, keys: Sequence[KeyData]) -> list[KeyData]:
-    """Return the keys that the session has not; raises Refused for one that it must not get."""
-    known = {(key.spi, key.type, key.key, key.salt) for key in session.keys}
-    new = [key for key in keys if (key.spi, key.type, key.key, key.salt) not in known]
-    check_spis((*new, *session.keys))
-    check_transfer_rands(session.randr_i, session.randr_r, [session.mpk], new)
-    return new
-
-
-def _with_policies(
-    session: Session, sent: Sequence[SP], agreed: Sequence[CryptoSession]
-) -> Session:
-    """Return the session with the policies of an update, so that later ones may refer to them."""
-    used = [one.policy for one in agreed if one.policy is not None]
-    every = {sp.policy_no: sp for sp in (*used, *sent)} | session.policies_by_number
-    return replace(session, policies=tuple(every.values()))
 
 
 class _Content(NamedTuple):

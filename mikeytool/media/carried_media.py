@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mikeytool.capture.endpoints import without_channel
-from mikeytool.capture.frames import Datagram, as_datagram, with_segment
+from mikeytool.capture.frame_payloads import as_datagram, with_segment
+from mikeytool.capture.frames import Datagram
 from mikeytool.capture.media_in_tcp import CarriedPacket, MediaInTcp
 from mikeytool.capture.reassembly import Moment
 from mikeytool.capture.record import Capture, Record

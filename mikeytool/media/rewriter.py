@@ -6,15 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mikeytool.capture.frames import (
-    UDP,
-    Datagram,
-    Fragment,
-    as_datagram,
-    find_datagram,
-    why_unread,
-    with_payload,
-)
+from mikeytool.capture.frame_payloads import as_datagram, with_payload
+from mikeytool.capture.frames import UDP, Datagram, Fragment, find_datagram, why_unread
 from mikeytool.capture.media_in_tcp import CarriedPacket, Framing, MediaInTcp
 from mikeytool.capture.packet_lines import NO_LINE, PacketLines
 from mikeytool.capture.pcap import Block, Pcap

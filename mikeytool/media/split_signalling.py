@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mikeytool.capture.fragments import Fragments
-from mikeytool.capture.frames import UDP, Datagram, Fragment, with_octets
+from mikeytool.capture.frame_payloads import with_octets
+from mikeytool.capture.frames import UDP, Datagram, Fragment
 from mikeytool.capture.layers import checksum
 from mikeytool.capture.record import Capture, Record
 from mikeytool.media.descriptions import ClearDescriptions

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 
 from mikeytool.capture.encapsulations import ENCAPSULATIONS, IP_TUNNELS, UDP_TUNNELS
 from mikeytool.capture.fragments import Fragments
-from mikeytool.capture.frames import (
-    MAX_LAYERS,
-    UDP,
-    Datagram,
-    Fragment,
-    find_datagram,
-    why_unread,
-    with_payload,
-)
+from mikeytool.capture.frame_payloads import with_payload
+from mikeytool.capture.frames import MAX_LAYERS, UDP, Datagram, Fragment, find_datagram, why_unread
 from mikeytool.capture.link_types import LINK_TYPES
 from tests.capture import wires
 from tests.capture.wires import checksum, ethernet, ipv4, ipv6, packed, udp

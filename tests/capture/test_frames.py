@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mikeytool.capture.endpoints import destination_of, endpoint, source_of
-from mikeytool.capture.frames import TCP, UDP, Datagram, Fragment, find_datagram, with_payload
+from mikeytool.capture.frame_payloads import with_payload
+from mikeytool.capture.frames import TCP, UDP, Datagram, Fragment, find_datagram
 from mikeytool.wire.errors import WireError
 from tests.capture import wires
 from tests.capture.wires import ethernet, ipv4, ipv6, packed, udp

@@ -25,7 +25,7 @@ from mikeytool.exchange.resolve import ResolvedTicket
 from mikeytool.exchange.responder import transfer_resp, verify_transfer_init
 from mikeytool.exchange.ticket_policy import wanted_key
 from mikeytool.exchange.transfer import TransferInit, read_transfer_init
-from mikeytool.exchange.update import update_keys
+from mikeytool.exchange.update_rules import update_keys
 from mikeytool.wire.errors import MikeyError, Refused, StateError, UsageError, WireError
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.message import Message

@@ -15,7 +15,8 @@ from mikeytool.exchange.crypto_sessions import CsSpec
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.error import ErrorReceived, raise_if_error
 from mikeytool.exchange.incoming import Incoming
-from mikeytool.exchange.update import answer_update, update_init, update_keys
+from mikeytool.exchange.update import answer_update, update_init
+from mikeytool.exchange.update_rules import update_keys
 from mikeytool.lint.check import lint
 from mikeytool.wire.errors import Refused, UsageError
 from mikeytool.wire.identity import Identity

@@ -16,7 +16,7 @@ from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.protection import protect
 from mikeytool.exchange.ticket import new_key
-from mikeytool.exchange.update import update_keys
+from mikeytool.exchange.update_rules import update_keys
 from mikeytool.srtp.index import Excluded
 from mikeytool.srtp.security_policy import policy_for, suite_of
 from mikeytool.srtp.suites import SUITES

@@ -19,7 +19,8 @@ from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.ticket import BaseTicket
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.exchange.update import update_init, update_keys
+from mikeytool.exchange.update import update_init
+from mikeytool.exchange.update_rules import update_keys
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import KEMAC, RAND, T

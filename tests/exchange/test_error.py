@@ -19,7 +19,8 @@ from mikeytool.exchange.initiator import finish_transfer
 from mikeytool.exchange.responder import check_acceptable, transfer_resp, verify_transfer_init
 from mikeytool.exchange.session import Session
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.exchange.update import answer_update, finish_update, update_init, update_keys
+from mikeytool.exchange.update import answer_update, finish_update, update_init
+from mikeytool.exchange.update_rules import update_keys
 from mikeytool.wire.errors import Refused
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import ERR, IDR, KEMAC, SP, TICKET, Payload, T, V

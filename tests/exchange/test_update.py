@@ -22,6 +22,7 @@ from mikeytool.exchange.session import Session
 from mikeytool.exchange.ticket import new_key
 from mikeytool.exchange.transfer import AcceptPolicy, read_transfer_init
 from mikeytool.exchange.update import finish_update, update_init
+from mikeytool.exchange.update_rules import update_keys
 from mikeytool.wire.errors import MikeyError, Refused, UsageError
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import is_update
@@ -273,7 +274,7 @@ def test_nothing_static_comes_again(case: dict[str, Any]) -> None:
     for extra in (rand, RAND(rand=bytes(16)), other):
         header, payloads = rewritten(init, inserting(extra))
         behind = identities(payloads, IdRole.INITIATOR, IdRole.RESPONDER)
-        keys = exchange_update.update_keys(bob)
+        keys = update_keys(bob)
         changed = protect(header, payloads, run.profile, keys, behind)
         with pytest.raises(Refused, match="no new") as caught:
             answer_update(at(run.now), bob, changed.raw, anything)
@@ -290,7 +291,7 @@ def test_an_update_may_want_no_answer(case: dict[str, Any]) -> None:
     assert Message.parse(init.raw).header.v == 1
     header, payloads = rewritten(init.raw, setting(v=0))
     behind = identities(payloads, IdRole.INITIATOR, IdRole.RESPONDER)
-    quiet = protect(header, payloads, run.profile, exchange_update.update_keys(alice), behind)
+    quiet = protect(header, payloads, run.profile, update_keys(alice), behind)
     answer, bob = answer_update(env, bob, quiet.raw, anything)
     assert answer is None
     assert bob.keys[0].spi == keys_of(case)[0].spi
@@ -310,7 +311,7 @@ def test_identities_of_an_update_are_those_of_the_session(
 
     def update_with(change: Change) -> bytes:
         made = protect(
-            *rewritten(init.raw, change), Run(case).profile, exchange_update.update_keys(alice),
+            *rewritten(init.raw, change), Run(case).profile, update_keys(alice),
             behind,
         )  # fmt: skip
         return made.raw
@@ -330,7 +331,7 @@ def test_identities_of_an_update_are_those_of_the_session(
     assert answer is not None
     forged = protect(
         *rewritten(answer, putting(IDR, 0, id_data=b"sip:eve@example.com")), Run(case).profile,
-        exchange_update.update_keys(bob), init.raw,
+        update_keys(bob), init.raw,
     )  # fmt: skip
     with pytest.raises(Refused, match="other parties"):
         finish_update(env, waiting, init, forged.raw, anything)
