@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mikeytool.client.key_text import parse_key, parse_number
 from mikeytool.exchange.inspect_keys import KeyRing
+from mikeytool.storage.input_files import read_octets
 from mikeytool.wire.errors import StateError, UsageError, WireError
 from mikeytool.wire.masked_repr import masked_repr
 
@@ -99,8 +100,5 @@ def read_private_key(path: str | Path, where: str, passphrase: Passphrase) -> RS
     """
     from mikeytool.crypto.pem import private_key
 
-    try:
-        pem = Path(path).read_bytes()
-    except OSError as error:
-        raise StateError(f"{where}: {path}: {error.strerror}") from None
+    pem = read_octets(path, where)
     return private_key(pem, f"{where}: {path}", lambda: passphrase(path))

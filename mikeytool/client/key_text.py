@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import re
-from pathlib import Path
 
-from mikeytool.wire.errors import StateError, UsageError
+from mikeytool.storage.input_files import read_octets
+from mikeytool.wire.errors import UsageError
 
 _HEX = re.compile(
     r"\s*(?:0x)?[0-9a-f]{2}(?:(?:\s*[:,-]\s*|\s*)(?:0x)?[0-9a-f]{2})*\s*", re.IGNORECASE
@@ -83,10 +83,7 @@ def _file_key(path: str, what: str) -> bytes:
 
     A newline is dropped from text only.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise StateError(f"{what}: {path}: {error.strerror}") from None
+    data = read_octets(path, what)
     if not re.fullmatch(rb"[0-9A-Za-z+/_=\s-]+", data) and not _HEX.fullmatch(
         data.decode("latin-1")
     ):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mikeytool.client.ticket_files import Pending
-from mikeytool.crypto.pem import certificates, private_key
+from mikeytool.crypto.pem import private_key
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.profile import Profile, profile_of
 from mikeytool.exchange.public_key import (
@@ -20,7 +20,8 @@ from mikeytool.exchange.public_key import (
     resolve_init_pk,
 )
 from mikeytool.exchange.ticket_policy import TicketPolicy
-from mikeytool.wire.errors import StateError
+from mikeytool.kms.pem_files import load_certificates
+from mikeytool.storage.input_files import read_octets
 from mikeytool.wire.identity import Identity
 from mikeytool.wire.payloads import TICKET
 from mikeytool.wire.registry import SType
@@ -54,13 +55,13 @@ class PublicKey:
 
         Raises StateError, WireError, Refused or UsageError for files that cannot be used.
         """
-        own = [one for path in chain for one in certificates(_read(path), str(path))]
+        own = [one for path in chain for one in load_certificates(path)]
         signer = Signer(
-            private_key(_read(key), str(key), passphrase),
+            private_key(read_octets(key), str(key), passphrase),
             tuple(own),
             SType.RSA_PSS if pss else SType.RSA_PKCS1_V15,
         )
-        theirs = certificates(_read(kms), str(kms))[0]
+        theirs = load_certificates(kms)[0]
         return cls(signer, Recipient(theirs, oaep=oaep, named=True))
 
     def request(
@@ -98,10 +99,3 @@ class PublicKey:
     def _check(self, env: Environment, kms: Identity) -> None:
         theirs = (self.recipient.certificate,)
         check_recipient(theirs, theirs, env.clock(), kms)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from mikeytool.kms.kms_policy import Rule as Rule
     from mikeytool.kms.kms_policy import Rules as Rules
     from mikeytool.kms.peer_location import peer_location as peer_location
+    from mikeytool.kms.pem_files import load_certificates as load_certificates
+    from mikeytool.kms.pem_files import load_key_pair as load_key_pair
     from mikeytool.kms.remote.connection import Tls as Tls
     from mikeytool.kms.remote.http_client import KmsClient as KmsClient
     from mikeytool.kms.service import handle as handle
@@ -76,6 +78,7 @@ __getattr__, __dir__, __all__ = face(
         "group_queries": ("SharedKey",),
         "kms_policy": ("KmsPolicy", "Rule", "Rules"),
         "peer_location": ("peer_location",),
+        "pem_files": ("load_certificates", "load_key_pair"),
         "remote.connection": ("Tls",),
         "remote.http_client": ("KmsClient",),
         "service": ("handle",),

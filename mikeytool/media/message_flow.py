@@ -32,6 +32,9 @@ COLUMNS = ("#", "frame", "time", "from", "to", "carried by", "call", "level", "m
            "CSB ID", "octets", "check")  # fmt: skip
 """The heads of a list of messages: those of `Row.cells`, and of its result."""
 
+FOLDED_COLUMNS = ("#", "frame", "time", "from, to", "carried by", "message")
+"""The heads of a narrow list: those of `Row.folded`."""
+
 
 class Arrow(NamedTuple):
     """A message: its number or 0, sender, receiver and label, and the result of its checks.
@@ -104,6 +107,20 @@ class Row(NamedTuple):
                  one.signal.destination, one.method, one.call_id, one.level, self.kind,
                  self.csb_id, str(self.size))  # fmt: skip
         return tuple(printable(cell) or "-" for cell in cells)
+
+    def folded(self, *, checked: bool) -> tuple[str, ...]:
+        """Some cells, of several lines each; `checked` adds the result."""
+        one = self.captured
+        carried = [one.method, one.call_id, one.level]
+        message = [self.kind, self.csb_id, f"{self.size} octets", self.result if checked else ""]
+        return (
+            str(self.number),
+            str(one.signal.moment.frame),
+            self.clock,
+            f"{one.signal.source}\n{one.signal.destination}",
+            "\n".join(printable(text) for text in carried if text),
+            "\n".join(text for text in message if text),
+        )
 
     @property
     def clock(self) -> str:

@@ -81,9 +81,7 @@ def serve(
     listening = http_listen.bound(listen, encrypted=tls is not None)
 
     def announce(kms: Identity) -> None:
-        host, port = listening.getsockname()[:2]
-        scheme = "http" if tls is None else "https"
-        place = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        place = http_listen.url_of(listening, encrypted=tls is not None)
         say(f"KMS {kms} listens on {place}, workers: {workers}")
 
     settings = server.Settings(store, listening, tls, proxies, workers, context.meta[DEBUG])

@@ -11,13 +11,14 @@ import click
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import PATH, json_option, quiet_option, say
-from mikeytool.cli.options.keys import KEY, KEY_HELP
+from mikeytool.cli.options.keys import KEY, KEY_HELP, read_passphrase
 from mikeytool.cli.options.outputs import force_option
-from mikeytool.cli.options.store import STORE, read_key_pair, store_argument
+from mikeytool.cli.options.store import STORE, store_argument
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
 from mikeytool.exchange.profile import PROFILES
+from mikeytool.kms.pem_files import load_key_pair
 from mikeytool.kms.store import check as checking
 from mikeytool.kms.store import copying
 from mikeytool.kms.store.records import Tpk
@@ -66,7 +67,7 @@ def init(
     """Create the STORE of a KMS."""
     how = check_how(seal)
     if private_key is not None and cert is not None:
-        key_pair = read_key_pair(private_key, cert)
+        key_pair = load_key_pair(private_key, cert, lambda: read_passphrase(private_key))
     elif private_key is None and cert is None:
         key_pair = None
     else:

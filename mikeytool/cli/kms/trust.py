@@ -12,12 +12,12 @@ from cryptography.x509 import Certificate
 
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.options.common import PATH, say
+from mikeytool.cli.options.keys import read_passphrase
 from mikeytool.cli.options.store import (
-    read_certificates,
-    read_key_pair,
     store_command,
 )
 from mikeytool.cli.render.table import print_table
+from mikeytool.kms.pem_files import load_certificates, load_key_pair
 from mikeytool.kms.store.store import Store
 from mikeytool.kms.store.store_description import describe_certificate
 from mikeytool.wire.errors import UsageError
@@ -37,7 +37,7 @@ def key() -> None:
 @click.option("--cert", type=PATH, required=True, metavar="PEM", help="Its certificate.")
 def add_key(store: Store, private_key: Path, cert: Path) -> None:
     """Add a key pair. Its certificate must name the KMS in the subjectAltName."""
-    pair = read_key_pair(private_key, cert)
+    pair = load_key_pair(private_key, cert, lambda: read_passphrase(private_key))
     store.add_key(*pair)
     say(f"{store.where}: added the key of {_short(pair[1])}")
 
@@ -52,7 +52,7 @@ def list_keys(store: Store, as_json: bool) -> None:
 @click.argument("cert", type=PATH, metavar="PEM")
 def remove_key(store: Store, cert: Path) -> None:
     """Remove the key pair of a certificate."""
-    found = read_certificates(cert)[0]
+    found = load_certificates(cert)[0]
     store.remove_key(found.fingerprint(SHA256()))
     say(f"{store.where}: removed the key of {_short(found)}")
 
@@ -69,7 +69,7 @@ def add_anchor(store: Store, ca: Path) -> None:
 
     The owners of its certificates must be users, too, unless `kms policy set --admit-certified`.
     """
-    found, *more = read_certificates(ca)
+    found, *more = load_certificates(ca)
     if more:
         raise UsageError(f"{ca}: it has {1 + len(more)} certificates; add each CA by itself")
     store.add_anchor(found)
@@ -86,7 +86,7 @@ def list_anchors(store: Store, as_json: bool) -> None:
 @click.argument("ca", type=PATH, metavar="CA.PEM")
 def remove_anchor(store: Store, ca: Path) -> None:
     """Stop trusting a certificate authority."""
-    found = read_certificates(ca)[0]
+    found = load_certificates(ca)[0]
     store.remove_anchor(found.fingerprint(SHA256()))
     say(f"{store.where}: {_short(found)} is no longer trusted")
 

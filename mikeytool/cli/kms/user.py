@@ -19,16 +19,16 @@ from mikeytool.cli.options.store import (
     PATTERN,
     deliver,
     key_file_option,
-    read_certificates,
-    read_file,
     store_command,
 )
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.progress import counted
 from mikeytool.cli.render.table import print_table
+from mikeytool.kms.pem_files import load_certificates
 from mikeytool.kms.store.records import NewUser
 from mikeytool.kms.store.store import Store
 from mikeytool.kms.store.store_description import describe_user, describe_whole_user
+from mikeytool.storage.input_files import read_octets
 from mikeytool.storage.private_files import check_free, write_private
 from mikeytool.wire.errors import MikeyError, StateError, WireError
 from mikeytool.wire.identity import Identity
@@ -72,7 +72,7 @@ def add(
     if cert is not None:
         from mikeytool.kms.store.key_pairs import user_certificate  # most users have a key
 
-        certificate = user_certificate(read_certificates(cert)[0], uri, store.policy())
+        certificate = user_certificate(load_certificates(cert)[0], uri, store.policy())
     made = psk is None and cert is None
     key = os.urandom(store.profile.key_length) if made else psk
 
@@ -107,7 +107,7 @@ def import_users(store: Store, file: Path, output: Path | None, force: bool) -> 
     from mikeytool.kms.user_import import read_users
 
     try:
-        read = read_users(store, read_file(file), parse_key)
+        read = read_users(store, read_octets(file), parse_key)
     except WireError as error:
         raise WireError(f"{file}: {error}") from None
     if read.faults:

@@ -12,17 +12,15 @@ import click
 from mikeytool.cli.message_io import write_output
 from mikeytool.cli.options.clock import clock
 from mikeytool.cli.options.common import json_option, quiet_option
-from mikeytool.cli.options.keys import format_key, read_passphrase
+from mikeytool.cli.options.keys import format_key
 from mikeytool.cli.options.outputs import OUTPUT_PATH
 from mikeytool.kms.store.store import Store
 from mikeytool.storage.postgres import check_url, is_url
 from mikeytool.storage.private_files import write_private
 from mikeytool.storage.sql import Where
-from mikeytool.wire.errors import StateError
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.x509 import Certificate
+    pass
 
 
 class StoreType(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
@@ -86,28 +84,3 @@ def deliver(key: bytes, output: Path | None, *, made: bool, force: bool) -> None
         write_private(output, format_key(key, "hex"), force=force)
     elif made:
         write_output(format_key(key, "hex"), None)
-
-
-def read_file(path: Path) -> bytes:
-    """The octets of a file; raises StateError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
-
-
-def read_key_pair(private_key: Path, cert: Path) -> tuple[RSAPrivateKey, Certificate]:
-    """A private key and the first certificate of a PEM file."""
-    from mikeytool.crypto import pem
-
-    key = pem.private_key(
-        read_file(private_key), str(private_key), lambda: read_passphrase(private_key)
-    )
-    return key, read_certificates(cert)[0]
-
-
-def read_certificates(path: Path) -> list[Certificate]:
-    """The certificates of a PEM file."""
-    from mikeytool.crypto import pem
-
-    return pem.certificates(read_file(path), str(path))

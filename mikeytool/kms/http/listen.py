@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mikeytool.kms.http_message import is_loopback
+from mikeytool.storage.input_files import read_octets
 from mikeytool.wire.errors import StateError, UsageError
 
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):(\d{1,5})")
@@ -47,6 +48,13 @@ def bound(listen: str, *, encrypted: bool) -> socket.socket:
     return listening
 
 
+def url_of(listening: socket.socket, *, encrypted: bool) -> str:
+    """Return the URL at which a server with this socket answers."""
+    host, port = listening.getsockname()[:2]
+    scheme = "https" if encrypted else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 class ServerTls:
     """TLS 1.2 or later with a certificate.
 
@@ -82,10 +90,7 @@ def _context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     for path in filter(None, (cert, key, client_ca)):
-        try:
-            path.read_bytes()
-        except OSError as error:
-            raise StateError(f"{path}: {error.strerror}") from None
+        read_octets(path)  # what cannot be read gets an error of its own
     try:
         context.load_cert_chain(cert, key, password=passphrase)
     except ssl.SSLError as error:
