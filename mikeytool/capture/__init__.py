@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from mikeytool.capture.frames import Datagram as Datagram
     from mikeytool.capture.frames import Fragment as Fragment
     from mikeytool.capture.frames import find_datagram as find_datagram
+    from mikeytool.capture.one_message import choose as choose
+    from mikeytool.capture.one_message import choose_offered as choose_offered
     from mikeytool.capture.packet_lines import PacketLines as PacketLines
     from mikeytool.capture.record import Capture as Capture
     from mikeytool.capture.record import Record as Record
@@ -74,6 +76,7 @@ __getattr__, __dir__, __all__ = face(
             "Fragment",
             "find_datagram",
         ),
+        "one_message": ("choose", "choose_offered"),
         "frame_payloads": ("with_payload",),
         "packet_lines": ("PacketLines",),
         "record": (

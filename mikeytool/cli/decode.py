@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from mikeytool.capture.one_message import position
 from mikeytool.cli.command_groups import Command
 from mikeytool.cli.exit_codes import EXIT_REFUSED, EXIT_UNREADABLE, complain, exit_code, worst
-from mikeytool.cli.message_io import pick, write_output
+from mikeytool.cli.message_io import write_output
 from mikeytool.cli.message_items import Item, for_each, items_of, name_of
 from mikeytool.cli.options.common import quiet_option, say, show_keys_option
 from mikeytool.cli.options.opening import (
@@ -133,7 +134,7 @@ def _chosen(items: Iterator[Item], index: int, inspector: Inspector) -> Item:
         elif count < index and isinstance(item.content, bytes):
             inspector.remember(item.content)
         count += 1
-    return chosen[pick(index, count)]
+    return chosen[position(index, count)]
 
 
 Show = Callable[[Inspector, Message, Json, str | None, bool], None]

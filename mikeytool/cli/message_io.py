@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from mikeytool.capture.one_message import choose, choose_offered
 from mikeytool.capture.other_kinds import HEAD, refuse_other_kind
 from mikeytool.cli.exit_codes import give_out
 from mikeytool.cli.options.common import PATH, C, options, say
 from mikeytool.cli.options.outputs import OUTPUT, check_output, is_forced
-from mikeytool.wire.errors import Refused, StateError, UsageError, WireError
+from mikeytool.wire.errors import StateError, UsageError, WireError
 
 if TYPE_CHECKING:
     from mikeytool.capture.strict_text import FoundMessage
@@ -110,7 +111,7 @@ def message_in(
     source: BufferedReader, argument: str | None, index: int | None, *, what: str = "MESSAGE"
 ) -> bytes:
     """Read the one message of an open input; raises WireError or UsageError."""
-    return pick_message(list(_named_stream(source, argument)), index, what=what)
+    return choose(list(_named_stream(source, argument)), index, what=what).message
 
 
 def _named_stream(
@@ -129,55 +130,9 @@ def offered_message(
     *,
     is_wanted: Callable[[bytes], bool] = lambda _message: False,
 ) -> FoundMessage:
-    """Read the one message of an offer or answer, with its place, as `one_message` does.
-
-    Of several messages, such as the updates of a conference for its members, the only one that
-    `is_wanted` is taken. Raises Refused if the session description around it names other protocols
-    than the message.
-    """
+    """Read the one message of an offer or answer, with its place; see `choose_offered`."""
     with open_input(argument) as source:
-        every = list(_named_stream(source, argument))
-    if index is None and len(every) > 1:
-        good = (one for one in every if not isinstance(one, WireError))
-        wanted = [one for one in good if is_wanted(one.message)]
-        every = [*wanted] if len(wanted) == 1 else every
-    found = pick_found(every, index)
-    if (fault := found.list_fault) is not None:
-        raise Refused(f"bidding-down: {fault} (RFC 4567 4.1.4)")
-    return found
-
-
-def pick_message(
-    found: list[FoundMessage | WireError], index: int | None, *, what: str = "MESSAGE"
-) -> bytes:
-    """Choose one message of several; raises WireError or UsageError."""
-    return pick_found(found, index, what=what).message
-
-
-def pick_found(
-    found: list[FoundMessage | WireError], index: int | None, *, what: str = "MESSAGE"
-) -> FoundMessage:
-    """Choose one message of several, with its place; raises WireError or UsageError."""
-    good = [item for item in found if not isinstance(item, WireError)]
-    if not good and isinstance(found[0], WireError):
-        raise found[0]
-    if index is None and len(found) > 1:
-        how = "choose with --index N" if what == "MESSAGE" else "give it alone"
-        raise UsageError(f"{what} holds {len(found)} messages and one is taken; {how}")
-    chosen = found[pick(index, len(found))]
-    if isinstance(chosen, WireError):
-        raise chosen
-    return chosen
-
-
-def pick(index: int | None, count: int) -> int:
-    """Give the position, from 0, that `--index` means; raises UsageError."""
-    if index is None:
-        return 0
-    if not 1 <= index <= count:
-        here = "is one message" if count == 1 else f"are {count} messages"
-        raise UsageError(f"--index {index}: there {here}, counted from 1")
-    return index - 1
+        return choose_offered(list(_named_stream(source, argument)), index, is_wanted)
 
 
 message_argument = click.argument("message", required=False)
