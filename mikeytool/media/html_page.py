@@ -28,6 +28,11 @@ Results = dict[tuple[str, int], str]
 MOST_MESSAGES = 1000
 """Messages in one page; a browser is slow with more."""
 _LINE = 8
+_KEYS = (
+    '<p class="soft keys" hidden>Up and Down go from field to field, Enter from a field to its'
+    " octets, Left and Right from octets to octets, Escape from octets to their field.</p>"
+)
+"""What keys do; the script shows it."""
 
 
 class Finding(Protocol):
@@ -87,7 +92,7 @@ def html_document(
         '<meta name="viewport" content="width=device-width">'
         f'<meta name="generator" content="mikeytool {__version__}">'
         f"<title>{text(title)}</title><style>{style}</style></head>\n"
-        f"<body><header><h1>{text(title)}</h1></header>\n<main>\n"
+        f"<body><header><h1>{text(title)}</h1>\n{_KEYS}</header>\n<main>\n"
     )
     yield from overview
     for number, section in enumerate(sections, 1):
@@ -133,8 +138,8 @@ def _article(number: int, section: HtmlSection, hides: Callable[[Row], bool]) ->
     yield "".join(f"<p>{_finding(one)}</p>\n" for one in placed.left)
     yield from _opened(described.get("opened") or {})
     yield (
-        f'<div class="panes"><section class="tree" aria-label="Fields of message {number}">'
-        f"<ul>{tree}</ul></section>\n"
+        f'<div class="panes"><div class="tree" role="group" aria-label="Fields of message {number}"'
+        f"><ul>{tree}</ul></div>\n"
         f'<section class="octets" tabindex="0" aria-label="Octets of message {number}">'
         f'<div class="dump">{"".join(_octets(f"m{number}", rows, hides))}</div></section></div>'
         "</article>\n"
@@ -218,16 +223,17 @@ def _octets(at: str, rows: Sequence[Row], hides: Callable[[Row], bool]) -> Itera
     """Give the lines of the dump; each run of octets is a link to its field."""
     position = 0
     for number, row in enumerate(rows):
-        start = 0
+        start, hidden = 0, hides(row)
         while start < len(row.octets):
             if position % _LINE == 0:
                 yield f'{"</div>" if position else ""}<div><span class="at">{position}</span>'
             count = min(_LINE - position % _LINE, len(row.octets) - start)
-            shown = row.shown(start, count, hide=hides(row))
-            more = 'tabindex="-1"'
+            shown = row.shown(start, count, hide=hidden)
+            more = ""
             if not start:
-                more = f'id="{at}o{number}" aria-label="{text(row.text)}: {shown}"'
-            yield f'<a href="#{at}f{number}" data-f="{number}" {more}>{shown}</a>'
+                spoken = "masked" if hidden else shown
+                more = f' id="{at}o{number}" aria-label="{text(row.text)}: {spoken}"'
+            yield f'<a href="#{at}f{number}" data-f="{number}" tabindex="-1"{more}>{shown}</a>'
             start += count
             position += count
     yield "</div>" if position else ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 import subprocess
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,11 @@ from typing import Any
 import pytest
 
 from mikeytool.media import html_page
+from mikeytool.wire.message import Message
+from mikeytool.wire.payloads import IDR
 from tests.capture import network
+from tests.capture.carriers import INVITE, OK, key_mgmt, sdp, sip
+from tests.capture.network import Ends, udp
 from tests.cli.shell import Shell
 from tests.cli.test_captures import story
 from tests.peers.programs import need
@@ -124,6 +130,7 @@ def test_keys_in_the_clear_are_masked(shell: Shell) -> None:
     (octets,) = page(shell, "message").octets
     assert octets.count(MASKED) == 5
     assert not {"aa", "bb", "cc", "dd", "ee"} & set(octets)
+    assert "key: masked" in page(shell, "message").attributes("aria-label")
     (shown,) = page(shell, "--show-keys message").octets
     assert MASKED not in shown
 
@@ -147,7 +154,8 @@ def test_a_capture_has_a_list_a_drawing_and_every_message(shell: Shell) -> None:
     listed = shell.ok("mikeytool decode --json call.pcap").splitlines()
     assert len(found.octets) == len(listed)
     assert [tag for tag, _ in found.tags].count("tr") == 1 + len(listed)
-    assert found.source.count('<a href="#m1">') == 2  # in the list and in the drawing
+    assert found.attributes("href").count("#m1") == 2  # in the list and in the drawing
+    assert "1. REQUEST_INIT_PSK 249, 192.0.2.1 to 192.0.2.5" in found.attributes("aria-label")
     assert "sip:alice@example.com</text>" in found.source
 
 
@@ -210,11 +218,151 @@ def test_a_field_and_its_octets_light_up_together(shell: Shell, tmp_path: Path) 
     assert "<title>m1f2 m1o2 / m1f4 m1o4</title>" in document
 
 
+def asked(source: str, folder: Path, question: str, width: int = 1280) -> Any:
+    """What a script finds in the page; it gives any value that JSON has."""
+    script = f"document.title = JSON.stringify((() => {{ {question} }})());"
+    document, _ = in_chromium(without_policy(source, script), folder, width)
+    (title,) = re.findall(r"<title>(.*?)</title>", document)
+    return json.loads(unescape(title))
+
+
+PRESS = """
+  const press = (...keys) => keys.map((key) => {
+    const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
+    document.activeElement.dispatchEvent(event);
+    return document.activeElement.id || document.activeElement.textContent.trim();
+  });
+"""
+
+
+def test_keys_go_from_field_to_field(shell: Shell, tmp_path: Path) -> None:
+    question = f"""{PRESS}
+      document.getElementById("m1f5").focus();
+      const went = press("ArrowDown", "ArrowDown", "ArrowUp", "Home", "ArrowUp", "Home");
+      document.getElementById("m1f0").closest("details").open = false;
+      return [went, press("ArrowDown"), document.querySelector(".keys").hidden];
+    """
+    went, past_the_closed, hidden = asked(call(shell).source, tmp_path, question)
+    assert went == ["m1f6", "T", "m1f6", "HDR", "HDR", "HDR"]
+    assert past_the_closed == ["T"]
+    assert not hidden
+
+
+def test_keys_go_from_octets_to_octets_and_to_their_field(shell: Shell, tmp_path: Path) -> None:
+    question = f"""{PRESS}
+      document.getElementById("m2o4").focus();
+      const went = press("ArrowRight", "ArrowRight", "ArrowLeft", "Home", "ArrowLeft");
+      document.getElementById("m2f0").closest("details").open = false;
+      went.push(...press("Escape"));
+      // The octets of the time begin in one line and go on in the next.
+      const rest = document.querySelector(".dump a[href='#m2f9']:not([id])");
+      rest.focus();
+      return [...went, ...press("ArrowLeft")];
+    """
+    went = asked(call(shell).source, tmp_path, question)
+    assert went == ["m2o5", "m2o6", "m2o5", "m2o0", "m2o0", "m2f0", "m2o8"]
+
+
+def test_keys_with_modifiers_are_the_browser_s(shell: Shell, tmp_path: Path) -> None:
+    question = """
+      document.getElementById("m1f5").focus();
+      const event = new KeyboardEvent("keydown",
+        { key: "ArrowDown", altKey: true, bubbles: true, cancelable: true });
+      document.activeElement.dispatchEvent(event);
+      return [event.defaultPrevented, document.activeElement.id];
+    """
+    assert asked(call(shell).source, tmp_path, question) == [False, "m1f5"]
+
+
+def test_octets_are_no_stops_of_the_tab_key(shell: Shell) -> None:
+    stops = [
+        at["tabindex"] for tag, at in call(shell).tags if at.get("href", "").startswith("#m1f")
+    ]
+    assert stops
+    assert set(stops) == {"-1"}
+
+
+@pytest.mark.parametrize(("width", "stays"), [(360, False), (1280, True)])
+def test_a_click_moves_only_to_what_is_out_of_sight(
+    shell: Shell, tmp_path: Path, width: int, stays: bool
+) -> None:
+    """In one column the octets are far below the fields."""
+    question = """
+      const field = document.getElementById("m1f1");
+      field.scrollIntoView();
+      const event = new MouseEvent("click", { bubbles: true, cancelable: true, detail: 1 });
+      field.dispatchEvent(event);
+      return event.defaultPrevented;
+    """
+    assert asked(call(shell).source, tmp_path, question, width) is stays
+
+
+LONG = [
+    b"sip:alice.with-a-long-name@ims.mnc001.mcc001.3gppnetwork.example.org",
+    b"sip:" + b"0123456789" * 20 + b"@example.org",
+    "sip:\u4e00\u4e8c".encode() * 20,
+]
+
+
+def long_names(shell: Shell) -> Page:
+    """A call with a long Call-ID between parties with long names, and many streams."""
+    message = Message.read(bytes.fromhex(CASE["TRANSFER_INIT"]))
+    for payload, identity in zip(message.all(IDR), LONG, strict=False):
+        payload.id_data, payload.id_len = identity, None
+    streams = [f"m={kind} 4000 RTP/SAVP 0" for kind in ("video", "application", "text", "image")]
+    offer = sip(INVITE, sdp(key_mgmt(message.build()), *streams), call_id="c" * 900)
+    ends = Ends("2001:db8:aaaa:bbbb:cccc:dddd:eeee:1", 5060, "2001:db8:aaaa:bbbb:cccc:dddd:eeee:2")
+    back = sip(OK, sdp(), call_id="c" * 900)
+    shell.path("long.pcap").write_bytes(network.pcap([udp(offer, ends), udp(back, ends.back)]))
+    return page(shell, "long.pcap")
+
+
+def test_names_in_a_ladder_do_not_overlap(shell: Shell, tmp_path: Path) -> None:
+    question = """
+      const boxes = [...document.querySelectorAll("svg text")].map((one) => one.getBBox());
+      const room = document.querySelector("svg").viewBox.baseVal;
+      const over = (a, b) => a.x < b.x + b.width && b.x < a.x + a.width
+        && a.y + 3 < b.y + b.height && b.y + 3 < a.y + a.height;
+      return [boxes.length, boxes.some((a, at) => boxes.slice(at + 1).some((b) => over(a, b))),
+        boxes.every((box) => box.x >= 0 && box.x + box.width <= room.width)];
+    """
+    count, overlap, inside = asked(long_names(shell).source, tmp_path, question)
+    assert count > 8
+    assert not overlap
+    assert inside
+
+
+def test_a_long_cell_of_the_list_is_broken(shell: Shell, tmp_path: Path) -> None:
+    question = "return document.querySelector('table').getBoundingClientRect().width;"
+    assert asked(long_names(shell).source, tmp_path, question) < 2000
+
+
+def test_what_is_lit_can_be_seen_with_forced_colours(shell: Shell, tmp_path: Path) -> None:
+    """They take the place of backgrounds."""
+    source = call(shell).source.replace("(forced-colors: active)", "all")
+    question = """
+      document.getElementById("m1f2").focus();
+      return getComputedStyle(document.getElementById("m1o2")).outlineStyle;
+    """
+    assert asked(source, tmp_path, question) == "solid"
+
+
+def test_a_browser_leaves_messages_out_of_sight_for_later(shell: Shell, tmp_path: Path) -> None:
+    question = """
+      return ["m1f0", "m8f0"].map((id) =>
+        document.getElementById(id).checkVisibility({ contentVisibilityAuto: true }));
+    """
+    assert asked(call(shell).source, tmp_path, question)[-1] is False
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 2560)])
 def test_axe_finds_nothing(shell: Shell, tmp_path: Path, scheme: str, width: int) -> None:
+    """By any of its rules, also those for practice and for enhanced contrast."""
     axe = os.environ.get("AXE_JS") or need("axe-core, whose file AXE_JS names")
     script = f"""{Path(axe).read_text()}
-      axe.run().then((found) => {{
+      document.getElementById("m1f2").focus();
+      const all = axe.getRules().map((rule) => rule.ruleId);
+      axe.run({{ runOnly: {{ type: "rule", values: all }} }}).then((found) => {{
         document.title = JSON.stringify(found.violations.map((one) => [one.id, one.help,
           one.nodes.slice(0, 2).map((node) => node.html)]));
       }});
