@@ -58,7 +58,7 @@ def the_conference(db: Db, focus: Identity | None) -> Conference:
     if focus is not None:
         found = rows.conference_of(db, focus)
         if found is None:
-            raise UsageError(f"there is no conference with the focus {focus}")
+            raise UsageError(f"there is no conference with the focus {focus}; see conference show")
         check_open(found)
         return found
     every = open_conferences(db)

@@ -388,7 +388,7 @@ def test_a_device_that_was_replaced_is_told(system: Shell) -> None:
     system.ok("rm bob.init bob.resp bob.session")
     system.ok(f"mikeytool transfer init --ticket bob.ticket --to {FOCUS} --session s -o third.init")
     third = system.run("mikeytool conference call-in conference.db third.init -o third.resp")
-    assert "1 sessions were replaced; conference updates prints" in third.err
+    assert "1 session replaced; conference updates prints" in third.err
     told = system.run(
         "mikeytool conference updates conference.db"
         " | mikeytool transfer respond --session old.session"
@@ -753,3 +753,17 @@ def test_a_member_adds_a_stream_and_changes_another(system: Shell) -> None:
         f"mikeytool transfer finish {ran.out.strip()} --session bob.session", 1, "Invalid SP",
         **person("bob"),
     )  # fmt: skip
+
+
+def test_who_is_allowed_is_a_line_in_a_pipe_and_whole_addresses_on_a_terminal(
+    system: Shell,
+) -> None:
+    create(system)
+    guests = [f"sip:anna-maria-{number}@long-name.example.com" for number in range(8)]
+    system.ok(f"mikeytool conference allow conference.db {' '.join(guests)}")
+    plain = system.ok("mikeytool conference show conference.db").splitlines()
+    assert plain[1].startswith("allowed:  ")
+    assert set(guests) < set(plain[1].replace(",", "").split())
+    narrow = system.ok("mikeytool conference show conference.db", COLUMNS="80").splitlines()
+    assert max(map(len, narrow)) <= 80
+    assert set(guests) < set(" ".join(narrow).replace(",", "").split())

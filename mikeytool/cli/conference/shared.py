@@ -17,6 +17,7 @@ from mikeytool.cli.options.types import IDENTITY
 from mikeytool.conference.model import Update
 from mikeytool.conference.system import ConferenceSystem
 from mikeytool.wire.errors import MikeyError
+from mikeytool.wire.printable import number_of
 
 state_argument = click.argument("state", type=PATH)
 focus_option = click.option(
@@ -41,9 +42,10 @@ def note_updates(system: ConferenceSystem) -> None:
     """Say how many messages `conference updates` has for members."""
     behind, untold = system.count_waiting()
     if behind:
-        say(f"{behind} members have an update to answer; conference updates prints them")
+        say(f"{number_of(behind, 'update')} to be answered; conference updates prints them")
     if untold:
-        say(f"{untold} sessions were replaced; conference updates prints what tells their devices")
+        sessions = number_of(untold, "session")
+        say(f"{sessions} replaced; conference updates prints what tells the devices")
 
 
 def warn_of(undone: MikeyError | None) -> None:

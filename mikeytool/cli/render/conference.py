@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 from mikeytool.cli.render.table import print_table
@@ -13,7 +12,7 @@ def print_conference(one: dict[str, Any]) -> None:
     """Print the description of a conference."""
     ended = "" if one["ended"] is None else f", ended {one['ended']}"
     print(f"{one['focus']} ({one['topology']}), created by {one['creator']}{ended}")
-    print(textwrap.fill(f"allowed: {', '.join(one['allowed']) or 'nobody'}", 79))
+    print_table([("", ""), ("allowed:", ", ".join(one["allowed"]) or "nobody")])
     members = (
         (m["identity"], m["csb_id"], m["state"], " ".join(m["ssrcs"])) for m in one["members"]
     )
