@@ -70,7 +70,8 @@ def check_acceptable(
         offered = [init.policies[number] for number in entry.policies]
         if offered and not any(map(accept_policy, offered)):
             raise Refused(
-                f"no security policy offered for crypto session {entry.cs_id} is supported",
+                f"no security policy offered for crypto session {entry.cs_id} is supported, or is"
+                " one of --suite",
                 ErrorNo.INVALID_SPPAR,
             )
 
