@@ -37,7 +37,7 @@ from mikeytool.media.named_keys import HOW, HOW_TO_DECRYPT
 from mikeytool.media.packet_files import NO_PACKETS, NoSignalledKeyError, PacketFile, Target
 from mikeytool.media.report import Report
 from mikeytool.media.whole_captures import Decryption, Encryption
-from mikeytool.srtp.suites import SUITES
+from mikeytool.srtp.suites import LONGEST_TAG, SHORTEST_RTCP_TAG, SUITES
 from mikeytool.wire.errors import UsageError, WireError
 
 
@@ -101,8 +101,9 @@ _STREAM_OPTIONS = (
         help="The rollover counter that an SSRC starts with.",
     ),
     click.option(
-        "--srtcp-tag", "rtcp_tag", type=click.IntRange(4, 20), metavar="N",
-        help="Octets of the tags of SRTCP, if not those of the suite.",
+        "--srtcp-tag", "rtcp_tag", type=int, metavar="N",
+        help="Octets of the tags of SRTCP, if not those of the suite:"
+        f" {SHORTEST_RTCP_TAG} to {LONGEST_TAG}.",
     ),
     click.option(
         "--plain-rtcp", is_flag=True, help="RTCP is in the clear beside SRTP, and stays as it is."
