@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from mikeytool.wire.identity import Identity
 from tests.benchmarks.bench_decode import camera_message
 from tests.capture import network
 from tests.support import TESTS
+from tests.world import ALICE, BOB, Clock, World, psk_of
 
 KMS = Identity.from_text("sip:kms@example.com")
 
@@ -108,6 +111,26 @@ def test_nothing_of_the_server_loads_for_other_commands() -> None:
         "assert not loaded & set(sys.modules), loaded & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_calls_with_keys_that_are_shared_load_no_certificates(tmp_path: Path) -> None:
+    """Nor PostgreSQL, where the store is a file."""
+    with closing(World(tmp_path, Clock(time.time_ns()))) as world:
+        kms = f"--kms {world.where} --kms-id sip:kms.example.com"
+    as_alice, as_bob = (f"--as {who} --psk {psk_of(who).hex()} {kms}" for who in (ALICE, BOB))
+    texts = [
+        f"ticket request {as_alice} --to {BOB} --save ticket",
+        f"transfer init --ticket ticket --to {BOB} --session 1 -o init",
+        f"transfer respond init {as_bob} --session 2 -o resp",
+    ]
+    commands = [text.split() for text in texts]
+    code = (
+        "import sys; from mikeytool.cli.main import run;"
+        f"codes = [run(command) for command in {commands}];"
+        "unused = {'cryptography.x509', 'mikeytool.storage.postgres'} & set(sys.modules);"
+        "assert codes == [0, 0, 0] and not unused, (codes, unused)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
 
 
 # The plan

@@ -12,7 +12,7 @@ from mikeytool.exchange.environment import Environment
 from mikeytool.kms.foreign_tickets import PATIENCE
 from mikeytool.kms.service import handle
 from mikeytool.kms.store.store import Store
-from mikeytool.storage.postgres import is_url
+from mikeytool.storage.sql import is_url
 from mikeytool.wire.errors import Refused, Unreachable
 from mikeytool.wire.identity import Identity
 

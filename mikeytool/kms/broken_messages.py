@@ -19,11 +19,10 @@ from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.kms_messages import KmsExchange, KmsInit
 from mikeytool.exchange.profile import profile_of
 from mikeytool.exchange.protection import covered
-from mikeytool.exchange.public_key import PublicKeyInit
 from mikeytool.exchange.request import TICKET_REQUEST
 from mikeytool.exchange.resolve import TICKET_RESOLVE
 from mikeytool.kms.kms_policy import KmsPolicy
-from mikeytool.kms.senders import owner_of_key, signer_of
+from mikeytool.kms.senders import owner_of_key
 from mikeytool.kms.store.store import Store
 from mikeytool.wire.errors import Refused, WireError
 from mikeytool.wire.identity import Identity
@@ -149,6 +148,9 @@ def _by_certificate(
     message: Message,
 ) -> Proof | None:
     """Return whose signature is right. No envelope is opened, so there is no key for a MAC."""
+    from mikeytool.exchange.public_key import PublicKeyInit
+    from mikeytool.kms.signers import signer_of
+
     sign = message.payloads[-1] if message.payloads else None
     if message.error is not None or message.trailing or not isinstance(sign, SIGN):
         return None

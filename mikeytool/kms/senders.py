@@ -1,32 +1,21 @@
 """Finding and verifying the sender of a message, as the first step of handling it
 (RFC 6043 4.2.1.4, 4.2.3.4; interpretations 16, 34 to 38).
 
-This step writes and decrypts nothing, to keep the cost of a flood of forged messages low.
+This step writes and decrypts nothing, to keep the cost of a flood of forged messages low. What
+signed messages need is loaded for them only: X.509 takes longer than all else that a command loads.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-from mikeytool.crypto.certificates import identities, is_authority, purpose, read_certificate
 from mikeytool.exchange.environment import Environment
 from mikeytool.exchange.forwarding import path_of
 from mikeytool.exchange.incoming import Incoming
 from mikeytool.exchange.kms_messages import verify_init
 from mikeytool.exchange.profile import check_rands
-from mikeytool.exchange.public_key import (
-    Init,
-    PublicKeyInit,
-    VerifiedPk,
-    open_envelope,
-    read_request_init_pk,
-    read_resolve_init_pk,
-    verify_pk,
-)
 from mikeytool.exchange.request import RequestInit, read_request_init
 from mikeytool.exchange.resolve import ResolveInit, read_resolve_init
 from mikeytool.kms.authorization import check_enabled
@@ -40,6 +29,9 @@ from mikeytool.wire.masked_repr import masked_repr
 from mikeytool.wire.message import Message
 from mikeytool.wire.payloads import CERT, IDR
 from mikeytool.wire.registry import DataType, ErrorNo, IdRole, label
+
+if TYPE_CHECKING:
+    from mikeytool.exchange.public_key import VerifiedPk
 
 Request = RequestInit | ResolveInit
 
@@ -74,8 +66,11 @@ class Sender:
     @property
     def names(self) -> tuple[Identity, ...]:
         """Every identity of the sender: the one with the key, and those in the certificate."""
-        certified = () if self.signed is None else identities(self.signed.certificate)
-        return (self.user.identity, *certified)
+        if self.signed is None:
+            return (self.user.identity,)
+        from mikeytool.crypto.certificates import identities
+
+        return (self.user.identity, *identities(self.signed.certificate))
 
     def protection(self, store: Store, env: Environment) -> bytes:
         """The key that protects the answer: the pre-shared key, or the envelope key.
@@ -85,6 +80,8 @@ class Sender:
         """
         if self.signed is None:
             return self.key
+        from mikeytool.exchange.public_key import open_envelope
+
         envelope_key = open_envelope(env, self.signed, store.key_pairs())
         check_rands([self.request.rand], [envelope_key])
         return envelope_key
@@ -102,10 +99,8 @@ def authenticate(store: Store, env: Environment, kms_policy: KmsPolicy, message:
             return _requests_by_psk(store, read_request_init(message))
         case DataType.RESOLVE_INIT_PSK:
             return _resolves_by_psk(store, read_resolve_init(message))
-        case DataType.REQUEST_INIT_PK:
-            return _by_certificate(store, env, kms_policy, read_request_init_pk(message))
-        case DataType.RESOLVE_INIT_PK:
-            return _by_certificate(store, env, kms_policy, read_resolve_init_pk(message))
+        case DataType.REQUEST_INIT_PK | DataType.RESOLVE_INIT_PK:
+            return _by_certificate(store, env, kms_policy, message)
     message.check_whole()
     kind = label(DataType, message.header.data_type)
     raise Refused(
@@ -123,6 +118,8 @@ def claimed_sender(store: Store, message: Message) -> Identity | None:
     by_role = {one.id_role: Identity.of(one) for one in reversed(message.all(IDR))}
     names = [by_role[role] for role in _SENDING if role in by_role]
     for payload in message.all(CERT)[:1]:
+        from mikeytool.crypto.certificates import identities, read_certificate
+
         with suppress(Refused):
             names += identities(read_certificate(payload.cert_data))
     for name in names[:_MAX_CLAIMED]:
@@ -173,54 +170,15 @@ def _handed_on(store: Store, resolve: ResolveInit, peer: Peer) -> Sender:
 
 
 def _by_certificate(
-    store: Store, env: Environment, kms_policy: KmsPolicy, request: PublicKeyInit[Any]
+    store: Store, env: Environment, kms_policy: KmsPolicy, message: Message
 ) -> Sender:
     """Return the sender of a signed message."""
-    signed = signer_of(store, env, kms_policy, request)
-    verified = signed.verified
-    public_key = verified.certificate.public_key()
-    key = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return Sender(
-        request.init, signed.user, verified.sender, key, verified, admitted=signed.admitted
-    )
+    from mikeytool.kms.signers import public_key_of, read_signed, signer_of
 
-
-class Signer(NamedTuple):
-    """Who signed a message; `admitted` by the certificate alone if they are no user here."""
-
-    user: User
-    admitted: bool
-    verified: VerifiedPk[Any]
-
-
-def signer_of(
-    store: Store, env: Environment, kms_policy: KmsPolicy, request: PublicKeyInit[Init]
-) -> Signer:
-    """Verify a signed message (interpretations 34 and 35)."""
-    kms, claimed = store.identity, request.init.sender
-    user = None if claimed is None else store.user(claimed)
-    # Checks without public-key operations come first (12.3); all are repeated later.
-    if claimed is not None and user is None and not kms_policy.admit_certified:
-        raise _unknown(claimed)
-    if user is None:
-        env.check_fresh(request.init.incoming.t)  # for users, checked and logged later
-    certificate = None if user is None else user.certificate
-    known = None if certificate is None else read_certificate(certificate)
-    # Stores made by earlier versions may include certificates that do not belong to CAs.
-    anchors = [one for one in store.anchors() if is_authority(one)]
-    purposes = [purpose(text) for text in kms_policy.extended_key_usage]
-    verified = verify_pk(request, anchors, env.clock(), kms, known=known, purposes=purposes)
-    if claimed is None:
-        user = store.user(verified.sender)
-    if user is not None:
-        return Signer(user, False, verified)
-    if not kms_policy.admit_certified:
-        raise _unknown(verified.sender)
-    return Signer(User(verified.sender), True, verified)
-
-
-def _unknown(user: Identity) -> Refused:
-    return Refused(f"the user {user} is not known; see `kms user list`", ErrorNo.AUTH_FAILURE)
+    request = read_signed(message)
+    user, admitted, verified = signer_of(store, env, kms_policy, request)
+    key = public_key_of(verified)
+    return Sender(request.init, user, verified.sender, key, verified, admitted=admitted)
 
 
 def check_certified(store: Store, sender: Sender) -> None:

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mikeytool.storage.postgres_pipeline import Pipeline, Prepared
 from mikeytool.storage.postgres_structure import structure_of
-from mikeytool.storage.sql import Db, Divisible, Errors, Rows, Statement, Where
+from mikeytool.storage.sql import Db, Divisible, Errors, Rows, Statement
 from mikeytool.wire.errors import StateError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     import psycopg
 
-_SCHEMES = ("postgresql://", "postgres://")
 _DEFAULTS = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
@@ -57,11 +56,6 @@ _DIALECT = {
     "TEXT": 'TEXT COLLATE "C"',
     " WITHOUT ROWID": "",
 }
-
-
-def is_url(where: Where) -> bool:
-    """Whether `where` is the URL of a PostgreSQL database."""
-    return isinstance(where, str) and where.startswith(_SCHEMES)
 
 
 @lru_cache

@@ -18,6 +18,8 @@ Where = Path | str
 """A database: the path of its SQLite file, or the URL of a PostgreSQL database."""
 
 
+_SCHEMES = ("postgresql://", "postgres://")
+
 Statement = tuple[str, Sequence[Any]]
 """A query and its values."""
 
@@ -27,6 +29,11 @@ class Divisible(StateError):
 
     Nothing was written. Each message may have a transaction of its own.
     """
+
+
+def is_url(where: Where) -> bool:
+    """Whether `where` is the URL of a PostgreSQL database."""
+    return isinstance(where, str) and where.startswith(_SCHEMES)
 
 
 class Rows(Protocol):

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from mikeytool.exchange import public_key
 from mikeytool.exchange.environment import NS, Environment
 from mikeytool.exchange.error import ErrorReceived
 from mikeytool.exchange.profile import PROFILE_128, PROFILE_256, profile_of
@@ -30,7 +31,7 @@ from mikeytool.exchange.public_key import (
 from mikeytool.exchange.request import accept_request_resp
 from mikeytool.exchange.resolve import accept_resolve_resp
 from mikeytool.exchange.transfer import read_transfer_init
-from mikeytool.kms import senders
+from mikeytool.kms import signers
 from mikeytool.kms.kms_policy import Rule
 from mikeytool.kms.service import handle
 from mikeytool.kms.store.records import Handled, Peer
@@ -296,7 +297,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         found.append(given)
         return open_envelope(*given)
 
-    monkeypatch.setattr(senders, "open_envelope", counting)
+    monkeypatch.setattr(public_key, "open_envelope", counting)
     return found
 
 
@@ -377,7 +378,7 @@ def test_no_signature_is_verified_of_what_is_refused_anyway(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("verified")
 
-    monkeypatch.setattr(senders, "verify_pk", never)
+    monkeypatch.setattr(signers, "verify_pk", never)
     if spoilt == "stranger":
         refused(world, ask(world, STRANGER), ErrorNo.AUTH_FAILURE)
     else:

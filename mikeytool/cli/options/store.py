@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,12 +15,8 @@ from mikeytool.cli.options.common import json_option, quiet_option
 from mikeytool.cli.options.keys import format_key
 from mikeytool.cli.options.outputs import OUTPUT_PATH
 from mikeytool.kms.store.store import Store
-from mikeytool.storage.postgres import check_url, is_url
 from mikeytool.storage.private_files import write_private
-from mikeytool.storage.sql import Where
-
-if TYPE_CHECKING:
-    pass
+from mikeytool.storage.sql import Where, is_url
 
 
 class StoreType(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
@@ -34,6 +30,8 @@ class StoreType(click.ParamType):  # type: ignore[type-arg] # generic only in ne
         """The path or the URL; raises UsageError for a URL with a password."""
         if not is_url(value):
             return Path(value)
+        from mikeytool.storage.postgres import check_url
+
         check_url(value)
         return str(value)
 

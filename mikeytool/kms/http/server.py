@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 
+from mikeytool.kms import signers as _signers  # noqa: F401 - workers share what is loaded now
 from mikeytool.kms.http.listen import ServerTls
 from mikeytool.kms.http.metrics import Metrics, Numbers, shared
 from mikeytool.kms.http.pool import StorePool
@@ -28,8 +29,7 @@ from mikeytool.kms.http.worker import GRACE_SECONDS, Worker, log_to_stderr
 from mikeytool.kms.store.memory import Memory
 from mikeytool.kms.store.seal import Sealer
 from mikeytool.kms.store.store import Store
-from mikeytool.storage.postgres import is_url
-from mikeytool.storage.sql import Where
+from mikeytool.storage.sql import Where, is_url
 from mikeytool.wire.errors import MikeyError, StateError, UsageError
 from mikeytool.wire.identity import Identity
 

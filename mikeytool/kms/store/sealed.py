@@ -16,9 +16,7 @@ from mikeytool.kms.store.memory import Known, Memory
 from mikeytool.kms.store.records import LogEntry
 from mikeytool.kms.store.seal import Seal, SealContext, Sealer
 from mikeytool.kms.store.store_file import StoreFile
-from mikeytool.kms.store.store_server import StoreServer
-from mikeytool.storage.postgres import is_url
-from mikeytool.storage.sql import Backend, Db, Errors, Where
+from mikeytool.storage.sql import Backend, Db, Errors, Where, is_url
 from mikeytool.wire.errors import MikeyError, StateError, UsageError
 from mikeytool.wire.identity import Identity
 
@@ -42,9 +40,13 @@ class SealedDatabase:
         operated: bool = False,
     ) -> None:
         self._clock, self._operated = clock, operated
-        self._backend: Backend = (
-            StoreServer(str(where)) if is_url(where) else StoreFile(Path(where))
-        )
+        self._backend: Backend
+        if is_url(where):
+            from mikeytool.kms.store.store_server import StoreServer
+
+            self._backend = StoreServer(str(where))
+        else:
+            self._backend = StoreFile(Path(where))
 
     @property
     def where(self) -> str:

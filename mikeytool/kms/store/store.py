@@ -30,12 +30,10 @@ from mikeytool.kms.store.seal import BESIDE, Seal, Sealer, key_path, write_seal
 from mikeytool.kms.store.seal_context import tpk_context
 from mikeytool.kms.store.sealed import renumber
 from mikeytool.kms.store.store_file import StoreFile
-from mikeytool.kms.store.store_server import StoreServer
 from mikeytool.kms.store.users import Users
 from mikeytool.storage import replay
-from mikeytool.storage.postgres import check_url, is_url
 from mikeytool.storage.private_files import check_folder, new_file
-from mikeytool.storage.sql import Db, Where
+from mikeytool.storage.sql import Db, Where, is_url
 from mikeytool.storage.sqlite import remove_working_files
 from mikeytool.wire.errors import StateError, UsageError
 from mikeytool.wire.identity import Identity
@@ -137,6 +135,9 @@ class Store(Users, KmsKeys, Peers):
         already and `force` is not set, and UsageError if `how` cannot seal the store.
         """
         if is_url(where):
+            from mikeytool.kms.store.store_server import StoreServer
+            from mikeytool.storage.postgres import check_url
+
             check_url(str(where))
             seal, sealer = Seal.make(how, where, sealer=sealer)
             StoreServer.create(str(where), partial(_filled, seal, sealer, fill), force=force)
