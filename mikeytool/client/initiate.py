@@ -90,10 +90,11 @@ def start_call(
     written, and the ticket is marked before the session file appears. A ticket without the J flag
     is therefore never used twice, whatever fails later. Raises Refused for a second use.
     """
-    check_free(session_path, force=force, kind=KIND)
     with locked(ticket_path):
         ticket = read_ticket(ticket_path)
-        init = _init(env, ticket, ticket_path, call, media(ticket.policy))
+        wanted = media(ticket.policy)  # wrong usage is told before a file in the way
+        check_free(session_path, force=force, kind=KIND)
+        init = _init(env, ticket, ticket_path, call, wanted)
         content = SessionFile(waiting=(init.raw, ticket))
         if TicketFlag.F not in ticket.policy.flags:
             content = SessionFile(session=session_of_init(ticket.held, init))

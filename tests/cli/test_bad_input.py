@@ -107,6 +107,14 @@ def test_files_in_the_way_are_never_overwritten(shell: Shell) -> None:
     assert {path.name: path.read_bytes() for path in shell.folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("wrong", ["--cs dir=up", "--cs ssrc=1", "--suite tea", "--kemac tea"])
+def test_wrong_usage_goes_before_a_file_in_the_way(shell: Shell, wrong: str) -> None:
+    with_sessions(shell)
+    init = "mikeytool transfer init --ticket alice.ticket --to sip:bob@example.com"
+    shell.fails(f"{init} --session alice.session {wrong}", 2, "tea" if "tea" in wrong else "dir=")
+    shell.fails(f"{init} --session alice.session", 4, "exists already")
+
+
 def test_files_that_are_something_else(shell: Shell) -> None:
     with_sessions(shell)
     shell.fails("mikeytool ticket show bob.session", 3)
