@@ -73,6 +73,11 @@ class Carrier:
         digits = self.value("content-length")
         return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a part of the body is missing."""
+        return len(self.body) < (self.content_length or 0)
+
 
 def read_head(data: bytes) -> Carrier | None:
     """Read a start line and header fields into a message without its body.

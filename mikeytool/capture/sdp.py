@@ -62,7 +62,8 @@ class Section:
     of RTP, and `rtcp_port` is the same. `candidates` are addresses and ports of ICE, `ssrcs` those
     of a=ssrc, `codecs` the payload types of G.711 in a=rtpmap. `keyed_by` names what agrees on
     keys beside the media: DTLS (RFC 5763), ZRTP (RFC 6189). `hides_extensions` says that it offers
-    encrypted header extensions (RFC 6904). `mid` names the medium; the
+    encrypted header extensions (RFC 6904). `is_cut` says at session level that lines behind those
+    read are missing. `mid` names the medium; the
     `bundles` of the session level have the names of media that share a transport (RFC 9143).
     `specs` are its a=key-mgmt attributes, `cryptos` the values
     of its a=crypto ones, which are masked when printed, since they may have keys in the clear.
@@ -85,6 +86,7 @@ class Section:
     codecs: dict[int, G711] = field(default_factory=dict)
     keyed_by: list[str] = field(default_factory=list)
     hides_extensions: bool = False
+    is_cut: bool = False
     control: str = ""
     specs: list[Spec] = field(default_factory=list, repr=False)
     cryptos: list[str] = field(default_factory=list, repr=False)

@@ -67,7 +67,7 @@ class Signalling:
         self.unread: Counter[str] = Counter()
         """Counts frames that are not read, by kind."""
         self.cut = 0
-        """Counts the SIP and RTSP messages of which the capture has only the beginning."""
+        """Counts the SIP and RTSP messages of which the capture has not everything."""
         self._signals: list[Signal] = []
         self._fragments = Fragments()
         self._streams = TcpStreams(self._open_reader)
@@ -101,7 +101,7 @@ class Signalling:
             return []
         if found.cut:
             self._counts["cut short"] += 1
-            self.cut += _begins_call(raw[found.start : found.end])
+            self.cut += found.protocol == UDP and _begins_call(raw[found.start : found.end])
         if found.protocol != UDP:
             self._tcp += 1
             if self._addresses is not None:
@@ -142,6 +142,8 @@ class Signalling:
     ) -> None:
         if isinstance(carrier, Carrier):
             self._counts[carrier.protocol] += 1
+            if transport == "TCP" and carrier.protocol in ("SIP", "RTSP"):
+                self.cut += carrier.is_incomplete
         self._signals.append(Signal(carrier, moment, flow, transport))
 
     def _datagram(

@@ -131,7 +131,7 @@ class _Reader:
                     self._take(found.message)
             for part in parts_of(carrier):
                 if part.content_type == SDP_MEDIA_TYPE and not sections:
-                    sections = bounded(read_sdp(part.content), self._bounds)
+                    sections = bounded(_description(part.content, carrier), self._bounds)
         except WireError as error:
             # What cannot be read has no keys for us.
             self._bounds.leave_out(f"in a message, {error}")
@@ -186,8 +186,8 @@ class _Reader:
             key.destinations = self._with_ends_behind(key.destinations)
         if self.signalling.cut:
             self._bounds.leave_out(
-                f"{number_of(self.signalling.cut, 'message')} of calls, cut short in the capture;"
-                " capture with a longer snaplen", 0
+                f"{number_of(self.signalling.cut, 'message')} of calls, incomplete; the capture"
+                " lacks packets or has a short snaplen", 0
             )  # fmt: skip
         times = {one.moment.frame: one.moment.time for one in self._described}
         sections = [section for one in self._described for section in one.sections]
@@ -241,6 +241,15 @@ class _Reader:
                 )
             elif self._kms_room.takes(len(message)):
                 self._kms.append(message)
+
+
+def _description(content: bytes, carrier: Carrier) -> list[Section]:
+    """The sections of a description, without its last line if that was cut off."""
+    if carrier.is_incomplete:
+        content = content[: content.rfind(b"\n") + 1]
+    sections = read_sdp(content)
+    sections[0].is_cut = carrier.is_incomplete
+    return sections
 
 
 def keyings(sections: Iterable[Section]) -> list[str]:

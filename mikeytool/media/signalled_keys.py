@@ -122,6 +122,23 @@ def negotiated(negotiation: Negotiation) -> Iterator[SignalledKey]:
         yield from _session_level(negotiation, answer, offer)
     for section in offer.sections[1:]:
         yield from _Line(negotiation, section).keys()
+    if answer is not None:
+        yield from _beyond(negotiation, answer)
+
+
+def _beyond(negotiation: Negotiation, answer: Description) -> Iterator[SignalledKey]:
+    """The keys of an answer to media lines of which the capture has no offer.
+
+    An answer has as many media lines as its offer (RFC 3264 6), so that was captured in part.
+    """
+    for section in answer.sections[len(negotiation.offer.sections) :]:
+        base = _base(negotiation, answer, section)
+        base.sources, base.both_ways = _ends(answer, section), not section.cryptos
+        if _is_closed(answer, section):
+            base.declined = "port 0"
+        else:
+            base.taken = negotiation.taken
+        yield from _of_section(base, section, _cryptos(answer, section))
 
 
 def described(sections: list[Section]) -> Iterator[SignalledKey]:
@@ -181,9 +198,19 @@ class _Line:
         offer, answer = self._negotiation.offer, self._negotiation.answer
         if answer is None:
             return self._negotiation.refusal
-        if self._answered is None or _is_closed(answer, self._answered):
+        if self._answered is None:
+            return "" if self._is_cut else "port 0"
+        if _is_closed(answer, self._answered):
             return "port 0"
         return "port 0" if _is_closed(offer, self._offered) else ""
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the capture lacks what the answer says of this line, or a part of that."""
+        answer = self._negotiation.answer
+        if answer is None or not answer.sections[0].is_cut:
+            return False
+        return self._answered is None or self._answered is answer.sections[-1]
 
     @property
     def _is_session_keyed(self) -> bool:
@@ -200,7 +227,7 @@ class _Line:
             key = replace(self._offer, content=content, line=at + 1)
             if self._answer is None:
                 key.declined = closed
-            elif closed or not answered:
+            elif closed or not (answered or self._is_cut):
                 key.declined = closed or "no key in the answer"
             elif at == chosen:
                 key.taken = taken

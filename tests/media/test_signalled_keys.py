@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from mikeytool.media.signalled_keys import SignalledKey
+from mikeytool.media.signalled_keys import SignalledKey, Standing
 from tests.capture.carriers import key_mgmt, lines
 from tests.capture.messages import TRANSFER_RESP, UPDATE_RESP
 from tests.capture.network import ALICE, ALICE6, BOB, Ends, tcp, udp
@@ -70,6 +70,30 @@ def test_the_suite_chooses_where_the_tag_contradicts_it() -> None:
         (A, OFFERED, 0), (A32, OFFERED, 0), (third, OFFERED, 0),
     ]  # fmt: skip
     assert told(sdp(A, A32), answer(F8.replace("3", "1")))[0] == (A, IN_USE, 2)
+
+
+@pytest.mark.parametrize("octets", [10, 60, 80, 85, 95, 120])
+def test_an_answer_keys_its_media_where_the_offer_was_captured_in_part(octets: int) -> None:
+    cut = message("INVITE", sdp(A, A32))[: len(message("INVITE", sdp(A, A32))) - len(sdp(A, A32))]
+    invite = cut + sdp(A, A32)[:octets]
+    (key,) = [each for each in signalled(invite, message("200", answer(B), to="b"))
+              if each.content == B]  # fmt: skip
+    assert (key.standing(9), key.taken, key.declined) == (Standing.IN_USE, 2, "")
+    assert end(BOB, 5000) in key.sources
+
+
+@pytest.mark.parametrize("octets", [10, 60, 80, 100, 120])
+def test_an_answer_that_was_captured_in_part_declines_nothing(octets: int) -> None:
+    whole = message("200", answer(B), to="b")
+    cut = whole[: len(whole) - len(answer(B)) + octets]
+    assert shown(message("INVITE", sdp(A)), cut) == [(A, OFFERED, 0)]
+    # What came before the cut counts.
+    more = answer(B, more=["m=video 0 RTP/SAVP 31", "a=x"])
+    whole = message("200", more, to="b")
+    offer = sdp(A, more=["m=video 6000 RTP/SAVP 31", f"a=crypto:{A2}"])
+    assert shown(message("INVITE", offer), whole[:-3]) == [
+        (A, IN_USE, 2), (A2, "declined: port 0", 0), (B, IN_USE, 2),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("transport", ["RTP/AVP", "RTP/SAVP"])

@@ -11,9 +11,9 @@ from mikeytool.capture.signalling import signals
 from mikeytool.media import calls, dialogs, rtsp_sessions, signalling_bounds
 from mikeytool.media.calls import Calls, read_calls
 from mikeytool.media.signalling_bounds import Bounds, bounded, size_of
-from tests.capture.carriers import lines
-from tests.capture.network import ALICE, THERE, records, stream, udp
-from tests.media.dialogues import A, answer, message, sdp
+from tests.capture.carriers import INVITE, OK, lines, sip
+from tests.capture.network import ALICE, CLIENT, THERE, records, stream, udp
+from tests.media.dialogues import A, B, answer, message, sdp
 from tests.media.test_rtsp_sessions import (
     HEADER,
     SERVER,
@@ -48,7 +48,12 @@ def test_messages_that_the_capture_cut_short_are_told() -> None:
     call = [message("INVITE", sdp(A))[:200], message("200", answer(A), to="b")[:-40]]
     others = [udp(rtp(1))[:40], udp(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")[:50]]
     (note,) = told(*call, *others, stream(message("INVITE", sdp(A))[28:], 1000, 1)[1][:300])
-    assert note.startswith("3 messages of calls, cut short in the capture; capture")
+    assert note.startswith("3 messages of calls, incomplete; the capture lacks")
+    # A stream whose second segment was lost, and the other direction.
+    offer = sip(INVITE, sdp(A))
+    first, _, *rest = stream(offer + offer, offer.index(b"v=0") + 20, 1000, opened=False)
+    (note,) = told(first, *rest, *stream(sip(OK, answer(B)), 1400, 1, CLIENT.back, opened=False))
+    assert note.startswith("1 message of calls, incomplete")
 
 
 def test_header_extensions_that_stay_encrypted_are_told() -> None:
