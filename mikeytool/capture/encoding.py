@@ -59,6 +59,15 @@ def decode_text(data: bytes) -> str | None:
     return None
 
 
+def of_mixed_text(octets: bytes) -> bytes | None:
+    """Give the octets that were taken for Latin-1 and written as UTF-8; None for others."""
+    try:
+        mended = octets.decode().encode("latin-1")
+    except UnicodeError:
+        return None
+    return None if mended == octets else mended
+
+
 def begins_message(text: str) -> bool:
     """Whether hex or base64 text begins like the common header of MIKEY (RFC 3830 6.1)."""
     head = text[:_BEGIN_LENGTH]

@@ -25,6 +25,7 @@ from mikeytool.capture.plain_text import lines_of
 from mikeytool.capture.string_rows import strings_in
 from mikeytool.wire.errors import WireError
 from mikeytool.wire.message import Message, message_end
+from mikeytool.wire.payloads import T
 
 _LONGEST = 1 << 16
 """The most octets of a message whose end is looked for line by line."""
@@ -117,8 +118,10 @@ class Extraction:
             self._find_base64(at, line.text)
             self._find_hex(at, line.text)
         blocks = list(blocks_in(self._lines))
-        for rows in (*blocks, *strings_in(self._lines)):
-            self._find_in_rows(rows)
+        read: list[Extracted] = []
+        for rows in (*blocks, *strings_in(self._lines, breaks="\r" not in text)):
+            read += self._find_in_rows(rows)
+        self._found += _apart(read)
         if depth < _MOST_DEPTH:
             self._find_spelled()
         if self._left < 0:
@@ -166,26 +169,28 @@ class Extraction:
                 order = (number, at, match.start())
                 self._found.append(Extracted(whole[0], number, whole[1], order))
 
-    def _find_in_rows(self, rows: Sequence[Row]) -> None:
+    def _find_in_rows(self, rows: Sequence[Row]) -> Iterator[Extracted]:
         """Find messages that begin with a row of octets, and those in text that the octets are."""
         at = 0
         while at < len(rows):
             head = b"".join(row.octets[:3] for row in rows[at : at + 3])
-            after = self._find_from_row(rows, at) if begins_like_message(head) else None
-            at = at + 1 if after is None else after
+            found = self._find_from_row(rows, at) if begins_like_message(head) else None
+            if found is None:
+                at += 1
+                continue
+            message, last = found
+            first = rows[at].number
+            order = (first, 0, rows[at].column)
+            yield Extracted(message, first, rows[last].number, order)
+            at = last + 1
         octets = b"".join(row.octets for row in rows)
         if self._depth < _MOST_DEPTH and _SAYS_MIKEY.search(octets):
             self._find_inside(octets, rows[0].number, rows[-1].number)
 
-    def _find_from_row(self, rows: Sequence[Row], at: int) -> int | None:
-        """Find the message that begins with a row; gives the place of the row behind it."""
+    def _find_from_row(self, rows: Sequence[Row], at: int) -> tuple[bytes, int] | None:
+        """Find the message that begins with a row; gives it, and the place of its last row."""
         pieces = (_Piece(rows[place].octets.hex(), place) for place in range(at, len(rows)))
-        whole = self._whole(pieces, _of_hex, 0)
-        if whole is None:
-            return None
-        first = rows[at].number
-        self._found.append(Extracted(whole[0], first, rows[whole[1]].number, (first, 0, 0)))
-        return whole[1] + 1
+        return self._whole(pieces, _of_hex, 0)
 
     def _take_frames(self, frames: Sequence[DumpedFrame]) -> None:
         """Take the messages in dumped frames, not what their octets and trees seem to say beside.
@@ -305,7 +310,7 @@ class Extraction:
         octets, error = self._end_of("".join(parts), decode)
         if error is not None:
             if self.cut is None and len(octets) >= _LEAST and begins_like_message(octets):
-                is_begun = len(Message.read(octets).payloads) > 1
+                is_begun = any(isinstance(one, T) for one in Message.read(octets).payloads)
                 self.cut = error if is_begun else None
             return None
         end = message_end(octets)
@@ -313,7 +318,7 @@ class Extraction:
         place = next(place for length, place in places if length >= needed)
         length = next(length for length, _ in places if length >= needed)
         padding = octets[end : int(length / per_octet)]
-        if any(padding) or (named < 1 and (end < _LEAST or octets[2] == 0)):
+        if any(padding) or (named < 1 and not _is_sound(octets[:end])):
             return None
         return octets[:end], place
 
@@ -413,9 +418,13 @@ def _continuing(text: str, head: str, more: re.Pattern[str]) -> re.Match[str] | 
         return token
     end = _back(text, len(text), lambda sign: not _is_word(sign))
     start = _back(text, end, lambda sign: _is_word(sign) or _is_sign(sign))
-    if _NUMBER.sub("0", text[:start]) != _NUMBER.sub("0", head):
+    if _shape(text[:start]) != _shape(head):
         return None
     return more.match(text, start)
+
+
+def _shape(head: str) -> str:
+    return " ".join(_NUMBER.sub("0", head).split())
 
 
 def _back(text: str, end: int, belongs: Callable[[str], bool]) -> int:
@@ -438,9 +447,30 @@ def _broken(match: re.Match[str], text: str) -> bytes | WireError:
     if _ELISION.match(text, match.end()):
         return WireError("the message is shortened here; copy all of it")
     try:
-        return read_base64(match[0])
+        octets = read_base64(match[0])
+        message_end(octets)
     except WireError as error:
-        return error
+        return WireError(f"the message breaks off or is not whole: {error}")
+    return octets
+
+
+def _is_sound(octets: bytes) -> bool:
+    """Tell whether octets that do not name themselves are a message, and no chance.
+
+    Every message has a timestamp (RFC 3830 3, RFC 6043 4) and something else.
+    """
+    kinds = [type(one) for one in Message.read(octets).payloads]
+    return len(octets) >= _LEAST and len(kinds) > 1 and T in kinds
+
+
+def _apart(found: Iterable[Extracted]) -> Iterator[Extracted]:
+    """Leave out what other readings of the same rows gave: the first counts, and the longest."""
+    last = 0
+    place = (0, 0)
+    for one in sorted(found, key=lambda one: (one.first, one.order, one.first - one.last)):
+        if one.first > last or (one.first == one.last == last and one.order[0::2] != place):
+            yield one
+            last, place = one.last, one.order[0::2]
 
 
 def _once(found: Iterable[Extracted]) -> list[Extracted]:

@@ -11,12 +11,26 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_NEWLINE = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+_NEWLINE = re.compile(r"\r\n|[\n\r\u2028\u2029]")
 _ENTITY = re.compile(
     r"&(?:#\d{1,5}|#[xX][0-9A-Fa-f]{1,4}|quot|apos|amp|lt|gt|nbsp|plus|sol|equals);"
 )
 _PERCENT = re.compile(r"%(2[0-9A-Fa-f]|3[0-9A-Fa-f]|5[fF]|0[aAdD]|7[cC])")
-_BACKSLASH = re.compile(r"\\+(?:u00([0-7][0-9A-Fa-f])|x([2-7][0-9A-Fa-f])|(r\\+n|[rn])|([\"'/`]))")
+_BACKSLASH = re.compile(
+    r"\\+(?:u00([0-7][0-9A-Fa-f])|x([2-7][0-9A-Fa-f])|(r\\+n|[rn])|([\"'/`+= ]))"
+)
+_FORM_SPACE = re.compile(r"(?i)(?<=mikey)\+(?=A[QR])")
+"""How forms write the space behind the name."""
+_MAY_BREAK = re.compile(r"(?i)<wbr\s*/?>")
+_SYSLOG_BREAK = re.compile(r"(?:#015)?#012|#015")
+_INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+"""Characters without width, which programs put into long words: they may be broken there."""
+_TYPED = str.maketrans(
+    "\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a\u2010\u2011\u00a0\u2007\u2009\u202f\u3000",
+    '"' * 5 + "'" * 3 + "--" + " " * 5,
+    _INVISIBLE,
+)
+"""What mail and office programs make of quotes, hyphens and spaces."""
 _BREAK = "\0"
 
 
@@ -32,10 +46,13 @@ class Line(NamedTuple):
     written: str
 
 
+_SIGNS = ("\\", "&", "%", "#01", "=3D", "<w", "<W")
+
+
 def lines_of(text: str) -> Iterator[Line]:
     """Split a text into lines, and undo the escapes in each."""
     for number, line in enumerate(_NEWLINE.split(text), 1):
-        if line.isascii() and not any(sign in line for sign in "\\&%") and "=3D" not in line:
+        if line.isascii() and not any(sign in line for sign in _SIGNS):
             yield Line(number, line, line)
             continue
         for part in _unescaped(line).split(_BREAK):
@@ -44,12 +61,19 @@ def lines_of(text: str) -> Iterator[Line]:
 
 def _unescaped(line: str) -> str:
     text = line.replace(_BREAK, " ")
+    if not text.isascii():
+        text = text.translate(_TYPED)
     if "&" in text:
         text = _ENTITY.sub(_entity, text)
     if "\\" in text:
         text = _BACKSLASH.sub(_backslash, text)
     if "%" in text:
+        text = _FORM_SPACE.sub(" ", text)
         text = _PERCENT.sub(lambda match: _of_number(int(match[1], 16)), text)
+    if "<" in text:
+        text = _MAY_BREAK.sub("", text)
+    if "#01" in text:
+        text = _SYSLOG_BREAK.sub(_BREAK, text)
     return text.replace("=3D", "=")
 
 

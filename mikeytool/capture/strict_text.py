@@ -32,7 +32,7 @@ _SIGNALLING = re.compile(
 )
 _OTHER_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*[ \t]*:")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=-]+")
-_ENCODED = re.compile(_BASE64.pattern + r"|[0-9A-Fa-fxX:\s]+")
+_ENCODED = re.compile(rf"(?!=){_BASE64.pattern}|[0-9A-Fa-fxX:\s]+")
 
 
 class FoundMessage(NamedTuple):

@@ -13,7 +13,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mikeytool.capture.encoding import begins_like_message, decode_text, is_whole
+from mikeytool.capture.encoding import (
+    begins_like_message,
+    decode_text,
+    is_whole,
+    of_mixed_text,
+)
 from mikeytool.capture.keymgmt import attribute
 from mikeytool.capture.other_kinds import refuse_other_kind
 from mikeytool.capture.strict_text import FoundMessage, ReadItem, StrictReader
@@ -27,8 +32,10 @@ Format = Literal["b64", "hex", "raw", "sdp"]
 
 _HEADER_OCTETS = 10
 """The least octets of the common header (RFC 3830 6.1)."""
-_INVISIBLE = re.compile(b"\xc2\xad|\xe2\x80[\x8b-\x8d]|\xe2\x81\xa0|\xef\xbb\xbf")
-"""Characters without width, which programs put into long words: they may be broken there."""
+_CONTROL = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-B])")
+"""What moves the cursor of a terminal, or changes its colour or title."""
+_LOST = "\ufffd".encode()
+"""What programs write in place of octets that are no text."""
 _TEXT_CONTROLS = b"\t\n\v\f\r"
 
 
@@ -46,10 +53,10 @@ def find_messages(data: bytes, *, lines: bool = False) -> list[FoundMessage | Wi
     if text is not None:
         data = text.encode()
     refuse_other_kind(data)
+    if b"\x1b" in data and not _is_binary(shown := _CONTROL.sub(b"", data)):
+        data = shown
     if _is_binary(data):
-        return [FoundMessage(data, "binary input")]
-    if not data.isascii():
-        data = _INVISIBLE.sub(b"", data)
+        return [FoundMessage(_binary(data), "binary input")]
     if not data.strip():
         raise WireError(
             "the input is empty; the command before it in the pipe may have failed, look at"
@@ -108,6 +115,21 @@ def format_message(message: bytes, fmt: Format | Form) -> bytes:
     if fmt == "sdp":
         return attribute(message) + b"\n"
     return binascii.b2a_base64(message)
+
+
+def _binary(data: bytes) -> bytes:
+    """Give a binary message, as it was before a program wrote its octets as UTF-8."""
+    if is_whole(data):
+        return data
+    mended = of_mixed_text(data.rstrip(b"\r\n"))
+    if mended is not None and is_whole(mended):
+        return mended
+    if _LOST in data:
+        raise WireError(
+            "octets were lost when these were taken for text, each where U+FFFD is now; copy the"
+            " message again, in hex or base64"
+        )
+    return data
 
 
 def _is_binary(data: bytes) -> bool:

@@ -16,6 +16,8 @@ from mikeytool.capture.strict_text import FoundMessage, ReadItem
 from mikeytool.wire.errors import WireError
 
 _BINARY = re.compile(rb"(?i)application/mikey")
+_PACKET = re.compile(rb"(?m)^.{0,64}\bIP6? (?:\S+ > \S+: |\(tos|\(class|\(flow)")
+"""A line that names a packet, as those that print captures write it."""
 _MOST_CARRIERS = 256
 _KEYS = (16, 24, 30, 32, 44, 46, 64)
 """The lengths of keys in octets, some with their salt."""
@@ -37,7 +39,8 @@ def search(
         return found
     if extraction.framed and not beside:
         raise WireError("no MIKEY message is in the frames whose octets this text shows")
-    if len(read) == 1:
+    reason = _lost(data) if extraction.cut is None else None
+    if len(read) == 1 and (read[0].kind != "other" or not (reason or extraction.cut)):
         return [_named(read[0].item)]
     begun = [
         one.item
@@ -48,10 +51,27 @@ def search(
         return [one.item for one in read]
     if extraction.cut is not None:
         raise WireError(f"a MIKEY message begins in this text and breaks off: {extraction.cut}")
+    if reason is not None:
+        raise WireError(reason)
     raise WireError(
         f"no MIKEY message is in these {read[-1].last} lines; give a line with key-mgmt:mikey or"
         " prot=mikey, or a message in base64 or hex"
     )
+
+
+def _lost(data: bytes) -> str | None:
+    """Tell why a text has lost octets, if it has; None if it may have none."""
+    if "\ufffd".encode() in data:
+        return (
+            "no MIKEY message is in this text, and octets were lost where U+FFFD is now: they were"
+            " taken for text; copy the octets in hex or base64"
+        )
+    if _PACKET.search(data):
+        return (
+            "no MIKEY message is in this text: it names packets, or has dots for octets that cannot"
+            " be shown; print them in hex, as tcpdump -x does, or give the capture"
+        )
+    return None
 
 
 def _is_framed(one: ReadItem, extraction: Extraction) -> bool:
@@ -109,7 +129,10 @@ def _is_batch(read: Sequence[ReadItem]) -> bool:
     Words around a message are none, if there are at least as many lines of them as of messages.
     """
     good = sum(
-        isinstance(one.item, FoundMessage) and one.kind == "encoded" and is_whole(one.item.message)
+        isinstance(one.item, FoundMessage)
+        and one.kind == "encoded"
+        and begins_like_message(one.item.message)
+        and is_whole(one.item.message)
         for one in read
     )
     bad = [one for one in read if isinstance(one.item, WireError) and one.kind != "header"]
@@ -156,5 +179,11 @@ def _named(item: FoundMessage | WireError) -> FoundMessage | WireError:
         return WireError(
             f"this looks like a key, {len(item.message)} octets, and not like a message; give keys"
             " with --keys, --psk and the like, as file:PATH"
+        )
+    message = item.message if isinstance(item, FoundMessage) else b"\1"
+    if message[:1] != b"\1" and not begins_like_message(b"\1" + message[1:]):
+        return WireError(
+            f"this is no MIKEY message: as hex or base64 its first octet is {message[0]},"
+            " where the version 1 belongs; give a message in hex or base64, or a text with one"
         )
     return item

@@ -10,12 +10,13 @@ import base64
 import html
 import json
 import random
+import re
 import shutil
 import subprocess
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -99,7 +100,13 @@ def test_dumps(layout: str, width: int) -> None:
     ["xxd", "xxd -p", "xxd -i", "xxd -g1", "xxd -c 12", "xxd -u", "xxd -e", "xxd -i -c 8",
      "hexdump", "hexdump -C", "hexdump -b", "od", "od -x", "od -b", "od -A x -t x1z",
      "od -A d -t x1", "od -A n -t x1", "od -t u1", "od -A n -t u1", "od -A n -t d1", "od -t x2",
-     "od -t x4", "od -v -t x1", "base64", "base64 -w 40", "base64 -w 0"],
+     "od -t x4", "od -v -t x1", "od -c", "hexdump -c", "hexdump -d", "hexdump -x", "od -t x1c",
+     "od -t x8", "od -t u2", "od -t d4", "od -t o4", "od -t x2 --endian=big", "xxd -g 4",
+     "xxd -g 8", "xxd -g 16", "xxd -g 0", "xxd -e -g 2", "xxd -e -g 8", "xxd -b",
+     "xxd -d", "sed -n l",
+     "hexyl", "hexyl --border ascii", "hexyl --color always", "base64 -w 5",
+     "perl -MMIME::QuotedPrint -0777 -ne print(encode_qp($_))",
+     "base64", "base64 -w 40", "base64 -w 0"],
 )  # fmt: skip
 def test_tools(command: str) -> None:
     if shutil.which(command.split()[0]) is None:
@@ -157,6 +164,44 @@ LITERALS: dict[str, Callable[[bytes], str]] = {
     "Java casts": lambda m: ", ".join(f"(byte) 0x{octet:02X}" for octet in m),
     "Rust": lambda m: "let m = [" + ", ".join(f"0x{octet:02x}u8" for octet in m) + "];",
     "assembler": lambda m: "db " + " ".join(f"{octet:02X}h" for octet in m),
+    "gdb": lambda m: "\n".join(
+        f"0x7ffe{8 * at:04x} <m+{8 * at}>:\t" + "\t".join(f"0x{octet:02x}" for octet in row)
+        for at, row in enumerate(rows(m, 8))
+    ),
+    "gdb, in words": lambda m: "\n".join(
+        f"0x7ffe{16 * at:04x}:\t0x" + "\t0x".join(word[::-1].hex() for word in rows(row, 4))
+        for at, row in enumerate(rows(m + bytes(-len(m) % 4), 16))
+    ),
+    "WinDbg": lambda m: "\n".join(
+        f"0012`{16 * at:04x}  {row[:8].hex(' ')}-{row[8:].hex(' ')}  {shown(row)}"
+        for at, row in enumerate(rows(m, 16))
+    ),
+    "repeats": lambda m: (
+        "{"
+        + re.sub(
+            "((\\d+)(?:, \\2){9,})",
+            lambda run: f"{run[2]} <repeats {run[1].count(',') + 1} times>",
+            ", ".join(map(str, m)),
+        )
+        + "}"
+    ),
+    "places": lambda m: "\n".join(f"  [{at}]=>\n  int({octet})" for at, octet in enumerate(m)),
+    "members": lambda m: json.dumps(dict(enumerate(m))),
+    "Visual Basic": lambda m: "{" + ", ".join(f"&H{octet:X}" for octet in m) + "}",
+    "columns": lambda m: (
+        f"Uint8Array({len(m)}) [\n"
+        + ",\n".join("  " + ", ".join(f"{octet:3}" for octet in row) for row in rows(m, 12))
+        + "\n]"
+    ),
+    "percent": lambda m: "m=" + quote(m, safe=""),
+    "a form": lambda m: "m=" + "".join(f"%{octet:02x}" for octet in m) + "&n=1",
+    "percent of UTF-8": lambda m: quote(m.decode("latin-1"), safe="!'()*"),
+    "syslog": lambda m: (
+        "10:00:01 h x: "
+        + "".join(
+            chr(octet) if 32 <= octet < 127 and octet != 35 else f"#{octet:03o}" for octet in m
+        )
+    ),
     "bits": lambda m: " ".join(f"{octet:08b}" for octet in m),
     "bits in lines": lambda m: numbers("{:08b}", " ", 4)(m),
     "PEM": lambda m: f"-----BEGIN MIKEY-----\n{b64(m)}\n-----END MIKEY-----\n",
@@ -205,6 +250,15 @@ LINES: dict[str, Callable[[str], str]] = {
     "entities of XML": lambda t: (
         f"<m>a=key-mgmt:mikey {t}</m>".replace("+", "&#43;").replace("=", "&#x3D;")
     ),
+    "a form": lambda t: "sdp=" + quote_plus(f"a=key-mgmt:mikey {t}"),
+    "typed quotes": lambda t: f"KeyMgmt: prot=mikey;uri=\u201cx\u201d;data=\u201c{t}\u201d",
+    "typed spaces": lambda t: f"\u00a0\u00a0a=key\u2011mgmt:mikey\u00a0{t}",
+    "soft hyphens": lambda t: f"mikey {t[:50]}\u00ad{t[50:]}",
+    "breaks in HTML": lambda t: f"<td>a=key-mgmt:mikey {t[:50]}<wbr>{t[50:]}</td>",
+    "colours": lambda t: f"\x1b[1;31ma=key-mgmt:mikey\x1b[0m {t[:9]}\x1b[7m{t[9:]}\x1b[m",
+    "a found line": lambda t: f"a.log\x1b[m\x1b[K:a=\x1b[01;31m\x1b[Kkey-mgmt\x1b[m:mikey {t}",
+    "syslog": lambda t: f"h sip[1]: v=0#015#012a=key-mgmt:mikey {t}#015#012m=audio",
+    "escaped signs": lambda t: "a-key-mgmt=(string)mikey\\ " + t.replace("=", "\\="),
     "a query": lambda t: "GET /?sdp=" + quote(f"a=key-mgmt:mikey {t}", safe="") + "&x=1",
     "a log of Asterisk": lambda t: f"[Nov 30 10:00:01] VERBOSE[12] l.c: a=key-mgmt:mikey {t}",
     "a log of Kamailio": lambda t: f'Nov 30 10:00:01 sip[9]: <script>: "a=key-mgmt:mikey {t}"',
@@ -302,6 +356,39 @@ def test_cases_of_people(name: str) -> None:
         assert set(found) == {SMALL}
 
 
+def test_zeros_that_a_dump_leaves_out() -> None:
+    """Offsets tell how many rows `*` stands for; without them nothing does."""
+    at = SMALL.index(bytes.fromhex("10ff589e"))
+    message = SMALL[:at] + b"\x50" + bytes(80) + SMALL[at + 17 :]
+    for command in ("xxd", "hexdump -C", "hexdump", "od", "od -t x1", "od -A d -t u1"):
+        printed = subprocess.run(command.split(), input=message, capture_output=True, check=True)
+        assert messages(printed.stdout) == [message]
+    for command in ("od -A n -t x1", "od -c"):
+        printed = subprocess.run(command.split(), input=message, capture_output=True, check=True)
+        with pytest.raises(WireError, match="breaks off"):
+            messages(printed.stdout)
+
+
+def test_characters_beside_a_dump_are_no_octets() -> None:
+    """They may be hex digits, look like a row that is left out, or like an escape."""
+    for row in (
+        b"0123456789abcdef",
+        b"ab cd ef 01 23 4",
+        b"  *     *    *  ",
+        b"a\\nb\\rc* 12 34  ",
+    ):
+        at = SMALL.index(bytes.fromhex("10ff589e"))
+        message = SMALL[:at] + b"\x40" + row * 4 + SMALL[at + 17 :]
+        for layout in ("hexdump -C of any width", "Wireshark", "with bars"):
+            for width in (8, 16, 20):
+                assert messages(dump(message, width, LAYOUTS[layout])) == [message]
+
+
+def test_octets_that_were_written_as_utf_8() -> None:
+    for message in MESSAGES:
+        assert messages(message.decode("latin-1").encode()) == [message]
+
+
 # What is none
 
 
@@ -360,6 +447,16 @@ def test_random_octets_in_every_form_are_none() -> None:
         (f"log: key-mgmt:mikey {b64(SMALL)[:60]}…", "shortened"),
         (f"10:00 a=key-mgmt:mikey {b64(SMALL)[:61]}", "one is lost"),
         ("10:00 a=key-mgmt:mikey " + "Zm9vYmFyZm9vYmFyZm9vYmFy", "does not begin like a message"),
+        (SMALL.decode("utf-8", "replace"), "U+FFFD"),
+        (json.dumps(SMALL.decode("utf-8", "replace"), ensure_ascii=False), "U+FFFD"),
+        ("10:00 IP 192.0.2.1.5 > 192.0.2.2.5: UDP\nE..*..I*j..\n", "print them in hex"),
+        ("<Buffer " + SMALL[:50].hex(" ") + " ... 76 more bytes>", "breaks off"),
+        (f"> a=key-mgmt:mikey {b64(SMALL)[:60]} [truncated]", "shortened"),
+        (f"> a=key-mgmt:mikey {b64(SMALL)[:60]}", "breaks off"),
+        ("key=" + "".join(f"%{octet:02x}" for octet in SMALL[:90]), "breaks off"),
+        ("^A^@^E^^A^@^@^@", "neither hex nor base64"),
+        ("sdp", "no MIKEY message"),
+        ("107159037512154604348018765275103972", "no MIKEY message"),
         (f"Look:\n{dump(LARGE[:200], 16, LAYOUTS['Wireshark'])}\n", "breaks off"),
     ],
 )
@@ -381,6 +478,8 @@ def test_what_is_not_whole_is_one_line(text: str, words: str) -> None:
     ["AQAF", "AQAF ", "AQAFAAAA,", b64(LARGE[:300]) + " ", "01 00 05 ", "01000500", "0100 0500 ",
      "1, 0, 5, ", "\\x01\\x00", "0x01, ", "mikey ", "prot=mikey;data=", '" ', "> ", "\\u0001",
      "key-mgmt:mikey AQAF", "001 000 005 ", "&#61;", "%3D", "(byte) ", "*\n", "01\n", "AQAF\n",
+     "^A^@\n", "=01=00\n", "%01%01", "#001#000", "  ", "1.1", "001  \\0 005\n",
+     "0 <repeats 9999 times>", "'\\0' <repeats 9999 times>",
      "01 00 05 00\n", "'\\001'\n", "1,\n", b64(LARGE[:300]) + "\n", LARGE[:100].hex(" ") + "\n"],
 )  # fmt: skip
 def test_the_work_is_linear(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
