@@ -16,8 +16,8 @@ _ENTITY = re.compile(
     r"&(?:#\d{1,5}|#[xX][0-9A-Fa-f]{1,4}|quot|apos|amp|lt|gt|nbsp|plus|sol|equals);"
 )
 _PERCENT = re.compile(r"%(2[0-9A-Fa-f]|3[0-9A-Fa-f]|5[fF]|0[aAdD]|7[cC])")
-_BACKSLASH = re.compile(
-    r"\\+(?:u00([0-7][0-9A-Fa-f])|x([2-7][0-9A-Fa-f])|(r\\+n|[rn])|([\"'/`+= ]))"
+_BACKSLASH = re.compile(  # each row of them is looked at once
+    r"(?<!\\)\\++(?:u00([0-7][0-9A-Fa-f])|x([2-7][0-9A-Fa-f])|(r\\++n|[rn])|([\"'/`+= ]))"
 )
 _FORM_SPACE = re.compile(r"(?i)(?<=mikey)\+(?=A[QR])")
 """How forms write the space behind the name."""

@@ -15,7 +15,7 @@ from mikeytool.wire.errors import (
     UsageError,
     WireError,
 )
-from mikeytool.wire.printable import printable
+from mikeytool.wire.printable import printable, without_keys
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
@@ -129,4 +129,4 @@ def give_out() -> None:
 
 
 def _print(text: str) -> None:
-    click.echo(f"mikeytool: {printable(text)}", err=True)
+    click.echo(f"mikeytool: {without_keys(printable(text))}", err=True)

@@ -7,10 +7,7 @@ often: `decode` shall not pay for the cryptography of the others.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 
 import click
@@ -29,8 +26,6 @@ from mikeytool.cli.exit_codes import (
 from mikeytool.cli.options.common import ARGUMENTS, DEBUG
 from mikeytool.cli.render.guarded_streams import guarded_streams
 from mikeytool.wire.errors import MikeyError
-
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 @click.group(
@@ -78,8 +73,7 @@ def main() -> NoReturn:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        with _ended_by_signals():
-            code = run(arguments, debug=debug)
+        code = run(arguments, debug=debug)
         try:
             sys.stdout.flush()
         except BrokenPipeError:
@@ -92,25 +86,6 @@ def main() -> NoReturn:
         code = EXIT_PIPE
         _discard_output()
     sys.exit(code)
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let a command that is told to end remove what it has begun to write, as after Ctrl-C."""
-    numbers = [each for each in _ENDING if signal.getsignal(each) is signal.SIG_DFL]
-
-    def end(number: int, _frame: object) -> NoReturn:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)
-        raise SystemExit(128 + number)
-
-    for each in numbers:
-        signal.signal(each, end)
-    try:
-        yield
-    finally:
-        for each in numbers:
-            signal.signal(each, signal.SIG_DFL)
 
 
 def _discard_output() -> None:

@@ -121,7 +121,8 @@ def _named_stream(
     try:
         return stream_of(source, argument)
     except WireError as error:
-        raise WireError(f"{argument}: {error}" if argument else str(error)) from None
+        is_file = argument and exists(Path(argument))
+        raise WireError(f"{argument}: {error}" if is_file else str(error)) from None
 
 
 def offered_message(

@@ -369,7 +369,25 @@ def test_any_order_of_lines_gives_items_or_one_error(lines: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["A", "0", "01 ", "=", " ", ":", ";", ",", '"', "a=b ", "0x", "-", "m=", "\u00e9", "A b", "\0"],
+    [
+        "A",
+        "0",
+        "01 ",
+        "=",
+        " ",
+        ":",
+        ";",
+        ",",
+        '"',
+        "a=b ",
+        "0x",
+        "-",
+        "m=",
+        "\u00e9",
+        "A b",
+        "\0",
+        "\\",
+    ],
 )
 @pytest.mark.parametrize(
     "start", ["", "a=key-mgmt:mikey ", "a=acap:1 ", "KeyMgmt: prot=mikey;data=", "INVITE x", "AQ"]

@@ -346,3 +346,32 @@ def test_a_copy_over_a_store_is_refused_without_advice_to_force_it(shell: Shell)
     with_sessions(shell)
     ran = shell.fails("mikeytool kms copy kms.db kms.db", 4, "choose another name")
     assert "--force" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ticket show {}", "transfer show {}", "kms show {}", "conference show {}", "manual {}",
+        "decode {}", "lint --at {}", "lint --ignore {} 01", "decode 01 --keys {}", "encode {}",
+        "decode 01 --private-key {}", "decode 01 --identity {}", "keygen psk --bytes {}", "{}",
+        "keygen psk -o {}", "srtp decrypt --session {} 80", "ticket accept --pending {} --save x",
+        "srtp decrypt --key {} 80", "srtp decrypt --sdes {} 80", "kms log kms.db --since {}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["alice.psk", "alice.ticket", "alice.pem", "keys"])
+def test_what_is_in_a_file_of_keys_is_not_repeated(shell: Shell, command: str, name: str) -> None:
+    """A careless `$(cat FILE)` puts keys where names belong; errors end in logs."""
+    key = "0123456789abcdef0123456789abcdef"
+    lines = [f"MIIEvgIBADANBgkqhkiG9w0BAQEFAASC{at:032}" for at in range(8)]
+    content = {
+        "alice.psk": key,
+        "alice.ticket": json.dumps({"mikeytool": "ticket", "keys": [key] * 16}, indent=2),
+        "alice.pem": "\n".join(["-----BEGIN PRIVATE KEY-----", *lines, "-----END-----"]),
+        "keys": f"psk sip:alice {key}\npsk sip:bob {key}",
+    }[name]
+    with_file = command.replace("{}", "$(cat what)")
+    shell.path("what").write_text(content)
+    ran = shell.run(f"mikeytool {with_file}".replace("$(cat what)", '"$(cat what)"'))
+    assert ran.code or command == "keygen psk -o {}"  # a file may have that name
+    assert key[4:] not in ran.out + ran.err
+    assert lines[2] not in ran.out + ran.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -13,8 +14,22 @@ from mikeytool.wire.printable import printable
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
+
+class _FilePath(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; what can be no name, such as the content of a file of keys, is not repeated."""
+        is_name = "\n" not in value and max(map(len, os.fsencode(value).split(b"/"))) <= _LONGEST
+        if not is_name and not os.path.lexists(value):
+            self.fail("this is what may be in a file; give the name of the file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_LONGEST = 255
+"""Octets of the name of a file, whatever its folders are."""
+PATH = _FilePath(path_type=Path)
 """The type of a file, whether it is there or not."""
+NAME = _FilePath()
+"""The same, as text."""
 
 DEBUG = "mikeytool.debug"
 """The key, in the context of a command, of whether to print tracebacks."""

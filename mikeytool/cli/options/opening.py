@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mikeytool.cli.message_io import one_message
-from mikeytool.cli.options.common import options
+from mikeytool.cli.options.common import NAME, options
 from mikeytool.cli.options.keys import KEY, KEY_HELP, read_passphrase
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.wire.errors import UsageError
@@ -27,7 +27,7 @@ def _keys(option: str, text: str) -> Any:
 
 key_ring_options = options(
     click.option(
-        "--keys", "key_files", type=click.Path(), multiple=True, metavar="FILE",
+        "--keys", "key_files", type=NAME, multiple=True, metavar="FILE",
         help="Key tab, one key a line: psk URI KEY, psk-id TEXT KEY, tpk ID KEY, mpki CSB_ID"
         " KEY, mpkr CSB_ID KEY, tgk CSB_ID KEY, dh CSB_ID SECRET, rsa PEM.",
     ),
@@ -36,7 +36,7 @@ key_ring_options = options(
     _keys("--mpkr", "MPKr, or MPKr' of an answer"),
     _keys("--tpk", "Ticket protection key"),
     click.option(
-        "--private-key", "private_keys", type=click.Path(), multiple=True, metavar="PEM",
+        "--private-key", "private_keys", type=NAME, multiple=True, metavar="PEM",
         help="RSA private key: the receiver's opens an envelope, the sender's signs (encode).",
     ),
 )  # fmt: skip

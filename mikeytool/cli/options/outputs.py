@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from mikeytool.cli.options.common import ARGUMENTS
+from mikeytool.cli.options.common import ARGUMENTS, PATH
 from mikeytool.wire.errors import UsageError
 
 _FORCE = "mikeytool.force"
@@ -32,6 +32,7 @@ class OutputType(click.ParamType):  # type: ignore[type-arg] # generic only in n
             words = ctx.command_path.split()[1:]  # a file may have the name of a command
             given = ctx.meta.get(ARGUMENTS, ())
             given = given[len(words) :] if list(given[: len(words)]) == words else given
+            PATH.convert(value, param, ctx)
             _check_alone(value, param, ctx, given)
             _check_not_read(value, param.opts, given)
         return self._made(value)

@@ -11,7 +11,7 @@ import click
 
 from mikeytool.cli.message_io import write_output
 from mikeytool.cli.options.clock import clock
-from mikeytool.cli.options.common import json_option, quiet_option
+from mikeytool.cli.options.common import PATH, json_option, quiet_option
 from mikeytool.cli.options.keys import format_key
 from mikeytool.cli.options.outputs import OUTPUT_PATH
 from mikeytool.kms.store.store import Store
@@ -29,7 +29,8 @@ class StoreType(click.ParamType):  # type: ignore[type-arg] # generic only in ne
     ) -> Where:
         """The path or the URL; raises UsageError for a URL with a password."""
         if not is_url(value):
-            return Path(value)
+            path: Path = PATH.convert(value, param, ctx)
+            return path
         from mikeytool.storage.postgres import check_url
 
         check_url(value)

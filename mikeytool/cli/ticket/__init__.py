@@ -13,6 +13,7 @@ import click
 from mikeytool.capture.text import Format
 from mikeytool.cli.command_groups import Group
 from mikeytool.cli.message_io import (
+    exists,
     index_option,
     message_argument,
     message_in,
@@ -231,7 +232,8 @@ def _ticket_in(argument: str | None, index: int | None) -> TICKET | TicketFile:
     data = read_input(argument)
     content = parse_json(data)
     if content is not None:
-        return ticket_of_json(content, argument or "the input")
+        is_file = argument and exists(Path(argument))
+        return ticket_of_json(content, str(argument) if is_file else "the input")
     found = find_ticket(message_in(BufferedReader(BytesIO(data)), argument, index))
     if found is None:
         raise WireError(
