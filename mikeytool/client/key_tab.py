@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mikeytool.client.key_text import parse_key, parse_number
+from mikeytool.client.key_text import LONGEST_KEY, parse_key, parse_number
 from mikeytool.exchange.inspect_keys import KeyRing
 from mikeytool.storage.input_files import read_octets
-from mikeytool.wire.errors import StateError, UsageError, WireError
+from mikeytool.wire.errors import UsageError, WireError
 from mikeytool.wire.masked_repr import masked_repr
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ Passphrase = Callable[["str | Path"], bytes]
 
 _BY_CSB_ID = {"mpki": "mpki", "mpkr": "mpkr", "tgk": "tgks", "dh": "dhs"}
 """The kinds that name a CSB ID, and their lists in a key ring."""
+_LONGEST_TAB = 1 << 24
+"""Octets of a key tab."""
 _KINDS = "psk, psk-id, tpk, mpki, mpkr, tgk, dh and rsa"
 
 
@@ -86,9 +88,7 @@ class _Keys:
 
 def _text(path: str | Path) -> str:
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
+        return read_octets(path, most=_LONGEST_TAB).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise WireError(f"{path}: this is no key tab, which is text") from None
 
@@ -100,5 +100,5 @@ def read_private_key(path: str | Path, where: str, passphrase: Passphrase) -> RS
     """
     from mikeytool.crypto.pem import private_key
 
-    pem = read_octets(path, where)
+    pem = read_octets(path, where, LONGEST_KEY)
     return private_key(pem, f"{where}: {path}", lambda: passphrase(path))

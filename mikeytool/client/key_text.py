@@ -12,6 +12,8 @@ from mikeytool.wire.errors import UsageError
 _HEX = re.compile(
     r"\s*(?:0x)?[0-9a-f]{2}(?:(?:\s*[:,-]\s*|\s*)(?:0x)?[0-9a-f]{2})*\s*", re.IGNORECASE
 )
+LONGEST_KEY = 1 << 16
+"""Characters of a key as text, and octets of its file."""
 _LONGEST_NAME = 256
 """Characters of the name of a file that is given without `file:`."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{20,}={0,2}")
@@ -26,6 +28,8 @@ def parse_key(text: str, what: str, *, takes_base64: bool = False) -> bytes:
     octets. `what` names the key in errors, which never show the key itself. Raises UsageError for
     text that is not a key, and StateError for a file that cannot be read.
     """
+    if len(text) > LONGEST_KEY:
+        raise UsageError(f"{what}: this is too long for a key")
     scheme, _, rest = text.partition(":")
     if scheme == "b64":
         return _base64_key(rest, what)
@@ -83,7 +87,7 @@ def _file_key(path: str, what: str) -> bytes:
 
     A newline is dropped from text only.
     """
-    data = read_octets(path, what)
+    data = read_octets(path, what, LONGEST_KEY)
     if not re.fullmatch(rb"[0-9A-Za-z+/_=\s-]+", data) and not _HEX.fullmatch(
         data.decode("latin-1")
     ):

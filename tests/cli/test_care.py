@@ -375,3 +375,18 @@ def test_what_is_in_a_file_of_keys_is_not_repeated(shell: Shell, command: str, n
     assert ran.code or command == "keygen psk -o {}"  # a file may have that name
     assert key[4:] not in ran.out + ran.err
     assert lines[2] not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--psk file:/dev/zero", "--keys /dev/zero", "--keys tab", "--keys pem", "--keys long",
+     "--private-key /dev/zero"],
+)  # fmt: skip
+def test_keys_without_an_end(shell: Shell, options: str) -> None:
+    shell.path("tab").write_text("psk sip:alice file:/dev/zero\n")
+    shell.path("pem").write_text("rsa /dev/zero\n")
+    shell.path("long").write_text(f"psk sip:alice {'00' * 40_000}\n")
+    ran = shell.run(f"mikeytool decode {TRANSFER_INIT} {options}")
+    assert ran.code in (2, 3, 4)
+    assert "too long" in ran.err
+    assert len(ran.err.splitlines()) == 1

@@ -131,6 +131,7 @@ def test_binary_answers_are_taken(serve: Serve) -> None:
         (b"SSH-2.0-x\r\n", Unreachable, "was closed"),
         (GOOD[:-3], Unreachable, "was closed"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", Unreachable, "was closed"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nAAAA", Unreachable, "closed"),
     ],
 )
 def test_what_is_no_answer_is_asked_for_once(

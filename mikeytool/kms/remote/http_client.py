@@ -130,7 +130,7 @@ class KmsClient:
                     f"{self.url}: no answer in time; whether the KMS has seen the message is not"
                     " known: run the command again for a new one"
                 ) from None
-            except (OSError, HTTPException) as error:
+            except (OSError, HTTPException, ValueError) as error:  # also of a chunk's length
                 if is_of_tls(error):
                     raise tls_failed(self.address, error) from None
                 hint = "--kms-client PEM, if it needs a client certificate"
