@@ -100,7 +100,7 @@ def open_target(
     """Open the output: a named file appears under its name when it is complete.
 
     It does not appear if `is_worth_it` says no in the end. Raises StateError if it cannot be
-    written; an existing file is then unchanged.
+    written, or if another process has made it meanwhile; an existing file is then unchanged.
     """
     if not isinstance(target, str | os.PathLike):
         yield target
@@ -114,11 +114,14 @@ def open_target(
                 yield device
             is_worth_it()
             return
+        is_new = not final.exists()
         temporary = final.with_name(f".{final.name[:200]}.{os.getpid()}")
         try:
             with temporary.open("xb") as out:
                 yield out
             if is_worth_it():
+                if is_new:
+                    os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
                 temporary.replace(final)
         finally:
             temporary.unlink(missing_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 
 import pytest
 
@@ -140,6 +142,26 @@ def test_a_command_that_fails_leaves_no_file(shell: Shell) -> None:
     ):
         assert shell.run(command).code
         assert not shell.path("out").exists(), command
+
+
+def test_of_two_that_write_one_file_the_later_fails(shell: Shell) -> None:
+    """Neither gave --force, and neither found the file when it began."""
+    with subprocess.Popen(
+        ["mikeytool", "srtp", "encrypt", "-q", "--key", KEY, "-o", "new"],
+        cwd=shell.folder, env=shell.variables, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin
+        process.stdin.write(f"{RTP}\n" * 4000)  # more than a pipe holds: it has begun
+        process.stdin.flush()
+        while not list(shell.folder.glob(".new.*")):
+            time.sleep(0.01)
+        shell.path("new").write_text("of the other")
+        _, shown = process.communicate()
+    assert process.returncode == 4
+    assert "new: File exists" in shown
+    assert [path.name for path in shell.folder.iterdir()] == ["new"]
+    assert shell.path("new").read_text() == "of the other"
 
 
 def test_devices_and_pipes_take_output(shell: Shell) -> None:
