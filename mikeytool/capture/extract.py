@@ -54,6 +54,8 @@ _HEX = re.compile(
     r"(?<![0-9A-Za-z])(?:\\?[xX]['\"]?|0[xX])?(?![01]{8}[ \t,]+[01]{8}\b)"  # those are bits
     r"(01[01][0-9A-Fa-f][01][0-9A-Fa-f]{3,})(?![0-9A-Za-z])"
 )
+_ANOTHER = re.compile(r"A[QR][AEIMQUYcgkosw048]F|01[01][0-9A-Fa-f]05")
+"""How a message with a timestamp begins, in base64 or hex; behind a blank line it is another."""
 _MORE_HEX = re.compile(r"(?:0[xX])?([0-9A-Fa-f]+)")
 _NAME = re.compile(
     r"(?i)(key-mgmt[ \t]*[:=][ \t]*[\"']?mikey)|(prot[ \t]*=[ \t]*[\"']?mikey)|mikey"
@@ -272,12 +274,12 @@ class Extraction:
                 at, signs = at + 1, signs + 1
             if at >= len(self._lines) or signs > _MOST_SIGNS:
                 return
-            line, signs = self._lines[at], 0
+            line, is_apart, signs = self._lines[at], signs > 0, 0
             self._left -= len(line.text)
             if self._left < 0:
                 return
             token = _continuing(line.text, head, more)
-            if token is None:
+            if token is None or (is_apart and _ANOTHER.match(token[0])):
                 return
             yield _Piece(token[token.lastindex or 0], line.number)
             end = token.end()

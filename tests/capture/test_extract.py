@@ -384,6 +384,15 @@ def test_characters_beside_a_dump_are_no_octets() -> None:
                 assert messages(dump(message, width, LAYOUTS[layout])) == [message]
 
 
+def test_another_message_does_not_continue_one_that_breaks_off() -> None:
+    for message in MESSAGES:
+        for size in range(60, 160, 4):
+            whole = "\n".join(textwrap.wrap(b64(SMALL), 19))
+            found = find_messages(f"> a=key-mgmt:mikey {b64(message)[:size]}\n\n{whole}\n".encode())
+            shown = [one.message for one in found if isinstance(one, FoundMessage)]
+            assert shown == [SMALL]
+
+
 def test_octets_that_were_written_as_utf_8() -> None:
     for message in MESSAGES:
         assert messages(message.decode("latin-1").encode()) == [message]
