@@ -243,7 +243,7 @@ class SenderDemux(Demux):
     def finish(self) -> None:
         """If nothing was encrypted, report why."""
         report = self._report
-        if report.is_empty or report.errors or any(each.done for each in report.streams):
+        if report.errors or any(each.done for each in report.streams):
             return
         if report.streams:
             report.tell_nothing("the key is for none of the streams")

@@ -396,7 +396,7 @@ class ReceiverDemux(Demux):
         for context in self._open:
             self._report.take_streams(context.receiver)
         streams = self._report.streams
-        if self._report.is_empty or self._report.errors or any(each.done for each in streams):
+        if self._report.errors or any(each.done for each in streams):
             return
         self._report.tell_nothing(self._why_nothing(bool(streams)))
 

@@ -248,6 +248,8 @@ class Report:
 
     def tell_nothing(self, reason: str) -> None:
         """Report that nothing at all was encrypted or decrypted, and why."""
+        if self.is_empty:
+            reason = "there is no packet in it"
         self.nothing = f"nothing was {self.verb}: {reason}"
         self.tell_not_done(self.nothing)
 

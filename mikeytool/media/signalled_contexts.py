@@ -35,6 +35,7 @@ from mikeytool.srtp.suites import Cipher
 from mikeytool.wire.errors import MikeyError, Refused, StateError, UsageError, WireError
 from mikeytool.wire.message import Message
 from mikeytool.wire.message_types import KEYS_IN_ANSWER, TRANSFERS, is_update, is_update_of
+from mikeytool.wire.printable import number_of
 from mikeytool.wire.registry import DataType
 
 _LONGEST_DESCRIPTION = 1 << 18
@@ -157,7 +158,8 @@ class ContextsOfCalls:
         for text in unused[:_MOST_UNUSED]:
             report.count_unused_key(text)
         if len(unused) > _MOST_UNUSED:
-            report.count_unused_key(f"{len(unused) - _MOST_UNUSED} keys more cannot be used")
+            more = number_of(len(unused) - _MOST_UNUSED, "key")
+            report.count_unused_key(f"{more} more cannot be used")
 
     def _open(self, key: SignalledKey) -> None:
         try:

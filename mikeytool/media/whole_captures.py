@@ -227,8 +227,12 @@ class Encryption:
                     report.take_notes(each.notes)
 
             rewriter = Rewriter(packets.capture, demux, self._settings, report, waits=packets.waits)
-            _rewrite(packets, target, rewriter, report, after)
-            demux.finish()
+
+            def is_worth_it() -> bool:
+                demux.finish()
+                return not report.nothing
+
+            _rewrite(packets, target, rewriter, report, after, is_worth_it)
         report.finish()
         return report
 

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 from mikeytool.wire.construct_fields import Octets, Records, bare
 from mikeytool.wire.errors import UsageError
 from mikeytool.wire.grammar import Field, Record
+from mikeytool.wire.printable import number_of
 from mikeytool.wire.registry import Namespace, TicketFlag, label, labels
 
 Json = dict[str, Any]
@@ -285,12 +286,11 @@ def masked(secret: bytes) -> MaskedKey:
 
 def with_length(value: object) -> str:
     """A value as text for people: a masked key comes with its length."""
-    return f"{value} ({octet_count(value.octets)})" if isinstance(value, MaskedKey) else str(value)
-
-
-def octet_count(octets: int) -> str:
-    """A number of octets as text."""
-    return f"{octets} octet{'s' * (octets != 1)}"
+    return (
+        f"{value} ({number_of(value.octets, 'octet')})"
+        if isinstance(value, MaskedKey)
+        else str(value)
+    )
 
 
 @cache

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mikeytool.wire.describe import kind_of
-from mikeytool.wire.json_field import MASKED, octet_count
+from mikeytool.wire.json_field import MASKED
 from mikeytool.wire.payloads import Payload
-from mikeytool.wire.printable import printable
+from mikeytool.wire.printable import number_of, printable
 from mikeytool.wire.registry import KeyType, TicketFlag
 from mikeytool.wire.timestamp import Timestamp
 
@@ -266,7 +266,7 @@ def key_values(key: Json) -> list[str]:
 def _length(key: Json, octets: int) -> str:
     """Give the length of a key or salt; RTSP cameras send a TEK and its salt as one key."""
     is_both = key["type_value"] == KeyType.TEK and octets in _KEY_AND_SALT
-    return f" ({octet_count(octets)}{': key and salt' if is_both else ''})"
+    return f" ({number_of(octets, 'octet')}{': key and salt' if is_both else ''})"
 
 
 def _validity(key: Json) -> list[str]:
