@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -29,6 +30,8 @@ ROOMS: tuple[str, ...] = (
 def test_what_a_face_names_is_there(room: str) -> None:
     module = importlib.import_module(f"mikeytool.{room}")
     assert module.__all__
+    # Once imported, a module would hide what has its name.
+    assert not {each.name for each in pkgutil.iter_modules(module.__path__)} & {*module.__all__}
     for name in module.__all__:
         assert getattr(module, name).__doc__ or not callable(getattr(module, name)), name
 

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from mikeytool.conference.calling_out import call_out as call_out
     from mikeytool.conference.database import ConferenceState as ConferenceState
     from mikeytool.conference.description import describe_conferences as describe_conferences
-    from mikeytool.conference.floor_keys import FloorKey as FloorKey
-    from mikeytool.conference.floor_keys import floor_keys as floor_keys
-    from mikeytool.conference.floor_keys import psk_file as psk_file
+    from mikeytool.conference.floor_control import FloorKey as FloorKey
+    from mikeytool.conference.floor_control import floor_keys as floor_keys
+    from mikeytool.conference.floor_control import psk_file as psk_file
     from mikeytool.conference.membership import Tidied as Tidied
     from mikeytool.conference.membership import allow as allow
     from mikeytool.conference.membership import change_keys as change_keys
@@ -77,7 +77,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "system": ("ConferenceSystem", "make_settings"),
         "description": ("describe_conferences",),
-        "floor_keys": ("FloorKey", "floor_keys", "psk_file"),
+        "floor_control": ("FloorKey", "floor_keys", "psk_file"),
         "purpose_suites": ("parse_purposes",),
         "database": ("ConferenceState",),
         "model": (

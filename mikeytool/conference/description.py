@@ -60,7 +60,7 @@ def _state_now(state: MemberState, deadline_ns: int | None, now_ns: int) -> Memb
 def _group_key(key: GroupKey, now_ns: int, show_keys: bool) -> dict[str, Any]:
     def secret(octets: bytes) -> str | None:
         if not octets or key.state(now_ns) == "expired" or key.purpose == Purpose.FLOOR:
-            return None  # nobody uses the floor key itself; see floor_keys
+            return None  # nobody uses the floor key itself; see floor_control
         return octets.hex() if show_keys else masked(octets)
 
     return {

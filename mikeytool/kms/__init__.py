@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mikeytool.kms.kms_policy import KmsPolicy as KmsPolicy
     from mikeytool.kms.kms_policy import Rule as Rule
     from mikeytool.kms.kms_policy import Rules as Rules
-    from mikeytool.kms.peer_location import peer_location as peer_location
+    from mikeytool.kms.peer_locations import peer_location as peer_location
     from mikeytool.kms.pem_files import load_certificates as load_certificates
     from mikeytool.kms.pem_files import load_key_pair as load_key_pair
     from mikeytool.kms.remote.connection import Tls as Tls
@@ -77,7 +77,7 @@ __getattr__, __dir__, __all__ = face(
         ),
         "group_queries": ("SharedKey",),
         "kms_policy": ("KmsPolicy", "Rule", "Rules"),
-        "peer_location": ("peer_location",),
+        "peer_locations": ("peer_location",),
         "pem_files": ("load_certificates", "load_key_pair"),
         "remote.connection": ("Tls",),
         "remote.http_client": ("KmsClient",),

@@ -175,6 +175,6 @@ def test_descriptions_that_take_no_message(
     (kms.folder / "offer").write_text(text)
     kms.fails(f"{INIT} --sdp offer {options}", code, word)
     kms.fails(f"{INIT} --sdp-media 1", 2, "--sdp FILE")
-    kms.fails(f"{INIT} --sdp nowhere.sdp", 3)
+    kms.fails(f"{INIT} --sdp nowhere.sdp", 4)
     # The ticket was not used.
     kms.ok(INIT)

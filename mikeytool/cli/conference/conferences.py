@@ -152,8 +152,8 @@ def keys(state: Path, focus: Identity | None, psk_file: str | None) -> None:
 
     Each member has a TLS pre-shared key of their own, whose PSK identity is its SPI in hex.
     """
-    from mikeytool.conference.floor_keys import floor_keys
-    from mikeytool.conference.floor_keys import psk_file as lines
+    from mikeytool.conference.floor_control import floor_keys
+    from mikeytool.conference.floor_control import psk_file as lines
 
     check_output(psk_file)
     with closing(ConferenceState(state)) as opened:

@@ -14,7 +14,7 @@ from mikeytool.cli.options.keys import KEY, KEY_HELP
 from mikeytool.cli.options.store import PATTERN, store_command
 from mikeytool.cli.options.types import IDENTITY
 from mikeytool.cli.render.table import print_table
-from mikeytool.kms.peer_location import peer_location
+from mikeytool.kms.peer_locations import peer_location
 from mikeytool.kms.store.records import Peer
 from mikeytool.kms.store.store import Store
 from mikeytool.kms.store.store_description import describe_peer

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from mikeytool.conference import membership
-from mikeytool.conference.floor_keys import FloorKey, floor_keys, psk_file
+from mikeytool.conference.floor_control import FloorKey, floor_keys, psk_file
 from mikeytool.conference.model import Purpose
 from mikeytool.exchange.environment import NS
 from mikeytool.exchange.session import MediaKey
